@@ -1,0 +1,153 @@
+//! The `Plan`: everything that was asked, checked, with no way to hold a contradiction.
+//!
+//! A plan is immutable; the control plane shares it as `Arc<Plan>` with every core.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a socket listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Listen {
+    /// A TCP address, port 0 meaning "any free port" (the bound one is logged).
+    Tcp(SocketAddr),
+    /// A Unix socket path.
+    Unix(PathBuf),
+}
+
+/// Where an upstream is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A host name or IP literal (IPv6 without brackets) and a port. Names are resolved later, off the data path.
+    Tcp {
+        /// Name or IP literal.
+        host: String,
+        /// Port, never 0.
+        port: u16,
+    },
+    /// A Unix socket path.
+    Unix(PathBuf),
+}
+
+/// One upstream as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Upstream {
+    /// The name it has in logs, metrics and `X-Backend-Server`: its canonical URL.
+    pub name: String,
+    /// The `Host` it expects when `HostHeader::Upstream` is chosen (`host` or `host:port`, default port left out).
+    pub authority: String,
+    /// How to reach it.
+    pub place: Place,
+}
+
+/// Which `Host` an upstream sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The one the client sent.
+    Pass,
+    /// The upstream's own authority.
+    Upstream,
+}
+
+/// A network in CIDR notation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The network address, host bits zero.
+    pub address: IpAddr,
+    /// Prefix length in bits: 0..=32 or 0..=128.
+    pub prefix: u8,
+}
+
+/// How an access log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line for a person.
+    Human,
+    /// One JSON object a line.
+    Json,
+    /// NCSA common.
+    Common,
+    /// NCSA combined.
+    Combined,
+}
+
+/// The access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// `None`: no access log at all; nothing is recorded.
+    pub format: Option<LogFormat>,
+    /// `None`: standard output.
+    pub file: Option<PathBuf>,
+}
+
+/// Bounds on what one peer, or all of them, may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Octets of a request or response head; at most one buffer (16 KiB).
+    pub head: usize,
+    /// Octets of a request body; `None`: no bound.
+    pub body: Option<u64>,
+    /// Client connections over all cores; beyond it accepting pauses.
+    pub connections: usize,
+    /// Buffers of 16 KiB each core may own.
+    pub buffers: usize,
+    /// Idle upstream connections each core keeps for each upstream.
+    pub upstream_idle: usize,
+}
+
+/// How long tidegate waits, for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// A whole request head, from its first octet (408); and between reads of a body.
+    pub read: Duration,
+    /// Between writes that make progress, to either side.
+    pub write: Duration,
+    /// A connection to an upstream.
+    pub connect: Duration,
+    /// The first octet of an answer (504).
+    pub response: Duration,
+    /// A client connection without a request.
+    pub idle: Duration,
+    /// An upstream connection without a request.
+    pub upstream_idle: Duration,
+    /// How long an interrupted upload waits for `100 Continue` before tidegate says it itself.
+    pub expect: Duration,
+    /// Graceful shutdown, before what is left is cut.
+    pub drain: Duration,
+}
+
+/// What is done with header fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Headers {
+    /// Which `Host` an upstream sees.
+    pub host: HostHeader,
+    /// `X-Backend-Server` on answers.
+    pub backend: bool,
+    /// Peers whose `X-Forwarded-*` are believed.
+    pub trusted: Vec<Network>,
+}
+
+/// Everything that was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// At least one.
+    pub listen: Vec<Listen>,
+    /// At least one, no two with the same name.
+    pub upstreams: Vec<Upstream>,
+    /// `None`: no admin listener.
+    pub admin: Option<Listen>,
+    /// Data plane threads, at least one.
+    pub workers: usize,
+    /// How many more endpoints are tried when one cannot be connected to.
+    pub retries: u32,
+    /// A client that closes its sending side while it waits for the answer still gets it.
+    pub half_close: bool,
+    /// Bounds.
+    pub limits: Limits,
+    /// Time-outs.
+    pub waits: Waits,
+    /// Header fields.
+    pub headers: Headers,
+    /// The access log.
+    pub access_log: AccessLog,
+}

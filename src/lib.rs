@@ -1,0 +1,23 @@
+//! **tidegate**: a small, strict and fast HTTP/1.1 reverse proxy on smol.
+//!
+//! The rooms, in order of dependence; each may use only the ones named above it
+//! (`tests/rooms` lets the compiler check that):
+//!
+//! - [`http`]: what do the bytes mean? Pure: no I/O, no clock, no async.
+//! - [`io`]: how do bytes move? Knows no HTTP; the only room with system calls and `unsafe`.
+//! - [`stats`]: what happened? Per-core counters and the bounded record queue.
+//! - [`config`]: what was asked? Flags, environment, dotenv -> a `Plan` that is valid by construction.
+//! - [`upstream`]: where to? Endpoints, balancing, connections, the idle pool.
+//! - [`proxy`]: the life of a request; the only room that knows the others.
+//! - [`admin`]: who is looking? API, metrics, logs; never in the data path.
+//!
+//! In scope: HTTP/1.0 and HTTP/1.1 from clients, HTTP/1.1 to upstreams, over TCP and Unix sockets.
+//! Out of scope: HTTP/2 and HTTP/3, forward proxying (`CONNECT`), scripting in the data path.
+
+pub mod admin;
+pub mod config;
+pub mod http;
+pub mod io;
+pub mod proxy;
+pub mod stats;
+pub mod upstream;

@@ -1,0 +1,74 @@
+//! One finished request, and the bounded queue that carries it to whoever writes the log.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// One try to get an answer from an upstream.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// The connection had been used before.
+    pub reused: bool,
+    /// Label of the reason it ended with, from the table of `http::close`.
+    pub outcome: &'static str,
+    /// What the operating system said, if anything.
+    pub cause: Option<String>,
+}
+
+/// Everything worth telling about one request. Absent facts are `None`; text is as it came, so a writer must escape it.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// When the request's first octet was seen.
+    pub time: SystemTime,
+    /// `X-Request-Id`, honoured or made.
+    pub id: String,
+    /// The connected peer; `None` over a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Request method, empty if none could be read.
+    pub method: String,
+    /// Effective host.
+    pub host: String,
+    /// Request target with query.
+    pub target: String,
+    /// HTTP minor version, 0 or 1.
+    pub minor: u8,
+    /// Status sent to the client; 499 when the client left before one was.
+    pub status: u16,
+    /// Octets of the request, head and body.
+    pub bytes_in: u64,
+    /// Octets of the answer, head and body.
+    pub bytes_out: u64,
+    /// From the first octet to the end.
+    pub total: Duration,
+    /// Time to connect, if a connection was made.
+    pub connect: Option<Duration>,
+    /// From the first octet of the request to the first octet of the answer.
+    pub first_byte: Option<Duration>,
+    /// Label of the reason the request ended with.
+    pub reason: &'static str,
+    /// `User-Agent`.
+    pub user_agent: String,
+    /// `Referer`.
+    pub referer: String,
+    /// Every upstream tried, in order; the last one gave the answer, if one did.
+    pub attempts: Vec<Attempt>,
+}
+
+/// Puts records in the queue; never waits.
+#[derive(Clone, Debug)]
+pub struct Recorder(flume::Sender<Box<Record>>);
+
+impl Recorder {
+    /// `false`: the queue was full and the record is lost (the caller counts that).
+    pub fn record(&self, record: Box<Record>) -> bool {
+        self.0.try_send(record).is_ok()
+    }
+}
+
+/// A queue of at most `capacity` records.
+pub fn records(capacity: usize) -> (Recorder, flume::Receiver<Box<Record>>) {
+    let (sender, receiver) = flume::bounded(capacity);
+    (Recorder(sender), receiver)
+}

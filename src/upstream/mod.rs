@@ -1,0 +1,1 @@
+//! (laws to be written)
