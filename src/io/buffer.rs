@@ -16,9 +16,10 @@ use smol::lock::{Semaphore, SemaphoreGuardArc};
 pub const SIZE: usize = 16 * 1024;
 
 /// Buffers one exchange may hold at once:
-pub const SHARE: usize = 1 // what came from the client
-    + 1 // what came from the upstream
-    + 1; // a head on its way out, with the first octets of its body
+pub const SHARE: usize = 1 // the client's head, kept for the log and for what follows it
+    + 1 // octets on their way to the upstream
+    + 1 // octets that came from the upstream
+    + 1; // octets on their way to the client
 
 /// The buffers of one core.
 pub struct Pool {

@@ -129,6 +129,11 @@ impl Reactor {
     /// through its own exit.
     pub fn abort(&self) {
         self.aborted.set(true);
+        self.wake_all();
+    }
+
+    /// Has every waiting task look again at what it waits for.
+    pub fn wake_all(&self) {
         for (_, source) in self.sources.borrow_mut().iter_mut() {
             source.sides.iter_mut().for_each(Side::wake);
         }

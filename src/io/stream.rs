@@ -165,6 +165,19 @@ impl Stream {
         }
     }
 
+    /// Reads and drops what there is; `None`: nothing now; 0: the end.
+    pub fn discard(&self) -> io::Result<Option<usize>> {
+        let mut bin = [0; 4096];
+        match rustix::net::recv(&self.fd, &mut bin[..], RecvFlags::empty()) {
+            Ok((n, _)) => Ok(Some(n)),
+            Err(Errno::AGAIN | Errno::INTR) => {
+                self.reactor.clear(self.key, Way::Read, true);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Sends all of `buf` and gives it back: empty, or with what could not be sent.
     /// The write deadline starts anew whenever some octets have left.
     pub async fn send(&self, mut buf: Buf, wait: Duration) -> (io::Result<()>, Buf) {

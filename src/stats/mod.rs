@@ -4,7 +4,9 @@
 //! anyone may read. So counting is a load and a store, never a locked instruction.
 
 mod counters;
+mod endpoint;
 mod record;
 
 pub use counters::{BUCKETS_S, Core, Counter, Gauge, Histogram, Upstream};
+pub use endpoint::EndpointState;
 pub use record::{Attempt, Record, Recorder, records};

@@ -1,0 +1,83 @@
+//! A head lies in a pooled buffer, parsed and judged.
+
+use super::ongoing::Ongoing;
+use crate::http::close::Reason;
+use crate::http::head::Progress;
+
+/// What was found.
+pub(super) enum Begin {
+    /// A request: [`Begun::of`] is there to be checked.
+    Request,
+    /// No whole head yet; what there is stays in the input buffer.
+    Nothing,
+    /// The client closed, or broke, the connection between requests.
+    Closed,
+    /// Something that must be answered with a refusal.
+    Refused(Reason),
+}
+
+/// A request whose head was judged good.
+pub(super) struct Begun<'o>(&'o mut Ongoing);
+
+impl<'o> Begun<'o> {
+    /// The request [`begin`] has just found.
+    pub fn of(ongoing: &'o mut Ongoing) -> Begun<'o> {
+        debug_assert!(ongoing.used == ongoing.heads.request.len && ongoing.used > 0);
+        Begun(ongoing)
+    }
+
+    /// For the next step.
+    pub fn into_inner(self) -> &'o mut Ongoing {
+        self.0
+    }
+}
+
+/// Looks for a head in what was read, and reads more as long as there is more.
+pub(super) fn begin(ongoing: &mut Ongoing) -> Begin {
+    let worker = &ongoing.worker;
+    let input = &mut ongoing.input;
+    loop {
+        if !input.is_empty() {
+            match ongoing.heads.request.read(input.filled(), &worker.limits) {
+                Ok(Progress::Complete) => {
+                    ongoing.used = ongoing.heads.request.len;
+                    ongoing.bytes_in = ongoing.used as u64;
+                    ongoing.made_id = worker.ids.next();
+                    count_begun(ongoing);
+                    return Begin::Request;
+                }
+                Ok(Progress::Partial) => {}
+                Err(reason) => return refuse(ongoing, reason),
+            }
+            if worker.late(ongoing.started) {
+                return refuse(ongoing, Reason::HeadTimeout);
+            }
+        }
+        if input.spare().is_empty() {
+            input.compact();
+        }
+        if !ongoing.client.stream.is_readable() {
+            return Begin::Nothing;
+        }
+        match ongoing.client.stream.try_recv(input, usize::MAX) {
+            Ok(Some(0)) | Err(_) => return Begin::Closed,
+            Ok(Some(n)) => worker.stats.client_bytes[0].add(n as u64),
+            Ok(None) => return Begin::Nothing,
+        }
+    }
+}
+
+/// What cannot be understood is taken for one request that fills all that came.
+fn refuse(ongoing: &mut Ongoing, reason: Reason) -> Begin {
+    ongoing.used = ongoing.input.len();
+    ongoing.bytes_in = ongoing.used as u64;
+    ongoing.made_id = ongoing.worker.ids.next();
+    ongoing.heads.request.forget();
+    count_begun(ongoing);
+    Begin::Refused(reason)
+}
+
+fn count_begun(ongoing: &Ongoing) {
+    ongoing.worker.stats.requests.add(1);
+    ongoing.worker.stats.active.up();
+}
