@@ -17,7 +17,7 @@ use super::write::hexadecimal;
 /// The last chunk; behind it come the trailer lines and an empty line.
 pub const LAST: &[u8] = b"0\r\n";
 
-/// Octets a size and its extensions may have, line end left out: it bounds what a chunk of one octet may cost.
+/// Octets a size line may have, with its extensions and its line end: it bounds what a chunk of one octet may cost.
 const SIZE_LINE: u16 = 256;
 /// Hexadecimal digits in a size, leading zeros counted.
 const SIZE_DIGITS: u16 = 16;
@@ -249,4 +249,146 @@ fn may_trail(field: &Field, section: &[u8]) -> bool {
     let name = field.name.of(section);
     field.id == Name::Other
         && !NEVER_TRAILING.iter().any(|never| name.eq_ignore_ascii_case(never.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::feed::every_way;
+    use super::*;
+
+    /// Octets used, payload, trailers.
+    type Body = (usize, Vec<u8>, Vec<u8>);
+
+    fn decode(bytes: &[u8]) -> Option<Result<Body, Reason>> {
+        every_way(bytes, || {
+            let (mut decoder, mut fed, mut payload) = (Decoder::default(), 0, Vec::new());
+            move |bytes: &[u8]| {
+                let mut news = bytes[fed..].to_vec();
+                let raw = news.clone();
+                let decoded = match decoder.decode(&mut news) {
+                    Ok(decoded) => decoded,
+                    Err(reason) => return Some(Err(reason)),
+                };
+                assert!(decoded.payload <= decoded.consumed);
+                assert!(decoded.done || decoded.consumed == news.len());
+                assert_eq!(news[decoded.consumed..], raw[decoded.consumed..], "not ours");
+                payload.extend_from_slice(&news[..decoded.payload]);
+                fed += decoded.consumed;
+                decoded.done.then(|| Ok((fed, payload.clone(), decoder.trailers().to_vec())))
+            }
+        })
+    }
+
+    fn good(bytes: &[u8], payload: &str, trailers: &str) {
+        let expected = (bytes.len(), payload.as_bytes().to_vec(), trailers.as_bytes().to_vec());
+        assert_eq!(decode(bytes), Some(Ok(expected)), "{:?}", bytes.escape_ascii().to_string());
+    }
+
+    #[test]
+    fn chunks_become_their_payload() {
+        good(b"0\r\n\r\n", "", "");
+        good(b"5\r\nhello\r\n0\r\n\r\n", "hello", "");
+        good(b"5\r\nhello\r\n6\r\n world\r\n000\r\n\r\n", "hello world", "");
+        good(b"a\r\n0123456789\r\nB\r\n0123456789a\r\n0\r\n\r\n", "01234567890123456789a", "");
+        good(b"4\r\n\r\n\r\n\r\n0\r\n\r\n", "\r\n\r\n", "");
+        good(b"0000000000000001\r\nx\r\n0\r\n\r\n", "x", "");
+    }
+
+    #[test]
+    fn extensions_are_read_and_dropped() {
+        good(b"1;a\r\nx\r\n0\r\n\r\n", "x", "");
+        good(b"1;a=b;c=\"d\\\"; e\";f\r\nx\r\n0;last\r\n\r\n", "x", "");
+        let long = [b"1;".as_slice(), &[b'a'; 252], b"\r\nx\r\n0\r\n\r\n"].concat();
+        good(&long, "x", "");
+        let longer = [b"1;".as_slice(), &[b'a'; 253], b"\r\nx\r\n0\r\n\r\n"].concat();
+        assert_eq!(decode(&longer), Some(Err(Reason::BadChunk)));
+    }
+
+    #[test]
+    fn trailers_are_filtered_and_canonical() {
+        good(b"0\r\nX-Sum:  1 \r\n\r\n", "", "X-Sum: 1\r\n");
+        good(
+            b"0\r\nContent-Length: 5\r\nhost: a\r\nAuthorization: b\r\nx-a:b\r\nTransfer-Encoding: c\r\n\r\n",
+            "",
+            "x-a: b\r\n",
+        );
+        for bad in [
+            "a : b\r\n\r\n",
+            "a\r\n\r\n",
+            " a: b\r\n\r\n",
+            "a: b\n\r\n",
+            "\n",
+            "a: \0\r\n\r\n",
+            "\rx\r\n\r\n",
+        ] {
+            assert_eq!(
+                decode(&[b"0\r\n", bad.as_bytes()].concat()),
+                Some(Err(Reason::BadTrailer)),
+                "{bad:?}"
+            );
+        }
+        let endless = [b"0\r\na: ".as_slice(), &[b'b'; TRAILERS]].concat();
+        assert_eq!(decode(&endless), Some(Err(Reason::BadTrailer)));
+    }
+
+    #[test]
+    fn anything_odd_is_refused() {
+        for bad in [
+            "\r\n",
+            " 1\r\nx",
+            "1 \r\nx",
+            "1\t;a\r\nx",
+            "1\nx",
+            "1\r\r\nx",
+            "+1\r\nx",
+            "-1\r\nx",
+            "0x1\r\nx",
+            "g\r\n",
+            ";a\r\n",
+            "1;\r\nx",
+            "1; a\r\nx",
+            "1;a= b\r\nx",
+            "1;a=\r\nx",
+            "1;=b\r\nx",
+            "1;a=\"b\r\nx",
+            "1;a=\"b\"c\r\nx",
+            "1;a\nx",
+            "1;a\0\r\nx",
+            "1\r\nxy\r\n",
+            "1\r\nx\n",
+            "1\r\nx\r\r\n",
+            "1\r\nx0\r\n\r\n",
+            "10000000000000000\r\nx",
+            "00000000000000001\r\nx",
+            "1,2\r\nx",
+            "1\0\r\nx",
+        ] {
+            assert_eq!(decode(bad.as_bytes()), Some(Err(Reason::BadChunk)), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_stops_is_not_done() {
+        let body = b"5;a=\"b\"\r\nhello\r\n0\r\nX-A: b\r\n\r\n";
+        for end in 0..body.len() {
+            assert_eq!(decode(&body[..end]), None, "{end}");
+        }
+    }
+
+    #[test]
+    fn the_largest_size_is_no_overflow() {
+        let mut bytes = *b"ffffffffffffffff\r\nabc";
+        let decoded = Decoder::default().decode(&mut bytes).unwrap();
+        assert_eq!((decoded.consumed, decoded.payload, decoded.done), (21, 3, false));
+        assert_eq!(&bytes[..3], b"abc");
+    }
+
+    #[test]
+    fn size_lines_are_canonical() {
+        let mut out = [0; 18];
+        assert_eq!(size_line(500, &mut out), b"1f4\r\n");
+        assert_eq!(size_line(1, &mut out), b"1\r\n");
+        assert_eq!(size_line(0, &mut out), LAST);
+        assert_eq!(size_line(u64::MAX, &mut out), b"ffffffffffffffff\r\n");
+    }
 }

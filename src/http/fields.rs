@@ -21,7 +21,7 @@ impl Span {
     }
 
     /// The octets, out of the buffer the head was read from; it must begin where it began then.
-    pub fn of<'b>(self, bytes: &'b [u8]) -> &'b [u8] {
+    pub fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.start()..self.end()]
     }
 
@@ -201,18 +201,21 @@ pub(super) fn read(
     let mut scanned = [httparse::EMPTY_HEADER; MOST];
     if let Ok(httparse::Status::Complete((len, headers))) =
         httparse::parse_headers(&bytes[seen.lines..], &mut scanned)
+        && headers.len() <= most
+        && store(bytes, seen.lines, headers, fields) == Some(seen.lines + len)
     {
-        if headers.len() <= most
-            && store(bytes, seen.lines, headers, fields) == Some(seen.lines + len)
-        {
-            return Ok(Some(seen.lines + len));
-        }
+        return Ok(Some(seen.lines + len));
     }
     // Not all there yet, or not to our taste.
     match end_of_lines(bytes, seen) {
         None => Ok(None),
         Some(end) => Err(diagnose(&bytes[seen.lines..end], most)),
     }
+}
+
+/// The value of the first field called `name`.
+pub(super) fn get(fields: &[Field], name: Name) -> Option<Span> {
+    fields.iter().find(|field| field.id == name).map(|field| field.value)
 }
 
 /// Puts what httparse found into `fields` and gives the offset behind the empty line; `None` if the lines are not,
@@ -284,4 +287,100 @@ fn diagnose(lines: &[u8], most: usize) -> Reason {
         }
     }
     Reason::BadFieldValue
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::feed::every_way;
+    use super::*;
+
+    type Lines = Result<(usize, Vec<(Name, String, String)>), Reason>;
+
+    fn lines(bytes: &[u8]) -> Option<Lines> {
+        every_way(bytes, || {
+            let (mut seen, mut fields) = (Seen::after(0), Vec::new());
+            move |bytes: &[u8]| {
+                let read = read(bytes, &mut seen, &mut fields, MOST).transpose()?;
+                let text = |span: Span| String::from_utf8_lossy(span.of(bytes)).into_owned();
+                let pairs = fields.iter().map(|f| (f.id, text(f.name), text(f.value)));
+                Some(read.map(|end| (end, pairs.collect())))
+            }
+        })
+    }
+
+    #[test]
+    fn names_and_values_to_the_octet() {
+        let text =
+            b"Host: a\r\nX-Empty:\r\nX-Blank: \t \r\nx-padded:\t b  c \t\r\nVIA:1.1 d\r\n\r\n";
+        let (end, found) = lines(text).unwrap().unwrap();
+        assert_eq!(end, text.len());
+        let found: Vec<_> = found.iter().map(|(id, n, v)| (*id, n.as_str(), v.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                (Name::Host, "Host", "a"),
+                (Name::Other, "X-Empty", ""),
+                (Name::Other, "X-Blank", ""),
+                (Name::Other, "x-padded", "b  c"),
+                (Name::Via, "VIA", "1.1 d"),
+            ]
+        );
+        assert_eq!(lines(b"\r\n"), Some(Ok((2, vec![]))));
+        assert_eq!(lines(b""), None);
+        assert_eq!(lines(b"Host: a\r\n"), None);
+        assert_eq!(lines(b"Host: a\r\n\r"), None);
+    }
+
+    #[test]
+    fn a_bad_line_says_what_is_wrong_with_it() {
+        for (text, reason) in [
+            ("a: b\n\r\n", Reason::BareLineFeed),
+            ("a: b\r\n\n", Reason::BareLineFeed),
+            ("\n", Reason::BareLineFeed),
+            ("a: b\nc: d\n\n", Reason::BareLineFeed),
+            (" a: b\r\n\r\n", Reason::ObsFold),
+            ("a: b\r\n c\r\n\r\n", Reason::ObsFold),
+            ("a: b\r\n\t\r\n\r\n", Reason::ObsFold),
+            ("a : b\r\n\r\n", Reason::WhitespaceBeforeColon),
+            ("a\t: b\r\n\r\n", Reason::WhitespaceBeforeColon),
+            (": b\r\n\r\n", Reason::BadFieldName),
+            ("a\r\n\r\n", Reason::BadFieldName),
+            ("a b: c\r\n\r\n", Reason::BadFieldName),
+            ("a\0: c\r\n\r\n", Reason::BadFieldName),
+            ("h\u{e9}: c\r\n\r\n", Reason::BadFieldName),
+            ("a: b\0\r\n\r\n", Reason::BadFieldValue),
+            ("a: b\rc\r\n\r\n", Reason::BadFieldValue),
+            ("a: \x0bb\r\n\r\n", Reason::BadFieldValue),
+            ("a: b\x7f\r\n\r\n", Reason::BadFieldValue),
+            ("a: b\r\r\n\r\n", Reason::BadFieldValue),
+        ] {
+            assert_eq!(lines(text.as_bytes()), Some(Err(reason)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_hundred_lines_and_not_one_more() {
+        let some = |n| [&b"a: b\r\n".repeat(n)[..], b"\r\n"].concat();
+        assert_eq!(lines(&some(100)).unwrap().unwrap().1.len(), 100);
+        assert_eq!(lines(&some(101)), Some(Err(Reason::TooManyFields)));
+    }
+
+    #[test]
+    fn every_name_is_found_whatever_its_case() {
+        for (text, id) in [
+            ("HOST", Name::Host),
+            ("te", Name::Te),
+            ("Content-length", Name::ContentLength),
+            ("TRANSFER-encoding", Name::TransferEncoding),
+            ("Proxy-Connection", Name::ProxyConnection),
+            ("Proxy-Authentication-Info", Name::ProxyAuthenticationInfo),
+            ("X-Forwarded-Port", Name::XForwardedOther),
+            ("X-Forwarded-", Name::XForwardedOther),
+            ("X-Forwarded", Name::Other),
+            ("Content_Length", Name::Other),
+            ("", Name::Other),
+        ] {
+            assert_eq!(Name::of(text.as_bytes()), id, "{text}");
+        }
+    }
 }

@@ -9,7 +9,9 @@ use std::net::IpAddr;
 
 use super::fields::{Field, Name, Span};
 use super::framing::Framing;
-use super::head::{Method, Request, Response, Version};
+use super::head::{Method, Version};
+use super::request::Request;
+use super::response::Response;
 use super::session;
 use super::write::{Full, SELF, Writer, phrase};
 
@@ -298,4 +300,261 @@ fn is_named(field: &Field, fields: &[Field], bytes: &[u8]) -> bool {
                 | Name::XBackendServer
         );
     !needed && session::names(fields, bytes, field.name.of(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::super::framing::outward;
+    use super::super::head::{Limits, Progress};
+    use super::*;
+
+    const EDITS: RequestEdits = RequestEdits {
+        peer: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
+        trusted: false,
+        secure: false,
+        host: None,
+        request_id: b"id",
+    };
+    const TRUSTED: RequestEdits = RequestEdits { trusted: true, ..EDITS };
+
+    fn sent(text: &str, edits: &RequestEdits) -> String {
+        let mut head = Request::default();
+        assert_eq!(head.read(text.as_bytes(), &Limits::default()), Ok(Progress::Complete));
+        let mut buffer = [0; 4096];
+        let mut out = Writer::new(&mut buffer);
+        request(&mut out, &head, text.as_bytes(), edits).unwrap();
+        String::from_utf8(out.written().to_vec()).unwrap()
+    }
+
+    /// The lines that leave for a GET with these fields, those left out that always do.
+    fn lines(fields: &str, edits: &RequestEdits) -> String {
+        let text = sent(&format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"), edits);
+        let usual = ["GET / HTTP/1.1", "Host: a", "X-Request-Id: id", "Via: 1.1 tidegate", ""];
+        let news: Vec<_> = text.split("\r\n").filter(|line| !usual.contains(line)).collect();
+        news.join("|")
+    }
+
+    #[test]
+    fn a_request_as_it_leaves() {
+        assert_eq!(
+            sent("GET /a HTTP/1.1\r\nUser-Agent: b\r\nHost: c\r\nX-D:e\r\n\r\n", &EDITS),
+            "GET /a HTTP/1.1\r\nHost: c\r\nUser-Agent: b\r\nX-D: e\r\nX-Forwarded-For: 192.0.2.1\r\n\
+             X-Forwarded-Proto: http\r\nX-Forwarded-Host: c\r\nX-Request-Id: id\r\nVia: 1.1 tidegate\r\n\r\n"
+        );
+        let edits = RequestEdits { secure: true, host: Some(b"up:1"), peer: None, ..EDITS };
+        assert_eq!(
+            sent("POST http://b?q HTTP/1.0\r\nContent-Length: 05\r\n\r\n", &edits),
+            "POST /?q HTTP/1.1\r\nHost: up:1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: b\r\n\
+             X-Request-Id: id\r\nVia: 1.0 tidegate\r\nContent-Length: 5\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn targets_leave_in_origin_form() {
+        let target = |line: &str| {
+            let text =
+                sent(&format!("{line} HTTP/1.1\r\nHost: a\r\nMax-Forwards: 5\r\n\r\n"), &EDITS);
+            text.split(' ').nth(1).map(str::to_owned).unwrap()
+        };
+        assert_eq!(target("GET http://a"), "/");
+        assert_eq!(target("GET http://a/b"), "/b");
+        assert_eq!(target("GET http://a?b"), "/?b");
+        assert_eq!(target("OPTIONS http://a"), "*");
+        assert_eq!(target("OPTIONS http://a?b"), "/?b");
+        assert_eq!(target("OPTIONS *"), "*");
+        let text = sent(
+            "OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 5\r\nmax-forwards: 7\r\n\r\n",
+            &EDITS,
+        );
+        assert_eq!(
+            text.matches("Forwards").count() + text.matches("forwards").count(),
+            1,
+            "{text}"
+        );
+        assert!(text.contains("Max-Forwards: 4\r\n"));
+    }
+
+    const ANSWER: &str = "X-Forwarded-For: 192.0.2.1|X-Forwarded-Proto: http|X-Forwarded-Host: a";
+
+    #[test]
+    fn what_is_hop_by_hop_stays_behind() {
+        for gone in [
+            "Connection: close\r\nKeep-Alive: 5\r\nProxy-Connection: close\r\nTE: trailers\r\nUpgrade: h2c\r\n",
+            "Proxy-Authorization: Basic a\r\nTrailer: X\r\nExpect: 100-continue\r\n",
+            "Connection: X-A, x-b\r\nx-a: 1\r\nX-B: 2\r\nConnection: X-C\r\nx-c: 3\r\n",
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: a\r\n",
+            "Connection: X-Forwarded-For, Host, X-Request-Id, Via\r\nX-Request-Id: mine\r\n",
+        ] {
+            assert_eq!(lines(gone, &EDITS), ANSWER, "{gone:?}");
+        }
+        let kept =
+            lines("Connection: Via, Content-Length\r\nVia: 1.1 b\r\nContent-Length: 0\r\n", &EDITS);
+        assert_eq!(kept, format!("Via: 1.1 b|{ANSWER}|Content-Length: 0"));
+    }
+
+    #[test]
+    fn only_a_trusted_peer_speaks_for_its_client() {
+        let claims = "X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\nForwarded: for=b\r\n\
+                      X-Forwarded-Host: c\r\nX-Real-IP: d\r\nX-Forwarded-Port: 1\r\nX-Forwarded-For: e\r\n";
+        assert_eq!(lines(claims, &EDITS), ANSWER);
+        let kept = "X-Forwarded-Proto: https|Forwarded: for=b|X-Forwarded-Host: c|X-Real-IP: d|X-Forwarded-Port: 1";
+        let chain = "X-Forwarded-For: 10.0.0.1, e, 192.0.2.1";
+        assert_eq!(lines(claims, &TRUSTED), format!("{kept}|{chain}"));
+        let stripping =
+            format!("{claims}Connection: X-Forwarded-Proto, X-Real-IP, X-Forwarded-For\r\n");
+        assert_eq!(lines(&stripping, &TRUSTED), format!("{kept}|{chain}"));
+        assert_eq!(lines("X-Forwarded-For:\r\n", &TRUSTED), ANSWER);
+        let unix = RequestEdits { peer: None, ..TRUSTED };
+        assert!(lines(claims, &unix).ends_with("|X-Forwarded-For: 10.0.0.1, e"));
+        let ipv6 = RequestEdits { peer: Some(IpAddr::V6(Ipv6Addr::LOCALHOST)), ..EDITS };
+        assert!(lines("", &ipv6).starts_with("X-Forwarded-For: ::1|"));
+    }
+
+    #[test]
+    fn the_body_is_announced_once() {
+        let post = |fields: &str| {
+            let text = sent(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"), &EDITS);
+            text.split_once("Via: 1.1 tidegate\r\n").unwrap().1.to_owned()
+        };
+        assert_eq!(post(""), "\r\n");
+        assert_eq!(post("Content-Length: 000\r\n"), "Content-Length: 0\r\n\r\n");
+        assert_eq!(post("transfer-encoding: CHUNKED\r\n"), "Transfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(
+            post("Expect: 100-continue\r\nContent-Length: 7\r\n"),
+            "Expect: 100-continue\r\nContent-Length: 7\r\n\r\n"
+        );
+        let chunked =
+            "POST / HTTP/1.1\r\nHost: a\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(sent(chunked, &EDITS).contains("\r\nTrailer: X\r\n"));
+    }
+
+    #[test]
+    fn a_small_buffer_is_full_and_nothing_else() {
+        let text = b"GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 3\r\n\r\n";
+        let mut head = Request::default();
+        assert_eq!(head.read(text, &Limits::default()), Ok(Progress::Complete));
+        let mut buffer = [0; 512];
+        let mut out = Writer::new(&mut buffer);
+        request(&mut out, &head, text, &EDITS).unwrap();
+        let needed = out.len();
+        for room in 0..needed {
+            assert_eq!(
+                request(&mut Writer::new(&mut buffer[..room]), &head, text, &EDITS),
+                Err(Full)
+            );
+        }
+        assert_eq!(request(&mut Writer::new(&mut buffer[..needed]), &head, text, &EDITS), Ok(()));
+    }
+
+    fn answered(text: &str, asked: Method, to: Version, persistent: bool) -> String {
+        let mut head = Response::default();
+        let bytes = text.as_bytes();
+        assert_eq!(head.read(bytes, &Limits::default(), asked), Ok(Progress::Complete));
+        let mut buffer = [0; 4096];
+        let mut out = Writer::new(&mut buffer);
+        let framing = outward(head.framing, to);
+        let edits = ResponseEdits {
+            to,
+            persistent,
+            framing,
+            date: b"now",
+            backend: None,
+            request_id: None,
+        };
+        response(&mut out, &head, bytes, &edits).unwrap();
+        String::from_utf8(out.written().to_vec()).unwrap()
+    }
+
+    fn to_get(text: &str) -> String {
+        answered(text, Method::Get, Version::Http11, true)
+    }
+
+    #[test]
+    fn a_response_as_it_leaves() {
+        assert_eq!(
+            to_get(
+                "HTTP/1.0 200\r\nConnection: keep-alive, x-a\r\nX-A: 1\r\nContent-Length: 3\r\nServer: b\r\n\r\n"
+            ),
+            "HTTP/1.1 200 OK\r\nServer: b\r\nDate: now\r\nContent-Length: 3\r\n\r\n"
+        );
+        assert_eq!(
+            to_get(
+                "HTTP/1.1 299 Odd one\r\nDate: then\r\nProxy-Authenticate: a\r\nKeep-Alive: 5\r\n\r\n"
+            ),
+            "HTTP/1.1 299 Odd one\r\nDate: then\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn lengths_where_they_mean_something() {
+        let end = |text: String| text.split_once("Date: now\r\n").unwrap().1.to_owned();
+        let some = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+        assert_eq!(
+            end(answered(some, Method::Head, Version::Http11, true)),
+            "Content-Length: 9\r\n\r\n"
+        );
+        assert_eq!(
+            end(to_get("HTTP/1.1 304 x\r\nContent-Length: 9\r\n\r\n")),
+            "Content-Length: 9\r\n\r\n"
+        );
+        assert_eq!(end(to_get("HTTP/1.1 304 x\r\n\r\n")), "\r\n");
+        assert_eq!(end(to_get("HTTP/1.1 204 x\r\nContent-Length: 0\r\n\r\n")), "\r\n");
+        assert_eq!(
+            end(to_get("HTTP/1.1 200 x\r\nContent-Length: 0\r\n\r\n")),
+            "Content-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn an_old_client_gets_what_it_understands() {
+        let end = |text: String| text.split_once("Date: now\r\n").unwrap().1.to_owned();
+        let old = |text, persistent| end(answered(text, Method::Get, Version::Http10, persistent));
+        let chunked = "HTTP/1.1 200 OK\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(old(chunked, true), "Connection: close\r\n\r\n");
+        assert!(!answered(chunked, Method::Get, Version::Http10, true).contains("Trailer"));
+        let fixed = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n";
+        assert_eq!(old(fixed, true), "Content-Length: 1\r\nConnection: keep-alive\r\n\r\n");
+        assert_eq!(old(fixed, false), "Content-Length: 1\r\nConnection: close\r\n\r\n");
+    }
+
+    #[test]
+    fn our_own_fields_replace_those_of_the_upstream() {
+        let text = b"HTTP/1.1 200 OK\r\nX-Backend-Server: x\r\nX-Request-Id: y\r\nContent-Length: 0\r\n\r\n";
+        let mut head = Response::default();
+        assert_eq!(head.read(text, &Limits::default(), Method::Get), Ok(Progress::Complete));
+        let mut edits = ResponseEdits {
+            to: Version::Http11,
+            persistent: true,
+            framing: Framing::None,
+            date: b"now",
+            backend: Some(b"http://b:1"),
+            request_id: Some(b"id"),
+        };
+        let mut buffer = [0; 512];
+        let mut out = Writer::new(&mut buffer);
+        response(&mut out, &head, text, &edits).unwrap();
+        let ours = "HTTP/1.1 200 OK\r\nDate: now\r\nX-Backend-Server: http://b:1\r\nX-Request-Id: id\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(std::str::from_utf8(out.written()), Ok(ours));
+        (edits.backend, edits.request_id) = (None, None);
+        let mut out = Writer::new(&mut buffer);
+        response(&mut out, &head, text, &edits).unwrap();
+        assert!(
+            std::str::from_utf8(out.written())
+                .unwrap()
+                .contains("X-Backend-Server: x\r\nX-Request-Id: y\r\n")
+        );
+    }
+
+    #[test]
+    fn an_interim_response_has_no_length() {
+        let text = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 0\r\nConnection: x-b\r\nX-B: c\r\n\r\n";
+        let mut head = Response::default();
+        assert_eq!(head.read(text, &Limits::default(), Method::Get), Ok(Progress::Complete));
+        let mut buffer = [0; 512];
+        let mut out = Writer::new(&mut buffer);
+        interim(&mut out, &head, text).unwrap();
+        assert_eq!(out.written(), b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+    }
 }

@@ -135,3 +135,90 @@ pub(super) fn of_response(
         None => Ok(Framing::UntilClose),             // 8
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims<'b>(lengths: &[&'b str], codings: &[&'b str]) -> Claims<'b> {
+        Claims {
+            lengths: lengths.len(),
+            length: lengths.last().map_or(b"", |text| text.as_bytes()),
+            codings: codings.len(),
+            coding: codings.last().map_or(b"", |text| text.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn requests_in_the_order_of_the_rfc() {
+        use Version::{Http10, Http11};
+        let cases: [(Version, &[&str], &[&str], Result<Framing, Reason>); 19] = [
+            (Http11, &[], &[], Ok(Framing::None)),
+            (Http11, &["0"], &[], Ok(Framing::None)),
+            (Http11, &["5"], &[], Ok(Framing::Length(5))),
+            (Http10, &["005"], &[], Ok(Framing::Length(5))),
+            (Http11, &["+5"], &[], Err(Reason::BadLength)),
+            (Http11, &[""], &[], Err(Reason::BadLength)),
+            (Http11, &["5, 5"], &[], Err(Reason::BadLength)),
+            (Http11, &["18446744073709551616"], &[], Err(Reason::BadLength)),
+            (Http11, &["5", "5"], &[], Err(Reason::ConflictingLength)),
+            (Http11, &[], &["chunked"], Ok(Framing::Chunked)),
+            (Http11, &[], &["CHUNKED"], Ok(Framing::Chunked)),
+            (Http10, &[], &["chunked"], Err(Reason::TransferEncodingInHttp10)),
+            (Http11, &["0"], &["chunked"], Err(Reason::LengthAndTransferEncoding)),
+            (Http11, &[], &["gzip, chunked"], Err(Reason::UnsupportedTransferCoding)),
+            (Http11, &[], &["chunked, chunked"], Err(Reason::BadTransferEncoding)),
+            (Http11, &[], &["chunked", "chunked"], Err(Reason::BadTransferEncoding)),
+            (Http11, &[], &["identity"], Err(Reason::BadTransferEncoding)),
+            (Http11, &[], &[""], Err(Reason::BadTransferEncoding)),
+            (Http11, &[], &["xchunked"], Err(Reason::BadTransferEncoding)),
+        ];
+        for (version, lengths, codings, framing) in cases {
+            let found = of_request(version, &claims(lengths, codings));
+            assert_eq!(found, framing, "{version:?} {lengths:?} {codings:?}");
+        }
+    }
+
+    #[test]
+    fn responses_in_the_order_of_the_rfc() {
+        use Version::{Http10, Http11};
+        let response = |status, asked, version, lengths, codings| {
+            of_response(status, asked, version, &claims(lengths, codings))
+        };
+        let get =
+            |status, lengths, codings| response(status, Method::Get, Http11, lengths, codings);
+        assert_eq!(get(200, &[], &[]), Ok(Framing::UntilClose));
+        assert_eq!(get(200, &["0"], &[]), Ok(Framing::None));
+        assert_eq!(get(200, &["7"], &[]), Ok(Framing::Length(7)));
+        assert_eq!(get(200, &[], &["Chunked"]), Ok(Framing::Chunked));
+        assert_eq!(get(204, &[], &[]), Ok(Framing::None));
+        assert_eq!(get(304, &["7"], &[]), Ok(Framing::None));
+        assert_eq!(get(103, &[], &[]), Ok(Framing::None));
+        assert_eq!(response(200, Method::Head, Http11, &["7"], &[]), Ok(Framing::None));
+        assert_eq!(response(200, Method::Head, Http11, &[], &["chunked"]), Ok(Framing::None));
+        assert_eq!(response(200, Method::Get, Http10, &["7"], &[]), Ok(Framing::Length(7)));
+
+        assert_eq!(get(200, &["7"], &["chunked"]), Err(Reason::LengthAndTransferEncoding));
+        assert_eq!(get(304, &["7"], &["chunked"]), Err(Reason::LengthAndTransferEncoding));
+        assert_eq!(get(304, &["x"], &[]), Err(Reason::BadLength));
+        assert_eq!(get(200, &["7", "7"], &[]), Err(Reason::ConflictingLength));
+        assert_eq!(get(200, &[], &["gzip"]), Err(Reason::BadTransferEncoding));
+        assert_eq!(get(103, &["7"], &[]), Err(Reason::BadResponseFraming));
+        assert_eq!(get(100, &[], &["chunked"]), Err(Reason::BadResponseFraming));
+        assert_eq!(
+            response(200, Method::Get, Http10, &[], &["chunked"]),
+            Err(Reason::TransferEncodingInHttp10)
+        );
+    }
+
+    #[test]
+    fn what_the_other_side_does_not_know_is_framed_anew() {
+        use Version::{Http10, Http11};
+        assert_eq!(outward(Framing::Chunked, Http10), Framing::UntilClose);
+        assert_eq!(outward(Framing::UntilClose, Http11), Framing::Chunked);
+        assert_eq!(outward(Framing::UntilClose, Http10), Framing::UntilClose);
+        for same in [Framing::None, Framing::Length(1)] {
+            assert_eq!((outward(same, Http10), outward(same, Http11)), (same, same));
+        }
+    }
+}

@@ -13,28 +13,35 @@
 //!
 //! - [`grammar`]: tokens, numbers, targets, hosts, lists;
 //! - `fields`: field lines, over httparse, each classified once;
-//! - `head`: [`Request`] and [`Response`] heads, read and judged;
+//! - `head`, `request`, `response`: heads, read and judged;
 //! - `framing`: how long the body is, decided in one function for each direction;
 //! - `session`: whether the connection goes on, and what `Connection` names;
 //! - [`chunked`]: the chunked coding, out of it in place and back into it;
 //! - [`forward`]: the heads that leave;
 //! - [`write`]: the writer below that, and the answers tidegate makes itself;
-//! - [`date`]: `Date`;
+//! - [`date`]: the value of `Date`;
 //! - `close`: the one table of reasons why a request ended.
 
 pub mod chunked;
 mod close;
 pub mod date;
+#[cfg(test)]
+#[path = "../../tests/feed.rs"]
+mod feed;
 mod fields;
 pub mod forward;
 mod framing;
 pub mod grammar;
 mod head;
+mod request;
+mod response;
 mod session;
 pub mod write;
 
 pub use close::{Fault, Reason};
 pub use fields::{Field, Name, Span};
 pub use framing::{Framing, outward};
-pub use head::{Limits, Method, Progress, Request, Response, Version};
+pub use head::{Limits, Method, Progress, Version};
+pub use request::Request;
+pub use response::Response;
 pub use session::acceptable_id;

@@ -272,3 +272,104 @@ pub fn phrase(status: u16) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Writer) -> Result<(), Full>) -> String {
+        let mut buffer = [0; 2048];
+        let mut writer = Writer::new(&mut buffer);
+        write(&mut writer).unwrap();
+        String::from_utf8(writer.written().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn numbers_and_addresses_look_as_the_standard_library_writes_them() {
+        for number in [0, 7, 10, 99, 100, 65_535, u64::MAX] {
+            assert_eq!(written(|out| out.decimal(number)), number.to_string());
+        }
+        for (ip, text) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("255.10.0.99", "255.10.0.99"),
+            ("::", "::"),
+            ("::1", "::1"),
+            ("1::", "1::"),
+            ("2001:db8::8:800:200c:417a", "2001:db8::8:800:200c:417a"),
+            ("1:0:0:2:0:0:0:3", "1:0:0:2::3"),
+            ("1:0:2:0:3:0:4:0", "1:0:2:0:3:0:4:0"),
+            ("0:0:1:2:3:4:0:0", "::1:2:3:4:0:0"),
+            ("fe80::1:0:0:ffff", "fe80::1:0:0:ffff"),
+            ("::ffff:10.1.2.3", "10.1.2.3"),
+        ] {
+            let ip = IpAddr::from_str(ip).unwrap();
+            assert_eq!(written(|out| out.ip(ip)), text);
+        }
+    }
+
+    #[test]
+    fn a_full_buffer_says_so_and_stays_as_it_was() {
+        let mut buffer = [0; 4];
+        let mut writer = Writer::new(&mut buffer);
+        assert_eq!(writer.put(b"abc"), Ok(()));
+        assert_eq!(writer.put(b"de"), Err(Full));
+        assert_eq!(writer.put(b"d"), Ok(()));
+        assert_eq!((writer.written(), writer.len()), (&b"abcd"[..], 4));
+        assert_eq!(writer.put(b""), Ok(()));
+    }
+
+    #[test]
+    fn an_answer_of_our_own() {
+        let made = Answer {
+            status: 502,
+            reason: Some(Reason::UpstreamReset),
+            body: b"sorry\n",
+            date: b"Sun, 06 Nov 1994 08:49:37 GMT",
+            request_id: Some(b"id-1"),
+            ..Answer::default()
+        };
+        assert_eq!(
+            written(|out| answer(out, &made)),
+            "HTTP/1.1 502 Bad Gateway\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: 6\r\n\
+             X-Request-Id: id-1\r\n\
+             Proxy-Status: tidegate; error=connection_terminated; details=\"The upstream reset the connection.\"\r\n\
+             \r\nsorry\n"
+        );
+        let head = written(|out| answer(out, &Answer { head_only: true, close: true, ..made }));
+        assert!(head.contains("Content-Length: 6\r\n") && head.contains("Connection: close\r\n"));
+        assert!(head.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn details_cannot_break_out_of_their_quotes() {
+        let made = Answer {
+            status: 400,
+            reason: Some(Reason::BadTarget),
+            detail: Some(b"a\"b\\c\r\nSet-Cookie: d\xff"),
+            ..Answer::default()
+        };
+        let text = written(|out| answer(out, &made));
+        assert!(text.contains("have. a\\\"b\\\\c??Set-Cookie: d?\"\r\n"), "{text}");
+    }
+
+    #[test]
+    fn fields_that_a_status_asks_for() {
+        let of =
+            |status| Answer { status, close: true, retry_after_s: Some(3), ..Answer::default() };
+        let text = |status| written(|out| answer(out, &of(status)));
+        assert!(text(405).contains("\r\nAllow: GET, HEAD, "));
+        assert!(text(426).contains("\r\nUpgrade: HTTP/1.1\r\nConnection: Upgrade, close\r\n"));
+        assert!(
+            text(503).contains("\r\nRetry-After: 3\r\n")
+                && text(503).contains("\r\nConnection: close\r\n")
+        );
+        for reason in Reason::ALL {
+            if let Some(status) = reason.status().filter(|status| *status != 499) {
+                assert_ne!(phrase(status), "", "{reason:?}");
+            }
+        }
+    }
+}
