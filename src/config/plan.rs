@@ -58,6 +58,23 @@ pub struct Network {
     pub prefix: u8,
 }
 
+impl Network {
+    /// Is `address` in it? An IPv4 address mapped into IPv6 counts as the IPv4 address it is.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
+                network.to_bits() == address.to_bits() & mask
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
+                network.to_bits() == address.to_bits() & mask
+            }
+            _ => false,
+        }
+    }
+}
+
 /// How an access log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

@@ -138,7 +138,11 @@ impl Stream {
     /// Asks the kernel itself whether the stream is silent: open, and nothing to read.
     pub fn is_silent(&self) -> bool {
         let peeked = rustix::net::recv(&self.fd, &mut [0_u8; 1][..], RecvFlags::PEEK);
-        matches!(peeked, Err(Errno::AGAIN))
+        let silent = matches!(peeked, Err(Errno::AGAIN));
+        if silent {
+            self.clear(Way::Read);
+        }
+        silent
     }
 
     /// Appends what there is to `buf`, at most `max` octets; `None`: nothing now; 0: the end. The
@@ -170,10 +174,11 @@ impl Stream {
         let mut bin = [0; 4096];
         match rustix::net::recv(&self.fd, &mut bin[..], RecvFlags::empty()) {
             Ok((n, _)) => Ok(Some(n)),
-            Err(Errno::AGAIN | Errno::INTR) => {
-                self.reactor.clear(self.key, Way::Read, true);
+            Err(Errno::AGAIN) => {
+                self.clear(Way::Read);
                 Ok(None)
             }
+            Err(Errno::INTR) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -130,12 +130,12 @@ where
             }
         };
         let next;
-        (client, next) =
-            server.slots.run((server.serve)(Rc::clone(worker), client, share)).await;
+        (client, next) = server.slots.run((server.serve)(Rc::clone(worker), client, share)).await;
         worker.stats.buffers_used.set(worker.core.pool.lent() as u64);
         match next {
             Next::Again | Next::Park => {}
             Next::Close => return,
+            Next::Reset => return client.stream.reset(),
             Next::Linger => return Box::pin(linger::linger(client.stream)).await,
         }
     }

@@ -1,8 +1,7 @@
 //! A head lies in a pooled buffer, parsed and judged.
 
 use super::ongoing::Ongoing;
-use crate::http::close::Reason;
-use crate::http::head::Progress;
+use crate::http::{Progress, Reason, Request};
 
 /// What was found.
 pub(super) enum Begin {
@@ -40,10 +39,7 @@ pub(super) fn begin(ongoing: &mut Ongoing) -> Begin {
         if !input.is_empty() {
             match ongoing.heads.request.read(input.filled(), &worker.limits) {
                 Ok(Progress::Complete) => {
-                    ongoing.used = ongoing.heads.request.len;
-                    ongoing.bytes_in = ongoing.used as u64;
-                    ongoing.made_id = worker.ids.next();
-                    count_begun(ongoing);
+                    ongoing.begin(ongoing.heads.request.len);
                     return Begin::Request;
                 }
                 Ok(Progress::Partial) => {}
@@ -69,15 +65,7 @@ pub(super) fn begin(ongoing: &mut Ongoing) -> Begin {
 
 /// What cannot be understood is taken for one request that fills all that came.
 fn refuse(ongoing: &mut Ongoing, reason: Reason) -> Begin {
-    ongoing.used = ongoing.input.len();
-    ongoing.bytes_in = ongoing.used as u64;
-    ongoing.made_id = ongoing.worker.ids.next();
-    ongoing.heads.request.forget();
-    count_begun(ongoing);
+    ongoing.heads.request = Request::default();
+    ongoing.begin(ongoing.input.len());
     Begin::Refused(reason)
-}
-
-fn count_begun(ongoing: &Ongoing) {
-    ongoing.worker.stats.requests.add(1);
-    ongoing.worker.stats.active.up();
 }

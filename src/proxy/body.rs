@@ -7,8 +7,7 @@ use std::io;
 
 use super::worker::Worker;
 use crate::http::chunked::{self, Decoder};
-use crate::http::close::Reason;
-use crate::http::framing::Framing;
+use crate::http::{Framing, Reason};
 use crate::io::buffer::{Buf, Share};
 use crate::io::reactor::Way;
 use crate::io::relay::{Ended, Means, Relay};
@@ -53,7 +52,7 @@ pub(super) struct Body<'a> {
     allowed: u64,
     /// Octets read after [`Body::absorb`], framing included.
     pub read: u64,
-    /// Octets sent by this body itself.
+    /// Octets sent, with the head that went before.
     pub sent: u64,
     /// What the sender sent after the end of a chunked body.
     pub surplus: Vec<u8>,
@@ -89,6 +88,11 @@ impl<'a> Body<'a> {
             surplus: Vec::new(),
             trailers: Vec::new(),
         }
+    }
+
+    /// The core it is moved by.
+    pub fn worker(&self) -> &'a Worker {
+        self.worker
     }
 
     /// The body is all there: nothing is left to be read.
@@ -215,7 +219,8 @@ impl<'a> Body<'a> {
         self.send(buf).await.0
     }
 
-    async fn send(&mut self, buf: Buf) -> (Result<(), Cut>, Buf) {
+    /// Sends what [`Body::absorb`] left, or a head that goes before the body.
+    pub async fn send(&mut self, buf: Buf) -> (Result<(), Cut>, Buf) {
         let before = buf.len();
         let (result, buf) = self.to.send(buf, self.worker.plan.waits.write).await;
         self.sent += (before - buf.len()) as u64;

@@ -3,7 +3,7 @@
 use super::check::Checked;
 use super::ongoing::Ongoing;
 use super::worker::Event;
-use crate::http::close::Reason;
+use crate::http::Reason;
 use crate::stats::Attempt;
 use crate::upstream::{Connection, Refusal};
 
@@ -23,13 +23,13 @@ impl<'o> Dialled<'o> {
 /// Goes from endpoint to endpoint until one can be connected to; at most `retries` more than one.
 pub(super) async fn dial(checked: Checked<'_>) -> Result<Dialled<'_>, Reason> {
     let ongoing = checked.into_inner();
-    let clock = ongoing.worker.core.reactor.clock();
+    let worker = ongoing.worker.clone();
     loop {
-        let upstreams = &ongoing.worker.upstreams;
+        let upstreams = &worker.upstreams;
         let chosen = match ongoing.endpoint {
             // A replay goes to the same endpoint: only its connection was stale.
             Some(endpoint) if ongoing.replayed && ongoing.tried.is_empty() => Some(endpoint),
-            _ => upstreams.choose(&ongoing.tried, clock.now()),
+            _ => upstreams.choose(&ongoing.tried, worker.now()),
         };
         let Some(index) = chosen else { return Err(Reason::NoUpstream) };
         ongoing.endpoint = Some(index);
@@ -39,19 +39,19 @@ pub(super) async fn dial(checked: Checked<'_>) -> Result<Dialled<'_>, Reason> {
         {
             return Ok(Dialled { ongoing, connection });
         }
-        let before = clock.now();
+        let before = worker.now();
         match upstreams.connect(index).await {
             Ok(connection) => {
-                ongoing.connect = Some(clock.now() - before);
+                ongoing.connect = Some(worker.now() - before);
                 return Ok(Dialled { ongoing, connection });
             }
             Err(refusal) => {
-                let last = ongoing.tried.len() >= ongoing.worker.plan.retries as usize;
+                let last = ongoing.tried.len() >= worker.plan.retries as usize;
                 note(ongoing, index, &refusal);
                 if last {
                     return Err(verdict(&refusal));
                 }
-                ongoing.worker.stats.retries.add(1);
+                worker.stats.retries.add(1);
             }
         }
     }

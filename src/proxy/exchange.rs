@@ -9,14 +9,13 @@ use std::task::Poll;
 use super::body::{Body, Cut};
 use super::check::Checked;
 use super::dial::Dialled;
-use super::ongoing::Ongoing;
-use super::respond::{Answered, Failed, Respond};
+use super::ongoing::{Ongoing, identity};
+use super::respond::{Answer, Answered, Failed, Progress};
 use super::worker::Worker;
 use crate::config::HostHeader;
-use crate::http::close::{Fault, Reason};
 use crate::http::forward::{self, RequestEdits};
-use crate::http::framing::Framing;
 use crate::http::write::Writer;
+use crate::http::{Fault, Framing, Reason};
 use crate::io::buffer::Buf;
 use crate::io::reactor::Way;
 use crate::stats::Attempt;
@@ -36,10 +35,10 @@ pub(super) enum Outcome<'o> {
     Stale(Checked<'o>),
 }
 
-/// How far the request's body is.
+/// How far the request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Upload {
-    /// Still coming.
+    /// Its body is still coming.
     Going,
     /// All of it is with the upstream.
     Whole,
@@ -50,13 +49,16 @@ pub(super) enum Upload {
 /// Sends the request and relays the answer.
 pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason> {
     let (ongoing, connection) = dialled.into_inner();
-    let index = connection.endpoint;
     let worker = ongoing.worker.clone();
+    let index = connection.endpoint;
     let stats = &worker.stats.upstreams[index];
+    ongoing.reused = connection.reused;
     stats.requests.add(1);
     stats.active.up();
-    let result = across(&worker, ongoing, &connection).await;
+    let mut progress = Progress::default();
+    let result = across(&worker, ongoing, &connection, &mut progress).await;
     stats.active.down();
+    settle(ongoing, &progress);
     match result {
         Ok(answered) => {
             stats.responses[usize::from(answered.status / 100) - 1].add(1);
@@ -66,23 +68,16 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason
             Ok(Outcome::Done(Exchanged { persistent: answered.persistent }))
         }
         Err(failed) => {
-            drop(connection.stream);
             if failed.reason.fault() == Fault::Upstream {
                 stats.failures.add(1);
             }
-            let again = connection.reused && failed.silent && is_replayable(ongoing);
-            if !again {
-                return Err(failed.reason);
+            if connection.reused && failed.silent && is_replayable(ongoing) {
+                replay(ongoing, &connection, failed);
+                Ok(Outcome::Stale(Checked::again(ongoing)))
+            } else {
+                ongoing.cause = failed.cause;
+                Err(failed.reason)
             }
-            worker.stats.replays.add(1);
-            ongoing.attempts.push(Attempt {
-                upstream: worker.upstreams.endpoint(index).name.clone(),
-                reused: true,
-                outcome: failed.reason.label(),
-                cause: failed.cause.map(|cause| cause.to_string()),
-            });
-            ongoing.replayed = true;
-            Ok(Outcome::Stale(Checked::again(ongoing)))
         }
     }
 }
@@ -90,74 +85,99 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason
 /// May the request be sent a second time, and is all of it still here (RFC 9110 section 9.2.2)?
 fn is_replayable(ongoing: &Ongoing) -> bool {
     let request = &ongoing.heads.request;
+    let here = (ongoing.input.len() - request.len) as u64;
     let whole = match request.framing {
         Framing::None => true,
-        Framing::Length(length) => {
-            u64::try_from(ongoing.input.len() - request.len).is_ok_and(|here| here >= length)
-        }
+        Framing::Length(length) => here >= length,
         // Decoding has changed the octets in the buffer.
         Framing::Chunked | Framing::UntilClose => false,
     };
     whole && request.method.is_idempotent() && !ongoing.replayed
 }
 
+/// Notes the attempt that came to nothing, and that another one follows.
+fn replay(ongoing: &mut Ongoing, connection: &Connection, failed: Failed) {
+    ongoing.worker.stats.replays.add(1);
+    ongoing.replayed = true;
+    ongoing.attempts.push(Attempt {
+        upstream: ongoing.worker.upstreams.endpoint(connection.endpoint).name.clone(),
+        reused: true,
+        outcome: failed.reason.label(),
+        cause: failed.cause.map(|cause| cause.to_string()),
+    });
+}
+
+/// Counts what went across, however it ended.
+fn settle(ongoing: &mut Ongoing, progress: &Progress) {
+    let stats = &ongoing.worker.stats;
+    stats.client_bytes[0].add(progress.client_read);
+    stats.upstream_bytes[0].add(progress.upstream_read);
+    stats.upstream_bytes[1].add(progress.upstream_sent);
+    ongoing.bytes_in = ongoing.used as u64 + progress.client_read;
+    ongoing.bytes_out += progress.client_sent;
+    ongoing.status = progress.status;
+    ongoing.ends_with_close = progress.ends_with_close;
+    if let (Some(sent), Some(first), Some(index)) =
+        (progress.request_sent, progress.first_byte, ongoing.endpoint)
+    {
+        stats.upstreams[index].first_byte.observe(first - sent);
+        ongoing.first_byte = Some(first - ongoing.started);
+    }
+}
+
 async fn across(
     worker: &Worker,
     ongoing: &mut Ongoing,
     connection: &Connection,
+    progress: &mut Progress,
 ) -> Result<Answered, Failed> {
     let head = request_head(worker, ongoing, connection)?;
-    let Ongoing { client, share, heads, input, .. } = &mut *ongoing;
+    let Ongoing { client, share, heads, input, made_id, used, request_read, surplus, .. } = ongoing;
     let framing = heads.request.framing;
     let upstream = &connection.stream;
     let most = worker.plan.limits.body;
     let mut body = Body::new(worker, share, (&client.stream, framing), (upstream, framing), most);
 
-    let (taken, head) = body.absorb(&mut input.filled_mut()[heads.request.len..], head).await;
-    let mut upload = Upload::Going;
+    let upload = Cell::new(Upload::Going);
+    let (taken, out) = body.absorb(&mut input.filled_mut()[heads.request.len..], head).await;
     let sent = match taken {
         Ok(taken) => {
-            ongoing.used = heads.request.len + taken;
-            ongoing.bytes_in = ongoing.used as u64;
-            let length = head.len() as u64;
-            let (sent, rest) = upstream.send(head, worker.plan.waits.write).await;
-            body.sent += length - rest.len() as u64;
-            sent
+            *used = heads.request.len + taken;
+            body.send(out).await.0
         }
-        Err(Cut::To(error)) => Err(error),
-        Err(cut) => return Err(Failed::of(of_upload(&cut))),
+        Err(cut) => Err(cut),
     };
     match sent {
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-            return Err(Failed::of(Reason::UpstreamWriteTimeout));
-        }
-        // It may have answered before it closed: look.
-        Err(_) => upload = Upload::Refused,
-        Ok(()) if body.is_done() => upload = Upload::Whole,
+        Ok(()) if body.is_done() => upload.set(Upload::Whole),
         Ok(()) => {}
+        // The upstream may have answered before it closed: look.
+        Err(Cut::To(error)) if error.kind() != io::ErrorKind::TimedOut => {
+            upload.set(Upload::Refused);
+        }
+        Err(cut) => return Err(of_upload(&cut).into()),
     }
-    let upload = Cell::new(upload);
-    let mut respond = Respond::new(worker, client, share, heads, input, upstream, &upload);
-    let result = match upload.get() {
-        Upload::Going => both(&mut body, &mut respond).await,
-        _ => respond.run().await,
+    progress.request_sent = Some(worker.now());
+    let mut answer = Answer {
+        worker,
+        client,
+        share,
+        request: &heads.request,
+        id: identity(&heads.request, input.filled(), made_id),
+        response: &mut heads.response,
+        upstream,
+        backend: &worker.upstreams.endpoint(connection.endpoint).name,
+        upload: &upload,
+        owes_continue: heads.request.expects_continue && upload.get() == Upload::Going,
+        progress,
     };
-    let progress = respond.progress;
-    let before = progress.first_byte.unwrap_or(worker.core.reactor.clock().now());
-    worker.stats.upstream_bytes[0].add(progress.bytes_read);
-    worker.stats.upstream_bytes[1].add(body.sent);
-    worker.stats.client_bytes[0].add(body.read);
-    if progress.first_byte.is_some() {
-        let index = connection.endpoint;
-        worker.stats.upstreams[index].first_byte.observe(before - progress.started);
-        ongoing.first_byte = Some(before - ongoing.started);
-    }
-    ongoing.bytes_in += body.read;
-    ongoing.bytes_out += progress.bytes_sent;
-    ongoing.status = progress.status;
-    ongoing.request_read = body.is_done();
-    let surplus = std::mem::take(&mut body.surplus);
-    ongoing.surplus = surplus;
+    let result = match upload.get() {
+        Upload::Going => both(&mut body, &mut answer).await,
+        _ => answer.relay().await,
+    };
+    progress.client_read = body.read;
+    progress.upstream_sent = body.sent;
+    *request_read = body.is_done();
+    *surplus = std::mem::take(&mut body.surplus);
     result
 }
 
@@ -174,43 +194,39 @@ fn request_head(
         trusted: ongoing.client.trusted,
         secure: false,
         host: match worker.plan.headers.host {
-            HostHeader::Pass => None,
-            HostHeader::Upstream => Some(endpoint.authority.as_bytes()),
+            HostHeader::Pass if !ongoing.heads.request.host.is_empty() => None,
+            _ => Some(endpoint.authority.as_bytes()),
         },
         request_id: ongoing.id(),
     };
     let mut writer = Writer::new(buf.spare());
     forward::request(&mut writer, &ongoing.heads.request, ongoing.input.filled(), &edits)
-        .map_err(|_| Failed::of(Reason::ForwardedHeadTooLarge))?;
+        .map_err(|_| Failed::from(Reason::ForwardedHeadTooLarge))?;
     let length = writer.len();
     buf.fill(length);
     Ok(buf)
 }
 
 /// The body goes out while the answer comes in. Ends with the answer, or when the client fails us.
-async fn both(body: &mut Body<'_>, respond: &mut Respond<'_>) -> Result<Answered, Failed> {
-    let upload = respond.upload;
-    let upstream = respond.upstream;
-    let response_wait = respond.response_wait();
-    let answering = respond.answering.clone();
+async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, Failed> {
+    let upload = answer.upload;
+    let upstream = answer.upstream;
+    let response_wait = body.worker().plan.waits.response;
     let mut send = pin!(body.run());
-    let mut answer = pin!(respond.run());
+    let mut receive = pin!(answer.relay());
     poll_fn(|cx| {
         if upload.get() == Upload::Going
             && let Poll::Ready(result) = send.as_mut().poll(cx)
         {
-            let reason = result.err().map(|cut| of_upload(&cut));
-            match reason {
-                None => upload.set(Upload::Whole),
-                Some(reason) if reason.fault() == Fault::Upstream => upload.set(Upload::Refused),
-                Some(reason) => return Poll::Ready(Err(Failed::of(reason))),
+            match result.map_err(|cut| of_upload(&cut)) {
+                Ok(()) => upload.set(Upload::Whole),
+                Err(reason) if reason.fault() == Fault::Upstream => upload.set(Upload::Refused),
+                Err(reason) => return Poll::Ready(Err(reason.into())),
             }
             // Only now has the upstream all it needs to answer.
-            if !answering.get() {
-                upstream.deadline_in(Way::Read, response_wait);
-            }
+            upstream.deadline_in(Way::Read, response_wait);
         }
-        answer.as_mut().poll(cx)
+        receive.as_mut().poll(cx)
     })
     .await
 }

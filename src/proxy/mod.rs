@@ -36,7 +36,7 @@ pub mod worker;
 
 use std::rc::Rc;
 
-use crate::http::close::Reason;
+use crate::http::Reason;
 use crate::io::buffer::Share;
 use begin::Begin;
 use client::Client;
@@ -55,6 +55,8 @@ enum Next {
     Close,
     /// Close, but let the peer read what was sent first.
     Linger,
+    /// Close so that it shows: the answer was not whole.
+    Reset,
 }
 
 /// Serves the requests that are there; gives the client back with what becomes of it.

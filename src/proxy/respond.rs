@@ -4,18 +4,14 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
-use std::time::Duration;
 
 use super::body::{Body, Cut};
 use super::client::Client;
 use super::exchange::Upload;
-use super::ongoing::Heads;
 use super::worker::Worker;
-use crate::http::close::Reason;
 use crate::http::forward::{self, ResponseEdits};
-use crate::http::framing::{Framing, outward};
-use crate::http::head::{Progress, Request, Response, Version};
 use crate::http::write::{CONTINUE, Full, Writer};
+use crate::http::{self, Framing, Reason, Request, Response, Version, outward};
 use crate::io::buffer::{Buf, Share};
 use crate::io::clock::Moment;
 use crate::io::reactor::Way;
@@ -38,126 +34,88 @@ pub(super) struct Answered {
 #[derive(Debug)]
 pub(super) struct Failed {
     pub reason: Reason,
-    /// Not one octet of an answer had come, and the connection is over.
+    /// The connection ended before one octet of an answer came.
     pub silent: bool,
     pub cause: Option<io::Error>,
 }
 
-impl Failed {
-    pub fn of(reason: Reason) -> Failed {
+impl From<Reason> for Failed {
+    fn from(reason: Reason) -> Failed {
         Failed { reason, silent: false, cause: None }
     }
 }
 
-impl From<Reason> for Failed {
-    fn from(reason: Reason) -> Failed {
-        Failed::of(reason)
-    }
-}
-
-/// How far the answer is.
-pub(super) struct Sofar {
-    /// When the request was sent.
-    pub started: Moment,
+/// How far an exchange got; tells the truth also about one that failed.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// When the request's head, and what was there of its body, had been sent.
+    pub request_sent: Option<Moment>,
     /// When the first octet of the answer came.
     pub first_byte: Option<Moment>,
-    /// Octets read from the upstream.
-    pub bytes_read: u64,
+    /// Octets of the body read from the client, after those that came with the head.
+    pub client_read: u64,
     /// Octets sent to the client.
-    pub bytes_sent: u64,
-    /// The status, once its head is on the way to the client.
+    pub client_sent: u64,
+    /// Octets read from the upstream.
+    pub upstream_read: u64,
+    /// Octets sent to the upstream.
+    pub upstream_sent: u64,
+    /// The final status, once its head is on the way to the client.
     pub status: Option<u16>,
+    /// Only the close will mark the end of the answer.
+    pub ends_with_close: bool,
 }
 
 /// An answer under way.
-pub(super) struct Respond<'a> {
-    worker: &'a Worker,
-    client: &'a Client,
-    share: &'a Share,
-    request: &'a Request,
-    id: &'a [u8],
-    response: &'a mut Response,
+pub(super) struct Answer<'a> {
+    pub worker: &'a Worker,
+    pub client: &'a Client,
+    pub share: &'a Share,
+    pub request: &'a Request,
+    /// The request's identity.
+    pub id: &'a [u8],
+    pub response: &'a mut Response,
     pub upstream: &'a Stream,
-    /// How far the request is; the client's leaving is only noticed here once it is through.
+    /// The upstream's name.
+    pub backend: &'a str,
+    /// How far the request is.
     pub upload: &'a Cell<Upload>,
-    /// The first octet of the answer is there.
-    pub answering: &'a Cell<bool>,
-    /// The client still waits for a `100 Continue`.
-    owes_continue: bool,
-    /// How far the answer is.
-    pub progress: Sofar,
+    /// The client waits for a `100 Continue` that nobody has sent yet.
+    pub owes_continue: bool,
+    pub progress: &'a mut Progress,
 }
 
 /// What ended a wait for the upstream.
 enum Woken {
-    Upstream(io::Result<()>),
+    Readable,
+    TimedOut,
+    Aborted,
     ClientGone,
 }
 
-impl<'a> Respond<'a> {
-    /// The octets of the request head are needed for its identity.
-    pub fn new(
-        worker: &'a Worker,
-        client: &'a Client,
-        share: &'a Share,
-        (request, response): (&'a Request, &'a mut Response),
-        id: &'a [u8],
-        upstream: &'a Stream,
-        (upload, answering): (&'a Cell<Upload>, &'a Cell<bool>),
-    ) -> Respond<'a> {
-        Respond {
-            worker,
-            client,
-            share,
-            owes_continue: request.expects_continue && upload.get() == Upload::Going,
-            request,
-            id,
-            response,
-            upstream,
-            upload,
-            answering,
-            progress: Sofar {
-                started: worker.core.reactor.clock().now(),
-                first_byte: None,
-                bytes_read: 0,
-                bytes_sent: 0,
-                status: None,
-            },
-        }
-    }
-
-    /// How long the upstream has for its first octet.
-    pub fn response_wait(&self) -> Duration {
-        self.worker.plan.waits.response
-    }
-
+impl Answer<'_> {
     /// Relays the answer to its end.
-    pub async fn run(&mut self) -> Result<Answered, Failed> {
+    pub async fn relay(&mut self) -> Result<Answered, Failed> {
         let input = self.head().await?;
-        self.final_answer(input).await
+        self.message(input).await
     }
 
-    /// Reads until the final head lies at the front of the buffer it returns.
+    /// Reads until the final head lies, judged, at the front of the buffer it returns.
     async fn head(&mut self) -> Result<Buf, Failed> {
         let mut interim = 0;
-        let mut input: Option<Buf> = None;
+        let mut input = None::<Buf>;
         loop {
-            if let Some(buf) = &mut input
-                && !buf.is_empty()
-            {
-                let limits = &self.worker.limits;
-                match self.response.read(buf.filled(), limits, self.request.method)? {
-                    Progress::Complete if self.response.is_interim() => {
-                        interim += 1;
-                        if interim > INTERIM_MOST {
-                            return Err(Reason::TooManyInterim.into());
-                        }
-                        self.relay_interim(buf).await?;
-                        buf.consume(self.response.len);
-                        continue;
+            if let Some(buf) = &mut input {
+                while !buf.is_empty() && self.judge(buf)? == http::Progress::Complete {
+                    if !self.response.is_interim() {
+                        return input.ok_or(Reason::UpstreamClosed.into());
                     }
-                    Progress::Complete => return input.ok_or(Reason::UpstreamClosed.into()),
-                    Progress::Partial => {}
+                    interim += 1;
+                    if interim > INTERIM_MOST {
+                        return Err(Reason::TooManyInterim.into());
+                    }
+                    self.interim(buf).await?;
+                    buf.consume(self.response.len);
                 }
                 if buf.spare().is_empty() {
                     buf.compact();
@@ -170,82 +128,80 @@ impl<'a> Respond<'a> {
         }
     }
 
+    fn judge(&mut self, buf: &Buf) -> Result<http::Progress, Reason> {
+        self.response.read(buf.filled(), &self.worker.limits, self.request.method)
+    }
+
     fn read(&mut self, buf: &mut Buf) -> Result<(), Failed> {
-        let silent = !self.answering.get();
+        let silent = self.progress.first_byte.is_none();
         match self.upstream.try_recv(buf, usize::MAX) {
             Ok(None) => Ok(()),
             Ok(Some(0)) => Err(Failed { reason: Reason::UpstreamClosed, silent, cause: None }),
             Ok(Some(n)) => {
-                self.progress.bytes_read += n as u64;
-                if silent {
-                    self.answering.set(true);
-                    self.progress.first_byte = Some(self.worker.core.reactor.clock().now());
-                    self.upstream.deadline_in(Way::Read, self.worker.plan.waits.read);
-                }
+                self.progress.upstream_read += n as u64;
+                self.progress.first_byte.get_or_insert(self.worker.now());
                 Ok(())
             }
-            Err(error) => {
-                Err(Failed { reason: Reason::UpstreamReset, silent, cause: Some(error) })
-            }
+            Err(error) => Err(Failed { reason: Reason::UpstreamReset, silent, cause: Some(error) }),
         }
     }
 
-    /// Waits for the upstream, with an eye on the client.
+    /// Waits until the upstream has something for us, with an eye on the client.
     async fn wait(&mut self) -> Result<(), Failed> {
-        if !self.answering.get() {
-            let waits = &self.worker.plan.waits;
-            match self.upload.get() {
-                Upload::Going if self.owes_continue => {
-                    self.upstream.deadline_in(Way::Read, waits.expect);
-                }
-                Upload::Going => self.upstream.no_deadline(Way::Read),
-                _ => self.upstream.deadline_in(Way::Read, waits.response),
+        let waits = &self.worker.plan.waits;
+        match self.upload.get() {
+            _ if self.progress.first_byte.is_some() => {
+                self.upstream.deadline_in(Way::Read, waits.read);
             }
+            Upload::Going if self.owes_continue => {
+                self.upstream.deadline_in(Way::Read, waits.expect);
+            }
+            Upload::Going => self.upstream.no_deadline(Way::Read),
+            _ => self.upstream.deadline_in(Way::Read, waits.response),
         }
-        let watches_client = !self.worker.plan.half_close;
-        let woken = poll_fn(|cx| {
-            if let Poll::Ready(result) = self.upstream.poll_ready(Way::Read, cx) {
-                return Poll::Ready(Woken::Upstream(result));
-            }
-            let idle = self.upload.get() != Upload::Going;
-            if watches_client && idle && self.client.stream.poll_hung_up(cx).is_ready() {
-                return Poll::Ready(Woken::ClientGone);
-            }
-            Poll::Pending
-        });
-        match woken.await {
-            Woken::Upstream(Ok(())) => Ok(()),
-            Woken::ClientGone if self.worker.core.reactor.is_aborted() => {
-                Err(Reason::Stopped.into())
-            }
+        match self.woken().await {
+            Woken::Readable => Ok(()),
             Woken::ClientGone => Err(Reason::ClientGone.into()),
-            Woken::Upstream(Err(error)) if error.kind() != io::ErrorKind::TimedOut => {
-                Err(Reason::Stopped.into())
+            Woken::Aborted => Err(Reason::Stopped.into()),
+            Woken::TimedOut if self.owes_continue && self.upload.get() == Upload::Going => {
+                self.invite().await
             }
-            Woken::Upstream(Err(_)) if self.owes_continue && self.upload.get() == Upload::Going => {
-                self.make_continue().await
-            }
-            Woken::Upstream(Err(_)) => Err(Reason::ResponseTimeout.into()),
+            Woken::TimedOut => Err(Reason::ResponseTimeout.into()),
         }
     }
 
-    /// The upstream is slow to invite the body, so we do it: the client may be waiting for nothing else.
-    async fn make_continue(&mut self) -> Result<(), Failed> {
+    async fn woken(&self) -> Woken {
+        // While the body comes, its reader notices when the client leaves.
+        let watches = |upload| upload != Upload::Going && !self.worker.plan.half_close;
+        poll_fn(|cx| match self.upstream.poll_ready(Way::Read, cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Woken::Readable),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                Poll::Ready(Woken::TimedOut)
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Woken::Aborted),
+            Poll::Pending if watches(self.upload.get()) => {
+                self.client.stream.poll_hung_up(cx).map(|_| Woken::ClientGone)
+            }
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
+    /// The upstream is slow to invite the body, so we do: the client may be waiting for nothing else.
+    async fn invite(&mut self) -> Result<(), Failed> {
         self.owes_continue = false;
-        self.upstream.no_deadline(Way::Read);
         let mut out = self.share.take();
         let _fits = out.append(CONTINUE);
         Ok(self.send(out).await?)
     }
 
-    /// Interim answers are relayed as they are, but not to those who do not know them (RFC 9110 section 15.2).
-    async fn relay_interim(&mut self, input: &Buf) -> Result<(), Failed> {
-        let twice = self.response.status == 100 && !self.owes_continue;
-        if self.request.version == Version::Http10 || twice {
+    /// Relays an interim answer, but not to a client that does not know them (RFC 9110 section
+    /// 15.2), and not a second `100 Continue`.
+    async fn interim(&mut self, input: &Buf) -> Result<(), Failed> {
+        let invites = self.response.status == 100;
+        let wanted = !invites || std::mem::take(&mut self.owes_continue);
+        if self.request.version == Version::Http10 || !wanted {
             return Ok(());
-        }
-        if self.response.status == 100 {
-            self.owes_continue = false;
         }
         let mut out = self.share.take();
         let mut writer = Writer::new(out.spare());
@@ -255,51 +211,46 @@ impl<'a> Respond<'a> {
         Ok(self.send(out).await?)
     }
 
-    /// The final head and its body.
-    async fn final_answer(&mut self, mut input: Buf) -> Result<Answered, Failed> {
-        let worker = self.worker;
-        let framing = outward(self.response.framing, self.request.version);
-        let persistent = self.request.persistent
-            && framing != Framing::UntilClose
-            && self.upload.get() == Upload::Whole
-            && !worker.draining.get();
-        let out = self.final_head(&input, framing, persistent)?;
-        self.progress.status = Some(self.response.status);
-
+    /// The final head, which lies at the front of `input`, and the body behind it.
+    async fn message(&mut self, mut input: Buf) -> Result<Answered, Failed> {
         let came = self.response.framing;
-        let to = (&self.client.stream, framing);
-        let mut body = Body::new(worker, self.share, (self.upstream, came), to, None);
+        let leaves = outward(came, self.request.version);
+        let whole = self.upload.get() == Upload::Whole;
+        let persistent = self.request.persistent
+            && leaves != Framing::UntilClose
+            && whole
+            && !self.worker.draining.get();
+        let out = self.final_head(&input, leaves, persistent)?;
+        self.progress.status = Some(self.response.status);
+        self.progress.ends_with_close = leaves == Framing::UntilClose;
+
+        let (from, to) = (self.upstream, &self.client.stream);
+        let mut body = Body::new(self.worker, self.share, (from, came), (to, leaves), None);
         let arrived = &mut input.filled_mut()[self.response.len..];
         let length = arrived.len();
         let (taken, out) = body.absorb(arrived, out).await;
+        drop(input);
         let result = match taken {
-            Ok(taken) => {
-                drop(input);
-                self.send(out).await?;
-                body.run().await.map(|()| length - taken)
-            }
+            Ok(taken) => match body.send(out).await.0 {
+                Ok(()) => body.run().await.map(|()| length - taken + body.surplus.len()),
+                Err(cut) => Err(cut),
+            },
             Err(cut) => Err(cut),
         };
-        self.progress.bytes_read += body.read;
-        self.progress.bytes_sent += body.sent;
-        let excess = result.map_err(|cut| of_answer(&cut))? + body.surplus.len();
+        self.progress.upstream_read += body.read;
+        self.progress.client_sent += body.sent;
+        let excess = result.map_err(of_answer)?;
         Ok(Answered {
             status: self.response.status,
             persistent,
             reusable: self.response.persistent
-                && excess == 0
                 && came != Framing::UntilClose
+                && excess == 0
                 && self.upload.get() == Upload::Whole,
         })
     }
 
-    fn final_head(
-        &self,
-        input: &Buf,
-        framing: Framing,
-        persistent: bool,
-    ) -> Result<Buf, Failed> {
-        let plan = &self.worker.plan;
+    fn final_head(&self, input: &Buf, framing: Framing, persistent: bool) -> Result<Buf, Failed> {
         let mut out = self.share.take();
         let mut writer = Writer::new(out.spare());
         let edits = ResponseEdits {
@@ -307,21 +258,20 @@ impl<'a> Respond<'a> {
             persistent,
             framing,
             date: &self.worker.date(),
-            backend: plan.headers.backend.then_some(self.backend),
+            backend: self.worker.plan.headers.backend.then_some(self.backend.as_bytes()),
             request_id: Some(self.id),
         };
-        forward::response(&mut writer, self.response, input.filled(), &edits)
-            .map_err(too_large)?;
+        forward::response(&mut writer, self.response, input.filled(), &edits).map_err(too_large)?;
         let length = writer.len();
         out.fill(length);
         Ok(out)
     }
 
-    async fn send(&mut self, out: Buf) -> Result<(), Reason> {
+    async fn send(&mut self, out: Buf) -> Result<(), Failed> {
         let length = out.len();
         let (result, rest) = self.client.stream.send(out, self.worker.plan.waits.write).await;
-        self.progress.bytes_sent += (length - rest.len()) as u64;
-        result.map_err(|error| of_answer(&Cut::To(error)))
+        self.progress.client_sent += (length - rest.len()) as u64;
+        result.map_err(|error| of_answer(Cut::To(error)))
     }
 }
 
@@ -330,19 +280,28 @@ fn too_large(_: Full) -> Failed {
 }
 
 /// Why an answer did not get across.
-fn of_answer(cut: &Cut) -> Reason {
-    match cut {
-        Cut::From(None) => Reason::ResponseCutShort,
-        Cut::From(Some(error)) => match error.kind() {
-            io::ErrorKind::TimedOut => Reason::UpstreamBodyTimeout,
-            io::ErrorKind::ConnectionAborted => Reason::Stopped,
-            _ => Reason::ResponseCutShort,
-        },
-        Cut::To(error) => match error.kind() {
-            io::ErrorKind::TimedOut => Reason::ClientWriteTimeout,
-            io::ErrorKind::ConnectionAborted => Reason::Stopped,
-            _ => Reason::ClientReset,
-        },
-        Cut::Bad(reason) => reason.by_upstream(),
+fn of_answer(cut: Cut) -> Failed {
+    let (reason, cause) = match cut {
+        Cut::From(None) => (Reason::ResponseCutShort, None),
+        Cut::From(Some(error)) => (from_upstream(&error), Some(error)),
+        Cut::To(error) => (to_client(&error), Some(error)),
+        Cut::Bad(reason) => (reason.by_upstream(), None),
+    };
+    Failed { reason, silent: false, cause }
+}
+
+fn from_upstream(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Reason::UpstreamBodyTimeout,
+        io::ErrorKind::ConnectionAborted => Reason::Stopped,
+        _ => Reason::ResponseCutShort,
+    }
+}
+
+fn to_client(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Reason::ClientWriteTimeout,
+        io::ErrorKind::ConnectionAborted => Reason::Stopped,
+        _ => Reason::ClientReset,
     }
 }

@@ -12,8 +12,8 @@ use super::accept::{self, Server};
 use super::ids::Ids;
 use super::ongoing::Heads;
 use crate::config::Plan;
+use crate::http::Limits;
 use crate::http::date::imf_fixdate;
-use crate::http::head::Limits;
 use crate::io::clock::Moment;
 use crate::io::cores::Core;
 use crate::io::listen::Listener;
@@ -106,10 +106,7 @@ impl Seed {
     ///
     /// # Errors
     /// When the kernel gives no descriptors, or refuses to wait for events.
-    pub fn run(
-        self,
-        enrol: impl FnOnce(&Core) -> flume::Receiver<Letter>,
-    ) -> io::Result<()> {
+    pub fn run(self, enrol: impl FnOnce(&Core) -> flume::Receiver<Letter>) -> io::Result<()> {
         let core = Core::new(self.index, self.plan.limits.buffers, PIPES)?;
         let letters = enrol(&core);
         let reactor = &core.reactor;
@@ -180,9 +177,14 @@ impl Worker {
         let _ = self.events.try_send(event);
     }
 
+    /// The time.
+    pub(super) fn now(&self) -> Moment {
+        self.core.reactor.clock().now()
+    }
+
     /// A head begun at `started` should be here by now.
     pub(super) fn late(&self, started: Moment) -> bool {
-        self.core.reactor.clock().now() >= started + self.plan.waits.read
+        self.now() >= started + self.plan.waits.read
     }
 
     /// The time for `Date` fields, made once a second.

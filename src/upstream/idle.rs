@@ -23,6 +23,10 @@ impl Idle {
     /// passed. Not kept: one that has something to say already, and one too many.
     pub fn put(&self, stream: Stream, wait: Duration, most: usize, keeper: &mut Context<'_>) {
         stream.deadline_in(Way::Read, wait);
+        // A read that stopped at the end of its body says nothing about what follows.
+        if stream.is_readable() && !stream.is_silent() {
+            return;
+        }
         if self.len() < most && stream.poll_ready(Way::Read, keeper).is_pending() {
             self.streams.borrow_mut().push(stream);
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::balance::{Rest, RoundRobin};
 use super::idle::Idle;
 use crate::config::{Place, Plan, Upstream};
-use crate::http::close::Reason;
+use crate::http::Reason;
 use crate::io::clock::Moment;
 use crate::io::reactor::Reactor;
 use crate::io::stream::{Address, Stream};
