@@ -1,7 +1,7 @@
 //! Everything that was given -> a [`Plan`], with every mistake reported.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -332,8 +332,9 @@ fn parts(text: &str) -> Vec<Range<usize>> {
 fn collide(one: &Listen, other: &Listen) -> bool {
     match (one, other) {
         (Listen::Tcp(a), Listen::Tcp(b)) => {
-            let any = |a: &SocketAddr| a.ip().is_unspecified();
-            a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || any(a) || any(b))
+            let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+            let ip = a.ip() == b.ip() || (any && a.is_ipv4() == b.is_ipv4());
+            a.port() != 0 && a.port() == b.port() && ip
         }
         (one, other) => one == other,
     }
@@ -347,11 +348,11 @@ fn leads_back(place: &Place, listen: &Listen) -> bool {
                 "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
                 host => IpAddr::from_str(host),
             };
-            ip.is_ok_and(|ip| {
-                let any =
-                    address.ip().is_unspecified() && (ip.is_loopback() || ip.is_unspecified());
-                ip == address.ip() || any
-            })
+            let any = |ip: IpAddr| {
+                let ours = ip.is_loopback() || ip.is_unspecified();
+                ours && address.ip().is_unspecified() && ip.is_ipv4() == address.is_ipv4()
+            };
+            ip.is_ok_and(|ip| ip == address.ip() || any(ip))
         }
         (Place::Unix(path), Listen::Unix(socket)) => path == socket,
         _ => false,

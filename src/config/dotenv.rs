@@ -167,3 +167,83 @@ fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        let (entries, faults) = parse(text.as_bytes());
+        assert_eq!(faults, [], "{text:?}");
+        entries.into_iter().map(|entry| (entry.key, entry.value)).collect()
+    }
+
+    fn value_of(text: &str) -> String {
+        pairs(text).remove(0).1
+    }
+
+    #[test]
+    fn lines_comments_and_export() {
+        let text = "\u{feff}# head\n\nA=1\r\n  export B=x # tail\n";
+        let both = [("A".to_owned(), "1".to_owned()), ("B".to_owned(), "x".to_owned())];
+        assert_eq!(pairs(text), both);
+        assert_eq!(pairs("exported=1")[0].0, "exported");
+        assert_eq!(pairs("# only a comment"), []);
+        assert_eq!(pairs(""), []);
+    }
+
+    #[test]
+    fn values_bare_and_quoted() {
+        let cases = [
+            ("A=", ""),
+            ("A=   ", ""),
+            ("A= b c \t", "b c"),
+            ("A=b#c", "b#c"),
+            ("A=b #c", "b"),
+            ("A=#c", ""),
+            ("A=b=c", "b=c"),
+            ("A=$HOME/${X}", "$HOME/${X}"),
+            ("A='b #c' # d", "b #c"),
+            (r"A='b\n'", r"b\n"),
+            (r#"A="b\n\t\"\\\$\q""#, "b\n\t\"\\$\\q"),
+            ("A=\"b\nc\"\nB=1", "b\nc"),
+            ("A=it's", "it's"),
+        ];
+        for (text, value) in cases {
+            assert_eq!(value_of(text), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_and_columns_are_kept() {
+        let (entries, _) = parse(b"# one\nA='x\ny'\n export B=\"v\"");
+        assert_eq!((entries[0].line, entries[1].line), (2, 4));
+        assert_eq!(&entries[1].raw[entries[1].column..], "v\"");
+    }
+
+    #[test]
+    fn every_fault_is_told_and_the_rest_is_read() {
+        let text = "A\n=1\nB =1\nC-?=1\nE=\"x\" y\nF='a'#b\nG=ok\nH='x\n";
+        let (entries, faults) = parse(text.as_bytes());
+        let told: Vec<(usize, &str)> =
+            faults.iter().map(|fault| (fault.line, fault.wrong.wrong.as_str())).collect();
+        let all = [
+            (1, "there is no = in this line"),
+            (2, "the name is missing"),
+            (3, "there is a blank before the ="),
+            (4, "this is not the name of a setting"),
+            (5, "something follows the closing quote"),
+            (6, "something follows the closing quote"),
+            (8, "this quote is never closed"),
+        ];
+        assert_eq!(told, all);
+        assert_eq!((entries.len(), entries[0].key.as_str(), entries[0].line), (1, "G", 7));
+    }
+
+    #[test]
+    fn size_and_encoding_are_bounded() {
+        assert_eq!(parse(&vec![b'#'; LARGEST]).1, []);
+        assert!(parse(&vec![b'#'; LARGEST + 1]).1[0].wrong.wrong.contains("64 KiB"));
+        assert_eq!(parse(b"A=1\nB=\xff").1[0].line, 2);
+    }
+}

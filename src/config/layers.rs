@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::dotenv;
-use super::mistake::{Report, escape, nearest, wrong};
+use super::mistake::{Report, Wrong, escape, nearest, wrong};
 use super::table::{self, Fallback, Setting, variable};
 
 /// Where a value came from.
@@ -179,7 +179,7 @@ fn meant(key: &str, in_file: bool) -> Option<&'static Setting> {
     table::settings().find(is).filter(|setting| !(in_file && setting.name == "env-file"))
 }
 
-fn unknown(key: &str, in_file: bool) -> super::mistake::Wrong {
+fn unknown(key: &str, in_file: bool) -> Wrong {
     if in_file && key == "TIDEGATE_ENV_FILE" {
         return wrong("a dotenv file cannot name another", "take this line out");
     }
@@ -187,10 +187,11 @@ fn unknown(key: &str, in_file: bool) -> super::mistake::Wrong {
         return wrong("this is possible as a flag only", "take this variable away");
     }
     let known: Vec<String> = table::settings().flat_map(Setting::names).map(variable).collect();
-    match nearest(key, known.iter().map(String::as_str)) {
-        Some(near) => wrong("no setting has this name", format!("did you mean {near}?")),
-        None => wrong("no setting has this name", "tidegate --help lists all names"),
-    }
+    let known = known.iter().filter_map(|known| known.strip_prefix(OURS));
+    let near = key.strip_prefix(OURS).and_then(|key| nearest(key, known));
+    let right = near.map(|near| format!("did you mean {OURS}{near}?"));
+    let right = right.unwrap_or_else(|| "tidegate --help lists all names".to_owned());
+    wrong("no setting has this name", right)
 }
 
 /// The settings of the dotenv file: the one asked for, or `.env` if there is one.
@@ -231,10 +232,10 @@ fn read_file(
 }
 
 /// At most one octet more than may be read, which is enough to see that it is too much.
-fn read_bounded(path: &Path, any_kind: bool) -> io::Result<Vec<u8>> {
-    // A pipe may be asked for by name, but must not make us wait because it happens to be called .env.
-    if !any_kind && !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a file"));
+fn read_bounded(path: &Path, asked: bool) -> io::Result<Vec<u8>> {
+    // A folder may happen to be called .env; what was asked for may be a pipe, too.
+    if !asked && !fs::metadata(path)?.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
     }
     let mut bytes = Vec::new();
     File::open(path)?.take(dotenv::LARGEST as u64 + 1).read_to_end(&mut bytes)?;

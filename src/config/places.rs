@@ -272,3 +272,136 @@ fn masked(address: IpAddr, prefix: u8) -> IpAddr {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_to_listen_on() {
+        let cases = [
+            (":8080", "0.0.0.0:8080"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("[::]:8080", "[::]:8080"),
+            ("[0:0:0:0:0:0:0:1]:65535", "[::1]:65535"),
+            ("unix:/run/a.sock", "unix:/run/a.sock"),
+        ];
+        for (text, shown) in cases {
+            let read = listen(text).unwrap();
+            assert_eq!(show_listen(&read), shown);
+            assert_eq!(listen(shown), Ok(read));
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_with_advice() {
+        let cases = [
+            ("8080", "write :8080"),
+            ("", "write :8080"),
+            ("127.0.0.1", "write 127.0.0.1:8080"),
+            ("::1", "write [::1]:8080"),
+            ("::1:80", "write [::1:80]:8080"),
+            ("*:80", "write :80"),
+            ("localhost:80", "write 127.0.0.1:80"),
+            ("example.com:80", "write 127.0.0.1:80"),
+            ("http://127.0.0.1:80/", "write 127.0.0.1:80"),
+            (":+80", "write a number from 0 to 65535"),
+            (":65536", "write a number from 0 to 65535"),
+            (":", "write a number from 0 to 65535"),
+            ("unix:", "write unix:/run/tidegate.sock"),
+            ("unix:a.sock", "write unix:/run/a.sock"),
+            ("unix:/run/", "write the path of a file"),
+            ("unix:/a\0b", "rename the file"),
+        ];
+        for (text, right) in cases {
+            assert_eq!(listen(text).unwrap_err().right, right, "{text}");
+        }
+        let long = format!("unix:/{}", "a".repeat(LONGEST_SOCKET_PATH));
+        assert_eq!(listen(&long).unwrap_err().right, "write a shorter path");
+    }
+
+    #[test]
+    fn upstreams_get_canonical_names() {
+        let cases = [
+            ("http://127.0.0.1:9001", "http://127.0.0.1:9001", "127.0.0.1:9001"),
+            ("HTTP://Example.COM:80/", "http://example.com", "example.com"),
+            ("http://a_b-c.test", "http://a_b-c.test", "a_b-c.test"),
+            ("backend:9001", "http://backend:9001", "backend:9001"),
+            ("http://[2001:DB8::0:1]:81", "http://[2001:db8::1]:81", "[2001:db8::1]:81"),
+            ("http://unix:/run/a.sock", "http://unix:/run/a.sock", "localhost"),
+            ("unix:/run/a.sock", "http://unix:/run/a.sock", "localhost"),
+        ];
+        for (text, name, authority) in cases {
+            let read = upstream(text).unwrap();
+            assert_eq!((read.name.as_str(), read.authority.as_str()), (name, authority));
+            assert_eq!(upstream(name), Ok(read));
+        }
+        let place = Place::Tcp { host: "2001:db8::1".to_owned(), port: 80 };
+        assert_eq!(upstream("http://[2001:db8::1]").unwrap().place, place);
+    }
+
+    #[test]
+    fn what_is_no_upstream_is_told_with_advice() {
+        let cases = [
+            ("https://a:1", "write http://a:1"),
+            ("ws://a:1", "write http://a:1"),
+            ("h2c://a:1", "write http://a:1"),
+            ("unix:///run/a", "write http://unix:/run/a"),
+            ("http://a/b", "write http://a; the client's path is sent on as it is"),
+            ("http://a?b", "write http://a"),
+            ("http://a/#b", "write http://a; the client's path is sent on as it is"),
+            ("http://me:secret@a:1", "write http://a:1"),
+            ("9001", "write http://127.0.0.1:9001"),
+            (":9001", "write http://127.0.0.1:9001"),
+            ("backend", "write http://backend"),
+            ("http://", "write http://127.0.0.1:9001"),
+            ("http://:80", "write http://127.0.0.1:9001"),
+            ("http://a:", "write a number from 1 to 65535"),
+            ("http://a:0", "write a number from 1 to 65535"),
+            ("http://a:+1", "write a number from 1 to 65535"),
+            ("http://::1", "write http://[::1]:9001"),
+            ("http://[::1%eth0]:1", "write the address without %..."),
+            ("http://[::g]:1", "write http://[::1]:9001"),
+            ("http://1.2.3:1", "write four numbers from 0 to 255, such as 127.0.0.1"),
+            ("http://0x7f.1:1", "write four numbers from 0 to 255, such as 127.0.0.1"),
+            ("http://bücher.example:1", "write it in its xn-- form"),
+            ("http://unix:/run/a:/path", "write http://unix:/run/a"),
+            ("http://unix:", "write unix:/run/tidegate.sock"),
+            ("http://unix:/run/a b", "rename the socket"),
+        ];
+        for (text, right) in cases {
+            assert_eq!(upstream(text).unwrap_err().right, right, "{text}");
+        }
+        for odd in ["http://a..b", "http://a b", "http://a\r\nb", "http://.", "http://a%20b"] {
+            assert!(upstream(odd).unwrap_err().right.starts_with("write letters"), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn networks_have_no_bits_beyond_their_prefix() {
+        let ten = Network { address: IpAddr::from([10, 0, 0, 0]), prefix: 8 };
+        assert_eq!(network("10.0.0.0/8"), Ok(ten));
+        assert_eq!(network("::1").unwrap().prefix, 128);
+        assert_eq!(network("0.0.0.0/0").unwrap().prefix, 0);
+        assert_eq!(network("::/0").unwrap().prefix, 0);
+        let cases = [
+            ("10.1.0.0/8", "write 10.0.0.0/8, or 10.1.0.0 for the address alone"),
+            ("10.0.0.0/33", "write 10.0.0.0/32 for this address alone"),
+            ("10.0.0.0/+8", "write 10.0.0.0/32 for this address alone"),
+            ("fd00::1/8", "write fd00::/8, or fd00::1 for the address alone"),
+            ("::ffff:10.0.0.0/104", "write 10.0.0.0/8"),
+            ("private", "write 10.0.0.0/8, fd00::/8 or an address"),
+        ];
+        for (text, right) in cases {
+            assert_eq!(network(text).unwrap_err().right, right, "{text}");
+        }
+    }
+
+    #[test]
+    fn files_have_names() {
+        assert_eq!(file("a b.log"), Ok(PathBuf::from("a b.log")));
+        for odd in ["", "logs/", "a\nb"] {
+            assert!(file(odd).is_err(), "{odd:?}");
+        }
+    }
+}

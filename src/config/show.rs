@@ -45,7 +45,10 @@ fn help_lines(setting: &Setting) -> String {
         text if text.is_empty() => text,
         text => format!(" [{text}]"),
     };
-    let about = format!("{}{default}", setting.about);
+    let mut about = format!("{}{default}", setting.about);
+    if !setting.aliases.is_empty() {
+        let _ = write!(about, "\n{:<33}(also --{})", "", setting.aliases.join(", --"));
+    }
     if flag.trim_end().len() <= 32 {
         format!("{:<33}{about}\n", flag.trim_end())
     } else {

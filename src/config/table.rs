@@ -166,7 +166,7 @@ const WHERE: &[Setting] = &[
     row("upstream", Urls, Nothing, "Where requests go: http://host:port or http://unix:/path")
         .aka(&["backends", "backend"]),
     row("admin", Admin, Value("127.0.0.1:8082"), "Health, status and metrics"),
-    row("workers", Count, Depends("cores"), "Threads that move requests").range(1, 1024),
+    row("workers", Count, Depends("one per core"), "Threads that move requests").range(1, 1024),
 ];
 
 const REQUESTS: &[Setting] = &[
@@ -181,8 +181,8 @@ const WAITS: &[Setting] = &[
     wait("read-timeout", "30s", "A whole request head, and between reads of a body"),
     wait("write-timeout", "30s", "Between writes that make progress"),
     wait("connect-timeout", "2s", "A connection to an upstream"),
-    wait("response-timeout", "60s", "The first octet of an answer"),
-    wait("idle-timeout", "60s", "A client connection without a request"),
+    wait("response-timeout", "1m", "The first octet of an answer"),
+    wait("idle-timeout", "1m", "A client connection without a request"),
     wait("upstream-idle-timeout", "30s", "An upstream connection without a request"),
     wait("expect-timeout", "1s", "100 Continue of the upstream, before tidegate sends its own")
         .range(0, DAY),
