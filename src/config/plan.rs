@@ -97,6 +97,21 @@ pub struct AccessLog {
     pub file: Option<PathBuf>,
 }
 
+/// How much tidegate tells about itself on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// What went wrong and was not put right.
+    Error,
+    /// What looks wrong.
+    Warn,
+    /// Starts, stops and changes.
+    Info,
+    /// What helps to find a fault.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
 /// Bounds on what one peer, or all of them, may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -149,7 +164,7 @@ pub struct Headers {
 pub struct Plan {
     /// At least one.
     pub listen: Vec<Listen>,
-    /// At least one, no two with the same name.
+    /// At least one, no two with the same name; none only in the plan of a demo, which brings its own.
     pub upstreams: Vec<Upstream>,
     /// `None`: no admin listener.
     pub admin: Option<Listen>,
@@ -167,4 +182,6 @@ pub struct Plan {
     pub headers: Headers,
     /// The access log.
     pub access_log: AccessLog,
+    /// The proxy's own log, on standard error.
+    pub log: LogLevel,
 }
