@@ -304,3 +304,90 @@ impl Page<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use super::*;
+    use crate::admin::testing::busy;
+
+    /// What a scraper makes of a page: the type of each family, and the value of each sample.
+    struct Scraped<'a> {
+        types: HashMap<&'a str, &'a str>,
+        samples: HashMap<&'a str, f64>,
+    }
+
+    fn scrape(page: &str) -> Scraped<'_> {
+        let mut scraped = Scraped { types: HashMap::new(), samples: HashMap::new() };
+        for line in page.lines() {
+            if let Some(family) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = family.split_once(' ').unwrap();
+                assert!(scraped.types.insert(name, kind).is_none(), "{name} twice");
+            } else if !line.starts_with('#') {
+                let (sample, value) = line.rsplit_once(' ').unwrap();
+                let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
+                assert!(scraped.samples.insert(sample, value).is_none(), "{sample} twice");
+            }
+        }
+        scraped
+    }
+
+    #[test]
+    fn a_scraper_reads_back_what_was_counted() {
+        let page = prometheus(&busy());
+        let Scraped { types, samples } = scrape(&page);
+        for (sample, value) in [
+            ("tidegate_requests_total", 4.0),
+            ("tidegate_errors_total", 1.0),
+            ("tidegate_connections", 3.0),
+            ("tidegate_ready", 0.0),
+            ("tidegate_build_info{version=\"1.2.3\"}", 1.0),
+            ("tidegate_responses_total{code=\"2xx\"}", 3.0),
+            ("tidegate_requests_ended_total{reason=\"done\",fault=\"nobody\"}", 3.0),
+            ("tidegate_requests_ended_total{reason=\"connect_failed\",fault=\"upstream\"}", 1.0),
+            ("tidegate_client_received_bytes_total", 400.0),
+            ("tidegate_bodies_copied_total{reason=\"no_pipe\"}", 7.0),
+            ("tidegate_upstream_requests_total{upstream=\"http://127.0.0.1:9002\"}", 4.0),
+            ("tidegate_upstream_alive{upstream=\"http://127.0.0.1:9001\"}", 1.0),
+            ("tidegate_request_duration_seconds_bucket{le=\"0.001\"}", 1.0),
+            ("tidegate_request_duration_seconds_bucket{le=\"10.0\"}", 3.0),
+            ("tidegate_request_duration_seconds_bucket{le=\"+Inf\"}", 4.0),
+            ("tidegate_request_duration_seconds_count", 4.0),
+        ] {
+            assert_eq!(samples.get(sample), Some(&value), "{sample}\n{page}");
+        }
+        assert_eq!(types["tidegate_requests_total"], "counter");
+        assert_eq!(types["tidegate_request_duration_seconds"], "histogram");
+        // Every sample belongs to a family that was announced.
+        for sample in samples.keys() {
+            let name = sample.split('{').next().unwrap();
+            let parts = ["_bucket", "_count", "_sum"].map(|part| name.strip_suffix(part));
+            let families = parts.into_iter().flatten().chain([name]);
+            assert!(families.into_iter().any(|family| types.contains_key(family)), "{sample}");
+        }
+        assert!(!page.contains("# EOF") && !page.contains("# UNIT"));
+    }
+
+    #[test]
+    fn openmetrics_names_families_without_total_and_ends() {
+        let page = openmetrics(&busy());
+        assert!(page.contains("# TYPE tidegate_requests counter\n"));
+        assert!(page.contains("# UNIT tidegate_spliced_bytes bytes\n"));
+        assert!(page.contains("tidegate_requests_total 4\n"));
+        assert!(page.ends_with("# EOF\n"));
+        let families: HashSet<_> = scrape(&page).types.into_keys().collect();
+        assert!(families.iter().all(|family| family.starts_with("tidegate_")));
+    }
+
+    #[test]
+    fn labels_cannot_break_out_of_their_quotes() {
+        let mut view = busy();
+        view.endpoints[0] = Arc::new(crate::stats::EndpointState::new("http://unix:/a\"b\\c\nd"));
+        let page = prometheus(&view);
+        assert!(
+            page.contains(r#"tidegate_upstream_alive{upstream="http://unix:/a\"b\\c\nd"} 1"#),
+            "{page}"
+        );
+    }
+}

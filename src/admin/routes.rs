@@ -95,3 +95,146 @@ fn may_name_us(host: &str) -> bool {
     };
     port_is_one && (name.eq_ignore_ascii_case("localhost") || Ipv4Addr::from_str(name).is_ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::testing::{busy, view};
+    use crate::stats::Phase;
+
+    fn ask(view: &View, request: &str) -> Answer {
+        let text = format!("{request}\r\nHost: 127.0.0.1:8082\r\n\r\n");
+        answer(view, &Request::read(text.as_bytes()).unwrap().unwrap().0, false)
+    }
+
+    fn get(view: &View, target: &str) -> Answer {
+        ask(view, &format!("GET {target} HTTP/1.1"))
+    }
+
+    fn json(answer: &Answer) -> Value {
+        assert_eq!(answer.kind, JSON);
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    #[test]
+    fn health_is_up_and_readiness_follows_the_state() {
+        let view = view();
+        assert_eq!(get(&view, "/health").body, "{\"status\":\"UP\",\"uptime\":\"0s\"}\n");
+        for (phase, status, name) in [
+            (Phase::Starting, 503, "STARTING"),
+            (Phase::Ready, 200, "READY"),
+            (Phase::Draining, 503, "DRAINING"),
+        ] {
+            view.state.set(phase);
+            let answer = get(&view, "/ready");
+            assert_eq!(answer.status, status);
+            assert_eq!(json(&answer)["status"], name);
+        }
+    }
+
+    #[test]
+    fn dead_endpoints_show_but_do_not_make_us_unready() {
+        let view = view();
+        view.state.set(Phase::Ready);
+        for endpoint in &view.endpoints {
+            endpoint.alive.store(false, std::sync::atomic::Ordering::Relaxed);
+        }
+        let answer = get(&view, "/ready");
+        assert_eq!(answer.status, 200);
+        assert_eq!(json(&answer)["endpoints"], json!({ "alive": 0, "total": 2 }));
+    }
+
+    #[test]
+    fn status_tells_of_endpoints_and_totals() {
+        let status = json(&get(&busy(), "/status"));
+        assert_eq!(status["state"], "STARTING");
+        assert_eq!(status["listeners"], json!(["127.0.0.1:8080"]));
+        assert_eq!(status["admin"], "unix:/run/admin");
+        let totals = json!({
+            "connections": 3, "active": 0, "requests": 4, "responses": 4, "errors": 1,
+        });
+        assert_eq!(status["totals"], totals);
+        let endpoint = json!({
+            "url": "http://127.0.0.1:9002",
+            "alive": true,
+            "connections": { "current": 3, "active": 1, "idle": 2 },
+            "requests": 4,
+            "failures": 1,
+        });
+        assert_eq!(status["endpoints"][1], endpoint);
+    }
+
+    #[test]
+    fn metrics_as_json_have_what_people_look_for() {
+        let metrics = json(&get(&busy(), "/metrics"));
+        assert_eq!(metrics["requests"], 4);
+        assert_eq!(metrics["responses"], 4);
+        assert_eq!(metrics["errors"], 1);
+        assert_eq!(metrics["codes"]["2xx"], 3);
+        assert_eq!(metrics["reasons"]["connect_failed"], 1);
+        assert_eq!(metrics["splice"]["copied"]["no_pipe"], 7);
+        assert_eq!(metrics["upstreams"]["http://127.0.0.1:9002"]["requests"], 4);
+        assert_eq!(metrics["cores"][0]["requests"], 2);
+        assert_eq!(metrics["buffers"]["total"], 128);
+        assert_eq!(metrics["duration_s"]["at_most"]["0.0025"], 2);
+        assert_eq!(metrics["duration_s"]["at_most"]["10"], 3);
+        assert_eq!(metrics["duration_s"]["count"], 4);
+    }
+
+    #[test]
+    fn metrics_come_in_the_form_that_is_asked_for() {
+        let view = busy();
+        let kind = |request: &str| ask(&view, request).kind.split(';').next().unwrap();
+        assert_eq!(kind("GET /metrics HTTP/1.1\r\nAccept: */*"), JSON);
+        assert_eq!(kind("GET /metrics HTTP/1.1\r\nAccept: text/plain"), "text/plain");
+        assert_eq!(kind("GET /metrics?format=prometheus HTTP/1.1"), "text/plain");
+        let openmetrics = "application/openmetrics-text";
+        assert_eq!(kind(&format!("GET /metrics HTTP/1.1\r\nAccept: {openmetrics}")), openmetrics);
+        assert_eq!(get(&view, "/metrics?format=xml").status, 400);
+    }
+
+    #[test]
+    fn settings_are_shown_whole() {
+        let config = json(&get(&view(), "/config"));
+        assert_eq!(config["listen"], json!(["127.0.0.1:0"]));
+        assert_eq!(config["waits"]["expect_s"], 1.5);
+        assert_eq!(config["headers"]["trusted"], json!(["10.0.0.0/8"]));
+        assert_eq!(config["limits"]["body_bytes"], Value::Null);
+        assert_eq!(config["access_log"]["format"], "json");
+    }
+
+    #[test]
+    fn the_unknown_and_the_forbidden_say_what_would_be_right() {
+        let answer = get(&view(), "/");
+        assert_eq!(answer.status, 404);
+        let error = &json(&answer)["error"];
+        assert_eq!(error["code"], "not_found");
+        assert_eq!(error["paths"], json!(PATHS));
+        let answer = ask(&view(), "POST /status HTTP/1.1");
+        assert_eq!((answer.status, answer.allow), (405, Some("GET, HEAD")));
+        assert_eq!(json(&answer)["error"]["code"], "method_not_allowed");
+    }
+
+    #[test]
+    fn only_addresses_and_localhost_name_us() {
+        for host in ["127.0.0.1", "127.0.0.1:8082", "[::1]", "[::1]:1", "LocalHost:1", "10.1.2.3"] {
+            assert!(may_name_us(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil",
+            "[::1",
+            "[x]:1",
+            "::1",
+            "localhost:x",
+        ] {
+            assert!(!may_name_us(host), "{host}");
+        }
+        let text = b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+        let request = Request::read(text).unwrap().unwrap().0;
+        assert_eq!(answer(&view(), &request, false).status, 421);
+        assert_eq!(answer(&view(), &request, true).status, 200);
+    }
+}

@@ -150,3 +150,107 @@ async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -
     };
     work.or(late).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use async_net::TcpStream;
+
+    use super::*;
+    use crate::admin::testing::{scratch, view};
+
+    /// Runs `test` against a server on a port of its own.
+    fn with_server<F: Future<Output = ()>>(test: impl FnOnce(SocketAddr) -> F) {
+        smol::block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = async {
+                serve(Listener::Tcp(listener), Arc::new(view())).await;
+                unreachable!("it serves until dropped");
+            };
+            test(address).or(server).await;
+        });
+    }
+
+    /// Sends `request` and reads until the server closes.
+    async fn exchange(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[test]
+    fn a_connection_is_kept_and_pipelines() {
+        with_server(|address| async move {
+            let answers = exchange(
+                address,
+                "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n\
+                 HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n\
+                 GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            )
+            .await;
+            assert_eq!(answers.matches("HTTP/1.1 200 OK\r\nDate: ").count(), 2);
+            assert_eq!(answers.matches("{\"status\":\"UP\"").count(), 1);
+            assert_eq!(answers.matches("HTTP/1.1 404 Not Found\r\n").count(), 1);
+            assert_eq!(answers.matches("Connection: close\r\n").count(), 1);
+        });
+    }
+
+    #[test]
+    fn what_is_not_http_is_answered_and_closed() {
+        with_server(|address| async move {
+            let answer = exchange(address, "\0\0\0\0 and more").await;
+            assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+            let long = format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(3 * HEAD_MAX));
+            assert!(exchange(address, &long).await.starts_with("HTTP/1.1 431 "));
+            let body = "POST /status HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 5\r\n\r\nhello";
+            let answer = exchange(address, body).await;
+            assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("Allow: GET, HEAD\r\n"));
+        });
+    }
+
+    #[test]
+    fn there_are_only_so_many_seats() {
+        with_server(|address| async move {
+            let mut seated = Vec::new();
+            for _ in 0..CONNECTIONS_MAX {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+                stream.write_all(request).await.unwrap();
+                stream.read_exact(&mut [0; 12]).await.unwrap();
+                seated.push(stream);
+            }
+            let request = "GET /health HTTP/1.0\r\n\r\n";
+            let waiting = exchange(address, request);
+            let nobody_leaves = async {
+                Timer::after(Duration::from_millis(50)).await;
+                String::new()
+            };
+            assert_eq!(waiting.or(nobody_leaves).await, "");
+            drop(seated);
+            assert!(exchange(address, request).await.starts_with("HTTP/1.1 200 "));
+        });
+    }
+
+    #[test]
+    fn a_unix_socket_needs_no_host_of_ours() {
+        let path = scratch("admin.sock");
+        smol::block_on(async {
+            let listener = UnixListener::bind(&path).unwrap();
+            let server = serve(Listener::Unix(listener), Arc::new(view()));
+            let client = async {
+                let mut stream = async_net::unix::UnixStream::connect(&path).await.unwrap();
+                let request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+                stream.write_all(request).await.unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await.unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+            };
+            client.or(server).await;
+        });
+        std::fs::remove_file(path).unwrap();
+    }
+}

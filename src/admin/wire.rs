@@ -66,7 +66,18 @@ impl Request {
         if minor == 1 && request.host.is_none() {
             return Err(Refusal::Host);
         }
+        request.take_absolute_form();
         Ok(Some((request, octets)))
+    }
+
+    /// The host of an absolute-form target counts, whatever `Host` says (RFC 9112 section 3.2.2).
+    fn take_absolute_form(&mut self) {
+        let Some(rest) = self.path.strip_prefix("http://") else {
+            return;
+        };
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        self.host = Some(host.to_owned());
+        self.path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
     }
 
     fn take_field(&mut self, field: &httparse::Header<'_>) -> Result<(), Refusal> {
@@ -162,6 +173,16 @@ mod tests {
         ] {
             assert_eq!(Request::read(text.as_bytes()), Err(refusal), "{text:.40}");
         }
+    }
+
+    #[test]
+    fn the_host_of_an_absolute_target_counts() {
+        let text = "GET http://evil.example/status?a HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let (request, _) = Request::read(text.as_bytes()).unwrap().unwrap();
+        assert_eq!(
+            (request.host.as_deref(), request.path.as_str()),
+            (Some("evil.example"), "/status")
+        );
     }
 
     #[test]
