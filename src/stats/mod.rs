@@ -6,7 +6,9 @@
 mod counters;
 mod endpoint;
 mod record;
+mod state;
 
 pub use counters::{BUCKETS_S, Core, Counter, Gauge, Histogram, Upstream};
 pub use endpoint::EndpointState;
 pub use record::{Attempt, Record, Recorder, records};
+pub use state::{Phase, State};
