@@ -6,3 +6,12 @@
 mod harness;
 
 mod harness_stands;
+
+mod a_basics;
+mod b_headers;
+mod c_strictness;
+mod d_interim;
+mod e_upstream_trouble;
+mod f_client_trouble;
+mod g_limits;
+mod h_admin;

@@ -4,13 +4,16 @@ use std::io::{self, Error, ErrorKind};
 
 use super::Wire;
 
+/// Names as sent, values without the white space around them, in order.
+pub type Fields = Vec<(String, String)>;
+
 /// A start line and its fields.
 #[derive(Clone, Debug)]
 pub struct Head {
     /// Request or status line.
     pub line: String,
-    /// Names as sent, values without the white space around them.
-    pub fields: Vec<(String, String)>,
+    /// What follows it.
+    pub fields: Fields,
     /// The octets as they came, with the empty line.
     pub raw: Vec<u8>,
 }
@@ -83,7 +86,7 @@ pub struct Request {
     /// Without transfer coding.
     pub body: Vec<u8>,
     /// Fields after a chunked body.
-    pub trailers: Vec<(String, String)>,
+    pub trailers: Fields,
 }
 
 impl Request {
@@ -128,7 +131,7 @@ pub struct Response {
     /// Without transfer coding.
     pub body: Vec<u8>,
     /// Fields after a chunked body.
-    pub trailers: Vec<(String, String)>,
+    pub trailers: Fields,
     /// How the end of the body was told.
     pub ending: Ending,
     /// The 1xx responses before it.
@@ -193,7 +196,7 @@ fn status(head: &Head) -> io::Result<u16> {
     }
 }
 
-fn chunks(wire: &mut Wire) -> io::Result<(Vec<u8>, Vec<(String, String)>)> {
+fn chunks(wire: &mut Wire) -> io::Result<(Vec<u8>, Fields)> {
     let mut body = Vec::new();
     loop {
         let line = wire.line()?;
@@ -204,7 +207,7 @@ fn chunks(wire: &mut Wire) -> io::Result<(Vec<u8>, Vec<(String, String)>)> {
             break;
         }
         body.extend(wire.exactly(len)?);
-        if wire.line()? != "" {
+        if !wire.line()?.is_empty() {
             return Err(invalid("octets after a chunk", "no CRLF"));
         }
     }

@@ -71,13 +71,12 @@ impl Wire {
         bytes.as_ref().chunks(1).try_for_each(|octet| self.socket.write_all(octet))
     }
 
-    /// Sends until the other side takes no more for `wait`; how many octets it took.
-    pub fn send_until_blocked(&mut self, limit: usize, wait: Duration) -> io::Result<usize> {
-        let block = super::pattern(64 * 1024);
+    /// Sends `bytes` until the other side takes no more for `wait`; how many octets it took.
+    pub fn send_until_blocked(&mut self, bytes: &[u8], wait: Duration) -> io::Result<usize> {
         self.socket.set_write_timeout(Some(wait))?;
         let mut sent = 0;
-        while sent < limit {
-            match self.socket.write(&block[..block.len().min(limit - sent)]) {
+        while sent < bytes.len() {
+            match self.socket.write(&bytes[sent..]) {
                 Ok(n) => sent += n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) => return Err(e),
@@ -164,11 +163,6 @@ impl Wire {
         self.unread.extend_from_slice(&block[..n]);
         self.record.lock().unwrap().extend_from_slice(&block[..n]);
         Ok(n)
-    }
-
-    /// How many octets came in and were not taken.
-    pub fn pending(&self) -> usize {
-        self.unread.len()
     }
 
     fn fill_or_fail(&mut self) -> io::Result<()> {
