@@ -95,7 +95,8 @@ fn d06_early_hints_are_relayed_before_the_answer() {
     let seen = gate.clone();
     let origin = Origin::start(move |peer| {
         peer.request()?;
-        peer.send("HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\nConnection: X-Gone\r\nX-Gone: 1\r\n\r\n")?;
+        peer.send("HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n")?;
+        peer.send("Connection: X-Gone\r\nX-Gone: 1\r\n\r\n")?;
         seen.wait();
         peer.send("HTTP/1.1 102 Processing\r\n\r\n")?;
         peer.send(EMPTY)
