@@ -1,0 +1,200 @@
+//! What happens to header fields on their way.
+
+use std::collections::HashSet;
+
+use crate::harness::{Head, Origin, Proxy};
+
+/// The request an origin saw after `fields` were sent through a proxy with `flags`.
+#[track_caller]
+fn forwarded(flags: &[&str], fields: &str) -> Head {
+    let origin = Origin::named("a");
+    let proxy = Proxy::with(&origin, flags);
+    let mut client = proxy.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}\r\n"));
+    assert_eq!(client.response().status, 200);
+    origin.request().head
+}
+
+/// The answer a client saw after an origin sent `fields` through a proxy with `flags`.
+#[track_caller]
+fn answered(flags: &[&str], fields: &str) -> Head {
+    let origin = Origin::answering(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n"));
+    Proxy::with(&origin, flags).client().get("/").head
+}
+
+#[test]
+fn b01_fields_pass_as_they_are_in_order() {
+    let seen =
+        forwarded(&[], "Accept: a\r\nX-One: 1\r\naccept: b\r\nX-Two: \t2  2 \r\nX-Three:\r\n");
+    assert_eq!(seen.all("Accept"), ["a", "b"]);
+    assert_eq!(seen.get("X-Two"), Some("2  2"));
+    assert_eq!(seen.get("X-Three"), Some(""));
+    let seen = answered(&[], "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n");
+    assert_eq!(seen.all("Set-Cookie"), ["a=1", "b=2"]);
+}
+
+#[test]
+fn b02_the_upstream_learns_who_asked_and_how() {
+    let seen = forwarded(&[], "");
+    assert_eq!(seen.get("X-Forwarded-For"), Some("127.0.0.1"));
+    assert_eq!(seen.get("X-Forwarded-Proto"), Some("http"));
+    assert_eq!(seen.get("X-Forwarded-Host"), Some("test"));
+}
+
+#[test]
+fn b03_what_a_stranger_says_about_it_is_replaced() {
+    let seen = forwarded(
+        &[],
+        "X-Forwarded-For: 9.9.9.9\r\nx-forwarded-for: 8.8.8.8\r\n\
+         X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.example\r\n",
+    );
+    assert_eq!(seen.get("X-Forwarded-For"), Some("127.0.0.1"));
+    assert_eq!(seen.get("X-Forwarded-Proto"), Some("http"));
+    assert_eq!(seen.get("X-Forwarded-Host"), Some("test"));
+}
+
+#[test]
+fn b04_what_a_trusted_proxy_says_is_kept() {
+    let seen = forwarded(
+        &["--trusted-proxy", "127.0.0.0/8"],
+        "X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\n\
+         X-Forwarded-Host: front.example\r\n",
+    );
+    let path = seen.all("X-Forwarded-For").join(", ");
+    assert_eq!(path.replace(' ', ""), "9.9.9.9,127.0.0.1");
+    assert_eq!(seen.get("X-Forwarded-Proto"), Some("https"));
+    assert_eq!(seen.get("X-Forwarded-Host"), Some("front.example"));
+}
+
+#[test]
+fn b05_trust_ends_at_the_network_named() {
+    let seen = forwarded(&["--trusted-proxy", "10.0.0.0/8"], "X-Forwarded-For: 9.9.9.9\r\n");
+    assert_eq!(seen.get("X-Forwarded-For"), Some("127.0.0.1"));
+}
+
+#[test]
+fn b06_via_names_the_protocol_received_and_us_last() {
+    let seen = forwarded(&[], "Via: 1.0 fred\r\n");
+    let via = seen.all("Via").join(", ");
+    let members: Vec<_> = via.split(',').map(str::trim).collect();
+    assert_eq!(members.len(), 2, "{via}");
+    assert_eq!(members[0], "1.0 fred");
+    assert!(members[1].starts_with("1.1 "), "{via}");
+}
+
+#[test]
+fn b07_every_request_has_an_id_of_its_own() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    (0..50).for_each(|_| drop(client.get("/")));
+    let ids: HashSet<_> = origin
+        .requests()
+        .iter()
+        .map(|request| request.head.get("X-Request-Id").expect("an id").to_owned())
+        .collect();
+    assert_eq!(ids.len(), 50);
+    assert!(ids.iter().all(|id| id.len() >= 8), "{ids:?}");
+}
+
+#[test]
+fn b08_an_id_given_is_honoured_unless_it_is_not_one() {
+    assert_eq!(forwarded(&[], "X-Request-Id: my-id.1\r\n").get("X-Request-Id"), Some("my-id.1"));
+    let long = format!("X-Request-Id: {}\r\n", "x".repeat(500));
+    for bad in ["X-Request-Id: a b\"c\r\n", "X-Request-Id:\r\n", &long] {
+        let seen = forwarded(&[], bad);
+        let id = seen.get("X-Request-Id").expect("an id");
+        assert!(!bad.contains(id), "{id} came of {bad}");
+    }
+}
+
+#[test]
+fn b09_hop_by_hop_fields_end_at_the_hop() {
+    let hop_by_hop = "Connection: keep-alive\r\nKeep-Alive: timeout=5\r\nProxy-Connection: x\r\n\
+                      TE: gzip\r\nUpgrade: h2c\r\n";
+    let names = ["Keep-Alive", "Proxy-Connection", "Upgrade"];
+    let seen = forwarded(&[], hop_by_hop);
+    names.iter().for_each(|name| assert!(seen.all(name).is_empty(), "{name} in {seen:?}"));
+    assert!(!seen.lists("TE", "gzip"));
+    let seen = answered(&[], "Connection: keep-alive\r\nKeep-Alive: timeout=5\r\nUpgrade: h2c\r\n");
+    names.iter().for_each(|name| assert!(seen.all(name).is_empty(), "{name} in {seen:?}"));
+}
+
+#[test]
+fn b10_what_connection_names_ends_at_the_hop() {
+    let fields = "Connection: X-Secret , x-other\r\nX-Secret: 1\r\nX-Other: 2\r\nX-Kept: 3\r\n";
+    for seen in [forwarded(&[], fields), answered(&[], fields)] {
+        assert!(seen.all("X-Secret").is_empty() && seen.all("X-Other").is_empty(), "{seen:?}");
+        assert_eq!(seen.get("X-Kept"), Some("3"));
+    }
+}
+
+#[test]
+fn b11_a_client_cannot_name_our_own_fields_away() {
+    let ours = "X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Request-Id, Via, Host";
+    let seen = forwarded(&[], &format!("Connection: {ours}\r\nX-Forwarded-For: 9.9.9.9\r\n"));
+    assert_eq!(seen.get("X-Forwarded-For"), Some("127.0.0.1"));
+    for name in ours.split(", ") {
+        assert!(seen.get(name).is_some(), "{name} is gone from {seen:?}");
+    }
+}
+
+#[test]
+fn b12_a_client_cannot_name_the_length_away() {
+    let origin = Origin::echoing();
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nConnection: Content-Length\r\n");
+    client.send("Content-Length: 5\r\n\r\nhello");
+    let answer = client.response();
+    match answer.status {
+        200 => assert_eq!(origin.request().body, b"hello"),
+        status => assert_eq!((status, origin.connections()), (400, 0)),
+    }
+}
+
+#[test]
+fn b13_host_passes_or_is_the_upstreams_own() {
+    assert_eq!(forwarded(&[], "").get("Host"), Some("test"));
+    assert_eq!(forwarded(&["--host-header", "pass"], "").get("Host"), Some("test"));
+    let origin = Origin::named("a");
+    let proxy = Proxy::with(&origin, &["--host-header", "upstream"]);
+    proxy.client().get("/");
+    let seen = origin.request().head;
+    assert_eq!(seen.get("Host"), Some(origin.address()));
+    assert_eq!(seen.get("X-Forwarded-Host"), Some("test"));
+}
+
+#[test]
+fn b14_the_backend_is_named_when_asked_for() {
+    let origin = Origin::named("a");
+    assert_eq!(Proxy::before(&origin).client().get("/").get("X-Backend-Server"), None);
+    let answer = Proxy::with(&origin, &["--backend-header"]).client().get("/");
+    assert!(answer.get("X-Backend-Server").expect("named").contains(origin.address()));
+}
+
+#[test]
+fn b15_an_answer_without_a_date_gets_one() {
+    let made = answered(&[], "");
+    let date = made.get("Date").expect("a date");
+    assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}");
+    let given = "Sun, 06 Nov 1994 08:49:37 GMT";
+    assert_eq!(answered(&[], &format!("Date: {given}\r\n")).get("Date"), Some(given));
+}
+
+#[test]
+fn b16_no_server_of_ours_is_added() {
+    assert_eq!(answered(&[], "").get("Server"), None);
+    assert_eq!(answered(&[], "Server: theirs\r\n").get("Server"), Some("theirs"));
+}
+
+#[test]
+fn b17_octets_beyond_ascii_in_values_pass_untouched() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    client.send(b"GET / HTTP/1.1\r\nHost: test\r\nX-Name: caf\xe9 \xff\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    let raw = origin.request().head.raw;
+    assert!(raw.windows(6).any(|w| w == b"caf\xe9 \xff"), "\"{}\"", raw.escape_ascii());
+}

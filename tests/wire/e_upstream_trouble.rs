@@ -1,0 +1,435 @@
+//! Upstreams that refuse, lie, stall and die, in each phase.
+
+use std::env;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Client, Ending, Gate, Origin, Proxy, Refusing, Silent, eventually};
+
+const ONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
+const POST: &str = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello";
+
+#[test]
+fn e01_a_refused_connection_moves_on_to_the_next_endpoint() {
+    let (refusing, origin) = (Refusing::new(), Origin::named("b"));
+    let proxy = Proxy::start(&["--upstream", &refusing.url(), "--upstream", &origin.url()]);
+    let mut client = proxy.client();
+    for _ in 0..4 {
+        assert_eq!(client.get("/").text(), "b");
+        client.send(POST);
+        assert_eq!(client.response().text(), "b");
+    }
+}
+
+#[test]
+fn e02_when_all_refuse_the_answer_is_503_and_says_so() {
+    let refusing = [Refusing::new(), Refusing::new()];
+    let urls = refusing.each_ref().map(Refusing::url);
+    let proxy = Proxy::start(&["--upstream", &urls[0], "--upstream", &urls[1]]);
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        let answer = client.get("/");
+        assert_eq!(answer.status, 503);
+        let status = answer.get("Proxy-Status").expect("RFC 9209");
+        assert!(status.contains("error="), "{status}");
+    }
+}
+
+#[test]
+fn e03_max_retries_bounds_the_search() {
+    let refusing = [Refusing::new(), Refusing::new()];
+    let urls = refusing.each_ref().map(Refusing::url);
+    let origin = Origin::named("c");
+    let upstreams = ["--upstream", &urls[0], "--upstream", &urls[1], "--upstream", &origin.url()];
+    let proxy = Proxy::start(&[&upstreams[..], &["--max-retries", "0"]].concat());
+    let mut client = proxy.client();
+    let statuses: Vec<_> = (0..6).map(|_| client.get("/").status).collect();
+    assert!(statuses.contains(&200), "{statuses:?}");
+    assert!(statuses.iter().any(|status| (502..=504).contains(status)), "{statuses:?}");
+
+    let proxy = Proxy::start(&[&upstreams[..], &["--max-retries", "2"]].concat());
+    let mut client = proxy.client();
+    (0..6).for_each(|_| assert_eq!(client.get("/").status, 200));
+}
+
+#[test]
+fn e04_an_endpoint_that_comes_back_is_used_again() {
+    let refusing = Refusing::new();
+    let proxy = Proxy::start(&["--upstream", &refusing.url()]);
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").status, 503);
+    let _origin = refusing.relent(|peer| {
+        loop {
+            peer.answer(ONE)?;
+        }
+    });
+    eventually("the endpoint in use again", || client.get("/").status == 200);
+}
+
+#[test]
+fn e05_a_connection_nobody_answers_times_out_and_moves_on() {
+    let (silent, origin) = (Silent::new(), Origin::named("b"));
+    let flags = ["--upstream", &silent.url(), "--connect-timeout", "100ms"];
+    let alone = Proxy::start(&flags);
+    let status = alone.client().get("/").status;
+    assert!(matches!(status, 503 | 504), "{status}");
+    let both = Proxy::start(&[&flags[..], &["--upstream", &origin.url()]].concat());
+    let mut client = both.client();
+    (0..2).for_each(|_| assert_eq!(client.get("/").text(), "b"));
+}
+
+#[test]
+fn e06_a_name_that_does_not_resolve_is_503() {
+    let proxy = Proxy::start(&["--upstream", "http://no-such-host.invalid:1"]);
+    let answer = proxy.client().get("/");
+    assert!(matches!(answer.status, 502 | 503), "{}", answer.head.line);
+}
+
+/// An origin whose connections die, without a word, on their second request.
+fn stale(with_goodbye: bool) -> Origin {
+    Origin::start(move |peer| {
+        peer.answer(ONE)?;
+        peer.request()?;
+        if with_goodbye { Ok(()) } else { peer.reset() }
+    })
+}
+
+#[test]
+fn e07_a_reused_connection_that_dies_is_replaced_silently() {
+    for with_goodbye in [true, false] {
+        let origin = stale(with_goodbye);
+        let proxy = Proxy::before(&origin);
+        let mut client = proxy.client();
+        for _ in 0..5 {
+            assert_eq!(client.get("/").text(), "1");
+        }
+        assert_eq!(origin.connections(), 5);
+    }
+}
+
+#[test]
+fn e08_what_cannot_be_asked_twice_is_not() {
+    let origin = stale(true);
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").text(), "1");
+    client.send(POST);
+    assert_eq!(client.response().status, 502);
+    let posts = origin.requests().iter().filter(|request| request.method == "POST").count();
+    assert_eq!(posts, 1);
+}
+
+#[test]
+fn e09_a_fresh_connection_that_dies_is_not_tried_again() {
+    let origin = Origin::start(|peer| peer.request().map(drop));
+    let proxy = Proxy::before(&origin);
+    let answer = proxy.client().get("/");
+    assert_eq!(answer.status, 502);
+    assert!(answer.get("Proxy-Status").expect("RFC 9209").contains("error="));
+    assert_eq!(origin.requests().len(), 1);
+}
+
+#[test]
+fn e10_an_origin_that_dies_in_the_head_is_502() {
+    for head in ["H", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n"] {
+        for reset in [false, true] {
+            let origin = Origin::start(move |peer| {
+                peer.answer(head)?;
+                if reset { peer.reset() } else { Ok(()) }
+            });
+            let proxy = Proxy::before(&origin);
+            let mut client = proxy.client();
+            assert_eq!(client.get("/").status, 502, "after {head:?}");
+            assert_eq!(client.get("/").status, 502, "the client's connection goes on");
+        }
+    }
+}
+
+#[test]
+fn e11_an_origin_that_dies_in_the_body_does_not_make_it_look_whole() {
+    let cut = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nhello",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+    ];
+    for octets in cut {
+        for reset in [false, true] {
+            let sent = Gate::default();
+            let seen = sent.clone();
+            let origin = Origin::start(move |peer| {
+                peer.answer(octets)?;
+                seen.wait();
+                if reset { peer.reset() } else { Ok(()) }
+            });
+            let proxy = Proxy::before(&origin);
+            let mut client = proxy.client();
+            client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+            assert!(client.head().line.starts_with("HTTP/1.1 200 "));
+            sent.open();
+            let came = client.until_gone();
+            let whole =
+                came.len() >= 10 && !octets.contains("chunked") || came.ends_with(b"0\r\n\r\n");
+            assert!(!whole, "{octets:?} became \"{}\"", came.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn e12_an_origin_that_closes_after_the_full_answer_has_answered() {
+    let origin = Origin::start(|peer| peer.answer(ONE).map(drop));
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    for _ in 0..20 {
+        assert_eq!(client.get("/").text(), "1");
+        client.send(POST);
+        assert_eq!(client.response().text(), "1");
+    }
+}
+
+#[test]
+fn e13_garbage_for_an_answer_is_502_and_goes_no_further() {
+    let garbage = [
+        "\x16\x03\x01\x02\r\n\r\n",
+        "SSH-2.0-OpenSSH\r\n\r\n",
+        "HTTP/1.1 OK\r\n\r\n",
+        "HTTP/1.1 99 Low\r\n\r\n",
+        "HTTP/1.1 2000 High\r\n\r\n",
+        "HTTP/2.0 200 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        "HTTP/1.1 200 OK\r\nX : y\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\na",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ];
+    for octets in garbage {
+        let origin = Origin::answering(octets);
+        let proxy = Proxy::before(&origin);
+        let mut client = proxy.client();
+        let answer = client.get("/");
+        assert_eq!(answer.status, 502, "{octets:?} became {}", answer.head.line);
+        assert_eq!(client.get("/").status, 502);
+        assert_eq!(origin.connections(), 2, "no connection that spoke {octets:?} is used again");
+    }
+}
+
+#[test]
+fn e14_an_endless_head_is_502() {
+    let origin = Origin::start(|peer| {
+        peer.request()?;
+        peer.send("HTTP/1.1 200 OK\r\n")?;
+        loop {
+            peer.send("X-More: of the same\r\n".repeat(100))?;
+        }
+    });
+    let proxy = Proxy::before(&origin);
+    assert_eq!(proxy.client().get("/").status, 502);
+}
+
+#[test]
+fn e15_a_chunk_that_is_none_cuts_the_answer_short() {
+    for chunk in ["+1\r\na\r\n0\r\n\r\n", "1\r\nab\r\n0\r\n\r\n", "zz\r\n", "1\na\r\n0\r\n\r\n"] {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let origin = Origin::answering(format!("{head}{chunk}"));
+        let proxy = Proxy::before(&origin);
+        let mut client = proxy.client();
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        let came = client.until_gone();
+        let refused = came.starts_with(b"HTTP/1.1 502 ");
+        assert!(refused || !came.ends_with(b"0\r\n\r\n"), "\"{}\"", came.escape_ascii());
+    }
+}
+
+#[test]
+fn e16_no_answer_in_time_is_504() {
+    let origin = Origin::start(|peer| {
+        peer.request()?;
+        peer.hold()
+    });
+    let proxy = Proxy::with(&origin, &["--response-timeout", "100ms"]);
+    let mut client = proxy.client();
+    let answer = client.get("/");
+    assert_eq!(answer.status, 504);
+    assert!(answer.get("Proxy-Status").expect("RFC 9209").contains("timeout"));
+    client.send(POST);
+    assert_eq!(client.response().status, 504);
+    assert_eq!(origin.requests().len(), 2, "a slow answer is no reason to ask twice");
+}
+
+#[test]
+fn e17_a_body_that_stalls_is_cut() {
+    let origin = Origin::start(|peer| {
+        peer.answer("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")?;
+        peer.hold()
+    });
+    let proxy = Proxy::with(&origin, &["--read-timeout", "100ms"]);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert!(client.head().line.contains("200"));
+    assert_eq!(client.until_gone(), b"hello");
+}
+
+#[test]
+fn e18_an_idle_connection_that_speaks_unasked_is_dropped() {
+    let (speak, dropped) = (Gate::default(), Gate::default());
+    let (speaking, gone) = (speak.clone(), dropped.clone());
+    let origin = Origin::start(move |peer| {
+        peer.answer(ONE)?;
+        if peer.number == 0 {
+            speaking.wait();
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")?;
+            peer.hold()?;
+            gone.open();
+            return Ok(());
+        }
+        loop {
+            peer.answer(ONE)?;
+        }
+    });
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").text(), "1");
+    speak.open();
+    dropped.wait();
+    for _ in 0..5 {
+        assert_eq!(client.get("/").text(), "1");
+    }
+    assert_eq!(origin.connections(), 2);
+}
+
+#[test]
+fn e19_octets_behind_an_answer_are_nobodys_answer() {
+    let origin =
+        Origin::answering(format!("{ONE}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"));
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    for n in 1..=3 {
+        assert_eq!(client.get("/").text(), "1");
+        assert_eq!(origin.connections(), n);
+    }
+}
+
+#[test]
+fn e20_idle_upstream_connections_expire() {
+    let gone = Gate::default();
+    let seen = gone.clone();
+    let origin = Origin::start(move |peer| {
+        peer.answer(ONE)?;
+        peer.hold()?;
+        seen.open();
+        Ok(())
+    });
+    let proxy = Proxy::with(&origin, &["--upstream-idle-timeout", "100ms"]);
+    assert_eq!(proxy.client().get("/").text(), "1");
+    gone.wait();
+}
+
+#[test]
+fn e21_the_pool_of_idle_connections_is_bounded() {
+    let closed = Arc::new(AtomicUsize::new(0));
+    let (count, gate) = (closed.clone(), Gate::default());
+    let held = gate.clone();
+    let origin = Origin::start(move |peer| {
+        peer.request()?;
+        held.wait();
+        peer.send(ONE)?;
+        peer.hold()?;
+        count.fetch_add(1, Relaxed);
+        Ok(())
+    });
+    let proxy = Proxy::with(&origin, &["--max-upstream-idle", "2"]);
+    let mut clients = [(); 6].map(|()| proxy.client());
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    }
+    origin.wait_for_connections(6);
+    gate.open();
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().text(), "1"));
+    eventually("four of six closed", || closed.load(Relaxed) == 4);
+}
+
+#[test]
+fn e22_an_upload_to_an_origin_that_dies_ends() {
+    let origin = Origin::start(|peer| {
+        peer.request_head()?;
+        peer.exactly(100_000)?;
+        peer.reset()
+    });
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    let mut sender = client.wire().sender().unwrap();
+    let sending = thread::spawn(move || {
+        sender.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 50000000\r\n\r\n")?;
+        let block = vec![b'x'; 100_000];
+        (0..500).try_for_each(|_| sender.send(&block))
+    });
+    let answer = client.response();
+    assert_eq!(answer.status, 502);
+    let _ = sending.join().unwrap();
+}
+
+#[test]
+fn e23_head_and_204_with_octets_behind_them_do_not_poison_the_next_answer() {
+    let lying = [
+        "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nevil",
+    ];
+    for octets in lying {
+        let origin = Origin::answering(octets);
+        let proxy = Proxy::before(&origin);
+        let mut client = proxy.client();
+        for n in 1..=3 {
+            let answer = client.get("/");
+            assert!(matches!(answer.status, 204 | 304), "{}", answer.head.line);
+            assert_eq!((answer.ending, origin.connections()), (Ending::Bodiless, n));
+        }
+    }
+}
+
+/// Closes a connection after an answer as the mood takes it, at once or a moment later.
+fn moody() -> Origin {
+    Origin::start(|peer| {
+        let mut mood = peer.number as u64 * 0x9e37_79b9_7f4a_7c15 + 1;
+        loop {
+            peer.answer(ONE)?;
+            mood ^= mood << 13;
+            mood ^= mood >> 7;
+            mood ^= mood << 17;
+            if mood.is_multiple_of(10) {
+                let moment = Duration::from_micros(mood / 16 % 500);
+                let now = Instant::now();
+                while now.elapsed() < moment {
+                    thread::yield_now();
+                }
+                return Ok(());
+            }
+        }
+    })
+}
+
+#[test]
+fn e24_origins_that_close_idle_connections_at_random_cost_no_client_an_error() {
+    let requests: usize =
+        env::var("WIRE_REQUESTS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000);
+    let (a, b) = (moody(), moody());
+    let proxy = Proxy::start(&["--upstream", &a.url(), "--upstream", &b.url(), "--workers", "2"]);
+    let clients = 8;
+    let ask = |_| {
+        let address = proxy.address.clone();
+        thread::spawn(move || {
+            let mut client = Client::to(&address);
+            for _ in 0..requests / clients {
+                let answer = client.get("/");
+                assert_eq!((answer.status, answer.text().as_str()), (200, "1"));
+            }
+        })
+    };
+    let asking: Vec<_> = (0..clients).map(ask).collect();
+    asking.into_iter().for_each(|client| client.join().expect("not one error"));
+}

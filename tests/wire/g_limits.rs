@@ -1,0 +1,158 @@
+//! Bounds that slow down instead of failing, and the sockets that are not TCP.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::harness::{Client, Gate, Origin, Proxy, Scratch, eventually, fingerprint, pattern};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+const MIB: usize = 1024 * 1024;
+
+#[test]
+fn g01_beyond_max_connections_clients_wait_and_are_served() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::with(&origin, &["--max-connections", "2"]);
+    let mut clients = [proxy.client(), proxy.client()];
+    clients.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "a"));
+    let mut waiting = proxy.client();
+    waiting.send(GET);
+    waiting.expect_silence(Duration::from_millis(100));
+    assert_eq!(clients[1].get("/").text(), "a", "those inside are served on");
+    let [first, _second] = clients;
+    drop(first);
+    assert_eq!(waiting.response().text(), "a");
+}
+
+#[test]
+fn g02_nobody_is_dropped_at_the_limit() {
+    let origin = Origin::named("a");
+    let flags = ["--max-connections", "4", "--workers", "2"];
+    let proxy = Proxy::with(&origin, &flags);
+    let ask = |_| {
+        let address = proxy.address.clone();
+        thread::spawn(move || {
+            for _ in 0..5 {
+                assert_eq!(Client::to(&address).get("/").text(), "a");
+            }
+        })
+    };
+    let clients: Vec<_> = (0..40).map(ask).collect();
+    clients.into_iter().for_each(|client| client.join().expect("served"));
+}
+
+#[test]
+fn g03_few_buffers_are_enough_for_many_clients() {
+    let origin = Origin::echoing();
+    let proxy = Proxy::with(&origin, &["--buffers", "16"]);
+    let body = pattern(200_000);
+    let ask = |_| {
+        let (address, body) = (proxy.address.clone(), body.clone());
+        thread::spawn(move || {
+            let mut client = Client::to(&address);
+            for _ in 0..3 {
+                let len = body.len();
+                let head = format!("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {len}\r\n\r\n");
+                client.send(head).send(&body);
+                assert_eq!(fingerprint(&client.response().body), fingerprint(&body));
+            }
+        })
+    };
+    let clients: Vec<_> = (0..48).map(ask).collect();
+    clients.into_iter().for_each(|client| client.join().expect("served"));
+    eventually("all buffers home", || proxy.metric("/buffers/used") == 0);
+}
+
+#[test]
+fn g04_idle_connections_hold_no_buffers() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::with(&origin, &["--buffers", "16"]);
+    let mut idle: Vec<_> = (0..100).map(|_| proxy.client()).collect();
+    idle.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "a"));
+    eventually("all buffers home", || proxy.metric("/buffers/used") == 0);
+    assert_eq!(proxy.client().get("/").text(), "a");
+    idle.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "a"));
+}
+
+#[test]
+fn g05_an_idle_client_is_let_go_without_a_word() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::with(&origin, &["--idle-timeout", "150ms"]);
+    proxy.client().expect_closed();
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").text(), "a");
+    client.expect_closed();
+}
+
+#[test]
+fn g06_waiting_for_an_answer_is_not_idling() {
+    let go_on = Gate::default();
+    let let_go = go_on.clone();
+    let origin = Origin::start(move |peer| {
+        peer.request()?;
+        let_go.wait();
+        peer.send("HTTP/1.1 204 No Content\r\n\r\n")
+    });
+    let flags = ["--idle-timeout", "50ms", "--read-timeout", "50ms", "--write-timeout", "50ms"];
+    let proxy = Proxy::with(&origin, &flags);
+    let mut client = proxy.client();
+    client.send(GET);
+    client.expect_silence(Duration::from_millis(300));
+    go_on.open();
+    assert_eq!(client.response().status, 204);
+}
+
+#[test]
+fn g07_a_unix_socket_can_be_listened_on() {
+    let (origin, scratch) = (Origin::named("a"), Scratch::new());
+    let listen = format!("unix:{}", scratch.join("front.sock"));
+    let proxy = Proxy::with(&origin, &["--listen", &listen]);
+    assert_eq!(Client::to(&listen).get("/").text(), "a");
+    assert!(origin.request().head.all("X-Forwarded-For").is_empty(), "there is no address to tell");
+    assert_eq!(proxy.stop().code, Some(0));
+}
+
+#[test]
+fn g08_a_unix_socket_can_be_an_upstream() {
+    let scratch = Scratch::new();
+    let origin = Origin::listen(&format!("unix:{}", scratch.join("back.sock")), |peer| {
+        loop {
+            let request = peer.request()?;
+            let len = request.body.len();
+            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n"))?;
+            peer.send(request.body)?;
+        }
+    });
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    for len in [0, 5, 3 * MIB] {
+        let body = pattern(len);
+        client.send(format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {len}\r\n\r\n"));
+        client.send(&body);
+        assert_eq!(fingerprint(&client.response().body), fingerprint(&body));
+    }
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn g09_there_may_be_several_listeners() {
+    let (origin, scratch) = (Origin::named("a"), Scratch::new());
+    let unix = format!("unix:{}", scratch.join("front.sock"));
+    let proxy = Proxy::with(&origin, &["--listen", "127.0.0.1:0", "--listen", &unix]);
+    let tcp = proxy.log().into_iter().find(|line| line.contains("address=127.0.0.1:"));
+    assert!(tcp.is_some(), "{:#?}", proxy.log());
+    assert_eq!(Client::to(&unix).get("/").text(), "a");
+}
+
+#[test]
+fn g10_all_workers_serve_and_share_evenly() {
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
+    let upstreams = ["--upstream", &a.url(), "--upstream", &b.url()];
+    let proxy = Proxy::start(&[&upstreams[..], &["--workers", "2"]].concat());
+    for _ in 0..100 {
+        let mut client = proxy.client();
+        (0..2).for_each(|_| assert_eq!(client.get("/").status, 200));
+    }
+    let (a, b) = (a.requests().len(), b.requests().len());
+    assert_eq!(a + b, 200);
+    assert!(a.abs_diff(b) <= 2, "{a} and {b}");
+}

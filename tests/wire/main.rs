@@ -1,0 +1,17 @@
+//! End to end: the real binary, real sockets, raw octets on both sides.
+//!
+//! One file per chapter, in plain order from basic to complex; a case reads as a story and its name is its claim.
+//! `harness` is what they stand on, and `harness_stands` shows that it does, without a proxy in between.
+
+mod harness;
+
+mod harness_stands;
+
+mod a_basics;
+mod b_headers;
+mod c_strictness;
+mod d_interim;
+mod e_upstream_trouble;
+mod f_client_trouble;
+mod g_limits;
+mod h_admin;
