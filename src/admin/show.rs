@@ -88,6 +88,7 @@ pub(super) fn config(plan: &Plan) -> Value {
         waits,
         headers,
         access_log,
+        log,
     } = plan;
     let upstreams = upstreams.iter().map(|upstream| {
         json!({ "name": upstream.name, "authority": upstream.authority, "place": place(&upstream.place) })
@@ -129,6 +130,7 @@ pub(super) fn config(plan: &Plan) -> Value {
             "format": access_log.format.map_or("off", format_name),
             "file": access_log.file.as_ref().map(|path| path.to_string_lossy()),
         },
+        "log": format!("{log:?}").to_lowercase(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! THE LIFE OF A REQUEST. The only room that knows the others.
 //!
-//! A connection is accepted and parked until something can be read ([`accept`]). A request head is
+//! A connection is accepted and parked until something can be read (`accept`). A request head is
 //! read and judged (`begin`), it is decided what becomes of it (`check`), an endpoint is chosen and connected
 //! to (`dial`), head and bodies go across in both directions (`exchange`), and everything ends in one
 //! place, with one reason (`finish`). Then the next request of the connection is begun, or it is parked again.
@@ -19,7 +19,7 @@
 //! - A core applies letters between turns; a request sees one plan from begin to finish.
 //! - On the plain path nothing is locked and nothing allocated.
 
-pub mod accept;
+mod accept;
 mod begin;
 mod body;
 mod check;
@@ -32,7 +32,7 @@ mod linger;
 mod ongoing;
 mod record;
 mod respond;
-pub mod worker;
+mod worker;
 
 use std::rc::Rc;
 
@@ -43,6 +43,8 @@ use client::Client;
 use exchange::{Exchanged, Outcome};
 use ongoing::Ongoing;
 use worker::Worker;
+
+pub use worker::{Event, Letter, Seed};
 
 /// What becomes of the connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,13 +41,6 @@ pub enum Letter {
 pub enum Event {
     /// An endpoint known by name could not be connected to: resolve it again.
     Unreachable(usize),
-    /// A core has ended; `lent` buffers and pipes did not come home, which is a defect unless 0.
-    Ended {
-        /// The core.
-        core: usize,
-        /// Buffers and pipes missing.
-        lent: usize,
-    },
 }
 
 /// What a worker is made from; may be sent to its thread.
@@ -101,12 +94,13 @@ impl fmt::Debug for Worker {
 }
 
 impl Seed {
-    /// Runs the core until it was told to end and has ended. Call it on the core's own thread; `enrol`
+    /// Runs the core until it was told to end and has ended; how many buffers and pipes did not come home then is 0
+    /// but for a defect. Call it on the core's own thread; `enrol`
     /// gets the core once it is made, to open its mailbox.
     ///
     /// # Errors
     /// When the kernel gives no descriptors, or refuses to wait for events.
-    pub fn run(self, enrol: impl FnOnce(&Core) -> flume::Receiver<Letter>) -> io::Result<()> {
+    pub fn run(self, enrol: impl FnOnce(&Core) -> flume::Receiver<Letter>) -> io::Result<usize> {
         let core = Core::new(self.index, self.plan.limits.buffers, PIPES)?;
         let letters = enrol(&core);
         let reactor = &core.reactor;
@@ -130,9 +124,7 @@ impl Seed {
         });
         let result = worker.run(listeners, &letters);
         let lent = core.pool.lent() + core.pipes.lent();
-        // The control plane waits for this one, so it must not be lost; nobody listening is fine.
-        let _ = worker.events.send(Event::Ended { core: core.index, lent });
-        result
+        result.map(|()| lent)
     }
 }
 
