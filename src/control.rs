@@ -23,6 +23,7 @@ use tidegate::io::splice::Copied;
 use tidegate::io::stream::Address;
 use tidegate::proxy::{Event, Letter, Seed};
 use tidegate::stats::{self, EndpointState, Phase, Recorder, State};
+use tidegate::upstream::RoundRobin;
 use tidegate::upstream::resolve::resolve;
 
 /// Records that wait for the log writer at most.
@@ -89,6 +90,7 @@ impl Control {
             .map(|upstream| Arc::new(EndpointState::new(upstream.name.as_str())))
             .collect();
         let connections = Arc::new(AtomicUsize::new(0));
+        let robin = RoundRobin::default();
         let (report, events) = flume::bounded(EVENTS);
         let (report_end, ended) = flume::bounded(plan.workers);
         let listen: Vec<_> = bound.iter().map(|bound| text(&bound.address)).collect();
@@ -106,6 +108,7 @@ impl Control {
                 plan: Arc::clone(&plan),
                 stats,
                 endpoints: endpoints.clone(),
+                robin: robin.clone(),
                 recorder: recorder.clone(),
                 connections: Arc::clone(&connections),
                 listeners: bound.iter_mut().filter_map(|bound| bound.sockets.pop()).collect(),

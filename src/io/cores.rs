@@ -55,19 +55,21 @@ impl Core {
         self.executor.spawn(future)
     }
 
-    /// Runs tasks, and hands `letters` to `read`, until a turn ends with no task left.
+    /// Runs tasks, and hands `letters` to `read`, until no task is left.
     ///
     /// # Errors
     /// When the kernel refuses to wait for events, which is a defect.
     pub fn run<T>(&self, letters: &flume::Receiver<T>, mut read: impl FnMut(T)) -> io::Result<()> {
-        while !self.executor.is_empty() {
+        loop {
             let ran = (0..TASKS_PER_TURN).take_while(|_| self.executor.try_tick()).count();
+            if self.executor.is_empty() {
+                return Ok(());
+            }
             let more = ran == TASKS_PER_TURN || !letters.is_empty();
             if self.reactor.turn(more)?.notified || more {
                 letters.try_iter().take(LETTERS_PER_TURN).for_each(&mut read);
             }
         }
-        Ok(())
     }
 
     /// Waits for `duration`, coarse to a tick. Fails only when the core is told to abort.

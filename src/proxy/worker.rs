@@ -53,6 +53,8 @@ pub struct Seed {
     pub stats: Arc<stats::Core>,
     /// What all cores know of each endpoint.
     pub endpoints: Vec<Arc<EndpointState>>,
+    /// Whose turn it is.
+    pub robin: upstream::RoundRobin,
     /// Where finished requests are written down; `None`: nowhere.
     pub recorder: Option<Recorder>,
     /// Client connections over all cores.
@@ -105,7 +107,7 @@ impl Seed {
         let letters = enrol(&core);
         let reactor = &core.reactor;
         let upstreams =
-            upstream::Pool::new(&self.plan, &self.endpoints, self.index, reactor, &self.stats);
+            upstream::Pool::new(&self.plan, &self.endpoints, self.robin, reactor, &self.stats);
         let listeners = self.listeners.into_iter().map(|socket| Listener::new(socket, reactor));
         let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
         let worker = Rc::new(Worker {

@@ -2,8 +2,7 @@
 //!
 //! Laws:
 //! - May use `config`, `stats`, `http` (reasons) and `io`; knows nothing of requests.
-//! - A core's [`Pool`] is its own: balancing and idle connections share nothing with other cores. Each core goes
-//!   round its endpoints evenly, so all of them together do.
+//! - A core's [`Pool`] is its own, idle connections included; what cores share is whose turn it is.
 //! - Names are resolved on the control plane ([`resolve`]); a core only ever sees addresses.
 //! - An idle connection that turns readable, for whatever reason, is closed at once: an upstream
 //!   that speaks before it is asked is not trusted with a request.
@@ -13,4 +12,5 @@ mod idle;
 mod pool;
 pub mod resolve;
 
+pub use balance::RoundRobin;
 pub use pool::{Connection, Endpoint, Pool, Refusal};

@@ -84,14 +84,14 @@ impl Pool {
     pub fn new(
         plan: &Plan,
         states: &[Arc<stats::EndpointState>],
-        core: usize,
+        robin: RoundRobin,
         reactor: &Rc<Reactor>,
         stats: &Arc<stats::Core>,
     ) -> Pool {
         let endpoints = plan.upstreams.iter().zip(states).map(Endpoint::new).collect();
         Pool {
             endpoints,
-            robin: RoundRobin::starting_at(core % plan.upstreams.len()),
+            robin,
             reactor: Rc::clone(reactor),
             stats: Arc::clone(stats),
             connect_wait: plan.waits.connect,
