@@ -37,7 +37,8 @@ pub(super) fn metrics(view: &View) -> Value {
     page["upstreams"] =
         upstreams.map(|(endpoint, one)| (endpoint.name.to_string(), upstream(one))).collect();
     page["buffers"]["total"] = json!(view.plan.limits.buffers * view.cores.len());
-    let cores = view.cores.iter().map(|core| figures_of(view, &Figures::of(&[core.clone()])));
+    let cores =
+        view.cores.iter().map(|core| figures_of(view, &Figures::of(std::slice::from_ref(core))));
     page["cores"] = cores.collect();
     page
 }

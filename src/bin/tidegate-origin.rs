@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use argh::FromArgs;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate::origin::{self, PATHS, Settings};
 
 /// A fast test backend: says who it is, echoes, sends sized, delayed, chunked, failing and streaming answers.
@@ -44,7 +45,10 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments: Arguments = argh::from_env();
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     if arguments.paths {
         print!("{PATHS}");
         return ExitCode::SUCCESS;
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
     if let Some(message) = arguments.message {
         settings.message = message;
     }
+    allow_many_connections();
     let served = origin::spawn(settings).and_then(|origin| {
         eprintln!("tidegate-origin: listening on http://{}", origin.address());
         origin.wait()
@@ -69,4 +74,27 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command line; or what to exit with: 0 after help, 2 after a mistake.
+fn arguments() -> Result<Arguments, ExitCode> {
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let words: Vec<String> = words.collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Arguments::from_args(&["tidegate-origin"], &words).map_err(|early| match early.status {
+        Ok(()) => {
+            println!("{}", early.output);
+            ExitCode::SUCCESS
+        }
+        Err(()) => {
+            eprintln!("{}", early.output);
+            ExitCode::from(2)
+        }
+    })
+}
+
+/// Raises the soft limit on descriptors to the hard one; without it, there are fewer connections.
+fn allow_many_connections() {
+    let limits = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits });
 }

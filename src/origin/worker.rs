@@ -6,7 +6,8 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
@@ -18,6 +19,9 @@ use super::connection::{Buffers, Connection, Context, Next};
 
 /// Events taken at once.
 const EVENTS: usize = 256;
+
+/// How long a thread rests when it cannot accept.
+const REST: Duration = Duration::from_millis(5);
 
 /// What epoll calls the listener and the stop event; connections have their slots.
 const LISTENER: u64 = u64::MAX;
@@ -89,9 +93,12 @@ impl Worker {
 
     /// Accepts one connection; the level-triggered listener tells of the next, perhaps to another thread.
     fn accept(&mut self, now: Instant) {
-        // An error is a client that has left or a want of descriptors; there is nobody to tell.
-        let Ok((stream, _)) = self.shared.listener.accept() else {
-            return;
+        let stream = match self.shared.listener.accept() {
+            Ok((stream, _)) => stream,
+            // Another thread was faster.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            // A client that has left, or a want of descriptors, which must not make this loop spin.
+            Err(_) => return thread::sleep(REST),
         };
         if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_err() {
             return;

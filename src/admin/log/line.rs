@@ -33,7 +33,8 @@ impl Formatter {
     }
 }
 
-/// `TIME STATUS METHOD HOST+TARGET TOTAL OCTETS CLIENT -> UPSTREAM REASON`; writing to a `String` cannot fail, here and below.
+/// `TIME STATUS METHOD HOST+TARGET TOTAL OCTETS CLIENT -> UPSTREAM REASON`. Writing to a `String` cannot fail, here and
+/// below.
 fn human(record: &Record, colour: bool, out: &mut String) {
     Moment::new(record.time).rfc3339(out);
     let (on, off) = if colour { (hue(record.status), "\x1b[0m") } else { ("", "") };

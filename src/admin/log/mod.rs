@@ -21,7 +21,7 @@ use line::Formatter;
 use output::Sink;
 
 /// The longest a line waits for others to be written with.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Octets written together at most.
 const BATCH: usize = 64 * 1024;

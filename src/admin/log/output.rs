@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Stdout, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 
 /// Where an access log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,13 +22,17 @@ pub enum Output {
 impl Output {
     /// Opens it; an error is the file system's.
     pub(super) fn open(&self) -> io::Result<Sink> {
-        let target = match self {
-            Output::Stdout => Target::Stdout(io::stdout()),
-            Output::File(path) => {
-                Target::File(OpenOptions::new().create(true).append(true).open(path)?)
-            }
+        let file = match self {
+            // A descriptor of our own: `io::stdout` has a line buffer that would keep what it could not write.
+            Output::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
+            Output::File(path) => OpenOptions::new()
+                .create(true)
+                .append(true)
+                // A named pipe without a reader is then an error, and not an endless wait.
+                .custom_flags(OFlags::NONBLOCK.bits() as i32)
+                .open(path)?,
         };
-        Ok(Sink { target, torn: false })
+        Sink::new(file)
     }
 }
 
@@ -39,33 +45,34 @@ impl fmt::Display for Output {
     }
 }
 
-/// Octets written to a pipe at once: it has room for so many when `poll` says that it has any.
+/// Octets written at once to what is not a file on a disk: a pipe has room for so many when `poll` says that it has any.
 const PIECE: usize = 4096;
 
-/// How long a reader of our standard output may keep us waiting.
+/// How long a reader may keep us waiting; once it has, not at all until it reads again.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+const NO_PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// An opened output.
 #[derive(Debug)]
 pub(super) struct Sink {
-    target: Target,
+    file: File,
+    /// It lies on a disk: nobody has to read for us to write.
+    on_disk: bool,
     /// The last write broke off inside a line.
     torn: bool,
-}
-
-#[derive(Debug)]
-enum Target {
-    Stdout(Stdout),
-    File(File),
+    /// The last wait was in vain.
+    stuck: bool,
 }
 
 impl Sink {
+    fn new(file: File) -> io::Result<Sink> {
+        let on_disk = file.metadata()?.is_file();
+        Ok(Sink { file, on_disk, torn: false, stuck: false })
+    }
+
     /// A person may be reading.
     pub fn is_terminal(&self) -> bool {
-        match &self.target {
-            Target::Stdout(stdout) => stdout.is_terminal(),
-            Target::File(file) => file.is_terminal(),
-        }
+        self.file.is_terminal()
     }
 
     /// Writes whole lines; an error says how many of the lines are lost. What it leaves behind of a line is ended
@@ -90,24 +97,69 @@ impl Sink {
         Ok(())
     }
 
-    /// Writes at least an octet. A file takes what there is; standard output may be a pipe that nobody reads, so it is
+    /// Writes at least an octet. A disk takes what there is; anything else may have a reader that does not read, so it is
     /// asked first and given a piece at a time.
     fn write_some(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let wrote = match &mut self.target {
-            Target::File(file) => file.write(octets)?,
-            Target::Stdout(stdout) => {
-                wait_for_room(stdout.as_fd())?;
-                // Past the line buffer of `Stdout`, which would keep what it could not write.
-                rustix::io::write(stdout, &octets[..octets.len().min(PIECE)])?
-            }
-        };
-        if wrote == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(wrote) }
+        let piece = if self.on_disk { octets } else { &octets[..octets.len().min(PIECE)] };
+        if !self.on_disk {
+            self.wait_for_room()?;
+        }
+        match self.file.write(piece)? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            octets => Ok(octets),
+        }
+    }
+
+    fn wait_for_room(&mut self) -> io::Result<()> {
+        let patience = if self.stuck { NO_PATIENCE } else { PATIENCE };
+        let mut asked = [PollFd::new(&self.file, PollFlags::OUT)];
+        self.stuck = poll(&mut asked, Some(&patience))? == 0;
+        if self.stuck { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 }
 
-fn wait_for_room(fd: BorrowedFd<'_>) -> io::Result<()> {
-    match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], Some(&PATIENCE))? {
-        0 => Err(io::ErrorKind::TimedOut.into()),
-        _ => Ok(()),
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    fn pipe() -> (File, Sink) {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        (File::from(reader), Sink::new(File::from(writer)).unwrap())
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_costs_lines_and_little_time() {
+        let (mut reader, mut sink) = pipe();
+        // A pipe holds 64 KiB: line 16 of 5,000 octets finds it full, having left a piece of itself there.
+        let line = [vec![b'a'; 4999], vec![b'\n']].concat();
+        let lines = line.repeat(20);
+        let (error, lost) = sink.write(&lines).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!((1..20).contains(&lost), "{lost}");
+        let start = std::time::Instant::now();
+        assert_eq!(sink.write(&lines).unwrap_err().1, 20);
+        assert!(start.elapsed().as_millis() < 900);
+
+        // It reads again: the torn line ends where it broke off, and the next one is whole.
+        let mut seen = vec![0; 65_536];
+        let octets = reader.read(&mut seen).unwrap();
+        seen.truncate(octets);
+        sink.write(b"next\n").unwrap();
+        drop(sink);
+        reader.read_to_end(&mut seen).unwrap();
+        let text = String::from_utf8(seen).unwrap();
+        let whole = text.lines().filter(|line| line.len() == 4999).count() as u64;
+        assert_eq!(whole, 20 - lost);
+        assert_eq!(text.lines().last(), Some("next"));
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_an_error() {
+        let (reader, mut sink) = pipe();
+        drop(reader);
+        let (error, lost) = sink.write(b"a\nb\n").unwrap_err();
+        assert_eq!((error.kind(), lost), (io::ErrorKind::BrokenPipe, 2));
     }
 }
