@@ -2,9 +2,9 @@
 
 use std::fmt::Debug;
 
-/// Gives `bytes` to readers fresh from `make`: whole; octet by octet; in two parts, for every place to cut; and with
-/// more behind them. Each reader sees a growing prefix and says `None` until it has decided. All must decide the same,
-/// which is returned.
+/// Gives `bytes` to readers fresh from `make`: whole; octet by octet; in two parts, for every place
+/// to cut; and with more behind them. Each reader sees a growing prefix and says `None` until it
+/// has decided. All must decide the same, which is returned.
 pub fn every_way<T: Debug + PartialEq, R: FnMut(&[u8]) -> Option<T>>(
     bytes: &[u8],
     mut make: impl FnMut() -> R,

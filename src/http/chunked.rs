@@ -6,8 +6,8 @@
 //!                             v
 //!                          Trailers -> Done
 //! ```
-//! Strict: lines end with CRLF, no white space around sizes, extensions must be well-formed and are dropped. What
-//! leaves is chunked anew by [`size_line`] and [`LAST`].
+//! Strict: lines end with CRLF, no white space around sizes, extensions must be well-formed and are
+//! dropped. What leaves is chunked anew by [`size_line`] and [`LAST`].
 
 use super::close::Reason;
 use super::fields::{self, Field, Name, Seen};
@@ -17,14 +17,16 @@ use super::write::hexadecimal;
 /// The last chunk; behind it come the trailer lines and an empty line.
 pub const LAST: &[u8] = b"0\r\n";
 
-/// Octets a size line may have, with its extensions and its line end: it bounds what a chunk of one octet may cost.
+/// Octets a size line may have, with its extensions and its line end: it bounds what a chunk of one
+/// octet may cost.
 const SIZE_LINE: u16 = 256;
 /// Hexadecimal digits in a size, leading zeros counted.
 const SIZE_DIGITS: u16 = 16;
 /// Octets of a trailer section.
 const TRAILERS: usize = 8 * 1024;
 
-/// The size line of a chunk of `len` octets, for instance `1f4` CRLF. A chunk of 0 would be the last one.
+/// The size line of a chunk of `len` octets, for instance `1f4` CRLF. A chunk of 0 would be the
+/// last one.
 pub fn size_line(len: u64, out: &mut [u8; 18]) -> &[u8] {
     let mut text = [0; 16];
     let digits = hexadecimal(len, &mut text);
@@ -90,9 +92,11 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Reads raw octets at the front of `bytes` and moves the payload in them to `bytes[..payload]`.
+    /// Reads raw octets at the front of `bytes` and moves the payload in them to
+    /// `bytes[..payload]`.
     ///
-    /// Not done: everything was consumed. Done: `bytes[consumed..]` is as it was. After an error the contents of
+    /// Not done: everything was consumed. Done: `bytes[consumed..]` is as it was. After an error
+    /// the contents of
     /// `bytes` mean nothing, and the body cannot go on.
     pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Reason> {
         let (mut at, mut payload) = (0, 0);
@@ -115,8 +119,9 @@ impl Decoder {
         Ok(Decoded { consumed: at, payload, done: self.state == State::Done })
     }
 
-    /// The trailer section, ready to be sent behind [`LAST`] and before an empty line: `Name: value` lines, without
-    /// those that may not be in a trailer section. Empty until the body is done, and mostly then.
+    /// The trailer section, ready to be sent behind [`LAST`] and before an empty line: `Name:
+    /// value` lines, without those that may not be in a trailer section. Empty until the body is
+    /// done, and mostly then.
     pub fn trailers(&self) -> &[u8] {
         if self.state == State::Done { &self.trailers } else { b"" }
     }
@@ -214,8 +219,8 @@ fn canonical(section: &[u8]) -> Result<Vec<u8>, Reason> {
     Ok(out)
 }
 
-/// Fields that must be known before the content, or that steer how a message is framed, routed, authenticated or cached
-/// (RFC 9110 section 6.5.1), besides those with a [`Name`] of their own.
+/// Fields that must be known before the content, or that steer how a message is framed, routed,
+/// authenticated or cached (RFC 9110 section 6.5.1), besides those with a [`Name`] of their own.
 const NEVER_TRAILING: &[&str] = &[
     "accept-ranges",
     "age",

@@ -1,7 +1,7 @@
 //! `Date` (RFC 9110 section 5.6.7).
 
-/// The moment `unix_s` seconds after 1970 as an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`. Good until the end
-/// of the year 9999.
+/// The moment `unix_s` seconds after 1970 as an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`. Good
+/// until the end of the year 9999.
 pub fn imf_fixdate(unix_s: u64) -> [u8; 29] {
     const DAYS: &[u8; 21] = b"ThuFriSatSunMonTueWed";
     const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
@@ -28,7 +28,8 @@ pub fn imf_fixdate(unix_s: u64) -> [u8; 29] {
 
 /// Year, month (0 to 11) and day (1 to 31) of a day counted from 1970-01-01.
 fn civil(days: u64) -> (u64, usize, u64) {
-    // Years are counted from March, so that the leap day is the last of its year; eras have 400 years.
+    // Years are counted from March, so that the leap day is the last of its year; eras have 400
+    // years.
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

@@ -1,4 +1,5 @@
-//! Field lines (RFC 9112 section 5): scanned by httparse, checked here to the octet, each name looked up once.
+//! Field lines (RFC 9112 section 5): scanned by httparse, checked here to the octet, each name
+//! looked up once.
 
 use super::close::Reason;
 use super::grammar;
@@ -184,10 +185,12 @@ impl Seen {
     }
 }
 
-/// Reads the field lines that begin at `seen.lines`, up to and with the empty line, into `fields`; at most `most` of
-/// them. Gives the offset behind the empty line, or `None` when it is not in `bytes` yet.
+/// Reads the field lines that begin at `seen.lines`, up to and with the empty line, into `fields`;
+/// at most `most` of them. Gives the offset behind the empty line, or `None` when it is not in
+/// `bytes` yet.
 ///
-/// Nothing is said about the lines before all of them are there: so it does not matter how they arrive.
+/// Nothing is said about the lines before all of them are there: so it does not matter how they
+/// arrive.
 pub(super) fn read(
     bytes: &[u8],
     seen: &mut Seen,
@@ -218,8 +221,9 @@ pub(super) fn get(fields: &[Field], name: Name) -> Option<Span> {
     fields.iter().find(|field| field.id == name).map(|field| field.value)
 }
 
-/// Puts what httparse found into `fields` and gives the offset behind the empty line; `None` if the lines are not,
-/// octet for octet, `name ":" OWS value OWS CRLF`. (httparse also takes lines that end with LF alone.)
+/// Puts what httparse found into `fields` and gives the offset behind the empty line; `None` if the
+/// lines are not, octet for octet, `name ":" OWS value OWS CRLF`. (httparse also takes lines that
+/// end with LF alone.)
 fn store(
     bytes: &[u8],
     mut at: usize,
@@ -248,8 +252,9 @@ fn line_end(bytes: &[u8], at: usize) -> Option<usize> {
     (bytes.get(at..at + 2)? == b"\r\n").then_some(at + 2)
 }
 
-/// Looks for the first empty line from where the last look ended, and remembers how far it came. A line feed ends a
-/// line here even without its carriage return: else such a head would never be seen to end, and refused.
+/// Looks for the first empty line from where the last look ended, and remembers how far it came. A
+/// line feed ends a line here even without its carriage return: else such a head would never be
+/// seen to end, and refused.
 fn end_of_lines(bytes: &[u8], seen: &mut Seen) -> Option<usize> {
     while let Some(len) = memchr::memchr(b'\n', &bytes[seen.to..]) {
         let end = seen.to + len;

@@ -1,9 +1,10 @@
 //! The heads that leave: for every head accepted exactly one, and it has one meaning only.
 //!
-//! Everything hop-by-hop goes (RFC 9110 section 7.6.1): a literal list, and what `Connection` names unless we or the
-//! framing need it. `Trailer` stays as long as trailers do, in chunked bodies. The three `Proxy-...` fields of
-//! authentication go as well: they are between a client and the proxy it chose (section 11.7), which tidegate is not,
-//! so credentials for a proxy must not reach an origin.
+//! Everything hop-by-hop goes (RFC 9110 section 7.6.1): a literal list, and what `Connection` names
+//! unless we or the framing need it. `Trailer` stays as long as trailers do, in chunked bodies. The
+//! three `Proxy-...` fields of authentication go as well: they are between a client and the proxy
+//! it chose (section 11.7), which tidegate is not, so credentials for a proxy must not reach an
+//! origin.
 
 use std::net::IpAddr;
 
@@ -20,12 +21,14 @@ use super::write::{Full, SELF, Writer, phrase};
 pub struct RequestEdits<'a> {
     /// Who is connected; `None` over a Unix socket.
     pub peer: Option<IpAddr>,
-    /// What the peer says about its own client is believed: `X-Forwarded-For` is appended to, the others are kept.
-    /// Otherwise all such claims (`X-Forwarded-*`, `Forwarded`, `X-Real-IP`) are replaced or removed.
+    /// What the peer says about its own client is believed: `X-Forwarded-For` is appended to, the
+    /// others are kept. Otherwise all such claims (`X-Forwarded-*`, `Forwarded`, `X-Real-IP`) are
+    /// replaced or removed.
     pub trusted: bool,
     /// The client came over TLS.
     pub secure: bool,
-    /// Replaces `Host`. Give the upstream's own authority also when the request has none (HTTP/1.0).
+    /// Replaces `Host`. Give the upstream's own authority also when the request has none
+    /// (HTTP/1.0).
     pub host: Option<&'a [u8]>,
     /// `X-Request-Id`.
     pub request_id: &'a [u8],
@@ -159,8 +162,8 @@ fn forwarded_for(
     if separator == b", " { out.put(b"\r\n") } else { Ok(()) }
 }
 
-/// Writes the head of a final response, always as HTTP/1.1 (RFC 9110 section 2.5); the framing and the persistence
-/// are those a client of version `edits.to` understands.
+/// Writes the head of a final response, always as HTTP/1.1 (RFC 9110 section 2.5); the framing and
+/// the persistence are those a client of version `edits.to` understands.
 pub fn response(
     out: &mut Writer,
     head: &Response,
@@ -202,8 +205,8 @@ pub fn response(
     out.put(b"\r\n")
 }
 
-/// The length of a response body (RFC 9110 section 8.6): a `Content-Length` also tells about the body that a `HEAD` or
-/// a 304 leaves out, and never stands in a 204.
+/// The length of a response body (RFC 9110 section 8.6): a `Content-Length` also tells about the
+/// body that a `HEAD` or a 304 leaves out, and never stands in a 204.
 fn response_framing(out: &mut Writer, head: &Response, framing: Framing) -> Result<(), Full> {
     match framing {
         Framing::Length(length) => number(out, b"Content-Length: ", length),
@@ -217,7 +220,8 @@ fn response_framing(out: &mut Writer, head: &Response, framing: Framing) -> Resu
     }
 }
 
-/// Writes the head of an interim response (RFC 9110 section 15.2). Only for HTTP/1.1 clients: others do not know them.
+/// Writes the head of an interim response (RFC 9110 section 15.2). Only for HTTP/1.1 clients:
+/// others do not know them.
 pub fn interim(out: &mut Writer, head: &Response, bytes: &[u8]) -> Result<(), Full> {
     status_line(out, head, bytes)?;
     for field in &head.fields {
@@ -257,7 +261,8 @@ fn line(out: &mut Writer, field: &Field, bytes: &[u8]) -> Result<(), Full> {
     out.put(b"\r\n")
 }
 
-/// Fields about one connection, not about the message. `Trailer` is not among them: it is about the body.
+/// Fields about one connection, not about the message. `Trailer` is not among them: it is about the
+/// body.
 fn is_hop_by_hop(id: Name) -> bool {
     matches!(
         id,
@@ -286,8 +291,9 @@ fn is_claim(id: Name) -> bool {
     )
 }
 
-/// Whether `Connection` names this field and may: not the ones that a message needs to be understood, nor the trail
-/// that proxies leave. RFC 9110 section 7.6.1 forbids senders to name those; doing nothing about it is the safe answer.
+/// Whether `Connection` names this field and may: not the ones that a message needs to be
+/// understood, nor the trail that proxies leave. RFC 9110 section 7.6.1 forbids senders to name
+/// those; doing nothing about it is the safe answer.
 fn is_named(field: &Field, fields: &[Field], bytes: &[u8]) -> bool {
     let needed = is_claim(field.id)
         || matches!(

@@ -62,8 +62,8 @@ impl<'b> Claims<'b> {
         self.codings > 0
     }
 
-    /// The one `Content-Length`. A list, or a second line that says the same, could be mended (RFC 9110 section
-    /// 8.6); nobody sends it by honest mistake, so it is refused.
+    /// The one `Content-Length`. A list, or a second line that says the same, could be mended (RFC
+    /// 9110 section 8.6); nobody sends it by honest mistake, so it is refused.
     pub(super) fn length(&self) -> Result<Option<u64>, Reason> {
         match self.lengths {
             0 => Ok(None),
@@ -152,7 +152,9 @@ mod tests {
     #[test]
     fn requests_in_the_order_of_the_rfc() {
         use Version::{Http10, Http11};
-        let cases: [(Version, &[&str], &[&str], Result<Framing, Reason>); 19] = [
+        type Case =
+            (Version, &'static [&'static str], &'static [&'static str], Result<Framing, Reason>);
+        let cases: [Case; 19] = [
             (Http11, &[], &[], Ok(Framing::None)),
             (Http11, &["0"], &[], Ok(Framing::None)),
             (Http11, &["5"], &[], Ok(Framing::Length(5))),

@@ -1,4 +1,5 @@
-//! The grammar below everything: characters, numbers, hosts, lists (RFC 9110 section 5.6, RFC 3986).
+//! The grammar below everything: characters, numbers, hosts, lists (RFC 9110 section 5.6, RFC
+//! 3986).
 
 use std::net::Ipv6Addr;
 
@@ -67,8 +68,8 @@ pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|b| is_tchar(*b))
 }
 
-/// Octets of a request target as tidegate lets it through: visible ASCII, no fragment. Browsers send more
-/// than RFC 3986 allows (`|`, `"`, `{`), and none of that is ambiguous.
+/// Octets of a request target as tidegate lets it through: visible ASCII, no fragment. Browsers
+/// send more than RFC 3986 allows (`|`, `"`, `{`), and none of that is ambiguous.
 pub fn is_target(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|b| is(*b, TARGET))
 }
@@ -102,8 +103,8 @@ pub const fn hex(b: u8) -> Option<u8> {
     }
 }
 
-/// The elements of a comma-separated list (RFC 9110 section 5.6.1), trimmed, empty ones left out. A comma in a
-/// quoted string does not separate.
+/// The elements of a comma-separated list (RFC 9110 section 5.6.1), trimmed, empty ones left out. A
+/// comma in a quoted string does not separate.
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {

@@ -6,8 +6,8 @@
 //!           |                        |                   |
 //!           +------------------------+-------------------+--> refused: a Reason
 //! ```
-//! A start line is judged as soon as it is there, the field lines when all of them are. So garbage is refused early, and
-//! the verdict is the same however the octets arrive.
+//! A start line is judged as soon as it is there, the field lines when all of them are. So garbage
+//! is refused early, and the verdict is the same however the octets arrive.
 
 use super::close::Reason;
 use super::fields;

@@ -1,4 +1,5 @@
-//! WHAT DO THE BYTES MEAN? HTTP/1.0 and HTTP/1.1 messages (RFC 9110, RFC 9112), as a proxy needs them.
+//! WHAT DO THE BYTES MEAN? HTTP/1.0 and HTTP/1.1 messages (RFC 9110, RFC 9112), as a proxy needs
+//! them.
 //!
 //! Laws:
 //! - knows bytes in buffers, and nothing else: no sockets, no clock, no async, no settings of ours;

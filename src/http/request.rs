@@ -7,14 +7,16 @@ use super::grammar;
 use super::head::{Limits, Method, Progress, Version};
 use super::session::Options;
 
-/// Empty lines tolerated before a request line (RFC 9112 section 2.2); old clients end a body with one.
+/// Empty lines tolerated before a request line (RFC 9112 section 2.2); old clients end a body with
+/// one.
 const EMPTY_LINES: usize = 2;
 /// Longest method.
 const METHOD: usize = 32;
 /// What a request line has besides its target: method, two spaces, version, line end.
 const AROUND_TARGET: usize = METHOD + 2 + 8 + 2;
 
-/// A request head. Make one for each connection and [`Request::read`] one head after the other into it.
+/// A request head. Make one for each connection and [`Request::read`] one head after the other into
+/// it.
 ///
 /// The spans are those of the bytes given to the last `read`, and mean something once it said
 /// [`Progress::Complete`].
@@ -32,11 +34,11 @@ pub struct Request {
     pub fields: Vec<Field>,
     /// Octets of the head, with any empty lines before it.
     pub len: usize,
-    /// The effective authority (RFC 9112 section 3.3): of an absolute-form target, else `Host`. Valid; empty
-    /// only for HTTP/1.0 without `Host`.
+    /// The effective authority (RFC 9112 section 3.3): of an absolute-form target, else `Host`.
+    /// Valid; empty only for HTTP/1.0 without `Host`.
     pub host: Span,
-    /// Path and query of the target: starts with `/`; or is empty or starts with `?` (from an absolute-form
-    /// target); or is `*`.
+    /// Path and query of the target: starts with `/`; or is empty or starts with `?` (from an
+    /// absolute-form target); or is `*`.
     pub path: Span,
     /// How long the body is; never [`Framing::UntilClose`].
     pub framing: Framing,
@@ -56,8 +58,9 @@ pub struct Request {
 impl Request {
     /// Reads and judges the head at the beginning of `bytes`.
     ///
-    /// While it is `Partial`, call again with the same octets and more. After `Complete` or an error the next call
-    /// begins a new head. Anything that RFC 9112 or common sense finds ambiguous is refused with the [`Reason`].
+    /// While it is `Partial`, call again with the same octets and more. After `Complete` or an
+    /// error the next call begins a new head. Anything that RFC 9112 or common sense finds
+    /// ambiguous is refused with the [`Reason`].
     pub fn read(&mut self, bytes: &[u8], limits: &Limits) -> Result<Progress, Reason> {
         let outcome = self.advance(bytes, limits);
         if outcome != Ok(Progress::Partial) {
@@ -93,8 +96,9 @@ impl Request {
         }
     }
 
-    /// Finds and judges the request line; `false` when it is not all there. What is there is checked for octets that
-    /// no request line has: that is how other protocols give themselves away.
+    /// Finds and judges the request line; `false` when it is not all there. What is there is
+    /// checked for octets that no request line has: that is how other protocols give themselves
+    /// away.
     fn start_line(&mut self, window: &[u8], room: bool, limits: &Limits) -> Result<bool, Reason> {
         let start = empty_lines(window);
         let most = window.len().min(start + limits.target + AROUND_TARGET);
@@ -147,7 +151,8 @@ impl Request {
         self.split_target(&rest[..target], start)
     }
 
-    /// The four forms of a request target (RFC 9112 section 3.2). Sets `path`, and `host` if the target has one.
+    /// The four forms of a request target (RFC 9112 section 3.2). Sets `path`, and `host` if the
+    /// target has one.
     fn split_target(&mut self, target: &[u8], at: usize) -> Result<(), Reason> {
         self.host = Span::default();
         if self.method == Method::Connect {
@@ -184,7 +189,8 @@ impl Request {
         self.judge_max_forwards(bytes)
     }
 
-    /// Exactly one valid `Host` (RFC 9112 section 3.2), even if an authority in the target overrides it.
+    /// Exactly one valid `Host` (RFC 9112 section 3.2), even if an authority in the target
+    /// overrides it.
     fn judge_host(&mut self, bytes: &[u8]) -> Result<(), Reason> {
         let mut hosts = self.fields.iter().filter(|field| field.id == Name::Host);
         let Some(host) = hosts.next() else {

@@ -34,8 +34,9 @@ pub struct Response {
 }
 
 impl Response {
-    /// Reads and judges the response head at the beginning of `bytes`; `asked` is the method of the request it
-    /// answers. Otherwise as [`super::Request::read`]; the reasons are those of an upstream at fault.
+    /// Reads and judges the response head at the beginning of `bytes`; `asked` is the method of the
+    /// request it answers. Otherwise as [`super::Request::read`]; the reasons are those of an
+    /// upstream at fault.
     pub fn read(
         &mut self,
         bytes: &[u8],
@@ -86,7 +87,8 @@ impl Response {
         }
     }
 
-    /// Finds and judges the status line; `false` when it is not all there. Nothing may come before it.
+    /// Finds and judges the status line; `false` when it is not all there. Nothing may come before
+    /// it.
     fn start_line(&mut self, window: &[u8]) -> Result<bool, Reason> {
         let known = window.len().min(7);
         if window[..known] != b"HTTP/1."[..known] {

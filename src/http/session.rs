@@ -35,8 +35,9 @@ impl Options {
         if count > OPTIONS { Err(Reason::TooManyOptions) } else { Ok(options) }
     }
 
-    /// Whether the connection goes on after a message of this version. HTTP/1.0 clients may ask for it: a reverse
-    /// proxy is their origin server, which RFC 9112 section 9.3 allows what it forbids to forward proxies.
+    /// Whether the connection goes on after a message of this version. HTTP/1.0 clients may ask for
+    /// it: a reverse proxy is their origin server, which RFC 9112 section 9.3 allows what it
+    /// forbids to forward proxies.
     pub(super) fn persistent(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
@@ -52,8 +53,8 @@ pub(super) fn names(fields: &[Field], bytes: &[u8], name: &[u8]) -> bool {
     connection(fields, bytes).any(|option| option.eq_ignore_ascii_case(name))
 }
 
-/// Whether a request id from outside may be used: 1 to 128 of letters, digits and `-_.:=+/@~`, so that it can be
-/// written to any log or URL unescaped.
+/// Whether a request id from outside may be used: 1 to 128 of letters, digits and `-_.:=+/@~`, so
+/// that it can be written to any log or URL unescaped.
 pub fn acceptable_id(id: &[u8]) -> bool {
     let safe = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:=+/@~".contains(b);
     (1..=128).contains(&id.len()) && id.iter().all(safe)

@@ -49,7 +49,8 @@ impl<'a> Writer<'a> {
         self.put(decimal(number, &mut text))
     }
 
-    /// Writes an address; IPv6 without brackets (RFC 5952), and an IPv4 address mapped into IPv6 as IPv4.
+    /// Writes an address; IPv6 without brackets (RFC 5952), and an IPv4 address mapped into IPv6 as
+    /// IPv4.
     pub fn ip(&mut self, ip: IpAddr) -> Result<(), Full> {
         match ip.to_canonical() {
             IpAddr::V4(ip) => {
@@ -221,7 +222,8 @@ fn quoted(out: &mut Writer, text: &[u8]) -> Result<(), Full> {
     Ok(())
 }
 
-/// The reason phrase of a status code (RFC 9110 section 15 and the registry); empty if there is none.
+/// The reason phrase of a status code (RFC 9110 section 15 and the registry); empty if there is
+/// none.
 pub fn phrase(status: u16) -> &'static str {
     match status {
         100 => "Continue",
