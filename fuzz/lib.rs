@@ -3,7 +3,8 @@
 #[path = "../src/http/mod.rs"]
 pub mod http;
 
-/// Cuts `data` into a few places to split at, and the octets to be split. The first octet says how many places.
+/// Cuts `data` into a few places to split at, and the octets to be split. The first octet says how
+/// many places.
 pub fn splits(data: &[u8]) -> (Vec<usize>, &[u8]) {
     let (count, rest) =
         data.split_first().map_or((0, data), |(n, rest)| (usize::from(n % 8), rest));
@@ -16,8 +17,8 @@ pub fn splits(data: &[u8]) -> (Vec<usize>, &[u8]) {
     (ends.collect(), bytes)
 }
 
-/// Lets a reader see `bytes` in growing prefixes, those that end at `ends` and then all; gives what it says when it is
-/// no longer `None`.
+/// Lets a reader see `bytes` in growing prefixes, those that end at `ends` and then all; gives what
+/// it says when it is no longer `None`.
 pub fn fed<T>(
     bytes: &[u8],
     ends: impl IntoIterator<Item = usize>,
@@ -26,7 +27,8 @@ pub fn fed<T>(
     ends.into_iter().find_map(|end| read(&bytes[..end])).or_else(|| read(bytes))
 }
 
-/// Feeds readers fresh from `make` whole, by the given splits, octet by octet, and with a tail; all must say the same.
+/// Feeds readers fresh from `make` whole, by the given splits, octet by octet, and with a tail; all
+/// must say the same.
 pub fn every_way<T, R>(bytes: &[u8], ends: &[usize], mut make: impl FnMut() -> R) -> Option<T>
 where
     T: std::fmt::Debug + PartialEq,

@@ -1,4 +1,5 @@
-//! A chunked body is the same however it arrives, ends where it ends, and survives being chunked anew.
+//! A chunked body is the same however it arrives, ends where it ends, and survives being chunked
+//! anew.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
