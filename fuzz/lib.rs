@@ -1,4 +1,10 @@
 //! What the fuzz targets share: the room under test, and splits.
+//!
+//! ```text
+//! mkdir -p fuzz/corpus/request_head
+//! cargo +nightly fuzz run request_head fuzz/corpus/request_head fuzz/seeds/request_head
+//! ```
+//! What is found goes to the first folder; the seeds stay few and readable.
 
 #[path = "../src/http/mod.rs"]
 pub mod http;

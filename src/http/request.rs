@@ -101,7 +101,7 @@ impl Request {
     /// away.
     fn start_line(&mut self, window: &[u8], room: bool, limits: &Limits) -> Result<bool, Reason> {
         let start = empty_lines(window);
-        let most = window.len().min(start + limits.target + AROUND_TARGET);
+        let most = window.len().min(limits.target.saturating_add(start + AROUND_TARGET));
         let from = self.seen.to.clamp(start, most);
         let end = memchr::memchr(b'\n', &window[from..most]).map(|len| from + len);
         let news = &window[from..end.unwrap_or(most)];
@@ -209,7 +209,8 @@ impl Request {
         Ok(())
     }
 
-    /// `Expect` (RFC 9110 section 10.1.1): HTTP/1.0 has none, and without a body there is nothing to wait for.
+    /// `Expect` (RFC 9110 section 10.1.1): HTTP/1.0 has none, and without a body there is nothing to
+    /// wait for.
     fn judge_expect(&mut self, bytes: &[u8]) -> Result<(), Reason> {
         self.expects_continue = false;
         if self.version == Version::Http10 {

@@ -105,8 +105,8 @@ impl Response {
         Ok(true)
     }
 
-    /// `HTTP-version SP status-code SP [ reason-phrase ]` (RFC 9112 section 4). Many leave the second space
-    /// out when there is no phrase; that hurts nobody.
+    /// `HTTP-version SP status-code SP [ reason-phrase ]` (RFC 9112 section 4). Many leave the second
+    /// space out when there is no phrase; that hurts nobody.
     fn status_line(&mut self, line: &[u8]) -> Result<(), Reason> {
         let malformed = Reason::MalformedResponse;
         let (version, rest) = line.split_at_checked(8).ok_or(malformed)?;
