@@ -19,7 +19,7 @@
 //! - `session`: whether the connection goes on, and what `Connection` names;
 //! - [`chunked`]: the chunked coding, out of it in place and back into it;
 //! - [`forward`]: the heads that leave;
-//! - [`write`]: the writer below that, and the answers tidegate makes itself;
+//! - [`mod@write`]: the writer below that, and the answers tidegate makes itself;
 //! - [`date`]: the value of `Date`;
 //! - `close`: the one table of reasons why a request ended.
 
