@@ -235,7 +235,11 @@ impl Live {
         };
         let again =
             async { while let Some(Ok(Signal::Hup | Signal::Usr1)) = signals.next().await {} };
-        self.wait_for_cores(&mut running).or(async { Ok(deadline.or(again).await) }).await?;
+        let enough = async {
+            deadline.or(again).await;
+            Ok(())
+        };
+        self.wait_for_cores(&mut running).or(enough).await?;
         if running > 0 {
             tracing::warn!(requests = self.active(), "cutting what is left");
             self.tell(|| Letter::Stop);

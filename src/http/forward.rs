@@ -546,7 +546,8 @@ mod tests {
         let mut buffer = [0; 512];
         let mut out = Writer::new(&mut buffer);
         response(&mut out, &head, text, &edits).unwrap();
-        let ours = "HTTP/1.1 200 OK\r\nDate: now\r\nX-Backend-Server: http://b:1\r\nX-Request-Id: id\r\nContent-Length: 0\r\n\r\n";
+        let ours = "HTTP/1.1 200 OK\r\nDate: now\r\nX-Backend-Server: http://b:1\r\n\
+                    X-Request-Id: id\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(std::str::from_utf8(out.written()), Ok(ours));
         (edits.backend, edits.request_id) = (None, None);
         let mut out = Writer::new(&mut buffer);

@@ -303,7 +303,8 @@ mod tests {
 
     #[test]
     fn an_ordinary_request() {
-        let text = "POST /a?b=|c HTTP/1.1\r\nHost: example.com:8080\r\nContent-Length: 3\r\nExpect: 100-Continue\r\n\r\n";
+        let text = "POST /a?b=|c HTTP/1.1\r\nHost: example.com:8080\r\nContent-Length: 3\r\n\
+                    Expect: 100-Continue\r\n\r\n";
         let (method, host, path, framing, persistent, waits) = read(text).unwrap().unwrap();
         assert_eq!(
             (method, host.as_str(), path.as_str()),

@@ -134,7 +134,7 @@ fn f05_an_origin_that_stops_reading_stops_the_client() {
     let origin = Origin::start(move |peer| {
         let head = peer.request_head()?;
         let_go.wait();
-        let len = head.get("Content-Length").unwrap().parse().unwrap();
+        let len = head.length()?.unwrap();
         let (len, hash) = fingerprint(&peer.exactly(len)?);
         let text = format!("{len} {hash}");
         peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()))

@@ -63,7 +63,8 @@ impl Head {
         }
     }
 
-    fn length(&self) -> io::Result<Option<usize>> {
+    /// `Content-Length`, which is digits only.
+    pub fn length(&self) -> io::Result<Option<usize>> {
         let Some(text) = self.get("Content-Length") else { return Ok(None) };
         match text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse()) {
             Some(Ok(n)) => Ok(Some(n)),
