@@ -22,8 +22,8 @@ use crate::io::stream::Address;
 use crate::stats::{self, EndpointState, Recorder};
 use crate::upstream;
 
-/// Pipes one core may own: each holds up to 1 MiB of a body inside the kernel.
-const PIPES: usize = 64;
+/// Pipes one core may own: each holds up to 256 KiB of a body inside the kernel.
+const PIPES: usize = 256;
 
 /// From the control plane to a core.
 #[derive(Clone, Debug)]
