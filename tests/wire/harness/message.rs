@@ -142,7 +142,7 @@ impl Response {
     /// The next final response on `wire`, to a request with `method`.
     pub fn read(method: &str, wire: &mut Wire) -> io::Result<Response> {
         let mut interim = Vec::new();
-        loop {
+        while interim.len() < 100 {
             let head = wire.head()?;
             let status = status(&head)?;
             if !(100..200).contains(&status) || status == 101 {
@@ -150,6 +150,7 @@ impl Response {
             }
             interim.push(head);
         }
+        Err(invalid("interim answers without end", "100 of them"))
     }
 
     fn finish(
