@@ -10,6 +10,7 @@
 //! - [`upstream`]: where to? Endpoints, balancing, connections, the idle pool.
 //! - [`proxy`]: the life of a request; the only room that knows the others.
 //! - [`admin`]: who is looking? API, metrics, logs; never in the data path.
+//! - [`origin`]: who answers? A fast test backend for trials, benchmarks and `--demo`; stands alone.
 //!
 //! In scope: HTTP/1.0 and HTTP/1.1 from clients, HTTP/1.1 to upstreams, over TCP and Unix sockets.
 //! Out of scope: HTTP/2 and HTTP/3, forward proxying (`CONNECT`), scripting in the data path.
@@ -18,6 +19,7 @@ pub mod admin;
 pub mod config;
 pub mod http;
 pub mod io;
+pub mod origin;
 pub mod proxy;
 pub mod stats;
 pub mod upstream;

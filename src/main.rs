@@ -1,1 +1,66 @@
-fn main() {}
+//! `tidegate`: arguments -> plan -> cores -> admin. The only place that wires everything together.
+
+mod control;
+mod demo;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::thread;
+
+use tidegate::config::{self, Asked, LogLevel, Plan, Surroundings, Told};
+use tracing_subscriber::filter::LevelFilter;
+
+fn main() -> ExitCode {
+    let cwd = std::env::current_dir().unwrap_or_default();
+    let around = Surroundings {
+        cwd: &cwd,
+        cores: thread::available_parallelism().map_or(1, usize::from),
+        stdout_is_terminal: std::io::stdout().is_terminal(),
+    };
+    match config::load(std::env::args_os().skip(1), std::env::vars_os(), &around) {
+        Ok(Asked::Show(text) | Asked::Check(text)) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Ok(Asked::Run(plan, told)) => {
+            tell(&plan, &told);
+            finish(control::run(*plan, &told))
+        }
+        Ok(Asked::Demo(plan, told)) => {
+            tell(&plan, &told);
+            finish(demo::run(*plan, &told))
+        }
+        Err(rejected) => {
+            eprint!("{}", rejected.text);
+            ExitCode::from(rejected.exit)
+        }
+    }
+}
+
+/// Opens tidegate's own log, and begins it with what is odd about the settings.
+fn tell(plan: &Plan, told: &Told) {
+    let level = match plan.log {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    told.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+}
+
+fn finish(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

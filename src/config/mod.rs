@@ -1,8 +1,467 @@
 //! WHAT WAS ASKED? Flags, environment, dotenv -> a [`Plan`] that is valid by construction.
 //!
 //! Laws: knows the settings and nothing of sockets or cores; may use `http` for grammar; never
-//! binds, connects or resolves.
+//! binds, connects or resolves. The only thing it touches is the dotenv file; arguments,
+//! environment and the facts of the machine come in as values. Whoever makes mistakes hears of
+//! all of them at once: where each is, what is wrong, what would be right.
+//!
+//! The way of a setting, a file for each step:
+//!
+//! ```text
+//! words      the command line, word by word (argh)          --read-timeout=5s
+//! dotenv     KEY=VALUE lines of a file                      TIDEGATE_READ_TIMEOUT=5s
+//! layers     flag over environment over dotenv over default
+//! values     numbers, durations, sizes, switches            "5s" -> 5000 ms
+//! places     addresses, upstream URLs, networks             ":8080" -> 0.0.0.0:8080
+//! build      all of it -> a Plan
+//! ```
+//! `table` holds one row for each setting: parser, help, `config show` and README all read it.
+//! `mistake` and `show` put results into words.
 
+mod build;
+mod dotenv;
+mod layers;
+mod mistake;
+mod places;
 mod plan;
+mod show;
+mod table;
+mod values;
+mod words;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use layers::Layers;
+use mistake::Report;
+use words::Command;
 
 pub use plan::*;
+pub use show::markdown;
+
+/// What the command line wants done.
+#[derive(Debug)]
+pub enum Asked {
+    /// Run the proxy.
+    Run(Box<Plan>, Told),
+    /// Run the proxy in front of origins of its own; the plan has no upstreams yet.
+    Demo(Box<Plan>, Told),
+    /// The settings are fine: print this report on standard output and exit 0.
+    Check(String),
+    /// Print this (help, version, `config show`) on standard output and exit 0.
+    Show(String),
+}
+
+/// What is to be told about a plan beside the plan itself.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// One line each, for the log.
+    pub warnings: Vec<String>,
+    origins: Vec<(&'static str, String)>,
+}
+
+impl Told {
+    /// Where the value of a setting (`listen` or `--listen`) came from: `--listen`,
+    /// `TIDEGATE_LISTEN`, `.env line 3` or `default`; several are separated by commas.
+    pub fn origin(&self, setting: &str) -> String {
+        let name = setting.trim_start_matches("--");
+        let found = self.origins.iter().find(|(known, _)| *known == name);
+        found.map_or_else(|| "default".to_owned(), |(_, origin)| origin.clone())
+    }
+}
+
+/// The settings make no sense.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Exit code: 2 if the command line is at fault, 1 if only the environment or a file is.
+    pub exit: u8,
+    /// Every mistake, complete with a line feed at the end, for standard error.
+    pub text: String,
+}
+
+/// The facts of the machine that defaults depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The working directory: `.env` and a relative `--env-file` are looked for here.
+    pub cwd: &'a Path,
+    /// How many cores there are; the default of `--workers`.
+    pub cores: usize,
+    /// Whether standard output is a terminal; decides the default of `--access-log`.
+    pub stdout_is_terminal: bool,
+}
+
+/// Reads everything that was asked. `args` come without the program's name.
+///
+/// Reads the dotenv file, and nothing else of the process or the machine.
+pub fn load(
+    args: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+    around: &Surroundings<'_>,
+) -> Result<Asked, Rejected> {
+    let mut report = Report::default();
+    let words = words::read(args, &mut report);
+    match words.command {
+        Command::Help => return Ok(Asked::Show(show::help())),
+        Command::Version => return Ok(Asked::Show(show::version())),
+        Command::Run | Command::Check | Command::Show { .. } => {}
+    }
+    let layers = Layers::stack(words.given, env, around.cwd, &mut report);
+    let must_run = !matches!(words.command, Command::Show { .. });
+    let built = build::build(&layers, around, must_run, &mut report);
+    let told = Told { warnings: report.close(built.strict)?, origins: layers.origins() };
+    Ok(match words.command {
+        Command::Check => Asked::Check(show::check(&built.plan, &told)),
+        Command::Show { origin } => Asked::Show(show::config(&built, &layers, &told, origin)),
+        _ if built.demo => Asked::Demo(Box::new(built.plan), told),
+        _ => Asked::Run(Box::new(built.plan), told),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// What `load` makes of words separated by blanks, an environment and a dotenv file.
+    fn with(line: &str, env: &[(&str, &str)], dotenv: &str) -> Result<Asked, Rejected> {
+        let folder = Folder::new();
+        if !dotenv.is_empty() {
+            std::fs::write(folder.0.join(".env"), dotenv).unwrap();
+        }
+        let around = Surroundings { cwd: &folder.0, cores: 4, stdout_is_terminal: false };
+        let env = env.iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
+        load(line.split_whitespace().map(OsString::from), env, &around)
+    }
+
+    fn plan(line: &str, env: &[(&str, &str)], dotenv: &str) -> (Plan, Told) {
+        match with(line, env, dotenv) {
+            Ok(Asked::Run(plan, told)) => (*plan, told),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn refusal(line: &str, env: &[(&str, &str)], dotenv: &str) -> Rejected {
+        match with(line, env, dotenv) {
+            Err(rejected) => rejected,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn shown(line: &str, env: &[(&str, &str)], dotenv: &str) -> String {
+        match with(line, env, dotenv) {
+            Ok(Asked::Show(text) | Asked::Check(text)) => text,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_table() {
+        let (plan, told) = plan("--upstream a:1", &[], "");
+        let second = Duration::from_secs;
+        assert_eq!(plan.listen, [Listen::Tcp(([0, 0, 0, 0], 8080).into())]);
+        assert_eq!(plan.admin, Some(Listen::Tcp(([127, 0, 0, 1], 8082).into())));
+        assert_eq!((plan.workers, plan.retries, plan.half_close), (4, 2, false));
+        assert_eq!((plan.limits.head, plan.limits.body), (16 * 1024, None));
+        assert_eq!((plan.limits.connections, plan.limits.buffers), (20_000, 4096));
+        assert_eq!(plan.limits.upstream_idle, 1024);
+        assert_eq!((plan.waits.read, plan.waits.write), (second(30), second(30)));
+        assert_eq!((plan.waits.connect, plan.waits.response), (second(2), second(60)));
+        assert_eq!((plan.waits.idle, plan.waits.upstream_idle), (second(60), second(30)));
+        assert_eq!((plan.waits.expect, plan.waits.drain), (second(1), second(20)));
+        assert_eq!(plan.access_log, AccessLog { format: Some(LogFormat::Json), file: None });
+        assert_eq!(plan.log, LogLevel::Info);
+        assert_eq!(told.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn flag_wins_over_environment_over_file_over_default() {
+        let env = [("TIDEGATE_READ_TIMEOUT", "2s"), ("TIDEGATE_WRITE_TIMEOUT", "2s")];
+        let file =
+            "TIDEGATE_READ_TIMEOUT=3s\n\nTIDEGATE_WRITE_TIMEOUT=3s\nTIDEGATE_IDLE_TIMEOUT=3s";
+        let (plan, told) = plan("--upstream a:1 --read-timeout 1s", &env, file);
+        let waits = [plan.waits.read, plan.waits.write, plan.waits.idle, plan.waits.connect];
+        assert_eq!(waits.map(|wait| wait.as_secs()), [1, 2, 3, 2]);
+        assert_eq!(told.origin("--read-timeout"), "--read-timeout");
+        assert_eq!(told.origin("write-timeout"), "TIDEGATE_WRITE_TIMEOUT");
+        assert_eq!(told.origin("idle-timeout"), ".env line 4");
+        assert_eq!(told.origin("connect-timeout"), "default");
+    }
+
+    #[test]
+    fn an_empty_variable_is_unset() {
+        let (plan, _) =
+            plan("", &[("TIDEGATE_LOG", "")], "TIDEGATE_LOG=debug\nTIDEGATE_UPSTREAM=a:1");
+        assert_eq!(plan.log, LogLevel::Debug);
+    }
+
+    #[test]
+    fn lists_repeat_and_a_stronger_layer_replaces_them() {
+        let names = |plan: &Plan| -> Vec<String> {
+            plan.upstreams.iter().map(|upstream| upstream.name.clone()).collect()
+        };
+        let env = [("TIDEGATE_BACKENDS", "c:3")];
+        let (both, _) = plan("--upstream b:2,a:1 --upstream d:4", &env, "");
+        assert_eq!(names(&both), ["http://b:2", "http://a:1", "http://d:4"]);
+        assert_eq!(names(&plan("", &env, "").0), ["http://c:3"]);
+        let (plan, told) = plan("--upstream a:1,http://A:1", &[], "");
+        assert_eq!(names(&plan), ["http://a:1"]);
+        assert!(told.warnings[0].contains("given twice and used once"));
+    }
+
+    #[test]
+    fn server_variables_add_upstreams_unless_the_flag_is_given() {
+        let env = [("HTTP_SERVER_URL_b", "http://b:1"), ("HTTP_SERVER_URL_a", "http://a:1")];
+        let file = "HTTP_SERVER_URL_a=http://no:1\nHTTP_SERVER_URL_c=http://a:1\n";
+        let (both, told) = plan("", &env, file);
+        let names: Vec<&str> = both.upstreams.iter().map(|u| u.name.as_str()).collect();
+        assert_eq!(names, ["http://a:1", "http://b:1"]);
+        assert_eq!(told.warnings.len(), 1);
+        assert_eq!(told.origin("upstream"), "HTTP_SERVER_URL_a, HTTP_SERVER_URL_b, .env line 2");
+        assert_eq!(plan("--upstream c:1", &env, file).0.upstreams.len(), 1);
+        let text = shown("config show --origin --upstream c:1", &env, file);
+        assert!(text.contains("# not used, since --upstream is given: HTTP_SERVER_URL_a\n"));
+        assert!(refusal("", &[("HTTP_SERVER_URL_a", "a:1,b:1")], "").text.contains("one URL"));
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_with_their_places() {
+        let env = [("TIDEGATE_WORKERS", "+4")];
+        let file = "# mine\nexport TIDEGATE_MAX_BODY=\"10mb\" # large\noops\n";
+        let rejected = refusal("--read-timeout 30 --listen 80", &env, file);
+        let expected = "\
+error: .env:3:1: there is no = in this line
+    oops
+    ^^^^ write KEY=VALUE, or # before it
+error: TIDEGATE_WORKERS: a sign makes no sense here
+    TIDEGATE_WORKERS=+4
+                     ^^ write digits only, such as 4
+error: --listen: a colon is missing
+    --listen 80
+             ^^ write :80
+error: no upstream is given, so there is nowhere to send requests
+    write: tidegate --upstream http://127.0.0.1:9001
+    or try: tidegate --demo
+error: .env:2:27: TIDEGATE_MAX_BODY: this unit is not known
+    export TIDEGATE_MAX_BODY=\"10mb\" # large
+                              ^^^^ write 10MB
+error: --read-timeout: a duration needs a unit
+    --read-timeout 30
+                   ^^ write 30s
+tidegate: 6 mistakes, not started; --help lists all flags
+";
+        assert_eq!(rejected, Rejected { exit: 2, text: expected.to_owned() });
+    }
+
+    #[test]
+    fn only_the_command_line_makes_exit_code_2() {
+        assert_eq!(refusal("--upstream a:1", &[("TIDEGATE_LOG", "x")], "").exit, 1);
+        assert_eq!(refusal("--upstream a:1", &[], "TIDEGATE_LOG=x").exit, 1);
+        assert_eq!(refusal("--upstream a:1 --log x", &[], "").exit, 2);
+        assert_eq!(refusal("", &[], "").exit, 2);
+    }
+
+    #[test]
+    fn contradictions_are_mistakes_or_warnings() {
+        let mistakes = [
+            ("--upstream a:1 --log info --log debug", "given twice, first as info"),
+            ("--upstream a:1 --listen :8082", "cannot have the same address"),
+            ("--upstream http://localhost:8080", "go in circles"),
+            ("--upstream unix:/a --listen unix:/a", "go in circles"),
+            ("--upstream a:1 --workers 4 --max-connections 3", "fewer connections"),
+            ("--upstream a:1,,b:1", "there is nothing here"),
+            ("--upstream a:1 --buffers 15", "at least 16 is needed"),
+            ("--upstream a:1 --max-head 17KiB", "more than 16KiB"),
+            ("--upstream a:1 --access-log-file=", "a file needs a name"),
+        ];
+        for (line, what) in mistakes {
+            let text = refusal(line, &[], "").text;
+            assert!(text.contains(what) && text.contains("1 mistake,"), "{line}: {text}");
+        }
+        let warnings = [
+            ("--admin :8082", "sees status and metrics; write 127.0.0.1:8082"),
+            ("--access-log off --access-log-file x", "no file is written"),
+            ("--trusted-proxy 0.0.0.0/0", "everyone is believed"),
+            ("--listen :1,:1", "given twice and used once"),
+        ];
+        for (line, what) in warnings {
+            let (_, told) = plan(&format!("--upstream a:1 {line}"), &[], "");
+            assert!(told.warnings[0].contains(what), "{line}: {:?}", told.warnings);
+            let strict = refusal(&format!("--strict --upstream a:1 {line}"), &[], "");
+            assert_eq!(strict.exit, 2);
+            assert!(strict.text.starts_with("error: "), "{}", strict.text);
+        }
+        // One worker for each core, but never more than there are connections.
+        assert_eq!(plan("--upstream a:1 --max-connections 1", &[], "").0.workers, 1);
+    }
+
+    #[test]
+    fn unknown_variables_are_warnings() {
+        let env = [
+            ("TIDEGATE_REED_TIMEOUT", "5s"),
+            ("TIDEGATE_CHECK", "1"),
+            ("OTHER", "x"),
+            ("TIDEGATE_PORT", "tcp://10.0.0.1:80"),
+            ("TIDEGATE_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("TIDEGATE_SERVICE_HOST", "10.0.0.1"),
+        ];
+        let (_, told) = plan("--upstream a:1", &env, "TIDEGATE_ENV_FILE=x\nother=1\nTIDEGATE_X=1");
+        let expected = [
+            "TIDEGATE_CHECK: this is possible as a flag only; take this variable away",
+            "TIDEGATE_REED_TIMEOUT: no setting has this name; did you mean TIDEGATE_READ_TIMEOUT?",
+            ".env line 1: a dotenv file cannot name another; take this line out",
+            ".env line 3: no setting has this name; tidegate --help lists all names",
+        ];
+        assert_eq!(told.warnings, expected);
+    }
+
+    #[test]
+    fn the_dotenv_file_may_be_named_and_must_then_be_there() {
+        let folder = Folder::new();
+        std::fs::write(folder.0.join("my.env"), "TIDEGATE_UPSTREAM=a:1\nTIDEGATE_UPSTREAM=$X")
+            .unwrap();
+        let around = Surroundings { cwd: &folder.0, cores: 1, stdout_is_terminal: true };
+        let run = |words: &[&str], env: &[(&str, &str)]| {
+            let env = env.iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
+            load(words.iter().map(OsString::from), env, &around)
+        };
+        let text = run(&["--env-file", "my.env"], &[]).unwrap_err().text;
+        assert!(text.contains("error: my.env:2:19: TIDEGATE_UPSTREAM: "), "{text}");
+        assert!(text.contains("(variables are not expanded)"), "{text}");
+        assert!(text.contains("warning: my.env line 2: this is set again, after my.env line 1"));
+        let missing = run(&["--env-file", "no.env", "--upstream", "a:1"], &[]).unwrap_err();
+        assert!(missing.exit == 2 && missing.text.contains("cannot read no.env"), "{missing:?}");
+        let missing = run(&["--upstream", "a:1"], &[("TIDEGATE_ENV_FILE", "no.env")]).unwrap_err();
+        assert_eq!(missing.exit, 1);
+        std::fs::create_dir(folder.0.join(".env")).unwrap();
+        assert!(matches!(run(&["--upstream", "a:1"], &[]), Ok(Asked::Run(..))));
+        assert!(run(&["--env-file", ".env", "--upstream", "a:1"], &[]).is_err());
+    }
+
+    #[test]
+    fn the_access_log_looks_at_where_it_goes() {
+        let folder = Folder::new();
+        let format = |terminal: bool, words: &str| {
+            let around = Surroundings { cwd: &folder.0, cores: 1, stdout_is_terminal: terminal };
+            let words = format!("--upstream a:1 {words}");
+            match load(words.split_whitespace().map(OsString::from), [], &around) {
+                Ok(Asked::Run(plan, _)) => plan.access_log.format,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(format(true, ""), Some(LogFormat::Human));
+        assert_eq!(format(false, ""), Some(LogFormat::Json));
+        assert_eq!(format(true, "--access-log-file a.log"), Some(LogFormat::Json));
+        assert_eq!(format(true, "--access-log common"), Some(LogFormat::Common));
+        assert_eq!(format(true, "--access-log off"), None);
+    }
+
+    #[test]
+    fn a_demo_needs_no_upstream() {
+        let asked = with("--demo --upstream a:1", &[], "");
+        let Ok(Asked::Demo(plan, told)) = asked else { panic!("{asked:?}") };
+        assert_eq!(plan.upstreams, []);
+        assert!(told.warnings[0].contains("a demo brings its own"));
+        assert!(matches!(with("", &[("TIDEGATE_DEMO", "yes")], ""), Ok(Asked::Demo(..))));
+    }
+
+    #[test]
+    fn check_says_what_would_run_or_all_that_is_wrong() {
+        let text = shown("-t --upstream a:1 --admin :82", &[], "");
+        assert!(
+            text.starts_with(
+                "tidegate: the settings are fine\n  listen    0.0.0.0:8080  (default)"
+            )
+        );
+        assert!(text.contains("\n  upstream  http://a:1\n") && text.contains("\nwarning: --admin"));
+        assert_eq!(refusal("check", &[], "").exit, 2);
+    }
+
+    #[test]
+    fn what_config_show_prints_asks_for_the_same_again() {
+        let lines = [
+            "--upstream a:1,unix:/s --listen :1,unix:/l --admin off --workers 3 --max-retries 0",
+            "--upstream a:1 --trusted-proxy 10.0.0.0/8,::1 --half-close --host-header upstream",
+            "--upstream a:1 --backend-header --read-timeout 1ms --drain-timeout 0s --max-body 10MB",
+            "--upstream a:1 --max-head 1KiB --access-log combined --access-log-file a#'b\\\"c",
+            "--upstream a:1 --log trace --expect-timeout 0s --max-upstream-idle 0 --access-log off",
+        ];
+        for line in lines {
+            let (wanted, _) = plan(line, &[], "");
+            for origin in ["", "--origin"] {
+                let text = shown(&format!("config show {origin} {line}"), &[], "");
+                assert_eq!(plan("", &[], &text).0, wanted, "{text}");
+            }
+        }
+        let text = shown("config show --origin --log debug", &[("TIDEGATE_WORKERS", "2")], "");
+        let has = |start: &str, end: &str| {
+            text.lines().any(|line| line.starts_with(start) && line.ends_with(end))
+        };
+        assert!(has("TIDEGATE_LOG=debug ", " # --log") && has("TIDEGATE_UPSTREAM= ", "# default"));
+        assert!(has("TIDEGATE_WORKERS=2 ", " # TIDEGATE_WORKERS"));
+        assert!(has("# dotenv file: none", ""));
+    }
+
+    #[test]
+    fn help_fits_and_names_every_setting() {
+        let text = shown("--help", &[], "");
+        for line in text.lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+        for setting in table::settings() {
+            for name in setting.names() {
+                assert!(text.contains(&format!("--{name}")), "{name}");
+                assert!(markdown().contains(&format!("`--{name}")), "{name}");
+            }
+        }
+        assert!(
+            text.contains("  --connect-timeout TIME         A connection to an upstream [2s]\n")
+        );
+        assert!(shown("-V", &[], "").starts_with("tidegate 0."));
+    }
+
+    #[test]
+    fn defaults_and_choices_of_the_table_are_understood() {
+        for setting in table::settings() {
+            let flag = format!("--upstream a:1 --{}", setting.name);
+            if let table::Fallback::Value(value) = setting.fallback {
+                let (_, told) = plan(&format!("{flag}={value}"), &[], "");
+                assert_eq!(told.origin(setting.name), format!("--{}", setting.name));
+            }
+            if let table::Form::Choice(words) = setting.form {
+                for word in words.split('|') {
+                    plan(&format!("{flag} {word}"), &[], "");
+                }
+            }
+        }
+        for (setting, cousins) in table::COUSINS {
+            assert!(table::find(setting).is_some(), "{setting}");
+            for cousin in cousins.split(' ') {
+                assert!(table::find(cousin).is_none(), "{cousin} is a flag of ours");
+            }
+        }
+    }
+
+    /// A folder of its own for each test, gone at its end.
+    struct Folder(std::path::PathBuf);
+
+    impl Folder {
+        fn new() -> Folder {
+            use std::sync::atomic::{AtomicU32, Ordering};
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let unique = format!(
+                "tidegate-config-{}-{}",
+                std::process::id(),
+                NEXT.fetch_add(1, Ordering::Relaxed)
+            );
+            let path = std::env::temp_dir().join(unique);
+            std::fs::create_dir(&path).unwrap();
+            Folder(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}

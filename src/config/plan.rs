@@ -58,6 +58,23 @@ pub struct Network {
     pub prefix: u8,
 }
 
+impl Network {
+    /// Is `address` in it? An IPv4 address mapped into IPv6 counts as the IPv4 address it is.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
+                network.to_bits() == address.to_bits() & mask
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
+                network.to_bits() == address.to_bits() & mask
+            }
+            _ => false,
+        }
+    }
+}
+
 /// How an access log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -78,6 +95,21 @@ pub struct AccessLog {
     pub format: Option<LogFormat>,
     /// `None`: standard output.
     pub file: Option<PathBuf>,
+}
+
+/// How much tidegate tells about itself on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// What went wrong and was not put right.
+    Error,
+    /// What looks wrong.
+    Warn,
+    /// Starts, stops and changes.
+    Info,
+    /// What helps to find a fault.
+    Debug,
+    /// Everything.
+    Trace,
 }
 
 /// Bounds on what one peer, or all of them, may take.
@@ -132,7 +164,7 @@ pub struct Headers {
 pub struct Plan {
     /// At least one.
     pub listen: Vec<Listen>,
-    /// At least one, no two with the same name.
+    /// At least one, no two with the same name; none only in the plan of a demo, which brings its own.
     pub upstreams: Vec<Upstream>,
     /// `None`: no admin listener.
     pub admin: Option<Listen>,
@@ -150,4 +182,6 @@ pub struct Plan {
     pub headers: Headers,
     /// The access log.
     pub access_log: AccessLog,
+    /// The proxy's own log, on standard error.
+    pub log: LogLevel,
 }

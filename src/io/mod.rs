@@ -1,1 +1,28 @@
-//! (laws to be written)
+//! HOW DO BYTES MOVE? One thread per core, each with its own executor, reactor, buffers and timers.
+//!
+//! Laws:
+//! - Knows no HTTP and nothing of the other rooms.
+//! - The only room with system calls. All of them go through rustix, socket2 and std, so the room
+//!   does without `unsafe`; should that change, this is the only room where it may.
+//! - Nothing here is shared between cores but [`signal`]: a core's state is behind `Rc`, not locks.
+//! - Bytes lie in owned pooled buffers. A buffer is taken when there is something to read, never
+//!   before; it is lent to a send by value and comes back with the result.
+//! - Idle costs nothing: a parked connection is a descriptor, a reactor slot and a timer link.
+//! - Every wait has a deadline or another bound, every batch a limit.
+//!
+//! The files: [`clock`] (the time, read once a turn), `timer` (the wheel), [`reactor`] (edge-triggered
+//! readiness), [`buffer`] (the pool), [`stream`] (one connection), [`relay`] and [`splice`] (octets from
+//! one stream to another), [`listen`] (sockets that accept), [`signal`] (to the cores and back),
+//! [`slots`] (boxed futures used again), [`cores`] (the threads and their loop).
+
+pub mod buffer;
+pub mod clock;
+pub mod cores;
+pub mod listen;
+pub mod reactor;
+pub mod relay;
+pub mod signal;
+pub mod slots;
+pub mod splice;
+pub mod stream;
+mod timer;

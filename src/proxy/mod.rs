@@ -1,1 +1,92 @@
-//! (laws to be written)
+//! THE LIFE OF A REQUEST. The only room that knows the others.
+//!
+//! A connection is accepted and parked until something can be read (`accept`). A request head is
+//! read and judged (`begin`), it is decided what becomes of it (`check`), an endpoint is chosen and connected
+//! to (`dial`), head and bodies go across in both directions (`exchange`), and everything ends in one
+//! place, with one reason (`finish`). Then the next request of the connection is begun, or it is parked again.
+//!
+//! ```text
+//!   accept ──▶ begin ──▶ check ──▶ dial ──▶ exchange ──▶ finish ──▶ begin, park or close
+//!                │         │         ▲ │        │           ▲
+//!                │         │         └─┼─stale──┘           │
+//!                └─────────┴───────────┴─── a reason ───────┘
+//! ```
+//!
+//! Laws:
+//! - Every step consumes what the step before it made; the fields are private and there is one
+//!   maker each. So no upstream is contacted before `check` has spoken.
+//! - Every request that was begun goes through `finish`, once, with one reason from `http::close`.
+//! - A core applies letters between turns; a request sees one plan from begin to finish.
+//! - On the plain path nothing is locked and nothing allocated.
+
+mod accept;
+mod begin;
+mod body;
+mod check;
+mod client;
+mod dial;
+mod exchange;
+mod finish;
+mod ids;
+mod linger;
+mod ongoing;
+mod record;
+mod respond;
+mod worker;
+
+use std::rc::Rc;
+
+use crate::http::Reason;
+use crate::io::buffer::Share;
+use begin::Begin;
+use client::Client;
+use exchange::{Exchanged, Outcome};
+use ongoing::Ongoing;
+use worker::Worker;
+
+pub use worker::{Event, Letter, Seed};
+
+/// What becomes of the connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Another request may follow, and may be there already.
+    Again,
+    /// Nothing to be read: wait without buffers.
+    Park,
+    /// Close.
+    Close,
+    /// Close, but let the peer read what was sent first.
+    Linger,
+    /// Close so that it shows: the answer was not whole.
+    Reset,
+}
+
+/// Serves the requests that are there; gives the client back with what becomes of it.
+async fn serve(worker: Rc<Worker>, client: Client, share: Share) -> (Client, Next) {
+    let mut ongoing = Ongoing::new(worker, client, share);
+    let next = loop {
+        let outcome = match begin::begin(&mut ongoing) {
+            Begin::Nothing => break Next::Park,
+            Begin::Closed => break Next::Close,
+            Begin::Refused(reason) => Err(reason),
+            Begin::Request => steps(&mut ongoing).await,
+        };
+        match finish::finish(&mut ongoing, outcome).await {
+            Next::Again => {}
+            next => break next,
+        }
+    };
+    (ongoing.end(next), next)
+}
+
+/// From a judged head to an answer that was sent, or the reason why not.
+async fn steps(ongoing: &mut Ongoing) -> Result<Exchanged, Reason> {
+    let mut checked = check::check(begin::Begun::of(ongoing))?;
+    loop {
+        let dialled = dial::dial(checked).await?;
+        match exchange::exchange(dialled).await? {
+            Outcome::Done(exchanged) => return Ok(exchanged),
+            Outcome::Stale(again) => checked = again,
+        }
+    }
+}

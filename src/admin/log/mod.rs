@@ -1,0 +1,206 @@
+//! The access log: finished requests as lines, written by a thread of its own.
+//!
+//! Cores put records in a bounded queue and never wait. The writer takes what has piled up, makes
+//! lines, writes them together. While there is traffic it pauses between batches instead of
+//! waiting on the queue, so that a core's send does not have to wake it.
+
+mod line;
+mod output;
+
+pub use output::Output;
+
+use std::io;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use flume::{Receiver, RecvTimeoutError, Selector};
+
+use crate::config::LogFormat;
+use crate::stats::Record;
+use line::Formatter;
+use output::Sink;
+
+/// The longest a line waits for others to be written with.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Octets written together at most.
+const BATCH: usize = 64 * 1024;
+
+/// How often a failing output is complained about.
+const COMPLAINT: Duration = Duration::from_secs(60);
+
+/// Starts the writer. It opens its output again on every message from `reopen`, ends when all senders of records
+/// are gone, and then has written what was left; the thread's result is the number of lines it could not write.
+///
+/// An error is that of opening a file or of starting the thread.
+pub fn writer(
+    records: Receiver<Box<Record>>,
+    format: LogFormat,
+    output: Output,
+    reopen: Receiver<()>,
+) -> io::Result<JoinHandle<u64>> {
+    let sink = output.open()?;
+    let lines = Formatter::new(format, sink.is_terminal());
+    let writer = Writer { records, reopen, output, sink, lines, lost: 0, complained: None };
+    thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run())
+}
+
+struct Writer {
+    records: Receiver<Box<Record>>,
+    reopen: Receiver<()>,
+    output: Output,
+    sink: Sink,
+    lines: Formatter,
+    /// Lines that could not be written.
+    lost: u64,
+    complained: Option<Instant>,
+}
+
+/// What ended a wait.
+enum News {
+    Record(Box<Record>),
+    Reopen,
+    /// Nobody will ever ask to reopen.
+    NoReopen,
+    End,
+}
+
+impl Writer {
+    fn run(mut self) -> u64 {
+        let mut may_reopen = true;
+        loop {
+            match self.wait(may_reopen) {
+                News::Record(record) => self.write_while_they_come(record),
+                News::Reopen => self.reopen(),
+                News::NoReopen => may_reopen = false,
+                News::End => return self.lost,
+            }
+        }
+    }
+
+    /// Waits for anything to happen; costs nothing until then.
+    fn wait(&self, may_reopen: bool) -> News {
+        let record = |got: Result<_, _>| got.map_or(News::End, News::Record);
+        let reopen = |got: Result<(), _>| got.map_or(News::NoReopen, |()| News::Reopen);
+        let selector = Selector::new().recv(&self.records, record);
+        let selector = if may_reopen { selector.recv(&self.reopen, reopen) } else { selector };
+        selector.wait()
+    }
+
+    /// Writes batch after batch until a pause brings nothing new.
+    fn write_while_they_come(&mut self, first: Box<Record>) {
+        let mut next = Some(first);
+        let mut batch = String::with_capacity(BATCH);
+        while next.is_some() {
+            while let Some(record) = next.take() {
+                self.lines.write(&record, &mut batch);
+                next = if batch.len() < BATCH { self.records.try_recv().ok() } else { None };
+            }
+            let full = batch.len() >= BATCH;
+            self.write(&batch);
+            batch.clear();
+            if !full {
+                self.pause();
+            }
+            next = self.records.try_recv().ok();
+        }
+    }
+
+    /// Lets records pile up, listening for a wish to reopen meanwhile.
+    fn pause(&mut self) {
+        match self.reopen.recv_timeout(PAUSE) {
+            Ok(()) => self.reopen(),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) if self.records.is_disconnected() => {}
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(PAUSE),
+        }
+    }
+
+    fn write(&mut self, batch: &str) {
+        if let Err((error, lost)) = self.sink.write(batch.as_bytes()) {
+            self.lost += lost;
+            self.complain(&error);
+        }
+    }
+
+    /// The old file stays in use if there is no new one to be had.
+    fn reopen(&mut self) {
+        match self.output.open() {
+            Ok(sink) => self.sink = sink,
+            Err(error) => self.complain(&error),
+        }
+    }
+
+    fn complain(&mut self, error: &io::Error) {
+        if self.complained.is_some_and(|last| last.elapsed() < COMPLAINT) {
+            return;
+        }
+        self.complained = Some(Instant::now());
+        let (output, lost) = (&self.output, self.lost);
+        tracing::warn!(%output, %error, lost, "the access log cannot be written; lines are dropped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::admin::testing::{record, scratch};
+    use crate::stats::records;
+
+    fn start(path: PathBuf) -> (crate::stats::Recorder, flume::Sender<()>, JoinHandle<u64>) {
+        let (recorder, receiver) = records(1000);
+        let (reopen, wishes) = flume::bounded(1);
+        let output = Output::File(path);
+        (recorder, reopen, writer(receiver, LogFormat::Common, output, wishes).unwrap())
+    }
+
+    #[test]
+    fn every_record_is_a_line_when_the_writer_ends() {
+        let path = scratch("every.log");
+        let (recorder, _reopen, writer) = start(path.clone());
+        for _ in 0..500 {
+            assert!(recorder.record(Box::new(record())));
+        }
+        drop(recorder);
+        assert_eq!(writer.join().unwrap(), 0);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 500);
+    }
+
+    #[test]
+    fn the_file_is_opened_again_on_demand() {
+        let path = scratch("rotated.log");
+        let old = path.with_extension("1");
+        let (recorder, reopen, writer) = start(path.clone());
+        fs::rename(&path, &old).unwrap();
+        reopen.send(()).unwrap();
+        while !path.exists() {
+            thread::yield_now();
+        }
+        recorder.record(Box::new(record()));
+        drop((recorder, reopen));
+        writer.join().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
+        assert_eq!(fs::read_to_string(&old).unwrap(), "");
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_and_nothing_else() {
+        let (recorder, _reopen, writer) = start(PathBuf::from("/dev/full"));
+        for _ in 0..10 {
+            recorder.record(Box::new(record()));
+        }
+        drop(recorder);
+        assert_eq!(writer.join().unwrap(), 10);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_an_error_at_once() {
+        let (_recorder, receiver) = records(1);
+        let output = Output::File(PathBuf::from("/nonexistent/access.log"));
+        let error = writer(receiver, LogFormat::Json, output, flume::bounded(1).1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}

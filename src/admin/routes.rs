@@ -1,0 +1,240 @@
+//! Which question gets which answer.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use serde_json::{Value, json};
+
+use super::View;
+use super::accept::Form;
+use super::wire::{Answer, Refusal, Request};
+use super::{exposition, show};
+
+const JSON: &str = "application/json";
+
+/// Every path there is.
+const PATHS: [&str; 5] = ["/health", "/ready", "/metrics", "/status", "/config"];
+
+/// Answers `request`; `local`: it came over a Unix socket, which no browser can be lured to.
+pub(super) fn answer(view: &View, request: &Request, local: bool) -> Answer {
+    if !local && !request.host.as_deref().is_none_or(may_name_us) {
+        return error(421, "misdirected", "Host must be an IP address or localhost", &[]);
+    }
+    if !PATHS.contains(&request.path.as_str()) {
+        let message = "no such path; `paths` lists what there is";
+        return error(404, "not_found", message, &PATHS);
+    }
+    if !matches!(request.method.as_str(), "GET" | "HEAD") {
+        let refused = error(405, "method_not_allowed", "this path can only be read", &[]);
+        return Answer { allow: Some("GET, HEAD"), ..refused };
+    }
+    match request.path.as_str() {
+        "/health" => page(200, &show::health(view)),
+        "/ready" => {
+            let (status, value) = show::ready(view);
+            page(status, &value)
+        }
+        "/metrics" => metrics(view, request),
+        "/status" => page(200, &show::status(view)),
+        _ => page(200, &show::config(&view.plan)),
+    }
+}
+
+/// Answers a head that was refused.
+pub(super) fn refusal(refusal: Refusal) -> Answer {
+    match refusal {
+        Refusal::Malformed => error(400, "malformed", "this is not an HTTP/1.1 request", &[]),
+        Refusal::Host => error(400, "host", "there must be exactly one Host", &[]),
+        Refusal::TooLarge => error(431, "too_large", "the request head is too large", &[]),
+    }
+}
+
+/// Answers a head that did not come in time.
+pub(super) fn too_slow() -> Answer {
+    error(408, "too_slow", "the request head took too long", &[])
+}
+
+fn metrics(view: &View, request: &Request) -> Answer {
+    const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+    let (kind, body) = match Form::choose(&request.query, &request.accept) {
+        Some(Form::Json) => return page(200, &show::metrics(view)),
+        Some(Form::OpenMetrics) => (OPENMETRICS, exposition::openmetrics(view)),
+        Some(Form::Prometheus) => (PROMETHEUS, exposition::prometheus(view)),
+        None => {
+            let message = "format must be json, prometheus or openmetrics";
+            return error(400, "format", message, &[]);
+        }
+    };
+    Answer { status: 200, kind, body, allow: None }
+}
+
+fn page(status: u16, value: &Value) -> Answer {
+    Answer { status, kind: JSON, body: format!("{value}\n"), allow: None }
+}
+
+fn error(status: u16, code: &str, message: &str, paths: &[&str]) -> Answer {
+    let mut value = json!({ "error": { "code": code, "message": message } });
+    if !paths.is_empty() {
+        value["error"]["paths"] = json!(paths);
+    }
+    page(status, &value)
+}
+
+/// An IP literal or `localhost`, with or without a port. A page that rebinds its own name to our address still sends
+/// that name, so names are refused. The admin's own address is an IP literal, too.
+fn may_name_us(host: &str) -> bool {
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) if Ipv6Addr::from_str(address).is_ok() => ("localhost", port),
+        Some(_) => return false,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let port_is_one = match port.strip_prefix(':') {
+        Some(digits) => digits.bytes().all(|octet| octet.is_ascii_digit()),
+        None => port.is_empty(),
+    };
+    port_is_one && (name.eq_ignore_ascii_case("localhost") || Ipv4Addr::from_str(name).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::testing::{busy, view};
+    use crate::stats::Phase;
+
+    fn ask(view: &View, request: &str) -> Answer {
+        let text = format!("{request}\r\nHost: 127.0.0.1:8082\r\n\r\n");
+        answer(view, &Request::read(text.as_bytes()).unwrap().unwrap().0, false)
+    }
+
+    fn get(view: &View, target: &str) -> Answer {
+        ask(view, &format!("GET {target} HTTP/1.1"))
+    }
+
+    fn json(answer: &Answer) -> Value {
+        assert_eq!(answer.kind, JSON);
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    #[test]
+    fn health_is_up_and_readiness_follows_the_state() {
+        let view = view();
+        assert_eq!(get(&view, "/health").body, "{\"status\":\"UP\",\"uptime\":\"0s\"}\n");
+        for (phase, status, name) in [
+            (Phase::Starting, 503, "STARTING"),
+            (Phase::Ready, 200, "READY"),
+            (Phase::Draining, 503, "DRAINING"),
+        ] {
+            view.state.set(phase);
+            let answer = get(&view, "/ready");
+            assert_eq!(answer.status, status);
+            assert_eq!(json(&answer)["status"], name);
+        }
+    }
+
+    #[test]
+    fn dead_endpoints_show_but_do_not_make_us_unready() {
+        let view = view();
+        view.state.set(Phase::Ready);
+        for endpoint in &view.endpoints {
+            endpoint.alive.store(false, std::sync::atomic::Ordering::Relaxed);
+        }
+        let answer = get(&view, "/ready");
+        assert_eq!(answer.status, 200);
+        assert_eq!(json(&answer)["endpoints"], json!({ "alive": 0, "total": 2 }));
+    }
+
+    #[test]
+    fn status_tells_of_endpoints_and_totals() {
+        let status = json(&get(&busy(), "/status"));
+        assert_eq!(status["state"], "STARTING");
+        assert_eq!(status["listeners"], json!(["127.0.0.1:8080"]));
+        assert_eq!(status["admin"], "unix:/run/admin");
+        let totals = json!({
+            "connections": 3, "active": 0, "requests": 4, "responses": 4, "errors": 1,
+        });
+        assert_eq!(status["totals"], totals);
+        let endpoint = json!({
+            "url": "http://127.0.0.1:9002",
+            "alive": true,
+            "connections": { "current": 3, "active": 1, "idle": 2 },
+            "requests": 4,
+            "failures": 1,
+        });
+        assert_eq!(status["endpoints"][1], endpoint);
+    }
+
+    #[test]
+    fn metrics_as_json_have_what_people_look_for() {
+        let metrics = json(&get(&busy(), "/metrics"));
+        assert_eq!(metrics["requests"], 4);
+        assert_eq!(metrics["responses"], 4);
+        assert_eq!(metrics["errors"], 1);
+        assert_eq!(metrics["codes"]["2xx"], 3);
+        assert_eq!(metrics["reasons"]["connect_failed"], 1);
+        assert_eq!(metrics["splice"]["copied"]["no_pipe"], 7);
+        assert_eq!(metrics["upstreams"]["http://127.0.0.1:9002"]["requests"], 4);
+        assert_eq!(metrics["cores"][0]["requests"], 2);
+        assert_eq!(metrics["buffers"]["total"], 128);
+        assert_eq!(metrics["duration_s"]["at_most"]["0.0025"], 2);
+        assert_eq!(metrics["duration_s"]["at_most"]["10"], 3);
+        assert_eq!(metrics["duration_s"]["count"], 4);
+    }
+
+    #[test]
+    fn metrics_come_in_the_form_that_is_asked_for() {
+        let view = busy();
+        let kind = |request: &str| ask(&view, request).kind.split(';').next().unwrap();
+        assert_eq!(kind("GET /metrics HTTP/1.1\r\nAccept: */*"), JSON);
+        assert_eq!(kind("GET /metrics HTTP/1.1\r\nAccept: text/plain"), "text/plain");
+        assert_eq!(kind("GET /metrics?format=prometheus HTTP/1.1"), "text/plain");
+        let openmetrics = "application/openmetrics-text";
+        assert_eq!(kind(&format!("GET /metrics HTTP/1.1\r\nAccept: {openmetrics}")), openmetrics);
+        assert_eq!(get(&view, "/metrics?format=xml").status, 400);
+    }
+
+    #[test]
+    fn settings_are_shown_whole() {
+        let config = json(&get(&view(), "/config"));
+        assert_eq!(config["listen"], json!(["127.0.0.1:0"]));
+        assert_eq!(config["waits"]["expect_s"], 1.5);
+        assert_eq!(config["headers"]["trusted"], json!(["10.0.0.0/8"]));
+        assert_eq!(config["limits"]["body_bytes"], Value::Null);
+        assert_eq!(config["access_log"]["format"], "json");
+    }
+
+    #[test]
+    fn the_unknown_and_the_forbidden_say_what_would_be_right() {
+        let answer = get(&view(), "/");
+        assert_eq!(answer.status, 404);
+        let error = &json(&answer)["error"];
+        assert_eq!(error["code"], "not_found");
+        assert_eq!(error["paths"], json!(PATHS));
+        let answer = ask(&view(), "POST /status HTTP/1.1");
+        assert_eq!((answer.status, answer.allow), (405, Some("GET, HEAD")));
+        assert_eq!(json(&answer)["error"]["code"], "method_not_allowed");
+    }
+
+    #[test]
+    fn only_addresses_and_localhost_name_us() {
+        for host in ["127.0.0.1", "127.0.0.1:8082", "[::1]", "[::1]:1", "LocalHost:1", "10.1.2.3"] {
+            assert!(may_name_us(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil",
+            "[::1",
+            "[x]:1",
+            "::1",
+            "localhost:x",
+        ] {
+            assert!(!may_name_us(host), "{host}");
+        }
+        let text = b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+        let request = Request::read(text).unwrap().unwrap().0;
+        assert_eq!(answer(&view(), &request, false).status, 421);
+        assert_eq!(answer(&view(), &request, true).status, 200);
+    }
+}

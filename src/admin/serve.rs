@@ -1,0 +1,256 @@
+//! The admin server: connections, their limits and their end.
+
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_io::Timer;
+use async_net::TcpListener;
+use async_net::unix::UnixListener;
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
+use smol::Executor;
+use smol::lock::Semaphore;
+
+use super::View;
+use super::routes;
+use super::wire::{Answer, HEAD_MAX, Refusal, Request};
+
+/// Connections at once; more of them wait in the kernel.
+const CONNECTIONS_MAX: usize = 64;
+
+/// For a request head, from when we could take it; and for an answer to be taken.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// For a client to stop sending after an answer that closes.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long accepting rests after an error, which is most often a want of descriptors.
+const REST: Duration = Duration::from_millis(100);
+
+/// Where the admin listens; bound by whoever starts it.
+#[derive(Debug)]
+pub enum Listener {
+    /// Over TCP; `Host` is checked.
+    Tcp(TcpListener),
+    /// Over a Unix socket; whoever may open it may ask.
+    Unix(UnixListener),
+}
+
+/// Answers questions about `view` until dropped, and its connections with it.
+pub async fn serve(listener: Listener, view: Arc<View>) {
+    let executor = Executor::new();
+    executor.run(accept(&executor, listener, view)).await;
+}
+
+async fn accept(executor: &Executor<'_>, listener: Listener, view: Arc<View>) {
+    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let seat = seats.acquire_arc().await;
+        let view = view.clone();
+        let accepted = match &listener {
+            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+                executor.spawn(attend(stream, view, false, seat)).detach();
+            }),
+            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+                executor.spawn(attend(stream, view, true, seat)).detach();
+            }),
+        };
+        if let Err(error) = accepted {
+            tracing::debug!(%error, "the admin listener could not accept");
+            Timer::after(REST).await;
+        }
+    }
+}
+
+/// Serves one connection; a panic ends it and nothing else.
+async fn attend<S>(stream: S, view: Arc<View>, local: bool, seat: impl Sized)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // An I/O error is a client that has gone: there is nobody to tell.
+    if AssertUnwindSafe(converse(stream, &view, local)).catch_unwind().await.is_err() {
+        tracing::error!("an admin connection panicked");
+    }
+    drop(seat);
+}
+
+async fn converse<S>(mut stream: S, view: &View, local: bool) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut input = Vec::new();
+    loop {
+        let heard = within(PATIENCE, hear(&mut stream, &mut input)).await;
+        let (answer, bodiless, keep) = match heard {
+            Ok(Some(Ok(request))) => {
+                let bodiless = request.method == "HEAD";
+                (routes::answer(view, &request, local), bodiless, request.keep)
+            }
+            Ok(Some(Err(refusal))) => (routes::refusal(refusal), false, false),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && !input.is_empty() => {
+                (routes::too_slow(), false, false)
+            }
+            Ok(None) | Err(_) => return Ok(()),
+        };
+        within(PATIENCE, say(&mut stream, &answer, bodiless, keep)).await?;
+        if !keep {
+            return within(LINGER, linger(&mut stream)).await;
+        }
+    }
+}
+
+/// The next request; `None`: the client has gone.
+async fn hear<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    input: &mut Vec<u8>,
+) -> io::Result<Option<Result<Request, Refusal>>> {
+    let mut piece = [0; 2048];
+    loop {
+        match Request::read(input) {
+            Ok(Some((request, octets))) => {
+                input.drain(..octets);
+                return Ok(Some(Ok(request)));
+            }
+            Err(refusal) => return Ok(Some(Err(refusal))),
+            Ok(None) => {}
+        }
+        let room = piece.len().min(HEAD_MAX + 1 - input.len());
+        match stream.read(&mut piece[..room]).await? {
+            0 => return Ok(None),
+            octets => input.extend_from_slice(&piece[..octets]),
+        }
+    }
+}
+
+async fn say<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    answer: &Answer,
+    bodiless: bool,
+    keep: bool,
+) -> io::Result<()> {
+    stream.write_all(&answer.octets(bodiless, keep)).await?;
+    stream.flush().await
+}
+
+/// Closes our side and reads on a little: unread octets would turn the close into a reset, and that could destroy the
+/// answer.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
+    stream.close().await?;
+    let mut piece = [0; 2048];
+    while stream.read(&mut piece).await? > 0 {}
+    Ok(())
+}
+
+/// `work`, or an error of the kind `TimedOut`.
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = async {
+        Timer::after(limit).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    work.or(late).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use async_net::TcpStream;
+
+    use super::*;
+    use crate::admin::testing::{scratch, view};
+
+    /// Runs `test` against a server on a port of its own.
+    fn with_server<F: Future<Output = ()>>(test: impl FnOnce(SocketAddr) -> F) {
+        smol::block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = async {
+                serve(Listener::Tcp(listener), Arc::new(view())).await;
+                unreachable!("it serves until dropped");
+            };
+            test(address).or(server).await;
+        });
+    }
+
+    /// Sends `request` and reads until the server closes.
+    async fn exchange(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[test]
+    fn a_connection_is_kept_and_pipelines() {
+        with_server(|address| async move {
+            let answers = exchange(
+                address,
+                "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n\
+                 HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n\
+                 GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            )
+            .await;
+            assert_eq!(answers.matches("HTTP/1.1 200 OK\r\nDate: ").count(), 2);
+            assert_eq!(answers.matches("{\"status\":\"UP\"").count(), 1);
+            assert_eq!(answers.matches("HTTP/1.1 404 Not Found\r\n").count(), 1);
+            assert_eq!(answers.matches("Connection: close\r\n").count(), 1);
+        });
+    }
+
+    #[test]
+    fn what_is_not_http_is_answered_and_closed() {
+        with_server(|address| async move {
+            let answer = exchange(address, "\0\0\0\0 and more").await;
+            assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+            let long = format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(3 * HEAD_MAX));
+            assert!(exchange(address, &long).await.starts_with("HTTP/1.1 431 "));
+            let body = "POST /status HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 5\r\n\r\nhello";
+            let answer = exchange(address, body).await;
+            assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("Allow: GET, HEAD\r\n"));
+        });
+    }
+
+    #[test]
+    fn there_are_only_so_many_seats() {
+        with_server(|address| async move {
+            let mut seated = Vec::new();
+            for _ in 0..CONNECTIONS_MAX {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+                stream.write_all(request).await.unwrap();
+                stream.read_exact(&mut [0; 12]).await.unwrap();
+                seated.push(stream);
+            }
+            let request = "GET /health HTTP/1.0\r\n\r\n";
+            let waiting = exchange(address, request);
+            let nobody_leaves = async {
+                Timer::after(Duration::from_millis(50)).await;
+                String::new()
+            };
+            assert_eq!(waiting.or(nobody_leaves).await, "");
+            drop(seated);
+            assert!(exchange(address, request).await.starts_with("HTTP/1.1 200 "));
+        });
+    }
+
+    #[test]
+    fn a_unix_socket_needs_no_host_of_ours() {
+        let path = scratch("admin.sock");
+        smol::block_on(async {
+            let listener = UnixListener::bind(&path).unwrap();
+            let server = serve(Listener::Unix(listener), Arc::new(view()));
+            let client = async {
+                let mut stream = async_net::unix::UnixStream::connect(&path).await.unwrap();
+                let request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+                stream.write_all(request).await.unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await.unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+            };
+            client.or(server).await;
+        });
+        std::fs::remove_file(path).unwrap();
+    }
+}

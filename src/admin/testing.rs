@@ -1,0 +1,143 @@
+//! What the tests of this room share.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process;
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use super::View;
+use crate::config::{
+    AccessLog, Headers, HostHeader, Limits, Listen, LogFormat, Network, Place, Plan, Upstream,
+    Waits,
+};
+use crate::stats::{Attempt, Core, EndpointState, Record, State};
+
+/// A path for a file of this process; an older one is removed.
+pub fn scratch(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("tidegate-test-{}-{name}", process::id()));
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
+/// A request that went through at the second try.
+pub fn record() -> Record {
+    let attempt = |upstream: &str, reused, outcome, cause: Option<&str>| Attempt {
+        upstream: Arc::from(upstream),
+        reused,
+        outcome,
+        cause: cause.map(str::to_owned),
+    };
+    Record {
+        time: UNIX_EPOCH + Duration::from_millis(1_795_234_506_789),
+        id: "4f2a".to_owned(),
+        peer: Some(SocketAddr::new(IpAddr::from([192, 0, 2, 7]), 40_000)),
+        method: "GET".to_owned(),
+        host: "example.org".to_owned(),
+        target: "/a?b=c".to_owned(),
+        minor: 1,
+        status: 200,
+        bytes_in: 78,
+        bytes_out: 1234,
+        total: Duration::from_micros(12_345),
+        connect: Some(Duration::from_micros(250)),
+        first_byte: Some(Duration::from_micros(11_000)),
+        reason: "done",
+        user_agent: "curl/8".to_owned(),
+        referer: String::new(),
+        attempts: vec![
+            attempt("http://10.0.0.1:80", false, "connect_failed", Some("Connection refused")),
+            attempt("http://10.0.0.2:80", true, "done", None),
+        ],
+    }
+}
+
+pub fn plan() -> Plan {
+    let upstream = |port| Upstream {
+        name: format!("http://127.0.0.1:{port}"),
+        authority: format!("127.0.0.1:{port}"),
+        place: Place::Tcp { host: "127.0.0.1".to_owned(), port },
+    };
+    let second = Duration::from_secs(1);
+    Plan {
+        listen: vec![Listen::Tcp(([127, 0, 0, 1], 0).into())],
+        upstreams: vec![upstream(9001), upstream(9002)],
+        admin: Some(Listen::Unix("/run/admin".into())),
+        workers: 2,
+        retries: 2,
+        half_close: true,
+        limits: Limits {
+            head: 16_384,
+            body: None,
+            connections: 100,
+            buffers: 64,
+            upstream_idle: 32,
+        },
+        waits: Waits {
+            read: second * 10,
+            write: second * 10,
+            connect: second,
+            response: second * 60,
+            idle: second * 75,
+            upstream_idle: second * 60,
+            expect: Duration::from_millis(1500),
+            drain: second * 30,
+        },
+        headers: Headers {
+            host: HostHeader::Pass,
+            backend: false,
+            trusted: vec![Network { address: [10, 0, 0, 0].into(), prefix: 8 }],
+        },
+        access_log: AccessLog { format: Some(LogFormat::Json), file: None },
+    }
+}
+
+pub const REASONS: &[&str] = &["done", "client_gone", "connect_failed"];
+pub const COPIES: &[&str] = &["small", "no_pipe"];
+
+/// Two cores that know `REASONS`, `COPIES` and the upstreams of `plan`.
+pub fn view() -> View {
+    let core = || Arc::new(Core::new(REASONS.len(), COPIES.len(), 2));
+    let plan = plan();
+    let endpoint = |upstream: &Upstream| Arc::new(EndpointState::new(upstream.name.as_str()));
+    View {
+        version: "1.2.3",
+        listen: vec!["127.0.0.1:8080".to_owned()],
+        state: Arc::new(State::new()),
+        started: Instant::now(),
+        cores: vec![core(), core()],
+        endpoints: plan.upstreams.iter().map(endpoint).collect(),
+        plan: Arc::new(plan),
+        reasons: REASONS,
+        fault: |index| [None, Some("client"), Some("upstream")][index],
+        copies: COPIES,
+    }
+}
+
+/// A view of some traffic: four requests over both cores, one of which failed.
+pub fn busy() -> View {
+    let view = view();
+    let [one, two] = [&view.cores[0], &view.cores[1]];
+    for (core, millis) in [(one, 1), (one, 2), (two, 3), (two, 20_000)] {
+        core.accepted.add(1);
+        core.requests.add(1);
+        core.duration.observe(Duration::from_millis(millis));
+        core.client_bytes[0].add(100);
+        core.client_bytes[1].add(1000);
+    }
+    one.reasons[0].add(2);
+    two.reasons[0].add(1);
+    two.reasons[2].add(1);
+    one.responses[1].add(2);
+    two.responses[1].add(1);
+    two.responses[4].add(1);
+    two.connections.set(3);
+    two.copied[1].add(7);
+    two.upstreams[1].requests.add(4);
+    two.upstreams[1].responses[1].add(3);
+    two.upstreams[1].failures.add(1);
+    two.upstreams[1].active.set(1);
+    two.upstreams[1].idle.set(2);
+    two.upstreams[1].first_byte.observe(Duration::from_millis(2));
+    view
+}

@@ -1,0 +1,386 @@
+//! Everything that was given -> a [`Plan`], with every mistake reported.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::layers::{Given, Layers, Origin};
+use super::mistake::{Report, Wrong, wrong};
+use super::plan::*;
+use super::table::{self, Setting};
+use super::{Surroundings, places, values};
+
+/// A plan, and the settings that are about the plan and not in it.
+///
+/// If the report holds mistakes, placeholders stand where they were made; whoever closes the
+/// report then throws the plan away.
+#[derive(Debug)]
+pub struct Built {
+    /// The plan.
+    pub plan: Plan,
+    /// Warnings are mistakes.
+    pub strict: bool,
+    /// Origins of its own are wanted.
+    pub demo: bool,
+}
+
+/// What may be listed at most: addresses to listen on, networks.
+const MOST_LISTED: usize = 256;
+/// Upstreams at most; each costs counters on every core.
+const MOST_UPSTREAMS: usize = 4096;
+
+/// Builds the plan. `must_run`: without an upstream it is of no use.
+pub fn build(
+    layers: &Layers,
+    around: &Surroundings<'_>,
+    must_run: bool,
+    report: &mut Report,
+) -> Built {
+    let mut desk = Desk { layers, report };
+    let strict = desk.one("strict", values::switch).unwrap_or(false);
+    let demo = desk.one("demo", values::switch).unwrap_or(false);
+    // Read by `layers` already; here only its mistakes count.
+    let _ = desk.one("env-file", places::file);
+    let (workers, connections) = desk.workers(around.cores);
+    let listen = desk.listen();
+    let admin = desk.admin(&listen);
+    let upstreams = desk.upstreams(&listen, demo, must_run);
+    let plan = Plan {
+        upstreams,
+        admin,
+        workers,
+        retries: desk.number("max-retries") as u32,
+        half_close: desk.one("half-close", values::switch).unwrap_or(false),
+        limits: Limits {
+            head: desk.number("max-head") as usize,
+            body: desk.number_or_off("max-body"),
+            connections,
+            buffers: desk.number("buffers") as usize,
+            upstream_idle: desk.number("max-upstream-idle") as usize,
+        },
+        waits: desk.waits(),
+        headers: Headers {
+            host: desk.one("host-header", host_header).unwrap_or(HostHeader::Pass),
+            backend: desk.one("backend-header", values::switch).unwrap_or(false),
+            trusted: desk.trusted(),
+        },
+        access_log: desk.access_log(around.stdout_is_terminal),
+        log: desk.one("log", log_level).unwrap_or(LogLevel::Info),
+        listen,
+    };
+    Built { plan, strict, demo }
+}
+
+/// Where settings are asked for by name, and mistakes are written down.
+struct Desk<'a> {
+    layers: &'a Layers,
+    report: &'a mut Report,
+}
+
+/// A value of a list, and where it stood.
+struct Item<T> {
+    value: T,
+    given: Given,
+    part: Range<usize>,
+}
+
+impl Desk<'_> {
+    /// A setting with one value; `None` if there is none, or a mistake.
+    fn one<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, Wrong>) -> Option<T> {
+        let mut given = self.layers.of(setting(name)).into_iter();
+        let Given { text, origin } = given.next()?;
+        for again in given {
+            let what = format!("this is given twice, first as {}", super::mistake::escape(&text));
+            let all = 0..again.text.len();
+            self.report.mistake_in(&again.origin, &again.text, all, wrong(what, "leave one out"));
+        }
+        read(&text).map_err(|wrong| self.refuse(&text, 0..text.len(), &origin, wrong)).ok()
+    }
+
+    /// A setting with any number of values, apart from those with mistakes.
+    fn all<T>(
+        &mut self,
+        given: Vec<Given>,
+        most: usize,
+        read: impl Fn(&str) -> Result<T, Wrong>,
+    ) -> Vec<Item<T>> {
+        let mut items = Vec::new();
+        for Given { text, origin } in given {
+            for part in parts(&text) {
+                let read = match &text[part.clone()] {
+                    "" => Err(wrong("there is nothing here", "take a comma out")),
+                    _ if items.len() == most => {
+                        let right = "leave some out";
+                        self.refuse(
+                            &text,
+                            part,
+                            &origin,
+                            wrong(format!("more than {most}"), right),
+                        );
+                        return items;
+                    }
+                    item => read(item),
+                };
+                match read {
+                    Ok(value) => {
+                        let given = Given { text: text.clone(), origin: origin.clone() };
+                        items.push(Item { value, given, part });
+                    }
+                    Err(wrong) => self.refuse(&text, part, &origin, wrong),
+                }
+            }
+        }
+        items
+    }
+
+    fn refuse(&mut self, text: &str, part: Range<usize>, origin: &Origin, mut wrong: Wrong) {
+        if matches!(origin, Origin::Dotenv { .. }) && text.contains('$') {
+            wrong.right.push_str(" (variables are not expanded)");
+        }
+        self.report.mistake_in(origin, text, part, wrong);
+    }
+
+    /// A number in the smallest unit of its form, within its range.
+    fn number(&mut self, name: &str) -> u64 {
+        let Setting { form, range, .. } = *setting(name);
+        self.one(name, |text| values::number(form, range, text)).unwrap_or(range.0)
+    }
+
+    /// The same where `off` is possible.
+    fn number_or_off(&mut self, name: &str) -> Option<u64> {
+        let Setting { form, range, .. } = *setting(name);
+        let read = |text: &str| match text {
+            "off" => Ok(None),
+            text => values::number(form, range, text).map(Some),
+        };
+        self.one(name, read).flatten()
+    }
+
+    fn wait(&mut self, name: &str) -> Duration {
+        Duration::from_millis(self.number(name))
+    }
+
+    fn waits(&mut self) -> Waits {
+        Waits {
+            read: self.wait("read-timeout"),
+            write: self.wait("write-timeout"),
+            connect: self.wait("connect-timeout"),
+            response: self.wait("response-timeout"),
+            idle: self.wait("idle-timeout"),
+            upstream_idle: self.wait("upstream-idle-timeout"),
+            expect: self.wait("expect-timeout"),
+            drain: self.wait("drain-timeout"),
+        }
+    }
+
+    /// Workers and connections: each worker gets at least one connection.
+    fn workers(&mut self, cores: usize) -> (usize, usize) {
+        let connections = self.number("max-connections") as usize;
+        let Setting { form, range, .. } = *setting("workers");
+        let asked = self.one("workers", |text| values::number(form, range, text));
+        let Some(workers) = asked.map(|workers| workers as usize) else {
+            return (cores.clamp(1, range.1 as usize).min(connections.max(1)), connections);
+        };
+        if workers > connections
+            && let Some(Given { text, origin }) = self.layers.of(setting("workers")).first()
+        {
+            let what = format!("there are fewer connections (--max-connections {connections})");
+            let right = format!("write {connections} or less");
+            self.report.mistake_in(origin, text, 0..text.len(), wrong(what, right));
+        }
+        (workers, connections)
+    }
+
+    fn listen(&mut self) -> Vec<Listen> {
+        let items = self.all(self.layers.of(setting("listen")), MOST_LISTED, places::listen);
+        let any_port = |listen: &Listen| matches!(listen, Listen::Tcp(a) if a.port() == 0);
+        self.without_repeats(items, |listen| !any_port(listen))
+    }
+
+    fn admin(&mut self, listen: &[Listen]) -> Option<Listen> {
+        let read = |text: &str| match text {
+            "off" => Ok(None),
+            text => places::listen(text).map(Some),
+        };
+        let admin = self.one("admin", read).flatten()?;
+        let Given { text, origin } = self.layers.of(setting("admin")).into_iter().next()?;
+        if listen.iter().any(|listen| collide(listen, &admin)) {
+            let what = "clients and admin cannot have the same address";
+            let right = "write another port, or off";
+            self.report.mistake_in(&origin, &text, 0..text.len(), wrong(what, right));
+        }
+        if let Listen::Tcp(address) = &admin
+            && !address.ip().is_loopback()
+        {
+            let what = "whoever reaches this address sees status and metrics";
+            let right = format!("write 127.0.0.1:{} if they need not", address.port());
+            self.report.warning_in(&origin, &text, wrong(what, right));
+        }
+        Some(admin)
+    }
+
+    fn upstreams(&mut self, listen: &[Listen], demo: bool, must_run: bool) -> Vec<Upstream> {
+        let mut items =
+            self.all(self.layers.of(setting("upstream")), MOST_UPSTREAMS, places::upstream);
+        let read_one = |text: &str| match text.contains(',') {
+            true => Err(wrong("one URL is possible here", "write a variable for each URL")),
+            false => places::upstream(text),
+        };
+        for server in &self.layers.servers {
+            let Given { text, origin } = server;
+            match read_one(text) {
+                Ok(value) => items.push(Item { value, given: server.clone(), part: 0..text.len() }),
+                Err(wrong) => self.refuse(text, 0..text.len(), origin, wrong),
+            }
+        }
+        for Item { value, given, part } in &items {
+            if listen.iter().any(|listen| leads_back(&value.place, listen)) {
+                let what = "tidegate listens there itself, so requests would go in circles";
+                let right = "write where the service listens";
+                self.refuse(&given.text, part.clone(), &given.origin, wrong(what, right));
+            }
+        }
+        if demo && let Some(Item { given, .. }) = items.first() {
+            let what = "this is not used: a demo brings its own upstreams";
+            self.report.warning(&given.origin, wrong(what, "leave --demo out"));
+        }
+        if demo {
+            return Vec::new();
+        }
+        let given = self.layers.of(setting("upstream"));
+        if must_run && given.is_empty() && self.layers.servers.is_empty() {
+            let right =
+                "write: tidegate --upstream http://127.0.0.1:9001\n    or try: tidegate --demo";
+            let what = "no upstream is given, so there is nowhere to send requests";
+            self.report.mistake(Origin::Words, wrong(what, right));
+        }
+        self.without_repeats(items, |_| true)
+    }
+
+    fn trusted(&mut self) -> Vec<Network> {
+        let given = self.layers.of(setting("trusted-proxy"));
+        let items = self.all(given, MOST_LISTED, places::network);
+        for Item { value, given, .. } in &items {
+            if value.prefix == 0 {
+                let what = "everyone is believed, so anyone can pretend to be any client";
+                let right = "write the networks of your own proxies";
+                self.report.warning_in(&given.origin, &given.text, wrong(what, right));
+            }
+        }
+        items.into_iter().map(|item| item.value).collect()
+    }
+
+    fn access_log(&mut self, stdout_is_terminal: bool) -> AccessLog {
+        let file: Option<PathBuf> = self.one("access-log-file", places::file);
+        let default = match file {
+            None if stdout_is_terminal => LogFormat::Human,
+            _ => LogFormat::Json,
+        };
+        let format = self.one("access-log", log_format).unwrap_or(Some(default));
+        if format.is_none()
+            && let (Some(_), Some(given)) =
+                (&file, self.layers.of(setting("access-log-file")).first())
+        {
+            let what = "no file is written, since the access log is off";
+            self.report.warning_in(&given.origin, &given.text, wrong(what, "leave one out"));
+        }
+        AccessLog { format, file }
+    }
+
+    /// The values in order; a second one that is the same (and counts) is dropped with a warning.
+    fn without_repeats<T: Clone + Eq + std::hash::Hash>(
+        &mut self,
+        items: Vec<Item<T>>,
+        counts: impl Fn(&T) -> bool,
+    ) -> Vec<T> {
+        let mut seen = HashSet::new();
+        let mut kept = Vec::new();
+        for Item { value, given, .. } in items {
+            if counts(&value) && !seen.insert(value.clone()) {
+                let what = "the same is given twice and used once";
+                self.report.warning_in(&given.origin, &given.text, wrong(what, "leave one out"));
+            } else {
+                kept.push(value);
+            }
+        }
+        kept
+    }
+}
+
+/// A row of the table; the names asked for here are literals, and a test asks for each.
+fn setting(name: &str) -> &'static Setting {
+    table::find(name).unwrap_or_else(|| unreachable!("no setting is called {name}"))
+}
+
+/// The items of a comma list, without the blanks around them.
+fn parts(text: &str) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for piece in text.split(',') {
+        let lead = piece.len() - piece.trim_start().len();
+        let trimmed = piece.trim();
+        parts.push(start + lead..start + lead + trimmed.len());
+        start += piece.len() + 1;
+    }
+    parts
+}
+
+/// Two listeners that cannot both be.
+fn collide(one: &Listen, other: &Listen) -> bool {
+    match (one, other) {
+        (Listen::Tcp(a), Listen::Tcp(b)) => {
+            let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+            let ip = a.ip() == b.ip() || (any && a.is_ipv4() == b.is_ipv4());
+            a.port() != 0 && a.port() == b.port() && ip
+        }
+        (one, other) => one == other,
+    }
+}
+
+/// The upstream is our own listener.
+fn leads_back(place: &Place, listen: &Listen) -> bool {
+    match (place, listen) {
+        (Place::Tcp { host, port }, Listen::Tcp(address)) if *port == address.port() => {
+            let ip = match host.as_str() {
+                "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
+                host => IpAddr::from_str(host),
+            };
+            let any = |ip: IpAddr| {
+                let ours = ip.is_loopback() || ip.is_unspecified();
+                ours && address.ip().is_unspecified() && ip.is_ipv4() == address.is_ipv4()
+            };
+            ip.is_ok_and(|ip| ip == address.ip() || any(ip))
+        }
+        (Place::Unix(path), Listen::Unix(socket)) => path == socket,
+        _ => false,
+    }
+}
+
+fn host_header(text: &str) -> Result<HostHeader, Wrong> {
+    values::choice(&[("pass", HostHeader::Pass), ("upstream", HostHeader::Upstream)], text)
+}
+
+fn log_format(text: &str) -> Result<Option<LogFormat>, Wrong> {
+    let choices = [
+        ("human", Some(LogFormat::Human)),
+        ("json", Some(LogFormat::Json)),
+        ("common", Some(LogFormat::Common)),
+        ("combined", Some(LogFormat::Combined)),
+        ("off", None),
+    ];
+    values::choice(&choices, text)
+}
+
+fn log_level(text: &str) -> Result<LogLevel, Wrong> {
+    let choices = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    values::choice(&choices, text)
+}

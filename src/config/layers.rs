@@ -1,0 +1,315 @@
+//! Flag over environment over dotenv file over default: what was given for each setting, and where.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::{self, Display};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::Path;
+
+use super::dotenv;
+use super::mistake::{Report, Wrong, escape, nearest, wrong};
+use super::table::{self, Fallback, Setting, variable};
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The command line as a whole.
+    Words,
+    /// A flag, as it was spelled.
+    Flag(String),
+    /// A variable of the environment.
+    Env(String),
+    /// A line of the dotenv file; an empty key: of a line that makes no sense.
+    Dotenv {
+        /// The file as it was asked for.
+        file: String,
+        /// The name on the left.
+        key: String,
+        /// Line number, from 1.
+        line: usize,
+        /// Where in `raw` the value starts, in octets.
+        column: usize,
+        /// The line as it is.
+        raw: String,
+    },
+    /// Nobody gave it.
+    Default,
+}
+
+/// A value as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The text, not empty unless it came as a flag.
+    pub text: String,
+    /// Where it stood.
+    pub origin: Origin,
+}
+
+/// Everything that was given, each setting from its strongest layer.
+#[derive(Debug, Default)]
+pub struct Layers {
+    given: BTreeMap<&'static str, Vec<Given>>,
+    /// `HTTP_SERVER_URL_<name>`: one upstream each, in the order of their names.
+    pub servers: Vec<Given>,
+    /// The same, where `--upstream` made them pointless.
+    pub ignored: Vec<Given>,
+    /// The dotenv file, if one was read.
+    pub file: Option<String>,
+}
+
+/// A variable that is meant for us.
+struct Variable {
+    key: String,
+    given: Given,
+}
+
+const OURS: &str = "TIDEGATE_";
+const SERVER: &str = "HTTP_SERVER_URL_";
+
+impl Layers {
+    /// Puts the layers on top of each other. `flags` are settings with their values, in order.
+    pub fn stack(
+        flags: Vec<(&'static Setting, Given)>,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+        cwd: &Path,
+        report: &mut Report,
+    ) -> Layers {
+        let env = environment(env, report);
+        let asked = flags.iter().filter(|(setting, _)| setting.name == "env-file");
+        let asked = asked.map(|(_, given)| given).next_back();
+        let in_env = env.iter().find(|variable| variable.key == "TIDEGATE_ENV_FILE");
+        let asked = asked.or(in_env.map(|variable| &variable.given)).cloned();
+        let (file, dotenv) = read_file(asked.as_ref(), cwd, report);
+
+        let mut layers = Layers { file, ..Layers::default() };
+        for (setting, given) in flags {
+            layers.given.entry(setting.name).or_default().push(given);
+        }
+        let upstream_flag = layers.given.contains_key("upstream");
+        let mut servers = BTreeMap::new();
+        for (layer, in_file) in [(env, false), (dotenv, true)] {
+            let mut found: BTreeMap<&'static str, Vec<Given>> = BTreeMap::new();
+            for Variable { key, given } in layer {
+                if key.starts_with(SERVER) {
+                    servers.entry(key).or_insert(given);
+                } else if let Some(setting) = meant(&key, in_file) {
+                    found.entry(setting.name).or_default().push(given);
+                } else {
+                    report.warning(&given.origin, unknown(&key, in_file));
+                }
+            }
+            for (name, given) in found {
+                layers.given.entry(name).or_insert(given);
+            }
+        }
+        let servers = servers.into_values().collect();
+        *if upstream_flag { &mut layers.ignored } else { &mut layers.servers } = servers;
+        layers
+    }
+
+    /// What was given for a setting, or its default.
+    pub fn of(&self, setting: &Setting) -> Vec<Given> {
+        match (self.given.get(setting.name), setting.fallback) {
+            (Some(given), _) => given.clone(),
+            (None, Fallback::Value(text)) => {
+                vec![Given { text: text.to_owned(), origin: Origin::Default }]
+            }
+            (None, Fallback::Depends(_) | Fallback::Nothing) => Vec::new(),
+        }
+    }
+
+    /// For each setting, where its value came from.
+    pub fn origins(&self) -> Vec<(&'static str, String)> {
+        table::settings().map(|setting| (setting.name, self.origin(setting))).collect()
+    }
+
+    fn origin(&self, setting: &Setting) -> String {
+        let given = self.given.get(setting.name).into_iter().flatten();
+        let servers = self.servers.iter().filter(|_| setting.name == "upstream");
+        let mut origins: Vec<String> =
+            given.chain(servers).map(|given| given.origin.to_string()).collect();
+        origins.dedup();
+        if origins.is_empty() { Origin::Default.to_string() } else { origins.join(", ") }
+    }
+}
+
+/// The variables of the environment that are meant for us and not empty, in order.
+fn environment(
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+    report: &mut Report,
+) -> Vec<Variable> {
+    let mut variables = Vec::new();
+    for (key, value) in env {
+        let Some(key) = key.to_str().filter(|key| is_ours(key)) else {
+            continue;
+        };
+        let origin = Origin::Env(key.to_owned());
+        match value.into_string() {
+            Ok(text) if text.is_empty() || of_kubernetes(key, &text) => {}
+            Ok(text) => {
+                variables.push(Variable { key: key.to_owned(), given: Given { text, origin } });
+            }
+            Err(value) => {
+                let what = format!("{value:?} is not UTF-8 text");
+                report.mistake(origin, wrong(what, "write it in UTF-8"));
+            }
+        }
+    }
+    variables.sort_by(|a, b| a.key.cmp(&b.key));
+    variables
+}
+
+fn is_ours(key: &str) -> bool {
+    key.starts_with(OURS) || key.starts_with(SERVER)
+}
+
+/// Kubernetes tells every pod about a service called `tidegate` in variables that look like ours.
+fn of_kubernetes(key: &str, value: &str) -> bool {
+    let service = key.ends_with("_SERVICE_HOST") || key.contains("_SERVICE_PORT");
+    let port = key.ends_with("_PORT") || key.contains("_PORT_");
+    let link = value.starts_with("tcp://") || value.starts_with("udp://");
+    key.starts_with(OURS) && (service || (port && (link || key.contains("_PORT_"))))
+}
+
+/// The setting that a variable stands for.
+fn meant(key: &str, in_file: bool) -> Option<&'static Setting> {
+    let is = |setting: &&Setting| setting.names().any(|name| variable(name) == key);
+    table::settings().find(is).filter(|setting| !(in_file && setting.name == "env-file"))
+}
+
+fn unknown(key: &str, in_file: bool) -> Wrong {
+    if in_file && key == "TIDEGATE_ENV_FILE" {
+        return wrong("a dotenv file cannot name another", "take this line out");
+    }
+    if table::ACTIONS.iter().any(|(_, long, _)| variable(&long[2..]) == key) {
+        return wrong("this is possible as a flag only", "take this variable away");
+    }
+    let known: Vec<String> = table::settings().flat_map(Setting::names).map(variable).collect();
+    let known = known.iter().filter_map(|known| known.strip_prefix(OURS));
+    let near = key.strip_prefix(OURS).and_then(|key| nearest(key, known));
+    let right = near.map(|near| format!("did you mean {OURS}{near}?"));
+    let right = right.unwrap_or_else(|| "tidegate --help lists all names".to_owned());
+    wrong("no setting has this name", right)
+}
+
+/// The settings of the dotenv file: the one asked for, or `.env` if there is one.
+fn read_file(
+    asked: Option<&Given>,
+    cwd: &Path,
+    report: &mut Report,
+) -> (Option<String>, Vec<Variable>) {
+    let file = asked.map_or(".env", |given| given.text.as_str());
+    let bytes = match read_bounded(&cwd.join(file), asked.is_some()) {
+        Ok(bytes) => bytes,
+        Err(error) if asked.is_none() && error.kind() == io::ErrorKind::NotFound => {
+            return (None, Vec::new());
+        }
+        Err(error) => {
+            let what = format!("cannot read {}: {error}", escape(file));
+            match asked {
+                Some(Given { text, origin }) => {
+                    let right = "name a file that can be read";
+                    report.mistake_in(origin, text, 0..text.len(), wrong(what, right));
+                }
+                None => report.mistake(place(file, 1), wrong(what, "make it readable, or move it")),
+            }
+            return (None, Vec::new());
+        }
+    };
+    let (entries, faults) = dotenv::parse(&bytes);
+    for dotenv::Fault { line, column, raw, wrong } in faults {
+        if raw.is_empty() {
+            report.mistake(place(file, line), wrong);
+        } else {
+            let (file, key, text) = (file.to_owned(), String::new(), raw[column..].to_owned());
+            let origin = Origin::Dotenv { file, key, line, column, raw };
+            report.mistake_in(&origin, &text, 0..text.len(), wrong);
+        }
+    }
+    (Some(file.to_owned()), variables(file, entries, report))
+}
+
+/// At most one octet more than may be read, which is enough to see that it is too much.
+fn read_bounded(path: &Path, asked: bool) -> io::Result<Vec<u8>> {
+    // A folder may happen to be called .env; what was asked for may be a pipe, too.
+    if !asked && !fs::metadata(path)?.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(dotenv::LARGEST as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The entries that are meant for us and not empty; of several with one name, the last.
+fn variables(file: &str, entries: Vec<dotenv::Entry>, report: &mut Report) -> Vec<Variable> {
+    let mut last: BTreeMap<String, Given> = BTreeMap::new();
+    for dotenv::Entry { key, value, line, column, raw } in entries {
+        if !is_ours(&key) {
+            continue;
+        }
+        let file = file.to_owned();
+        let origin = Origin::Dotenv { file, key: key.clone(), line, column, raw };
+        if let Some(first) = last.get(&key) {
+            let what = format!("this is set again, after {}", first.origin);
+            report.warning(&origin, wrong(what, "the last one counts; take the other one out"));
+        }
+        last.insert(key, Given { text: value, origin });
+    }
+    let variable = |(key, given)| Variable { key, given };
+    last.into_iter().map(variable).filter(|variable| !variable.given.text.is_empty()).collect()
+}
+
+/// A line of a file that has no setting.
+fn place(file: &str, line: usize) -> Origin {
+    let (file, key, raw) = (file.to_owned(), String::new(), String::new());
+    Origin::Dotenv { file, key, line, column: 0, raw }
+}
+
+impl Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Words => f.write_str("the command line"),
+            Origin::Flag(name) => f.write_str(&escape(name)),
+            Origin::Env(name) => f.write_str(&escape(name)),
+            Origin::Dotenv { file, line, .. } => write!(f, "{} line {line}", escape(file)),
+            Origin::Default => f.write_str("default"),
+        }
+    }
+}
+
+impl Origin {
+    /// Where to look, for the head of a message; `start` is an offset into the value.
+    pub fn position(&self, start: usize) -> String {
+        let Origin::Dotenv { file, key, line, column, raw } = self else {
+            return self.to_string();
+        };
+        let column = raw.get(..column + start).map_or(1, |before| before.chars().count() + 1);
+        let key = if key.is_empty() { String::new() } else { format!(": {}", escape(key)) };
+        format!("{}:{line}:{column}{key}", escape(file))
+    }
+
+    /// What stands before the value when it is shown.
+    pub fn lead(&self) -> String {
+        match self {
+            Origin::Words | Origin::Default => String::new(),
+            Origin::Flag(name) => format!("{} ", escape(name)),
+            Origin::Env(name) => format!("{}=", escape(name)),
+            Origin::Dotenv { key, .. } if key.is_empty() => String::new(),
+            Origin::Dotenv { key, .. } => format!("{}=", escape(key)),
+        }
+    }
+
+    /// The words around a part of the value, to be shown: before, itself, after.
+    pub fn excerpt(&self, value: &str, part: Range<usize>) -> [String; 3] {
+        if let Origin::Dotenv { column, raw, .. } = self
+            && raw.get(*column..).is_some_and(|rest| rest.starts_with(value))
+        {
+            let (start, end) = (column + part.start, column + part.end);
+            return [escape(&raw[..start]), escape(&raw[start..end]), escape(&raw[end..])];
+        }
+        let before = self.lead() + &escape(&value[..part.start]);
+        [before, escape(&value[part.clone()]), escape(&value[part.end..])]
+    }
+}

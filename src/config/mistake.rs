@@ -1,0 +1,222 @@
+//! Mistakes and warnings: where, what is wrong, what would be right.
+
+use super::Rejected;
+use super::layers::Origin;
+use std::fmt::Write;
+use std::ops::Range;
+
+/// What a grammar says about a text it refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// What is wrong.
+    pub wrong: String,
+    /// What would be right, as advice.
+    pub right: String,
+}
+
+/// Shorthand for a refusal.
+pub fn wrong(wrong: impl Into<String>, right: impl Into<String>) -> Wrong {
+    Wrong { wrong: wrong.into(), right: right.into() }
+}
+
+/// One thing to tell, with the place it is about.
+#[derive(Clone, Debug)]
+struct Note {
+    origin: Origin,
+    /// The value as given and the part of it that is meant; `None` if no value is at fault.
+    value: Option<(String, Range<usize>)>,
+    wrong: Wrong,
+}
+
+/// Everything there is to tell about the settings so far.
+#[derive(Debug, Default)]
+pub struct Report {
+    mistakes: Vec<Note>,
+    warnings: Vec<Note>,
+}
+
+/// No line of a report shows more of the user's own text than this many characters.
+const WIDEST: usize = 100;
+/// No report tells more than this many mistakes.
+const MOST: usize = 50;
+
+impl Report {
+    /// A mistake that no value is to blame for.
+    pub fn mistake(&mut self, origin: Origin, wrong: Wrong) {
+        self.mistakes.push(Note { origin, value: None, wrong });
+    }
+
+    /// A mistake in the `part` of a `value`.
+    pub fn mistake_in(&mut self, origin: &Origin, value: &str, part: Range<usize>, wrong: Wrong) {
+        let value = Some((value.to_owned(), part));
+        self.mistakes.push(Note { origin: origin.clone(), value, wrong });
+    }
+
+    /// Something odd that does not stop anyone, unless `--strict` is given.
+    pub fn warning(&mut self, origin: &Origin, wrong: Wrong) {
+        self.warnings.push(Note { origin: origin.clone(), value: None, wrong });
+    }
+
+    /// Something odd in a value.
+    pub fn warning_in(&mut self, origin: &Origin, value: &str, wrong: Wrong) {
+        let value = Some((value.to_owned(), 0..value.len()));
+        self.warnings.push(Note { origin: origin.clone(), value, wrong });
+    }
+
+    /// The warnings, a line each; or the refusal, if there was a mistake.
+    pub fn close(mut self, strict: bool) -> Result<Vec<String>, Rejected> {
+        if strict {
+            self.mistakes.append(&mut self.warnings);
+        }
+        if self.mistakes.is_empty() {
+            return Ok(self.warnings.iter().map(Note::line).collect());
+        }
+        let on_command_line = |note: &Note| matches!(note.origin, Origin::Words | Origin::Flag(_));
+        let exit = if self.mistakes.iter().any(on_command_line) { 2 } else { 1 };
+        let mut text: String = self.mistakes.iter().take(MOST).map(Note::block).collect();
+        let count = self.mistakes.len();
+        if count > MOST {
+            let _ = writeln!(text, "... and {} more", count - MOST);
+        }
+        for warning in self.warnings.iter().take(MOST) {
+            let _ = writeln!(text, "warning: {}", warning.line());
+        }
+        let s = if count == 1 { "" } else { "s" };
+        let _ = writeln!(text, "tidegate: {count} mistake{s}, not started; --help lists all flags");
+        Err(Rejected { exit, text })
+    }
+}
+
+impl Note {
+    /// Everything in one line, for a log.
+    fn line(&self) -> String {
+        let Wrong { wrong, right } = &self.wrong;
+        let value = self.value.as_ref().map_or_else(String::new, |(value, part)| {
+            format!(" {}", clip(escape(&value[part.clone()])))
+        });
+        match &self.origin {
+            Origin::Words | Origin::Default => format!("{wrong}; {right}"),
+            origin => format!("{origin}{value}: {wrong}; {right}"),
+        }
+    }
+
+    /// Several lines: what is wrong, the words with a caret below, what would be right.
+    fn block(&self) -> String {
+        let Wrong { wrong, right } = &self.wrong;
+        let Some((value, part)) = &self.value else {
+            return match &self.origin {
+                Origin::Words | Origin::Default => format!("error: {wrong}\n    {right}\n"),
+                origin => format!("error: {}: {wrong}\n    {right}\n", origin.position(0)),
+            };
+        };
+        let [mut before, item, mut after] = self.origin.excerpt(value, part.clone());
+        let item = clip(item);
+        if width(&before) + width(&item) + width(&after) > WIDEST {
+            before = format!("{}...", self.origin.lead());
+            after = String::new();
+        }
+        format!(
+            "error: {}: {wrong}\n    {before}{item}{after}\n    {}{} {right}\n",
+            self.origin.position(part.start),
+            " ".repeat(width(&before)),
+            "^".repeat(width(&item).max(1)),
+        )
+    }
+}
+
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// Text as it can be shown on one line of any terminal.
+pub fn escape(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\'' | '"' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
+    }
+    shown
+}
+
+/// A text of at most 60 characters, the rest left out.
+fn clip(text: String) -> String {
+    if width(&text) <= 60 { text } else { text.chars().take(57).chain("...".chars()).collect() }
+}
+
+/// The candidate a user most likely meant, if one is near enough.
+pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let text: String = text.chars().take(64).collect::<String>().to_ascii_lowercase();
+    let distance = |known: &str| strsim::damerau_levenshtein(&text, &known.to_ascii_lowercase());
+    let near = |known: &&str| distance(known) <= (known.len() / 3).clamp(1, 3);
+    candidates.into_iter().filter(near).min_by_key(|known| distance(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(origin: Origin, value: &str, part: Range<usize>) -> Rejected {
+        let mut report = Report::default();
+        report.mistake_in(&origin, value, part, wrong("this is wrong", "that is right"));
+        report.close(false).unwrap_err()
+    }
+
+    #[test]
+    fn the_caret_is_below_the_part_that_is_wrong() {
+        let rejected = report(Origin::Flag("--upstream".into()), "http://a,ftp://b", 9..16);
+        assert_eq!(rejected.exit, 2);
+        let caret = rejected.text.lines().nth(2).unwrap();
+        assert_eq!(caret, "                        ^^^^^^^ that is right");
+        let words = rejected.text.lines().nth(1).unwrap();
+        assert_eq!(words, "    --upstream http://a,ftp://b");
+        assert_eq!(&words[24..], "ftp://b");
+    }
+
+    #[test]
+    fn outside_the_command_line_the_exit_code_is_1() {
+        let rejected = report(Origin::Env("TIDEGATE_LOG".into()), "x", 0..1);
+        assert_eq!(rejected.exit, 1);
+        assert!(rejected.text.contains("    TIDEGATE_LOG=x\n                 ^ that is right"));
+    }
+
+    #[test]
+    fn nothing_a_user_writes_reaches_the_terminal_raw_or_endlessly() {
+        let value = "\u{1b}[2J\u{202e}\n".repeat(10_000);
+        let rejected = report(Origin::Env("TIDEGATE_LOG".into()), &value, 0..value.len());
+        assert!(rejected.text.len() < 400, "{}", rejected.text.len());
+        assert!(!rejected.text.contains(['\u{1b}', '\u{202e}']));
+    }
+
+    #[test]
+    fn many_mistakes_are_cut_short_but_counted() {
+        let mut report = Report::default();
+        for _ in 0..MOST + 3 {
+            report.mistake(Origin::Words, wrong("no", "yes"));
+        }
+        let text = report.close(false).unwrap_err().text;
+        assert_eq!(text.matches("error:").count(), MOST);
+        assert!(text.contains("... and 3 more\ntidegate: 53 mistakes"));
+    }
+
+    #[test]
+    fn warnings_become_mistakes_when_strict() {
+        let warned = || {
+            let mut report = Report::default();
+            report.warning(&Origin::Env("A".into()), wrong("odd", "even"));
+            report
+        };
+        assert_eq!(warned().close(false), Ok(vec!["A: odd; even".to_owned()]));
+        assert_eq!(warned().close(true).unwrap_err().exit, 1);
+    }
+
+    #[test]
+    fn suggestions_are_near_or_none() {
+        let known = ["listen", "log", "upstream"];
+        assert_eq!(nearest("lisen", known), Some("listen"));
+        assert_eq!(nearest("UPSTREAMS", known), Some("upstream"));
+        assert_eq!(nearest("lo", known), Some("log"));
+        assert_eq!(nearest("banana", known), None);
+    }
+}

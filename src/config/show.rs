@@ -1,0 +1,225 @@
+//! Settings in words: help, version, `check`, `config show` and the table of the README.
+
+use std::fmt::Write;
+
+use super::build::Built;
+use super::layers::Layers;
+use super::plan::*;
+use super::table::{self, ACTIONS, Fallback, Form, GROUPS, Setting};
+use super::{Told, places, values};
+
+/// `--help`.
+pub fn help() -> String {
+    let mut text = String::from(
+        "tidegate: a small, strict and fast HTTP/1.1 reverse proxy\n\n\
+         Usage:  tidegate --upstream URL [flags]\n        \
+                 tidegate --demo\n        \
+                 tidegate check [flags]\n        \
+                 tidegate config show [--origin] [flags]\n",
+    );
+    for (title, settings) in GROUPS {
+        let _ = write!(text, "\n{title}\n");
+        for setting in settings {
+            text.push_str(&help_lines(setting));
+        }
+    }
+    text.push('\n');
+    for (short, long, about) in ACTIONS {
+        let _ = writeln!(text, "  {short}, {long:<13} {about}");
+    }
+    text.push_str(
+        "\nEvery flag has a name in the environment and in the dotenv file: --read-timeout is\n\
+         TIDEGATE_READ_TIMEOUT. Flags win over the environment, the environment over the file, the\n\
+         file over defaults. HTTP_SERVER_URL_<name>=URL adds one upstream, unless --upstream is given.\n\
+         URLs, addresses and networks may be repeated or separated by commas.\n\
+         TIME: 500ms 5s 1m 1h   SIZE: 512B 64KiB 10MB 1GiB\n\
+         ADDR: :8080 127.0.0.1:8080 [::]:8080 unix:/path\n",
+    );
+    text
+}
+
+/// One setting in help: what it does, and its default, in lines of at most 100 characters.
+fn help_lines(setting: &Setting) -> String {
+    let flag = format!("  --{} {}", setting.name, setting.form.placeholder());
+    let default = match default_text(setting) {
+        text if text.is_empty() => text,
+        text => format!(" [{text}]"),
+    };
+    let mut about = format!("{}{default}", setting.about);
+    if !setting.aliases.is_empty() {
+        let _ = write!(about, "\n{:<33}(also --{})", "", setting.aliases.join(", --"));
+    }
+    if flag.trim_end().len() <= 32 {
+        format!("{:<33}{about}\n", flag.trim_end())
+    } else {
+        format!("{flag}\n{:<33}{about}\n", "")
+    }
+}
+
+fn default_text(setting: &Setting) -> String {
+    match setting.fallback {
+        Fallback::Value("off") if setting.form == Form::Switch => String::new(),
+        Fallback::Value(text) | Fallback::Depends(text) => text.to_owned(),
+        Fallback::Nothing => String::new(),
+    }
+}
+
+/// `--version`.
+pub fn version() -> String {
+    format!("tidegate {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// What `check` says when all is well.
+pub fn check(plan: &Plan, told: &Told) -> String {
+    let mut text = String::from("tidegate: the settings are fine\n");
+    let names: Vec<String> = plan.listen.iter().map(places::show_listen).collect();
+    let _ = writeln!(text, "  listen    {}  ({})", names.join(", "), told.origin("listen"));
+    for upstream in &plan.upstreams {
+        let _ = writeln!(text, "  upstream  {}", upstream.name);
+    }
+    let admin = plan.admin.as_ref().map_or_else(|| "off".to_owned(), places::show_listen);
+    let _ = writeln!(text, "  admin     {admin}  ({})", told.origin("admin"));
+    for warning in &told.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    text
+}
+
+/// `config show`: a dotenv file that asks for the same again.
+pub fn config(built: &Built, layers: &Layers, told: &Told, origin: bool) -> String {
+    let mut text = String::new();
+    for setting in table::settings().filter(|setting| setting.name != "env-file") {
+        let value = value_of(setting.name, built);
+        let line = format!("{}={}", setting.variable(), quote(&value));
+        let _ = match origin {
+            true => writeln!(text, "{line:<48} # {}", told.origin(setting.name)),
+            false => writeln!(text, "{line}"),
+        };
+    }
+    if origin {
+        let file = layers.file.as_deref().map(super::mistake::escape);
+        let _ = writeln!(text, "# dotenv file: {}", file.as_deref().unwrap_or("none"));
+        for given in &layers.ignored {
+            let _ = writeln!(text, "# not used, since --upstream is given: {}", given.origin);
+        }
+    }
+    for warning in &told.warnings {
+        let _ = writeln!(text, "# warning: {warning}");
+    }
+    text
+}
+
+/// The table of all settings for the README, in Markdown.
+pub fn markdown() -> String {
+    let mut text = String::new();
+    for (title, settings) in GROUPS {
+        let _ = write!(text, "\n**{title}**\n\n| flag | default | what |\n|---|---|---|\n");
+        for setting in settings {
+            let mut flags: Vec<String> =
+                setting.names().map(|name| format!("`--{name}`")).collect();
+            let placeholder = setting.form.placeholder().replace('|', "\\|");
+            if !placeholder.is_empty() {
+                flags[0] = format!("`--{} {placeholder}`", setting.name);
+            }
+            let default = match setting.fallback {
+                Fallback::Value(text) => format!("`{text}`"),
+                Fallback::Depends(text) => text.to_owned(),
+                Fallback::Nothing => String::new(),
+            };
+            let range = range_text(setting);
+            let _ =
+                writeln!(text, "| {} | {default} | {}{range} |", flags.join(", "), setting.about);
+        }
+    }
+    text
+}
+
+fn range_text(setting: &Setting) -> String {
+    let (least, greatest) = setting.range;
+    match setting.form {
+        Form::Count | Form::Time | Form::Seconds | Form::Size | Form::SizeOrOff => {
+            let show = |number| values::show(setting.form, number);
+            format!(" ({} to {})", show(least), show(greatest))
+        }
+        _ => String::new(),
+    }
+}
+
+/// A value of the plan as it would be written.
+fn value_of(name: &str, built: &Built) -> String {
+    let Built { plan, strict, demo } = built;
+    let Plan { limits, waits, headers, access_log, .. } = plan;
+    let switch = |on: bool| if on { "on" } else { "off" }.to_owned();
+    let size = |octets| values::show(Form::Size, octets);
+    let wait = |duration| values::show_duration(duration).to_string();
+    let listens = |listens: &[Listen]| join(listens.iter().map(places::show_listen));
+    match name {
+        "listen" => listens(&plan.listen),
+        "upstream" => join(plan.upstreams.iter().map(|upstream| upstream.name.clone())),
+        "admin" => plan.admin.as_ref().map_or_else(|| "off".to_owned(), places::show_listen),
+        "workers" => plan.workers.to_string(),
+        "max-retries" => plan.retries.to_string(),
+        "host-header" => match headers.host {
+            HostHeader::Pass => "pass".to_owned(),
+            HostHeader::Upstream => "upstream".to_owned(),
+        },
+        "backend-header" => switch(headers.backend),
+        "trusted-proxy" => {
+            join(headers.trusted.iter().map(|n| format!("{}/{}", n.address, n.prefix)))
+        }
+        "half-close" => switch(plan.half_close),
+        "read-timeout" => wait(waits.read),
+        "write-timeout" => wait(waits.write),
+        "connect-timeout" => wait(waits.connect),
+        "response-timeout" => wait(waits.response),
+        "idle-timeout" => wait(waits.idle),
+        "upstream-idle-timeout" => wait(waits.upstream_idle),
+        "expect-timeout" => wait(waits.expect),
+        "drain-timeout" => wait(waits.drain),
+        "max-head" => size(limits.head as u64),
+        "max-body" => limits.body.map_or_else(|| "off".to_owned(), size),
+        "max-connections" => limits.connections.to_string(),
+        "buffers" => limits.buffers.to_string(),
+        "max-upstream-idle" => limits.upstream_idle.to_string(),
+        "access-log" => access_log.format.map_or("off", format_name).to_owned(),
+        "access-log-file" => {
+            access_log.file.as_ref().map_or_else(String::new, |file| file.display().to_string())
+        }
+        "log" => level_name(plan.log).to_owned(),
+        "strict" => switch(*strict),
+        "demo" => switch(*demo),
+        name => unreachable!("{name} has no place in the plan; a test shows all settings"),
+    }
+}
+
+fn format_name(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Human => "human",
+        LogFormat::Json => "json",
+        LogFormat::Common => "common",
+        LogFormat::Combined => "combined",
+    }
+}
+
+fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    }
+}
+
+fn join(values: impl Iterator<Item = String>) -> String {
+    values.collect::<Vec<_>>().join(",")
+}
+
+/// A value as a dotenv file takes it.
+fn quote(value: &str) -> String {
+    if value.contains([' ', '#', '"', '\'', '\\']) {
+        format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        value.to_owned()
+    }
+}

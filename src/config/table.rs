@@ -1,0 +1,240 @@
+//! The settings: one row each, read by the parser, the help, `config show` and the README.
+
+use Fallback::{Depends, Nothing, Value};
+use Form::*;
+
+/// How the value of a setting is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// On or off; as a flag it needs no value.
+    Switch,
+    /// A whole number.
+    Count,
+    /// A number with `ms`, `s`, `m` or `h`; ranges are in milliseconds.
+    Time,
+    /// A [`Form::Time`] that may leave out the unit, meaning seconds.
+    Seconds,
+    /// A number with `B`, `KB`, `KiB` ... `GiB`; ranges are in octets.
+    Size,
+    /// A [`Form::Size`], or `off`.
+    SizeOrOff,
+    /// One of the words of this list, separated by `|`.
+    Choice(&'static str),
+    /// The name of a file.
+    File,
+    /// An address to listen on, or `off`.
+    Admin,
+    /// Addresses to listen on: repeatable, and comma lists.
+    Listens,
+    /// Upstream URLs: repeatable, and comma lists.
+    Urls,
+    /// Networks in CIDR notation: repeatable, and comma lists.
+    Networks,
+}
+
+impl Form {
+    /// What help puts behind the flag.
+    pub fn placeholder(self) -> &'static str {
+        match self {
+            Switch => "",
+            Count => "N",
+            Time | Seconds => "TIME",
+            Size => "SIZE",
+            SizeOrOff => "SIZE|off",
+            Choice(words) => words,
+            File => "PATH",
+            Admin => "ADDR|off",
+            Listens => "ADDR",
+            Urls => "URL",
+            Networks => "CIDR",
+        }
+    }
+}
+
+/// What holds when nothing is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// This value, written as a user would.
+    Value(&'static str),
+    /// It depends; this says on what.
+    Depends(&'static str),
+    /// Nothing.
+    Nothing,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// The flag without its dashes; the environment name follows from it.
+    pub name: &'static str,
+    /// Other names for the same thing.
+    pub aliases: &'static [&'static str],
+    /// How its value is written.
+    pub form: Form,
+    /// Least and greatest value of a number, in the unit of the form.
+    pub range: (u64, u64),
+    /// What holds when nothing is given.
+    pub fallback: Fallback,
+    /// One sentence without a full stop.
+    pub about: &'static str,
+}
+
+impl Setting {
+    /// Its names: the first is its own, the others mean the same.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// Its name in the environment: `TIDEGATE_READ_TIMEOUT`.
+    pub fn variable(&self) -> String {
+        variable(self.name)
+    }
+
+    const fn aka(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    const fn range(mut self, least: u64, greatest: u64) -> Self {
+        self.range = (least, greatest);
+        self
+    }
+}
+
+/// The environment name of a flag.
+pub fn variable(flag: &str) -> String {
+    format!("TIDEGATE_{}", flag.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// The setting of this name or alias, if there is one.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    settings().find(|setting| setting.names().any(|known| known == name))
+}
+
+/// All settings in the order of help.
+pub fn settings() -> impl Iterator<Item = &'static Setting> {
+    GROUPS.iter().flat_map(|(_, settings)| settings.iter())
+}
+
+/// Flags that ask for something else than running: short and long spelling, and what they do.
+pub const ACTIONS: [(&str, &str, &str); 3] = [
+    ("-t", "--check", "Say whether the settings are fine, and exit"),
+    ("-V", "--version", "Print the version, and exit"),
+    ("-h", "--help", "Print this help, and exit"),
+];
+
+/// Octets of one pooled buffer, the bound of a head.
+const BUFFER: u64 = 16 * 1024;
+/// A day in milliseconds: no wait is longer, so no sum of waits overflows.
+const DAY: u64 = 24 * 3600 * 1000;
+/// 1 PiB: far beyond any body, far below where sums of octets overflow.
+const PIB: u64 = 1 << 50;
+
+const fn row(name: &'static str, form: Form, fallback: Fallback, about: &'static str) -> Setting {
+    Setting { name, aliases: &[], form, range: (0, u64::MAX), fallback, about }
+}
+
+const fn switch(name: &'static str, about: &'static str) -> Setting {
+    row(name, Switch, Value("off"), about)
+}
+
+const fn wait(name: &'static str, default: &'static str, about: &'static str) -> Setting {
+    row(name, Time, Value(default), about).range(1, DAY)
+}
+
+const fn count(
+    name: &'static str,
+    default: &'static str,
+    (least, greatest): (u64, u64),
+    about: &'static str,
+) -> Setting {
+    row(name, Count, Value(default), about).range(least, greatest)
+}
+
+/// The settings under their headings.
+pub const GROUPS: [(&str, &[Setting]); 6] = [
+    ("Where", WHERE),
+    ("Requests", REQUESTS),
+    ("Waits", WAITS),
+    ("Limits", LIMITS),
+    ("Logs", LOGS),
+    ("Settings", SETTINGS),
+];
+
+const WHERE: &[Setting] = &[
+    row("listen", Listens, Value(":8080"), "Where clients connect"),
+    row("upstream", Urls, Nothing, "Where requests go: http://host:port or http://unix:/path")
+        .aka(&["backends", "backend"]),
+    row("admin", Admin, Value("127.0.0.1:8082"), "Health, status and metrics"),
+    row("workers", Count, Depends("one per core"), "Threads that move requests").range(1, 1024),
+];
+
+const REQUESTS: &[Setting] = &[
+    count("max-retries", "2", (0, 100), "Further upstreams tried when one does not connect"),
+    row("host-header", Choice(HOSTS), Value("pass"), "The Host sent on: as it came, or its own"),
+    switch("backend-header", "Name the upstream in X-Backend-Server on answers"),
+    row("trusted-proxy", Networks, Nothing, "Peers whose X-Forwarded-* fields are believed"),
+    switch("half-close", "Answer clients that close their sending side while they wait"),
+];
+
+const WAITS: &[Setting] = &[
+    wait("read-timeout", "30s", "A whole request head, and between reads of a body"),
+    wait("write-timeout", "30s", "Between writes that make progress"),
+    wait("connect-timeout", "2s", "A connection to an upstream"),
+    wait("response-timeout", "1m", "The first octet of an answer"),
+    wait("idle-timeout", "1m", "A client connection without a request"),
+    wait("upstream-idle-timeout", "30s", "An upstream connection without a request"),
+    wait("expect-timeout", "1s", "100 Continue of the upstream, before tidegate sends its own")
+        .range(0, DAY),
+    row("drain-timeout", Seconds, Value("20s"), "Requests under way when tidegate stops")
+        .range(0, DAY),
+];
+
+const LIMITS: &[Setting] = &[
+    row("max-head", Size, Value("16KiB"), "Head of a request or an answer").range(1024, BUFFER),
+    row("max-body", SizeOrOff, Value("off"), "Body of a request").range(0, PIB),
+    count("max-connections", "20000", (1, 1 << 20), "Clients; beyond it accepting pauses"),
+    count("buffers", "4096", (16, 1 << 18), "Buffers of 16 KiB that each core may use"),
+    count("max-upstream-idle", "1024", (0, 1 << 16), "Idle connections per upstream and core"),
+];
+
+const LOGS: &[Setting] = &[
+    row("access-log", Choice(FORMATS), Depends("terminal: human; else json"), "Log of requests"),
+    row("access-log-file", File, Depends("standard output"), "Where requests are logged"),
+    row("log", Choice(LEVELS), Value("info"), "Log of tidegate itself, on standard error"),
+];
+
+const SETTINGS: &[Setting] = &[
+    row("env-file", File, Depends(".env, if there is one"), "Dotenv file: KEY=VALUE lines"),
+    switch("strict", "Warnings are errors"),
+    switch("demo", "Start two origins of its own and proxy to them"),
+];
+
+const HOSTS: &str = "pass|upstream";
+const FORMATS: &str = "human|json|common|combined|off";
+const LEVELS: &str = "error|warn|info|debug|trace";
+
+/// What flags of other programs are called here: suggested, never accepted.
+pub const COUSINS: [(&str, &str); 21] = [
+    ("listen", "port bind address addr host http-port listen-addr listen-address p"),
+    ("upstream", "target server servers origin proxy-pass to url forward u"),
+    ("admin", "admin-port admin-listen metrics stats status"),
+    ("workers", "threads cores cpus nbthread worker-processes concurrency w"),
+    ("max-retries", "retries retry attempts"),
+    ("host-header", "preserve-host rewrite-host proxy-preserve-host"),
+    ("trusted-proxy", "trust-proxy trusted-proxies real-ip-from trusted-ips"),
+    ("read-timeout", "client-timeout header-timeout request-timeout timeout"),
+    ("write-timeout", "send-timeout"),
+    ("connect-timeout", "dial-timeout"),
+    ("response-timeout", "upstream-timeout backend-timeout server-timeout proxy-read-timeout"),
+    ("idle-timeout", "keep-alive keepalive keepalive-timeout keep-alive-timeout"),
+    ("drain-timeout", "grace grace-period graceful-timeout shutdown-timeout stop-timeout"),
+    ("max-head", "max-header max-headers max-header-size max-http-header-size"),
+    ("max-body", "body-limit max-body-size client-max-body-size max-request-size"),
+    ("max-connections", "maxconn max-conn max-conns max-clients worker-connections"),
+    ("max-upstream-idle", "pool-size max-idle max-idle-conns"),
+    ("access-log", "log-format access-log-format"),
+    ("access-log-file", "log-file"),
+    ("log", "log-level loglevel level verbose verbosity debug v"),
+    ("env-file", "config config-file dotenv c"),
+];

@@ -1,0 +1,407 @@
+//! The command line, word by word.
+//!
+//! argh takes the words apart; before that they are brought into the one shape it knows, because
+//! users also write `--key=value`, `-h` and flags behind a subcommand, want suggestions, and want
+//! to hear of all mistakes at once.
+
+use std::ffi::OsString;
+use std::iter::Peekable;
+use std::vec::IntoIter;
+
+use argh::FromArgs;
+
+use super::layers::{Given, Origin};
+use super::mistake::{Report, Wrong, escape, nearest, wrong};
+use super::table::{self, ACTIONS, COUSINS, Form, Setting};
+use super::values;
+
+/// What the words ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// No command: run.
+    Run,
+    /// `check`, `-t`, `--check`.
+    Check,
+    /// `config show`.
+    Show {
+        /// `--origin`: with where each value came from.
+        origin: bool,
+    },
+    /// `help`, `-h`, `--help`.
+    Help,
+    /// `-V`, `--version`.
+    Version,
+}
+
+/// The command line, taken apart.
+#[derive(Debug)]
+pub struct Words {
+    /// What to do.
+    pub command: Command,
+    /// The settings that were given, in order for each spelling.
+    pub given: Vec<(&'static Setting, Given)>,
+}
+
+/// Reads the words behind the program's name. Mistakes go to the report; the rest is used.
+pub fn read(args: impl IntoIterator<Item = OsString>, report: &mut Report) -> Words {
+    let mut shape = Shape { options: Vec::new(), words: Vec::new(), check: false, report };
+    if let Err(command) = shape.take(args) {
+        return Words { command, given: Vec::new() };
+    }
+    let Shape { options, words, report, .. } = shape;
+    let line = |words: &[String]| {
+        let words: Vec<&str> = options.iter().chain(words).map(String::as_str).collect();
+        Line::from_args(&["tidegate"], &words)
+    };
+    let (command, line) = match line(&words) {
+        Ok(line) => (line.command(), Ok(line)),
+        Err(exit) if exit.status.is_ok() => (Command::Help, line(&[])),
+        Err(_) => {
+            // The options have the shape argh knows, so it is what stands behind them.
+            report.mistake(Origin::Words, not_a_command(&words));
+            (Command::Run, line(&[]))
+        }
+    };
+    Words { command, given: line.map(Line::given).unwrap_or_default() }
+}
+
+/// Words on their way to the shape argh knows: every option with its value, then the subcommand.
+struct Shape<'a> {
+    options: Vec<String>,
+    words: Vec<String>,
+    check: bool,
+    report: &'a mut Report,
+}
+
+impl Shape<'_> {
+    /// Takes all words; `Err` if they ask for help or the version, whatever else they say.
+    fn take(&mut self, args: impl IntoIterator<Item = OsString>) -> Result<(), Command> {
+        let args: Vec<String> = args.into_iter().filter_map(|arg| self.text(arg)).collect();
+        let mut args = args.into_iter().peekable();
+        while let Some(arg) = args.next() {
+            let (flag, value) = match arg.split_once('=') {
+                Some((flag, value)) if flag.starts_with('-') => (flag, Some(value.to_owned())),
+                _ => (arg.as_str(), None),
+            };
+            match flag {
+                "-h" | "--help" => return Err(Command::Help),
+                "-V" | "--version" => return Err(Command::Version),
+                "-t" | "--check" | "--origin" if value.is_some() => {
+                    let what = format!("{flag} takes no value");
+                    self.report.mistake(Origin::Words, wrong(what, format!("write {flag}")));
+                }
+                "-t" | "--check" => self.check = true,
+                "--" => self.words.extend(args.by_ref()),
+                flag if flag.starts_with('-') && flag.len() > 1 && flag != "--origin" => {
+                    self.option(flag, value, &mut args);
+                }
+                _ => self.words.push(arg),
+            }
+        }
+        if self.check && self.words.first().is_none_or(|word| word != "check") {
+            self.words.insert(0, "check".to_owned());
+        }
+        Ok(())
+    }
+
+    /// A flag with its value: joined to it, the next word, or (for a switch) understood.
+    fn option(&mut self, flag: &str, value: Option<String>, args: &mut Peekable<IntoIter<String>>) {
+        let Some(setting) = flag.strip_prefix("--").and_then(table::find) else {
+            self.report.mistake(Origin::Words, unknown(flag));
+            // What follows is most likely its value: no reason to complain once more.
+            let belongs = |next: &String| !next.starts_with('-') && !is_command(next);
+            let _ = args.next_if(|next| value.is_none() && belongs(next));
+            return;
+        };
+        let value = match value {
+            Some(value) => value,
+            None if setting.form == Form::Switch => {
+                if let Some(next) = args.next_if(|next| values::switch(next).is_ok()) {
+                    let right = format!("write {flag}={next}");
+                    let what = format!("{flag} takes no second word");
+                    self.report.mistake(Origin::Words, wrong(what, right));
+                }
+                "on".to_owned()
+            }
+            None => match args.next_if(|next| !is_flag(next)) {
+                Some(value) => value,
+                None => {
+                    return self.report.mistake(Origin::Flag(flag.to_owned()), missing(setting));
+                }
+            },
+        };
+        self.options.extend([flag.to_owned(), value]);
+    }
+
+    /// A word as text, if it is text.
+    fn text(&mut self, arg: OsString) -> Option<String> {
+        let refuse = |arg: OsString| {
+            let what = format!("{arg:?} is not UTF-8 text");
+            self.report.mistake(Origin::Words, wrong(what, "write it in UTF-8"));
+        };
+        arg.into_string().map_err(refuse).ok()
+    }
+}
+
+fn is_command(word: &str) -> bool {
+    matches!(word, "check" | "config" | "help")
+}
+
+/// The word is one of our flags, and so not the value of another one.
+fn is_flag(word: &str) -> bool {
+    let name = word.split_once('=').map_or(word, |(name, _)| name);
+    name.strip_prefix("--").and_then(table::find).is_some()
+        || name == "--origin"
+        || ACTIONS.iter().any(|(short, long, _)| *short == name || *long == name)
+}
+
+fn missing(setting: &Setting) -> Wrong {
+    let example = match setting.form {
+        Form::Urls => "http://127.0.0.1:9001",
+        Form::Networks => "10.0.0.0/8",
+        Form::File => "PATH",
+        Form::Count => "4",
+        Form::SizeOrOff => "10MB",
+        form => match setting.fallback {
+            table::Fallback::Value(value) => value,
+            _ => form.placeholder().split('|').next().unwrap_or_default(),
+        },
+    };
+    wrong("the value is missing", format!("write --{} {example}", setting.name))
+}
+
+/// A flag that nobody knows, with what may have been meant.
+fn unknown(flag: &str) -> Wrong {
+    let what = format!("there is no flag {}", escape(&flag.chars().take(60).collect::<String>()));
+    let name = flag.trim_start_matches('-').to_ascii_lowercase().replace('_', "-");
+    let names = || table::settings().flat_map(Setting::names);
+    let actions = ACTIONS.iter().map(|(_, long, _)| &long[2..]);
+    let exact = names().find(|known| *known == name);
+    let cousin = || {
+        let knows = |(_, cousins): &&(&str, &str)| cousins.split(' ').any(|cousin| cousin == name);
+        COUSINS.iter().find(knows).map(|(setting, _)| *setting)
+    };
+    let near = || nearest(&name, names().chain(actions));
+    let begun = || names().find(|known| name.len() >= 3 && known.starts_with(&name));
+    match exact.or_else(cousin).or_else(near).or_else(begun) {
+        Some(meant) => wrong(what, format!("did you mean --{meant}?")),
+        None => wrong(what, "tidegate --help lists all flags"),
+    }
+}
+
+/// Words that are neither flags nor commands.
+fn not_a_command(words: &[String]) -> Wrong {
+    let shown = escape(&words.join(" ").chars().take(60).collect::<String>());
+    let what = format!("\"{shown}\" is not a command");
+    let first = words.first().map_or("", String::as_str);
+    if first.contains(':') {
+        return wrong(what, format!("did you mean --upstream {shown}?"));
+    }
+    match nearest(&shown, ["check", "config show", "config show --origin"]) {
+        Some(near) => wrong(what, format!("did you mean {near}?")),
+        None => wrong(what, "commands are: check, config show, config show --origin"),
+    }
+}
+
+/// Declares the command line for argh, with a field for each spelling of each setting.
+macro_rules! line {
+    ($($field:ident)*) => {
+        /// The command line as argh sees it; what each option means stands in `table`.
+        #[derive(FromArgs)]
+        struct Line {
+            $(
+                /// a setting
+                #[argh(option)]
+                $field: Vec<String>,
+            )*
+            #[argh(subcommand)]
+            command: Option<Sub>,
+        }
+
+        impl Line {
+            /// Every option with its values.
+            fn options(self) -> Vec<(String, Vec<String>)> {
+                vec![$((stringify!($field).replace('_', "-"), self.$field)),*]
+            }
+        }
+    };
+}
+
+line! {
+    listen upstream backends backend admin workers
+    max_retries host_header backend_header trusted_proxy half_close
+    read_timeout write_timeout connect_timeout response_timeout
+    idle_timeout upstream_idle_timeout expect_timeout drain_timeout
+    max_head max_body max_connections buffers max_upstream_idle
+    access_log access_log_file log
+    env_file strict demo
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Sub {
+    Check(CheckWord),
+    Config(ConfigWord),
+}
+
+/// say whether the settings are fine
+#[derive(FromArgs)]
+#[argh(subcommand, name = "check")]
+struct CheckWord {}
+
+/// look at the settings
+#[derive(FromArgs)]
+#[argh(subcommand, name = "config")]
+struct ConfigWord {
+    #[argh(subcommand)]
+    then: ShowWord,
+}
+
+/// print every setting
+#[derive(FromArgs)]
+#[argh(subcommand, name = "show")]
+struct ShowWord {
+    /// also where each came from
+    #[argh(switch)]
+    origin: bool,
+}
+
+impl Line {
+    fn command(&self) -> Command {
+        match &self.command {
+            None => Command::Run,
+            Some(Sub::Check(_)) => Command::Check,
+            Some(Sub::Config(config)) => Command::Show { origin: config.then.origin },
+        }
+    }
+
+    fn given(self) -> Vec<(&'static Setting, Given)> {
+        let mut given = Vec::new();
+        for (name, values) in self.options() {
+            let Some(setting) = table::find(&name) else { continue };
+            let origin = Origin::Flag(format!("--{name}"));
+            let value = |text| (setting, Given { text, origin: origin.clone() });
+            given.extend(values.into_iter().map(value));
+        }
+        given
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(line: &str) -> (Words, Vec<String>) {
+        let mut report = Report::default();
+        let words = read(line.split_whitespace().map(OsString::from), &mut report);
+        let text = report.close(false).map_or_else(|rejected| rejected.text, |_| String::new());
+        (words, text.lines().map(str::to_owned).collect())
+    }
+
+    fn given(line: &str) -> Vec<(String, String)> {
+        let (words, mistakes) = read_all(line);
+        assert_eq!(mistakes, Vec::<String>::new(), "{line}");
+        words.given.into_iter().map(|(_, given)| (given.origin.to_string(), given.text)).collect()
+    }
+
+    #[test]
+    fn argh_and_the_table_know_the_same_flags() {
+        let line = Line::from_args(&["tidegate"], &[]).unwrap();
+        let mut fields: Vec<String> = line.options().into_iter().map(|(name, _)| name).collect();
+        let mut names: Vec<&str> = table::settings().flat_map(Setting::names).collect();
+        fields.sort();
+        names.sort();
+        assert_eq!(fields, names);
+    }
+
+    #[test]
+    fn a_value_is_the_next_word_or_joined() {
+        let both = vec![("--log".to_owned(), "info".to_owned())];
+        assert_eq!(given("--log info"), both);
+        assert_eq!(given("--log=info"), both);
+        assert_eq!(given("--log=")[0].1, "");
+        assert_eq!(given("--upstream=http://a/?b=c")[0].1, "http://a/?b=c");
+        assert_eq!(given("--workers -1")[0].1, "-1");
+        assert_eq!(given("--upstream help")[0].1, "help");
+    }
+
+    #[test]
+    fn switches_need_no_value_but_take_one() {
+        assert_eq!(given("--half-close")[0].1, "on");
+        assert_eq!(given("--half-close=off")[0].1, "off");
+        let (_, mistakes) = read_all("--half-close off");
+        assert!(mistakes[1].contains("write --half-close=off"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn aliases_keep_their_spelling() {
+        let all = given("--backends a:1 --upstream b:2 --backend=c:3");
+        let flags: Vec<&str> = all.iter().map(|(flag, _)| flag.as_str()).collect();
+        assert_eq!(flags, ["--upstream", "--backends", "--backend"]);
+    }
+
+    #[test]
+    fn commands_stand_anywhere() {
+        let command = |line| {
+            let (words, mistakes) = read_all(line);
+            assert_eq!(mistakes, Vec::<String>::new(), "{line}");
+            words.command
+        };
+        assert_eq!(command(""), Command::Run);
+        for line in ["check", "-t", "--check", "--log info check", "check --log=info", "-t check"] {
+            assert_eq!(command(line), Command::Check, "{line}");
+        }
+        assert_eq!(command("config show --log info"), Command::Show { origin: false });
+        assert_eq!(command("config --log info show --origin"), Command::Show { origin: true });
+        for line in ["-h", "--help", "help", "--no-such -h", "check -h", "config help"] {
+            assert_eq!(read_all(line).0.command, Command::Help, "{line}");
+        }
+        assert_eq!(command("--version"), Command::Version);
+        assert_eq!(read_all("--log -V").0.command, Command::Version);
+    }
+
+    #[test]
+    fn every_wrong_word_is_told_with_what_was_meant() {
+        let cases = [
+            ("--lisen :80", "there is no flag --lisen", "did you mean --listen?"),
+            ("--Listen :80", "there is no flag --Listen", "did you mean --listen?"),
+            (
+                "--read_timeout 5s",
+                "there is no flag --read_timeout",
+                "did you mean --read-timeout?",
+            ),
+            ("--port 80", "there is no flag --port", "did you mean --listen?"),
+            ("-p 80", "there is no flag -p", "did you mean --listen?"),
+            ("--max-conn 80", "there is no flag --max-conn", "did you mean --max-connections?"),
+            ("--upst a:1", "there is no flag --upst", "did you mean --upstream?"),
+            ("--banana", "there is no flag --banana", "tidegate --help lists all flags"),
+            ("--log", "--log: the value is missing", "write --log info"),
+            ("--log --strict", "--log: the value is missing", "write --log info"),
+            ("--check=no", "--check takes no value", "write --check"),
+            ("chek", "\"chek\" is not a command", "did you mean check?"),
+            ("config", "\"config\" is not a command", "commands are: check, config show"),
+            (
+                "http://a:1",
+                "\"http://a:1\" is not a command",
+                "did you mean --upstream http://a:1?",
+            ),
+            ("-- --log", "\"--log\" is not a command", "commands are: "),
+        ];
+        for (line, wrong, right) in cases {
+            let (_, mistakes) = read_all(line);
+            assert_eq!(mistakes.len(), 3, "{line}: {mistakes:?}");
+            assert_eq!(mistakes[0], format!("error: {wrong}"));
+            assert!(mistakes[1].trim().starts_with(right), "{line}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_text_is_refused() {
+        use std::os::unix::ffi::OsStringExt;
+        let mut report = Report::default();
+        let bytes = OsString::from_vec(b"--log=\xff".to_vec());
+        read([bytes], &mut report);
+        let text = report.close(false).unwrap_err().text;
+        assert!(text.contains("is not UTF-8 text") && text.contains("xFF"), "{text}");
+    }
+}

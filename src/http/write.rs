@@ -1,0 +1,377 @@
+//! Writing into a buffer, and the answers tidegate makes itself.
+
+use std::net::IpAddr;
+
+use super::close::Reason;
+
+/// What is sent when a client waits for leave to send its body.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// The name in `Via` and `Proxy-Status`.
+pub(super) const SELF: &[u8] = b"tidegate";
+
+/// The methods listed in `Allow` with a 405 that tidegate answers itself.
+const ALLOW: &[u8] = b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+
+/// The buffer has no room for what is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// Writes into a buffer from its beginning. After [`Full`] what was written so far is of no use.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    buffer: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer at the beginning of `buffer`.
+    pub fn new(buffer: &'a mut [u8]) -> Self {
+        Writer { buffer, len: 0 }
+    }
+
+    /// Writes `bytes`, all or nothing.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        let room = self.buffer.get_mut(self.len..self.len + bytes.len()).ok_or(Full)?;
+        room.copy_from_slice(bytes);
+        self.len += bytes.len();
+        Ok(())
+    }
+
+    /// Writes each of `parts`.
+    pub fn put_all(&mut self, parts: &[&[u8]]) -> Result<(), Full> {
+        parts.iter().try_for_each(|part| self.put(part))
+    }
+
+    /// Writes a decimal number.
+    pub fn decimal(&mut self, number: u64) -> Result<(), Full> {
+        let mut text = [0; 20];
+        self.put(decimal(number, &mut text))
+    }
+
+    /// Writes an address; IPv6 without brackets (RFC 5952), and an IPv4 address mapped into IPv6 as
+    /// IPv4.
+    pub fn ip(&mut self, ip: IpAddr) -> Result<(), Full> {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => {
+                let [a, b, c, d] = ip.octets();
+                self.decimal(a.into())?;
+                for octet in [b, c, d] {
+                    self.put(b".")?;
+                    self.decimal(octet.into())?;
+                }
+                Ok(())
+            }
+            IpAddr::V6(ip) => self.ipv6(ip.segments()),
+        }
+    }
+
+    fn ipv6(&mut self, segments: [u16; 8]) -> Result<(), Full> {
+        let gap = longest_zeros(&segments);
+        let mut at = 0;
+        while at < 8 {
+            if at == gap.start && gap.len() > 1 {
+                self.put(b"::")?;
+                at = gap.end;
+                continue;
+            }
+            if at > 0 && at != gap.end {
+                self.put(b":")?;
+            }
+            let mut text = [0; 16];
+            self.put(hexadecimal(segments[at].into(), &mut text))?;
+            at += 1;
+        }
+        Ok(())
+    }
+
+    /// Octets written.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What was written.
+    pub fn written(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+}
+
+/// The first of the longest runs of zero segments; shorter than 2 means there is none to shorten.
+fn longest_zeros(segments: &[u16; 8]) -> std::ops::Range<usize> {
+    let mut best = 0..0;
+    let mut start = 0;
+    for (at, segment) in segments.iter().enumerate() {
+        if *segment != 0 {
+            start = at + 1;
+        } else if at + 1 - start > best.len() {
+            best = start..at + 1;
+        }
+    }
+    if best.len() > 1 { best } else { 8..8 }
+}
+
+fn decimal(mut number: u64, text: &mut [u8; 20]) -> &[u8] {
+    let mut at = text.len();
+    loop {
+        at -= 1;
+        text[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &text[at..];
+        }
+    }
+}
+
+/// The digits of `number` to base 16, in lower case, without leading zeros.
+pub(super) fn hexadecimal(mut number: u64, text: &mut [u8; 16]) -> &[u8] {
+    let mut at = text.len();
+    loop {
+        at -= 1;
+        text[at] = b"0123456789abcdef"[(number % 16) as usize];
+        number /= 16;
+        if number == 0 {
+            return &text[at..];
+        }
+    }
+}
+
+/// An answer tidegate makes itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answer<'a> {
+    /// The status code.
+    pub status: u16,
+    /// Why it is not what the client hoped for; gives `Proxy-Status`.
+    pub reason: Option<Reason>,
+    /// Plain text in UTF-8.
+    pub body: &'a [u8],
+    /// The connection closes after it.
+    pub close: bool,
+    /// The request was `HEAD`: the body is measured but not sent.
+    pub head_only: bool,
+    /// `Date`, from [`super::date::imf_fixdate`].
+    pub date: &'a [u8],
+    /// `X-Request-Id`.
+    pub request_id: Option<&'a [u8]>,
+    /// `Retry-After`, in seconds.
+    pub retry_after_s: Option<u32>,
+    /// More about the reason, for `Proxy-Status`; any octets.
+    pub detail: Option<&'a [u8]>,
+}
+
+/// Writes an answer tidegate makes itself: head and body.
+pub fn answer(out: &mut Writer, answer: &Answer) -> Result<(), Full> {
+    out.put(b"HTTP/1.1 ")?;
+    out.decimal(answer.status.into())?;
+    out.put_all(&[b" ", phrase(answer.status).as_bytes(), b"\r\nDate: ", answer.date, b"\r\n"])?;
+    // Some of our statuses (404, 405, 414, 501) could be cached by default (RFC 9110 section 15.1).
+    out.put(
+        b"Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: ",
+    )?;
+    out.decimal(answer.body.len() as u64)?;
+    out.put(b"\r\n")?;
+    match answer.status {
+        405 => out.put_all(&[b"Allow: ", ALLOW, b"\r\n"])?,
+        426 if answer.close => out.put(b"Upgrade: HTTP/1.1\r\nConnection: Upgrade, close\r\n")?,
+        426 => out.put(b"Upgrade: HTTP/1.1\r\nConnection: Upgrade\r\n")?,
+        _ => {}
+    }
+    if answer.close && answer.status != 426 {
+        out.put(b"Connection: close\r\n")?;
+    }
+    if let Some(seconds) = answer.retry_after_s {
+        out.put(b"Retry-After: ")?;
+        out.decimal(seconds.into())?;
+        out.put(b"\r\n")?;
+    }
+    if let Some(id) = answer.request_id {
+        out.put_all(&[b"X-Request-Id: ", id, b"\r\n"])?;
+    }
+    proxy_status(out, answer)?;
+    out.put(b"\r\n")?;
+    if answer.head_only { Ok(()) } else { out.put(answer.body) }
+}
+
+/// `Proxy-Status` (RFC 9209): who, which error, and what it means.
+fn proxy_status(out: &mut Writer, answer: &Answer) -> Result<(), Full> {
+    let Some((reason, error)) = answer.reason.and_then(|r| Some((r, r.error_type()?))) else {
+        return Ok(());
+    };
+    out.put_all(&[b"Proxy-Status: ", SELF, b"; error=", error.as_bytes(), b"; details=\""])?;
+    quoted(out, reason.explain().as_bytes())?;
+    if let Some(detail) = answer.detail {
+        out.put(b" ")?;
+        quoted(out, detail)?;
+    }
+    out.put(b"\"\r\n")
+}
+
+/// The inside of an sf-string (RFC 8941 section 3.3.3): what may not be in one becomes `?`.
+fn quoted(out: &mut Writer, text: &[u8]) -> Result<(), Full> {
+    for b in text {
+        match b {
+            b'"' | b'\\' => out.put(&[b'\\', *b])?,
+            b' '..=b'~' => out.put(&[*b])?,
+            _ => out.put(b"?")?,
+        }
+    }
+    Ok(())
+}
+
+/// The reason phrase of a status code (RFC 9110 section 15 and the registry); empty if there is
+/// none.
+pub fn phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        103 => "Early Hints",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        511 => "Network Authentication Required",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Writer) -> Result<(), Full>) -> String {
+        let mut buffer = [0; 2048];
+        let mut writer = Writer::new(&mut buffer);
+        write(&mut writer).unwrap();
+        String::from_utf8(writer.written().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn numbers_and_addresses_look_as_the_standard_library_writes_them() {
+        for number in [0, 7, 10, 99, 100, 65_535, u64::MAX] {
+            assert_eq!(written(|out| out.decimal(number)), number.to_string());
+        }
+        for (ip, text) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("255.10.0.99", "255.10.0.99"),
+            ("::", "::"),
+            ("::1", "::1"),
+            ("1::", "1::"),
+            ("2001:db8::8:800:200c:417a", "2001:db8::8:800:200c:417a"),
+            ("1:0:0:2:0:0:0:3", "1:0:0:2::3"),
+            ("1:0:2:0:3:0:4:0", "1:0:2:0:3:0:4:0"),
+            ("0:0:1:2:3:4:0:0", "::1:2:3:4:0:0"),
+            ("fe80::1:0:0:ffff", "fe80::1:0:0:ffff"),
+            ("::ffff:10.1.2.3", "10.1.2.3"),
+        ] {
+            let ip = IpAddr::from_str(ip).unwrap();
+            assert_eq!(written(|out| out.ip(ip)), text);
+        }
+    }
+
+    #[test]
+    fn a_full_buffer_says_so_and_stays_as_it_was() {
+        let mut buffer = [0; 4];
+        let mut writer = Writer::new(&mut buffer);
+        assert_eq!(writer.put(b"abc"), Ok(()));
+        assert_eq!(writer.put(b"de"), Err(Full));
+        assert_eq!(writer.put(b"d"), Ok(()));
+        assert_eq!((writer.written(), writer.len()), (&b"abcd"[..], 4));
+        assert_eq!(writer.put(b""), Ok(()));
+    }
+
+    #[test]
+    fn an_answer_of_our_own() {
+        let made = Answer {
+            status: 502,
+            reason: Some(Reason::UpstreamReset),
+            body: b"sorry\n",
+            date: b"Sun, 06 Nov 1994 08:49:37 GMT",
+            request_id: Some(b"id-1"),
+            ..Answer::default()
+        };
+        assert_eq!(
+            written(|out| answer(out, &made)),
+            "HTTP/1.1 502 Bad Gateway\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: 6\r\n\
+             X-Request-Id: id-1\r\n\
+             Proxy-Status: tidegate; error=connection_terminated; details=\"The upstream reset the connection.\"\r\n\
+             \r\nsorry\n"
+        );
+        let head = written(|out| answer(out, &Answer { head_only: true, close: true, ..made }));
+        assert!(head.contains("Content-Length: 6\r\n") && head.contains("Connection: close\r\n"));
+        assert!(head.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn details_cannot_break_out_of_their_quotes() {
+        let made = Answer {
+            status: 400,
+            reason: Some(Reason::BadTarget),
+            detail: Some(b"a\"b\\c\r\nSet-Cookie: d\xff"),
+            ..Answer::default()
+        };
+        let text = written(|out| answer(out, &made));
+        assert!(text.contains("have. a\\\"b\\\\c??Set-Cookie: d?\"\r\n"), "{text}");
+    }
+
+    #[test]
+    fn fields_that_a_status_asks_for() {
+        let of =
+            |status| Answer { status, close: true, retry_after_s: Some(3), ..Answer::default() };
+        let text = |status| written(|out| answer(out, &of(status)));
+        assert!(text(405).contains("\r\nAllow: GET, HEAD, "));
+        assert!(text(426).contains("\r\nUpgrade: HTTP/1.1\r\nConnection: Upgrade, close\r\n"));
+        assert!(
+            text(503).contains("\r\nRetry-After: 3\r\n")
+                && text(503).contains("\r\nConnection: close\r\n")
+        );
+        for reason in Reason::ALL {
+            if let Some(status) = reason.status().filter(|status| *status != 499) {
+                assert_ne!(phrase(status), "", "{reason:?}");
+            }
+        }
+    }
+}

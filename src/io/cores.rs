@@ -1,0 +1,79 @@
+//! The threads of the data plane and the loop each of them runs.
+//!
+//! One turn: run tasks that are ready, take events from the kernel (which makes tasks ready), take
+//! letters from the control plane.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use smol::{LocalExecutor, Task};
+
+use super::buffer::Pool;
+use super::reactor::Reactor;
+use super::splice::Pipes;
+
+/// Tasks run before the kernel is asked for events again.
+const TASKS_PER_TURN: usize = 512;
+/// Letters taken before tasks run again.
+const LETTERS_PER_TURN: usize = 64;
+
+/// What one core owns. Never leaves its thread.
+pub struct Core {
+    /// 0 for the first core.
+    pub index: usize,
+    /// Readiness and time.
+    pub reactor: Rc<Reactor>,
+    /// Buffers.
+    pub pool: Rc<Pool>,
+    /// Pipes for splice.
+    pub pipes: Pipes,
+    executor: LocalExecutor<'static>,
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Core({})", self.index)
+    }
+}
+
+impl Core {
+    /// A core that owns at most `buffers` buffers and `pipes` pipes.
+    pub fn new(index: usize, buffers: usize, pipes: usize) -> io::Result<Rc<Core>> {
+        Ok(Rc::new(Core {
+            index,
+            reactor: Rc::new(Reactor::new()?),
+            pool: Pool::new(buffers),
+            pipes: Pipes::new(pipes),
+            executor: LocalExecutor::new(),
+        }))
+    }
+
+    /// Runs `future` on this core, beside all others.
+    pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
+        self.executor.spawn(future)
+    }
+
+    /// Runs tasks, and hands `letters` to `read`, until no task is left.
+    ///
+    /// # Errors
+    /// When the kernel refuses to wait for events, which is a defect.
+    pub fn run<T>(&self, letters: &flume::Receiver<T>, mut read: impl FnMut(T)) -> io::Result<()> {
+        loop {
+            let ran = (0..TASKS_PER_TURN).take_while(|_| self.executor.try_tick()).count();
+            if self.executor.is_empty() {
+                return Ok(());
+            }
+            let more = ran == TASKS_PER_TURN || !letters.is_empty();
+            if self.reactor.turn(more)?.notified || more {
+                letters.try_iter().take(LETTERS_PER_TURN).for_each(&mut read);
+            }
+        }
+    }
+
+    /// Waits for `duration`, coarse to a tick. Fails only when the core is told to abort.
+    pub async fn sleep(&self, duration: Duration) -> io::Result<()> {
+        self.reactor.sleep(duration).await
+    }
+}

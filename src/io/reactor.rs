@@ -1,0 +1,362 @@
+//! Edge-triggered readiness: a socket is registered once, for both directions, and costs no further
+//! system call until something happens to it.
+//!
+//! Built on rustix' epoll rather than on the `polling` crate for two reasons. `polling` asks for
+//! neither `EPOLLRDHUP` nor reports it, so a peer's FIN that comes together with its last octets
+//! could not be told from silence; and each of its waits spends three more system calls (timerfd,
+//! and twice `epoll_ctl`).
+//!
+//! The edge rule (epoll(7), Q&A 9): a read that returns less than was asked for has emptied the
+//! socket, and what comes later raises a new edge. So a socket counts as readable from an edge
+//! until a short read, unless the peer has hung up: then it stays readable to the end.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use slab::Slab;
+
+use super::clock::{Clock, Moment};
+use super::timer::{Wheel, tick_after};
+
+/// Events taken from the kernel in one turn, at most.
+const BATCH: usize = 256;
+/// The event data of the notifier; no source has it, for keys are below 2^32 - 1.
+const NOTIFIER: u64 = u64::MAX;
+
+/// A direction of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Towards us.
+    Read,
+    /// Towards the peer.
+    Write,
+}
+
+/// One direction of one source.
+#[derive(Default)]
+struct Side {
+    waker: Option<Waker>,
+    /// The tick after which a wait fails; 0: never.
+    deadline: u32,
+    ready: bool,
+    /// A task waits; its waker is the one above.
+    armed: bool,
+}
+
+#[derive(Default)]
+struct Source {
+    sides: [Side; 2],
+    /// Tells this source's events from those of an earlier holder of the same slot.
+    generation: u32,
+    /// The peer will send no more, or the connection is broken.
+    hung_up: bool,
+}
+
+/// One core's reactor.
+pub struct Reactor {
+    epoll: OwnedFd,
+    notifier: Arc<OwnedFd>,
+    clock: Clock,
+    sources: RefCell<Slab<Source>>,
+    wheel: RefCell<Wheel>,
+    generation: Cell<u32>,
+    events: RefCell<Vec<epoll::Event>>,
+    aborted: Cell<bool>,
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor").field("sources", &self.sources.borrow().len()).finish()
+    }
+}
+
+/// Ends the present or next wait of a reactor, from any thread.
+#[derive(Clone, Debug)]
+pub struct Notifier(Arc<OwnedFd>);
+
+impl Notifier {
+    /// Wakes the reactor.
+    pub fn notify(&self) {
+        // The only failure is a counter at its maximum: then the reactor wakes anyway.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+/// What a turn brought besides ready sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Somebody called [`Notifier::notify`].
+    pub notified: bool,
+}
+
+impl Reactor {
+    /// A reactor without sources. Fails if the kernel gives no descriptors.
+    pub fn new() -> io::Result<Reactor> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let notifier = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let edge = EventFlags::IN | EventFlags::ET;
+        epoll::add(&epoll, &notifier, EventData::new_u64(NOTIFIER), edge)?;
+        Ok(Reactor {
+            epoll,
+            notifier: Arc::new(notifier),
+            clock: Clock::default(),
+            sources: RefCell::default(),
+            wheel: RefCell::default(),
+            generation: Cell::new(0),
+            events: RefCell::new(Vec::with_capacity(BATCH)),
+            aborted: Cell::new(false),
+        })
+    }
+
+    /// The core's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// A handle that ends a wait.
+    pub fn notifier(&self) -> Notifier {
+        Notifier(Arc::clone(&self.notifier))
+    }
+
+    /// From now on every wait fails with `ConnectionAborted`: the way to end all tasks at once, each
+    /// through its own exit.
+    pub fn abort(&self) {
+        self.aborted.set(true);
+        self.wake_all();
+    }
+
+    /// Has every waiting task look again at what it waits for.
+    pub fn wake_all(&self) {
+        for (_, source) in self.sources.borrow_mut().iter_mut() {
+            source.sides.iter_mut().for_each(Side::wake);
+        }
+    }
+
+    /// Was [`Reactor::abort`] called?
+    pub fn is_aborted(&self) -> bool {
+        self.aborted.get()
+    }
+
+    /// Watches `fd` in both directions until the key is given to [`Reactor::forget`]; the descriptor
+    /// must be closed right after that. A new source counts as writable and not readable.
+    pub fn watch(&self, fd: impl AsFd) -> io::Result<usize> {
+        let key = self.slot();
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let generation = self.sources.borrow()[key].generation;
+        let data = u64::from(generation) << 32 | key as u64;
+        if let Err(error) = epoll::add(&self.epoll, fd, EventData::new_u64(data), flags) {
+            self.forget(key);
+            return Err(error.into());
+        }
+        Ok(key)
+    }
+
+    /// Gives up a slot. Closing the descriptor removes it from the kernel's list.
+    pub fn forget(&self, key: usize) {
+        self.wheel.borrow_mut().remove(key);
+        let source = self.sources.borrow_mut().remove(key);
+        drop(source); // its wakers may drop tasks: not under the borrow
+    }
+
+    /// Waits until `way` is ready: an edge was seen and [`Reactor::clear`] was not called since.
+    /// Fails with `TimedOut` when the deadline has passed, with `ConnectionAborted` after an abort.
+    pub fn poll_ready(&self, key: usize, way: Way, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut sources = self.sources.borrow_mut();
+        let side = &mut sources[key].sides[way as usize];
+        if let Some(result) = self.outcome(side.ready, side.deadline) {
+            return Poll::Ready(result);
+        }
+        let old = side.arm(cx.waker());
+        drop(sources);
+        drop(old);
+        Poll::Pending
+    }
+
+    /// Waits until the peer has hung up: sent its FIN, or the connection broke. Shares the waker and
+    /// the deadline of the reading side.
+    pub fn poll_hung_up(&self, key: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut sources = self.sources.borrow_mut();
+        let source = &mut sources[key];
+        let side = &mut source.sides[Way::Read as usize];
+        if let Some(result) = self.outcome(source.hung_up, side.deadline) {
+            return Poll::Ready(result);
+        }
+        let old = side.arm(cx.waker());
+        drop(sources);
+        drop(old);
+        Poll::Pending
+    }
+
+    fn outcome(&self, ready: bool, deadline: u32) -> Option<io::Result<()>> {
+        if self.aborted.get() {
+            return Some(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        if ready {
+            return Some(Ok(()));
+        }
+        let expired = deadline != 0 && deadline < tick_after(self.clock.now());
+        expired.then(|| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Is `way` ready now?
+    pub fn is_ready(&self, key: usize, way: Way) -> bool {
+        self.sources.borrow()[key].sides[way as usize].ready
+    }
+
+    /// Has the peer hung up?
+    pub fn is_hung_up(&self, key: usize) -> bool {
+        self.sources.borrow()[key].hung_up
+    }
+
+    /// The kernel said "would block" (or a read came back short): wait for the next edge. After a
+    /// hang-up a short read does not clear, for no edge would follow; `drained` says that the kernel
+    /// said so itself.
+    pub fn clear(&self, key: usize, way: Way, drained: bool) {
+        let source = &mut self.sources.borrow_mut()[key];
+        if drained || way == Way::Write || !source.hung_up {
+            source.sides[way as usize].ready = false;
+        }
+    }
+
+    /// The moment after which waits for `way` fail; `None`: never. A deadline may be up to one tick late.
+    pub fn set_deadline(&self, key: usize, way: Way, moment: Option<Moment>) {
+        let tick = moment.map_or(0, tick_after);
+        self.sources.borrow_mut()[key].sides[way as usize].deadline = tick;
+        if tick != 0 {
+            self.wheel.borrow_mut().set(key, tick);
+        }
+    }
+
+    /// Waits for `duration`, coarse to one tick. Fails only after an abort.
+    pub async fn sleep(&self, duration: Duration) -> io::Result<()> {
+        let nap = Nap { reactor: self, key: self.slot() };
+        self.set_deadline(nap.key, Way::Read, Some(self.clock.now() + duration));
+        match std::future::poll_fn(|cx| self.poll_ready(nap.key, Way::Read, cx)).await {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
+            other => other,
+        }
+    }
+
+    fn slot(&self) -> usize {
+        let generation = self.generation.get();
+        self.generation.set(generation.wrapping_add(1) % (u32::MAX - 1));
+        let mut source = Source { generation, ..Source::default() };
+        source.sides[Way::Write as usize].ready = true;
+        self.sources.borrow_mut().insert(source)
+    }
+
+    /// Waits for events (not at all if `busy`, at most until the next timer otherwise), marks what is
+    /// ready and wakes who waits for it; then the same for deadlines.
+    pub fn turn(&self, busy: bool) -> io::Result<Turn> {
+        let wait =
+            if busy { Some(Duration::ZERO) } else { self.wheel.borrow().wait(self.clock.now()) };
+        // The kernel counts in milliseconds: round up, or the last one would be spent spinning.
+        let millis =
+            wait.map(|wait| i64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(i64::MAX));
+        let timeout = millis.map(|millis| Timespec {
+            tv_sec: millis.min(60_000) / 1000,
+            tv_nsec: millis.min(60_000) % 1000 * 1_000_000,
+        });
+        let mut events = self.events.borrow_mut();
+        events.clear();
+        match epoll::wait(
+            &self.epoll,
+            rustix::buffer::spare_capacity(&mut events),
+            timeout.as_ref(),
+        ) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.clock.tick();
+        let mut turn = Turn { notified: false };
+        for event in events.iter() {
+            let data = event.data.u64();
+            if data == NOTIFIER {
+                let _ = rustix::io::read(&self.notifier, &mut [0_u8; 8][..]);
+                turn.notified = true;
+            } else {
+                self.mark(data, event.flags);
+            }
+        }
+        self.expire();
+        Ok(turn)
+    }
+
+    fn mark(&self, data: u64, flags: EventFlags) {
+        let mut sources = self.sources.borrow_mut();
+        let Some(source) = sources.get_mut((data & 0xffff_ffff) as usize) else { return };
+        if u64::from(source.generation) != data >> 32 {
+            return;
+        }
+        let broken = EventFlags::HUP | EventFlags::ERR;
+        source.hung_up |= flags.intersects(broken | EventFlags::RDHUP);
+        if flags.intersects(EventFlags::IN | EventFlags::RDHUP | broken) {
+            source.sides[Way::Read as usize].ready = true;
+            source.sides[Way::Read as usize].wake();
+        }
+        if flags.intersects(EventFlags::OUT | broken) {
+            source.sides[Way::Write as usize].ready = true;
+            source.sides[Way::Write as usize].wake();
+        }
+    }
+
+    /// Wakes who waits past a deadline. A deadline that was moved away meanwhile is linked again.
+    fn expire(&self) {
+        let now = tick_after(self.clock.now()) - 1;
+        let mut wheel = self.wheel.borrow_mut();
+        let mut sources = self.sources.borrow_mut();
+        while let Some(key) = wheel.take(now) {
+            let Some(source) = sources.get_mut(key) else { continue };
+            let mut next = u32::MAX;
+            for side in &mut source.sides {
+                match side.deadline {
+                    0 => {}
+                    due if due <= now => side.wake(),
+                    later => next = next.min(later),
+                }
+            }
+            if next != u32::MAX {
+                wheel.set(key, next);
+            }
+        }
+    }
+}
+
+impl Side {
+    /// Remembers who waits; hands back the waker that was there, to be dropped outside the borrow.
+    fn arm(&mut self, waker: &Waker) -> Option<Waker> {
+        self.armed = true;
+        match &self.waker {
+            Some(old) if old.will_wake(waker) => None,
+            _ => self.waker.replace(waker.clone()),
+        }
+    }
+
+    /// Wakes who waits, if anybody does. The waker stays for the next wait of the same task.
+    fn wake(&mut self) {
+        if std::mem::take(&mut self.armed)
+            && let Some(waker) = &self.waker
+        {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// A slot without a descriptor, for the time of a sleep.
+struct Nap<'a> {
+    reactor: &'a Reactor,
+    key: usize,
+}
+
+impl Drop for Nap<'_> {
+    fn drop(&mut self) {
+        self.reactor.forget(self.key);
+    }
+}

@@ -1,0 +1,80 @@
+//! Octets from one stream to another, unchanged. Written once; bodies in both directions and
+//! tunnels use it.
+
+use std::io;
+use std::time::Duration;
+
+use super::buffer::Share;
+use super::reactor::Way;
+use super::splice::{self, Copied, Pipes};
+use super::stream::Stream;
+
+/// What is to be moved.
+#[derive(Debug)]
+pub struct Relay<'a> {
+    /// Where octets come from.
+    pub from: &'a Stream,
+    /// Where they go.
+    pub to: &'a Stream,
+    /// How many; `u64::MAX`: until the end.
+    pub limit: u64,
+    /// How long the source may be silent.
+    pub read_wait: Duration,
+    /// How long the sink may take nothing.
+    pub write_wait: Duration,
+}
+
+/// Why a relay stopped before its limit.
+#[derive(Debug)]
+pub enum Ended {
+    /// The source ended in order.
+    Early,
+    /// Reading failed; `TimedOut` after a silence.
+    From(io::Error),
+    /// Writing failed; `TimedOut` if nothing was taken.
+    To(io::Error),
+}
+
+/// How octets were moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// Inside the kernel.
+    Spliced,
+    /// Through buffers, because.
+    Copied(Copied),
+}
+
+impl Relay<'_> {
+    /// Moves octets; `moved` counts those that left, also when it ends early or is dropped. Takes one buffer from `share` at a time, and
+    /// only while there are octets in it.
+    pub async fn run(
+        &self,
+        share: &Share,
+        pipes: &Pipes,
+        moved: &mut u64,
+    ) -> (Means, Result<(), Ended>) {
+        match splice::choose(pipes, self.limit) {
+            Ok(loan) => (Means::Spliced, loan.run(self, moved).await),
+            Err(why) => (Means::Copied(why), self.copy(share, moved).await),
+        }
+    }
+
+    async fn copy(&self, share: &Share, moved: &mut u64) -> Result<(), Ended> {
+        while *moved < self.limit {
+            self.from.deadline_in(Way::Read, self.read_wait);
+            self.from.ready(Way::Read).await.map_err(Ended::From)?;
+            let mut buf = share.take();
+            let max = usize::try_from(self.limit - *moved).unwrap_or(usize::MAX);
+            match self.from.try_recv(&mut buf, max).map_err(Ended::From)? {
+                None => {}
+                Some(0) => return Err(Ended::Early),
+                Some(n) => {
+                    let (sent, left) = self.to.send(buf, self.write_wait).await;
+                    *moved += (n - left.len()) as u64;
+                    sent.map_err(Ended::To)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

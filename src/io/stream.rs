@@ -1,0 +1,277 @@
+//! One connection: octets in and out, each direction with its own readiness and deadline.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::buffer::Buf;
+use super::clock::Moment;
+use super::reactor::{Reactor, Way};
+
+/// A connected stream socket, TCP or Unix, registered with its core's reactor.
+///
+/// All calls take `&self`: one task may read while another part of it writes. At most one wait per
+/// direction at a time. Closed when dropped.
+pub struct Stream {
+    fd: OwnedFd,
+    key: usize,
+    reactor: Rc<Reactor>,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stream({:?})", self.fd)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.reactor.forget(self.key);
+    }
+}
+
+/// Where to connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A TCP socket address.
+    Tcp(SocketAddr),
+    /// A Unix socket path.
+    Unix(Box<Path>),
+}
+
+impl Stream {
+    /// Takes over a connected, non-blocking socket.
+    pub fn new(fd: OwnedFd, reactor: &Rc<Reactor>) -> io::Result<Stream> {
+        let key = reactor.watch(&fd)?;
+        Ok(Stream { fd, key, reactor: Rc::clone(reactor) })
+    }
+
+    /// Connects to `address`; `TimedOut` after `wait`.
+    pub async fn connect(
+        address: &Address,
+        wait: Duration,
+        reactor: &Rc<Reactor>,
+    ) -> io::Result<Stream> {
+        let (domain, protocol, address) = match address {
+            Address::Tcp(address) => {
+                (Domain::for_address(*address), Some(Protocol::TCP), SockAddr::from(*address))
+            }
+            Address::Unix(path) => (Domain::UNIX, None, SockAddr::unix(path)?),
+        };
+        let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), protocol)?;
+        if protocol.is_some() {
+            socket.set_tcp_nodelay(true)?;
+        }
+        let pending = match socket.connect(&address) {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => true,
+            Err(error) => return Err(error),
+        };
+        let stream = Stream::new(OwnedFd::from(socket), reactor)?;
+        if pending {
+            stream.clear(Way::Write);
+            stream.deadline_in(Way::Write, wait);
+            stream.ready(Way::Write).await?;
+            stream.no_deadline(Way::Write);
+            if let Err(errno) = rustix::net::sockopt::socket_error(&stream.fd)? {
+                return Err(errno.into());
+            }
+        }
+        Ok(stream)
+    }
+
+    /// The reactor this stream belongs to.
+    pub fn reactor(&self) -> &Rc<Reactor> {
+        &self.reactor
+    }
+
+    /// Waits for `way` fail with `TimedOut` once `wait` has passed from now. Holds until it is changed.
+    pub fn deadline_in(&self, way: Way, wait: Duration) {
+        self.deadline_at(way, self.reactor.clock().now() + wait);
+    }
+
+    /// Waits for `way` fail with `TimedOut` after `moment`.
+    pub fn deadline_at(&self, way: Way, moment: Moment) {
+        self.reactor.set_deadline(self.key, way, Some(moment));
+    }
+
+    /// Waits for `way` last as long as they last.
+    pub fn no_deadline(&self, way: Way) {
+        self.reactor.set_deadline(self.key, way, None);
+    }
+
+    /// Waits until `way` is probably ready.
+    pub async fn ready(&self, way: Way) -> io::Result<()> {
+        poll_fn(|cx| self.poll_ready(way, cx)).await
+    }
+
+    /// Waits until `way` is probably ready.
+    pub fn poll_ready(&self, way: Way, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.reactor.poll_ready(self.key, way, cx)
+    }
+
+    /// Waits until the peer has sent its FIN or the connection is broken, whatever lies unread.
+    pub fn poll_hung_up(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.reactor.poll_hung_up(self.key, cx)
+    }
+
+    /// The peer has sent its FIN, or the connection is broken.
+    pub fn is_hung_up(&self) -> bool {
+        self.reactor.is_hung_up(self.key)
+    }
+
+    /// Something can be read: octets, the end, or an error.
+    pub fn is_readable(&self) -> bool {
+        self.reactor.is_ready(self.key, Way::Read)
+    }
+
+    /// Asks the kernel itself whether the stream is silent: open, and nothing to read.
+    pub fn is_silent(&self) -> bool {
+        let peeked = rustix::net::recv(&self.fd, &mut [0_u8; 1][..], RecvFlags::PEEK);
+        let silent = matches!(peeked, Err(Errno::AGAIN));
+        if silent {
+            self.clear(Way::Read);
+        }
+        silent
+    }
+
+    /// Appends what there is to `buf`, at most `max` octets; `None`: nothing now; 0: the end. The
+    /// buffer must have room. Take it after [`Stream::ready`], not before.
+    pub fn try_recv(&self, buf: &mut Buf, max: usize) -> io::Result<Option<usize>> {
+        loop {
+            let spare = buf.spare();
+            let room = spare.len().min(max);
+            match rustix::net::recv(&self.fd, &mut spare[..room], RecvFlags::empty()) {
+                Ok((n, _)) => {
+                    buf.fill(n);
+                    if n > 0 && n < room {
+                        self.reactor.clear(self.key, Way::Read, false);
+                    }
+                    return Ok(Some(n));
+                }
+                Err(Errno::AGAIN) => {
+                    self.reactor.clear(self.key, Way::Read, true);
+                    return Ok(None);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Reads and drops what there is; `None`: nothing now; 0: the end.
+    pub fn discard(&self) -> io::Result<Option<usize>> {
+        let mut bin = [0; 4096];
+        match rustix::net::recv(&self.fd, &mut bin[..], RecvFlags::empty()) {
+            Ok((n, _)) => Ok(Some(n)),
+            Err(Errno::AGAIN) => {
+                self.clear(Way::Read);
+                Ok(None)
+            }
+            Err(Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends all of `buf` and gives it back: empty, or with what could not be sent.
+    /// The write deadline starts anew whenever some octets have left.
+    pub async fn send(&self, mut buf: Buf, wait: Duration) -> (io::Result<()>, Buf) {
+        let result = poll_fn(|cx| self.poll_send([Some(&mut buf), None], wait, cx)).await;
+        (result, buf)
+    }
+
+    /// Sends all of `first`, then all of `second`, together where the kernel takes them.
+    pub async fn send_two(
+        &self,
+        mut first: Buf,
+        mut second: Buf,
+        wait: Duration,
+    ) -> (io::Result<()>, Buf, Buf) {
+        let mut both =
+            poll_fn(|cx| self.poll_send([Some(&mut first), Some(&mut second)], wait, cx));
+        let result = (&mut both).await;
+        (result, first, second)
+    }
+
+    fn poll_send(
+        &self,
+        bufs: [Option<&mut Buf>; 2],
+        wait: Duration,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let [mut first, mut second] = bufs;
+        loop {
+            let head = first.as_deref().map_or(&[][..], Buf::filled);
+            let tail = second.as_deref().map_or(&[][..], Buf::filled);
+            if head.is_empty() && tail.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Poll::Ready(result) = self.poll_ready(Way::Write, cx) {
+                result?;
+            } else {
+                return Poll::Pending;
+            }
+            match self.try_write(head, tail)? {
+                Some(sent) => {
+                    let from_head = sent.min(head.len());
+                    let from_tail = sent - from_head;
+                    first.iter_mut().for_each(|buf| buf.consume(from_head));
+                    second.iter_mut().for_each(|buf| buf.consume(from_tail));
+                }
+                // Nothing goes now: from here the peer has `wait` to take something.
+                None => self.deadline_in(Way::Write, wait),
+            }
+        }
+    }
+
+    /// Writes what the kernel takes of `head` and `tail`; `None`: nothing now.
+    fn try_write(&self, head: &[u8], tail: &[u8]) -> io::Result<Option<usize>> {
+        loop {
+            let written = if tail.is_empty() {
+                rustix::net::send(&self.fd, head, SendFlags::NOSIGNAL)
+            } else {
+                // Rust programs ignore SIGPIPE, so writev needs no flag.
+                rustix::io::writev(&self.fd, &[IoSlice::new(head), IoSlice::new(tail)])
+            };
+            match written {
+                Ok(n) => return Ok(Some(n)),
+                Err(Errno::AGAIN) => {
+                    self.clear(Way::Write);
+                    return Ok(None);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Tells the peer that nothing more will come from us.
+    pub fn finish(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(&self.fd, rustix::net::Shutdown::Write)?)
+    }
+
+    /// Closes with a reset instead of an orderly end, so that the peer cannot take a truncated message for whole.
+    pub fn reset(self) {
+        let linger = Some(Duration::ZERO);
+        // Where this fails the socket is gone already.
+        let _ = rustix::net::sockopt::set_socket_linger(&self.fd, linger);
+    }
+
+    pub(super) fn clear(&self, way: Way) {
+        self.reactor.clear(self.key, way, true);
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

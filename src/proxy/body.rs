@@ -1,0 +1,261 @@
+//! A message body on its way from one stream to another. Written once, for both directions.
+//!
+//! Octets that came together with the head are taken in by [`Body::absorb`], so that they can leave together
+//! with the head; [`Body::run`] moves the rest.
+
+use std::io;
+
+use super::worker::Worker;
+use crate::http::chunked::{self, Decoder};
+use crate::http::{Framing, Reason};
+use crate::io::buffer::{Buf, Share};
+use crate::io::reactor::Way;
+use crate::io::relay::{Ended, Means, Relay};
+use crate::io::stream::Stream;
+
+/// Octets left free before a payload for its chunk-size line, and behind it for the end of the chunk
+/// and of the body.
+const CHUNK_ROOM: usize = 18;
+const CHUNK_END: &[u8] = b"\r\n";
+
+/// Why a body did not get across.
+#[derive(Debug)]
+pub(super) enum Cut {
+    /// The sender closed too early, failed, or was silent for too long.
+    From(Option<io::Error>),
+    /// The receiver failed, or took nothing for too long.
+    To(io::Error),
+    /// It is malformed, or larger than allowed.
+    Bad(Reason),
+}
+
+/// How the sender marks the end, and how far we are.
+enum Source {
+    /// So many octets are left.
+    Length(u64),
+    Chunked(Box<Decoder>),
+    UntilClose,
+    /// Nothing is left.
+    Done,
+}
+
+/// A body and the two streams it goes between.
+pub(super) struct Body<'a> {
+    worker: &'a Worker,
+    share: &'a Share,
+    from: &'a Stream,
+    to: &'a Stream,
+    source: Source,
+    /// It leaves in chunks.
+    chunked: bool,
+    /// Octets of payload that may still come.
+    allowed: u64,
+    /// Octets read after [`Body::absorb`], framing included.
+    pub read: u64,
+    /// Octets sent, with the head that went before.
+    pub sent: u64,
+    /// What the sender sent after the end of a chunked body.
+    pub surplus: Vec<u8>,
+    /// Trailer lines of a chunked body, filtered and ready to be sent.
+    trailers: Vec<u8>,
+}
+
+impl<'a> Body<'a> {
+    /// A body framed as `came` says by the sender, and to be framed as `leaves` says.
+    pub fn new(
+        worker: &'a Worker,
+        share: &'a Share,
+        (from, came): (&'a Stream, Framing),
+        (to, leaves): (&'a Stream, Framing),
+        most: Option<u64>,
+    ) -> Body<'a> {
+        let source = match came {
+            Framing::None => Source::Done,
+            Framing::Length(length) => Source::Length(length),
+            Framing::Chunked => Source::Chunked(Box::default()),
+            Framing::UntilClose => Source::UntilClose,
+        };
+        Body {
+            worker,
+            share,
+            from,
+            to,
+            source,
+            chunked: leaves == Framing::Chunked,
+            allowed: most.unwrap_or(u64::MAX),
+            read: 0,
+            sent: 0,
+            surplus: Vec::new(),
+            trailers: Vec::new(),
+        }
+    }
+
+    /// The core it is moved by.
+    pub fn worker(&self) -> &'a Worker {
+        self.worker
+    }
+
+    /// The body is all there: nothing is left to be read.
+    pub fn is_done(&self) -> bool {
+        matches!(self.source, Source::Done)
+    }
+
+    /// Takes what belongs to the body from the front of `octets` (changing them) and appends it to
+    /// `out`, framed as it should leave. When `out` is full it is sent. Returns how many octets were taken, and
+    /// `out` with what remains to be sent.
+    pub async fn absorb(&mut self, octets: &mut [u8], mut out: Buf) -> (Result<usize, Cut>, Buf) {
+        let (taken, payload) = match self.advance(octets) {
+            Ok(taken) => taken,
+            Err(cut) => return (Err(cut), out),
+        };
+        let payload = &octets[..payload];
+        let mut line = [0; CHUNK_ROOM];
+        let framed = self.chunked && !payload.is_empty();
+        let mut parts = [&[][..]; 5];
+        parts[0] = if framed { chunked::size_line(payload.len() as u64, &mut line) } else { &[] };
+        parts[1] = payload;
+        parts[2] = if framed { CHUNK_END } else { &[] };
+        let end = if self.chunked && self.is_done() { self.end() } else { Vec::new() };
+        parts[3] = &end;
+        for mut part in parts {
+            while !part.is_empty() {
+                let n = part.len().min(out.spare().len());
+                // It fits: `n` is no more than there is room for.
+                let _fits = out.append(&part[..n]);
+                part = &part[n..];
+                if !part.is_empty() {
+                    let sent;
+                    (sent, out) = self.send(out).await;
+                    if let Err(cut) = sent {
+                        return (Err(cut), out);
+                    }
+                }
+            }
+        }
+        (Ok(taken), out)
+    }
+
+    /// Moves what is left, as it comes, to the end of the body.
+    pub async fn run(&mut self) -> Result<(), Cut> {
+        loop {
+            match &self.source {
+                Source::Done => return Ok(()),
+                Source::Length(left) => {
+                    let left = *left;
+                    self.relay(left).await?;
+                    self.source = Source::Done;
+                }
+                Source::UntilClose if !self.chunked => match self.relay(u64::MAX).await {
+                    Ok(()) | Err(Cut::From(None)) => self.source = Source::Done,
+                    Err(cut) => return Err(cut),
+                },
+                _ => self.step().await?,
+            }
+        }
+    }
+
+    /// Exactly `limit` octets, as they are.
+    async fn relay(&mut self, limit: u64) -> Result<(), Cut> {
+        let waits = &self.worker.plan.waits;
+        let relay = Relay {
+            from: self.from,
+            to: self.to,
+            limit,
+            read_wait: waits.read,
+            write_wait: waits.write,
+        };
+        let mut moved = 0;
+        let (means, result) = relay.run(self.share, &self.worker.core.pipes, &mut moved).await;
+        self.read += moved;
+        self.sent += moved;
+        let stats = &self.worker.stats;
+        match means {
+            Means::Spliced => {
+                stats.spliced.add(1);
+                stats.spliced_bytes.add(moved);
+            }
+            Means::Copied(why) => stats.copied[why as usize].add(1),
+        }
+        result.map_err(|ended| match ended {
+            Ended::Early => Cut::From(None),
+            Ended::From(error) => Cut::From(Some(error)),
+            Ended::To(error) => Cut::To(error),
+        })
+    }
+
+    /// One read, and what it brought framed anew and sent.
+    async fn step(&mut self) -> Result<(), Cut> {
+        self.from.deadline_in(Way::Read, self.worker.plan.waits.read);
+        self.from.ready(Way::Read).await.map_err(|error| Cut::From(Some(error)))?;
+        let mut buf = self.share.take();
+        buf.clear(CHUNK_ROOM);
+        let max = buf.spare().len() - CHUNK_END.len() - chunked::LAST.len() - CHUNK_END.len();
+        match self.from.try_recv(&mut buf, max) {
+            Ok(None) => return Ok(()),
+            Ok(Some(0)) if matches!(self.source, Source::UntilClose) => self.source = Source::Done,
+            Ok(Some(0)) => return Err(Cut::From(None)),
+            Ok(Some(n)) => self.read += n as u64,
+            Err(error) => return Err(Cut::From(Some(error))),
+        }
+        let (taken, payload) = self.advance(buf.filled_mut())?;
+        self.surplus.extend_from_slice(&buf.filled()[taken..]);
+        buf.truncate(payload);
+        if self.chunked {
+            if payload > 0 {
+                buf.prepend(chunked::size_line(payload as u64, &mut [0; CHUNK_ROOM]));
+                let _fits = buf.append(CHUNK_END);
+            }
+            if self.is_done() {
+                let end = self.end();
+                if !buf.append(&end) {
+                    let sent;
+                    (sent, buf) = self.send(buf).await;
+                    sent?;
+                    // A trailer section is far smaller than a buffer.
+                    let _fits = buf.append(&end);
+                }
+            }
+        }
+        self.send(buf).await.0
+    }
+
+    /// Sends what [`Body::absorb`] left, or a head that goes before the body.
+    pub async fn send(&mut self, buf: Buf) -> (Result<(), Cut>, Buf) {
+        let before = buf.len();
+        let (result, buf) = self.to.send(buf, self.worker.plan.waits.write).await;
+        self.sent += (before - buf.len()) as u64;
+        (result.map_err(Cut::To), buf)
+    }
+
+    /// Reads `octets` as body: how many belong to it, and how many octets of payload now lie at the front.
+    fn advance(&mut self, octets: &mut [u8]) -> Result<(usize, usize), Cut> {
+        let (taken, payload) = match &mut self.source {
+            Source::Done => (0, 0),
+            Source::UntilClose => (octets.len(), octets.len()),
+            Source::Length(left) => {
+                let n = usize::try_from(*left).unwrap_or(usize::MAX).min(octets.len());
+                *left -= n as u64;
+                if *left == 0 {
+                    self.source = Source::Done;
+                }
+                (n, n)
+            }
+            Source::Chunked(decoder) => {
+                let decoded = decoder.decode(octets).map_err(Cut::Bad)?;
+                if decoded.done {
+                    self.trailers = decoder.trailers().to_vec();
+                    self.source = Source::Done;
+                }
+                (decoded.consumed, decoded.payload)
+            }
+        };
+        self.allowed =
+            self.allowed.checked_sub(payload as u64).ok_or(Cut::Bad(Reason::BodyTooLarge))?;
+        Ok((taken, payload))
+    }
+
+    /// The end of a chunked body: the last chunk, the trailers, an empty line.
+    fn end(&self) -> Vec<u8> {
+        [chunked::LAST, &self.trailers, CHUNK_END].concat()
+    }
+}

@@ -1,0 +1,34 @@
+//! What becomes of a request, before anything is contacted for it: answer here, or forward.
+
+use super::begin::Begun;
+use super::ongoing::Ongoing;
+use crate::http::{Framing, Reason};
+use crate::io::reactor::Way;
+
+/// A request that may be forwarded.
+pub(super) struct Checked<'o>(&'o mut Ongoing);
+
+impl<'o> Checked<'o> {
+    /// For the next step.
+    pub fn into_inner(self) -> &'o mut Ongoing {
+        self.0
+    }
+
+    /// The same request again, after an attempt that left no trace.
+    pub fn again(ongoing: &'o mut Ongoing) -> Checked<'o> {
+        Checked(ongoing)
+    }
+}
+
+/// Judges the request by the plan.
+pub(super) fn check(begun: Begun<'_>) -> Result<Checked<'_>, Reason> {
+    let ongoing = begun.into_inner();
+    let request = &ongoing.heads.request;
+    // From here on the client is only waited for where the exchange says so.
+    ongoing.client.stream.no_deadline(Way::Read);
+    ongoing.request_read = request.framing == Framing::None;
+    match (request.framing, ongoing.worker.plan.limits.body) {
+        (Framing::Length(length), Some(most)) if length > most => Err(Reason::BodyTooLarge),
+        _ => Ok(Checked(ongoing)),
+    }
+}

@@ -1,0 +1,48 @@
+//! A client's connection between requests.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::Network;
+use crate::io::clock::Moment;
+use crate::io::reactor::Way;
+use crate::io::stream::Stream;
+
+/// What is kept of a client while nothing happens: no buffer, no large future.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// The connection.
+    pub stream: Stream,
+    /// The peer; `None` over a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Its `X-Forwarded-*` are believed.
+    pub trusted: bool,
+    /// It has been answered at least once.
+    pub served: bool,
+    /// The octets of an unfinished head, and when the first of them came. They wait here, not in a
+    /// buffer, so that slow heads cannot use the pool up.
+    pub unfinished: Option<Box<Unfinished>>,
+}
+
+/// A head that has not arrived whole.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    pub octets: Vec<u8>,
+    pub since: Moment,
+}
+
+impl Client {
+    /// Sets the deadline for what is waited for next: the rest of a head, or a new request.
+    pub fn expect_request(&self, head_wait: Duration, idle_wait: Duration) {
+        match &self.unfinished {
+            Some(unfinished) => self.stream.deadline_at(Way::Read, unfinished.since + head_wait),
+            None if self.served => self.stream.deadline_in(Way::Read, idle_wait),
+            None => self.stream.deadline_in(Way::Read, head_wait.min(idle_wait)),
+        }
+    }
+}
+
+/// Is `peer` in one of the trusted networks?
+pub(super) fn is_trusted(networks: &[Network], peer: Option<SocketAddr>) -> bool {
+    peer.is_some_and(|peer| networks.iter().any(|network| network.contains(peer.ip())))
+}

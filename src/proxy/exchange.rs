@@ -1,0 +1,250 @@
+//! Head and body go to the upstream, the answer comes back, both at once where both have a body.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+
+use super::body::{Body, Cut};
+use super::check::Checked;
+use super::dial::Dialled;
+use super::ongoing::{Ongoing, identity};
+use super::respond::{Answer, Answered, Failed, Progress};
+use super::worker::Worker;
+use crate::config::HostHeader;
+use crate::http::forward::{self, RequestEdits};
+use crate::http::write::Writer;
+use crate::http::{Fault, Framing, Reason};
+use crate::io::buffer::Buf;
+use crate::io::reactor::Way;
+use crate::stats::Attempt;
+use crate::upstream::Connection;
+
+/// An answer that reached the client whole.
+pub(super) struct Exchanged {
+    /// The client's connection may carry another request.
+    pub persistent: bool,
+}
+
+/// What an exchange led to.
+pub(super) enum Outcome<'o> {
+    /// The client was answered.
+    Done(Exchanged),
+    /// The connection had died while it was idle, and the request can be sent again.
+    Stale(Checked<'o>),
+}
+
+/// How far the request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Upload {
+    /// Its body is still coming.
+    Going,
+    /// All of it is with the upstream.
+    Whole,
+    /// The upstream took no more of it; it may have answered all the same.
+    Refused,
+}
+
+/// Sends the request and relays the answer.
+pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason> {
+    let (ongoing, connection) = dialled.into_inner();
+    let worker = ongoing.worker.clone();
+    let index = connection.endpoint;
+    let stats = &worker.stats.upstreams[index];
+    ongoing.reused = connection.reused;
+    stats.requests.add(1);
+    stats.active.up();
+    let mut progress = Progress::default();
+    let result = across(&worker, ongoing, &connection, &mut progress).await;
+    stats.active.down();
+    settle(ongoing, &progress);
+    match result {
+        Ok(answered) => {
+            stats.responses[usize::from(answered.status / 100) - 1].add(1);
+            if answered.reusable && !worker.draining.get() {
+                worker.upstreams.give_back(connection);
+            }
+            Ok(Outcome::Done(Exchanged { persistent: answered.persistent }))
+        }
+        Err(failed) => {
+            if failed.reason.fault() == Fault::Upstream {
+                stats.failures.add(1);
+            }
+            if connection.reused && failed.silent && is_replayable(ongoing) {
+                replay(ongoing, &connection, failed);
+                Ok(Outcome::Stale(Checked::again(ongoing)))
+            } else {
+                ongoing.cause = failed.cause;
+                Err(failed.reason)
+            }
+        }
+    }
+}
+
+/// May the request be sent a second time, and is all of it still here (RFC 9110 section 9.2.2)?
+fn is_replayable(ongoing: &Ongoing) -> bool {
+    let request = &ongoing.heads.request;
+    let here = (ongoing.input.len() - request.len) as u64;
+    let whole = match request.framing {
+        Framing::None => true,
+        Framing::Length(length) => here >= length,
+        // Decoding has changed the octets in the buffer.
+        Framing::Chunked | Framing::UntilClose => false,
+    };
+    whole && request.method.is_idempotent() && !ongoing.replayed
+}
+
+/// Notes the attempt that came to nothing, and that another one follows.
+fn replay(ongoing: &mut Ongoing, connection: &Connection, failed: Failed) {
+    ongoing.worker.stats.replays.add(1);
+    ongoing.replayed = true;
+    ongoing.attempts.push(Attempt {
+        upstream: ongoing.worker.upstreams.endpoint(connection.endpoint).name.clone(),
+        reused: true,
+        outcome: failed.reason.label(),
+        cause: failed.cause.map(|cause| cause.to_string()),
+    });
+}
+
+/// Counts what went across, however it ended.
+fn settle(ongoing: &mut Ongoing, progress: &Progress) {
+    let stats = &ongoing.worker.stats;
+    stats.client_bytes[0].add(progress.client_read);
+    stats.upstream_bytes[0].add(progress.upstream_read);
+    stats.upstream_bytes[1].add(progress.upstream_sent);
+    ongoing.bytes_in = ongoing.used as u64 + progress.client_read;
+    ongoing.bytes_out += progress.client_sent;
+    ongoing.status = progress.status;
+    ongoing.ends_with_close = progress.ends_with_close;
+    if let (Some(sent), Some(first), Some(index)) =
+        (progress.request_sent, progress.first_byte, ongoing.endpoint)
+    {
+        stats.upstreams[index].first_byte.observe(first - sent);
+        ongoing.first_byte = Some(first - ongoing.started);
+    }
+}
+
+async fn across(
+    worker: &Worker,
+    ongoing: &mut Ongoing,
+    connection: &Connection,
+    progress: &mut Progress,
+) -> Result<Answered, Failed> {
+    let head = request_head(worker, ongoing, connection)?;
+    let Ongoing { client, share, heads, input, made_id, used, request_read, surplus, .. } = ongoing;
+    let framing = heads.request.framing;
+    let upstream = &connection.stream;
+    let most = worker.plan.limits.body;
+    let mut body = Body::new(worker, share, (&client.stream, framing), (upstream, framing), most);
+
+    let upload = Cell::new(Upload::Going);
+    let (taken, out) = body.absorb(&mut input.filled_mut()[heads.request.len..], head).await;
+    let sent = match taken {
+        Ok(taken) => {
+            *used = heads.request.len + taken;
+            body.send(out).await.0
+        }
+        Err(cut) => Err(cut),
+    };
+    match sent {
+        Ok(()) if body.is_done() => upload.set(Upload::Whole),
+        Ok(()) => {}
+        // The upstream may have answered before it closed: look.
+        Err(Cut::To(error)) if error.kind() != io::ErrorKind::TimedOut => {
+            upload.set(Upload::Refused);
+        }
+        Err(cut) => return Err(of_upload(&cut).into()),
+    }
+    progress.request_sent = Some(worker.now());
+    let mut answer = Answer {
+        worker,
+        client,
+        share,
+        request: &heads.request,
+        id: identity(&heads.request, input.filled(), made_id),
+        response: &mut heads.response,
+        upstream,
+        backend: &worker.upstreams.endpoint(connection.endpoint).name,
+        upload: &upload,
+        owes_continue: heads.request.expects_continue && upload.get() == Upload::Going,
+        progress,
+    };
+    let result = match upload.get() {
+        Upload::Going => both(&mut body, &mut answer).await,
+        _ => answer.relay().await,
+    };
+    progress.client_read = body.read;
+    progress.upstream_sent = body.sent;
+    *request_read = body.is_done();
+    *surplus = std::mem::take(&mut body.surplus);
+    result
+}
+
+/// The request's head as it leaves.
+fn request_head(
+    worker: &Worker,
+    ongoing: &Ongoing,
+    connection: &Connection,
+) -> Result<Buf, Failed> {
+    let mut buf = ongoing.share.take();
+    let endpoint = worker.upstreams.endpoint(connection.endpoint);
+    let edits = RequestEdits {
+        peer: ongoing.client.peer.map(|peer| peer.ip()),
+        trusted: ongoing.client.trusted,
+        secure: false,
+        host: match worker.plan.headers.host {
+            HostHeader::Pass if !ongoing.heads.request.host.is_empty() => None,
+            _ => Some(endpoint.authority.as_bytes()),
+        },
+        request_id: ongoing.id(),
+    };
+    let mut writer = Writer::new(buf.spare());
+    forward::request(&mut writer, &ongoing.heads.request, ongoing.input.filled(), &edits)
+        .map_err(|_| Failed::from(Reason::ForwardedHeadTooLarge))?;
+    let length = writer.len();
+    buf.fill(length);
+    Ok(buf)
+}
+
+/// The body goes out while the answer comes in. Ends with the answer, or when the client fails us.
+async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, Failed> {
+    let upload = answer.upload;
+    let upstream = answer.upstream;
+    let response_wait = body.worker().plan.waits.response;
+    let mut send = pin!(body.run());
+    let mut receive = pin!(answer.relay());
+    poll_fn(|cx| {
+        if upload.get() == Upload::Going
+            && let Poll::Ready(result) = send.as_mut().poll(cx)
+        {
+            match result.map_err(|cut| of_upload(&cut)) {
+                Ok(()) => upload.set(Upload::Whole),
+                Err(reason) if reason.fault() == Fault::Upstream => upload.set(Upload::Refused),
+                Err(reason) => return Poll::Ready(Err(reason.into())),
+            }
+            // Only now has the upstream all it needs to answer.
+            upstream.deadline_in(Way::Read, response_wait);
+        }
+        receive.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Why a request's body did not get across.
+fn of_upload(cut: &Cut) -> Reason {
+    match cut {
+        Cut::From(None) => Reason::BodyCutShort,
+        Cut::From(Some(error)) => match error.kind() {
+            io::ErrorKind::TimedOut => Reason::BodyTimeout,
+            io::ErrorKind::ConnectionAborted => Reason::Stopped,
+            _ => Reason::ClientReset,
+        },
+        Cut::To(error) => match error.kind() {
+            io::ErrorKind::TimedOut => Reason::UpstreamWriteTimeout,
+            io::ErrorKind::ConnectionAborted => Reason::Stopped,
+            _ => Reason::UpstreamReset,
+        },
+        Cut::Bad(reason) => *reason,
+    }
+}

@@ -1,0 +1,81 @@
+//! The one exit: an answer of our own if none was sent, counters, the log record, and what becomes
+//! of the connection.
+
+use super::Next;
+use super::exchange::Exchanged;
+use super::ongoing::Ongoing;
+use super::record;
+use crate::http::write::{self, Answer, Writer, phrase};
+use crate::http::{Method, Reason};
+
+/// How long a client should stay away after a 503, in seconds.
+const RETRY_AFTER_S: u32 = 1;
+
+/// Ends the request; called once for each that was begun.
+pub(super) async fn finish(ongoing: &mut Ongoing, outcome: Result<Exchanged, Reason>) -> Next {
+    let (reason, next) = match outcome {
+        Ok(Exchanged { persistent: true }) => (Reason::Done, Next::Again),
+        Ok(_) => (Reason::Done, Next::Close),
+        Err(reason) => (reason, fail(ongoing, reason).await),
+    };
+    count(ongoing, reason);
+    record::keep(ongoing, reason);
+    let unread = !ongoing.request_read
+        || ongoing.input.len() > ongoing.used
+        || ongoing.client.stream.is_readable();
+    ongoing.client.served = true;
+    ongoing.reset();
+    if next == Next::Close && unread { Next::Linger } else { next }
+}
+
+/// Tells the client, if it can still be told.
+async fn fail(ongoing: &mut Ongoing, reason: Reason) -> Next {
+    if ongoing.status.is_some() {
+        // Part of an answer is out. Where its length was announced, a close shows that it was cut;
+        // where the close is the end, only a reset does.
+        return if ongoing.ends_with_close { Next::Reset } else { Next::Close };
+    }
+    let Some(status) = reason.status().filter(|status| *status != 499) else { return Next::Close };
+    let worker = ongoing.worker.clone();
+    let persistent =
+        ongoing.request_read && ongoing.heads.request.persistent && !worker.draining.get();
+    let id = String::from_utf8_lossy(ongoing.id()).into_owned();
+    let text = format!(
+        "{status} {}: {}\nreason: {}\nrequest: {id}\n",
+        phrase(status),
+        reason.explain(),
+        reason.label(),
+    );
+    let answer = Answer {
+        status,
+        reason: Some(reason),
+        body: text.as_bytes(),
+        close: !persistent,
+        head_only: ongoing.heads.request.method == Method::Head,
+        date: &worker.date(),
+        request_id: Some(id.as_bytes()),
+        retry_after_s: (status == 503).then_some(RETRY_AFTER_S),
+        detail: None,
+    };
+    let mut out = ongoing.share.take();
+    let mut writer = Writer::new(out.spare());
+    if write::answer(&mut writer, &answer).is_err() {
+        return Next::Close; // a buffer holds the longest of our answers many times over
+    }
+    let length = writer.len();
+    out.fill(length);
+    ongoing.status = Some(status);
+    let (sent, rest) = ongoing.client.stream.send(out, worker.plan.waits.write).await;
+    ongoing.bytes_out += (length - rest.len()) as u64;
+    if sent.is_ok() && persistent { Next::Again } else { Next::Close }
+}
+
+fn count(ongoing: &mut Ongoing, reason: Reason) {
+    let stats = &ongoing.worker.stats;
+    ongoing.under_way.end(reason);
+    stats.client_bytes[1].add(ongoing.bytes_out);
+    if let Some(status) = ongoing.status {
+        stats.responses[usize::from(status / 100) - 1].add(1);
+    }
+    stats.duration.observe(ongoing.worker.core.reactor.clock().now() - ongoing.started);
+}

@@ -1,0 +1,195 @@
+//! The request under way: what the steps hand from one to the next.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Next;
+use super::client::{Client, Unfinished};
+use super::ids::Id;
+use super::worker::Worker;
+use crate::http::{Name, Reason, Request, Response, acceptable_id};
+use crate::io::buffer::{Buf, Share};
+use crate::io::clock::Moment;
+use crate::stats::{self, Attempt};
+
+/// Parsed heads. Their storage is used again by later requests of the same core.
+#[derive(Debug, Default)]
+pub(super) struct Heads {
+    pub request: Request,
+    pub response: Response,
+}
+
+/// One request, and the connection it came on.
+pub(super) struct Ongoing {
+    pub worker: Rc<Worker>,
+    pub client: Client,
+    pub share: Share,
+    pub heads: Box<Heads>,
+    /// The request's head, then the octets that came with it. The spans of `heads.request` are offsets
+    /// into it, so nothing in it moves before `finish`.
+    pub input: Buf,
+    /// How far `input` belongs to this request; what follows belongs to the next.
+    pub used: usize,
+    /// What followed a chunked body that did not end in `input`: belongs to the next request as well.
+    pub surplus: Vec<u8>,
+    /// When the request's first octet was seen.
+    pub started: Moment,
+    /// The identity made for it; an acceptable one of the client's wins.
+    pub made_id: Id,
+    /// Counts the request while it is under way.
+    pub under_way: UnderWay,
+    /// Octets of the request that were read, head and body.
+    pub bytes_in: u64,
+    /// Octets of the answer that were sent, head and body, interim answers included.
+    pub bytes_out: u64,
+    /// Status of the final answer, once its head is on the way.
+    pub status: Option<u16>,
+    /// Only the close will mark the end of that answer.
+    pub ends_with_close: bool,
+    /// The whole request was read.
+    pub request_read: bool,
+    /// Endpoints that could not be connected to.
+    pub tried: Vec<usize>,
+    /// The endpoint that was chosen last.
+    pub endpoint: Option<usize>,
+    /// The connection to it had been used before.
+    pub reused: bool,
+    /// A second attempt after a stale connection: only a fresh one will do.
+    pub replayed: bool,
+    /// Attempts that failed, for the log.
+    pub attempts: Vec<Attempt>,
+    /// What the operating system said about the last one.
+    pub cause: Option<io::Error>,
+    /// How long connecting took.
+    pub connect: Option<Duration>,
+    /// From the first octet of the request to the first of the answer.
+    pub first_byte: Option<Duration>,
+}
+
+impl Ongoing {
+    pub fn new(worker: Rc<Worker>, mut client: Client, share: Share) -> Ongoing {
+        let mut input = share.take();
+        let mut started = worker.now();
+        if let Some(unfinished) = client.unfinished.take() {
+            started = unfinished.since;
+            // It came out of such a buffer, so it fits.
+            let _fits = input.append(&unfinished.octets);
+        }
+        let heads = worker.heads.borrow_mut().pop().unwrap_or_default();
+        let under_way = UnderWay { stats: Arc::clone(&worker.stats), counted: false };
+        Ongoing {
+            worker,
+            client,
+            share,
+            heads,
+            input,
+            used: 0,
+            surplus: Vec::new(),
+            started,
+            made_id: [0; 32],
+            under_way,
+            bytes_in: 0,
+            bytes_out: 0,
+            status: None,
+            ends_with_close: false,
+            request_read: false,
+            tried: Vec::new(),
+            endpoint: None,
+            reused: false,
+            replayed: false,
+            attempts: Vec::new(),
+            cause: None,
+            connect: None,
+            first_byte: None,
+        }
+    }
+
+    /// Counts a request whose head was read, or refused, and that fills `used` octets of the input so far.
+    pub fn begin(&mut self, used: usize) {
+        self.used = used;
+        self.bytes_in = used as u64;
+        self.made_id = self.worker.ids.next();
+        self.under_way.begin();
+    }
+
+    /// Forgets the request that is finished, and keeps what the client sent after it.
+    pub fn reset(&mut self) {
+        self.input.consume(self.used);
+        if !self.surplus.is_empty() {
+            // All of `input` belonged to the request, so it is empty now, and the surplus came out
+            // of another buffer of the same size.
+            let _fits = self.input.append(&self.surplus);
+            self.surplus.clear();
+        }
+        self.used = 0;
+        self.started = self.worker.now();
+        self.bytes_out = 0;
+        self.status = None;
+        self.ends_with_close = false;
+        self.request_read = false;
+        self.tried.clear();
+        self.endpoint = None;
+        self.reused = false;
+        self.replayed = false;
+        self.attempts.clear();
+        self.cause = None;
+        self.connect = None;
+        self.first_byte = None;
+    }
+
+    /// Gives everything back but the client. An unfinished head goes with it.
+    pub fn end(mut self, next: Next) -> Client {
+        if next == Next::Park && !self.input.is_empty() {
+            let octets = self.input.filled().to_vec();
+            self.client.unfinished = Some(Box::new(Unfinished { octets, since: self.started }));
+        }
+        self.heads.request.clear();
+        self.heads.response.clear();
+        self.worker.heads.borrow_mut().push(self.heads);
+        self.client
+    }
+
+    /// The identity the request goes by.
+    pub fn id(&self) -> &[u8] {
+        identity(&self.heads.request, self.input.filled(), &self.made_id)
+    }
+}
+
+/// The identity the client gave, if it is acceptable, else the one we made.
+pub(super) fn identity<'a>(request: &Request, octets: &'a [u8], made: &'a Id) -> &'a [u8] {
+    match request.get(Name::XRequestId).map(|id| id.of(octets)) {
+        Some(id) if acceptable_id(id) => id,
+        _ => made,
+    }
+}
+
+/// Sees to it that a request that was counted as begun is counted as ended, whatever happens.
+pub(super) struct UnderWay {
+    stats: Arc<stats::Core>,
+    counted: bool,
+}
+
+impl UnderWay {
+    fn begin(&mut self) {
+        self.counted = true;
+        self.stats.requests.add(1);
+        self.stats.active.up();
+    }
+
+    /// The request ends with `reason`.
+    pub fn end(&mut self, reason: Reason) {
+        if std::mem::take(&mut self.counted) {
+            self.stats.active.down();
+            self.stats.reasons[reason.index()].add(1);
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        // Only a panic gets here with a request that has not ended.
+        self.end(Reason::Panicked);
+    }
+}

@@ -1,0 +1,66 @@
+//! What is written down about a request.
+
+use std::time::SystemTime;
+
+use super::ongoing::Ongoing;
+use crate::http::{Name, Reason, Span, Version};
+use crate::stats::{Attempt, Record};
+
+/// Octets of a line that could not be read as a request that are kept.
+const LINE_MOST: usize = 256;
+
+/// Queues the record of a request that has ended, if anybody wants one.
+pub(super) fn keep(ongoing: &mut Ongoing, reason: Reason) {
+    let worker = ongoing.worker.clone();
+    if let Some(recorder) = &worker.recorder
+        && !recorder.record(Box::new(of(ongoing, reason)))
+    {
+        worker.stats.records_dropped.add(1);
+    }
+}
+
+fn of(ongoing: &mut Ongoing, reason: Reason) -> Record {
+    let total = ongoing.worker.core.reactor.clock().now() - ongoing.started;
+    let mut attempts = std::mem::take(&mut ongoing.attempts);
+    let failed_to_connect = ongoing.tried.last() == ongoing.endpoint.as_ref();
+    if let Some(endpoint) = ongoing.endpoint
+        && !failed_to_connect
+    {
+        attempts.push(Attempt {
+            upstream: ongoing.worker.upstreams.endpoint(endpoint).name.clone(),
+            reused: ongoing.reused,
+            outcome: reason.label(),
+            cause: ongoing.cause.take().map(|cause| cause.to_string()),
+        });
+    }
+    let request = &ongoing.heads.request;
+    let octets = ongoing.input.filled();
+    let text = |span: Span| String::from_utf8_lossy(span.of(octets)).into_owned();
+    let field = |name| request.get(name).map(text).unwrap_or_default();
+    let readable = request.len > 0;
+    Record {
+        time: SystemTime::now().checked_sub(total).unwrap_or(SystemTime::UNIX_EPOCH),
+        id: String::from_utf8_lossy(ongoing.id()).into_owned(),
+        peer: ongoing.client.peer,
+        method: text(request.method_text),
+        host: text(request.host),
+        target: if readable { text(request.target) } else { first_line(octets) },
+        minor: u8::from(request.version == Version::Http11),
+        status: ongoing.status.or(reason.status()).unwrap_or(0),
+        bytes_in: ongoing.bytes_in,
+        bytes_out: ongoing.bytes_out,
+        total,
+        connect: ongoing.connect,
+        first_byte: ongoing.first_byte,
+        reason: reason.label(),
+        user_agent: field(Name::UserAgent),
+        referer: field(Name::Referer),
+        attempts,
+    }
+}
+
+/// The beginning of what was refused before it could be read.
+fn first_line(octets: &[u8]) -> String {
+    let line = octets.split(|octet| *octet == b'\n').next().unwrap_or_default();
+    String::from_utf8_lossy(&line[..line.len().min(LINE_MOST)]).trim_end().to_owned()
+}

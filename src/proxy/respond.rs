@@ -1,0 +1,307 @@
+//! The answer: interim heads relayed, the final head judged and written anew, its body moved.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
+use super::body::{Body, Cut};
+use super::client::Client;
+use super::exchange::Upload;
+use super::worker::Worker;
+use crate::http::forward::{self, ResponseEdits};
+use crate::http::write::{CONTINUE, Full, Writer};
+use crate::http::{self, Framing, Reason, Request, Response, Version, outward};
+use crate::io::buffer::{Buf, Share};
+use crate::io::clock::Moment;
+use crate::io::reactor::Way;
+use crate::io::stream::Stream;
+
+/// Interim answers relayed for one request.
+const INTERIM_MOST: u32 = 16;
+
+/// An answer that reached the client whole.
+pub(super) struct Answered {
+    /// Its status.
+    pub status: u16,
+    /// The client's connection may carry another request.
+    pub persistent: bool,
+    /// So may the upstream's.
+    pub reusable: bool,
+}
+
+/// Why there was none, or not all of one.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub reason: Reason,
+    /// The connection ended before one octet of an answer came.
+    pub silent: bool,
+    pub cause: Option<io::Error>,
+}
+
+impl From<Reason> for Failed {
+    fn from(reason: Reason) -> Failed {
+        Failed { reason, silent: false, cause: None }
+    }
+}
+
+/// How far an exchange got; tells the truth also about one that failed.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// When the request's head, and what was there of its body, had been sent.
+    pub request_sent: Option<Moment>,
+    /// When the first octet of the answer came.
+    pub first_byte: Option<Moment>,
+    /// Octets of the body read from the client, after those that came with the head.
+    pub client_read: u64,
+    /// Octets sent to the client.
+    pub client_sent: u64,
+    /// Octets read from the upstream.
+    pub upstream_read: u64,
+    /// Octets sent to the upstream.
+    pub upstream_sent: u64,
+    /// The final status, once its head is on the way to the client.
+    pub status: Option<u16>,
+    /// Only the close will mark the end of the answer.
+    pub ends_with_close: bool,
+}
+
+/// An answer under way.
+pub(super) struct Answer<'a> {
+    pub worker: &'a Worker,
+    pub client: &'a Client,
+    pub share: &'a Share,
+    pub request: &'a Request,
+    /// The request's identity.
+    pub id: &'a [u8],
+    pub response: &'a mut Response,
+    pub upstream: &'a Stream,
+    /// The upstream's name.
+    pub backend: &'a str,
+    /// How far the request is.
+    pub upload: &'a Cell<Upload>,
+    /// The client waits for a `100 Continue` that nobody has sent yet.
+    pub owes_continue: bool,
+    pub progress: &'a mut Progress,
+}
+
+/// What ended a wait for the upstream.
+enum Woken {
+    Readable,
+    TimedOut,
+    Aborted,
+    ClientGone,
+}
+
+impl Answer<'_> {
+    /// Relays the answer to its end.
+    pub async fn relay(&mut self) -> Result<Answered, Failed> {
+        let input = self.head().await?;
+        self.message(input).await
+    }
+
+    /// Reads until the final head lies, judged, at the front of the buffer it returns.
+    async fn head(&mut self) -> Result<Buf, Failed> {
+        let mut interim = 0;
+        let mut input = None::<Buf>;
+        loop {
+            if let Some(buf) = &mut input {
+                while !buf.is_empty() && self.judge(buf)? == http::Progress::Complete {
+                    if !self.response.is_interim() {
+                        return input.ok_or(Reason::UpstreamClosed.into());
+                    }
+                    interim += 1;
+                    if interim > INTERIM_MOST {
+                        return Err(Reason::TooManyInterim.into());
+                    }
+                    self.interim(buf).await?;
+                    buf.consume(self.response.len);
+                }
+                if buf.spare().is_empty() {
+                    buf.compact();
+                }
+            }
+            self.wait().await?;
+            let mut buf = input.take().unwrap_or_else(|| self.share.take());
+            self.read(&mut buf)?;
+            input = Some(buf);
+        }
+    }
+
+    fn judge(&mut self, buf: &Buf) -> Result<http::Progress, Reason> {
+        self.response.read(buf.filled(), &self.worker.limits, self.request.method)
+    }
+
+    fn read(&mut self, buf: &mut Buf) -> Result<(), Failed> {
+        let silent = self.progress.first_byte.is_none();
+        match self.upstream.try_recv(buf, usize::MAX) {
+            Ok(None) => Ok(()),
+            Ok(Some(0)) => Err(Failed { reason: Reason::UpstreamClosed, silent, cause: None }),
+            Ok(Some(n)) => {
+                self.progress.upstream_read += n as u64;
+                self.progress.first_byte.get_or_insert(self.worker.now());
+                Ok(())
+            }
+            Err(error) => Err(Failed { reason: Reason::UpstreamReset, silent, cause: Some(error) }),
+        }
+    }
+
+    /// Waits until the upstream has something for us, with an eye on the client.
+    async fn wait(&mut self) -> Result<(), Failed> {
+        let waits = &self.worker.plan.waits;
+        match self.upload.get() {
+            _ if self.progress.first_byte.is_some() => {
+                self.upstream.deadline_in(Way::Read, waits.read);
+            }
+            Upload::Going if self.owes_continue => {
+                self.upstream.deadline_in(Way::Read, waits.expect);
+            }
+            Upload::Going => self.upstream.no_deadline(Way::Read),
+            _ => self.upstream.deadline_in(Way::Read, waits.response),
+        }
+        match self.woken().await {
+            Woken::Readable => Ok(()),
+            Woken::ClientGone => Err(Reason::ClientGone.into()),
+            Woken::Aborted => Err(Reason::Stopped.into()),
+            Woken::TimedOut if self.owes_continue && self.upload.get() == Upload::Going => {
+                self.invite().await
+            }
+            Woken::TimedOut => Err(Reason::ResponseTimeout.into()),
+        }
+    }
+
+    async fn woken(&self) -> Woken {
+        // While the body comes, its reader notices when the client leaves.
+        let watches = |upload| upload != Upload::Going && !self.worker.plan.half_close;
+        poll_fn(|cx| match self.upstream.poll_ready(Way::Read, cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Woken::Readable),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                Poll::Ready(Woken::TimedOut)
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Woken::Aborted),
+            Poll::Pending if watches(self.upload.get()) => {
+                self.client.stream.poll_hung_up(cx).map(|_| Woken::ClientGone)
+            }
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
+    /// The upstream is slow to invite the body, so we do: the client may be waiting for nothing else.
+    async fn invite(&mut self) -> Result<(), Failed> {
+        self.owes_continue = false;
+        let mut out = self.share.take();
+        let _fits = out.append(CONTINUE);
+        Ok(self.send(out).await?)
+    }
+
+    /// Relays an interim answer, but not to a client that does not know them (RFC 9110 section
+    /// 15.2), and not a second `100 Continue`.
+    async fn interim(&mut self, input: &Buf) -> Result<(), Failed> {
+        let invites = self.response.status == 100;
+        let wanted = !invites || std::mem::take(&mut self.owes_continue);
+        if self.request.version == Version::Http10 || !wanted {
+            return Ok(());
+        }
+        let mut out = self.share.take();
+        let mut writer = Writer::new(out.spare());
+        forward::interim(&mut writer, self.response, input.filled()).map_err(too_large)?;
+        let length = writer.len();
+        out.fill(length);
+        Ok(self.send(out).await?)
+    }
+
+    /// The final head, which lies at the front of `input`, and the body behind it.
+    async fn message(&mut self, mut input: Buf) -> Result<Answered, Failed> {
+        let came = self.response.framing;
+        let leaves = outward(came, self.request.version);
+        let whole = self.upload.get() == Upload::Whole;
+        let persistent = self.request.persistent
+            && leaves != Framing::UntilClose
+            && whole
+            && !self.worker.draining.get();
+        let out = self.final_head(&input, leaves, persistent)?;
+        self.progress.status = Some(self.response.status);
+        self.progress.ends_with_close = leaves == Framing::UntilClose;
+
+        let (from, to) = (self.upstream, &self.client.stream);
+        let mut body = Body::new(self.worker, self.share, (from, came), (to, leaves), None);
+        let arrived = &mut input.filled_mut()[self.response.len..];
+        let length = arrived.len();
+        let (taken, out) = body.absorb(arrived, out).await;
+        drop(input);
+        let result = match taken {
+            Ok(taken) => match body.send(out).await.0 {
+                Ok(()) => body.run().await.map(|()| length - taken + body.surplus.len()),
+                Err(cut) => Err(cut),
+            },
+            Err(cut) => Err(cut),
+        };
+        self.progress.upstream_read += body.read;
+        self.progress.client_sent += body.sent;
+        let excess = result.map_err(of_answer)?;
+        Ok(Answered {
+            status: self.response.status,
+            persistent,
+            reusable: self.response.persistent
+                && came != Framing::UntilClose
+                && excess == 0
+                && self.upload.get() == Upload::Whole,
+        })
+    }
+
+    fn final_head(&self, input: &Buf, framing: Framing, persistent: bool) -> Result<Buf, Failed> {
+        let mut out = self.share.take();
+        let mut writer = Writer::new(out.spare());
+        let edits = ResponseEdits {
+            to: self.request.version,
+            persistent,
+            framing,
+            date: &self.worker.date(),
+            backend: self.worker.plan.headers.backend.then_some(self.backend.as_bytes()),
+            request_id: Some(self.id),
+        };
+        forward::response(&mut writer, self.response, input.filled(), &edits).map_err(too_large)?;
+        let length = writer.len();
+        out.fill(length);
+        Ok(out)
+    }
+
+    async fn send(&mut self, out: Buf) -> Result<(), Failed> {
+        let length = out.len();
+        let (result, rest) = self.client.stream.send(out, self.worker.plan.waits.write).await;
+        self.progress.client_sent += (length - rest.len()) as u64;
+        result.map_err(|error| of_answer(Cut::To(error)))
+    }
+}
+
+fn too_large(_: Full) -> Failed {
+    Reason::ResponseHeadTooLarge.into()
+}
+
+/// Why an answer did not get across.
+fn of_answer(cut: Cut) -> Failed {
+    let (reason, cause) = match cut {
+        Cut::From(None) => (Reason::ResponseCutShort, None),
+        Cut::From(Some(error)) => (from_upstream(&error), Some(error)),
+        Cut::To(error) => (to_client(&error), Some(error)),
+        Cut::Bad(reason) => (reason.by_upstream(), None),
+    };
+    Failed { reason, silent: false, cause }
+}
+
+fn from_upstream(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Reason::UpstreamBodyTimeout,
+        io::ErrorKind::ConnectionAborted => Reason::Stopped,
+        _ => Reason::ResponseCutShort,
+    }
+}
+
+fn to_client(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Reason::ClientWriteTimeout,
+        io::ErrorKind::ConnectionAborted => Reason::Stopped,
+        _ => Reason::ClientReset,
+    }
+}

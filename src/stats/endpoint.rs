@@ -1,0 +1,25 @@
+//! What all cores and the admin must agree on about one endpoint.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// One endpoint, shared as an `Arc` by the cores that use it and the admin that shows it.
+#[derive(Debug)]
+pub struct EndpointState {
+    /// The upstream's name, its canonical URL.
+    pub name: Arc<str>,
+    /// It is believed to answer; the balancer prefers those that are.
+    pub alive: AtomicBool,
+}
+
+impl EndpointState {
+    /// An endpoint believed alive until it shows otherwise.
+    pub fn new(name: impl Into<Arc<str>>) -> EndpointState {
+        EndpointState { name: name.into(), alive: AtomicBool::new(true) }
+    }
+
+    /// Whether it is believed to answer.
+    pub fn is_alive(&self) -> bool {
+        self.alive.load(Relaxed)
+    }
+}

@@ -1,0 +1,13 @@
+//! `admin` may use `config`, `stats` and `http`, and never sees `proxy`, `upstream` or `io`.
+#![expect(unused, reason = "nothing runs here: that it compiles is the test")]
+
+#[path = "../../src/admin/mod.rs"]
+pub mod admin;
+#[path = "../../src/config/mod.rs"]
+pub mod config;
+#[path = "../../src/http/mod.rs"]
+pub mod http;
+#[path = "../../src/stats/mod.rs"]
+pub mod stats;
+
+fn main() {}
