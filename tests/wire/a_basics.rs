@@ -476,5 +476,5 @@ fn a30_many_clients_at_once_each_get_their_own_answer() {
     };
     let clients: Vec<_> = (0..32).map(|n| thread::spawn(ask(n))).collect();
     clients.into_iter().for_each(|client| client.join().unwrap());
-    eventually("all clients gone", || proxy.metric("/connections/open") == 0);
+    eventually("all clients gone", || proxy.metric("/connections/current") == 0);
 }

@@ -12,13 +12,10 @@ fn refused(status: u16, requests: &[&str]) {
     for request in requests {
         let mut client = proxy.client();
         client.send(format!("{request}GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n"));
-        let head = client.head();
-        let got = head.line.split(' ').nth(1).unwrap_or_default();
-        assert_eq!(got, status.to_string(), "to {request:?} came {head:?}");
-        assert!(head.lists("Connection", "close"), "to {request:?} came {head:?}");
-        let rest = client.until_gone();
-        let again = rest.windows(9).any(|w| w == b"HTTP/1.1 ");
-        assert!(!again, "{request:?} was answered twice: {}", rest.escape_ascii());
+        let answer = client.response();
+        assert_eq!(answer.status, status, "to {request:?} came {answer:?}");
+        assert!(answer.head.lists("Connection", "close"), "to {request:?} came {answer:?}");
+        client.expect_closed();
     }
     assert_eq!(proxy.client().get("/good").status, 200);
     assert_eq!(origin.request().target, "/good");
@@ -91,6 +88,10 @@ fn c04_a_transfer_encoding_that_does_not_end_in_one_chunked() {
             "Transfer-Encoding: chunked, gzip",
             "Transfer-Encoding:",
             "Transfer-Encoding: \"chunked\"",
+            "Transfer-Encoding: gzip",
+            "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: xchunked",
+            "Transfer-Encoding: identity",
         ],
     );
 }
@@ -99,11 +100,7 @@ fn c04_a_transfer_encoding_that_does_not_end_in_one_chunked() {
 fn c05_a_transfer_encoding_nobody_knows() {
     refused_fields(
         501,
-        &[
-            "Transfer-Encoding: gzip, chunked",
-            "Transfer-Encoding: xchunked",
-            "Transfer-Encoding: identity",
-        ],
+        &["Transfer-Encoding: gzip, chunked", "Transfer-Encoding: br, gzip, chunked"],
     );
 }
 

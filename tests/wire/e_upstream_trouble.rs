@@ -395,7 +395,7 @@ fn e23_head_and_204_with_octets_behind_them_do_not_poison_the_next_answer() {
 /// Closes a connection after an answer as the mood takes it, at once or a moment later.
 fn moody() -> Origin {
     Origin::start(|peer| {
-        let mut mood = peer.number as u64 * 0x9e37_79b9_7f4a_7c15 + 1;
+        let mut mood = (peer.number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         loop {
             peer.answer(ONE)?;
             mood ^= mood << 13;

@@ -322,6 +322,6 @@ fn f16_a_client_that_sends_and_leaves_at_once_harms_nobody() {
         if n % 2 == 0 { client.reset() } else { drop(client) }
     }
     assert_eq!(proxy.client().get("/").text(), "a");
-    eventually("all of them gone", || proxy.metric("/connections/open") == 0);
+    eventually("all of them gone", || proxy.metric("/connections/current") == 0);
     eventually("their buffers home", || proxy.metric("/buffers/used") == 0);
 }

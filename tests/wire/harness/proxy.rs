@@ -158,8 +158,11 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let log = self.log.all();
         if thread::panicking() {
-            eprintln!("--- log of the proxy ---\n{}\n---", self.log.all().join("\n"));
+            eprintln!("--- log of the proxy ---\n{}\n---", log.join("\n"));
+        } else if let Some(line) = log.iter().find(|line| line.contains("panic")) {
+            panic!("the proxy panicked while the case held: {line}");
         }
     }
 }
