@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::View;
 use crate::config::{
-    AccessLog, Headers, HostHeader, Limits, Listen, LogFormat, Network, Place, Plan, Upstream,
-    Waits,
+    AccessLog, Headers, HostHeader, Limits, Listen, LogFormat, LogLevel, Network, Place, Plan,
+    Upstream, Waits,
 };
 use crate::stats::{Attempt, Core, EndpointState, Record, State};
 
@@ -66,6 +66,7 @@ pub fn plan() -> Plan {
         workers: 2,
         retries: 2,
         half_close: true,
+        log: LogLevel::Info,
         limits: Limits {
             head: 16_384,
             body: None,

@@ -93,7 +93,7 @@ impl Desk<'_> {
         let mut given = self.layers.of(setting(name)).into_iter();
         let Given { text, origin } = given.next()?;
         for again in given {
-            let what = format!("this is given twice, first as {}", super::mistake::escape(&text));
+            let what = format!("this is given twice, first as {}", text);
             let all = 0..again.text.len();
             self.report.mistake_in(&again.origin, &again.text, all, wrong(what, "leave one out"));
         }
@@ -252,8 +252,7 @@ impl Desk<'_> {
         }
         let given = self.layers.of(setting("upstream"));
         if must_run && given.is_empty() && self.layers.servers.is_empty() {
-            let right =
-                "write: tidegate --upstream http://127.0.0.1:9001\n    or try: tidegate --demo";
+            let right = "write: tidegate --upstream http://127.0.0.1:9001   or: tidegate --demo";
             let what = "no upstream is given, so there is nowhere to send requests";
             self.report.mistake(Origin::Words, wrong(what, right));
         }

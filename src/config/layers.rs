@@ -207,7 +207,7 @@ fn read_file(
             return (None, Vec::new());
         }
         Err(error) => {
-            let what = format!("cannot read {}: {error}", escape(file));
+            let what = format!("cannot read {file}: {error}");
             match asked {
                 Some(Given { text, origin }) => {
                     let right = "name a file that can be read";

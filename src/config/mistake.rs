@@ -14,9 +14,10 @@ pub struct Wrong {
     pub right: String,
 }
 
-/// Shorthand for a refusal.
-pub fn wrong(wrong: impl Into<String>, right: impl Into<String>) -> Wrong {
-    Wrong { wrong: wrong.into(), right: right.into() }
+/// A refusal; both texts may quote the user, and so are made fit to be shown.
+pub fn wrong(wrong: impl AsRef<str>, right: impl AsRef<str>) -> Wrong {
+    let fit = |text: &str| clip(escape(text), 160);
+    Wrong { wrong: fit(wrong.as_ref()), right: fit(right.as_ref()) }
 }
 
 /// One thing to tell, with the place it is about.
@@ -37,6 +38,8 @@ pub struct Report {
 
 /// No line of a report shows more of the user's own text than this many characters.
 const WIDEST: usize = 100;
+/// And no more of a single value than this.
+const WIDEST_ITEM: usize = 60;
 /// No report tells more than this many mistakes.
 const MOST: usize = 50;
 
@@ -92,7 +95,7 @@ impl Note {
     fn line(&self) -> String {
         let Wrong { wrong, right } = &self.wrong;
         let value = self.value.as_ref().map_or_else(String::new, |(value, part)| {
-            format!(" {}", clip(escape(&value[part.clone()])))
+            format!(" {}", clip(escape(&value[part.clone()]), WIDEST_ITEM))
         });
         match &self.origin {
             Origin::Words | Origin::Default => format!("{wrong}; {right}"),
@@ -110,7 +113,7 @@ impl Note {
             };
         };
         let [mut before, item, mut after] = self.origin.excerpt(value, part.clone());
-        let item = clip(item);
+        let item = clip(item, WIDEST_ITEM);
         if width(&before) + width(&item) + width(&after) > WIDEST {
             before = format!("{}...", self.origin.lead());
             after = String::new();
@@ -128,21 +131,24 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Text as it can be shown on one line of any terminal.
+/// Text as it can be shown on one line of any terminal. What is escaped already stays as it is.
 pub fn escape(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\'' | '"' => shown.push(c),
+            '\'' | '"' | '\\' => shown.push(c),
             c => shown.extend(c.escape_debug()),
         }
     }
     shown
 }
 
-/// A text of at most 60 characters, the rest left out.
-fn clip(text: String) -> String {
-    if width(&text) <= 60 { text } else { text.chars().take(57).chain("...".chars()).collect() }
+/// A text of at most so many characters, the rest left out.
+fn clip(text: String, most: usize) -> String {
+    if width(&text) <= most {
+        return text;
+    }
+    text.chars().take(most - 3).chain("...".chars()).collect()
 }
 
 /// The candidate a user most likely meant, if one is near enough.
@@ -187,6 +193,14 @@ mod tests {
         let rejected = report(Origin::Env("TIDEGATE_LOG".into()), &value, 0..value.len());
         assert!(rejected.text.len() < 400, "{}", rejected.text.len());
         assert!(!rejected.text.contains(['\u{1b}', '\u{202e}']));
+    }
+
+    #[test]
+    fn advice_may_quote_a_user_safely() {
+        let advice = wrong("\u{1b}[2J", format!("write \n{}", "x".repeat(1000)));
+        assert_eq!(advice.wrong, "\\u{1b}[2J");
+        assert!(advice.right.starts_with("write \\nxxx") && advice.right.len() == 160);
+        assert_eq!(escape(&escape("\n\\\"")), escape("\n\\\""));
     }
 
     #[test]

@@ -239,8 +239,7 @@ error: --listen: a colon is missing
     --listen 80
              ^^ write :80
 error: no upstream is given, so there is nowhere to send requests
-    write: tidegate --upstream http://127.0.0.1:9001
-    or try: tidegate --demo
+    write: tidegate --upstream http://127.0.0.1:9001   or: tidegate --demo
 error: .env:2:27: TIDEGATE_MAX_BODY: this unit is not known
     export TIDEGATE_MAX_BODY=\"10mb\" # large
                               ^^^^ write 10MB
@@ -438,6 +437,64 @@ tidegate: 6 mistakes, not started; --help lists all flags
             for cousin in cousins.split(' ') {
                 assert!(table::find(cousin).is_none(), "{cousin} is a flag of ours");
             }
+        }
+    }
+
+    #[test]
+    fn no_words_however_odd_make_it_panic() {
+        const PIECES: [&str; 32] = [
+            "--listen",
+            "--upstream",
+            "--workers",
+            "--trusted-proxy",
+            "--read-timeout",
+            "--max-body",
+            "--half-close",
+            "--",
+            "-t",
+            "=",
+            ":",
+            "/",
+            "http://",
+            "unix:",
+            "[",
+            "]",
+            "::1",
+            "%",
+            "127.0.0.1",
+            "99999999999999999999",
+            "8080",
+            "+5",
+            "s",
+            "KiB",
+            ",",
+            " ",
+            "\"",
+            "'",
+            "#",
+            "ü",
+            "\u{202e}",
+            "\n",
+        ];
+        let mut seed = 1_u64;
+        let mut pick = |most: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) as usize % most
+        };
+        let cwd = Path::new("/nonexistent");
+        let around = Surroundings { cwd, cores: 1, stdout_is_terminal: false };
+        for _ in 0..1_000 {
+            let mut word = || (0..pick(6)).map(|_| PIECES[pick(PIECES.len())]).collect::<String>();
+            let args: Vec<OsString> = (0..4).map(|_| word().into()).collect();
+            let env = ["LISTEN", "UPSTREAM", "TRUSTED_PROXY", "MAX_BODY", "ADMIN", "READ_TIMEOUT"];
+            let env: Vec<(OsString, OsString)> =
+                env.iter().map(|key| (format!("TIDEGATE_{key}").into(), word().into())).collect();
+            if let Err(Rejected { text, .. }) = load(args, env, &around) {
+                assert!(text.ends_with('\n') && !text.contains('\u{202e}'), "{text:?}");
+            }
+            let file = format!("TIDEGATE_UPSTREAM={}\n{}={}", word(), word(), word());
+            let (entries, faults) = dotenv::parse(file.as_bytes());
+            assert!(entries.len() + faults.len() <= file.lines().count(), "{file:?}");
         }
     }
 

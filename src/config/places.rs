@@ -24,7 +24,8 @@ pub fn listen(text: &str) -> Result<Listen, Wrong> {
         return Err(wrong("a colon is missing", format!("write :{text}")));
     }
     let Some((host, port)) = split_port(text) else {
-        return Err(wrong("the port is missing", format!("write {}:8080", bracketed(text))));
+        let host = address(&bracketed(text)).map_or("127.0.0.1".to_owned(), |_| bracketed(text));
+        return Err(wrong("the port is missing", format!("write {host}:8080")));
     };
     let address = match host {
         "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -60,7 +61,10 @@ pub fn upstream(text: &str) -> Result<Upstream, Wrong> {
     let (host, port) = match split_port(authority) {
         Some((host, port)) => (host, Some(port)),
         None if explicit => (authority, None),
-        None => return Err(wrong("the port is missing", format!("write http://{authority}"))),
+        None => {
+            let right = format!("write http://{}", bracketed(&host_name(authority)?));
+            return Err(wrong("the port is missing", right));
+        }
     };
     let host = host_name(host)?;
     let port = match port.map(|port| digits(port).and_then(|port| u16::try_from(port).ok())) {
@@ -297,10 +301,11 @@ mod tests {
     fn what_is_no_address_is_told_with_advice() {
         let cases = [
             ("8080", "write :8080"),
-            ("", "write :8080"),
+            ("", "write 127.0.0.1:8080"),
             ("127.0.0.1", "write 127.0.0.1:8080"),
             ("::1", "write [::1]:8080"),
             ("::1:80", "write [::1:80]:8080"),
+            ("8080\"", "write 127.0.0.1:8080"),
             ("*:80", "write :80"),
             ("localhost:80", "write 127.0.0.1:80"),
             ("example.com:80", "write 127.0.0.1:80"),
@@ -354,6 +359,7 @@ mod tests {
             ("9001", "write http://127.0.0.1:9001"),
             (":9001", "write http://127.0.0.1:9001"),
             ("backend", "write http://backend"),
+            ("[::1]", "write http://[::1]"),
             ("http://", "write http://127.0.0.1:9001"),
             ("http://:80", "write http://127.0.0.1:9001"),
             ("http://a:", "write a number from 1 to 65535"),

@@ -135,7 +135,7 @@ fn bad_unit(form: Form, figures: &str, unit: &str) -> Wrong {
                 Some(known) => format!("write {figures}{known}"),
                 None => format!("units are {}", known.collect::<Vec<_>>().join(", ")),
             };
-            wrong("this unit is not known", right.trim_end_matches(", ").to_owned())
+            wrong("this unit is not known", right.trim_end_matches(", "))
         }
         _ => wrong("this is not a whole number", format!("write {figures}, digits only")),
     }

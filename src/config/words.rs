@@ -11,7 +11,7 @@ use std::vec::IntoIter;
 use argh::FromArgs;
 
 use super::layers::{Given, Origin};
-use super::mistake::{Report, Wrong, escape, nearest, wrong};
+use super::mistake::{Report, Wrong, nearest, wrong};
 use super::table::{self, ACTIONS, COUSINS, Form, Setting};
 use super::values;
 
@@ -172,7 +172,7 @@ fn missing(setting: &Setting) -> Wrong {
 
 /// A flag that nobody knows, with what may have been meant.
 fn unknown(flag: &str) -> Wrong {
-    let what = format!("there is no flag {}", escape(&flag.chars().take(60).collect::<String>()));
+    let what = format!("there is no flag {flag}");
     let name = flag.trim_start_matches('-').to_ascii_lowercase().replace('_', "-");
     let names = || table::settings().flat_map(Setting::names);
     let actions = ACTIONS.iter().map(|(_, long, _)| &long[2..]);
@@ -191,7 +191,7 @@ fn unknown(flag: &str) -> Wrong {
 
 /// Words that are neither flags nor commands.
 fn not_a_command(words: &[String]) -> Wrong {
-    let shown = escape(&words.join(" ").chars().take(60).collect::<String>());
+    let shown = words.join(" ");
     let what = format!("\"{shown}\" is not a command");
     let first = words.first().map_or("", String::as_str);
     if first.contains(':') {

@@ -164,9 +164,9 @@ mod tests {
         wheel.set(0, 5);
         wheel.set(3, 5);
         wheel.set(1, 7);
-        assert_eq!(due(&mut wheel, 4), []);
+        assert_eq!(due(&mut wheel, 4), Vec::<usize>::new());
         assert_eq!(due(&mut wheel, 6), [0, 3]);
-        assert_eq!(due(&mut wheel, 6), []);
+        assert_eq!(due(&mut wheel, 6), Vec::<usize>::new());
         assert_eq!(due(&mut wheel, 100), [1]);
         assert_eq!(wheel.wait(Moment(0)), None);
     }
@@ -180,7 +180,7 @@ mod tests {
         wheel.set(0, 50);
         wheel.set(0, 20);
         assert_eq!(due(&mut wheel, 20), [0]);
-        assert_eq!(due(&mut wheel, 60), []);
+        assert_eq!(due(&mut wheel, 60), Vec::<usize>::new());
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
         let far = BUCKETS as u32 * 3 + 17;
         wheel.set(2, far);
         for now in (0..far).step_by(100) {
-            assert_eq!(due(&mut wheel, now), []);
+            assert_eq!(due(&mut wheel, now), Vec::<usize>::new());
         }
         assert_eq!(due(&mut wheel, far), [2]);
     }

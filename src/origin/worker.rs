@@ -61,6 +61,7 @@ impl Worker {
         })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a tool apart, with its own clock")]
     /// Serves until told to stop; an error is epoll's.
     pub fn run(mut self) -> io::Result<()> {
         let mut events: Vec<Event> = Vec::with_capacity(EVENTS);

@@ -192,7 +192,7 @@ impl Answer<'_> {
         self.owes_continue = false;
         let mut out = self.share.take();
         let _fits = out.append(CONTINUE);
-        Ok(self.send(out).await?)
+        self.send(out).await
     }
 
     /// Relays an interim answer, but not to a client that does not know them (RFC 9110 section
@@ -208,7 +208,7 @@ impl Answer<'_> {
         forward::interim(&mut writer, self.response, input.filled()).map_err(too_large)?;
         let length = writer.len();
         out.fill(length);
-        Ok(self.send(out).await?)
+        self.send(out).await
     }
 
     /// The final head, which lies at the front of `input`, and the body behind it.

@@ -82,6 +82,7 @@ pub struct Worker {
     pub(super) limits: Limits,
     pub(super) ids: Ids,
     /// Heads whose storage waits to be used again: at most one for each share of the pool.
+    #[expect(clippy::vec_box, reason = "a pointer goes in and out, not two heads")]
     pub(super) heads: RefCell<Vec<Box<Heads>>>,
     /// No new requests: answers say `Connection: close`, and clients that wait for a request are closed.
     pub(super) draining: Cell<bool>,

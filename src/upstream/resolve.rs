@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::config::Place;
@@ -15,7 +16,7 @@ pub fn literal(place: &Place) -> Option<Address> {
     match place {
         Place::Unix(path) => Some(Address::Unix(path.as_path().into())),
         Place::Tcp { host, port } => {
-            let ip: IpAddr = host.parse().ok()?;
+            let ip: IpAddr = IpAddr::from_str(host).ok()?;
             Some(Address::Tcp(SocketAddr::new(ip, *port)))
         }
     }

@@ -131,6 +131,7 @@ impl Writer {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the writer is a thread of its own, not a core")]
     fn complain(&mut self, error: &io::Error) {
         if self.complained.is_some_and(|last| last.elapsed() < COMPLAINT) {
             return;

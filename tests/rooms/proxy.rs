@@ -1,0 +1,17 @@
+//! `proxy` may use all rooms below it, and never sees `admin`.
+#![expect(unused, reason = "nothing runs here: that it compiles is the test")]
+
+#[path = "../../src/config/mod.rs"]
+pub mod config;
+#[path = "../../src/http/mod.rs"]
+pub mod http;
+#[path = "../../src/io/mod.rs"]
+pub mod io;
+#[path = "../../src/proxy/mod.rs"]
+pub mod proxy;
+#[path = "../../src/stats/mod.rs"]
+pub mod stats;
+#[path = "../../src/upstream/mod.rs"]
+pub mod upstream;
+
+fn main() {}

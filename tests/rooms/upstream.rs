@@ -1,0 +1,15 @@
+//! `upstream` may use `config`, `stats`, `http` and `io`.
+#![expect(unused, reason = "nothing runs here: that it compiles is the test")]
+
+#[path = "../../src/config/mod.rs"]
+pub mod config;
+#[path = "../../src/http/mod.rs"]
+pub mod http;
+#[path = "../../src/io/mod.rs"]
+pub mod io;
+#[path = "../../src/stats/mod.rs"]
+pub mod stats;
+#[path = "../../src/upstream/mod.rs"]
+pub mod upstream;
+
+fn main() {}
