@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Client, Gate, Origin, Proxy, Scratch, assert_same, eventually, pattern};
+use rustix::process::Signal;
+
+use crate::harness::{Client, Gate, Origin, Proxy, Scratch, assert_same, eventually, pattern, run};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const MIB: usize = 1024 * 1024;
@@ -155,4 +157,20 @@ fn g10_all_workers_serve_and_share_evenly() {
     let (a, b) = (a.requests().len(), b.requests().len());
     assert_eq!(a + b, 200);
     assert!(a.abs_diff(b) <= 2, "{a} and {b}");
+}
+
+#[test]
+fn g11_a_socket_file_left_behind_is_no_obstacle_but_one_in_use_is() {
+    let (origin, scratch) = (Origin::named("a"), Scratch::new());
+    let listen = format!("unix:{}", scratch.join("front.sock"));
+    let proxy = Proxy::with(&origin, &["--listen", &listen]);
+    proxy.signal(Signal::KILL);
+    proxy.finish();
+    let proxy = Proxy::with(&origin, &["--listen", &listen]);
+    assert_eq!(Client::to(&listen).get("/").text(), "a");
+    let url = origin.url();
+    let second = run(&["--upstream", &url, "--listen", &listen, "--admin", "off"], &[]);
+    assert_eq!(second.code, Some(1), "{}", second.stderr);
+    assert_eq!(Client::to(&listen).get("/").text(), "a", "the first one goes on");
+    assert_eq!(proxy.stop().code, Some(0));
 }

@@ -396,3 +396,41 @@ fn h20_a_full_access_log_pipe_does_not_slow_the_data_path() {
     client.wire().patience(Duration::from_secs(1)).unwrap();
     assert_eq!(client.get("/").status, 200);
 }
+
+#[test]
+fn h21_a_request_answered_while_draining_is_the_last_of_its_connection() {
+    let (asked, go_on) = (Gate::default(), Gate::default());
+    let origin = {
+        let (asked, go_on) = (asked.clone(), go_on.clone());
+        Origin::start(move |peer| {
+            peer.request()?;
+            asked.open();
+            go_on.wait();
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast")
+        })
+    };
+    let proxy = Proxy::before(&origin);
+    let (mut client, mut idle) = (proxy.client(), proxy.client());
+    client.send(GET);
+    asked.wait();
+    proxy.signal(Signal::TERM);
+    idle.expect_closed();
+    go_on.open();
+    assert!(client.response().head.lists("Connection", "close"));
+}
+
+#[test]
+fn h22_the_access_log_file_can_be_rotated() {
+    let (origin, scratch) = (Origin::named("a"), Scratch::new());
+    let (path, old) = (scratch.join("access.log"), scratch.join("access.log.1"));
+    let proxy = Proxy::with(&origin, &["--access-log", "json", "--access-log-file", &path]);
+    let lines = |path: &str| fs::read_to_string(path).map_or(0, |text| text.lines().count());
+    proxy.client().get("/1");
+    eventually("a line", || lines(&path) == 1);
+    fs::rename(&path, &old).unwrap();
+    proxy.signal(Signal::USR1);
+    eventually("a new file", || fs::exists(&path).unwrap());
+    proxy.client().get("/2");
+    eventually("a line in it", || lines(&path) == 1);
+    assert_eq!(lines(&old), 1);
+}

@@ -9,6 +9,7 @@
 //! - [`Origin`]: answers the proxy, as a script says.
 //! - [`Proxy`]: `tidegate` itself, as a child process.
 
+mod chance;
 mod client;
 mod gate;
 mod message;
@@ -17,6 +18,7 @@ mod proxy;
 mod scratch;
 mod wire;
 
+pub use chance::{Chance, requests_asked_for};
 pub use client::Client;
 pub use gate::{Gate, eventually};
 pub use message::{Ending, Head, Request, Response};

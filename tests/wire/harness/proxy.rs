@@ -1,5 +1,6 @@
 //! `tidegate` as a child process: started, waited for, asked, stopped.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -112,6 +113,19 @@ impl Proxy {
         let metrics = self.metrics();
         let value = metrics.pointer(pointer).and_then(Value::as_u64);
         value.unwrap_or_else(|| panic!("no number at {pointer} in {metrics:#}"))
+    }
+
+    /// One counter about the upstream `origin`.
+    #[track_caller]
+    pub fn metric_of(&self, origin: &Origin, name: &str) -> u64 {
+        let metrics = self.metrics();
+        let value = metrics["upstreams"][origin.url()][name].as_u64();
+        value.unwrap_or_else(|| panic!("no {name} of {} in {metrics:#}", origin.url()))
+    }
+
+    /// How many file descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
     }
 
     /// Its own log so far, one line each.
