@@ -564,7 +564,18 @@ fn a36_large_plain_bodies_are_spliced_and_the_connections_stay() {
 }
 
 #[test]
-fn a37_many_clients_at_once_each_get_their_own_answer() {
+fn a37_chunks_of_one_octet_are_no_trouble() {
+    let body = pattern(50_000);
+    let origin = Origin::echoing();
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send(chunked(&body, 1));
+    assert_same(&client.response().body, &body);
+}
+
+#[test]
+fn a38_many_clients_at_once_each_get_their_own_answer() {
     let origin = Origin::echoing();
     let proxy = Proxy::with(&origin, &["--workers", "2"]);
     let ask = |n: usize| {

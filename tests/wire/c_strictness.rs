@@ -319,3 +319,24 @@ fn c19_leading_zeroes_are_made_canonical_or_refused() {
         status => assert_eq!((status, origin.connections()), (400, 0)),
     }
 }
+
+#[test]
+fn c20_chunk_extensions_and_trailers_have_an_end() {
+    let origin = Origin::echoing();
+    let proxy = Proxy::before(&origin);
+    let post = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let long = "x".repeat(100_000);
+    let bodies = [
+        format!("1;{long}\r\nx\r\n0\r\n\r\n"),
+        format!("0\r\nX: {long}\r\n\r\n"),
+        format!("0\r\n{}\r\n", "X: y\r\n".repeat(20_000)),
+        format!("{}1\r\nx\r\n0\r\n\r\n", "0".repeat(100_000)),
+    ];
+    for body in &bodies {
+        let mut client = proxy.client();
+        client.send(post).send_if_taken(body);
+        let status = client.response().status;
+        assert!(matches!(status, 400 | 413 | 431), "{status} to {:.40}...", body);
+    }
+    assert!(origin.requests().is_empty());
+}

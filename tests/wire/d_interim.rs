@@ -205,3 +205,26 @@ fn d12_an_expectation_nobody_knows_is_refused() {
         "RFC 9110, 10.1.1: may be refused with 417, got {status}"
     );
 }
+
+#[test]
+fn d13_after_an_early_answer_no_octet_of_the_body_is_taken_for_a_request() {
+    let origin = Origin::start(|peer| {
+        peer.request_head()?;
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly")?;
+        peer.hold()
+    });
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nhello");
+    assert_eq!(client.response().text(), "early");
+    client.send_if_taken("GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n".repeat(2));
+    assert_eq!(proxy.client().get("/good").text(), "early");
+    assert_eq!(
+        origin.connections(),
+        2,
+        "a connection that is owed a body carries no other request"
+    );
+    let rest = client.until_gone();
+    assert!(!rest.starts_with(b"HTTP/1.1 200"), "\"{}\"", rest.escape_ascii());
+    assert!(origin.requests().iter().all(|request| request.target != "/smuggled"));
+}

@@ -325,3 +325,21 @@ fn f16_a_client_that_sends_and_leaves_at_once_harms_nobody() {
     eventually("all of them gone", || proxy.metric("/connections/current") == 0);
     eventually("their buffers home", || proxy.metric("/buffers/used") == 0);
 }
+
+#[test]
+fn f17_a_client_that_asks_and_never_reads_is_not_read_for_ever() {
+    let origin = Origin::answering(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n{}",
+        "x".repeat(10_000)
+    ));
+    let proxy = Proxy::before(&origin);
+    let before = resident(&proxy);
+    let mut client = Client::narrow(&proxy.address);
+    let requests = GET.repeat(500_000);
+    let sent = client.wire().send_until_blocked(requests.as_bytes(), Duration::from_millis(500));
+    let sent = sent.unwrap();
+    assert!(sent < requests.len(), "{sent} octets of requests were taken");
+    let grown = resident(&proxy).saturating_sub(before);
+    assert!(grown < 8 * MIB, "{grown} octets more memory");
+    assert_eq!(proxy.client().get("/").status, 200);
+}

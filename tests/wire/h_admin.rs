@@ -434,3 +434,27 @@ fn h22_the_access_log_file_can_be_rotated() {
     eventually("a line in it", || lines(&path) == 1);
     assert_eq!(lines(&old), 1);
 }
+
+#[test]
+fn h23_the_settings_in_force_are_told() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::with(&origin, &["--read-timeout", "7s"]);
+    let config = proxy.ask("/config");
+    assert_eq!(config.status, 200);
+    let text = config.text();
+    assert!(text.contains(origin.address()) && text.contains('7'), "{text}");
+    serde_json::from_slice::<Value>(&config.body).expect("JSON");
+}
+
+#[test]
+fn h24_the_admin_connection_can_be_kept() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::before(&origin);
+    let mut admin = Client::to(&proxy.admin);
+    for _ in 0..3 {
+        admin.send(format!("GET /health HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.admin));
+        assert_eq!(admin.response().status, 200);
+        admin.send(format!("HEAD /health HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.admin));
+        assert_eq!(admin.response_to_head().status, 200);
+    }
+}

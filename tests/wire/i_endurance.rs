@@ -8,15 +8,18 @@ use crate::harness::{Chance, Client, Origin, Peer, Proxy, eventually, requests_a
 const REQUESTS: [&str; 6] = [
     "GET /one HTTP/1.1\r\nHost: test\r\n\r\n",
     "POST /two HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello",
-    "POST /three HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\n\r\n",
-    "\r\nPUT http://other/four?five HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n1",
+    "POST /three HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n\
+     3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\n\r\n",
+    "\r\nPUT http://other/four?five HTTP/1.1\r\nHost: test\r\n\
+     Expect: 100-continue\r\nContent-Length: 1\r\n\r\n1",
     "OPTIONS * HTTP/1.1\r\nHost: test\r\n\r\n",
     "DELETE /six HTTP/1.1\r\nHost: test\r\nConnection: keep-alive, x\r\nX: y\r\n\r\n",
 ];
 
 const ANSWERS: [&str; 5] = [
     "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;q\r\nde\r\n0\r\nX-T: 1\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+     3\r\nabc\r\n2;q\r\nde\r\n0\r\nX-T: 1\r\n\r\n",
     "HTTP/1.1 204 No Content\r\n\r\n",
     "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     "HTTP/1.0 200 OK\r\n\r\nuntil the close",

@@ -1,6 +1,6 @@
 //! Waiting for each other: gates between a case and its scripts, and conditions only polling can see.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,8 @@ pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 impl Gate {
     /// Lets everyone through who waits or comes later.
     pub fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
+        // One who waited in vain has poisoned the lock; opening is right all the same.
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.1.notify_all();
     }
 
