@@ -1,6 +1,7 @@
 //! 1xx answers, `Expect: 100-continue`, and answers that come before the request is whole.
 
 use std::thread;
+use std::time::Duration;
 
 use crate::harness::{Ending, Gate, Origin, Proxy, assert_same, pattern};
 
@@ -227,4 +228,17 @@ fn d13_after_an_early_answer_no_octet_of_the_body_is_taken_for_a_request() {
     let rest = client.until_gone();
     assert!(!rest.starts_with(b"HTTP/1.1 200"), "\"{}\"", rest.escape_ascii());
     assert!(origin.requests().iter().all(|request| request.target != "/smuggled"));
+}
+
+#[test]
+fn d14_an_expectation_in_http_10_is_ignored() {
+    let origin = Origin::echoing();
+    let proxy = Proxy::with(&origin, &["--expect-timeout", "20ms"]);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.0\r\nHost: test\r\nExpect: 100-continue\r\n");
+    client.send("Content-Length: 2\r\n\r\n");
+    client.expect_silence(Duration::from_millis(100));
+    client.send("ok");
+    let answer = client.response();
+    assert_eq!((answer.text().as_str(), answer.interim.len()), ("ok", 0));
 }

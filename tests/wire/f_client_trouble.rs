@@ -343,3 +343,50 @@ fn f17_a_client_that_asks_and_never_reads_is_not_read_for_ever() {
     assert!(grown < 8 * MIB, "{grown} octets more memory");
     assert_eq!(proxy.client().get("/").status, 200);
 }
+
+#[test]
+fn f18_a_client_that_leaves_in_the_middle_of_a_quiet_answer_is_noticed() {
+    let framings = ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n"];
+    for (framing, resets) in framings.into_iter().flat_map(|f| [(f, false), (f, true)]) {
+        let left = Gate::default();
+        let gone = left.clone();
+        let origin = Origin::start(move |peer| {
+            peer.answer(format!("HTTP/1.1 200 OK\r\n{framing}"))?;
+            peer.hold()?;
+            gone.open();
+            Ok(())
+        });
+        let proxy = Proxy::before(&origin);
+        let mut client = proxy.client();
+        client.send(GET);
+        assert!(client.head().line.contains("200"));
+        if resets {
+            client.reset()
+        } else {
+            drop(client)
+        }
+        left.wait();
+    }
+}
+
+#[test]
+fn f19_a_client_that_leaves_while_the_origin_does_not_read_is_noticed() {
+    let (asked, done) = (Gate::default(), Gate::default());
+    let (seen, over) = (asked.clone(), done.clone());
+    let origin = Origin::narrow(move |peer| {
+        peer.request_head()?;
+        seen.open();
+        over.wait();
+        Ok(())
+    });
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    client.send(format!("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: {MUCH}\r\n\r\n"));
+    asked.wait();
+    let body = pattern(MUCH);
+    client.wire().send_until_blocked(&body, Duration::from_millis(200)).unwrap();
+    assert_eq!(proxy.metric("/active"), 1);
+    client.reset();
+    eventually("the request over", || proxy.metric("/active") == 0);
+    done.open();
+}

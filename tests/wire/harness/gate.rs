@@ -18,11 +18,12 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    /// Waits for the door to open; panics after [`DEADLINE`].
+    /// Waits for the door to open; panics after twice [`DEADLINE`], so that a case that polls fails before
+    /// the script that waits for it.
     #[track_caller]
     pub fn wait(&self) {
         let open = self.0.0.lock().unwrap();
-        let waited = self.0.1.wait_timeout_while(open, DEADLINE, |open| !*open).unwrap();
+        let waited = self.0.1.wait_timeout_while(open, 2 * DEADLINE, |open| !*open).unwrap();
         assert!(!waited.1.timed_out(), "the gate did not open in time");
     }
 }
