@@ -42,6 +42,7 @@ type Ended = Result<usize, String>;
 
 /// Runs the proxy until a signal ends it. The error is what to tell the user.
 pub fn run(plan: Plan, told: &Told) -> Result<(), String> {
+    raise_descriptor_limit(&plan);
     let plan = Arc::new(plan);
     let mut bound = Vec::new();
     for listen in &plan.listen {
@@ -234,7 +235,11 @@ impl Live {
         };
         let again =
             async { while let Some(Ok(Signal::Hup | Signal::Usr1)) = signals.next().await {} };
-        self.wait_for_cores(&mut running).or(async { Ok(deadline.or(again).await) }).await?;
+        let enough = async {
+            deadline.or(again).await;
+            Ok(())
+        };
+        self.wait_for_cores(&mut running).or(enough).await?;
         if running > 0 {
             tracing::warn!(requests = self.active(), "cutting what is left");
             self.tell(|| Letter::Stop);
@@ -306,6 +311,24 @@ async fn look_up(plan: &Plan, index: usize, mailboxes: &[Mailbox<Letter>]) {
         Err(error) => {
             tracing::warn!(upstream = %upstream.name, %error, "cannot resolve the name");
         }
+    }
+}
+
+/// Asks for as many descriptors as may be had, and warns when they are too few for the plan: a client
+/// needs one, and its upstream another.
+fn raise_descriptor_limit(plan: &Plan) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // Where this fails the limit stays as it is, and the warning says what follows.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let have = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let need = plan.limits.connections as u64 * 2;
+    if have < need {
+        tracing::warn!(
+            have,
+            need,
+            "too few descriptors for --max-connections; accepting will pause when they run out"
+        );
     }
 }
 

@@ -20,7 +20,12 @@ const FILE_LINES: usize = 500;
 const BANS: &[(&str, &str, &str)] = &[
     ("src/http/", "std::time", "http is pure: time comes in as a value, if at all"),
     ("src/http/", "std::io", "http is pure: it does no I/O"),
-    ("src/http/", "std::net", "http is pure: it knows no sockets"),
+    // An `IpAddr` is a value; what has a socket or a descriptor behind it is not.
+    ("src/http/", "TcpStream", "http is pure: it knows no sockets"),
+    ("src/http/", "TcpListener", "http is pure: it knows no sockets"),
+    ("src/http/", "UdpSocket", "http is pure: it knows no sockets"),
+    ("src/http/", "ToSocketAddrs", "http is pure: it resolves no names"),
+    ("src/http/", "std::os", "http is pure: it knows no sockets"),
     ("src/http/", "async", "http is pure: it never waits"),
     ("src/http/", "await", "http is pure: it never waits"),
     ("src/io/", "crate::http", "io moves bytes and knows no HTTP"),
@@ -242,8 +247,8 @@ fn laws(source: &Source) -> Vec<Finding> {
     let parts: Vec<&str> = source.path.split('/').collect();
     let ["src", _, "mod.rs"] = parts[..] else { return Vec::new() };
     let head = source.lines.iter().take_while(|line| line.raw.starts_with("//!"));
-    let told = head.into_iter().any(|line| line.comment.to_ascii_lowercase().contains("laws"));
-    let why = "a room opens with its laws in `//!`: what it knows, may use, never does";
+    let told = head.into_iter().any(|line| line.comment.starts_with("//! Laws:"));
+    let why = "`//! Laws:` at the top of a room: what it knows, may use, never does";
     if told { Vec::new() } else { vec![source.at(0, "laws", why)] }
 }
 
@@ -543,6 +548,10 @@ fn lint_finds_long_functions_and_files() {
 #[test]
 fn lint_finds_rooms_without_laws_and_machine_paths() {
     assert_eq!(broken("src/io/mod.rs", "//! HOW?\n\n// Laws: none\n"), [("laws", 1)]);
+    assert_eq!(
+        broken("src/io/mod.rs", "//! HOW?\n//!\n//! It obeys the laws: none\n"),
+        [("laws", 1)]
+    );
     assert_eq!(broken("src/io/mod.rs", "//! HOW?\n//!\n//! Laws: none\n"), []);
     assert_eq!(broken("src/io/sys/mod.rs", "mod a;\n"), []);
     for path in MACHINE_PATHS {

@@ -120,7 +120,10 @@ fn octets(lines: &[String]) -> Vec<u8> {
                     let digit = |c: Option<char>| c.and_then(|c| c.to_digit(16)).expect("\\xHH");
                     bytes.push((digit(rest.next()) * 16 + digit(rest.next())) as u8);
                 }
-                Some('{') => repeat(&mut bytes, &rest.by_ref().take_while(|c| *c != '}').collect()),
+                Some('{') => {
+                    let inside: String = rest.by_ref().take_while(|c| *c != '}').collect();
+                    repeat(&mut bytes, &inside);
+                }
                 other => panic!("unknown escape {other:?} in {line}"),
             }
         }
@@ -129,7 +132,7 @@ fn octets(lines: &[String]) -> Vec<u8> {
 }
 
 /// `\{text*count}`
-fn repeat(bytes: &mut Vec<u8>, inside: &String) {
+fn repeat(bytes: &mut Vec<u8>, inside: &str) {
     let (text, count) = inside.rsplit_once('*').expect("\\{text*count}");
     let count = tidegate::http::grammar::digits(count.as_bytes()).expect("a count");
     bytes.extend_from_slice(text.repeat(count as usize).as_bytes());

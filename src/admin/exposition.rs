@@ -308,6 +308,7 @@ impl Page<'_> {
 #[cfg(test)]
 mod tests {
     use std::collections::{HashMap, HashSet};
+    use std::str::FromStr;
 
     use super::*;
     use crate::admin::testing::busy;
@@ -326,7 +327,7 @@ mod tests {
                 assert!(scraped.types.insert(name, kind).is_none(), "{name} twice");
             } else if !line.starts_with('#') {
                 let (sample, value) = line.rsplit_once(' ').unwrap();
-                let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
+                let value = f64::from_str(value).unwrap_or_else(|_| panic!("{line}"));
                 assert!(scraped.samples.insert(sample, value).is_none(), "{sample} twice");
             }
         }

@@ -97,7 +97,8 @@ impl Decoder {
     ///
     /// Not done: everything was consumed. Done: `bytes[consumed..]` is as it was. After an error
     /// the contents of
-    /// `bytes` mean nothing, and the body cannot go on.
+    /// `bytes` mean nothing, and the body cannot go on; what is said is about a client, see
+    /// [`Reason::by_upstream`].
     pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Reason> {
         let (mut at, mut payload) = (0, 0);
         while at < bytes.len() && self.state != State::Done {

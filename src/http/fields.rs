@@ -102,6 +102,9 @@ pub enum Name {
     ProxyAuthenticationInfo,
     /// `Proxy-Authorization`
     ProxyAuthorization,
+    /// None of these, but it becomes one where `_` and `-` are the same, as CGI and WSGI make them:
+    /// `X_Forwarded_For`.
+    Lookalike,
     /// Any other name.
     Other,
 }
@@ -109,49 +112,57 @@ pub enum Name {
 impl Name {
     /// Looks `name` up, whatever its case.
     pub fn of(name: &[u8]) -> Name {
-        let candidates: &[(&str, Name)] = match name.len() {
-            2 => &[("te", Name::Te)],
-            3 => &[("via", Name::Via)],
-            4 => &[("host", Name::Host), ("date", Name::Date)],
-            6 => &[("expect", Name::Expect), ("server", Name::Server)],
-            7 => &[
-                ("referer", Name::Referer),
-                ("trailer", Name::Trailer),
-                ("upgrade", Name::Upgrade),
-            ],
-            9 => &[("forwarded", Name::Forwarded), ("x-real-ip", Name::XRealIp)],
-            10 => &[
-                ("user-agent", Name::UserAgent),
-                ("connection", Name::Connection),
-                ("keep-alive", Name::KeepAlive),
-            ],
-            12 => &[("x-request-id", Name::XRequestId), ("max-forwards", Name::MaxForwards)],
-            14 => &[("content-length", Name::ContentLength)],
-            15 => &[("x-forwarded-for", Name::XForwardedFor)],
-            16 => &[
-                ("x-forwarded-host", Name::XForwardedHost),
-                ("proxy-connection", Name::ProxyConnection),
-                ("x-backend-server", Name::XBackendServer),
-            ],
-            17 => &[
-                ("transfer-encoding", Name::TransferEncoding),
-                ("x-forwarded-proto", Name::XForwardedProto),
-            ],
-            18 => &[("proxy-authenticate", Name::ProxyAuthenticate)],
-            19 => &[("proxy-authorization", Name::ProxyAuthorization)],
-            25 => &[("proxy-authentication-info", Name::ProxyAuthenticationInfo)],
-            _ => &[],
+        let (Some(first), Some(last)) = (name.first(), name.last()) else { return Name::Other };
+        // Length and both ends leave one candidate at most.
+        let (text, id) = match (name.len(), first | 0x20, last | 0x20) {
+            (2, b't', b'e') => ("te", Name::Te),
+            (3, b'v', b'a') => ("via", Name::Via),
+            (4, b'h', b't') => ("host", Name::Host),
+            (4, b'd', b'e') => ("date", Name::Date),
+            (6, b'e', b't') => ("expect", Name::Expect),
+            (6, b's', b'r') => ("server", Name::Server),
+            (7, b'r', b'r') => ("referer", Name::Referer),
+            (7, b't', b'r') => ("trailer", Name::Trailer),
+            (7, b'u', b'e') => ("upgrade", Name::Upgrade),
+            (9, b'f', b'd') => ("forwarded", Name::Forwarded),
+            (9, b'x', b'p') => ("x-real-ip", Name::XRealIp),
+            (10, b'u', b't') => ("user-agent", Name::UserAgent),
+            (10, b'c', b'n') => ("connection", Name::Connection),
+            (10, b'k', b'e') => ("keep-alive", Name::KeepAlive),
+            (12, b'x', b'd') => ("x-request-id", Name::XRequestId),
+            (12, b'm', b's') => ("max-forwards", Name::MaxForwards),
+            (14, b'c', b'h') => ("content-length", Name::ContentLength),
+            (15, b'x', b'r') => ("x-forwarded-for", Name::XForwardedFor),
+            (16, b'x', b't') => ("x-forwarded-host", Name::XForwardedHost),
+            (16, b'p', b'n') => ("proxy-connection", Name::ProxyConnection),
+            (16, b'x', b'r') => ("x-backend-server", Name::XBackendServer),
+            (17, b't', b'g') => ("transfer-encoding", Name::TransferEncoding),
+            (17, b'x', b'o') => ("x-forwarded-proto", Name::XForwardedProto),
+            (18, b'p', b'e') => ("proxy-authenticate", Name::ProxyAuthenticate),
+            (19, b'p', b'n') => ("proxy-authorization", Name::ProxyAuthorization),
+            (25, b'p', b'o') => ("proxy-authentication-info", Name::ProxyAuthenticationInfo),
+            _ => return Name::other(name),
         };
-        for (text, id) in candidates {
-            if name.eq_ignore_ascii_case(text.as_bytes()) {
-                return *id;
-            }
+        if name.eq_ignore_ascii_case(text.as_bytes()) {
+            return id;
         }
-        match name.get(..12) {
-            Some(start) if start.eq_ignore_ascii_case(b"x-forwarded-") => Name::XForwardedOther,
+        if looks_like(name, text.as_bytes()) { Name::Lookalike } else { Name::other(name) }
+    }
+
+    fn other(name: &[u8]) -> Name {
+        const FORWARDED: &[u8] = b"x-forwarded-";
+        match name.get(..FORWARDED.len()) {
+            Some(start) if start.eq_ignore_ascii_case(FORWARDED) => Name::XForwardedOther,
+            Some(start) if looks_like(start, FORWARDED) => Name::Lookalike,
             _ => Name::Other,
         }
     }
+}
+
+/// Whether two names of the same length are the same to those who take `_` for `-`.
+fn looks_like(name: &[u8], text: &[u8]) -> bool {
+    let dashed = |b: &u8| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    name.iter().map(dashed).eq(text.iter().copied())
 }
 
 /// One field line.
@@ -373,19 +384,44 @@ mod tests {
     #[test]
     fn every_name_is_found_whatever_its_case() {
         for (text, id) in [
-            ("HOST", Name::Host),
             ("te", Name::Te),
-            ("Content-length", Name::ContentLength),
-            ("TRANSFER-encoding", Name::TransferEncoding),
-            ("Proxy-Connection", Name::ProxyConnection),
-            ("Proxy-Authentication-Info", Name::ProxyAuthenticationInfo),
-            ("X-Forwarded-Port", Name::XForwardedOther),
-            ("X-Forwarded-", Name::XForwardedOther),
-            ("X-Forwarded", Name::Other),
-            ("Content_Length", Name::Other),
+            ("via", Name::Via),
+            ("host", Name::Host),
+            ("date", Name::Date),
+            ("expect", Name::Expect),
+            ("server", Name::Server),
+            ("referer", Name::Referer),
+            ("trailer", Name::Trailer),
+            ("upgrade", Name::Upgrade),
+            ("forwarded", Name::Forwarded),
+            ("x-real-ip", Name::XRealIp),
+            ("user-agent", Name::UserAgent),
+            ("connection", Name::Connection),
+            ("keep-alive", Name::KeepAlive),
+            ("x-request-id", Name::XRequestId),
+            ("max-forwards", Name::MaxForwards),
+            ("content-length", Name::ContentLength),
+            ("x-forwarded-for", Name::XForwardedFor),
+            ("x-forwarded-host", Name::XForwardedHost),
+            ("proxy-connection", Name::ProxyConnection),
+            ("x-backend-server", Name::XBackendServer),
+            ("transfer-encoding", Name::TransferEncoding),
+            ("x-forwarded-proto", Name::XForwardedProto),
+            ("proxy-authenticate", Name::ProxyAuthenticate),
+            ("proxy-authorization", Name::ProxyAuthorization),
+            ("proxy-authentication-info", Name::ProxyAuthenticationInfo),
+            ("x-forwarded-port", Name::XForwardedOther),
+            ("x-forwarded-", Name::XForwardedOther),
+            ("x-forwarded", Name::Other),
+            ("x-real-op", Name::Other),
+            ("content_length", Name::Lookalike),
+            ("x_forwarded-for", Name::Lookalike),
+            ("x-forwarded_user", Name::Lookalike),
+            ("user_name", Name::Other),
             ("", Name::Other),
         ] {
             assert_eq!(Name::of(text.as_bytes()), id, "{text}");
+            assert_eq!(Name::of(text.to_ascii_uppercase().as_bytes()), id, "{text}");
         }
     }
 }

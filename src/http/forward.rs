@@ -52,6 +52,9 @@ pub struct ResponseEdits<'a> {
 }
 
 /// Writes the head of a request, in HTTP/1.1.
+///
+/// Names that an upstream might take for those that matter ([`Name::Lookalike`]) stay behind: a
+/// client that may not send `X-Forwarded-For` may not send `X_Forwarded_For` either.
 pub fn request(
     out: &mut Writer,
     head: &Request,
@@ -72,6 +75,7 @@ pub fn request(
             | Name::XForwardedFor => continue,
             Name::MaxForwards if head.max_forwards.is_some() => continue,
             Name::Trailer if head.framing != Framing::Chunked => continue,
+            Name::Lookalike => continue,
             id if is_claim(id) && !edits.trusted => continue,
             id if is_hop_by_hop(id) => continue,
             Name::XForwardedProto => said.proto = true,
@@ -391,6 +395,7 @@ mod tests {
             "Proxy-Authorization: Basic a\r\nTrailer: X\r\nExpect: 100-continue\r\n",
             "Connection: X-A, x-b\r\nx-a: 1\r\nX-B: 2\r\nConnection: X-C\r\nx-c: 3\r\n",
             "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: a\r\n",
+            "X_Forwarded_For: 10.0.0.1\r\nContent_Length: 3\r\nhost-: a\r\nConnection: host-\r\n",
             "Connection: X-Forwarded-For, Host, X-Request-Id, Via\r\nX-Request-Id: mine\r\n",
         ] {
             assert_eq!(lines(gone, &EDITS), ANSWER, "{gone:?}");
@@ -541,7 +546,8 @@ mod tests {
         let mut buffer = [0; 512];
         let mut out = Writer::new(&mut buffer);
         response(&mut out, &head, text, &edits).unwrap();
-        let ours = "HTTP/1.1 200 OK\r\nDate: now\r\nX-Backend-Server: http://b:1\r\nX-Request-Id: id\r\nContent-Length: 0\r\n\r\n";
+        let ours = "HTTP/1.1 200 OK\r\nDate: now\r\nX-Backend-Server: http://b:1\r\n\
+                    X-Request-Id: id\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(std::str::from_utf8(out.written()), Ok(ours));
         (edits.backend, edits.request_id) = (None, None);
         let mut out = Writer::new(&mut buffer);

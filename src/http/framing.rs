@@ -114,7 +114,8 @@ pub(super) fn of_response(
     claims: &Claims,
 ) -> Result<Framing, Reason> {
     if claims.coded() && claims.lengths > 0 {
-        return Err(Reason::LengthAndTransferEncoding); // 3, before all else: do not even relay the claim
+        // 3, before all else: do not even relay the claim.
+        return Err(Reason::LengthAndTransferEncoding);
     }
     if claims.coded() && version == Version::Http10 {
         return Err(Reason::TransferEncodingInHttp10); // 6.1

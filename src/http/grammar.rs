@@ -130,8 +130,8 @@ fn list_element_end(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// `uri-host [ ":" port ]` with a host that is not empty and no user information (RFC 9110 section 7.2,
-/// RFC 3986 section 3.2): a registered name or IPv4 address, or an IPv6 address in brackets.
+/// `uri-host [ ":" port ]` with a host that is not empty and no user information (RFC 9110 section
+/// 7.2, RFC 3986 section 3.2): a registered name or IPv4 address, or an IPv6 address in brackets.
 pub fn is_authority(bytes: &[u8]) -> bool {
     if let [b'[', rest @ ..] = bytes {
         let Some(end) = memchr::memchr(b']', rest) else { return false };

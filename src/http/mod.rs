@@ -3,7 +3,7 @@
 //!
 //! Laws:
 //! - knows bytes in buffers, and nothing else: no sockets, no clock, no async, no settings of ours;
-//! - may use `httparse`, `memchr` and values of `std` (an `IpAddr` is one); none of the other rooms;
+//! - may use `httparse`, `memchr` and values of `std` such as an `IpAddr`; none of the other rooms;
 //! - allocates nothing on the way of an ordinary request: heads are [`Span`]s into the caller's
 //!   buffer, what leaves is written into the caller's buffer;
 //! - says the same about the same octets, however they were split into reads;
@@ -19,9 +19,47 @@
 //! - `session`: whether the connection goes on, and what `Connection` names;
 //! - [`chunked`]: the chunked coding, out of it in place and back into it;
 //! - [`forward`]: the heads that leave;
-//! - [`write`]: the writer below that, and the answers tidegate makes itself;
+//! - [`mod@write`]: the writer below that, and the answers tidegate makes itself;
 //! - [`date`]: the value of `Date`;
 //! - `close`: the one table of reasons why a request ended.
+//!
+//! A request in, a request out, and the answer back:
+//! ```
+//! use tidegate::http::forward::{self, RequestEdits, ResponseEdits};
+//! use tidegate::http::{Framing, Limits, Method, Progress, Request, Response, outward};
+//! use tidegate::http::write::Writer;
+//!
+//! let (limits, mut buffer) = (Limits::default(), [0; 1024]);
+//!
+//! let bytes = b"GET http://a.example HTTP/1.1\r\nHost: b\r\nConnection: X-C\r\nX-C: d\r\n\r\n";
+//! let mut asked = Request::default();
+//! assert_eq!(asked.read(&bytes[..20], &limits), Ok(Progress::Partial));
+//! assert_eq!(asked.read(bytes, &limits), Ok(Progress::Complete));
+//! assert_eq!((asked.method, asked.host.of(bytes)), (Method::Get, &b"a.example"[..]));
+//!
+//! let peer = Some([192, 0, 2, 1].into());
+//! let edits = RequestEdits { peer, trusted: false, secure: false, host: None, request_id: b"7" };
+//! let mut out = Writer::new(&mut buffer);
+//! forward::request(&mut out, &asked, bytes, &edits).unwrap();
+//! assert!(out.written().starts_with(b"GET / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 192."));
+//!
+//! let bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+//! let mut answer = Response::default();
+//! assert_eq!(answer.read(bytes, &limits, asked.method), Ok(Progress::Complete));
+//! assert_eq!((answer.status, answer.framing), (200, Framing::Chunked));
+//!
+//! let (to, framing) = (asked.version, outward(answer.framing, asked.version));
+//! let (date, persistent) = (b"Sun, 06 Nov 1994 08:49:37 GMT", asked.persistent);
+//! let edits =
+//!     ResponseEdits { to, persistent, framing, date, backend: None, request_id: Some(b"7") };
+//! let mut out = Writer::new(&mut buffer);
+//! forward::response(&mut out, &answer, bytes, &edits).unwrap();
+//! assert!(out.written().ends_with(b"X-Request-Id: 7\r\nTransfer-Encoding: chunked\r\n\r\n"));
+//!
+//! let mut body = bytes[answer.len..].to_vec();
+//! let decoded = tidegate::http::chunked::Decoder::default().decode(&mut body).unwrap();
+//! assert_eq!((&body[..decoded.payload], decoded.done), (&b"hi"[..], true));
+//! ```
 
 pub mod chunked;
 mod close;

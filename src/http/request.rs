@@ -60,7 +60,8 @@ impl Request {
     ///
     /// While it is `Partial`, call again with the same octets and more. After `Complete` or an
     /// error the next call begins a new head. Anything that RFC 9112 or common sense finds
-    /// ambiguous is refused with the [`Reason`].
+    /// ambiguous is refused with the [`Reason`]; what was read until then can be looked at for the
+    /// log, the rest is empty.
     pub fn read(&mut self, bytes: &[u8], limits: &Limits) -> Result<Progress, Reason> {
         let outcome = self.advance(bytes, limits);
         if outcome != Ok(Progress::Partial) {
@@ -69,10 +70,11 @@ impl Request {
         outcome
     }
 
-    /// Forgets a head that was read in part only.
+    /// Forgets everything but the storage; needed only when a head was left in the middle.
     pub fn clear(&mut self) {
-        self.seen = Seen::default();
-        self.fields.clear();
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clear();
+        *self = Request { fields, ..Request::default() };
     }
 
     /// The value of the first field called `name`; not for [`Name::Other`].
@@ -82,6 +84,9 @@ impl Request {
 
     fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Progress, Reason> {
         let (window, room) = limits.window(bytes);
+        if self.seen == Seen::default() {
+            self.clear();
+        }
         if self.seen.lines == 0 && !self.start_line(window, room, limits)? {
             return Ok(Progress::Partial);
         }
@@ -101,7 +106,7 @@ impl Request {
     /// away.
     fn start_line(&mut self, window: &[u8], room: bool, limits: &Limits) -> Result<bool, Reason> {
         let start = empty_lines(window);
-        let most = window.len().min(start + limits.target + AROUND_TARGET);
+        let most = window.len().min(limits.target.saturating_add(start + AROUND_TARGET));
         let from = self.seen.to.clamp(start, most);
         let end = memchr::memchr(b'\n', &window[from..most]).map(|len| from + len);
         let news = &window[from..end.unwrap_or(most)];
@@ -209,7 +214,8 @@ impl Request {
         Ok(())
     }
 
-    /// `Expect` (RFC 9110 section 10.1.1): HTTP/1.0 has none, and without a body there is nothing to wait for.
+    /// `Expect` (RFC 9110 section 10.1.1): HTTP/1.0 has none, and without a body there is nothing to
+    /// wait for.
     fn judge_expect(&mut self, bytes: &[u8]) -> Result<(), Reason> {
         self.expects_continue = false;
         if self.version == Version::Http10 {
@@ -297,7 +303,8 @@ mod tests {
 
     #[test]
     fn an_ordinary_request() {
-        let text = "POST /a?b=|c HTTP/1.1\r\nHost: example.com:8080\r\nContent-Length: 3\r\nExpect: 100-Continue\r\n\r\n";
+        let text = "POST /a?b=|c HTTP/1.1\r\nHost: example.com:8080\r\nContent-Length: 3\r\n\
+                    Expect: 100-Continue\r\n\r\n";
         let (method, host, path, framing, persistent, waits) = read(text).unwrap().unwrap();
         assert_eq!(
             (method, host.as_str(), path.as_str()),
@@ -460,6 +467,20 @@ mod tests {
         assert_eq!(read(&head(most + 500)), Some(Some(Reason::HeadTooLarge)));
         let three = "GET / HTTP/1.1\r\nHost: a\r\nb: c\r\nd: e\r\n\r\n";
         assert_eq!(read(three), Some(Some(Reason::TooManyFields)));
+    }
+
+    #[test]
+    fn a_refused_head_shows_nothing_of_the_one_before() {
+        let limits = Limits::default();
+        let mut head = Request::default();
+        let good = b"POST /a/long/target HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+        assert_eq!(head.read(good, &limits), Ok(Progress::Complete));
+        assert_eq!(head.read(b"\0", &limits), Err(Reason::BadRequestLine));
+        assert!(head.method_text.is_empty() && head.target.is_empty() && head.host.is_empty());
+        assert!(head.fields.is_empty() && !head.persistent && head.framing == Framing::None);
+        let bad = b"GET /b HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
+        assert_eq!(head.read(bad, &limits), Err(Reason::DuplicateHost));
+        assert_eq!((head.target.of(bad), head.fields.len()), (&b"/b"[..], 2));
     }
 
     #[test]

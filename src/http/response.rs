@@ -50,10 +50,11 @@ impl Response {
         outcome
     }
 
-    /// Forgets a head that was read in part only.
+    /// Forgets everything but the storage; needed only when a head was left in the middle.
     pub fn clear(&mut self) {
-        self.seen = Seen::default();
-        self.fields.clear();
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clear();
+        *self = Response { fields, ..Response::default() };
     }
 
     /// The value of the first field called `name`; not for [`Name::Other`].
@@ -73,6 +74,9 @@ impl Response {
         asked: Method,
     ) -> Result<Progress, Reason> {
         let (window, room) = limits.window(bytes);
+        if self.seen == Seen::default() {
+            self.clear();
+        }
         if self.seen.lines == 0 && !self.start_line(window)? {
             return if room { Ok(Progress::Partial) } else { Err(Reason::HeadTooLarge) };
         }
@@ -105,8 +109,8 @@ impl Response {
         Ok(true)
     }
 
-    /// `HTTP-version SP status-code SP [ reason-phrase ]` (RFC 9112 section 4). Many leave the second space
-    /// out when there is no phrase; that hurts nobody.
+    /// `HTTP-version SP status-code SP [ reason-phrase ]` (RFC 9112 section 4). Many leave the second
+    /// space out when there is no phrase; that hurts nobody.
     fn status_line(&mut self, line: &[u8]) -> Result<(), Reason> {
         let malformed = Reason::MalformedResponse;
         let (version, rest) = line.split_at_checked(8).ok_or(malformed)?;

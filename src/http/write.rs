@@ -140,7 +140,7 @@ pub(super) fn hexadecimal(mut number: u64, text: &mut [u8; 16]) -> &[u8] {
     }
 }
 
-/// An answer tidegate makes itself.
+/// An answer tidegate makes itself: final, and of a status that has a body (not 204, not 304).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Answer<'a> {
     /// The status code.

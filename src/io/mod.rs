@@ -2,8 +2,8 @@
 //!
 //! Laws:
 //! - Knows no HTTP and nothing of the other rooms.
-//! - The only room with system calls. All of them go through rustix, socket2 and std, so the room
-//!   does without `unsafe`; should that change, this is the only room where it may.
+//! - The only room with system calls, and the only one with `unsafe`: in `sys`, for the one call that
+//!   rustix, socket2 and std do not offer.
 //! - Nothing here is shared between cores but [`signal`]: a core's state is behind `Rc`, not locks.
 //! - Bytes lie in owned pooled buffers. A buffer is taken when there is something to read, never
 //!   before; it is lent to a send by value and comes back with the result.
@@ -13,7 +13,7 @@
 //! The files: [`clock`] (the time, read once a turn), `timer` (the wheel), [`reactor`] (edge-triggered
 //! readiness), [`buffer`] (the pool), [`stream`] (one connection), [`relay`] and [`splice`] (octets from
 //! one stream to another), [`listen`] (sockets that accept), [`signal`] (to the cores and back),
-//! [`slots`] (boxed futures used again), [`cores`] (the threads and their loop).
+//! [`slots`] (boxed futures used again), `sys`, [`cores`] (the threads and their loop).
 
 pub mod buffer;
 pub mod clock;
@@ -25,4 +25,5 @@ pub mod signal;
 pub mod slots;
 pub mod splice;
 pub mod stream;
+mod sys;
 mod timer;

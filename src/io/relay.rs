@@ -45,8 +45,8 @@ pub enum Means {
 }
 
 impl Relay<'_> {
-    /// Moves octets; `moved` counts those that left, also when it ends early or is dropped. Takes one buffer from `share` at a time, and
-    /// only while there are octets in it.
+    /// Moves octets; `moved` counts those that left, also when it ends early or is dropped. Takes
+    /// one buffer from `share` at a time, and only while there are octets in it.
     pub async fn run(
         &self,
         share: &Share,

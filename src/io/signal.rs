@@ -19,7 +19,7 @@ impl<T> Mailbox<T> {
         (Mailbox { sender, notifier }, receiver)
     }
 
-    /// Sends `value`; blocks while [`WAITING`] are waiting. `false`: the core is gone.
+    /// Sends `value`; blocks while `WAITING` are waiting. `false`: the core is gone.
     pub fn send(&self, value: T) -> bool {
         let sent = self.sender.send(value).is_ok();
         self.notifier.notify();

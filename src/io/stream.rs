@@ -17,6 +17,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use super::buffer::Buf;
 use super::clock::Moment;
 use super::reactor::{Reactor, Way};
+use super::sys;
 
 /// A connected stream socket, TCP or Unix, registered with its core's reactor.
 ///
@@ -143,6 +144,14 @@ impl Stream {
             self.clear(Way::Read);
         }
         silent
+    }
+
+    /// Is it certain that the peer's program has seen none of the last `octets` that were sent? It is
+    /// when the peer's kernel acknowledged none of them: it does not once its program has closed the
+    /// socket. Only for a TCP stream that we opened.
+    pub fn untaken(&self, octets: u64) -> bool {
+        let counts = sys::tcp_counts(&self.fd);
+        counts.is_some_and(|counts| counts.acknowledged + octets <= counts.sent)
     }
 
     /// Appends what there is to `buf`, at most `max` octets; `None`: nothing now; 0: the end. The

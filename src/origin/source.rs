@@ -137,6 +137,7 @@ pub(super) fn frame(out: &mut Vec<u8>, octets: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origin::worker::read_clock;
 
     #[test]
     fn the_pattern_is_the_same_wherever_it_is_cut() {
@@ -156,8 +157,8 @@ mod tests {
     fn chunks_carry_the_pattern_and_a_trailer() {
         let mut source = Source::Chunks { at: 0, end: 4097, trailer: true };
         let mut out = Vec::new();
-        assert_eq!(source.fill(&mut out, Instant::now()), Filled::More);
-        assert_eq!(source.fill(&mut out, Instant::now()), Filled::Empty);
+        assert_eq!(source.fill(&mut out, read_clock()), Filled::More);
+        assert_eq!(source.fill(&mut out, read_clock()), Filled::Empty);
         assert!(out.starts_with(b"1000\r\n !\"#"));
         assert!(out.ends_with(b"\r\n1\r\n+\r\n0\r\nX-Trailer: 1\r\n\r\n"));
         assert_eq!(octet(4096), b'+');
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn lines_come_when_they_are_due() {
-        let start = Instant::now();
+        let start = read_clock();
         let every = Duration::from_secs(1);
         let mut source = Source::Lines { next: 0, end: 2, due: start, every, chunked: false };
         let mut out = Vec::new();

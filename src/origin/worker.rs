@@ -61,11 +61,10 @@ impl Worker {
         })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a tool apart, with its own clock")]
     /// Serves until told to stop; an error is epoll's.
     pub fn run(mut self) -> io::Result<()> {
         let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
-        let mut now = Instant::now();
+        let mut now = read_clock();
         loop {
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), self.timeout(now).as_ref())
@@ -73,7 +72,7 @@ impl Worker {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            now = Instant::now();
+            now = read_clock();
             for event in &events {
                 // The kernel packs its events: fields are copied out, not borrowed.
                 let (data, flags) = (event.data.u64(), event.flags);
@@ -169,4 +168,10 @@ impl Worker {
         // Closing takes the socket out of epoll.
         drop(slot);
     }
+}
+
+/// The clock of this tool, whose threads are not cores; read once a turn.
+#[expect(clippy::disallowed_methods, reason = "a tool apart, with its own clock")]
+pub(super) fn read_clock() -> Instant {
+    Instant::now()
 }

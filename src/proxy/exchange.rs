@@ -71,7 +71,8 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason
             if failed.reason.fault() == Fault::Upstream {
                 stats.failures.add(1);
             }
-            if connection.reused && failed.silent && is_replayable(ongoing) {
+            let stale = connection.reused && failed.silent && !ongoing.replayed;
+            if stale && is_replayable(ongoing, &connection, &progress) {
                 replay(ongoing, &connection, failed);
                 Ok(Outcome::Stale(Checked::again(ongoing)))
             } else {
@@ -82,8 +83,9 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason
     }
 }
 
-/// May the request be sent a second time, and is all of it still here (RFC 9110 section 9.2.2)?
-fn is_replayable(ongoing: &Ongoing) -> bool {
+/// May the request be sent a second time, and is all of it still here? It may if its method is
+/// idempotent (RFC 9110 section 9.2.2), or if the kernel can tell that the upstream never took it.
+fn is_replayable(ongoing: &Ongoing, connection: &Connection, progress: &Progress) -> bool {
     let request = &ongoing.heads.request;
     let here = (ongoing.input.len() - request.len) as u64;
     let whole = match request.framing {
@@ -92,7 +94,8 @@ fn is_replayable(ongoing: &Ongoing) -> bool {
         // Decoding has changed the octets in the buffer.
         Framing::Chunked | Framing::UntilClose => false,
     };
-    whole && request.method.is_idempotent() && !ongoing.replayed
+    let may = request.method.is_idempotent() || connection.stream.untaken(progress.upstream_sent);
+    whole && may
 }
 
 /// Notes the attempt that came to nothing, and that another one follows.

@@ -63,6 +63,7 @@ impl Head {
         }
     }
 
+    /// `Content-Length`, which is digits only.
     fn length(&self) -> io::Result<Option<usize>> {
         let Some(text) = self.get("Content-Length") else { return Ok(None) };
         match text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse()) {

@@ -1,0 +1,47 @@
+//! A chunked body is the same however it arrives, ends where it ends, and survives being chunked
+//! anew.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tidegate_fuzz::http::Reason;
+use tidegate_fuzz::http::chunked::{Decoder, LAST, size_line};
+use tidegate_fuzz::{every_way, splits};
+
+/// Octets used, payload, trailers.
+type Body = (usize, Vec<u8>, Vec<u8>);
+
+fuzz_target!(|data: &[u8]| {
+    let (ends, bytes) = splits(data);
+    let decoded = every_way(bytes, &ends, reader);
+    let Some(Ok((used, payload, trailers))) = decoded else { return };
+    assert!(used <= bytes.len());
+    let anew = encode(&payload, &trailers);
+    assert_eq!(reader()(&anew), Some(Ok((anew.len(), payload, trailers))));
+});
+
+fn reader() -> impl FnMut(&[u8]) -> Option<Result<Body, Reason>> {
+    let (mut decoder, mut fed, mut payload) = (Decoder::default(), 0, Vec::new());
+    move |bytes: &[u8]| {
+        let mut news = bytes[fed..].to_vec();
+        let decoded = match decoder.decode(&mut news) {
+            Ok(decoded) => decoded,
+            Err(reason) => return Some(Err(reason)),
+        };
+        assert!(decoded.payload <= decoded.consumed && decoded.consumed <= news.len());
+        assert!(decoded.done || decoded.consumed == news.len());
+        assert_eq!(news[decoded.consumed..], bytes[fed + decoded.consumed..]);
+        payload.extend_from_slice(&news[..decoded.payload]);
+        fed += decoded.consumed;
+        decoded.done.then(|| Ok((fed, payload.clone(), decoder.trailers().to_vec())))
+    }
+}
+
+fn encode(payload: &[u8], trailers: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for chunk in payload.chunks(7) {
+        out.extend_from_slice(size_line(chunk.len() as u64, &mut [0; 18]));
+        out.extend_from_slice(chunk);
+        out.extend_from_slice(b"\r\n");
+    }
+    [&out, LAST, trailers, b"\r\n"].concat()
+}

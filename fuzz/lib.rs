@@ -1,0 +1,52 @@
+//! What the fuzz targets share: the room under test, and splits.
+//!
+//! ```text
+//! mkdir -p fuzz/corpus/request_head
+//! cargo +nightly fuzz run request_head fuzz/corpus/request_head fuzz/seeds/request_head
+//! ```
+//! What is found goes to the first folder; the seeds stay few and readable.
+
+#[path = "../src/http/mod.rs"]
+pub mod http;
+
+/// Cuts `data` into a few places to split at, and the octets to be split. The first octet says how
+/// many places.
+pub fn splits(data: &[u8]) -> (Vec<usize>, &[u8]) {
+    let (count, rest) =
+        data.split_first().map_or((0, data), |(n, rest)| (usize::from(n % 8), rest));
+    let (places, bytes) = rest.split_at(count.min(rest.len()));
+    let mut at = 0;
+    let ends = places.iter().map(|step| {
+        at = (at + usize::from(*step)).min(bytes.len());
+        at
+    });
+    (ends.collect(), bytes)
+}
+
+/// Lets a reader see `bytes` in growing prefixes, those that end at `ends` and then all; gives what
+/// it says when it is no longer `None`.
+pub fn fed<T>(
+    bytes: &[u8],
+    ends: impl IntoIterator<Item = usize>,
+    mut read: impl FnMut(&[u8]) -> Option<T>,
+) -> Option<T> {
+    ends.into_iter().find_map(|end| read(&bytes[..end])).or_else(|| read(bytes))
+}
+
+/// Feeds readers fresh from `make` whole, by the given splits, octet by octet, and with a tail; all
+/// must say the same.
+pub fn every_way<T, R>(bytes: &[u8], ends: &[usize], mut make: impl FnMut() -> R) -> Option<T>
+where
+    T: std::fmt::Debug + PartialEq,
+    R: FnMut(&[u8]) -> Option<T>,
+{
+    let whole = make()(bytes);
+    assert_eq!(fed(bytes, ends.iter().copied(), make()), whole, "split at {ends:?}");
+    if bytes.len() < 1024 {
+        assert_eq!(fed(bytes, 0..bytes.len(), make()), whole, "octet by octet");
+    }
+    if whole.is_some() {
+        assert_eq!(make()(&[bytes, b"\r\nx: y\n\r\n\r\n"].concat()), whole, "with a tail");
+    }
+    whole
+}

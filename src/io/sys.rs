@@ -1,0 +1,79 @@
+//! The system calls that neither rustix nor socket2 nor std offers, and with them all `unsafe` of tidegate.
+
+#![expect(unsafe_code, reason = "this file is where it is allowed")]
+
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Octets of `struct tcp_info` up to and including `tcpi_bytes_retrans` (linux/tcp.h, since 4.19).
+const TCP_INFO_OCTETS: usize = 216;
+
+/// What the kernel counted on a TCP connection that we opened, in octets of payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TcpCounts {
+    /// Sent, not counting what was sent again.
+    pub sent: u64,
+    /// Acknowledged by the peer's kernel.
+    pub acknowledged: u64,
+}
+
+/// Asks for `TCP_INFO` (tcp(7)). `None`: not a TCP socket, or the kernel is older than 4.19.
+pub(super) fn tcp_counts(socket: impl AsFd) -> Option<TcpCounts> {
+    let mut info = [0_u8; TCP_INFO_OCTETS];
+    let mut length = TCP_INFO_OCTETS as libc::socklen_t;
+    // SAFETY: the descriptor is open for the time of the call, for it is borrowed; the kernel writes
+    // at most `length` octets to `info`, which has as many, and the octets it wrote to `length`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 || (length as usize) < TCP_INFO_OCTETS {
+        return None;
+    }
+    let number = |at: usize| -> u64 {
+        let octets = info[at..at + 8].try_into().unwrap_or_default();
+        u64::from_ne_bytes(octets)
+    };
+    let (bytes_acked, bytes_sent, bytes_retrans) = (number(120), number(200), number(208));
+    Some(TcpCounts {
+        sent: bytes_sent.saturating_sub(bytes_retrans),
+        // The SYN of the side that opened the connection counts for one.
+        acknowledged: bytes_acked.saturating_sub(1),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "sockets of the standard library to test against"
+    )]
+    fn the_kernel_counts_what_was_acknowledged() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut theirs, _) = listener.accept().unwrap();
+        ours.write_all(b"hello").unwrap();
+        theirs.read_exact(&mut [0; 5]).unwrap();
+        theirs.write_all(b"!").unwrap();
+        ours.read_exact(&mut [0; 1]).unwrap();
+        assert_eq!(tcp_counts(&ours), Some(TcpCounts { sent: 5, acknowledged: 5 }));
+        // Closed with nothing unread: what we send now is answered with a reset, not acknowledged.
+        drop(theirs);
+        ours.write_all(b"anybody there?").unwrap();
+        // The reset shows once the end that came before it was read; both came over loopback, at once.
+        while ours.read(&mut [0; 1]).is_ok_and(|n| n > 0) {}
+        assert_eq!(tcp_counts(&ours), Some(TcpCounts { sent: 19, acknowledged: 5 }));
+        let (unix, _) = UnixStream::pair().unwrap();
+        assert_eq!(tcp_counts(&unix), None);
+    }
+}
