@@ -458,3 +458,29 @@ fn h24_the_admin_connection_can_be_kept() {
         assert_eq!(admin.response_to_head().status, 200);
     }
 }
+
+#[test]
+fn h25_warnings_can_be_made_errors() {
+    let odd = ["-t", "--upstream", "http://127.0.0.1:1", "--access-log", "off"];
+    let odd = [&odd[..], &["--access-log-file", "x.log"]].concat();
+    let warned = run(&odd, &[]);
+    assert_eq!(warned.code, Some(0), "{}", warned.stderr);
+    let refused = run(&[&odd[..], &["--strict"]].concat(), &[]);
+    assert_ne!(refused.code, Some(0), "{}{}", refused.stdout, refused.stderr);
+    assert!(refused.stderr.contains("--access-log-file"), "{}", refused.stderr);
+}
+
+#[test]
+fn h26_a_hang_up_signal_does_not_end_it() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").text(), "a");
+    proxy.signal(Signal::HUP);
+    proxy.signal(Signal::USR1);
+    for _ in 0..20 {
+        assert_eq!(client.get("/").text(), "a");
+        assert_eq!(proxy.ask("/health").status, 200);
+    }
+    assert_eq!(proxy.stop().code, Some(0));
+}
