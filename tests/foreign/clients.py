@@ -262,7 +262,7 @@ def wrk_finds_no_error_and_an_even_share(house):
 @check
 def afterwards_everything_is_home(house):
     deadline = time.monotonic() + DEADLINE_S
-    while (metrics := house.metrics())["connections"]["open"] or metrics["buffers"]["used"]:
+    while (metrics := house.metrics())["connections"]["current"] or metrics["buffers"]["used"]:
         assert time.monotonic() < deadline, metrics
         time.sleep(0.02)
     same(house.proxy.stop(), 0, "the exit code after SIGTERM")

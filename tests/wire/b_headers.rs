@@ -198,3 +198,12 @@ fn b17_octets_beyond_ascii_in_values_pass_untouched() {
     let raw = origin.request().head.raw;
     assert!(raw.windows(6).any(|w| w == b"caf\xe9 \xff"), "\"{}\"", raw.escape_ascii());
 }
+
+#[test]
+fn b18_names_that_some_origins_take_for_ours_do_not_pass() {
+    let seen =
+        forwarded(&[], "X_Forwarded_For: 6.6.6.6\r\nX-Forwarded_Proto: https\r\nX_Own: 1\r\n");
+    assert!(!String::from_utf8_lossy(&seen.raw).contains("6.6.6.6"), "{seen:?}");
+    assert!(!String::from_utf8_lossy(&seen.raw).contains("https"), "{seen:?}");
+    assert_eq!(seen.get("X_Own"), Some("1"));
+}

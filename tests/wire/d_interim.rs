@@ -1,8 +1,9 @@
 //! 1xx answers, `Expect: 100-continue`, and answers that come before the request is whole.
 
 use std::thread;
+use std::time::Duration;
 
-use crate::harness::{Ending, Gate, Origin, Proxy, fingerprint, pattern};
+use crate::harness::{Ending, Gate, Origin, Proxy, assert_same, pattern};
 
 const EXPECTING: &str =
     "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
@@ -158,7 +159,7 @@ fn d09_an_early_answer_arrives_whole_while_the_body_still_comes() {
     });
     let answer = client.response();
     assert_eq!(answer.status, 403);
-    assert_eq!(fingerprint(&answer.body), fingerprint(&body));
+    assert_same(&answer.body, &body);
     let _ = sending.join().unwrap();
 }
 
@@ -204,4 +205,40 @@ fn d12_an_expectation_nobody_knows_is_refused() {
         status == 417 || status == 200,
         "RFC 9110, 10.1.1: may be refused with 417, got {status}"
     );
+}
+
+#[test]
+fn d13_after_an_early_answer_no_octet_of_the_body_is_taken_for_a_request() {
+    let origin = Origin::start(|peer| {
+        peer.request_head()?;
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly")?;
+        peer.hold()
+    });
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nhello");
+    assert_eq!(client.response().text(), "early");
+    client.send_if_taken("GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n".repeat(2));
+    assert_eq!(proxy.client().get("/good").text(), "early");
+    assert_eq!(
+        origin.connections(),
+        2,
+        "a connection that is owed a body carries no other request"
+    );
+    let rest = client.until_gone();
+    assert!(!rest.starts_with(b"HTTP/1.1 200"), "\"{}\"", rest.escape_ascii());
+    assert!(origin.requests().iter().all(|request| request.target != "/smuggled"));
+}
+
+#[test]
+fn d14_an_expectation_in_http_10_is_ignored() {
+    let origin = Origin::echoing();
+    let proxy = Proxy::with(&origin, &["--expect-timeout", "20ms"]);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.0\r\nHost: test\r\nExpect: 100-continue\r\n");
+    client.send("Content-Length: 2\r\n\r\n");
+    client.expect_silence(Duration::from_millis(100));
+    client.send("ok");
+    let answer = client.response();
+    assert_eq!((answer.text().as_str(), answer.interim.len()), ("ok", 0));
 }

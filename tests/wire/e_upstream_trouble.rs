@@ -1,12 +1,13 @@
 //! Upstreams that refuse, lie, stall and die, in each phase.
 
-use std::env;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Ending, Gate, Origin, Proxy, Refusing, Silent, eventually};
+use crate::harness::{
+    Chance, Client, Ending, Gate, Origin, Proxy, Refusing, Silent, eventually, requests_asked_for,
+};
 
 const ONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
 const POST: &str = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello";
@@ -182,11 +183,23 @@ fn e12_an_origin_that_closes_after_the_full_answer_has_answered() {
     let origin = Origin::start(|peer| peer.answer(ONE).map(drop));
     let proxy = Proxy::before(&origin);
     let mut client = proxy.client();
-    for _ in 0..20 {
-        assert_eq!(client.get("/").text(), "1");
-        client.send(POST);
-        assert_eq!(client.response().text(), "1");
-    }
+    (0..20).for_each(|_| assert_eq!(client.get("/").text(), "1"));
+
+    let close = Gate::default();
+    let told = close.clone();
+    let origin = Origin::start(move |peer| {
+        peer.answer(ONE)?;
+        told.wait();
+        Ok(())
+    });
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").text(), "1");
+    eventually("the connection kept", || proxy.metric_of(&origin, "idle") == 1);
+    close.open();
+    eventually("its close noticed", || proxy.metric_of(&origin, "idle") == 0);
+    client.send(POST);
+    assert_eq!(client.response().text(), "1", "no dead connection is tried with a POST");
 }
 
 #[test]
@@ -392,17 +405,95 @@ fn e23_head_and_204_with_octets_behind_them_do_not_poison_the_next_answer() {
     }
 }
 
+#[test]
+fn e24_a_body_behind_the_answer_to_a_head_is_nobodys_answer() {
+    let origin = Origin::answering(ONE);
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    for n in 1..=3 {
+        client.send("HEAD / HTTP/1.1\r\nHost: test\r\n\r\n");
+        assert_eq!(client.response_to_head().status, 200);
+        assert_eq!(origin.connections(), n);
+    }
+    assert_eq!(client.get("/").text(), "1");
+}
+
+#[test]
+fn e25_an_upload_that_takes_its_time_is_not_a_late_answer() {
+    let origin = Origin::echoing();
+    let flags = ["--response-timeout", "150ms", "--read-timeout", "2s"];
+    let proxy = Proxy::with(&origin, &flags);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n");
+    for _ in 0..9 {
+        client.send("x").expect_silence(Duration::from_millis(40));
+    }
+    client.send("x");
+    assert_eq!(client.response().text(), "xxxxxxxxxx");
+}
+
+#[test]
+fn e26_an_origin_that_never_reads_an_upload_is_given_up() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |peer| {
+        peer.request_head()?;
+        held.wait();
+        Ok(())
+    });
+    let proxy = Proxy::with(&origin, &["--write-timeout", "150ms"]);
+    let mut client = proxy.client();
+    let mut sender = client.wire().sender().unwrap();
+    let sending = thread::spawn(move || {
+        sender.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000000\r\n\r\n")?;
+        let block = vec![b'x'; 1_000_000];
+        (0..100).try_for_each(|_| sender.send(&block))
+    });
+    client.wire().patience(Duration::from_secs(2)).unwrap();
+    let answer = client.response();
+    gate.open();
+    assert!(matches!(answer.status, 502 | 504), "{}", answer.head.line);
+    let _ = sending.join().unwrap();
+}
+
+#[test]
+fn e27_names_are_resolved_and_every_address_is_tried() {
+    let origin = Origin::named("a");
+    let port = origin.address().rsplit(':').next().unwrap();
+    let proxy = Proxy::start(&["--upstream", &format!("http://localhost:{port}")]);
+    let mut client = proxy.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/").text(), "a");
+    }
+}
+
+#[test]
+fn e28_an_origin_that_dies_in_a_large_body_cuts_it() {
+    for reset in [false, true] {
+        let origin = Origin::start(move |peer| {
+            peer.request()?;
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n")?;
+            peer.send(vec![b'x'; 2_000_000])?;
+            if reset { peer.reset() } else { Ok(()) }
+        });
+        let proxy = Proxy::before(&origin);
+        let mut client = proxy.client();
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        assert!(client.head().line.contains("200"));
+        let came = client.until_gone().len();
+        assert!(came <= 2_000_000 && (reset || came == 2_000_000), "{came}");
+        eventually("all buffers home", || proxy.metric("/buffers/used") == 0);
+    }
+}
+
 /// Closes a connection after an answer as the mood takes it, at once or a moment later.
 fn moody() -> Origin {
     Origin::start(|peer| {
-        let mut mood = peer.number as u64 * 0x9e37_79b9_7f4a_7c15 + 1;
+        let mut mood = Chance::seeded(peer.number);
         loop {
             peer.answer(ONE)?;
-            mood ^= mood << 13;
-            mood ^= mood >> 7;
-            mood ^= mood << 17;
-            if mood.is_multiple_of(10) {
-                let moment = Duration::from_micros(mood / 16 % 500);
+            if mood.below(10) == 0 {
+                let moment = Duration::from_micros(mood.below(500) as u64);
                 let now = Instant::now();
                 while now.elapsed() < moment {
                     thread::yield_now();
@@ -414,9 +505,8 @@ fn moody() -> Origin {
 }
 
 #[test]
-fn e24_origins_that_close_idle_connections_at_random_cost_no_client_an_error() {
-    let requests: usize =
-        env::var("WIRE_REQUESTS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000);
+fn e29_origins_that_close_idle_connections_at_random_cost_no_client_an_error() {
+    let requests = requests_asked_for();
     let (a, b) = (moody(), moody());
     let proxy = Proxy::start(&["--upstream", &a.url(), "--upstream", &b.url(), "--workers", "2"]);
     let clients = 8;

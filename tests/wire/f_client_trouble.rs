@@ -4,13 +4,13 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::harness::{Client, Gate, Origin, Peer, Proxy, eventually, fingerprint, pattern};
+use crate::harness::{Client, Gate, Origin, Peer, Proxy, assert_same, eventually, pattern};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const ONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
 const MIB: usize = 1024 * 1024;
-/// More than the kernel keeps on both hops together.
-const MUCH: usize = 64 * MIB;
+/// More than the kernel keeps on both hops together: by default at most 36 MiB on a wide one, 4 MiB on a narrow one.
+const MUCH: usize = 48 * MIB;
 
 /// An origin that takes a request, opens `asked`, waits for its connection to end, and opens `left`.
 fn waiting(asked: &Gate, left: &Gate) -> Origin {
@@ -112,12 +112,12 @@ fn f04_a_client_that_stops_reading_stops_the_origin_and_nobody_else() {
     client.send(GET);
     blocked.wait();
     let taken = *taken.lock().unwrap();
-    assert!(taken < MUCH / 2, "the origin was let send {taken} octets nobody read");
+    assert!(taken < MUCH, "the origin was let send {taken} octets nobody read");
     let grown = resident(&proxy).saturating_sub(before);
     assert!(grown < 8 * MIB, "{grown} octets more memory for a client that does not read");
     assert_eq!(proxy.client().get("/").text(), "1", "others are served");
     go_on.open();
-    assert_eq!(fingerprint(&client.response().body), fingerprint(&body));
+    assert_same(&client.response().body, &body);
 }
 
 /// Resident memory of the proxy in octets.
@@ -128,26 +128,23 @@ fn resident(proxy: &Proxy) -> usize {
 
 #[test]
 fn f05_an_origin_that_stops_reading_stops_the_client() {
-    let body = pattern(MUCH);
+    let body = Arc::new(pattern(MUCH));
     let go_on = Gate::default();
-    let let_go = go_on.clone();
-    let origin = Origin::start(move |peer| {
-        let head = peer.request_head()?;
+    let (let_go, expected) = (go_on.clone(), body.clone());
+    let origin = Origin::narrow(move |peer| {
+        peer.request_head()?;
         let_go.wait();
-        let len = head.length()?.unwrap();
-        let (len, hash) = fingerprint(&peer.exactly(len)?);
-        let text = format!("{len} {hash}");
-        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()))
+        assert_same(&peer.exactly(MUCH)?, &expected);
+        peer.send(ONE)
     });
     let proxy = Proxy::before(&origin);
     let mut client = proxy.client();
     client.send(format!("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: {MUCH}\r\n\r\n"));
     let sent = client.wire().send_until_blocked(&body, Duration::from_millis(300)).unwrap();
-    assert!(sent < MUCH / 2, "{sent} octets were taken that the origin did not read");
+    assert!(sent < MUCH, "{sent} octets were taken that the origin did not read");
     go_on.open();
     client.send(&body[sent..]);
-    let (len, hash) = fingerprint(&body);
-    assert_eq!(client.response().text(), format!("{len} {hash}"));
+    assert_eq!(client.response().text(), "1");
 }
 
 #[test]
@@ -325,6 +322,71 @@ fn f16_a_client_that_sends_and_leaves_at_once_harms_nobody() {
         if n % 2 == 0 { client.reset() } else { drop(client) }
     }
     assert_eq!(proxy.client().get("/").text(), "a");
-    eventually("all of them gone", || proxy.metric("/connections/open") == 0);
+    eventually("all of them gone", || proxy.metric("/connections/current") == 0);
     eventually("their buffers home", || proxy.metric("/buffers/used") == 0);
+}
+
+#[test]
+fn f17_a_client_that_asks_and_never_reads_is_not_read_for_ever() {
+    let origin = Origin::answering(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n{}",
+        "x".repeat(10_000)
+    ));
+    let proxy = Proxy::before(&origin);
+    let before = resident(&proxy);
+    let mut client = Client::narrow(&proxy.address);
+    let requests = GET.repeat(500_000);
+    let sent = client.wire().send_until_blocked(requests.as_bytes(), Duration::from_millis(500));
+    let sent = sent.unwrap();
+    assert!(sent < requests.len(), "{sent} octets of requests were taken");
+    let grown = resident(&proxy).saturating_sub(before);
+    assert!(grown < 8 * MIB, "{grown} octets more memory");
+    assert_eq!(proxy.client().get("/").status, 200);
+}
+
+#[test]
+fn f18_a_client_that_leaves_in_the_middle_of_a_quiet_answer_is_noticed() {
+    let framings = ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n"];
+    for (framing, resets) in framings.into_iter().flat_map(|f| [(f, false), (f, true)]) {
+        let left = Gate::default();
+        let gone = left.clone();
+        let origin = Origin::start(move |peer| {
+            peer.answer(format!("HTTP/1.1 200 OK\r\n{framing}"))?;
+            peer.hold()?;
+            gone.open();
+            Ok(())
+        });
+        let proxy = Proxy::before(&origin);
+        let mut client = proxy.client();
+        client.send(GET);
+        assert!(client.head().line.contains("200"));
+        if resets {
+            client.reset()
+        } else {
+            drop(client)
+        }
+        left.wait();
+    }
+}
+
+#[test]
+fn f19_a_client_that_leaves_while_the_origin_does_not_read_is_noticed() {
+    let (asked, done) = (Gate::default(), Gate::default());
+    let (seen, over) = (asked.clone(), done.clone());
+    let origin = Origin::narrow(move |peer| {
+        peer.request_head()?;
+        seen.open();
+        over.wait();
+        Ok(())
+    });
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    client.send(format!("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: {MUCH}\r\n\r\n"));
+    asked.wait();
+    let body = pattern(MUCH);
+    client.wire().send_until_blocked(&body, Duration::from_millis(200)).unwrap();
+    assert_eq!(proxy.metric("/active"), 1);
+    client.reset();
+    eventually("the request over", || proxy.metric("/active") == 0);
+    done.open();
 }

@@ -311,7 +311,7 @@ fn h14_mistakes_are_all_told_at_once_with_what_would_be_right() {
     let bad = run(&["--lisen", ":8080"], &[]);
     assert_eq!(bad.code, Some(2));
     assert!(bad.stderr.contains("--listen"), "{}", bad.stderr);
-    let bad = run(&["--upstream", "http://a:1", "--read-timeout", "5", "--max-head=1"], &[]);
+    let bad = run(&["--upstream", "http://a:1", "--read-timeout", "5", "--max-head=1MiB"], &[]);
     assert_eq!(bad.code, Some(2), "{}", bad.stderr);
     for part in ["--read-timeout", "5s", "--max-head", "16KiB"] {
         assert!(bad.stderr.contains(part), "no {part} in {}", bad.stderr);
@@ -395,4 +395,92 @@ fn h20_a_full_access_log_pipe_does_not_slow_the_data_path() {
     drop(reader);
     client.wire().patience(Duration::from_secs(1)).unwrap();
     assert_eq!(client.get("/").status, 200);
+}
+
+#[test]
+fn h21_a_request_answered_while_draining_is_the_last_of_its_connection() {
+    let (asked, go_on) = (Gate::default(), Gate::default());
+    let origin = {
+        let (asked, go_on) = (asked.clone(), go_on.clone());
+        Origin::start(move |peer| {
+            peer.request()?;
+            asked.open();
+            go_on.wait();
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast")
+        })
+    };
+    let proxy = Proxy::before(&origin);
+    let (mut client, mut idle) = (proxy.client(), proxy.client());
+    client.send(GET);
+    asked.wait();
+    proxy.signal(Signal::TERM);
+    idle.expect_closed();
+    go_on.open();
+    assert!(client.response().head.lists("Connection", "close"));
+}
+
+#[test]
+fn h22_the_access_log_file_can_be_rotated() {
+    let (origin, scratch) = (Origin::named("a"), Scratch::new());
+    let (path, old) = (scratch.join("access.log"), scratch.join("access.log.1"));
+    let proxy = Proxy::with(&origin, &["--access-log", "json", "--access-log-file", &path]);
+    let lines = |path: &str| fs::read_to_string(path).map_or(0, |text| text.lines().count());
+    proxy.client().get("/1");
+    eventually("a line", || lines(&path) == 1);
+    fs::rename(&path, &old).unwrap();
+    proxy.signal(Signal::USR1);
+    eventually("a new file", || fs::exists(&path).unwrap());
+    proxy.client().get("/2");
+    eventually("a line in it", || lines(&path) == 1);
+    assert_eq!(lines(&old), 1);
+}
+
+#[test]
+fn h23_the_settings_in_force_are_told() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::with(&origin, &["--read-timeout", "7s"]);
+    let config = proxy.ask("/config");
+    assert_eq!(config.status, 200);
+    let text = config.text();
+    assert!(text.contains(origin.address()) && text.contains('7'), "{text}");
+    serde_json::from_slice::<Value>(&config.body).expect("JSON");
+}
+
+#[test]
+fn h24_the_admin_connection_can_be_kept() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::before(&origin);
+    let mut admin = Client::to(&proxy.admin);
+    for _ in 0..3 {
+        admin.send(format!("GET /health HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.admin));
+        assert_eq!(admin.response().status, 200);
+        admin.send(format!("HEAD /health HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.admin));
+        assert_eq!(admin.response_to_head().status, 200);
+    }
+}
+
+#[test]
+fn h25_warnings_can_be_made_errors() {
+    let odd = ["-t", "--upstream", "http://127.0.0.1:1", "--access-log", "off"];
+    let odd = [&odd[..], &["--access-log-file", "x.log"]].concat();
+    let warned = run(&odd, &[]);
+    assert_eq!(warned.code, Some(0), "{}", warned.stderr);
+    let refused = run(&[&odd[..], &["--strict"]].concat(), &[]);
+    assert_ne!(refused.code, Some(0), "{}{}", refused.stdout, refused.stderr);
+    assert!(refused.stderr.contains("--access-log-file"), "{}", refused.stderr);
+}
+
+#[test]
+fn h26_a_hang_up_signal_does_not_end_it() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").text(), "a");
+    proxy.signal(Signal::HUP);
+    proxy.signal(Signal::USR1);
+    for _ in 0..20 {
+        assert_eq!(client.get("/").text(), "a");
+        assert_eq!(proxy.ask("/health").status, 200);
+    }
+    assert_eq!(proxy.stop().code, Some(0));
 }

@@ -19,3 +19,4 @@ mod e_upstream_trouble;
 mod f_client_trouble;
 mod g_limits;
 mod h_admin;
+mod i_endurance;

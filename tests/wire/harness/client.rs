@@ -106,6 +106,12 @@ impl Client {
         self
     }
 
+    /// As [`Client::finish_sending`], if the other side has not closed already.
+    pub fn finish_sending_if_open(&mut self) -> &mut Client {
+        let _ = self.wire.finish_sending();
+        self
+    }
+
     /// Resets the connection.
     #[track_caller]
     pub fn reset(self) {

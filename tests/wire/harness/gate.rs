@@ -1,6 +1,6 @@
 //! Waiting for each other: gates between a case and its scripts, and conditions only polling can see.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,17 @@ pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 impl Gate {
     /// Lets everyone through who waits or comes later.
     pub fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
+        // One who waited in vain has poisoned the lock; opening is right all the same.
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.1.notify_all();
     }
 
-    /// Waits for the door to open; panics after [`DEADLINE`].
+    /// Waits for the door to open; panics after twice [`DEADLINE`], so that a case that polls fails before
+    /// the script that waits for it.
     #[track_caller]
     pub fn wait(&self) {
         let open = self.0.0.lock().unwrap();
-        let waited = self.0.1.wait_timeout_while(open, DEADLINE, |open| !*open).unwrap();
+        let waited = self.0.1.wait_timeout_while(open, 2 * DEADLINE, |open| !*open).unwrap();
         assert!(!waited.1.timed_out(), "the gate did not open in time");
     }
 }

@@ -64,7 +64,7 @@ impl Head {
     }
 
     /// `Content-Length`, which is digits only.
-    pub fn length(&self) -> io::Result<Option<usize>> {
+    fn length(&self) -> io::Result<Option<usize>> {
         let Some(text) = self.get("Content-Length") else { return Ok(None) };
         match text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse()) {
             Some(Ok(n)) => Ok(Some(n)),
@@ -143,7 +143,7 @@ impl Response {
     /// The next final response on `wire`, to a request with `method`.
     pub fn read(method: &str, wire: &mut Wire) -> io::Result<Response> {
         let mut interim = Vec::new();
-        loop {
+        while interim.len() < 100 {
             let head = wire.head()?;
             let status = status(&head)?;
             if !(100..200).contains(&status) || status == 101 {
@@ -151,6 +151,7 @@ impl Response {
             }
             interim.push(head);
         }
+        Err(invalid("interim answers without end", "100 of them"))
     }
 
     fn finish(

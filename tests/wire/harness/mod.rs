@@ -9,6 +9,7 @@
 //! - [`Origin`]: answers the proxy, as a script says.
 //! - [`Proxy`]: `tidegate` itself, as a child process.
 
+mod chance;
 mod client;
 mod gate;
 mod message;
@@ -17,6 +18,7 @@ mod proxy;
 mod scratch;
 mod wire;
 
+pub use chance::{Chance, requests_asked_for};
 pub use client::Client;
 pub use gate::{Gate, eventually};
 pub use message::{Ending, Head, Request, Response};
@@ -27,13 +29,24 @@ pub use wire::{DEADLINE, Wire};
 
 /// `len` octets that differ from place to place, so that a shifted or repeated block shows.
 pub fn pattern(len: usize) -> Vec<u8> {
-    (0..len as u64).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    let mut out = Vec::with_capacity(len + 8);
+    let mut word = 0x9e37_79b9_7f4a_7c15_u64;
+    while out.len() < len {
+        out.extend_from_slice(&word.to_le_bytes());
+        word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+    }
+    out.truncate(len);
+    out
 }
 
-/// A short fingerprint (FNV-1a), so that a failed comparison of megabytes stays readable.
-pub fn fingerprint(bytes: &[u8]) -> (usize, u64) {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    (bytes.len(), bytes.iter().fold(0xcbf2_9ce4_8422_2325, step))
+/// Both hold the same octets; a failure tells the place instead of printing megabytes.
+#[track_caller]
+pub fn assert_same(got: &[u8], expected: &[u8]) {
+    if got != expected {
+        let at = got.iter().zip(expected).position(|(a, b)| a != b);
+        let (got, expected) = (got.len(), expected.len());
+        panic!("{got} octets, expected {expected}; first difference at {at:?}");
+    }
 }
 
 /// `bytes` as a chunked body, in chunks of `size`, without trailers.

@@ -37,17 +37,24 @@ impl Origin {
         Origin::listen("127.0.0.1:0", script)
     }
 
+    /// As [`Origin::start`], with small receive buffers, so that a script that stops reading is soon felt.
+    pub fn narrow(script: impl Script) -> Origin {
+        let socket = bound("127.0.0.1:0");
+        socket.set_recv_buffer_size(4096).unwrap();
+        Origin::on(socket, script)
+    }
+
     /// Listens on `127.0.0.1:80` or `unix:/path`.
     pub fn listen(address: &str, script: impl Script) -> Origin {
-        let listener = listener(address, 1024);
-        let address = match address.starts_with("unix:") {
-            true => address.to_owned(),
-            false => local_address(&listener),
-        };
-        let shared = Arc::new(Shared::default());
+        Origin::on(bound(address), script)
+    }
+
+    fn on(socket: Socket, script: impl Script) -> Origin {
+        socket.listen(1024).unwrap();
+        let (address, shared) = (local_address(&socket), Arc::new(Shared::default()));
         thread::spawn({
             let shared = shared.clone();
-            move || accept(&listener, &shared, &Arc::new(script))
+            move || accept(&socket, &shared, &Arc::new(script))
         });
         Origin { address, shared }
     }
@@ -227,13 +234,7 @@ impl Refusing {
 
     /// From now on connections are accepted.
     pub fn relent(self, script: impl Script) -> Origin {
-        self.0.listen(1024).unwrap();
-        let (address, shared) = (local_address(&self.0), Arc::new(Shared::default()));
-        thread::spawn({
-            let shared = shared.clone();
-            move || accept(&self.0, &shared, &Arc::new(script))
-        });
-        Origin { address, shared }
+        Origin::on(self.0, script)
     }
 }
 
@@ -246,7 +247,8 @@ pub struct Silent {
 impl Silent {
     /// Listens and fills its own queue.
     pub fn new() -> Silent {
-        let listener = listener("127.0.0.1:0", 0);
+        let listener = bound("127.0.0.1:0");
+        listener.listen(0).unwrap();
         let address = listener.local_addr().unwrap();
         let connect = |_| {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -273,12 +275,10 @@ fn bound(address: &str) -> Socket {
     socket
 }
 
-fn listener(address: &str, backlog: i32) -> Socket {
-    let socket = bound(address);
-    socket.listen(backlog).unwrap();
-    socket
-}
-
 fn local_address(socket: &Socket) -> String {
-    socket.local_addr().unwrap().as_socket().unwrap().to_string()
+    let address = socket.local_addr().unwrap();
+    match address.as_pathname() {
+        Some(path) => format!("unix:{}", path.display()),
+        None => address.as_socket().unwrap().to_string(),
+    }
 }

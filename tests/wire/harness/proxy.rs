@@ -1,5 +1,6 @@
 //! `tidegate` as a child process: started, waited for, asked, stopped.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -114,6 +115,19 @@ impl Proxy {
         value.unwrap_or_else(|| panic!("no number at {pointer} in {metrics:#}"))
     }
 
+    /// One counter about the upstream `origin`.
+    #[track_caller]
+    pub fn metric_of(&self, origin: &Origin, name: &str) -> u64 {
+        let metrics = self.metrics();
+        let value = metrics["upstreams"][origin.url()][name].as_u64();
+        value.unwrap_or_else(|| panic!("no {name} of {} in {metrics:#}", origin.url()))
+    }
+
+    /// How many file descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
+    }
+
     /// Its own log so far, one line each.
     pub fn log(&self) -> Vec<String> {
         self.log.all()
@@ -158,8 +172,11 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let log = self.log.all();
         if thread::panicking() {
-            eprintln!("--- log of the proxy ---\n{}\n---", self.log.all().join("\n"));
+            eprintln!("--- log of the proxy ---\n{}\n---", log.join("\n"));
+        } else if let Some(line) = log.iter().find(|line| line.contains("panic")) {
+            panic!("the proxy panicked while the case held: {line}");
         }
     }
 }
