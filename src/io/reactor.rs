@@ -57,6 +57,8 @@ struct Source {
     generation: u32,
     /// The peer will send no more, or the connection is broken.
     hung_up: bool,
+    /// The connection is broken, or both sides have said that they will send no more.
+    broken: bool,
 }
 
 /// One core's reactor.
@@ -179,16 +181,22 @@ impl Reactor {
         Poll::Pending
     }
 
-    /// Waits until the peer has hung up: sent its FIN, or the connection broke. Shares the waker and
-    /// the deadline of the reading side.
-    pub fn poll_hung_up(&self, key: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Waits until the connection is broken or, with `or_finished`, the peer has sent its FIN, whatever
+    /// lies unread. Shares the waker of the reading side, not its deadline: whoever reads meanwhile must belong to the
+    /// same task. Fails only after an abort.
+    pub fn poll_gone(
+        &self,
+        key: usize,
+        or_finished: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut sources = self.sources.borrow_mut();
         let source = &mut sources[key];
-        let side = &mut source.sides[Way::Read as usize];
-        if let Some(result) = self.outcome(source.hung_up, side.deadline) {
+        let gone = source.broken || or_finished && source.hung_up;
+        if let Some(result) = self.outcome(gone, 0) {
             return Poll::Ready(result);
         }
-        let old = side.arm(cx.waker());
+        let old = source.sides[Way::Read as usize].arm(cx.waker());
         drop(sources);
         drop(old);
         Poll::Pending
@@ -208,11 +216,6 @@ impl Reactor {
     /// Is `way` ready now?
     pub fn is_ready(&self, key: usize, way: Way) -> bool {
         self.sources.borrow()[key].sides[way as usize].ready
-    }
-
-    /// Has the peer hung up?
-    pub fn is_hung_up(&self, key: usize) -> bool {
-        self.sources.borrow()[key].hung_up
     }
 
     /// The kernel said "would block" (or a read came back short): wait for the next edge. After a
@@ -296,6 +299,7 @@ impl Reactor {
             return;
         }
         let broken = EventFlags::HUP | EventFlags::ERR;
+        source.broken |= flags.intersects(broken);
         source.hung_up |= flags.intersects(broken | EventFlags::RDHUP);
         if flags.intersects(EventFlags::IN | EventFlags::RDHUP | broken) {
             source.sides[Way::Read as usize].ready = true;

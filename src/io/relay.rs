@@ -1,6 +1,7 @@
 //! Octets from one stream to another, unchanged. Written once; bodies in both directions and
 //! tunnels use it.
 
+use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
@@ -45,13 +46,13 @@ pub enum Means {
 }
 
 impl Relay<'_> {
-    /// Moves octets; `moved` counts those that left, also when it ends early or is dropped. Takes
+    /// Moves octets, and adds to `moved` as they leave: it is right also when the future is dropped. Takes
     /// one buffer from `share` at a time, and only while there are octets in it.
     pub async fn run(
         &self,
         share: &Share,
         pipes: &Pipes,
-        moved: &mut u64,
+        moved: &Cell<u64>,
     ) -> (Means, Result<(), Ended>) {
         match splice::choose(pipes, self.limit) {
             Ok(loan) => (Means::Spliced, loan.run(self, moved).await),
@@ -59,18 +60,20 @@ impl Relay<'_> {
         }
     }
 
-    async fn copy(&self, share: &Share, moved: &mut u64) -> Result<(), Ended> {
-        while *moved < self.limit {
+    async fn copy(&self, share: &Share, moved: &Cell<u64>) -> Result<(), Ended> {
+        let mut left = self.limit;
+        while left > 0 {
             self.from.deadline_in(Way::Read, self.read_wait);
             self.from.ready(Way::Read).await.map_err(Ended::From)?;
             let mut buf = share.take();
-            let max = usize::try_from(self.limit - *moved).unwrap_or(usize::MAX);
+            let max = usize::try_from(left).unwrap_or(usize::MAX);
             match self.from.try_recv(&mut buf, max).map_err(Ended::From)? {
                 None => {}
                 Some(0) => return Err(Ended::Early),
                 Some(n) => {
-                    let (sent, left) = self.to.send(buf, self.write_wait).await;
-                    *moved += (n - left.len()) as u64;
+                    let (sent, rest) = self.to.send(buf, self.write_wait).await;
+                    moved.set(moved.get() + (n - rest.len()) as u64);
+                    left -= n as u64;
                     sent.map_err(Ended::To)?;
                 }
             }

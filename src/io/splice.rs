@@ -101,7 +101,7 @@ impl Pipe {
 
 impl Loan<'_> {
     /// Moves octets as `relay` says; the pipe goes home if it is empty in the end.
-    pub(super) async fn run(mut self, relay: &Relay<'_>, moved: &mut u64) -> Result<(), Ended> {
+    pub(super) async fn run(mut self, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), Ended> {
         let Some(pipe) = &self.pipe else { return Ok(()) };
         let result = pump(pipe, relay, moved).await;
         if result.is_ok()
@@ -114,10 +114,11 @@ impl Loan<'_> {
 }
 
 /// Fills the pipe from one side and empties it into the other, until the limit or the end.
-async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &mut u64) -> Result<(), Ended> {
+async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), Ended> {
     let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-    while *moved < relay.limit {
-        let want = usize::try_from(relay.limit - *moved).unwrap_or(usize::MAX).min(pipe.capacity);
+    let mut left = relay.limit;
+    while left > 0 {
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(pipe.capacity);
         relay.readable().await?;
         let (mut held, mut end) = (0, false);
         match splice(relay.from.as_fd(), None, &pipe.write, None, want, flags) {
@@ -132,7 +133,8 @@ async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &mut u64) -> Result<(), End
             match splice(&pipe.read, None, relay.to.as_fd(), None, held, flags) {
                 Ok(n) => {
                     held -= n;
-                    *moved += n as u64;
+                    left -= n as u64;
+                    moved.set(moved.get() + n as u64);
                 }
                 Err(Errno::AGAIN) => relay.writable().await?,
                 Err(Errno::INTR) => {}

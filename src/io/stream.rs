@@ -121,14 +121,10 @@ impl Stream {
         self.reactor.poll_ready(self.key, way, cx)
     }
 
-    /// Waits until the peer has sent its FIN or the connection is broken, whatever lies unread.
-    pub fn poll_hung_up(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.reactor.poll_hung_up(self.key, cx)
-    }
-
-    /// The peer has sent its FIN, or the connection is broken.
-    pub fn is_hung_up(&self) -> bool {
-        self.reactor.is_hung_up(self.key)
+    /// Waits until the connection is broken or, with `or_finished`, the peer has sent its FIN,
+    /// whatever lies unread. Only beside reads of the same task. Fails only after an abort.
+    pub fn poll_gone(&self, or_finished: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.reactor.poll_gone(self.key, or_finished, cx)
     }
 
     /// Something can be read: octets, the end, or an error.

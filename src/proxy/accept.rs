@@ -67,7 +67,12 @@ async fn room(worker: &Worker) -> io::Result<()> {
         tracing::debug!("as many connections as allowed; pausing");
     }
     while full() {
-        worker.core.sleep(PAUSE).await?;
+        // A connection of this core that ends wakes us; those of other cores are looked for.
+        let freed = poll_fn(|cx| {
+            worker.waiting.replace(Some(cx.waker().clone()));
+            if full() { Poll::Pending } else { Poll::Ready(Ok(())) }
+        });
+        freed.or(worker.core.sleep(PAUSE)).await?;
     }
     Ok(())
 }
@@ -112,6 +117,9 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Relaxed);
         self.0.stats.connections.down();
+        if let Some(waiting) = self.0.waiting.take() {
+            waiting.wake();
+        }
     }
 }
 

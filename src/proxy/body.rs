@@ -3,6 +3,7 @@
 //! Octets that came together with the head are taken in by [`Body::absorb`], so that they can leave together
 //! with the head; [`Body::run`] moves the rest.
 
+use std::cell::Cell;
 use std::io;
 
 use super::worker::Worker;
@@ -50,10 +51,10 @@ pub(super) struct Body<'a> {
     chunked: bool,
     /// Octets of payload that may still come.
     allowed: u64,
-    /// Octets read after [`Body::absorb`], framing included.
-    pub read: u64,
-    /// Octets sent, with the head that went before.
-    pub sent: u64,
+    /// Octets read by [`Body::run`], framing included.
+    read: &'a Cell<u64>,
+    /// Octets sent, with the head that goes before.
+    sent: &'a Cell<u64>,
     /// What the sender sent after the end of a chunked body.
     pub surplus: Vec<u8>,
     /// Trailer lines of a chunked body, filtered and ready to be sent.
@@ -65,8 +66,8 @@ impl<'a> Body<'a> {
     pub fn new(
         worker: &'a Worker,
         share: &'a Share,
-        (from, came): (&'a Stream, Framing),
-        (to, leaves): (&'a Stream, Framing),
+        (from, came, read): (&'a Stream, Framing, &'a Cell<u64>),
+        (to, leaves, sent): (&'a Stream, Framing, &'a Cell<u64>),
         most: Option<u64>,
     ) -> Body<'a> {
         let source = match came {
@@ -83,16 +84,11 @@ impl<'a> Body<'a> {
             source,
             chunked: leaves == Framing::Chunked,
             allowed: most.unwrap_or(u64::MAX),
-            read: 0,
-            sent: 0,
+            read,
+            sent,
             surplus: Vec::new(),
             trailers: Vec::new(),
         }
-    }
-
-    /// The core it is moved by.
-    pub fn worker(&self) -> &'a Worker {
-        self.worker
     }
 
     /// The body is all there: nothing is left to be read.
@@ -164,10 +160,10 @@ impl<'a> Body<'a> {
             read_wait: waits.read,
             write_wait: waits.write,
         };
-        let mut moved = 0;
-        let (means, result) = relay.run(self.share, &self.worker.core.pipes, &mut moved).await;
-        self.read += moved;
-        self.sent += moved;
+        let before = self.sent.get();
+        let (means, result) = relay.run(self.share, &self.worker.core.pipes, self.sent).await;
+        let moved = self.sent.get() - before;
+        self.read.set(self.read.get() + moved);
         let stats = &self.worker.stats;
         match means {
             Means::Spliced => {
@@ -194,7 +190,7 @@ impl<'a> Body<'a> {
             Ok(None) => return Ok(()),
             Ok(Some(0)) if matches!(self.source, Source::UntilClose) => self.source = Source::Done,
             Ok(Some(0)) => return Err(Cut::From(None)),
-            Ok(Some(n)) => self.read += n as u64,
+            Ok(Some(n)) => self.read.set(self.read.get() + n as u64),
             Err(error) => return Err(Cut::From(Some(error))),
         }
         let (taken, payload) = self.advance(buf.filled_mut())?;
@@ -223,7 +219,7 @@ impl<'a> Body<'a> {
     pub async fn send(&mut self, buf: Buf) -> (Result<(), Cut>, Buf) {
         let before = buf.len();
         let (result, buf) = self.to.send(buf, self.worker.plan.waits.write).await;
-        self.sent += (before - buf.len()) as u64;
+        self.sent.set(self.sent.get() + (before - buf.len()) as u64);
         (result.map_err(Cut::To), buf)
     }
 

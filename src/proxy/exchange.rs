@@ -8,6 +8,7 @@ use std::task::Poll;
 
 use super::body::{Body, Cut};
 use super::check::Checked;
+use super::client::Client;
 use super::dial::Dialled;
 use super::ongoing::{Ongoing, identity};
 use super::respond::{Answer, Answered, Failed, Progress};
@@ -55,8 +56,8 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason
     ongoing.reused = connection.reused;
     stats.requests.add(1);
     stats.active.up();
-    let mut progress = Progress::default();
-    let result = across(&worker, ongoing, &connection, &mut progress).await;
+    let progress = Progress::default();
+    let result = across(&worker, ongoing, &connection, &progress).await;
     stats.active.down();
     settle(ongoing, &progress);
     match result {
@@ -94,7 +95,8 @@ fn is_replayable(ongoing: &Ongoing, connection: &Connection, progress: &Progress
         // Decoding has changed the octets in the buffer.
         Framing::Chunked | Framing::UntilClose => false,
     };
-    let may = request.method.is_idempotent() || connection.stream.untaken(progress.upstream_sent);
+    let may =
+        request.method.is_idempotent() || connection.stream.untaken(progress.upstream_sent.get());
     whole && may
 }
 
@@ -113,15 +115,15 @@ fn replay(ongoing: &mut Ongoing, connection: &Connection, failed: Failed) {
 /// Counts what went across, however it ended.
 fn settle(ongoing: &mut Ongoing, progress: &Progress) {
     let stats = &ongoing.worker.stats;
-    stats.client_bytes[0].add(progress.client_read);
-    stats.upstream_bytes[0].add(progress.upstream_read);
-    stats.upstream_bytes[1].add(progress.upstream_sent);
-    ongoing.bytes_in = ongoing.used as u64 + progress.client_read;
-    ongoing.bytes_out += progress.client_sent;
-    ongoing.status = progress.status;
-    ongoing.ends_with_close = progress.ends_with_close;
+    stats.client_bytes[0].add(progress.client_read.get());
+    stats.upstream_bytes[0].add(progress.upstream_read.get());
+    stats.upstream_bytes[1].add(progress.upstream_sent.get());
+    ongoing.bytes_in = ongoing.used as u64 + progress.client_read.get();
+    ongoing.bytes_out += progress.client_sent.get();
+    ongoing.status = progress.status.get();
+    ongoing.ends_with_close = progress.ends_with_close.get();
     if let (Some(sent), Some(first), Some(index)) =
-        (progress.request_sent, progress.first_byte, ongoing.endpoint)
+        (progress.request_sent.get(), progress.first_byte.get(), ongoing.endpoint)
     {
         stats.upstreams[index].first_byte.observe(first - sent);
         ongoing.first_byte = Some(first - ongoing.started);
@@ -132,14 +134,16 @@ async fn across(
     worker: &Worker,
     ongoing: &mut Ongoing,
     connection: &Connection,
-    progress: &mut Progress,
+    progress: &Progress,
 ) -> Result<Answered, Failed> {
     let head = request_head(worker, ongoing, connection)?;
     let Ongoing { client, share, heads, input, made_id, used, request_read, surplus, .. } = ongoing;
     let framing = heads.request.framing;
     let upstream = &connection.stream;
     let most = worker.plan.limits.body;
-    let mut body = Body::new(worker, share, (&client.stream, framing), (upstream, framing), most);
+    let from = (&client.stream, framing, &progress.client_read);
+    let to = (upstream, framing, &progress.upstream_sent);
+    let mut body = Body::new(worker, share, from, to, most);
 
     let upload = Cell::new(Upload::Going);
     let (taken, out) = body.absorb(&mut input.filled_mut()[heads.request.len..], head).await;
@@ -159,7 +163,7 @@ async fn across(
         }
         Err(cut) => return Err(of_upload(&cut).into()),
     }
-    progress.request_sent = Some(worker.now());
+    progress.request_sent.set(Some(worker.now()));
     let mut answer = Answer {
         worker,
         client,
@@ -174,11 +178,9 @@ async fn across(
         progress,
     };
     let result = match upload.get() {
-        Upload::Going => both(&mut body, &mut answer).await,
-        _ => answer.relay().await,
+        Upload::Going => watched(both(&mut body, &mut answer), worker, client, &upload).await,
+        _ => watched(answer.relay(), worker, client, &upload).await,
     };
-    progress.client_read = body.read;
-    progress.upstream_sent = body.sent;
     *request_read = body.is_done();
     *surplus = std::mem::take(&mut body.surplus);
     result
@@ -210,11 +212,34 @@ fn request_head(
     Ok(buf)
 }
 
+/// An exchange with an eye on the client: when it leaves, nobody waits for the answer any more. A FIN
+/// counts as leaving once the request is through, unless the plan says otherwise; a broken
+/// connection always does.
+async fn watched<T>(
+    exchange: impl Future<Output = Result<T, Failed>>,
+    worker: &Worker,
+    client: &Client,
+    upload: &Cell<Upload>,
+) -> Result<T, Failed> {
+    let mut exchange = pin!(exchange);
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = exchange.as_mut().poll(cx) {
+            return Poll::Ready(result);
+        }
+        let or_finished = upload.get() != Upload::Going && !worker.plan.half_close;
+        client.stream.poll_gone(or_finished, cx).map(|gone| {
+            let reason = if gone.is_ok() { Reason::ClientGone } else { Reason::Stopped };
+            Err(reason.into())
+        })
+    })
+    .await
+}
+
 /// The body goes out while the answer comes in. Ends with the answer, or when the client fails us.
 async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, Failed> {
     let upload = answer.upload;
     let upstream = answer.upstream;
-    let response_wait = body.worker().plan.waits.response;
+    let response_wait = answer.worker.plan.waits.response;
     let mut send = pin!(body.run());
     let mut receive = pin!(answer.relay());
     poll_fn(|cx| {
@@ -223,7 +248,8 @@ async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, 
         {
             match result.map_err(|cut| of_upload(&cut)) {
                 Ok(()) => upload.set(Upload::Whole),
-                Err(reason) if reason.fault() == Fault::Upstream => upload.set(Upload::Refused),
+                // It may have answered before it closed; one that stopped reading is waited for no longer.
+                Err(Reason::UpstreamReset) => upload.set(Upload::Refused),
                 Err(reason) => return Poll::Ready(Err(reason.into())),
             }
             // Only now has the upstream all it needs to answer.

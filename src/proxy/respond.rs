@@ -45,25 +45,30 @@ impl From<Reason> for Failed {
     }
 }
 
-/// How far an exchange got; tells the truth also about one that failed.
+/// How far an exchange got; tells the truth also about one that failed or was given up half-way.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     /// When the request's head, and what was there of its body, had been sent.
-    pub request_sent: Option<Moment>,
+    pub request_sent: Cell<Option<Moment>>,
     /// When the first octet of the answer came.
-    pub first_byte: Option<Moment>,
+    pub first_byte: Cell<Option<Moment>>,
     /// Octets of the body read from the client, after those that came with the head.
-    pub client_read: u64,
+    pub client_read: Cell<u64>,
     /// Octets sent to the client.
-    pub client_sent: u64,
+    pub client_sent: Cell<u64>,
     /// Octets read from the upstream.
-    pub upstream_read: u64,
+    pub upstream_read: Cell<u64>,
     /// Octets sent to the upstream.
-    pub upstream_sent: u64,
+    pub upstream_sent: Cell<u64>,
     /// The final status, once its head is on the way to the client.
-    pub status: Option<u16>,
+    pub status: Cell<Option<u16>>,
     /// Only the close will mark the end of the answer.
-    pub ends_with_close: bool,
+    pub ends_with_close: Cell<bool>,
+}
+
+/// Adds to a count.
+fn add(count: &Cell<u64>, n: usize) {
+    count.set(count.get() + n as u64);
 }
 
 /// An answer under way.
@@ -82,7 +87,7 @@ pub(super) struct Answer<'a> {
     pub upload: &'a Cell<Upload>,
     /// The client waits for a `100 Continue` that nobody has sent yet.
     pub owes_continue: bool,
-    pub progress: &'a mut Progress,
+    pub progress: &'a Progress,
 }
 
 /// What ended a wait for the upstream.
@@ -90,7 +95,6 @@ enum Woken {
     Readable,
     TimedOut,
     Aborted,
-    ClientGone,
 }
 
 impl Answer<'_> {
@@ -133,24 +137,26 @@ impl Answer<'_> {
     }
 
     fn read(&mut self, buf: &mut Buf) -> Result<(), Failed> {
-        let silent = self.progress.first_byte.is_none();
+        let silent = self.progress.first_byte.get().is_none();
         match self.upstream.try_recv(buf, usize::MAX) {
             Ok(None) => Ok(()),
             Ok(Some(0)) => Err(Failed { reason: Reason::UpstreamClosed, silent, cause: None }),
             Ok(Some(n)) => {
-                self.progress.upstream_read += n as u64;
-                self.progress.first_byte.get_or_insert(self.worker.now());
+                add(&self.progress.upstream_read, n);
+                if silent {
+                    self.progress.first_byte.set(Some(self.worker.now()));
+                }
                 Ok(())
             }
             Err(error) => Err(Failed { reason: Reason::UpstreamReset, silent, cause: Some(error) }),
         }
     }
 
-    /// Waits until the upstream has something for us, with an eye on the client.
+    /// Waits until the upstream has something for us.
     async fn wait(&mut self) -> Result<(), Failed> {
         let waits = &self.worker.plan.waits;
         match self.upload.get() {
-            _ if self.progress.first_byte.is_some() => {
+            _ if self.progress.first_byte.get().is_some() => {
                 self.upstream.deadline_in(Way::Read, waits.read);
             }
             Upload::Going if self.owes_continue => {
@@ -161,7 +167,6 @@ impl Answer<'_> {
         }
         match self.woken().await {
             Woken::Readable => Ok(()),
-            Woken::ClientGone => Err(Reason::ClientGone.into()),
             Woken::Aborted => Err(Reason::Stopped.into()),
             Woken::TimedOut if self.owes_continue && self.upload.get() == Upload::Going => {
                 self.invite().await
@@ -171,17 +176,12 @@ impl Answer<'_> {
     }
 
     async fn woken(&self) -> Woken {
-        // While the body comes, its reader notices when the client leaves.
-        let watches = |upload| upload != Upload::Going && !self.worker.plan.half_close;
         poll_fn(|cx| match self.upstream.poll_ready(Way::Read, cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Woken::Readable),
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
                 Poll::Ready(Woken::TimedOut)
             }
             Poll::Ready(Err(_)) => Poll::Ready(Woken::Aborted),
-            Poll::Pending if watches(self.upload.get()) => {
-                self.client.stream.poll_hung_up(cx).map(|_| Woken::ClientGone)
-            }
             Poll::Pending => Poll::Pending,
         })
         .await
@@ -221,11 +221,13 @@ impl Answer<'_> {
             && whole
             && !self.worker.draining.get();
         let out = self.final_head(&input, leaves, persistent)?;
-        self.progress.status = Some(self.response.status);
-        self.progress.ends_with_close = leaves == Framing::UntilClose;
+        let progress = self.progress;
+        progress.status.set(Some(self.response.status));
+        progress.ends_with_close.set(leaves == Framing::UntilClose);
 
-        let (from, to) = (self.upstream, &self.client.stream);
-        let mut body = Body::new(self.worker, self.share, (from, came), (to, leaves), None);
+        let from = (self.upstream, came, &progress.upstream_read);
+        let to = (&self.client.stream, leaves, &progress.client_sent);
+        let mut body = Body::new(self.worker, self.share, from, to, None);
         let arrived = &mut input.filled_mut()[self.response.len..];
         let length = arrived.len();
         let (taken, out) = body.absorb(arrived, out).await;
@@ -237,8 +239,6 @@ impl Answer<'_> {
             },
             Err(cut) => Err(cut),
         };
-        self.progress.upstream_read += body.read;
-        self.progress.client_sent += body.sent;
         let excess = result.map_err(of_answer)?;
         Ok(Answered {
             status: self.response.status,
@@ -270,7 +270,7 @@ impl Answer<'_> {
     async fn send(&mut self, out: Buf) -> Result<(), Failed> {
         let length = out.len();
         let (result, rest) = self.client.stream.send(out, self.worker.plan.waits.write).await;
-        self.progress.client_sent += (length - rest.len()) as u64;
+        add(&self.progress.client_sent, length - rest.len());
         result.map_err(|error| of_answer(Cut::To(error)))
     }
 }

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::task::Waker;
 
 use super::accept::{self, Server};
 use super::ids::Ids;
@@ -86,6 +87,8 @@ pub struct Worker {
     pub(super) heads: RefCell<Vec<Box<Heads>>>,
     /// No new requests: answers say `Connection: close`, and clients that wait for a request are closed.
     pub(super) draining: Cell<bool>,
+    /// Whoever waits for a connection to end before it accepts another.
+    pub(super) waiting: Cell<Option<Waker>>,
     date: Cell<(u64, [u8; 29])>,
     events: flume::Sender<Event>,
 }
@@ -122,6 +125,7 @@ impl Seed {
             ids: Ids::new(),
             heads: RefCell::default(),
             draining: Cell::new(false),
+            waiting: Cell::new(None),
             date: Cell::new((0, [0; 29])),
             events: self.events,
         });
