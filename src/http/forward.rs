@@ -364,6 +364,7 @@ mod tests {
 
     use super::super::framing::outward;
     use super::super::head::{Limits, Progress};
+    use super::super::response::Asked;
     use super::*;
 
     const EDITS: RequestEdits = RequestEdits {
@@ -450,6 +451,26 @@ mod tests {
         let kept =
             lines("Connection: Via, Content-Length\r\nVia: 1.1 b\r\nContent-Length: 0\r\n", &EDITS);
         assert_eq!(kept, format!("Via: 1.1 b|{ANSWER}|Content-Length: 0"));
+    }
+
+    const HANDSHAKE: &str = "Connection: keep-alive, Upgrade, sec-websocket-key, X-A\r\nX-A: b\r\n\
+         Upgrade: h2c, WebSocket\r\nContent-Length: 0\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\n";
+
+    #[test]
+    fn an_offer_leaves_as_one_protocol() {
+        let key = *b"dGhlIHNhbXBsZSBub25jZQ==";
+        let upgrade = |offer| RequestEdits { upgrade: Some(offer), ..EDITS };
+        let fields = "Sec-WebSocket-Version: 13|Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==|\
+                      Sec-WebSocket-Protocol: chat";
+        assert_eq!(
+            lines(HANDSHAKE, &upgrade(Offer::WebSocket { key })),
+            format!("{fields}|{ANSWER}|Connection: Upgrade|Upgrade: websocket")
+        );
+        assert_eq!(lines(HANDSHAKE, &EDITS), format!("{fields}|{ANSWER}|Content-Length: 0"));
+        let other =
+            lines("Connection: upgrade\r\nUpgrade: a, TCP\r\n", &upgrade(Offer::Other(b"tcp")));
+        assert_eq!(other, format!("{ANSWER}|Connection: Upgrade|Upgrade: tcp"));
     }
 
     #[test]
@@ -604,6 +625,32 @@ mod tests {
                 .unwrap()
                 .contains("X-Backend-Server: x\r\nX-Request-Id: y\r\n")
         );
+    }
+
+    #[test]
+    fn a_101_switches_and_says_to_what() {
+        let text = b"HTTP/1.1 101 Go on\r\nUpgrade: WebSocket\r\nX-A: b\r\nServer: c\r\nContent-Length: 0\r\n\
+            Connection: upgrade, x-a, Sec-WebSocket-Accept\r\nKeep-Alive: 5\r\nTrailer: X\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        let offer = Some(Offer::WebSocket { key: *b"dGhlIHNhbXBsZSBub25jZQ==" });
+        let mut head = Response::default();
+        let asked = Asked { method: Method::Get, offer };
+        assert_eq!(head.read(text, &Limits::default(), asked), Ok(Progress::Complete));
+        let edits = ResponseEdits {
+            to: Version::Http11,
+            persistent: false,
+            framing: Framing::Chunked,
+            date: b"now",
+            backend: None,
+            request_id: Some(b"id"),
+        };
+        let mut buffer = [0; 512];
+        let mut out = Writer::new(&mut buffer);
+        switching(&mut out, &head, text, &edits).unwrap();
+        let ours = "HTTP/1.1 101 Go on\r\nServer: c\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nDate: now\r\nX-Request-Id: id\r\n\
+            Connection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+        assert_eq!(std::str::from_utf8(out.written()), Ok(ours));
     }
 
     #[test]

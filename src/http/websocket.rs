@@ -159,3 +159,144 @@ pub fn close_frame(code: u16, mask: Option<[u8; 4]>) -> ([u8; 8], usize) {
         Some([a, b, c, d]) => ([0x88, 0x82, a, b, c, d, high ^ a, low ^ b], 8),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `Hello` in one masked text frame, from RFC 6455 section 5.7.
+    const MASKED: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+
+    fn after(bytes: &[u8]) -> Follower {
+        let mut follower = Follower::default();
+        follower.follow(bytes);
+        follower
+    }
+
+    /// Everything a follower says.
+    fn says(follower: &Follower) -> (u64, bool, bool, bool, bool) {
+        let Follower { in_message, saw_close, broken, .. } = *follower;
+        (follower.left(), follower.at_boundary(), in_message, saw_close, broken)
+    }
+
+    /// Feeds `frames` in every way; a boundary must be where a frame ends, and nowhere else.
+    fn boundaries(frames: &[&[u8]]) {
+        let bytes = frames.concat();
+        let mut ends = vec![0];
+        for frame in frames {
+            ends.push(ends[ends.len() - 1] + frame.len());
+        }
+        let mut slowly = Follower::default();
+        for at in 0..=bytes.len() {
+            let whole = after(&bytes[..at]);
+            assert_eq!(whole.at_boundary(), ends.contains(&at), "at {at}");
+            assert_eq!(says(&slowly), says(&whole), "octet by octet, at {at}");
+            slowly.follow(&bytes[at..bytes.len().min(at + 1)]);
+            // Payload that nobody sees counts the same.
+            let (seen, unseen) = (whole, whole.left());
+            let Some(next) = bytes.get(at..at + unseen as usize) else { continue };
+            let (mut spliced, mut read) = (seen, seen);
+            spliced.skip(unseen);
+            read.follow(next);
+            assert_eq!(says(&spliced), says(&read), "spliced from {at}");
+        }
+    }
+
+    #[test]
+    fn the_examples_of_the_rfc() {
+        boundaries(&[b"\x81\x05Hello"]);
+        boundaries(&[MASKED]);
+        boundaries(&[b"\x01\x03Hel", b"\x80\x02lo"]);
+        boundaries(&[b"\x89\x05Hello", b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"]);
+        let long = [b"\x82\x7e\x01\x00", &[7; 256][..]].concat();
+        boundaries(&[&long, MASKED, &long, b"\x81\x00", b"\x81\x80mask"]);
+        let longer = [b"\x82\x7f\0\0\0\0\0\x01\0\0", &[0x81; 65_536][..]].concat();
+        let follower = after(&[&longer, MASKED, &longer[..1000]].concat());
+        assert_eq!(follower.left(), 65_546 - 1000);
+    }
+
+    #[test]
+    fn a_message_goes_on_until_its_last_fragment() {
+        let mut follower = after(b"\x01\x03Hel");
+        assert!(follower.in_message() && follower.takes_close());
+        follower.follow(b"\x89\x00");
+        assert!(follower.in_message() && follower.takes_close());
+        follower.follow(b"\x00\x00");
+        assert!(follower.in_message());
+        follower.follow(b"\x80\x02l");
+        assert!(!follower.in_message() && !follower.at_boundary());
+        follower.follow(b"o\x82");
+        assert!(!follower.takes_close() && !follower.is_broken() && follower.left() == 0);
+    }
+
+    #[test]
+    fn nothing_is_put_behind_a_close() {
+        let mut follower = after(b"\x88\x02\x03");
+        assert!(follower.saw_close() && !follower.at_boundary());
+        follower.follow(b"\xe8");
+        assert!(follower.at_boundary() && !follower.takes_close());
+    }
+
+    #[test]
+    fn what_is_no_websocket_stays_broken() {
+        for bad in [
+            &b"\x83\x00"[..],
+            b"\x8b\x00",
+            b"\x87\x80",
+            b"\x8f\x05Hello",
+            b"\x89\x7e\x00\x7e",
+            b"\x88\xfe\x00\x01",
+            b"\x09\x00",
+            b"\x08\x02\x03\xe8",
+            b"\x82\x7f\x80\0\0\0\0\0\0\0",
+            b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"\x80\x00",
+            b"\x00\x00",
+            b"\x01\x00\x01\x00",
+            b"\x01\x00\x82\x00",
+            b"GET / HTTP/1.1\r\n",
+            b"HTTP/1.1 200 OK\r\n",
+        ] {
+            let mut follower = after(bad);
+            assert!(follower.is_broken(), "{bad:?}");
+            follower.follow(b"\x81\x00");
+            follower.skip(0);
+            assert!(!follower.at_boundary() && !follower.takes_close() && follower.left() == 0);
+        }
+        let most = after(b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff");
+        assert_eq!((most.left(), most.is_broken()), ((1 << 63) - 1 + 4, false));
+        for compressed in [b"\xc1\x00", b"\xf2\x00"] {
+            assert!(after(compressed).takes_close(), "extensions may use the reserved bits");
+        }
+        assert!(after(b"\x82\x7f\0\0\0\0\0\0\0\0").at_boundary(), "a long way to say 0");
+    }
+
+    #[test]
+    fn more_skipped_than_was_left_is_lost() {
+        let mut follower = after(b"\x82\x04ab");
+        follower.skip(1);
+        assert_eq!((follower.left(), follower.is_broken()), (1, false));
+        follower.skip(2);
+        assert!(follower.is_broken());
+        let mut header = after(b"\x82");
+        header.skip(1);
+        assert!(header.is_broken());
+    }
+
+    #[test]
+    fn a_close_that_followers_know() {
+        let (server, length) = close_frame(GOING_AWAY, None);
+        assert_eq!(&server[..length], b"\x88\x02\x03\xe9");
+        let (client, length) = close_frame(GOING_AWAY, Some([0x37, 0xfa, 0x21, 0x3d]));
+        assert_eq!(&client[..length], b"\x88\x82\x37\xfa\x21\x3d\x34\x13");
+        for frame in [&server[..4], &client[..8]] {
+            let follower = after(frame);
+            assert!(follower.at_boundary() && follower.saw_close());
+        }
+    }
+
+    #[test]
+    fn idle_tunnels_own_little() {
+        assert!(size_of::<Follower>() <= 24);
+    }
+}
