@@ -10,10 +10,18 @@ use std::path::Path;
 use feed::every_way;
 use tidegate::http::chunked::Decoder;
 use tidegate::http::forward::{self, RequestEdits, ResponseEdits};
+use tidegate::http::websocket::Follower;
 use tidegate::http::write::Writer;
 use tidegate::http::{
-    Framing, Limits, Method, Progress, Reason, Request, Response, Version, outward,
+    Asked, Framing, Limits, Method, Offer, Progress, Reason, Request, Response, Upgrade, Version,
+    outward, upgrade,
 };
+
+/// What was offered where a vector says so: the handshake of RFC 6455 section 1.3, and the one other
+/// protocol that is allowed here.
+const WEBSOCKET: Offer = Offer::WebSocket { key: *b"dGhlIHNhbXBsZSBub25jZQ==" };
+const OTHER: Offer = Offer::Other(ALLOWED[0]);
+const ALLOWED: &[&[u8]] = &[b"other"];
 
 /// One case: a title and its code blocks, each with its info string.
 #[derive(Default)]
@@ -75,8 +83,11 @@ impl Case {
         let kind: Vec<&str> = kind.split(' ').collect();
         let (said, leaves) = match kind[..] {
             ["http", "request"] => request(&bytes),
-            ["http", "response", asked] => response(&bytes, Method::of(asked.as_bytes())),
+            ["http", "response", asked] => response(&bytes, asked, None),
+            ["http", "response", asked, "websocket"] => response(&bytes, asked, Some(WEBSOCKET)),
+            ["http", "response", asked, "other"] => response(&bytes, asked, Some(OTHER)),
             ["http", "chunked"] => (chunked(&bytes), Vec::new()),
+            ["websocket", "frames"] => (frames(&bytes), Vec::new()),
             _ => return Err(format!("unknown kind {kind:?}")),
         };
         same("outcome", &expected.join(" "), &said)?;
@@ -173,13 +184,18 @@ fn request(bytes: &[u8]) -> (String, Vec<u8>) {
 
 fn accepted(head: &Request, bytes: &[u8]) -> (String, Vec<u8>) {
     let said = format!(
-        "{} {} at {:?}, {}, {}{}",
+        "{} {} at {:?}, {}, {}{}{}",
         shown(head.method_text.of(bytes)),
         shown(head.path.of(bytes)),
         shown(head.host.of(bytes)),
         body(head.framing),
         goes_on(head.persistent),
         if head.expects_continue { ", waits" } else { "" },
+        match head.upgrade {
+            Upgrade::None => "",
+            Upgrade::WebSocket => ", websocket",
+            Upgrade::Other => ", upgrade",
+        },
     );
     let edits = RequestEdits {
         peer: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
@@ -187,6 +203,7 @@ fn accepted(head: &Request, bytes: &[u8]) -> (String, Vec<u8>) {
         secure: false,
         host: None,
         request_id: b"id",
+        upgrade: upgrade::offer(head, bytes, ALLOWED),
     };
     let mut buffer = [0; 20_000];
     let mut out = Writer::new(&mut buffer);
@@ -195,7 +212,8 @@ fn accepted(head: &Request, bytes: &[u8]) -> (String, Vec<u8>) {
 }
 
 /// What is said about a response, and the head that leaves to an HTTP/1.1 client.
-fn response(bytes: &[u8], asked: Method) -> (String, Vec<u8>) {
+fn response(bytes: &[u8], asked: &str, offer: Option<Offer>) -> (String, Vec<u8>) {
+    let asked = Asked { method: Method::of(asked.as_bytes()), offer };
     let read = every_way(bytes, || {
         let mut head = Response::default();
         move |bytes: &[u8]| match head.read(bytes, &Limits::default(), asked) {
@@ -222,9 +240,36 @@ fn answered(head: &Response, bytes: &[u8]) -> (String, Vec<u8>) {
             backend: None,
             request_id: None,
         };
-        forward::response(&mut out, head, bytes, &edits).unwrap();
+        let write = if head.status == 101 { forward::switching } else { forward::response };
+        write(&mut out, head, bytes, &edits).unwrap();
     }
     (said, out.written().to_vec())
+}
+
+/// Where a follower of frames stands in the end, the octets having come in any parts.
+fn frames(bytes: &[u8]) -> String {
+    let stands = |follower: &Follower| {
+        let place = match () {
+            () if follower.is_broken() => "broken".to_owned(),
+            () if follower.at_boundary() => "boundary".to_owned(),
+            () if follower.left() == 0 => "header".to_owned(),
+            () => format!("{} left", follower.left()),
+        };
+        let message = if follower.in_message() { ", in message" } else { "" };
+        place + message + if follower.saw_close() { ", close" } else { "" }
+    };
+    let mut whole = Follower::default();
+    whole.follow(bytes);
+    for cut in 0..=bytes.len() {
+        let mut parts = Follower::default();
+        parts.follow(&bytes[..cut]);
+        parts.follow(&bytes[cut..]);
+        assert_eq!(stands(&parts), stands(&whole), "cut at {cut}: {}", shown(bytes));
+    }
+    let mut slowly = Follower::default();
+    bytes.chunks(1).for_each(|octet| slowly.follow(octet));
+    assert_eq!(stands(&slowly), stands(&whole), "octet by octet: {}", shown(bytes));
+    stands(&whole)
 }
 
 /// What a chunked body contains.

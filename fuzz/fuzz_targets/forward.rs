@@ -24,6 +24,7 @@ fuzz_target!(|data: &[u8]| {
         secure: flag(3),
         host: upstream.then_some(b"upstream:1"),
         request_id: b"id",
+        upgrade: None,
     };
     let mut buffer = vec![0; 40_000];
     let mut out = Writer::new(&mut buffer);

@@ -123,6 +123,14 @@ reasons! {
     UnknownExpectation unknown_expectation Client 417 http_request_error
         "The only expectation implemented is `100-continue`.";
 
+    // What the connection is to become.
+    UpgradeWithBody upgrade_with_body Client 400 http_request_error
+        "A WebSocket handshake cannot have a body.";
+    WebsocketVersion websocket_version Client 426 http_request_error
+        "Only version 13 of the WebSocket protocol is spoken.";
+    BadWebsocketKey bad_websocket_key Client 400 http_request_error
+        "A WebSocket handshake needs one Sec-WebSocket-Key of 16 octets in base64.";
+
     // The request body.
     BadChunk bad_chunk Client 400 http_request_error
         "The chunked body is malformed.";
@@ -175,13 +183,27 @@ reasons! {
     BadResponseChunk bad_response_chunk Upstream 502 http_response_transfer_coding
         "The upstream's chunked body is malformed.";
     UnaskedUpgrade unasked_upgrade Upstream 502 http_upgrade_failed
-        "The upstream switched protocols without being asked.";
+        "The upstream switched to a protocol that it was not offered.";
+    BadUpgradeProof bad_upgrade_proof Upstream 502 http_upgrade_failed
+        "The upstream switched protocols without proof that it understood the handshake.";
     TooManyInterim too_many_interim Upstream 502 http_protocol_error
         "The upstream sent one interim answer after the other.";
     ResponseCutShort response_cut_short Upstream - http_response_incomplete
         "The upstream closed in the middle of its answer.";
     UpstreamBodyTimeout upstream_body_timeout Upstream - connection_read_timeout
         "The upstream stopped in the middle of its answer.";
+
+    // After a 101: how a tunnel ended.
+    TunnelClosed tunnel_closed Nobody - -
+        "Both sides of the tunnel closed.";
+    TunnelIdle tunnel_idle Nobody - -
+        "Nothing went through the tunnel for too long.";
+    TunnelClientReset tunnel_client_reset Client - -
+        "The client reset the tunnel.";
+    TunnelUpstreamReset tunnel_upstream_reset Upstream - connection_terminated
+        "The upstream reset the tunnel.";
+    TunnelCut tunnel_cut Proxy - connection_terminated
+        "The tunnel outlived the time tidegate had to shut down.";
 
     // Ourselves.
     ForwardedHeadTooLarge forwarded_head_too_large Proxy 431 http_request_error

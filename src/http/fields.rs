@@ -102,6 +102,16 @@ pub enum Name {
     ProxyAuthenticationInfo,
     /// `Proxy-Authorization`
     ProxyAuthorization,
+    /// `Sec-WebSocket-Key`
+    SecWebSocketKey,
+    /// `Sec-WebSocket-Accept`
+    SecWebSocketAccept,
+    /// `Sec-WebSocket-Version`
+    SecWebSocketVersion,
+    /// `Sec-WebSocket-Protocol`
+    SecWebSocketProtocol,
+    /// `Sec-WebSocket-Extensions`
+    SecWebSocketExtensions,
     /// None of these, but it becomes one where `_` and `-` are the same, as CGI and WSGI make them:
     /// `X_Forwarded_For`.
     Lookalike,
@@ -138,8 +148,13 @@ impl Name {
             (16, b'x', b'r') => ("x-backend-server", Name::XBackendServer),
             (17, b't', b'g') => ("transfer-encoding", Name::TransferEncoding),
             (17, b'x', b'o') => ("x-forwarded-proto", Name::XForwardedProto),
+            (17, b's', b'y') => ("sec-websocket-key", Name::SecWebSocketKey),
             (18, b'p', b'e') => ("proxy-authenticate", Name::ProxyAuthenticate),
             (19, b'p', b'n') => ("proxy-authorization", Name::ProxyAuthorization),
+            (20, b's', b't') => ("sec-websocket-accept", Name::SecWebSocketAccept),
+            (21, b's', b'n') => ("sec-websocket-version", Name::SecWebSocketVersion),
+            (22, b's', b'l') => ("sec-websocket-protocol", Name::SecWebSocketProtocol),
+            (24, b's', b's') => ("sec-websocket-extensions", Name::SecWebSocketExtensions),
             (25, b'p', b'o') => ("proxy-authentication-info", Name::ProxyAuthenticationInfo),
             _ => return Name::other(name),
         };
@@ -410,6 +425,12 @@ mod tests {
             ("proxy-authenticate", Name::ProxyAuthenticate),
             ("proxy-authorization", Name::ProxyAuthorization),
             ("proxy-authentication-info", Name::ProxyAuthenticationInfo),
+            ("sec-websocket-key", Name::SecWebSocketKey),
+            ("sec-websocket-accept", Name::SecWebSocketAccept),
+            ("sec-websocket-version", Name::SecWebSocketVersion),
+            ("sec-websocket-protocol", Name::SecWebSocketProtocol),
+            ("sec-websocket-extensions", Name::SecWebSocketExtensions),
+            ("sec_websocket_key", Name::Lookalike),
             ("x-forwarded-port", Name::XForwardedOther),
             ("x-forwarded-", Name::XForwardedOther),
             ("x-forwarded", Name::Other),

@@ -5,6 +5,9 @@
 //! three `Proxy-...` fields of authentication go as well: they are between a client and the proxy
 //! it chose (section 11.7), which tidegate is not, so credentials for a proxy must not reach an
 //! origin.
+//!
+//! `Upgrade` goes too, unless a protocol is to be offered or was switched to; it is then written
+//! anew, and names that protocol alone.
 
 use std::net::IpAddr;
 
@@ -14,6 +17,7 @@ use super::head::{Method, Version};
 use super::request::Request;
 use super::response::Response;
 use super::session;
+use super::upgrade::Offer;
 use super::write::{Full, SELF, Writer, phrase};
 
 /// What tidegate changes in a request.
@@ -32,6 +36,9 @@ pub struct RequestEdits<'a> {
     pub host: Option<&'a [u8]>,
     /// `X-Request-Id`.
     pub request_id: &'a [u8],
+    /// What the upstream is offered to switch to: what [`super::upgrade::offer`] said. `None` makes
+    /// it an ordinary request.
+    pub upgrade: Option<Offer<'a>>,
 }
 
 /// What tidegate changes in a response.
@@ -97,11 +104,14 @@ pub fn request(
     if head.expects_continue {
         out.put(b"Expect: 100-continue\r\n")?;
     }
+    if let Some(offer) = &edits.upgrade {
+        upgrade(out, offer.protocol())?;
+    }
     match head.framing {
         Framing::Length(length) => number(out, b"Content-Length: ", length)?,
         Framing::Chunked => out.put(b"Transfer-Encoding: chunked\r\n")?,
-        // An empty POST says so.
-        _ if head.has_length => out.put(b"Content-Length: 0\r\n")?,
+        // An empty POST says so; what is to become another protocol does not speak of bodies.
+        _ if head.has_length && edits.upgrade.is_none() => out.put(b"Content-Length: 0\r\n")?,
         _ => {}
     }
     out.put(b"\r\n")
@@ -174,6 +184,43 @@ pub fn response(
     bytes: &[u8],
     edits: &ResponseEdits,
 ) -> Result<(), Full> {
+    response_fields(out, head, bytes, edits)?;
+    response_framing(out, head, edits.framing)?;
+    match (edits.persistent && edits.framing != Framing::UntilClose, edits.to) {
+        (false, _) => out.put(b"Connection: close\r\n")?,
+        (true, Version::Http10) => out.put(b"Connection: keep-alive\r\n")?,
+        (true, Version::Http11) => {}
+    }
+    out.put(b"\r\n")
+}
+
+/// Writes the head of a 101 (RFC 9110 section 15.2.2), judged by [`Response::read`]: the last of
+/// HTTP on this connection. It has neither a length nor persistence, so of `edits` only what is
+/// added as ordinary fields counts.
+pub fn switching(
+    out: &mut Writer,
+    head: &Response,
+    bytes: &[u8],
+    edits: &ResponseEdits,
+) -> Result<(), Full> {
+    response_fields(out, head, bytes, &ResponseEdits { framing: Framing::None, ..*edits })?;
+    if let Some(protocol) = head.get(Name::Upgrade) {
+        upgrade(out, protocol.of(bytes))?;
+    }
+    out.put(b"\r\n")
+}
+
+fn upgrade(out: &mut Writer, protocol: &[u8]) -> Result<(), Full> {
+    out.put_all(&[b"Connection: Upgrade\r\nUpgrade: ", protocol, b"\r\n"])
+}
+
+/// The status line and all fields of a response that are about the message, not the connection.
+fn response_fields(
+    out: &mut Writer,
+    head: &Response,
+    bytes: &[u8],
+    edits: &ResponseEdits,
+) -> Result<(), Full> {
     status_line(out, head, bytes)?;
     let mut dated = false;
     for field in &head.fields {
@@ -200,13 +247,7 @@ pub fn response(
     if let Some(id) = edits.request_id {
         out.put_all(&[b"X-Request-Id: ", id, b"\r\n"])?;
     }
-    response_framing(out, head, edits.framing)?;
-    match (edits.persistent && edits.framing != Framing::UntilClose, edits.to) {
-        (false, _) => out.put(b"Connection: close\r\n")?,
-        (true, Version::Http10) => out.put(b"Connection: keep-alive\r\n")?,
-        (true, Version::Http11) => {}
-    }
-    out.put(b"\r\n")
+    Ok(())
 }
 
 /// The length of a response body (RFC 9110 section 8.6): a `Content-Length` also tells about the
@@ -295,8 +336,8 @@ fn is_claim(id: Name) -> bool {
     )
 }
 
-/// Whether `Connection` names this field and may: not the ones that a message needs to be
-/// understood, nor the trail that proxies leave. RFC 9110 section 7.6.1 forbids senders to name
+/// Whether `Connection` names this field and may: not the ones that a message or a handshake needs
+/// to be understood, nor the trail that proxies leave. RFC 9110 section 7.6.1 forbids senders to name
 /// those; doing nothing about it is the safe answer.
 fn is_named(field: &Field, fields: &[Field], bytes: &[u8]) -> bool {
     let needed = is_claim(field.id)
@@ -308,6 +349,11 @@ fn is_named(field: &Field, fields: &[Field], bytes: &[u8]) -> bool {
                 | Name::MaxForwards
                 | Name::XRequestId
                 | Name::XBackendServer
+                | Name::SecWebSocketKey
+                | Name::SecWebSocketAccept
+                | Name::SecWebSocketVersion
+                | Name::SecWebSocketProtocol
+                | Name::SecWebSocketExtensions
         );
     !needed && session::names(fields, bytes, field.name.of(bytes))
 }
@@ -318,6 +364,7 @@ mod tests {
 
     use super::super::framing::outward;
     use super::super::head::{Limits, Progress};
+    use super::super::response::Asked;
     use super::*;
 
     const EDITS: RequestEdits = RequestEdits {
@@ -326,6 +373,7 @@ mod tests {
         secure: false,
         host: None,
         request_id: b"id",
+        upgrade: None,
     };
     const TRUSTED: RequestEdits = RequestEdits { trusted: true, ..EDITS };
 
@@ -403,6 +451,26 @@ mod tests {
         let kept =
             lines("Connection: Via, Content-Length\r\nVia: 1.1 b\r\nContent-Length: 0\r\n", &EDITS);
         assert_eq!(kept, format!("Via: 1.1 b|{ANSWER}|Content-Length: 0"));
+    }
+
+    const HANDSHAKE: &str = "Connection: keep-alive, Upgrade, sec-websocket-key, X-A\r\nX-A: b\r\n\
+         Upgrade: h2c, WebSocket\r\nContent-Length: 0\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\n";
+
+    #[test]
+    fn an_offer_leaves_as_one_protocol() {
+        let key = *b"dGhlIHNhbXBsZSBub25jZQ==";
+        let upgrade = |offer| RequestEdits { upgrade: Some(offer), ..EDITS };
+        let fields = "Sec-WebSocket-Version: 13|Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==|\
+                      Sec-WebSocket-Protocol: chat";
+        assert_eq!(
+            lines(HANDSHAKE, &upgrade(Offer::WebSocket { key })),
+            format!("{fields}|{ANSWER}|Connection: Upgrade|Upgrade: websocket")
+        );
+        assert_eq!(lines(HANDSHAKE, &EDITS), format!("{fields}|{ANSWER}|Content-Length: 0"));
+        let other =
+            lines("Connection: upgrade\r\nUpgrade: a, TCP\r\n", &upgrade(Offer::Other(b"tcp")));
+        assert_eq!(other, format!("{ANSWER}|Connection: Upgrade|Upgrade: tcp"));
     }
 
     #[test]
@@ -557,6 +625,32 @@ mod tests {
                 .unwrap()
                 .contains("X-Backend-Server: x\r\nX-Request-Id: y\r\n")
         );
+    }
+
+    #[test]
+    fn a_101_switches_and_says_to_what() {
+        let text = b"HTTP/1.1 101 Go on\r\nUpgrade: WebSocket\r\nX-A: b\r\nServer: c\r\nContent-Length: 0\r\n\
+            Connection: upgrade, x-a, Sec-WebSocket-Accept\r\nKeep-Alive: 5\r\nTrailer: X\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        let offer = Some(Offer::WebSocket { key: *b"dGhlIHNhbXBsZSBub25jZQ==" });
+        let mut head = Response::default();
+        let asked = Asked { method: Method::Get, offer };
+        assert_eq!(head.read(text, &Limits::default(), asked), Ok(Progress::Complete));
+        let edits = ResponseEdits {
+            to: Version::Http11,
+            persistent: false,
+            framing: Framing::Chunked,
+            date: b"now",
+            backend: None,
+            request_id: Some(b"id"),
+        };
+        let mut buffer = [0; 512];
+        let mut out = Writer::new(&mut buffer);
+        switching(&mut out, &head, text, &edits).unwrap();
+        let ours = "HTTP/1.1 101 Go on\r\nServer: c\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nDate: now\r\nX-Request-Id: id\r\n\
+            Connection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+        assert_eq!(std::str::from_utf8(out.written()), Ok(ours));
     }
 
     #[test]

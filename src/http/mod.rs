@@ -17,16 +17,18 @@
 //! - `head`, `request`, `response`: heads, read and judged;
 //! - `framing`: how long the body is, decided in one function for each direction;
 //! - `session`: whether the connection goes on, and what `Connection` names;
+//! - [`upgrade`]: whether it leaves HTTP, and for what (over `sha1`);
 //! - [`chunked`]: the chunked coding, out of it in place and back into it;
 //! - [`forward`]: the heads that leave;
 //! - [`mod@write`]: the writer below that, and the answers tidegate makes itself;
 //! - [`date`]: the value of `Date`;
+//! - [`websocket`]: where the frames of a tunnel begin and end, and the Close tidegate puts between;
 //! - `close`: the one table of reasons why a request ended.
 //!
 //! A request in, a request out, and the answer back:
 //! ```
 //! use tidegate::http::forward::{self, RequestEdits, ResponseEdits};
-//! use tidegate::http::{Framing, Limits, Method, Progress, Request, Response, outward};
+//! use tidegate::http::{Framing, Limits, Method, Progress, Request, Response, outward, upgrade};
 //! use tidegate::http::write::Writer;
 //!
 //! let (limits, mut buffer) = (Limits::default(), [0; 1024]);
@@ -38,7 +40,9 @@
 //! assert_eq!((asked.method, asked.host.of(bytes)), (Method::Get, &b"a.example"[..]));
 //!
 //! let peer = Some([192, 0, 2, 1].into());
-//! let edits = RequestEdits { peer, trusted: false, secure: false, host: None, request_id: b"7" };
+//! let upgrade = upgrade::offer(&asked, bytes, &["tcp"]);
+//! let (host, request_id) = (None, &b"7"[..]);
+//! let edits = RequestEdits { peer, trusted: false, secure: false, host, request_id, upgrade };
 //! let mut out = Writer::new(&mut buffer);
 //! forward::request(&mut out, &asked, bytes, &edits).unwrap();
 //! assert!(out.written().starts_with(b"GET / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 192."));
@@ -75,6 +79,9 @@ mod head;
 mod request;
 mod response;
 mod session;
+mod sha1;
+pub mod upgrade;
+pub mod websocket;
 pub mod write;
 
 pub use close::{Fault, Reason};
@@ -82,5 +89,6 @@ pub use fields::{Field, Name, Span};
 pub use framing::{Framing, outward};
 pub use head::{Limits, Method, Progress, Version};
 pub use request::Request;
-pub use response::Response;
+pub use response::{Asked, Response};
 pub use session::acceptable_id;
+pub use upgrade::{Offer, Upgrade};

@@ -6,6 +6,7 @@ use super::framing::{self, Claims, Framing};
 use super::grammar;
 use super::head::{Limits, Method, Progress, Version};
 use super::session::Options;
+use super::upgrade::{self, Upgrade};
 
 /// Empty lines tolerated before a request line (RFC 9112 section 2.2); old clients end a body with
 /// one.
@@ -46,6 +47,8 @@ pub struct Request {
     pub persistent: bool,
     /// The client waits for `100 Continue` before it sends its body.
     pub expects_continue: bool,
+    /// What the client wants the connection to become.
+    pub upgrade: Upgrade,
     /// `Connection` names fields to be removed.
     pub(super) names_fields: bool,
     /// There was a `Content-Length`, if only of 0.
@@ -191,7 +194,9 @@ impl Request {
         self.persistent = options.persistent(self.version);
         self.names_fields = options.others;
         self.judge_expect(bytes)?;
-        self.judge_max_forwards(bytes)
+        self.judge_max_forwards(bytes)?;
+        self.upgrade = upgrade::judge(self, bytes, options.upgrade)?;
+        Ok(())
     }
 
     /// Exactly one valid `Host` (RFC 9112 section 3.2), even if an authority in the target

@@ -6,6 +6,22 @@ use super::framing::{self, Claims, Framing};
 use super::grammar;
 use super::head::{Limits, Method, Progress, Version};
 use super::session::Options;
+use super::upgrade::{self, Offer};
+
+/// What was asked, as far as the answer means something else for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'p> {
+    /// The method.
+    pub method: Method,
+    /// The protocol offered in the request that was sent. Without one a 101 is refused.
+    pub offer: Option<Offer<'p>>,
+}
+
+impl From<Method> for Asked<'_> {
+    fn from(method: Method) -> Self {
+        Asked { method, offer: None }
+    }
+}
 
 /// A response head; see [`super::Request`].
 #[derive(Debug, Default)]
@@ -28,22 +44,23 @@ pub struct Response {
     pub(super) length: Option<u64>,
     /// `Connection` names fields to be removed.
     pub(super) names_fields: bool,
-    /// The method of the request.
-    pub(super) asked: Method,
     seen: Seen,
 }
 
 impl Response {
-    /// Reads and judges the response head at the beginning of `bytes`; `asked` is the method of the
-    /// request it answers. Otherwise as [`super::Request::read`]; the reasons are those of an
+    /// Reads and judges the response head at the beginning of `bytes`; `asked` is the request it
+    /// answers, or its method. Otherwise as [`super::Request::read`]; the reasons are those of an
     /// upstream at fault.
-    pub fn read(
+    ///
+    /// A status of 101 is there only when `asked` has an offer and the answer proves that it was
+    /// taken: what comes behind the head is then no HTTP any more.
+    pub fn read<'p>(
         &mut self,
         bytes: &[u8],
         limits: &Limits,
-        asked: Method,
+        asked: impl Into<Asked<'p>>,
     ) -> Result<Progress, Reason> {
-        let outcome = self.advance(bytes, limits, asked).map_err(Reason::by_upstream);
+        let outcome = self.advance(bytes, limits, &asked.into()).map_err(Reason::by_upstream);
         if outcome != Ok(Progress::Partial) {
             self.seen = Seen::default();
         }
@@ -62,7 +79,7 @@ impl Response {
         fields::get(&self.fields, name)
     }
 
-    /// It only announces the answer: 1xx (101 never gets here).
+    /// It only announces the answer: 1xx, but not 101, which is the end of HTTP.
     pub fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101
     }
@@ -71,7 +88,7 @@ impl Response {
         &mut self,
         bytes: &[u8],
         limits: &Limits,
-        asked: Method,
+        asked: &Asked,
     ) -> Result<Progress, Reason> {
         let (window, room) = limits.window(bytes);
         if self.seen == Seen::default() {
@@ -130,20 +147,21 @@ impl Response {
         Ok(())
     }
 
-    fn judge(&mut self, bytes: &[u8], asked: Method) -> Result<(), Reason> {
-        if self.status == 101 {
-            return Err(Reason::UnaskedUpgrade);
+    fn judge(&mut self, bytes: &[u8], asked: &Asked) -> Result<(), Reason> {
+        let options = Options::of(&self.fields, bytes)?;
+        let switches = self.status == 101;
+        if switches {
+            let (connection, offer) = (options.upgrade, asked.offer.as_ref());
+            upgrade::judge_switch(self.version, &self.fields, bytes, connection, offer)?;
         }
         let claims = Claims::of(&self.fields, bytes);
-        self.framing = framing::of_response(self.status, asked, self.version, &claims)?;
+        self.framing = framing::of_response(self.status, asked.method, self.version, &claims)?;
         self.length = claims.length()?;
-        let options = Options::of(&self.fields, bytes)?;
-        self.asked = asked;
         self.names_fields = options.others;
         // A 204 that claims a body may well be followed by one.
         let dubious = self.status == 204 && (claims.coded() || self.length.unwrap_or(0) > 0);
-        self.persistent =
-            options.persistent(self.version) && self.framing != Framing::UntilClose && !dubious;
+        let endless = self.framing == Framing::UntilClose || switches;
+        self.persistent = options.persistent(self.version) && !endless && !dubious;
         Ok(())
     }
 }

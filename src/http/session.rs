@@ -13,7 +13,8 @@ const OPTIONS: usize = 32;
 pub(super) struct Options {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
-    /// There are options that may name fields.
+    pub(super) upgrade: bool,
+    /// There are options that may name fields; those above never leave anyway.
     pub(super) others: bool,
 }
 
@@ -28,6 +29,8 @@ impl Options {
                 options.close = true;
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
                 options.keep_alive = true;
+            } else if option.eq_ignore_ascii_case(b"upgrade") {
+                options.upgrade = true;
             } else {
                 options.others = true;
             }
@@ -99,7 +102,8 @@ mod tests {
         assert!(with(text, |fields, bytes| names(fields, bytes, b"x-ONE")));
         assert!(with(text, |fields, bytes| names(fields, bytes, b"X-Two")));
         assert!(!with(text, |fields, bytes| names(fields, bytes, b"x-on")));
-        assert!(!with("Connection: close\r\n", Options::of).unwrap().others);
+        let known = with("Connection: close, UPGRADE\r\n", Options::of).unwrap();
+        assert!(known.close && known.upgrade && !known.others);
     }
 
     #[test]

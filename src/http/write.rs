@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::close::Reason;
+use super::upgrade;
 
 /// What is sent when a client waits for leave to send its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -176,8 +177,7 @@ pub fn answer(out: &mut Writer, answer: &Answer) -> Result<(), Full> {
     out.put(b"\r\n")?;
     match answer.status {
         405 => out.put_all(&[b"Allow: ", ALLOW, b"\r\n"])?,
-        426 if answer.close => out.put(b"Upgrade: HTTP/1.1\r\nConnection: Upgrade, close\r\n")?,
-        426 => out.put(b"Upgrade: HTTP/1.1\r\nConnection: Upgrade\r\n")?,
+        426 => upgrade_required(out, answer)?,
         _ => {}
     }
     if answer.close && answer.status != 426 {
@@ -194,6 +194,22 @@ pub fn answer(out: &mut Writer, answer: &Answer) -> Result<(), Full> {
     proxy_status(out, answer)?;
     out.put(b"\r\n")?;
     if answer.head_only { Ok(()) } else { out.put(answer.body) }
+}
+
+/// What a 426 asks for (RFC 9110 section 15.5.22): another version of WebSocket (RFC 6455 section
+/// 4.2.2), or else of HTTP.
+fn upgrade_required(out: &mut Writer, answer: &Answer) -> Result<(), Full> {
+    if answer.reason == Some(Reason::WebsocketVersion) {
+        out.put_all(&[b"Sec-WebSocket-Version: ", upgrade::VERSION, b"\r\n"])?;
+        out.put_all(&[b"Upgrade: ", upgrade::WEBSOCKET, b"\r\n"])?;
+    } else {
+        out.put(b"Upgrade: HTTP/1.1\r\n")?;
+    }
+    out.put(if answer.close {
+        b"Connection: Upgrade, close\r\n"
+    } else {
+        b"Connection: Upgrade\r\n"
+    })
 }
 
 /// `Proxy-Status` (RFC 9209): who, which error, and what it means.
@@ -364,6 +380,11 @@ mod tests {
         let text = |status| written(|out| answer(out, &of(status)));
         assert!(text(405).contains("\r\nAllow: GET, HEAD, "));
         assert!(text(426).contains("\r\nUpgrade: HTTP/1.1\r\nConnection: Upgrade, close\r\n"));
+        let version = Answer { reason: Some(Reason::WebsocketVersion), ..of(426) };
+        let version = |close| written(|out| answer(out, &Answer { close, ..version }));
+        let asks = "\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: Upgrade";
+        assert!(version(true).contains(&format!("{asks}, close\r\n")));
+        assert!(version(false).contains(&format!("{asks}\r\n")));
         assert!(
             text(503).contains("\r\nRetry-After: 3\r\n")
                 && text(503).contains("\r\nConnection: close\r\n")

@@ -203,6 +203,7 @@ fn request_head(
             _ => Some(endpoint.authority.as_bytes()),
         },
         request_id: ongoing.id(),
+        upgrade: None,
     };
     let mut writer = Writer::new(buf.spare());
     forward::request(&mut writer, &ongoing.heads.request, ongoing.input.filled(), &edits)
