@@ -115,6 +115,7 @@ pub(super) fn config(plan: &Plan) -> Value {
             "connect_s": seconds(waits.connect),
             "response_s": seconds(waits.response),
             "idle_s": seconds(waits.idle),
+            "tunnel_idle_s": seconds(waits.tunnel_idle),
             "upstream_idle_s": seconds(waits.upstream_idle),
             "expect_s": seconds(waits.expect),
             "drain_s": seconds(waits.drain),
@@ -125,6 +126,7 @@ pub(super) fn config(plan: &Plan) -> Value {
                 HostHeader::Upstream => "upstream",
             },
             "backend": headers.backend,
+            "upgrades": headers.upgrades,
             "trusted": trusted.map(Value::from).collect::<Value>(),
         },
         "access_log": {

@@ -66,6 +66,7 @@ pub fn build(
             host: desk.one("host-header", host_header).unwrap_or(HostHeader::Pass),
             backend: desk.one("backend-header", values::switch).unwrap_or(false),
             trusted: desk.trusted(),
+            upgrades: desk.upgrades(),
         },
         access_log: desk.access_log(around.stdout_is_terminal),
         log: desk.one("log", log_level).unwrap_or(LogLevel::Info),
@@ -171,6 +172,7 @@ impl Desk<'_> {
             response: self.wait("response-timeout"),
             idle: self.wait("idle-timeout"),
             upstream_idle: self.wait("upstream-idle-timeout"),
+            tunnel_idle: self.wait("tunnel-idle-timeout"),
             expect: self.wait("expect-timeout"),
             drain: self.wait("drain-timeout"),
         }
@@ -269,6 +271,12 @@ impl Desk<'_> {
                 self.report.warning_in(&given.origin, &given.text, wrong(what, right));
             }
         }
+        items.into_iter().map(|item| item.value).collect()
+    }
+
+    fn upgrades(&mut self) -> Vec<String> {
+        let given = self.layers.of(setting("allow-upgrade"));
+        let items = self.all(given, MOST_LISTED, values::protocol);
         items.into_iter().map(|item| item.value).collect()
     }
 

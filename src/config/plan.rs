@@ -142,6 +142,8 @@ pub struct Waits {
     pub idle: Duration,
     /// An upstream connection without a request.
     pub upstream_idle: Duration,
+    /// A tunnel through which nothing goes, either way.
+    pub tunnel_idle: Duration,
     /// How long an interrupted upload waits for `100 Continue` before tidegate says it itself.
     pub expect: Duration,
     /// Graceful shutdown, before what is left is cut.
@@ -157,6 +159,8 @@ pub struct Headers {
     pub backend: bool,
     /// Peers whose `X-Forwarded-*` are believed.
     pub trusted: Vec<Network>,
+    /// Protocols besides `websocket` that a client may upgrade to.
+    pub upgrades: Vec<String>,
 }
 
 /// Everything that was asked.

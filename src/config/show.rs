@@ -167,6 +167,7 @@ fn value_of(name: &str, built: &Built) -> String {
         "trusted-proxy" => {
             join(headers.trusted.iter().map(|n| format!("{}/{}", n.address, n.prefix)))
         }
+        "allow-upgrade" => join(headers.upgrades.iter().cloned()),
         "half-close" => switch(plan.half_close),
         "read-timeout" => wait(waits.read),
         "write-timeout" => wait(waits.write),
@@ -174,6 +175,7 @@ fn value_of(name: &str, built: &Built) -> String {
         "response-timeout" => wait(waits.response),
         "idle-timeout" => wait(waits.idle),
         "upstream-idle-timeout" => wait(waits.upstream_idle),
+        "tunnel-idle-timeout" => wait(waits.tunnel_idle),
         "expect-timeout" => wait(waits.expect),
         "drain-timeout" => wait(waits.drain),
         "max-head" => size(limits.head as u64),

@@ -30,6 +30,8 @@ pub enum Form {
     Urls,
     /// Networks in CIDR notation: repeatable, and comma lists.
     Networks,
+    /// Names of protocols: repeatable, and comma lists.
+    Protocols,
 }
 
 impl Form {
@@ -47,6 +49,7 @@ impl Form {
             Listens => "ADDR",
             Urls => "URL",
             Networks => "CIDR",
+            Protocols => "NAME",
         }
     }
 }
@@ -174,6 +177,7 @@ const REQUESTS: &[Setting] = &[
     row("host-header", Choice(HOSTS), Value("pass"), "The Host sent on: as it came, or its own"),
     switch("backend-header", "Name the upstream in X-Backend-Server on answers"),
     row("trusted-proxy", Networks, Nothing, "Peers whose X-Forwarded-* fields are believed"),
+    row("allow-upgrade", Protocols, Nothing, "Protocols besides websocket to switch to on request"),
     switch("half-close", "Answer clients that close their sending side while they wait"),
 ];
 
@@ -184,6 +188,7 @@ const WAITS: &[Setting] = &[
     wait("response-timeout", "1m", "The first octet of an answer"),
     wait("idle-timeout", "1m", "A client connection without a request"),
     wait("upstream-idle-timeout", "30s", "An upstream connection without a request"),
+    wait("tunnel-idle-timeout", "1h", "A WebSocket, or other tunnel, that is silent both ways"),
     wait("expect-timeout", "1s", "100 Continue of the upstream, before tidegate sends its own")
         .range(0, DAY),
     row("drain-timeout", Seconds, Value("20s"), "Requests under way when tidegate stops")

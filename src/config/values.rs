@@ -1,5 +1,6 @@
 //! Numbers, durations, sizes, switches and choices, as people write them.
 
+use crate::http::grammar;
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -49,6 +50,19 @@ pub fn switch(text: &str) -> Result<bool, Wrong> {
         "off" | "false" | "no" | "0" => Ok(false),
         _ => Err(wrong("this is a switch", "write on or off")),
     }
+}
+
+/// The name of a protocol to upgrade to (RFC 9110 section 7.8). HTTP/2 is none: its octets would hide
+/// requests from the proxy.
+pub fn protocol(text: &str) -> Result<String, Wrong> {
+    if !grammar::is_token(text.as_bytes()) || text.len() > 64 {
+        return Err(wrong("this is not the name of a protocol", "write a token such as tcp"));
+    }
+    if ["h2c", "h2", "http", "tls"].iter().any(|never| text.eq_ignore_ascii_case(never)) {
+        let what = "this protocol would carry requests past all that tidegate checks";
+        return Err(wrong(what, "leave it out"));
+    }
+    Ok(text.to_owned())
 }
 
 /// One of a few words.

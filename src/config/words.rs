@@ -159,6 +159,7 @@ fn missing(setting: &Setting) -> Wrong {
     let example = match setting.form {
         Form::Urls => "http://127.0.0.1:9001",
         Form::Networks => "10.0.0.0/8",
+        Form::Protocols => "tcp",
         Form::File => "PATH",
         Form::Count => "4",
         Form::SizeOrOff => "10MB",
@@ -229,9 +230,9 @@ macro_rules! line {
 
 line! {
     listen upstream backends backend admin workers
-    max_retries host_header backend_header trusted_proxy half_close
+    max_retries host_header backend_header trusted_proxy allow_upgrade half_close
     read_timeout write_timeout connect_timeout response_timeout
-    idle_timeout upstream_idle_timeout expect_timeout drain_timeout
+    idle_timeout upstream_idle_timeout tunnel_idle_timeout expect_timeout drain_timeout
     max_head max_body max_connections buffers max_upstream_idle
     access_log access_log_file log
     env_file strict demo

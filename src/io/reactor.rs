@@ -237,6 +237,11 @@ impl Reactor {
         }
     }
 
+    /// Is there a deadline for `way`?
+    pub fn has_deadline(&self, key: usize, way: Way) -> bool {
+        self.sources.borrow()[key].sides[way as usize].deadline != 0
+    }
+
     /// Waits for `duration`, coarse to one tick. Fails only after an abort.
     pub async fn sleep(&self, duration: Duration) -> io::Result<()> {
         let nap = Nap { reactor: self, key: self.slot() };

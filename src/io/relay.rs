@@ -5,10 +5,15 @@ use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
+use futures_lite::future::yield_now;
+
 use super::buffer::Share;
 use super::reactor::Way;
-use super::splice::{self, Copied, Pipes};
+use super::splice::{self, Copied, Loan, Pipes};
 use super::stream::Stream;
+
+/// Rounds before other tasks have their turn.
+pub(super) const BATCH: u64 = 16;
 
 /// What is to be moved.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub struct Relay<'a> {
     pub to: &'a Stream,
     /// How many; `u64::MAX`: until the end.
     pub limit: u64,
+    /// Waits for octets that are not there yet; else stops, with `Ok`, when there are none.
+    pub patient: bool,
     /// How long the source may be silent.
     pub read_wait: Duration,
     /// How long the sink may take nothing.
@@ -55,14 +62,30 @@ impl Relay<'_> {
         moved: &Cell<u64>,
     ) -> (Means, Result<(), Ended>) {
         match splice::choose(pipes, self.limit) {
-            Ok(loan) => (Means::Spliced, loan.run(self, moved).await),
+            Ok(loan) => (Means::Spliced, self.splice(loan, moved).await),
             Err(why) => (Means::Copied(why), self.copy(share, moved).await),
         }
     }
 
+    /// Nothing is there, and nobody wants to wait.
+    pub(super) fn must_stop(&self) -> bool {
+        !self.patient && !self.from.is_readable()
+    }
+
+    /// Moves octets through a pipe; otherwise as [`Relay::run`].
+    pub async fn splice(&self, pipe: Loan<'_>, moved: &Cell<u64>) -> Result<(), Ended> {
+        pipe.run(self, moved).await
+    }
+
     async fn copy(&self, share: &Share, moved: &Cell<u64>) -> Result<(), Ended> {
         let mut left = self.limit;
-        while left > 0 {
+        for round in 1_u64.. {
+            if left == 0 || self.must_stop() {
+                break;
+            }
+            if round.is_multiple_of(BATCH) {
+                yield_now().await;
+            }
             self.from.deadline_in(Way::Read, self.read_wait);
             self.from.ready(Way::Read).await.map_err(Ended::From)?;
             let mut buf = share.take();

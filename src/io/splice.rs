@@ -7,11 +7,12 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use futures_lite::future::yield_now;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
 use super::reactor::Way;
-use super::relay::{Ended, Relay};
+use super::relay::{BATCH, Ended, Relay};
 use super::stream::Stream;
 
 /// A body shorter than this is copied: below it, moving pages costs more than it saves. Measured
@@ -117,7 +118,13 @@ impl Loan<'_> {
 async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), Ended> {
     let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
     let mut left = relay.limit;
-    while left > 0 {
+    for round in 1_u64.. {
+        if left == 0 || relay.must_stop() {
+            break;
+        }
+        if round.is_multiple_of(BATCH) {
+            yield_now().await;
+        }
         let want = usize::try_from(left).unwrap_or(usize::MAX).min(pipe.capacity);
         relay.readable().await?;
         let (mut held, mut end) = (0, false);

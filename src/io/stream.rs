@@ -111,6 +111,11 @@ impl Stream {
         self.reactor.set_deadline(self.key, way, None);
     }
 
+    /// Is there a deadline for `way`?
+    pub fn has_deadline(&self, way: Way) -> bool {
+        self.reactor.has_deadline(self.key, way)
+    }
+
     /// Waits until `way` is probably ready.
     pub async fn ready(&self, way: Way) -> io::Result<()> {
         poll_fn(|cx| self.poll_ready(way, cx)).await
@@ -174,10 +179,10 @@ impl Stream {
         }
     }
 
-    /// Reads and drops what there is; `None`: nothing now; 0: the end.
-    pub fn discard(&self) -> io::Result<Option<usize>> {
-        let mut bin = [0; 4096];
-        match rustix::net::recv(&self.fd, &mut bin[..], RecvFlags::empty()) {
+    /// Reads what there is into `octets`; `None`: nothing now; 0: the end. For what is to be dropped, and
+    /// so needs no pooled buffer.
+    pub fn read(&self, octets: &mut [u8]) -> io::Result<Option<usize>> {
+        match rustix::net::recv(&self.fd, octets, RecvFlags::empty()) {
             Ok((n, _)) => Ok(Some(n)),
             Err(Errno::AGAIN) => {
                 self.clear(Way::Read);

@@ -14,7 +14,7 @@ use futures_lite::future::yield_now;
 
 use super::client::{Client, is_trusted};
 use super::worker::Worker;
-use super::{Next, linger};
+use super::{Next, linger, tunnel};
 use crate::io::buffer::Share;
 use crate::io::listen::Listener;
 use crate::io::reactor::Way;
@@ -22,7 +22,7 @@ use crate::io::slots::Slots;
 use crate::io::stream::Stream;
 
 /// Connections accepted before other tasks have their turn.
-const BATCH: u32 = 64;
+const BATCH: u64 = 64;
 /// How long accepting pauses when there is no room, or no descriptor.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -38,7 +38,7 @@ where
     F: Future<Output = (Client, Next)> + 'static,
     S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
 {
-    for accepted in 1_u32.. {
+    for accepted in 1_u64.. {
         if room(&worker).await.is_err() {
             return;
         }
@@ -144,6 +144,9 @@ where
             Next::Again | Next::Park => {}
             Next::Close => return,
             Next::Reset => return client.stream.reset(),
+            Next::Tunnel(tunnel) => {
+                return Box::pin(tunnel::tunnel(worker, client, *tunnel)).await;
+            }
             Next::Linger => return Box::pin(linger::linger(client.stream)).await,
         }
     }

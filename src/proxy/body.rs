@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::io;
 
+use futures_lite::future::yield_now;
+
 use super::worker::Worker;
 use crate::http::chunked::{self, Decoder};
 use crate::http::{Framing, Reason};
@@ -13,6 +15,9 @@ use crate::io::buffer::{Buf, Share};
 use crate::io::reactor::Way;
 use crate::io::relay::{Ended, Means, Relay};
 use crate::io::stream::Stream;
+
+/// Reads before other tasks have their turn.
+const BATCH: u64 = 16;
 
 /// Octets left free before a payload for its chunk-size line, and behind it for the end of the chunk
 /// and of the body.
@@ -133,7 +138,10 @@ impl<'a> Body<'a> {
 
     /// Moves what is left, as it comes, to the end of the body.
     pub async fn run(&mut self) -> Result<(), Cut> {
-        loop {
+        for round in 1_u64.. {
+            if round.is_multiple_of(BATCH) {
+                yield_now().await;
+            }
             match &self.source {
                 Source::Done => return Ok(()),
                 Source::Length(left) => {
@@ -148,6 +156,7 @@ impl<'a> Body<'a> {
                 _ => self.step().await?,
             }
         }
+        Ok(())
     }
 
     /// Exactly `limit` octets, as they are.
@@ -157,6 +166,7 @@ impl<'a> Body<'a> {
             from: self.from,
             to: self.to,
             limit,
+            patient: true,
             read_wait: waits.read,
             write_wait: waits.write,
         };

@@ -11,14 +11,16 @@ use super::check::Checked;
 use super::client::Client;
 use super::dial::Dialled;
 use super::ongoing::{Ongoing, identity};
-use super::respond::{Answer, Answered, Failed, Progress};
+use super::respond::{Answer, Answered, Failed, Progress, Switched};
 use super::worker::Worker;
 use crate::config::HostHeader;
 use crate::http::forward::{self, RequestEdits};
+use crate::http::upgrade::{Offer, offer};
 use crate::http::write::Writer;
 use crate::http::{Fault, Framing, Reason};
 use crate::io::buffer::Buf;
 use crate::io::reactor::Way;
+use crate::io::stream::Stream;
 use crate::stats::Attempt;
 use crate::upstream::Connection;
 
@@ -26,6 +28,14 @@ use crate::upstream::Connection;
 pub(super) struct Exchanged {
     /// The client's connection may carry another request.
     pub persistent: bool,
+    /// It has become a tunnel instead.
+    pub tunnel: Option<Agreed>,
+}
+
+/// A tunnel that client and upstream agreed on.
+pub(super) struct Agreed {
+    pub upstream: Stream,
+    pub switched: Switched,
 }
 
 /// What an exchange led to.
@@ -63,10 +73,14 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason
     match result {
         Ok(answered) => {
             stats.responses[usize::from(answered.status / 100) - 1].add(1);
-            if answered.reusable && !worker.draining.get() {
+            let persistent = answered.persistent;
+            let mut tunnel = None;
+            if let Some(switched) = answered.switched {
+                tunnel = Some(Agreed { upstream: connection.stream, switched });
+            } else if answered.reusable && !worker.draining.get() {
                 worker.upstreams.give_back(connection);
             }
-            Ok(Outcome::Done(Exchanged { persistent: answered.persistent }))
+            Ok(Outcome::Done(Exchanged { persistent, tunnel }))
         }
         Err(failed) => {
             if failed.reason.fault() == Fault::Upstream {
@@ -136,7 +150,9 @@ async fn across(
     connection: &Connection,
     progress: &Progress,
 ) -> Result<Answered, Failed> {
-    let head = request_head(worker, ongoing, connection)?;
+    let offer =
+        offer(&ongoing.heads.request, ongoing.input.filled(), &worker.plan.headers.upgrades);
+    let head = request_head(worker, ongoing, connection, offer)?;
     let Ongoing { client, share, heads, input, made_id, used, request_read, surplus, .. } = ongoing;
     let framing = heads.request.framing;
     let upstream = &connection.stream;
@@ -171,6 +187,8 @@ async fn across(
         request: &heads.request,
         id: identity(&heads.request, input.filled(), made_id),
         response: &mut heads.response,
+        offer,
+        date: worker.date(),
         upstream,
         backend: &worker.upstreams.endpoint(connection.endpoint).name,
         upload: &upload,
@@ -191,6 +209,7 @@ fn request_head(
     worker: &Worker,
     ongoing: &Ongoing,
     connection: &Connection,
+    offer: Option<Offer<'_>>,
 ) -> Result<Buf, Failed> {
     let mut buf = ongoing.share.take();
     let endpoint = worker.upstreams.endpoint(connection.endpoint);
@@ -203,7 +222,7 @@ fn request_head(
             _ => Some(endpoint.authority.as_bytes()),
         },
         request_id: ongoing.id(),
-        upgrade: None,
+        upgrade: offer,
     };
     let mut writer = Writer::new(buf.spare());
     forward::request(&mut writer, &ongoing.heads.request, ongoing.input.filled(), &edits)

@@ -2,9 +2,10 @@
 //! of the connection.
 
 use super::Next;
-use super::exchange::Exchanged;
+use super::exchange::{Agreed, Exchanged};
 use super::ongoing::Ongoing;
 use super::record;
+use super::tunnel::Tunnel;
 use crate::http::write::{self, Answer, Writer, phrase};
 use crate::http::{Method, Reason};
 
@@ -14,18 +15,37 @@ const RETRY_AFTER_S: u32 = 1;
 /// Ends the request; called once for each that was begun.
 pub(super) async fn finish(ongoing: &mut Ongoing, outcome: Result<Exchanged, Reason>) -> Next {
     let (reason, next) = match outcome {
-        Ok(Exchanged { persistent: true }) => (Reason::Done, Next::Again),
+        Ok(Exchanged { tunnel: Some(agreed), .. }) => return tunnel(ongoing, agreed),
+        Ok(Exchanged { persistent: true, .. }) => (Reason::Done, Next::Again),
         Ok(_) => (Reason::Done, Next::Close),
         Err(reason) => (reason, fail(ongoing, reason).await),
     };
     count(ongoing, reason);
-    record::keep(ongoing, reason);
+    if let Some(record) = record::of(ongoing, reason) {
+        ongoing.worker.keep(record);
+    }
     let unread = !ongoing.request_read
         || ongoing.input.len() > ongoing.used
         || ongoing.client.stream.is_readable();
     ongoing.client.served = true;
     ongoing.reset();
-    if next == Next::Close && unread { Next::Linger } else { next }
+    if matches!(next, Next::Close) && unread { Next::Linger } else { next }
+}
+
+/// The request goes on as a tunnel, and ends with it.
+fn tunnel(ongoing: &mut Ongoing, agreed: Agreed) -> Next {
+    let worker = ongoing.worker.clone();
+    worker.stats.responses[0].add(1);
+    worker.stats.client_bytes[1].add(ongoing.bytes_out);
+    let early = ongoing.input.filled()[ongoing.used..].to_vec();
+    Next::Tunnel(Box::new(Tunnel {
+        upstream: agreed.upstream,
+        early,
+        frames: agreed.switched.frames,
+        started: ongoing.started,
+        record: record::of(ongoing, Reason::TunnelClosed),
+        under_way: ongoing.under_way.take(),
+    }))
 }
 
 /// Tells the client, if it can still be told.

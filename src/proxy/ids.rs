@@ -20,6 +20,12 @@ impl Ids {
         Ids { prefix: random(), counter: Cell::new(random()) }
     }
 
+    /// A masking key (RFC 6455 section 5.3).
+    pub fn mask(&self) -> [u8; 4] {
+        let [.., a, b, c, d] = self.next();
+        [a, b, c, d]
+    }
+
     pub fn next(&self) -> Id {
         let count = self.counter.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.counter.set(count);

@@ -19,7 +19,7 @@ pub(super) async fn linger(stream: Stream) {
     stream.deadline_in(Way::Read, TIME);
     let mut octets = 0;
     while octets < OCTETS && stream.ready(Way::Read).await.is_ok() {
-        match stream.discard() {
+        match stream.read(&mut [0; 4096]) {
             Ok(Some(0)) | Err(_) => return,
             Ok(Some(n)) => octets += n,
             Ok(None) => {}

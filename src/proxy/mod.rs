@@ -32,6 +32,7 @@ mod linger;
 mod ongoing;
 mod record;
 mod respond;
+mod tunnel;
 mod worker;
 
 use std::rc::Rc;
@@ -42,12 +43,12 @@ use begin::Begin;
 use client::Client;
 use exchange::{Exchanged, Outcome};
 use ongoing::Ongoing;
+use tunnel::Tunnel;
 use worker::Worker;
 
 pub use worker::{Event, Letter, Seed};
 
 /// What becomes of the connection after a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     /// Another request may follow, and may be there already.
     Again,
@@ -57,6 +58,8 @@ enum Next {
     Close,
     /// Close, but let the peer read what was sent first.
     Linger,
+    /// No more HTTP: octets only, until both sides close.
+    Tunnel(Box<Tunnel>),
     /// Close so that it shows: the answer was not whole.
     Reset,
 }
@@ -76,7 +79,7 @@ async fn serve(worker: Rc<Worker>, client: Client, share: Share) -> (Client, Nex
             next => break next,
         }
     };
-    (ongoing.end(next), next)
+    (ongoing.end(&next), next)
 }
 
 /// From a judged head to an answer that was sent, or the reason why not.

@@ -140,8 +140,8 @@ impl Ongoing {
     }
 
     /// Gives everything back but the client. An unfinished head goes with it.
-    pub fn end(mut self, next: Next) -> Client {
-        if next == Next::Park && !self.input.is_empty() {
+    pub fn end(mut self, next: &Next) -> Client {
+        if matches!(next, Next::Park) && !self.input.is_empty() {
             let octets = self.input.filled().to_vec();
             self.client.unfinished = Some(Box::new(Unfinished { octets, since: self.started }));
         }
@@ -176,6 +176,12 @@ impl UnderWay {
         self.counted = true;
         self.stats.requests.add(1);
         self.stats.active.up();
+    }
+
+    /// Hands the request over to whoever goes on with it.
+    pub fn take(&mut self) -> UnderWay {
+        let counted = std::mem::take(&mut self.counted);
+        UnderWay { stats: Arc::clone(&self.stats), counted }
     }
 
     /// The request ends with `reason`.

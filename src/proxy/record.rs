@@ -9,17 +9,12 @@ use crate::stats::{Attempt, Record};
 /// Octets of a line that could not be read as a request that are kept.
 const LINE_MOST: usize = 256;
 
-/// Queues the record of a request that has ended, if anybody wants one.
-pub(super) fn keep(ongoing: &mut Ongoing, reason: Reason) {
-    let worker = ongoing.worker.clone();
-    if let Some(recorder) = &worker.recorder
-        && !recorder.record(Box::new(of(ongoing, reason)))
-    {
-        worker.stats.records_dropped.add(1);
-    }
+/// The record of a request that has ended, if anybody wants one.
+pub(super) fn of(ongoing: &mut Ongoing, reason: Reason) -> Option<Box<Record>> {
+    ongoing.worker.recorder.is_some().then(|| Box::new(record(ongoing, reason)))
 }
 
-fn of(ongoing: &mut Ongoing, reason: Reason) -> Record {
+fn record(ongoing: &mut Ongoing, reason: Reason) -> Record {
     let total = ongoing.worker.core.reactor.clock().now() - ongoing.started;
     let mut attempts = std::mem::take(&mut ongoing.attempts);
     let failed_to_connect = ongoing.tried.last() == ongoing.endpoint.as_ref();

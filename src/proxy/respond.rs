@@ -10,8 +10,10 @@ use super::client::Client;
 use super::exchange::Upload;
 use super::worker::Worker;
 use crate::http::forward::{self, ResponseEdits};
+use crate::http::upgrade::Offer;
+use crate::http::websocket::Follower;
 use crate::http::write::{CONTINUE, Full, Writer};
-use crate::http::{self, Framing, Reason, Request, Response, Version, outward};
+use crate::http::{self, Asked, Framing, Reason, Request, Response, Version, outward};
 use crate::io::buffer::{Buf, Share};
 use crate::io::clock::Moment;
 use crate::io::reactor::Way;
@@ -28,6 +30,14 @@ pub(super) struct Answered {
     pub persistent: bool,
     /// So may the upstream's.
     pub reusable: bool,
+    /// HTTP is over on both connections: what follows is a tunnel.
+    pub switched: Option<Switched>,
+}
+
+/// What a tunnel begins with.
+pub(super) struct Switched {
+    /// Where the frames towards the client stand; `None`: not a WebSocket.
+    pub frames: Option<Follower>,
 }
 
 /// Why there was none, or not all of one.
@@ -81,8 +91,12 @@ pub(super) struct Answer<'a> {
     pub id: &'a [u8],
     pub response: &'a mut Response,
     pub upstream: &'a Stream,
+    /// For answers that have no `Date`.
+    pub date: [u8; 29],
     /// The upstream's name.
     pub backend: &'a str,
+    /// What the upstream may switch to.
+    pub offer: Option<Offer<'a>>,
     /// How far the request is.
     pub upload: &'a Cell<Upload>,
     /// The client waits for a `100 Continue` that nobody has sent yet.
@@ -101,7 +115,11 @@ impl Answer<'_> {
     /// Relays the answer to its end.
     pub async fn relay(&mut self) -> Result<Answered, Failed> {
         let input = self.head().await?;
-        self.message(input).await
+        if self.response.status == 101 {
+            self.switch(input).await
+        } else {
+            self.message(input).await
+        }
     }
 
     /// Reads until the final head lies, judged, at the front of the buffer it returns.
@@ -133,7 +151,8 @@ impl Answer<'_> {
     }
 
     fn judge(&mut self, buf: &Buf) -> Result<http::Progress, Reason> {
-        self.response.read(buf.filled(), &self.worker.limits, self.request.method)
+        let asked = Asked { method: self.request.method, offer: self.offer };
+        self.response.read(buf.filled(), &self.worker.limits, asked)
     }
 
     fn read(&mut self, buf: &mut Buf) -> Result<(), Failed> {
@@ -211,6 +230,28 @@ impl Answer<'_> {
         self.send(out).await
     }
 
+    /// A 101 that was proven, and what the upstream sent right behind it.
+    async fn switch(&mut self, mut input: Buf) -> Result<Answered, Failed> {
+        let mut out = self.share.take();
+        let mut writer = Writer::new(out.spare());
+        let edits = self.edits(Framing::None, true);
+        forward::switching(&mut writer, self.response, input.filled(), &edits)
+            .map_err(too_large)?;
+        let length = writer.len();
+        out.fill(length);
+        self.progress.status.set(Some(101));
+        self.send(out).await?;
+        input.consume(self.response.len);
+        let mut frames =
+            matches!(self.offer, Some(Offer::WebSocket { .. })).then(Follower::default);
+        if let Some(follower) = &mut frames {
+            follower.follow(input.filled());
+        }
+        self.send(input).await?;
+        let switched = Some(Switched { frames });
+        Ok(Answered { status: 101, persistent: false, reusable: false, switched })
+    }
+
     /// The final head, which lies at the front of `input`, and the body behind it.
     async fn message(&mut self, mut input: Buf) -> Result<Answered, Failed> {
         let came = self.response.framing;
@@ -247,20 +288,25 @@ impl Answer<'_> {
                 && came != Framing::UntilClose
                 && excess == 0
                 && self.upload.get() == Upload::Whole,
+            switched: None,
         })
+    }
+
+    fn edits(&self, framing: Framing, persistent: bool) -> ResponseEdits<'_> {
+        ResponseEdits {
+            to: self.request.version,
+            persistent,
+            framing,
+            date: &self.date,
+            backend: self.worker.plan.headers.backend.then_some(self.backend.as_bytes()),
+            request_id: Some(self.id),
+        }
     }
 
     fn final_head(&self, input: &Buf, framing: Framing, persistent: bool) -> Result<Buf, Failed> {
         let mut out = self.share.take();
         let mut writer = Writer::new(out.spare());
-        let edits = ResponseEdits {
-            to: self.request.version,
-            persistent,
-            framing,
-            date: &self.worker.date(),
-            backend: self.worker.plan.headers.backend.then_some(self.backend.as_bytes()),
-            request_id: Some(self.id),
-        };
+        let edits = self.edits(framing, persistent);
         forward::response(&mut writer, self.response, input.filled(), &edits).map_err(too_large)?;
         let length = writer.len();
         out.fill(length);

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
+use std::time::Duration;
 
 use super::accept::{self, Server};
 use super::ids::Ids;
@@ -20,11 +21,14 @@ use crate::io::cores::Core;
 use crate::io::listen::Listener;
 use crate::io::slots::Slots;
 use crate::io::stream::Address;
-use crate::stats::{self, EndpointState, Recorder};
+use crate::stats::{self, EndpointState, Record, Recorder};
 use crate::upstream;
 
 /// Pipes one core may own: each holds up to 256 KiB of a body inside the kernel.
 const PIPES: usize = 256;
+
+/// How long the two sides of a WebSocket have to say Close when it has to end.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// From the control plane to a core.
 #[derive(Clone, Debug)]
@@ -33,7 +37,7 @@ pub enum Letter {
     Resolved(usize, Arc<[Address]>),
     /// Accept no more, finish what is under way, close what is idle.
     Drain,
-    /// End everything now.
+    /// End everything: tunnels with a Close where that is possible, the rest at once.
     Stop,
 }
 
@@ -87,6 +91,8 @@ pub struct Worker {
     pub(super) heads: RefCell<Vec<Box<Heads>>>,
     /// No new requests: answers say `Connection: close`, and clients that wait for a request are closed.
     pub(super) draining: Cell<bool>,
+    /// Tunnels are to close, politely where they can.
+    pub(super) closing: Cell<bool>,
     /// Whoever waits for a connection to end before it accepts another.
     pub(super) waiting: Cell<Option<Waker>>,
     date: Cell<(u64, [u8; 29])>,
@@ -125,6 +131,7 @@ impl Seed {
             ids: Ids::new(),
             heads: RefCell::default(),
             draining: Cell::new(false),
+            closing: Cell::new(false),
             waiting: Cell::new(None),
             date: Cell::new((0, [0; 29])),
             events: self.events,
@@ -160,15 +167,39 @@ impl Worker {
             Letter::Stop => {
                 drop(accepting.take());
                 drop(keeper.take());
-                self.core.reactor.abort();
+                self.stop();
             }
         })
+    }
+
+    /// Ends everything: at once, but for tunnels, which are told so and get a moment to answer.
+    fn stop(self: &Rc<Self>) {
+        let told = self.closing.replace(true);
+        if told || self.stats.tunnels.get() == 0 {
+            return self.core.reactor.abort();
+        }
+        self.core.reactor.wake_all();
+        let worker = Rc::clone(self);
+        let moment = async move {
+            let _ = worker.core.sleep(CLOSE_WAIT).await;
+            worker.core.reactor.abort();
+        };
+        self.core.spawn(moment).detach();
     }
 
     fn drain(&self) {
         self.draining.set(true);
         self.upstreams.close_idle();
         self.core.reactor.wake_all();
+    }
+
+    /// Queues a record; one too many is counted.
+    pub(super) fn keep(&self, record: Box<Record>) {
+        if let Some(recorder) = &self.recorder
+            && !recorder.record(record)
+        {
+            self.stats.records_dropped.add(1);
+        }
     }
 
     /// Tells the control plane; what it cannot take in now is lost.

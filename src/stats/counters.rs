@@ -127,6 +127,10 @@ pub struct Core {
     pub retries: Counter,
     /// Silent second attempts after a reused connection had died.
     pub replays: Counter,
+    /// Tunnels open after a 101.
+    pub tunnels: Gauge,
+    /// Tunnels opened.
+    pub tunnels_opened: Counter,
     /// Bodies moved by splice, and bodies that were not, by named reason (index into `io`'s table).
     pub spliced: Counter,
     /// Octets moved by splice.
@@ -163,6 +167,8 @@ impl Core {
             duration: Histogram::default(),
             retries: Counter::default(),
             replays: Counter::default(),
+            tunnels: Gauge::default(),
+            tunnels_opened: Counter::default(),
             spliced: Counter::default(),
             spliced_bytes: Counter::default(),
             copied: counters(copies),

@@ -1,0 +1,308 @@
+//! After a 101: octets only, both ways at once, until both sides have closed.
+//!
+//! An idle tunnel owns two connections and this future: no buffer, no share of the pool. Each way has
+//! a buffer while it moves something, and a pipe while it moves something large.
+//!
+//! When tidegate has to end, a WebSocket is told so: each way waits for the end of the frame that
+//! is on the way, puts a Close (1001) behind it, drops what still comes, and waits for the other
+//! side to say Close as well. How far a frame is, a [`Follower`] knows; it sees the header of each frame, and lets the
+//! payload pass unseen.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+
+use futures_lite::future::yield_now;
+
+use super::client::Client;
+use super::ongoing::UnderWay;
+use super::worker::Worker;
+use crate::http::Reason;
+use crate::http::websocket::{Follower, GOING_AWAY, close_frame};
+use crate::io::buffer::{Buf, Share};
+use crate::io::clock::Moment;
+use crate::io::reactor::Way;
+use crate::io::relay::{Ended, Relay};
+use crate::io::splice;
+use crate::io::stream::Stream;
+use crate::stats::Record;
+
+/// Reads of one way before others have their turn.
+const BATCH: u32 = 16;
+
+/// A tunnel that was agreed on; made by `finish` out of the request that asked for it.
+pub(super) struct Tunnel {
+    /// The connection to the upstream.
+    pub upstream: Stream,
+    /// What the client sent before it could know of the 101.
+    pub early: Vec<u8>,
+    /// Where the frames towards the client stand; `None`: not a WebSocket.
+    pub frames: Option<Follower>,
+    /// When the request began.
+    pub started: Moment,
+    /// The request, counted until the tunnel ends.
+    pub under_way: UnderWay,
+    /// What will be written down in the end.
+    pub record: Option<Box<Record>>,
+}
+
+/// One way through a tunnel.
+struct Flow<'a> {
+    worker: &'a Worker,
+    from: &'a Stream,
+    to: &'a Stream,
+    /// `None`: not a WebSocket, nothing is known of what goes through.
+    frames: Option<Cell<Follower>>,
+    /// It leads from the client to the upstream: frames are masked this way.
+    up: bool,
+    /// Octets that went through.
+    moved: Cell<u64>,
+    /// When something moved last, either way.
+    last: &'a Cell<Moment>,
+}
+
+/// Why one way of a tunnel broke.
+enum Broken {
+    From,
+    To,
+    Idle,
+}
+
+/// Moves octets until both sides have closed, and writes down how it ended.
+pub(super) async fn tunnel(worker: &Worker, client: Client, mut tunnel: Tunnel) {
+    let stats = &worker.stats;
+    stats.tunnels.up();
+    stats.tunnels_opened.add(1);
+    let last = Cell::new(worker.now());
+    let flow = |from, to, frames: Option<Follower>, up| {
+        let (frames, moved) = (frames.map(Cell::new), Cell::new(0));
+        Flow { worker, from, to, frames, up, moved, last: &last }
+    };
+    let from_client = tunnel.frames.map(|_| Follower::default());
+    let up = flow(&client.stream, &tunnel.upstream, from_client, true);
+    let down = flow(&tunnel.upstream, &client.stream, tunnel.frames, false);
+    let reason = both(&up, std::mem::take(&mut tunnel.early), &down).await;
+    stats.tunnels.down();
+    let total = worker.now() - tunnel.started;
+    stats.duration.observe(total);
+    tunnel.under_way.end(reason);
+    if let Some(mut record) = tunnel.record {
+        record.total = total;
+        record.bytes_in += up.moved.get();
+        record.bytes_out += down.moved.get();
+        record.reason = reason.label();
+        if let Some(attempt) = record.attempts.last_mut() {
+            attempt.outcome = reason.label();
+        }
+        worker.keep(record);
+    }
+}
+
+/// Both ways at once: to the end of both, or until one breaks.
+async fn both(up: &Flow<'_>, early: Vec<u8>, down: &Flow<'_>) -> Reason {
+    let (mut upwards, mut downwards) = (pin!(up.run(early)), pin!(down.run(Vec::new())));
+    let mut ended = [false; 2];
+    let result = poll_fn(|cx| {
+        if !ended[0]
+            && let Poll::Ready(result) = upwards.as_mut().poll(cx)
+        {
+            ended[0] = true;
+            if let Err(broken) = result {
+                return Poll::Ready(Err((true, broken)));
+            }
+        }
+        if !ended[1]
+            && let Poll::Ready(result) = downwards.as_mut().poll(cx)
+        {
+            ended[1] = true;
+            if let Err(broken) = result {
+                return Poll::Ready(Err((false, broken)));
+            }
+        }
+        if ended == [true; 2] { Poll::Ready(Ok(())) } else { Poll::Pending }
+    });
+    match result.await {
+        _ if up.worker.closing.get() => Reason::TunnelCut,
+        Ok(()) => Reason::TunnelClosed,
+        Err((_, Broken::Idle)) => Reason::TunnelIdle,
+        Err((true, Broken::From) | (false, Broken::To)) => Reason::TunnelClientReset,
+        Err(_) => Reason::TunnelUpstreamReset,
+    }
+}
+
+impl Flow<'_> {
+    async fn run(&self, early: Vec<u8>) -> Result<(), Broken> {
+        if !early.is_empty() {
+            let share = self.share().await;
+            let mut buf = share.take();
+            let _fits = buf.append(&early); // it came out of such a buffer
+            drop(early);
+            self.pass(buf).await?;
+        }
+        loop {
+            self.readable().await?;
+            if self.must_close() {
+                return self.say_close().await;
+            }
+            let share = self.share().await;
+            for _ in 0..BATCH {
+                if !self.from.is_readable() || self.must_close() {
+                    break;
+                }
+                if self.take_some(&share).await? {
+                    return Ok(());
+                }
+            }
+            drop(share);
+            yield_now().await;
+        }
+    }
+
+    /// Passes on what can be read at once. `true`: the sender has ended, and the receiver knows.
+    async fn take_some(&self, share: &Share) -> Result<bool, Broken> {
+        let mut buf = share.take();
+        match self.from.try_recv(&mut buf, usize::MAX) {
+            Ok(None) => return Ok(false),
+            Ok(Some(0)) => {
+                // A receiver that is gone shows in the other way.
+                let _ = self.to.finish();
+                return Ok(true);
+            }
+            Ok(Some(_)) => self.pass(buf).await?,
+            Err(_) => return Err(Broken::From),
+        }
+        self.splice_payload().await
+    }
+
+    async fn pass(&self, buf: Buf) -> Result<(), Broken> {
+        if let Some(frames) = &self.frames {
+            let mut follower = frames.get();
+            follower.follow(buf.filled());
+            frames.set(follower);
+        }
+        let length = buf.len();
+        let (sent, rest) = self.to.send(buf, self.worker.plan.waits.write).await;
+        self.count((length - rest.len()) as u64);
+        sent.map_err(|_| Broken::To)
+    }
+
+    /// What is left of a large frame goes through the kernel, as far as it is there. Else as
+    /// [`Flow::take_some`].
+    async fn splice_payload(&self) -> Result<bool, Broken> {
+        let left = self.frames.as_ref().map_or(0, |frames| frames.get().left());
+        let Ok(pipe) = splice::choose(&self.worker.core.pipes, left) else { return Ok(false) };
+        let waits = &self.worker.plan.waits;
+        let relay = Relay {
+            from: self.from,
+            to: self.to,
+            limit: left,
+            patient: false,
+            read_wait: waits.read,
+            write_wait: waits.write,
+        };
+        let moved = Cell::new(0);
+        let result = relay.splice(pipe, &moved).await;
+        if let Some(frames) = &self.frames {
+            let mut follower = frames.get();
+            follower.skip(moved.get());
+            frames.set(follower);
+        }
+        self.count(moved.get());
+        self.worker.stats.spliced.add(1);
+        self.worker.stats.spliced_bytes.add(moved.get());
+        match result {
+            Ok(()) => Ok(false),
+            Err(Ended::Early) => {
+                let _ = self.to.finish();
+                Ok(true)
+            }
+            Err(Ended::From(_)) => Err(Broken::From),
+            Err(Ended::To(_)) => Err(Broken::To),
+        }
+    }
+
+    fn count(&self, octets: u64) {
+        let stats = &self.worker.stats;
+        self.moved.set(self.moved.get() + octets);
+        self.last.set(self.worker.now());
+        let (read, sent) = if self.up {
+            (&stats.client_bytes[0], &stats.upstream_bytes[1])
+        } else {
+            (&stats.upstream_bytes[0], &stats.client_bytes[1])
+        };
+        read.add(octets);
+        sent.add(octets);
+    }
+
+    async fn share(&self) -> Share {
+        match self.worker.core.pool.try_share() {
+            Some(share) => share,
+            None => Box::pin(self.worker.core.pool.share()).await,
+        }
+    }
+
+    /// Waits until something can be read, or the time has come to close. A silence is only one when
+    /// both ways are silent.
+    async fn readable(&self) -> Result<(), Broken> {
+        let idle = self.worker.plan.waits.tunnel_idle;
+        poll_fn(|cx| {
+            loop {
+                if self.must_close() {
+                    return Poll::Ready(Ok(()));
+                }
+                match self.from.poll_ready(Way::Read, cx) {
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                        let due = self.last.get() + idle;
+                        if self.worker.now() >= due {
+                            return Poll::Ready(Err(Broken::Idle));
+                        }
+                        self.from.deadline_at(Way::Read, due);
+                    }
+                    Poll::Pending if !self.from.has_deadline(Way::Read) => {
+                        self.from.deadline_at(Way::Read, self.last.get() + idle);
+                    }
+                    other => return other.map_err(|_| Broken::From),
+                }
+            }
+        })
+        .await
+    }
+
+    /// tidegate has to end, and a Close may be put in here.
+    fn must_close(&self) -> bool {
+        let takes = |frames: &Cell<Follower>| frames.get().takes_close();
+        self.worker.closing.get() && self.frames.as_ref().is_some_and(takes)
+    }
+
+    /// Says Close to the receiver, and waits until the sender has said it too, or ended.
+    async fn say_close(&self) -> Result<(), Broken> {
+        let mask = self.up.then(|| self.worker.ids.mask());
+        let (frame, length) = close_frame(GOING_AWAY, mask);
+        let share = self.share().await;
+        let mut buf = share.take();
+        let _fits = buf.append(&frame[..length]);
+        self.to.send(buf, self.worker.plan.waits.write).await.0.map_err(|_| Broken::To)?;
+        drop(share);
+        while !self.drop_some()? {
+            self.from.ready(Way::Read).await.map_err(|_| Broken::From)?;
+        }
+        Ok(())
+    }
+
+    /// Reads and drops what is there. `true`: a Close was among it, or the end.
+    fn drop_some(&self) -> Result<bool, Broken> {
+        let Some(frames) = &self.frames else { return Ok(true) };
+        let mut bin = [0; 4096];
+        while let Some(n) = self.from.read(&mut bin).map_err(|_| Broken::From)? {
+            let mut follower = frames.get();
+            follower.follow(&bin[..n]);
+            frames.set(follower);
+            if n == 0 || follower.saw_close() || follower.is_broken() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
