@@ -245,7 +245,7 @@ mod tests {
             b"\x87\x80",
             b"\x8f\x05Hello",
             b"\x89\x7e\x00\x7e",
-            b"\x88\xfe\x00\x01",
+            b"\x88\xfe\x00\x7e",
             b"\x09\x00",
             b"\x08\x02\x03\xe8",
             b"\x82\x7f\x80\0\0\0\0\0\0\0",
