@@ -87,12 +87,14 @@ fn admit<F, S>(
     S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
 {
     let trusted = is_trusted(&worker.plan.headers.trusted, peer);
-    let client = Client { stream, peer, trusted, served: false, unfinished: None };
+    // It lives here, and is lent: an async function keeps what it is given twice, and this is what an
+    // idle connection consists of.
+    let mut client = Some(Client { stream, peer, trusted, served: false, unfinished: None });
     let admitted = Admitted::new(Rc::clone(worker));
     let server = Rc::clone(server);
     let task = async move {
         let worker = &admitted.0;
-        let connection = AssertUnwindSafe(connection(worker, client, &server)).catch_unwind();
+        let connection = AssertUnwindSafe(connection(worker, &mut client, &server)).catch_unwind();
         if connection.await.is_err() {
             worker.stats.panics.add(1);
             tracing::error!("a connection ended in a panic, which is a defect in tidegate");
@@ -124,12 +126,12 @@ impl Drop for Admitted {
 }
 
 /// Serves requests as they come, and waits between them with nothing but the client in hand.
-async fn connection<F, S>(worker: &Rc<Worker>, mut client: Client, server: &Server<F, S>)
+async fn connection<F, S>(worker: &Rc<Worker>, client: &mut Option<Client>, server: &Server<F, S>)
 where
     F: Future<Output = (Client, Next)>,
     S: Fn(Rc<Worker>, Client, Share) -> F,
 {
-    while parked(worker, &client).await {
+    while parked(worker, client).await {
         let share = match worker.core.pool.try_share() {
             Some(share) => share,
             None => {
@@ -137,23 +139,25 @@ where
                 Box::pin(worker.core.pool.share()).await
             }
         };
-        let next;
-        (client, next) = server.slots.run((server.serve)(Rc::clone(worker), client, share)).await;
+        let Some(ready) = client.take() else { return };
+        let serving = server.slots.run((server.serve)(Rc::clone(worker), ready, share));
+        let (served, next) = serving.await;
         worker.stats.buffers_used.set(worker.core.pool.lent() as u64);
         match next {
-            Next::Again | Next::Park => {}
+            Next::Again | Next::Park => *client = Some(served),
             Next::Close => return,
-            Next::Reset => return client.stream.reset(),
+            Next::Reset => return served.stream.reset(),
             Next::Tunnel(tunnel) => {
-                return Box::pin(tunnel::tunnel(worker, client, *tunnel)).await;
+                return Box::pin(tunnel::tunnel(worker, served, *tunnel)).await;
             }
-            Next::Linger => return Box::pin(linger::linger(client.stream)).await,
+            Next::Linger => return Box::pin(linger::linger(served.stream)).await,
         }
     }
 }
 
 /// Waits for octets. `false`: there will be none, or nobody wants them any more.
-async fn parked(worker: &Worker, client: &Client) -> bool {
+async fn parked(worker: &Worker, client: &Option<Client>) -> bool {
+    let Some(client) = client else { return false };
     client.expect_request(worker.plan.waits.read, worker.plan.waits.idle);
     let waited = poll_fn(|cx| match client.stream.poll_ready(Way::Read, cx) {
         Poll::Pending if worker.draining.get() && client.unfinished.is_none() => {
