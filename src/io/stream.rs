@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -196,73 +196,34 @@ impl Stream {
     /// Sends all of `buf` and gives it back: empty, or with what could not be sent.
     /// The write deadline starts anew whenever some octets have left.
     pub async fn send(&self, mut buf: Buf, wait: Duration) -> (io::Result<()>, Buf) {
-        let result = poll_fn(|cx| self.poll_send([Some(&mut buf), None], wait, cx)).await;
+        let result = poll_fn(|cx| self.poll_send(&mut buf, wait, cx)).await;
         (result, buf)
-    }
-
-    /// Sends all of `first`, then all of `second`, together where the kernel takes them.
-    pub async fn send_two(
-        &self,
-        mut first: Buf,
-        mut second: Buf,
-        wait: Duration,
-    ) -> (io::Result<()>, Buf, Buf) {
-        let mut both =
-            poll_fn(|cx| self.poll_send([Some(&mut first), Some(&mut second)], wait, cx));
-        let result = (&mut both).await;
-        (result, first, second)
     }
 
     fn poll_send(
         &self,
-        bufs: [Option<&mut Buf>; 2],
+        buf: &mut Buf,
         wait: Duration,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let [mut first, mut second] = bufs;
-        loop {
-            let head = first.as_deref().map_or(&[][..], Buf::filled);
-            let tail = second.as_deref().map_or(&[][..], Buf::filled);
-            if head.is_empty() && tail.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
+        while !buf.is_empty() {
             if let Poll::Ready(result) = self.poll_ready(Way::Write, cx) {
                 result?;
             } else {
                 return Poll::Pending;
             }
-            match self.try_write(head, tail)? {
-                Some(sent) => {
-                    let from_head = sent.min(head.len());
-                    let from_tail = sent - from_head;
-                    first.iter_mut().for_each(|buf| buf.consume(from_head));
-                    second.iter_mut().for_each(|buf| buf.consume(from_tail));
-                }
-                // Nothing goes now: from here the peer has `wait` to take something.
-                None => self.deadline_in(Way::Write, wait),
-            }
-        }
-    }
-
-    /// Writes what the kernel takes of `head` and `tail`; `None`: nothing now.
-    fn try_write(&self, head: &[u8], tail: &[u8]) -> io::Result<Option<usize>> {
-        loop {
-            let written = if tail.is_empty() {
-                rustix::net::send(&self.fd, head, SendFlags::NOSIGNAL)
-            } else {
-                // Rust programs ignore SIGPIPE, so writev needs no flag.
-                rustix::io::writev(&self.fd, &[IoSlice::new(head), IoSlice::new(tail)])
-            };
-            match written {
-                Ok(n) => return Ok(Some(n)),
-                Err(Errno::AGAIN) => {
-                    self.clear(Way::Write);
-                    return Ok(None);
-                }
+            match rustix::net::send(&self.fd, buf.filled(), SendFlags::NOSIGNAL) {
+                Ok(n) => buf.consume(n),
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(Errno::AGAIN) => {
+                    // Nothing goes now: from here the peer has `wait` to take something.
+                    self.clear(Way::Write);
+                    self.deadline_in(Way::Write, wait);
+                }
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
+        Poll::Ready(Ok(()))
     }
 
     /// Tells the peer that nothing more will come from us.

@@ -11,7 +11,8 @@ use super::check::Checked;
 use super::client::Client;
 use super::dial::Dialled;
 use super::ongoing::{Ongoing, identity};
-use super::respond::{Answer, Answered, Failed, Progress, Switched};
+use super::progress::{Failed, Progress, Upload};
+use super::respond::{Answer, Answered, Switched};
 use super::worker::Worker;
 use crate::config::HostHeader;
 use crate::http::forward::{self, RequestEdits};
@@ -44,17 +45,6 @@ pub(super) enum Outcome<'o> {
     Done(Exchanged),
     /// The connection had died while it was idle, and the request can be sent again.
     Stale(Checked<'o>),
-}
-
-/// How far the request is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Upload {
-    /// Its body is still coming.
-    Going,
-    /// All of it is with the upstream.
-    Whole,
-    /// The upstream took no more of it; it may have answered all the same.
-    Refused,
 }
 
 /// Sends the request and relays the answer.

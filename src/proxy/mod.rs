@@ -30,6 +30,7 @@ mod finish;
 mod ids;
 mod linger;
 mod ongoing;
+mod progress;
 mod record;
 mod respond;
 mod tunnel;

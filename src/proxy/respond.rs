@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use super::body::{Body, Cut};
 use super::client::Client;
-use super::exchange::Upload;
+use super::progress::{Failed, Progress, Upload};
 use super::worker::Worker;
 use crate::http::forward::{self, ResponseEdits};
 use crate::http::upgrade::Offer;
@@ -15,7 +15,6 @@ use crate::http::websocket::Follower;
 use crate::http::write::{CONTINUE, Full, Writer};
 use crate::http::{self, Asked, Framing, Reason, Request, Response, Version, outward};
 use crate::io::buffer::{Buf, Share};
-use crate::io::clock::Moment;
 use crate::io::reactor::Way;
 use crate::io::stream::Stream;
 
@@ -38,42 +37,6 @@ pub(super) struct Answered {
 pub(super) struct Switched {
     /// Where the frames towards the client stand; `None`: not a WebSocket.
     pub frames: Option<Follower>,
-}
-
-/// Why there was none, or not all of one.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub reason: Reason,
-    /// The connection ended before one octet of an answer came.
-    pub silent: bool,
-    pub cause: Option<io::Error>,
-}
-
-impl From<Reason> for Failed {
-    fn from(reason: Reason) -> Failed {
-        Failed { reason, silent: false, cause: None }
-    }
-}
-
-/// How far an exchange got; tells the truth also about one that failed or was given up half-way.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    /// When the request's head, and what was there of its body, had been sent.
-    pub request_sent: Cell<Option<Moment>>,
-    /// When the first octet of the answer came.
-    pub first_byte: Cell<Option<Moment>>,
-    /// Octets of the body read from the client, after those that came with the head.
-    pub client_read: Cell<u64>,
-    /// Octets sent to the client.
-    pub client_sent: Cell<u64>,
-    /// Octets read from the upstream.
-    pub upstream_read: Cell<u64>,
-    /// Octets sent to the upstream.
-    pub upstream_sent: Cell<u64>,
-    /// The final status, once its head is on the way to the client.
-    pub status: Cell<Option<u16>>,
-    /// Only the close will mark the end of the answer.
-    pub ends_with_close: Cell<bool>,
 }
 
 /// Adds to a count.

@@ -1,0 +1,54 @@
+//! How far an exchange is, and how it failed; what the two ways of it tell each other.
+
+use std::cell::Cell;
+use std::io;
+
+use crate::http::Reason;
+use crate::io::clock::Moment;
+
+/// How far the request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Upload {
+    /// Its body is still coming.
+    Going,
+    /// All of it is with the upstream.
+    Whole,
+    /// The upstream took no more of it; it may have answered all the same.
+    Refused,
+}
+
+/// How far an exchange got; tells the truth also about one that failed or was given up half-way.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// When the request's head, and what was there of its body, had been sent.
+    pub request_sent: Cell<Option<Moment>>,
+    /// When the first octet of the answer came.
+    pub first_byte: Cell<Option<Moment>>,
+    /// Octets of the body read from the client, after those that came with the head.
+    pub client_read: Cell<u64>,
+    /// Octets sent to the client.
+    pub client_sent: Cell<u64>,
+    /// Octets read from the upstream.
+    pub upstream_read: Cell<u64>,
+    /// Octets sent to the upstream.
+    pub upstream_sent: Cell<u64>,
+    /// The final status, once its head is on the way to the client.
+    pub status: Cell<Option<u16>>,
+    /// Only the close will mark the end of the answer.
+    pub ends_with_close: Cell<bool>,
+}
+
+/// Why there was no answer, or not all of one.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub reason: Reason,
+    /// The connection ended before one octet of an answer came.
+    pub silent: bool,
+    pub cause: Option<io::Error>,
+}
+
+impl From<Reason> for Failed {
+    fn from(reason: Reason) -> Failed {
+        Failed { reason, silent: false, cause: None }
+    }
+}
