@@ -87,6 +87,7 @@ pub fn plan() -> Plan {
             idle: second * 75,
             upstream_idle: second * 60,
             expect: Duration::from_millis(1500),
+            drain_delay: second,
             drain: second * 30,
         },
         headers: Headers {

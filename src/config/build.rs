@@ -172,6 +172,7 @@ impl Desk<'_> {
             idle: self.wait("idle-timeout"),
             upstream_idle: self.wait("upstream-idle-timeout"),
             expect: self.wait("expect-timeout"),
+            drain_delay: self.wait("drain-delay"),
             drain: self.wait("drain-timeout"),
         }
     }

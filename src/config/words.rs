@@ -231,7 +231,7 @@ line! {
     listen upstream backends backend admin workers
     max_retries host_header backend_header trusted_proxy half_close
     read_timeout write_timeout connect_timeout response_timeout
-    idle_timeout upstream_idle_timeout expect_timeout drain_timeout
+    idle_timeout upstream_idle_timeout expect_timeout drain_delay drain_timeout
     max_head max_body max_connections buffers max_upstream_idle
     access_log access_log_file log
     env_file strict demo

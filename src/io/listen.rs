@@ -12,6 +12,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -21,7 +22,7 @@ use super::reactor::{Reactor, Way};
 use super::stream::{Address, Stream};
 
 /// Connections the kernel completes before they are accepted.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 
 /// Bound and listening sockets for one address: one for each core.
 #[derive(Debug)]
@@ -109,26 +110,43 @@ impl Drop for SocketFile {
 #[derive(Debug)]
 pub struct Listener(Stream);
 
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Other descriptors may hold the same socket, in another core or another process. While they
+        // do, closing this one would not take it off the kernel's list, and every connection would
+        // wake us for nothing.
+        self.0.reactor().leave(self.0.as_fd());
+    }
+}
+
 impl Listener {
     /// Takes over a listening, non-blocking socket.
     pub fn new(socket: OwnedFd, reactor: &Rc<Reactor>) -> io::Result<Listener> {
         Ok(Listener(Stream::new(socket, reactor)?))
     }
 
-    /// The next connection and its peer (`None` over a Unix socket).
+    /// Waits until a connection may be waiting.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_ready(Way::Read, cx)
+    }
+
+    /// The next of the connections that wait, and its peer (`None` over a Unix socket). `None`: none
+    /// waits, says the kernel.
     ///
     /// # Errors
     /// Those of accept4(2), but for the ones that only concern a connection which is gone already.
-    pub async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+    pub fn try_accept(&self) -> io::Result<Option<(Stream, Option<SocketAddr>)>> {
         loop {
-            self.0.ready(Way::Read).await?;
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             match rustix::net::acceptfrom_with(self.0.as_fd(), flags) {
                 Ok((fd, peer)) => {
                     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                    return Ok((Stream::new(fd, self.0.reactor())?, peer));
+                    return Ok(Some((Stream::new(fd, self.0.reactor())?, peer)));
                 }
-                Err(Errno::AGAIN) => self.0.clear(Way::Read),
+                Err(Errno::AGAIN) => {
+                    self.0.clear(Way::Read);
+                    return Ok(None);
+                }
                 Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
                 Err(error) => return Err(error.into()),
             }

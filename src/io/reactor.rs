@@ -165,6 +165,12 @@ impl Reactor {
         drop(source); // its wakers may drop tasks: not under the borrow
     }
 
+    /// Takes `fd` off the kernel's list: needed where its closing is not the last of its file.
+    pub fn leave(&self, fd: impl AsFd) {
+        // It fails only if it is not on the list, and then there is nothing to do.
+        let _ = epoll::delete(&self.epoll, fd);
+    }
+
     /// Waits until `way` is ready: an edge was seen and [`Reactor::clear`] was not called since.
     /// Fails with `TimedOut` when the deadline has passed, with `ConnectionAborted` after an abort.
     pub fn poll_ready(&self, key: usize, way: Way, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -30,7 +30,9 @@ const PIPES: usize = 256;
 pub enum Letter {
     /// The addresses of an endpoint's name.
     Resolved(usize, Arc<[Address]>),
-    /// Accept no more, finish what is under way, close what is idle.
+    /// Begin to accept connections.
+    Accept,
+    /// Accept what waits already and no more, finish what is under way, close what is idle.
     Drain,
     /// End everything now.
     Stop,
@@ -144,23 +146,28 @@ impl Worker {
         let spawn = |listener| {
             self.core.spawn(accept::accept(Rc::clone(self), listener, Rc::clone(&server)))
         };
-        let accepting = Cell::new(listeners.into_iter().map(spawn).collect::<Vec<_>>());
+        let mut listeners = listeners;
+        let mut accepting = Vec::new();
         self.core.run(letters, |letter| match letter {
             Letter::Resolved(index, addresses) => self.upstreams.resolved(index, addresses),
+            Letter::Accept => accepting = listeners.drain(..).map(spawn).collect(),
             Letter::Drain => {
-                // Dropping the tasks closes the listening sockets and lets the keeper go.
-                drop(accepting.take());
+                // The core ends when no task is left: so the keeper has to go. Those that accept
+                // go by themselves.
                 drop(keeper.take());
+                listeners.clear();
                 self.drain();
             }
             Letter::Stop => {
-                drop(accepting.take());
                 drop(keeper.take());
+                listeners.clear();
+                accepting.clear();
                 self.core.reactor.abort();
             }
         })
     }
 
+    /// Has everything that waits look around and end: accepting, idle clients, idle upstreams.
     fn drain(&self) {
         self.draining.set(true);
         self.upstreams.close_idle();
