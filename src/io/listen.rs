@@ -8,8 +8,9 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -20,6 +21,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::reactor::{Reactor, Way};
 use super::stream::{Address, Stream};
+use super::sys;
 
 /// Connections the kernel completes before they are accepted.
 pub const BACKLOG: i32 = 4096;
@@ -29,7 +31,7 @@ pub const BACKLOG: i32 = 4096;
 pub struct Bound {
     /// The address, with the port the kernel chose if 0 was asked for.
     pub address: Address,
-    /// One socket for each core.
+    /// At least one socket for each core.
     pub sockets: Vec<OwnedFd>,
 }
 
@@ -49,13 +51,18 @@ fn bind_tcp(address: SocketAddr, cores: usize) -> io::Result<Bound> {
     let address = first.local_addr()?.as_socket().unwrap_or(address);
     let mut sockets = vec![OwnedFd::from(first)];
     while sockets.len() < cores {
-        let socket = tcp_socket(address)?;
-        socket.set_reuse_port(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        sockets.push(socket.into());
+        sockets.push(join(address)?);
     }
     Ok(Bound { address: Address::Tcp(address), sockets })
+}
+
+/// One more socket for the group that listens at `address`.
+fn join(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = tcp_socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
@@ -86,6 +93,71 @@ fn bind_unix(path: &Path, cores: usize) -> io::Result<Bound> {
     Ok(Bound { address: Address::Unix(path.into()), sockets })
 }
 
+/// A listening socket this process was started with.
+#[derive(Debug)]
+pub struct Passed {
+    /// Where it listens.
+    pub address: Address,
+    /// Non-blocking, and closed on exec.
+    pub socket: OwnedFd,
+}
+
+impl Passed {
+    /// Takes over descriptor `number`.
+    ///
+    /// # Errors
+    /// When it was not inherited, or is no listening stream socket with an address or a path.
+    pub fn take(number: RawFd) -> io::Result<Passed> {
+        let socket = Socket::from(sys::inherited(number)?);
+        let odd = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+        if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+            return Err(odd("not a listening stream socket"));
+        }
+        let name = socket.local_addr()?;
+        let address = match (name.as_socket(), name.as_pathname()) {
+            (Some(address), _) => {
+                socket.set_tcp_nodelay(true)?;
+                Address::Tcp(address)
+            }
+            (_, Some(path)) => Address::Unix(path.into()),
+            _ => return Err(odd("a socket without address or path")),
+        };
+        socket.set_nonblocking(true)?;
+        Ok(Passed { address, socket: socket.into() })
+    }
+}
+
+/// Takes over one end of a pair of connected sockets with which this process was started.
+pub fn take_stream(number: RawFd) -> io::Result<UnixStream> {
+    sys::inherited(number).map(UnixStream::from)
+}
+
+/// Uses sockets that listen at `address` already; all of them, even if there are fewer cores, for the
+/// kernel goes on spreading connections over them. Cores beyond them get further sockets.
+pub fn adopt(address: Address, mut sockets: Vec<OwnedFd>, cores: usize) -> io::Result<Bound> {
+    while sockets.len() < cores {
+        let first = Socket::from(sockets[0].try_clone()?);
+        match address {
+            Address::Tcp(address) if first.reuse_port()? => sockets.push(join(address)?),
+            _ => sockets.push(first.into()),
+        }
+    }
+    Ok(Bound { address, sockets })
+}
+
+impl Bound {
+    /// A descriptor for each queue of connections that wait, to be passed on: for each core's with
+    /// `SO_REUSEPORT`, a single one where the cores share a socket.
+    pub fn queues(&self) -> io::Result<Vec<OwnedFd>> {
+        let shared = match self.address {
+            Address::Tcp(_) => !rustix::net::sockopt::socket_reuseport(&self.sockets[0])?,
+            Address::Unix(_) => true,
+        };
+        let queues = if shared { &self.sockets[..1] } else { &self.sockets[..] };
+        queues.iter().map(OwnedFd::try_clone).collect()
+    }
+}
+
 /// A socket file whose owner is gone refuses connections.
 fn is_abandoned(path: &Path, address: &SockAddr) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
@@ -98,6 +170,13 @@ fn is_abandoned(path: &Path, address: &SockAddr) -> bool {
 /// Removes a Unix socket's file when dropped.
 #[derive(Debug)]
 pub struct SocketFile(pub PathBuf);
+
+impl SocketFile {
+    /// Leaves the file where it is: it belongs to another process now.
+    pub fn leave(self) {
+        std::mem::forget(self);
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
