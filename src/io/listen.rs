@@ -232,3 +232,52 @@ impl Listener {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    const LOCAL: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+
+    #[test]
+    fn no_socket_is_left_behind_when_there_are_fewer_cores() {
+        let bound = bind(&Address::Tcp(LOCAL.into()), 3).unwrap();
+        for (cores, sockets) in [(1, 3), (3, 3), (5, 5)] {
+            let passed = bound.queues().unwrap();
+            assert_eq!(passed.len(), 3);
+            let adopted = adopt(bound.address.clone(), passed, cores).unwrap();
+            assert_eq!(adopted.sockets.len(), sockets);
+            assert_eq!(adopted.queues().unwrap().len(), sockets, "a queue each");
+        }
+    }
+
+    #[test]
+    fn a_socket_that_cannot_be_joined_is_shared() {
+        let socket = tcp_socket(LOCAL.into()).unwrap();
+        socket.bind(&SocketAddr::from(LOCAL).into()).unwrap();
+        socket.listen(8).unwrap();
+        let address = Address::Tcp(socket.local_addr().unwrap().as_socket().unwrap());
+        let adopted = adopt(address, vec![socket.into()], 3).unwrap();
+        assert_eq!(adopted.sockets.len(), 3);
+        assert_eq!(adopted.queues().unwrap().len(), 1, "one queue for all");
+    }
+
+    #[test]
+    fn a_listener_that_is_dropped_is_not_woken_by_others_of_its_socket() {
+        let bound = bind(&Address::Tcp(LOCAL.into()), 1).unwrap();
+        let Address::Tcp(address) = bound.address else { unreachable!("bound to TCP") };
+        let reactor = Rc::new(Reactor::new().unwrap());
+        let wakes = || {
+            let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            client.connect(&address.into()).unwrap();
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            poll(&mut [PollFd::new(&*reactor, PollFlags::IN)], Some(&now)).unwrap() > 0
+        };
+        let copy = bound.sockets[0].try_clone().unwrap();
+        let listener = Listener::new(copy, &reactor).unwrap();
+        assert!(wakes());
+        drop(listener);
+        assert!(!wakes());
+    }
+}

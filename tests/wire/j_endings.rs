@@ -62,13 +62,23 @@ fn j01_what_waits_in_the_accept_queue_is_served() {
 
 #[test]
 fn j02_a_request_on_its_way_when_draining_begins_is_answered() {
-    let origin = Origin::named("a");
+    let dropped = Gate::default();
+    let origin = {
+        let dropped = dropped.clone();
+        Origin::start(move |peer| {
+            peer.answer("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")?;
+            peer.hold()?;
+            dropped.open();
+            Ok(())
+        })
+    };
     let proxy = Proxy::before(&origin);
     let (mut fresh, mut known) = (proxy.client(), proxy.client());
     known.get("/");
     eventually("both accepted", || proxy.metric("/connections/current") == 2);
     proxy.signal(Signal::TERM);
-    proxy.wait_for_log("draining");
+    // Draining has come to the core: it has closed its idle connection to the origin.
+    dropped.wait();
     for client in [&mut fresh, &mut known] {
         client.send(GET);
         let answer = client.response();
