@@ -17,7 +17,8 @@ fn main() -> ExitCode {
         cores: thread::available_parallelism().map_or(1, usize::from),
         stdout_is_terminal: std::io::stdout().is_terminal(),
     };
-    match config::load(std::env::args_os().skip(1), std::env::vars_os(), &around) {
+    let environment = std::env::vars_os().filter(|(name, _)| name != control::INHERIT);
+    match config::load(std::env::args_os().skip(1), environment, &around) {
         Ok(Asked::Show(text) | Asked::Check(text)) => {
             print!("{text}");
             ExitCode::SUCCESS

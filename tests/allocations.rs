@@ -102,7 +102,9 @@ fn start() -> Proxy {
         };
         seed.run(enrol).unwrap()
     });
-    Proxy { address, mailbox: mailbox.recv().unwrap(), core, stats, _origin: origin }
+    let mailbox = mailbox.recv().unwrap();
+    assert!(mailbox.send(Letter::Accept));
+    Proxy { address, mailbox, core, stats, _origin: origin }
 }
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n";

@@ -3,12 +3,13 @@
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_io::Timer;
 use async_net::TcpListener;
 use async_net::unix::UnixListener;
-use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, future};
 use smol::Executor;
 use smol::lock::Semaphore;
 
@@ -37,23 +38,37 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
-/// Answers questions about `view` until dropped, and its connections with it.
-pub async fn serve(listener: Listener, view: Arc<View>) {
+/// Answers questions about `view` until dropped, and its connections with it. Once `handed_over` is
+/// done, another process accepts from the same socket: then no connection is accepted here, and each
+/// that there is gets one more answer at most.
+pub async fn serve(listener: Listener, view: Arc<View>, handed_over: impl Future<Output = ()>) {
     let executor = Executor::new();
-    executor.run(accept(&executor, listener, view)).await;
+    let closing = Arc::new(AtomicBool::new(false));
+    let office = async {
+        accept(&executor, &listener, &view, &closing).or(handed_over).await;
+        closing.store(true, Relaxed);
+        drop(listener);
+        future::pending::<()>().await;
+    };
+    executor.run(office).await;
 }
 
-async fn accept(executor: &Executor<'_>, listener: Listener, view: Arc<View>) {
+async fn accept(
+    executor: &Executor<'_>,
+    listener: &Listener,
+    view: &Arc<View>,
+    closing: &Arc<AtomicBool>,
+) {
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let seat = seats.acquire_arc().await;
-        let view = view.clone();
-        let accepted = match &listener {
+        let (view, closing) = (view.clone(), closing.clone());
+        let accepted = match listener {
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                executor.spawn(attend(stream, view, false, seat)).detach();
+                executor.spawn(attend(stream, view, closing, false, seat)).detach();
             }),
             Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                executor.spawn(attend(stream, view, true, seat)).detach();
+                executor.spawn(attend(stream, view, closing, true, seat)).detach();
             }),
         };
         if let Err(error) = accepted {
@@ -64,18 +79,28 @@ async fn accept(executor: &Executor<'_>, listener: Listener, view: Arc<View>) {
 }
 
 /// Serves one connection; a panic ends it and nothing else.
-async fn attend<S>(stream: S, view: Arc<View>, local: bool, seat: impl Sized)
-where
+async fn attend<S>(
+    stream: S,
+    view: Arc<View>,
+    closing: Arc<AtomicBool>,
+    local: bool,
+    seat: impl Sized,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     // An I/O error is a client that has gone: there is nobody to tell.
-    if AssertUnwindSafe(converse(stream, &view, local)).catch_unwind().await.is_err() {
+    if AssertUnwindSafe(converse(stream, &view, &closing, local)).catch_unwind().await.is_err() {
         tracing::error!("an admin connection panicked");
     }
     drop(seat);
 }
 
-async fn converse<S>(mut stream: S, view: &View, local: bool) -> io::Result<()>
+async fn converse<S>(
+    mut stream: S,
+    view: &View,
+    closing: &AtomicBool,
+    local: bool,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -85,7 +110,8 @@ where
         let (answer, bodiless, keep) = match heard {
             Ok(Some(Ok(request))) => {
                 let bodiless = request.method == "HEAD";
-                (routes::answer(view, &request, local), bodiless, request.keep)
+                let keep = request.keep && !closing.load(Relaxed);
+                (routes::answer(view, &request, local), bodiless, keep)
             }
             Ok(Some(Err(refusal))) => (routes::refusal(refusal), false, false),
             Err(error) if error.kind() == io::ErrorKind::TimedOut && !input.is_empty() => {
@@ -166,7 +192,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let server = async {
-                serve(Listener::Tcp(listener), Arc::new(view())).await;
+                serve(Listener::Tcp(listener), Arc::new(view()), future::pending()).await;
                 unreachable!("it serves until dropped");
             };
             test(address).or(server).await;
@@ -213,6 +239,33 @@ mod tests {
     }
 
     #[test]
+    fn after_a_hand_over_each_connection_gets_one_more_answer_and_none_is_accepted() {
+        smol::block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (hand_over, handed_over) = smol::channel::bounded(1);
+            let handed_over = async move { handed_over.recv().await.unwrap() };
+            let server = async {
+                serve(Listener::Tcp(listener), Arc::new(view()), handed_over).await;
+                unreachable!("it serves until dropped");
+            };
+            let client = async {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+                stream.write_all(request).await.unwrap();
+                stream.read_exact(&mut [0; 12]).await.unwrap();
+                hand_over.send(()).await.unwrap();
+                while TcpStream::connect(address).await.is_ok() {}
+                stream.write_all(request).await.unwrap();
+                let mut answers = String::new();
+                stream.read_to_string(&mut answers).await.unwrap();
+                assert_eq!(answers.matches("Connection: close\r\n").count(), 1, "{answers}");
+            };
+            client.or(server).await;
+        });
+    }
+
+    #[test]
     fn there_are_only_so_many_seats() {
         with_server(|address| async move {
             let mut seated = Vec::new();
@@ -240,7 +293,7 @@ mod tests {
         let path = scratch("admin.sock");
         smol::block_on(async {
             let listener = UnixListener::bind(&path).unwrap();
-            let server = serve(Listener::Unix(listener), Arc::new(view()));
+            let server = serve(Listener::Unix(listener), Arc::new(view()), future::pending());
             let client = async {
                 let mut stream = async_net::unix::UnixStream::connect(&path).await.unwrap();
                 let request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";

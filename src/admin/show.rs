@@ -58,6 +58,7 @@ pub(super) fn status(view: &View) -> Value {
     });
     json!({
         "state": phase_name(view.state.get()),
+        "draining_left_s": view.state.left_s(),
         "version": view.version,
         "uptime": uptime(view.started.elapsed()),
         "uptime_s": view.started.elapsed().as_secs(),
@@ -118,6 +119,7 @@ pub(super) fn config(plan: &Plan) -> Value {
             "tunnel_idle_s": seconds(waits.tunnel_idle),
             "upstream_idle_s": seconds(waits.upstream_idle),
             "expect_s": seconds(waits.expect),
+            "drain_delay_s": seconds(waits.drain_delay),
             "drain_s": seconds(waits.drain),
         },
         "headers": {

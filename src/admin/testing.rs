@@ -88,6 +88,7 @@ pub fn plan() -> Plan {
             upstream_idle: second * 60,
             tunnel_idle: second * 3600,
             expect: Duration::from_millis(1500),
+            drain_delay: second,
             drain: second * 30,
         },
         headers: Headers {

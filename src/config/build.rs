@@ -174,6 +174,7 @@ impl Desk<'_> {
             upstream_idle: self.wait("upstream-idle-timeout"),
             tunnel_idle: self.wait("tunnel-idle-timeout"),
             expect: self.wait("expect-timeout"),
+            drain_delay: self.wait("drain-delay"),
             drain: self.wait("drain-timeout"),
         }
     }

@@ -162,12 +162,13 @@ mod tests {
         assert_eq!(plan.admin, Some(Listen::Tcp(([127, 0, 0, 1], 8082).into())));
         assert_eq!((plan.workers, plan.retries, plan.half_close), (4, 2, false));
         assert_eq!((plan.limits.head, plan.limits.body), (16 * 1024, None));
-        assert_eq!((plan.limits.connections, plan.limits.buffers), (20_000, 4096));
+        assert_eq!((plan.limits.connections, plan.limits.buffers), (20_000, 16_384));
         assert_eq!(plan.limits.upstream_idle, 1024);
         assert_eq!((plan.waits.read, plan.waits.write), (second(30), second(30)));
         assert_eq!((plan.waits.connect, plan.waits.response), (second(2), second(60)));
         assert_eq!((plan.waits.idle, plan.waits.upstream_idle), (second(60), second(30)));
         assert_eq!((plan.waits.expect, plan.waits.drain), (second(1), second(20)));
+        assert_eq!(plan.waits.drain_delay, second(0));
         assert_eq!(plan.access_log, AccessLog { format: Some(LogFormat::Json), file: None });
         assert_eq!(plan.log, LogLevel::Info);
         assert_eq!(told.warnings, Vec::<String>::new());
@@ -380,7 +381,7 @@ tidegate: 6 mistakes, not started; --help lists all flags
         let lines = [
             "--upstream a:1,unix:/s --listen :1,unix:/l --admin off --workers 3 --max-retries 0",
             "--upstream a:1 --trusted-proxy 10.0.0.0/8,::1 --half-close --host-header upstream",
-            "--upstream a:1 --backend-header --read-timeout 1ms --drain-timeout 0s --max-body 10MB",
+            "--upstream a:1 --backend-header --read-timeout 1ms --drain-delay 2s --drain-timeout 0s --max-body 10MB",
             "--upstream a:1 --max-head 1KiB --access-log combined --access-log-file a#'b\\\"c",
             "--upstream a:1 --log trace --expect-timeout 0s --max-upstream-idle 0 --access-log off",
         ];

@@ -146,6 +146,8 @@ pub struct Waits {
     pub tunnel_idle: Duration,
     /// How long an interrupted upload waits for `100 Continue` before tidegate says it itself.
     pub expect: Duration,
+    /// Between the end of readiness and the end of accepting, for load balancers to notice.
+    pub drain_delay: Duration,
     /// Graceful shutdown, before what is left is cut.
     pub drain: Duration,
 }

@@ -177,6 +177,7 @@ fn value_of(name: &str, built: &Built) -> String {
         "upstream-idle-timeout" => wait(waits.upstream_idle),
         "tunnel-idle-timeout" => wait(waits.tunnel_idle),
         "expect-timeout" => wait(waits.expect),
+        "drain-delay" => wait(waits.drain_delay),
         "drain-timeout" => wait(waits.drain),
         "max-head" => size(limits.head as u64),
         "max-body" => limits.body.map_or_else(|| "off".to_owned(), size),

@@ -191,6 +191,8 @@ const WAITS: &[Setting] = &[
     wait("tunnel-idle-timeout", "1h", "A WebSocket, or other tunnel, that is silent both ways"),
     wait("expect-timeout", "1s", "100 Continue of the upstream, before tidegate sends its own")
         .range(0, DAY),
+    row("drain-delay", Seconds, Value("0s"), "Not ready, but still accepting, when tidegate stops")
+        .range(0, DAY),
     row("drain-timeout", Seconds, Value("20s"), "Requests under way when tidegate stops")
         .range(0, DAY),
 ];
@@ -199,7 +201,7 @@ const LIMITS: &[Setting] = &[
     row("max-head", Size, Value("16KiB"), "Head of a request or an answer").range(1024, BUFFER),
     row("max-body", SizeOrOff, Value("off"), "Body of a request").range(0, PIB),
     count("max-connections", "20000", (1, 1 << 20), "Clients; beyond it accepting pauses"),
-    count("buffers", "4096", (16, 1 << 18), "Buffers of 16 KiB that each core may use"),
+    count("buffers", "16384", (16, 1 << 18), "Buffers of 16 KiB that each core may use"),
     count("max-upstream-idle", "1024", (0, 1 << 16), "Idle connections per upstream and core"),
 ];
 
@@ -220,7 +222,7 @@ const FORMATS: &str = "human|json|common|combined|off";
 const LEVELS: &str = "error|warn|info|debug|trace";
 
 /// What flags of other programs are called here: suggested, never accepted.
-pub const COUSINS: [(&str, &str); 21] = [
+pub const COUSINS: [(&str, &str); 22] = [
     ("listen", "port bind address addr host http-port listen-addr listen-address p"),
     ("upstream", "target server servers origin proxy-pass to url forward u"),
     ("admin", "admin-port admin-listen metrics stats status"),
@@ -233,6 +235,7 @@ pub const COUSINS: [(&str, &str); 21] = [
     ("connect-timeout", "dial-timeout"),
     ("response-timeout", "upstream-timeout backend-timeout server-timeout proxy-read-timeout"),
     ("idle-timeout", "keep-alive keepalive keepalive-timeout keep-alive-timeout"),
+    ("drain-delay", "shutdown-delay pre-stop prestop lame-duck lameduck"),
     ("drain-timeout", "grace grace-period graceful-timeout shutdown-timeout stop-timeout"),
     ("max-head", "max-header max-headers max-header-size max-http-header-size"),
     ("max-body", "body-limit max-body-size client-max-body-size max-request-size"),

@@ -232,7 +232,8 @@ line! {
     listen upstream backends backend admin workers
     max_retries host_header backend_header trusted_proxy allow_upgrade half_close
     read_timeout write_timeout connect_timeout response_timeout
-    idle_timeout upstream_idle_timeout tunnel_idle_timeout expect_timeout drain_timeout
+    idle_timeout upstream_idle_timeout tunnel_idle_timeout expect_timeout
+    drain_delay drain_timeout
     max_head max_body max_connections buffers max_upstream_idle
     access_log access_log_file log
     env_file strict demo

@@ -8,10 +8,12 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -19,16 +21,17 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::reactor::{Reactor, Way};
 use super::stream::{Address, Stream};
+use super::sys;
 
 /// Connections the kernel completes before they are accepted.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 
 /// Bound and listening sockets for one address: one for each core.
 #[derive(Debug)]
 pub struct Bound {
     /// The address, with the port the kernel chose if 0 was asked for.
     pub address: Address,
-    /// One socket for each core.
+    /// At least one socket for each core.
     pub sockets: Vec<OwnedFd>,
 }
 
@@ -48,13 +51,18 @@ fn bind_tcp(address: SocketAddr, cores: usize) -> io::Result<Bound> {
     let address = first.local_addr()?.as_socket().unwrap_or(address);
     let mut sockets = vec![OwnedFd::from(first)];
     while sockets.len() < cores {
-        let socket = tcp_socket(address)?;
-        socket.set_reuse_port(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        sockets.push(socket.into());
+        sockets.push(join(address)?);
     }
     Ok(Bound { address: Address::Tcp(address), sockets })
+}
+
+/// One more socket for the group that listens at `address`.
+fn join(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = tcp_socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
@@ -85,6 +93,71 @@ fn bind_unix(path: &Path, cores: usize) -> io::Result<Bound> {
     Ok(Bound { address: Address::Unix(path.into()), sockets })
 }
 
+/// A listening socket this process was started with.
+#[derive(Debug)]
+pub struct Passed {
+    /// Where it listens.
+    pub address: Address,
+    /// Non-blocking, and closed on exec.
+    pub socket: OwnedFd,
+}
+
+impl Passed {
+    /// Takes over descriptor `number`.
+    ///
+    /// # Errors
+    /// When it was not inherited, or is no listening stream socket with an address or a path.
+    pub fn take(number: RawFd) -> io::Result<Passed> {
+        let socket = Socket::from(sys::inherited(number)?);
+        let odd = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+        if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+            return Err(odd("not a listening stream socket"));
+        }
+        let name = socket.local_addr()?;
+        let address = match (name.as_socket(), name.as_pathname()) {
+            (Some(address), _) => {
+                socket.set_tcp_nodelay(true)?;
+                Address::Tcp(address)
+            }
+            (_, Some(path)) => Address::Unix(path.into()),
+            _ => return Err(odd("a socket without address or path")),
+        };
+        socket.set_nonblocking(true)?;
+        Ok(Passed { address, socket: socket.into() })
+    }
+}
+
+/// Takes over one end of a pair of connected sockets with which this process was started.
+pub fn take_stream(number: RawFd) -> io::Result<UnixStream> {
+    sys::inherited(number).map(UnixStream::from)
+}
+
+/// Uses sockets that listen at `address` already; all of them, even if there are fewer cores, for the
+/// kernel goes on spreading connections over them. Cores beyond them get further sockets.
+pub fn adopt(address: Address, mut sockets: Vec<OwnedFd>, cores: usize) -> io::Result<Bound> {
+    while sockets.len() < cores {
+        let first = Socket::from(sockets[0].try_clone()?);
+        match address {
+            Address::Tcp(address) if first.reuse_port()? => sockets.push(join(address)?),
+            _ => sockets.push(first.into()),
+        }
+    }
+    Ok(Bound { address, sockets })
+}
+
+impl Bound {
+    /// A descriptor for each queue of connections that wait, to be passed on: for each core's with
+    /// `SO_REUSEPORT`, a single one where the cores share a socket.
+    pub fn queues(&self) -> io::Result<Vec<OwnedFd>> {
+        let shared = match self.address {
+            Address::Tcp(_) => !rustix::net::sockopt::socket_reuseport(&self.sockets[0])?,
+            Address::Unix(_) => true,
+        };
+        let queues = if shared { &self.sockets[..1] } else { &self.sockets[..] };
+        queues.iter().map(OwnedFd::try_clone).collect()
+    }
+}
+
 /// A socket file whose owner is gone refuses connections.
 fn is_abandoned(path: &Path, address: &SockAddr) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
@@ -98,6 +171,13 @@ fn is_abandoned(path: &Path, address: &SockAddr) -> bool {
 #[derive(Debug)]
 pub struct SocketFile(pub PathBuf);
 
+impl SocketFile {
+    /// Leaves the file where it is: it belongs to another process now.
+    pub fn leave(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Somebody else may have removed it: nothing is lost then.
@@ -109,29 +189,95 @@ impl Drop for SocketFile {
 #[derive(Debug)]
 pub struct Listener(Stream);
 
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Other descriptors may hold the same socket, in another core or another process. While they
+        // do, closing this one would not take it off the kernel's list, and every connection would
+        // wake us for nothing.
+        self.0.reactor().leave(self.0.as_fd());
+    }
+}
+
 impl Listener {
     /// Takes over a listening, non-blocking socket.
     pub fn new(socket: OwnedFd, reactor: &Rc<Reactor>) -> io::Result<Listener> {
         Ok(Listener(Stream::new(socket, reactor)?))
     }
 
-    /// The next connection and its peer (`None` over a Unix socket).
+    /// Waits until a connection may be waiting.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_ready(Way::Read, cx)
+    }
+
+    /// The next of the connections that wait, and its peer (`None` over a Unix socket). `None`: none
+    /// waits, says the kernel.
     ///
     /// # Errors
     /// Those of accept4(2), but for the ones that only concern a connection which is gone already.
-    pub async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+    pub fn try_accept(&self) -> io::Result<Option<(Stream, Option<SocketAddr>)>> {
         loop {
-            self.0.ready(Way::Read).await?;
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             match rustix::net::acceptfrom_with(self.0.as_fd(), flags) {
                 Ok((fd, peer)) => {
                     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                    return Ok((Stream::new(fd, self.0.reactor())?, peer));
+                    return Ok(Some((Stream::new(fd, self.0.reactor())?, peer)));
                 }
-                Err(Errno::AGAIN) => self.0.clear(Way::Read),
+                Err(Errno::AGAIN) => {
+                    self.0.clear(Way::Read);
+                    return Ok(None);
+                }
                 Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    const LOCAL: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+
+    #[test]
+    fn no_socket_is_left_behind_when_there_are_fewer_cores() {
+        let bound = bind(&Address::Tcp(LOCAL.into()), 3).unwrap();
+        for (cores, sockets) in [(1, 3), (3, 3), (5, 5)] {
+            let passed = bound.queues().unwrap();
+            assert_eq!(passed.len(), 3);
+            let adopted = adopt(bound.address.clone(), passed, cores).unwrap();
+            assert_eq!(adopted.sockets.len(), sockets);
+            assert_eq!(adopted.queues().unwrap().len(), sockets, "a queue each");
+        }
+    }
+
+    #[test]
+    fn a_socket_that_cannot_be_joined_is_shared() {
+        let socket = tcp_socket(LOCAL.into()).unwrap();
+        socket.bind(&SocketAddr::from(LOCAL).into()).unwrap();
+        socket.listen(8).unwrap();
+        let address = Address::Tcp(socket.local_addr().unwrap().as_socket().unwrap());
+        let adopted = adopt(address, vec![socket.into()], 3).unwrap();
+        assert_eq!(adopted.sockets.len(), 3);
+        assert_eq!(adopted.queues().unwrap().len(), 1, "one queue for all");
+    }
+
+    #[test]
+    fn a_listener_that_is_dropped_is_not_woken_by_others_of_its_socket() {
+        let bound = bind(&Address::Tcp(LOCAL.into()), 1).unwrap();
+        let Address::Tcp(address) = bound.address else { unreachable!("bound to TCP") };
+        let reactor = Rc::new(Reactor::new().unwrap());
+        let wakes = || {
+            let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            client.connect(&address.into()).unwrap();
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            poll(&mut [PollFd::new(&*reactor, PollFlags::IN)], Some(&now)).unwrap() > 0
+        };
+        let copy = bound.sockets[0].try_clone().unwrap();
+        let listener = Listener::new(copy, &reactor).unwrap();
+        assert!(wakes());
+        drop(listener);
+        assert!(!wakes());
     }
 }

@@ -13,7 +13,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -76,6 +76,13 @@ pub struct Reactor {
 impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reactor").field("sources", &self.sources.borrow().len()).finish()
+    }
+}
+
+impl AsFd for Reactor {
+    /// Readable when a turn would find something.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
     }
 }
 
@@ -165,6 +172,12 @@ impl Reactor {
         self.wheel.borrow_mut().remove(key);
         let source = self.sources.borrow_mut().remove(key);
         drop(source); // its wakers may drop tasks: not under the borrow
+    }
+
+    /// Takes `fd` off the kernel's list: needed where its closing is not the last of its file.
+    pub fn leave(&self, fd: impl AsFd) {
+        // It fails only if it is not on the list, and then there is nothing to do.
+        let _ = epoll::delete(&self.epoll, fd);
     }
 
     /// Waits until `way` is ready: an edge was seen and [`Reactor::clear`] was not called since.

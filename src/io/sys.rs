@@ -2,7 +2,8 @@
 
 #![expect(unsafe_code, reason = "this file is where it is allowed")]
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// Octets of `struct tcp_info` up to and including `tcpi_bytes_retrans` (linux/tcp.h, since 4.19).
 const TCP_INFO_OCTETS: usize = 216;
@@ -46,12 +47,48 @@ pub(super) fn tcp_counts(socket: impl AsFd) -> Option<TcpCounts> {
     })
 }
 
+/// Takes over descriptor `number`, with which this process was started.
+///
+/// # Errors
+/// When it is not open, is one of the three standard ones, or was opened by this process.
+pub(super) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl with F_GETFD only looks; a number that is not open is an error.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    if number <= libc::STDERR_FILENO || flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not an inherited descriptor"));
+    }
+    // SAFETY: the descriptor is open, and nobody in this process owns it: whatever we open is closed
+    // on exec from its birth, and this one was not until now. For the same reason it is not taken
+    // twice.
+    unsafe {
+        if libc::fcntl(number, libc::F_SETFD, flags | libc::FD_CLOEXEC) == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OwnedFd::from_raw_fd(number))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn only_what_was_inherited_is_taken_and_only_once() {
+        let (ours, _) = UnixStream::pair().unwrap();
+        assert!(inherited(ours.as_raw_fd()).is_err(), "opened here, and owned");
+        assert!(inherited(2).is_err() && inherited(-1).is_err() && inherited(1 << 20).is_err());
+        // What a parent leaves open for us differs from our own only in this flag.
+        let passed = std::mem::ManuallyDrop::new(rustix::io::dup(&ours).unwrap());
+        let taken = inherited(passed.as_raw_fd()).unwrap();
+        assert_eq!(taken.as_raw_fd(), passed.as_raw_fd());
+        assert!(inherited(passed.as_raw_fd()).is_err());
+    }
 
     #[test]
     #[expect(

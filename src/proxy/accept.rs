@@ -16,7 +16,7 @@ use super::client::{Client, is_trusted};
 use super::worker::Worker;
 use super::{Next, linger, tunnel};
 use crate::io::buffer::Share;
-use crate::io::listen::Listener;
+use crate::io::listen::{BACKLOG, Listener};
 use crate::io::reactor::Way;
 use crate::io::slots::Slots;
 use crate::io::stream::Stream;
@@ -26,24 +26,34 @@ const BATCH: u64 = 64;
 /// How long accepting pauses when there is no room, or no descriptor.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Once draining, a connection is closed when it has been silent for so long: at once, if it was idle
+/// before, but one just accepted or answered may have a request on the way.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// How requests are served, and the boxes for the futures that do it.
 pub(super) struct Server<F, S> {
     pub serve: S,
     pub slots: Slots<F>,
 }
 
-/// Accepts connections until the core ends.
+/// Accepts connections until the core ends; once draining, only those that wait already. They have
+/// been completed by the kernel, and closing the listening socket would reset them.
 pub(super) async fn accept<F, S>(worker: Rc<Worker>, listener: Listener, server: Rc<Server<F, S>>)
 where
     F: Future<Output = (Client, Next)> + 'static,
     S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
 {
-    for accepted in 1_u64.. {
-        if room(&worker).await.is_err() {
+    let mut late = 0;
+    for turn in 1_u64.. {
+        if room(&worker).await.is_err() || late > BACKLOG {
             return;
         }
-        match listener.accept().await {
-            Ok((stream, peer)) => admit(&worker, stream, peer, &server),
+        late += i32::from(worker.draining.get());
+        match listener.try_accept() {
+            Ok(Some((stream, peer))) => admit(&worker, stream, peer, &server),
+            Ok(None) if worker.draining.get() => return,
+            Ok(None) if more(&worker, &listener).await.is_err() => return,
+            Ok(None) => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return,
             Err(error) => {
                 worker.stats.accept_pauses.add(1);
@@ -53,10 +63,19 @@ where
                 }
             }
         }
-        if accepted.is_multiple_of(BATCH) {
+        if turn.is_multiple_of(BATCH) {
             yield_now().await;
         }
     }
+}
+
+/// Waits until more connections may be waiting, or draining begins.
+async fn more(worker: &Worker, listener: &Listener) -> io::Result<()> {
+    let waited = poll_fn(|cx| match listener.poll_ready(cx) {
+        Poll::Pending if worker.draining.get() => Poll::Ready(Ok(())),
+        other => other,
+    });
+    waited.await
 }
 
 /// Waits until there is room for one more connection. Those that wait meanwhile wait in the kernel.
@@ -158,16 +177,31 @@ where
 /// Waits for octets. `false`: there will be none, or nobody wants them any more.
 async fn parked(worker: &Worker, client: &Option<Client>) -> bool {
     let Some(client) = client else { return false };
-    client.expect_request(worker.plan.waits.read, worker.plan.waits.idle);
-    let waited = poll_fn(|cx| match client.stream.poll_ready(Way::Read, cx) {
-        Poll::Pending if worker.draining.get() && client.unfinished.is_none() => {
-            Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    let waits = &worker.plan.waits;
+    client.expect_request(waits.read, waits.idle);
+    let hurry = worker.now() + GRACE.min(waits.idle);
+    let waited = poll_fn(|cx| {
+        if worker.draining.get() && client.unfinished.is_none() {
+            client.stream.deadline_at(Way::Read, hurry);
         }
-        other => other,
+        client.stream.poll_ready(Way::Read, cx)
     });
     match waited.await {
         Ok(()) => true,
         // A head that began and did not come is answered.
-        Err(error) => error.kind() == io::ErrorKind::TimedOut && client.unfinished.is_some(),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            client.unfinished.is_some() || just_came(worker, client).await
+        }
+        Err(_) => false,
     }
+}
+
+/// Is there something the reactor has not told us of yet? A request that came in time for the kernel
+/// is not lost to a close.
+async fn just_came(worker: &Worker, client: &Client) -> bool {
+    if client.stream.is_silent() {
+        return false;
+    }
+    client.stream.deadline_in(Way::Read, worker.plan.waits.read);
+    client.stream.ready(Way::Read).await.is_ok()
 }

@@ -1,8 +1,8 @@
 //! An endpoint is chosen, and a connection to it taken or made.
 
 use super::check::Checked;
+use super::letters::Event;
 use super::ongoing::Ongoing;
-use super::worker::Event;
 use crate::http::Reason;
 use crate::stats::Attempt;
 use crate::upstream::{Connection, Refusal};

@@ -28,11 +28,13 @@ mod dial;
 mod exchange;
 mod finish;
 mod ids;
+mod letters;
 mod linger;
 mod ongoing;
 mod progress;
 mod record;
 mod respond;
+mod seed;
 mod tunnel;
 mod worker;
 
@@ -47,7 +49,8 @@ use ongoing::Ongoing;
 use tunnel::Tunnel;
 use worker::Worker;
 
-pub use worker::{Event, Letter, Seed};
+pub use letters::{Event, Letter};
+pub use seed::Seed;
 
 /// What becomes of the connection after a request.
 enum Next {

@@ -2,101 +2,43 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
-use std::time::Duration;
 
-use super::accept::{self, Server};
 use super::ids::Ids;
+use super::letters::Event;
 use super::ongoing::Heads;
 use crate::config::Plan;
 use crate::http::Limits;
 use crate::http::date::imf_fixdate;
 use crate::io::clock::Moment;
 use crate::io::cores::Core;
-use crate::io::listen::Listener;
-use crate::io::slots::Slots;
-use crate::io::stream::Address;
-use crate::stats::{self, EndpointState, Record, Recorder};
+use crate::stats::{self, Record, Recorder};
 use crate::upstream;
 
-/// Pipes one core may own: each holds up to 256 KiB of a body inside the kernel.
-const PIPES: usize = 256;
-
-/// How long the two sides of a WebSocket have to say Close when it has to end.
-const CLOSE_WAIT: Duration = Duration::from_secs(1);
-
-/// From the control plane to a core.
-#[derive(Clone, Debug)]
-pub enum Letter {
-    /// The addresses of an endpoint's name.
-    Resolved(usize, Arc<[Address]>),
-    /// Accept no more, finish what is under way, close what is idle.
-    Drain,
-    /// End everything: tunnels with a Close where that is possible, the rest at once.
-    Stop,
-}
-
-/// From a core to the control plane.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// An endpoint known by name could not be connected to: resolve it again.
-    Unreachable(usize),
-}
-
-/// What a worker is made from; may be sent to its thread.
-pub struct Seed {
-    /// 0 for the first core.
-    pub index: usize,
-    /// What was asked.
-    pub plan: Arc<Plan>,
-    /// This core's counters.
-    pub stats: Arc<stats::Core>,
-    /// What all cores know of each endpoint.
-    pub endpoints: Vec<Arc<EndpointState>>,
-    /// Whose turn it is.
-    pub robin: upstream::RoundRobin,
-    /// Where finished requests are written down; `None`: nowhere.
-    pub recorder: Option<Recorder>,
-    /// Client connections over all cores.
-    pub connections: Arc<AtomicUsize>,
-    /// One listening socket for each address.
-    pub listeners: Vec<OwnedFd>,
-    /// To the control plane.
-    pub events: flume::Sender<Event>,
-}
-
-impl fmt::Debug for Seed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Seed({})", self.index)
-    }
-}
-
 /// One core of the data plane.
-pub struct Worker {
-    pub(super) core: Rc<Core>,
-    pub(super) plan: Arc<Plan>,
-    pub(super) stats: Arc<stats::Core>,
-    pub(super) upstreams: upstream::Pool,
-    pub(super) recorder: Option<Recorder>,
-    pub(super) connections: Arc<AtomicUsize>,
-    pub(super) limits: Limits,
-    pub(super) ids: Ids,
+pub(super) struct Worker {
+    pub core: Rc<Core>,
+    pub plan: Arc<Plan>,
+    pub stats: Arc<stats::Core>,
+    pub upstreams: upstream::Pool,
+    pub recorder: Option<Recorder>,
+    pub connections: Arc<AtomicUsize>,
+    pub limits: Limits,
+    pub ids: Ids,
     /// Heads whose storage waits to be used again: at most one for each share of the pool.
     #[expect(clippy::vec_box, reason = "a pointer goes in and out, not two heads")]
-    pub(super) heads: RefCell<Vec<Box<Heads>>>,
+    pub heads: RefCell<Vec<Box<Heads>>>,
     /// No new requests: answers say `Connection: close`, and clients that wait for a request are closed.
-    pub(super) draining: Cell<bool>,
+    pub draining: Cell<bool>,
     /// Tunnels are to close, politely where they can.
-    pub(super) closing: Cell<bool>,
+    pub closing: Cell<bool>,
     /// Whoever waits for a connection to end before it accepts another.
-    pub(super) waiting: Cell<Option<Waker>>,
-    date: Cell<(u64, [u8; 29])>,
-    events: flume::Sender<Event>,
+    pub waiting: Cell<Option<Waker>>,
+    pub date: Cell<(u64, [u8; 29])>,
+    pub events: flume::Sender<Event>,
 }
 
 impl fmt::Debug for Worker {
@@ -105,96 +47,9 @@ impl fmt::Debug for Worker {
     }
 }
 
-impl Seed {
-    /// Runs the core until it was told to end and has ended; how many buffers and pipes did not come home then is 0
-    /// but for a defect. Call it on the core's own thread; `enrol`
-    /// gets the core once it is made, to open its mailbox.
-    ///
-    /// # Errors
-    /// When the kernel gives no descriptors, or refuses to wait for events.
-    pub fn run(self, enrol: impl FnOnce(&Core) -> flume::Receiver<Letter>) -> io::Result<usize> {
-        let core = Core::new(self.index, self.plan.limits.buffers, PIPES)?;
-        let letters = enrol(&core);
-        let reactor = &core.reactor;
-        let upstreams =
-            upstream::Pool::new(&self.plan, &self.endpoints, self.robin, reactor, &self.stats);
-        let listeners = self.listeners.into_iter().map(|socket| Listener::new(socket, reactor));
-        let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
-        let worker = Rc::new(Worker {
-            limits: Limits { head: self.plan.limits.head, ..Limits::default() },
-            core: Rc::clone(&core),
-            plan: self.plan,
-            stats: self.stats,
-            upstreams,
-            recorder: self.recorder,
-            connections: self.connections,
-            ids: Ids::new(),
-            heads: RefCell::default(),
-            draining: Cell::new(false),
-            closing: Cell::new(false),
-            waiting: Cell::new(None),
-            date: Cell::new((0, [0; 29])),
-            events: self.events,
-        });
-        let result = worker.run(listeners, &letters);
-        let lent = core.pool.lent() + core.pipes.lent();
-        result.map(|()| lent)
-    }
-}
-
 impl Worker {
-    fn run(
-        self: &Rc<Self>,
-        listeners: Vec<Listener>,
-        letters: &flume::Receiver<Letter>,
-    ) -> io::Result<()> {
-        let keeper = Rc::clone(self);
-        let keeper = Cell::new(Some(self.core.spawn(async move { keeper.upstreams.keep().await })));
-        let slots = Slots::new(self.core.pool.shares());
-        let server = Rc::new(Server { serve: super::serve, slots });
-        let spawn = |listener| {
-            self.core.spawn(accept::accept(Rc::clone(self), listener, Rc::clone(&server)))
-        };
-        let accepting = Cell::new(listeners.into_iter().map(spawn).collect::<Vec<_>>());
-        self.core.run(letters, |letter| match letter {
-            Letter::Resolved(index, addresses) => self.upstreams.resolved(index, addresses),
-            Letter::Drain => {
-                // Dropping the tasks closes the listening sockets and lets the keeper go.
-                drop(accepting.take());
-                drop(keeper.take());
-                self.drain();
-            }
-            Letter::Stop => {
-                drop(accepting.take());
-                drop(keeper.take());
-                self.stop();
-            }
-        })
-    }
-
-    /// Ends everything: at once, but for tunnels, which are told so and get a moment to answer.
-    fn stop(self: &Rc<Self>) {
-        let told = self.closing.replace(true);
-        if told || self.stats.tunnels.get() == 0 {
-            return self.core.reactor.abort();
-        }
-        self.core.reactor.wake_all();
-        let worker = Rc::clone(self);
-        let moment = async move {
-            let _ = worker.core.sleep(CLOSE_WAIT).await;
-            worker.core.reactor.abort();
-        };
-        self.core.spawn(moment).detach();
-    }
-
-    fn drain(&self) {
-        self.draining.set(true);
-        self.upstreams.close_idle();
-        self.core.reactor.wake_all();
-    }
-
     /// Queues a record; one too many is counted.
-    pub(super) fn keep(&self, record: Box<Record>) {
+    pub fn keep(&self, record: Box<Record>) {
         if let Some(recorder) = &self.recorder
             && !recorder.record(record)
         {
@@ -203,22 +58,22 @@ impl Worker {
     }
 
     /// Tells the control plane; what it cannot take in now is lost.
-    pub(super) fn report(&self, event: Event) {
+    pub fn report(&self, event: Event) {
         let _ = self.events.try_send(event);
     }
 
     /// The time.
-    pub(super) fn now(&self) -> Moment {
+    pub fn now(&self) -> Moment {
         self.core.reactor.clock().now()
     }
 
     /// A head begun at `started` should be here by now.
-    pub(super) fn late(&self, started: Moment) -> bool {
+    pub fn late(&self, started: Moment) -> bool {
         self.now() >= started + self.plan.waits.read
     }
 
     /// The time for `Date` fields, made once a second.
-    pub(super) fn date(&self) -> [u8; 29] {
+    pub fn date(&self) -> [u8; 29] {
         let now = self.core.reactor.clock().unix_s();
         let (made, mut date) = self.date.get();
         if made != now {

@@ -1,6 +1,6 @@
 //! Where the process is in its life.
 
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
 /// A time of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,17 +15,20 @@ pub enum Phase {
 
 /// The phase as the control plane sets it and anyone may read it.
 #[derive(Debug)]
-pub struct State(AtomicU8);
+pub struct State {
+    phase: AtomicU8,
+    left_s: AtomicU32,
+}
 
 impl State {
     /// Starting.
     pub const fn new() -> State {
-        State(AtomicU8::new(Phase::Starting as u8))
+        State { phase: AtomicU8::new(Phase::Starting as u8), left_s: AtomicU32::new(0) }
     }
 
     /// The phase now.
     pub fn get(&self) -> Phase {
-        match self.0.load(Relaxed) {
+        match self.phase.load(Relaxed) {
             phase if phase == Phase::Starting as u8 => Phase::Starting,
             phase if phase == Phase::Ready as u8 => Phase::Ready,
             _ => Phase::Draining,
@@ -34,7 +37,17 @@ impl State {
 
     /// Moves on to `phase`.
     pub fn set(&self, phase: Phase) {
-        self.0.store(phase as u8, Relaxed);
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    /// While draining, the seconds until what is left is cut; `None` at any other time.
+    pub fn left_s(&self) -> Option<u32> {
+        (self.get() == Phase::Draining).then(|| self.left_s.load(Relaxed))
+    }
+
+    /// Draining lasts `seconds` more at most.
+    pub fn set_left_s(&self, seconds: u32) {
+        self.left_s.store(seconds, Relaxed);
     }
 }
 
@@ -56,5 +69,9 @@ mod tests {
             state.set(phase);
             assert_eq!(state.get(), phase);
         }
+        state.set_left_s(7);
+        assert_eq!(state.left_s(), None);
+        state.set(Phase::Draining);
+        assert_eq!(state.left_s(), Some(7));
     }
 }

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
 use super::{Client, DEADLINE, Origin, Response, Scratch};
@@ -19,9 +20,11 @@ const USUAL: [(&str, &str); 4] = [
     ("--access-log", "off"),
 ];
 
-/// A running proxy; killed on drop.
+/// A running proxy; killed on drop, and the processes that took over from it as well.
 pub struct Proxy {
     child: Child,
+    /// Who took over, the last one last.
+    heirs: Vec<(u32, OwnedFd)>,
     /// Where clients connect to.
     pub address: String,
     /// Where the admin API is; empty with `--admin off`.
@@ -46,11 +49,27 @@ impl Proxy {
     #[track_caller]
     pub fn start(flags: &[&str]) -> Proxy {
         let home = Scratch::new();
-        let mut child = command(&usual_and(flags), &home).spawn().expect("the binary starts");
+        Proxy::launch(command(&usual_and(flags), &home), home)
+    }
+
+    /// Starts it with these flags and no others, by `edit`ing the command.
+    #[track_caller]
+    pub fn start_as(flags: &[&str], edit: impl FnOnce(&mut Command)) -> Proxy {
+        let home = Scratch::new();
+        let flags: Vec<_> = flags.iter().map(|flag| flag.to_string()).collect();
+        let mut command = command(&flags, &home);
+        edit(&mut command);
+        Proxy::launch(command, home)
+    }
+
+    #[track_caller]
+    fn launch(mut command: Command, home: Scratch) -> Proxy {
+        let mut child = command.spawn().expect("the binary starts");
         let log = Lines::of(child.stderr.take().expect("stderr is piped"));
         let access_log = Lines::of(child.stdout.take().expect("stdout is piped"));
         let mut proxy = Proxy {
             child,
+            heirs: Vec::new(),
             address: String::new(),
             admin: String::new(),
             log,
@@ -133,6 +152,30 @@ impl Proxy {
         self.log.all()
     }
 
+    /// Waits until its log says `what`.
+    #[track_caller]
+    pub fn wait_for_log(&self, what: &str) {
+        self.log.wait_for(what, |line| line.contains(what));
+    }
+
+    /// Has a new process take over, and waits until it has.
+    #[track_caller]
+    pub fn upgrade(&mut self) {
+        const DONE: &str = "handed over to the new process";
+        self.signal(Signal::USR2);
+        let nth = self.heirs.len();
+        let all = |lines: &[String]| -> Vec<String> {
+            lines.iter().filter(|line| line.contains(DONE)).cloned().collect()
+        };
+        let done = self.log.wait(|lines, _| all(lines).len() > nth);
+        assert!(done, "nobody took over: {:#?}", self.log.all());
+        let line = &all(&self.log.all())[nth];
+        let pid = line.rsplit("pid=").next().and_then(|pid| pid.trim().parse::<u32>().ok());
+        let pid = pid.unwrap_or_else(|| panic!("no process in {line}"));
+        let handle = pidfd_open(Pid::from_raw(pid as i32).unwrap(), PidfdFlags::empty());
+        self.heirs.push((pid, handle.expect("the new process lives")));
+    }
+
     /// Waits for `n` lines of access log and gives all there are.
     #[track_caller]
     pub fn access_log(&self, n: usize) -> Vec<String> {
@@ -140,14 +183,18 @@ impl Proxy {
         self.access_log.all()
     }
 
-    /// The process id.
+    /// The process id of whoever serves now.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.heirs.last().map_or(self.child.id(), |(pid, _)| *pid)
     }
 
-    /// Sends a signal.
+    /// Sends a signal to whoever serves now.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("the process is ours");
+        match self.heirs.last() {
+            Some((_, handle)) => pidfd_send_signal(handle, signal),
+            None => kill_process(Pid::from_child(&self.child), signal),
+        }
+        .expect("the process is ours");
     }
 
     /// Asks it to stop (SIGTERM) and waits for its end.
@@ -157,7 +204,7 @@ impl Proxy {
         self.finish()
     }
 
-    /// Waits for its end.
+    /// Waits for the end of all processes; the exit code is the first one's.
     #[track_caller]
     pub fn finish(mut self) -> Finished {
         self.log.wait_for_end();
@@ -172,6 +219,9 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for (_, handle) in &self.heirs {
+            let _ = pidfd_send_signal(handle, Signal::KILL);
+        }
         let log = self.log.all();
         if thread::panicking() {
             eprintln!("--- log of the proxy ---\n{}\n---", log.join("\n"));

@@ -1,0 +1,127 @@
+//! The end: what is under way finishes, nothing new begins, and all of it has a bound.
+//!
+//! ```text
+//! told ── not ready, still accepting ──▶ accept what waits, close what is idle ──▶ ended
+//!         (--drain-delay)                (--drain-timeout)                │
+//!                                                                  cut what is left
+//! ```
+//! A second signal goes to the cut at once. After a hand-over there is no delay: the other process is
+//! ready, and accepts.
+
+use std::time::Duration;
+
+use async_io::Timer;
+use async_signal::Signal;
+use futures_lite::{FutureExt, StreamExt};
+
+use tidegate::proxy::Letter;
+use tidegate::stats::Phase;
+
+use super::{Ending, Live};
+
+/// Cores that were told to stop have so long to do it.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+/// How often we say what is left.
+const COUNT: Duration = Duration::from_secs(1);
+
+impl Live {
+    /// Goes from `ending` to the end.
+    ///
+    /// # Errors
+    /// When a core failed, or did not stop.
+    pub(super) async fn drain(&mut self, ending: Ending) -> Result<(), String> {
+        let (delay, drain) = (self.plan.waits.drain_delay, self.plan.waits.drain);
+        let mut hurry = false;
+        self.state.set(Phase::Draining);
+        if ending == Ending::Stop {
+            self.notify.tell("STOPPING=1");
+            if !delay.is_zero() {
+                self.count_from(delay + drain);
+                tracing::info!(?delay, "not ready any more; still accepting");
+                hurry = self.pass(delay, drain).await;
+            }
+        }
+        self.count_from(drain);
+        // With these the kernel would go on completing connections for sockets nobody accepts from.
+        self.copies.clear();
+        self.crew.tell(&Letter::Drain);
+        let mut running = self.crew.mailboxes.len();
+        if !hurry {
+            self.say_what_is_left();
+            let all = async { self.crew.wait(&mut running).await.map(|()| true) };
+            let enough = async {
+                self.pass(drain, Duration::ZERO).await;
+                Ok(false)
+            };
+            all.or(enough).await?;
+        }
+        if running > 0 {
+            self.cut(&mut running).await?;
+        }
+        tracing::info!("ended");
+        Ok(())
+    }
+
+    /// Ends what is left, and says how much that was.
+    async fn cut(&self, running: &mut usize) -> Result<(), String> {
+        let (requests, connections) = self.left();
+        if requests > 0 {
+            tracing::warn!(requests, connections, "cut what was left");
+        } else {
+            tracing::info!(connections, "closed what was left");
+        }
+        self.crew.tell(&Letter::Stop);
+        let late = async {
+            Timer::after(STOP_WAIT).await;
+            Err("cores did not stop, which is a defect in tidegate".to_owned())
+        };
+        self.crew.wait(running).or(late).await
+    }
+
+    /// Lets `time` pass, after which there will be `then` more, and counts it down. `true`: a signal
+    /// says that it is enough.
+    async fn pass(&self, time: Duration, then: Duration) -> bool {
+        let whole = async {
+            Timer::after(time).await;
+            false
+        };
+        let count = async {
+            let mut left = time;
+            loop {
+                Timer::after(COUNT).await;
+                left = left.saturating_sub(COUNT);
+                self.count_from(left + then);
+                self.say_what_is_left();
+            }
+        };
+        let again = async {
+            let mut signals = &self.signals;
+            loop {
+                match signals.next().await {
+                    Some(Ok(Signal::Hup | Signal::Usr2)) => {}
+                    Some(Ok(Signal::Usr1)) => self.reopen_log(),
+                    _ => return true,
+                }
+            }
+        };
+        whole.or(again).or(count).await
+    }
+
+    fn count_from(&self, left: Duration) {
+        let seconds = left.as_millis().div_ceil(1000);
+        self.state.set_left_s(u32::try_from(seconds).unwrap_or(u32::MAX));
+    }
+
+    fn say_what_is_left(&self) {
+        let (requests, connections) = self.left();
+        let left_s = self.state.left_s().unwrap_or(0);
+        tracing::info!(requests, connections, left_s, "draining");
+    }
+
+    /// Requests and client connections.
+    fn left(&self) -> (u64, u64) {
+        let cores = &self.view.cores;
+        let sum = |figure: fn(&tidegate::stats::Core) -> u64| cores.iter().map(|c| figure(c)).sum();
+        (sum(|core| core.active.get()), sum(|core| core.connections.get()))
+    }
+}

@@ -1,0 +1,200 @@
+//! What the process before us left for us: listening sockets, and a line to say that we are ready.
+//!
+//! A tidegate that starts its heir names the descriptors in [`INHERIT`], as words with commas between
+//! them: `report=5,listen=7,listen=8,admin=9`. A service manager names its sockets in its own way
+//! (sd_listen_fds(3)); `lent-` before a word says that they came from there in the first place.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::os::fd::RawFd;
+use std::os::unix::net::UnixStream;
+
+use tidegate::io::listen::{Passed, take_stream};
+
+use super::digits;
+
+/// The variable for the heir. It is no setting, and not shown to those who read settings.
+pub const INHERIT: &str = "TIDEGATE_INHERIT";
+/// What a heir says once it accepts connections; anything else is why it cannot.
+pub const READY: &[u8] = b"ready";
+/// The first descriptor a service manager passes.
+const FIRST_LENT: RawFd = 3;
+/// Sockets taken from a service manager at most.
+const LENT_MOST: u64 = 1024;
+
+/// What a listening socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Clients.
+    Listen,
+    /// The admin.
+    Admin,
+}
+
+/// What came with a socket besides its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// What it is for.
+    pub role: Role,
+    /// It is the service manager's, and so is the file of a Unix socket.
+    pub lent: bool,
+}
+
+impl Label {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match (self.lent, self.role) {
+            (false, Role::Listen) => "listen",
+            (false, Role::Admin) => "admin",
+            (true, Role::Listen) => "lent-listen",
+            (true, Role::Admin) => "lent-admin",
+        }
+    }
+
+    fn of(word: &str) -> Option<Label> {
+        let (lent, word) = word.strip_prefix("lent-").map_or((false, word), |word| (true, word));
+        let role = match word {
+            "listen" => Role::Listen,
+            "admin" => Role::Admin,
+            _ => return None,
+        };
+        Some(Label { role, lent })
+    }
+}
+
+/// Everything that was left for us.
+#[derive(Debug)]
+pub struct Inheritance {
+    /// To the process before us.
+    pub report: Report,
+    /// Its sockets, or the service manager's.
+    pub sockets: Vec<(Label, Passed)>,
+}
+
+impl Inheritance {
+    /// Takes over what the environment names.
+    ///
+    /// # Errors
+    /// When it names what is not there: then nothing can be relied on.
+    pub fn take(variable: impl Fn(&str) -> Option<OsString>) -> Result<Inheritance, String> {
+        let named = match variable(INHERIT) {
+            Some(words) => words.to_str().and_then(read),
+            None => Some(lent(variable)),
+        };
+        let named =
+            named.ok_or_else(|| format!("{INHERIT} makes no sense; it is not for people"))?;
+        let stream = named.report.map(take_stream).transpose();
+        let stream = stream.map_err(|error| format!("the line to report on: {error}"))?;
+        let take = |(label, number)| match Passed::take(number) {
+            Ok(passed) => Ok((label, passed)),
+            Err(error) => Err(format!("socket {number}, with which we were started: {error}")),
+        };
+        let sockets = named.sockets.into_iter().map(take).collect::<Result<_, _>>()?;
+        Ok(Inheritance { report: Report(stream), sockets })
+    }
+}
+
+/// The line on which the process before us waits for news.
+#[derive(Debug)]
+pub struct Report(Option<UnixStream>);
+
+impl Report {
+    /// Is another process serving, until we say that we are ready?
+    pub fn is_awaited(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Says [`READY`], or why not; only the first word counts.
+    pub fn send(&mut self, words: &[u8]) {
+        if let Some(mut stream) = self.0.take() {
+            // If it has gone meanwhile, nobody else is left to serve: we go on.
+            let _ = stream.write_all(words);
+        }
+    }
+}
+
+/// Numbers of descriptors.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Named {
+    report: Option<RawFd>,
+    sockets: Vec<(Label, RawFd)>,
+}
+
+/// Reads the words of [`INHERIT`].
+fn read(words: &str) -> Option<Named> {
+    let mut named = Named::default();
+    for word in words.split(',') {
+        let (word, number) = word.split_once('=')?;
+        let number = RawFd::try_from(digits(number)?).ok()?;
+        match word {
+            "report" => named.report = Some(number),
+            word => named.sockets.push((Label::of(word)?, number)),
+        }
+    }
+    Some(named)
+}
+
+/// What a service manager passed, if it is for this very process. A socket whose name
+/// (`FileDescriptorName=`) is `admin` is for the admin, the others are for clients.
+fn lent(variable: impl Fn(&str) -> Option<OsString>) -> Named {
+    let number = |name| variable(name).as_deref().and_then(OsStr::to_str).and_then(digits);
+    if number("LISTEN_PID") != Some(u64::from(std::process::id())) {
+        return Named::default();
+    }
+    let count = number("LISTEN_FDS").unwrap_or(0).min(LENT_MOST) as RawFd;
+    let names = variable("LISTEN_FDNAMES").unwrap_or_default();
+    let names = names.to_string_lossy();
+    let mut names = names.split(':');
+    let label = |number| {
+        let role = if names.next() == Some("admin") { Role::Admin } else { Role::Listen };
+        (Label { role, lent: true }, number)
+    };
+    let sockets = (FIRST_LENT..FIRST_LENT + count).map(label).collect();
+    Named { report: None, sockets }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_as_they_are_written() {
+        let label = |role, lent| Label { role, lent };
+        let sockets = vec![
+            (label(Role::Listen, false), 7),
+            (label(Role::Admin, false), 8),
+            (label(Role::Listen, true), 9),
+            (label(Role::Admin, true), 10),
+        ];
+        let words = sockets.iter().map(|(label, number)| format!(",{}={number}", label.word()));
+        let words = format!("report=5{}", words.collect::<String>());
+        assert_eq!(words, "report=5,listen=7,admin=8,lent-listen=9,lent-admin=10");
+        assert_eq!(read(&words), Some(Named { report: Some(5), sockets }));
+    }
+
+    #[test]
+    fn words_that_make_no_sense_are_refused() {
+        for words in ["", "listen", "listen=", "listen=+7", "listen=x", "door=7", "listen=7,"] {
+            assert_eq!(read(words), None, "{words}");
+        }
+    }
+
+    #[test]
+    fn lent_sockets_are_taken_only_if_they_are_for_us() {
+        let us = std::process::id().to_string();
+        let environment = |pid: &str| {
+            let pid = pid.to_owned();
+            move |name: &str| match name {
+                "LISTEN_PID" => Some(OsString::from(&pid)),
+                "LISTEN_FDS" => Some("3".into()),
+                "LISTEN_FDNAMES" => Some("web:admin".into()),
+                _ => None,
+            }
+        };
+        let named = lent(environment(&us));
+        let words: Vec<_> = named.sockets.iter().map(|(label, n)| (label.word(), *n)).collect();
+        assert_eq!(words, [("lent-listen", 3), ("lent-admin", 4), ("lent-listen", 5)]);
+        assert_eq!(lent(environment("1")), Named::default());
+        assert_eq!(lent(|_| None), Named::default());
+    }
+}
