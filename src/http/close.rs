@@ -208,10 +208,6 @@ reasons! {
     // Ourselves.
     ForwardedHeadTooLarge forwarded_head_too_large Proxy 431 http_request_error
         "With the fields tidegate adds, the head does not fit its buffer.";
-    NoBuffers no_buffers Proxy 503 proxy_internal_response
-        "All buffers are in use.";
-    Draining draining Proxy 503 proxy_internal_response
-        "tidegate is shutting down.";
     Stopped stopped Proxy 503 proxy_internal_response
         "tidegate was stopped before the request ended.";
     Panicked panicked Proxy 500 proxy_internal_error

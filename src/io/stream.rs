@@ -147,9 +147,10 @@ impl Stream {
         silent
     }
 
-    /// Is it certain that the peer's program has seen none of the last `octets` that were sent? It is
-    /// when the peer's kernel acknowledged none of them: it does not once its program has closed the
-    /// socket. Only for a TCP stream that we opened.
+    /// Did the peer acknowledge none of the last `octets` that were sent? Once its end (FIN) was read,
+    /// that means that its program never saw them: the FIN would have acknowledged what had
+    /// arrived before. After a reset it means nothing, for a reset acknowledges nothing. Only for a TCP
+    /// stream that we opened.
     pub fn untaken(&self, octets: u64) -> bool {
         let counts = sys::tcp_counts(&self.fd);
         counts.is_some_and(|counts| counts.acknowledged + octets <= counts.sent)

@@ -1,7 +1,7 @@
 //! A head lies in a pooled buffer, parsed and judged.
 
 use super::ongoing::Ongoing;
-use crate::http::{Progress, Reason, Request};
+use crate::http::{Progress, Reason};
 
 /// What was found.
 pub(super) enum Begin {
@@ -65,7 +65,6 @@ pub(super) fn begin(ongoing: &mut Ongoing) -> Begin {
 
 /// What cannot be understood is taken for one request that fills all that came.
 fn refuse(ongoing: &mut Ongoing, reason: Reason) -> Begin {
-    ongoing.heads.request = Request::default();
     ongoing.begin(ongoing.input.len());
     Begin::Refused(reason)
 }

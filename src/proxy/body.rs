@@ -14,6 +14,7 @@ use crate::http::{Framing, Reason};
 use crate::io::buffer::{Buf, Share};
 use crate::io::reactor::Way;
 use crate::io::relay::{Ended, Means, Relay};
+use crate::io::splice::Copied;
 use crate::io::stream::Stream;
 
 /// Reads before other tasks have their turn.
@@ -138,6 +139,9 @@ impl<'a> Body<'a> {
 
     /// Moves what is left, as it comes, to the end of the body.
     pub async fn run(&mut self) -> Result<(), Cut> {
+        if !self.is_done() && (self.chunked || matches!(self.source, Source::Chunked(_))) {
+            self.worker.stats.copied[Copied::Transformed as usize].add(1);
+        }
         for round in 1_u64.. {
             if round.is_multiple_of(BATCH) {
                 yield_now().await;

@@ -77,7 +77,7 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason
                 stats.failures.add(1);
             }
             let stale = connection.reused && failed.silent && !ongoing.replayed;
-            if stale && is_replayable(ongoing, &connection, &progress) {
+            if stale && is_replayable(ongoing, &connection, &progress, failed.reason) {
                 replay(ongoing, &connection, failed);
                 Ok(Outcome::Stale(Checked::again(ongoing)))
             } else {
@@ -89,8 +89,14 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason
 }
 
 /// May the request be sent a second time, and is all of it still here? It may if its method is
-/// idempotent (RFC 9110 section 9.2.2), or if the kernel can tell that the upstream never took it.
-fn is_replayable(ongoing: &Ongoing, connection: &Connection, progress: &Progress) -> bool {
+/// idempotent (RFC 9110 section 9.2.2), or if the upstream closed in order and its kernel had
+/// acknowledged nothing of the request by then: so its program never saw it.
+fn is_replayable(
+    ongoing: &Ongoing,
+    connection: &Connection,
+    progress: &Progress,
+    reason: Reason,
+) -> bool {
     let request = &ongoing.heads.request;
     let here = (ongoing.input.len() - request.len) as u64;
     let whole = match request.framing {
@@ -99,9 +105,10 @@ fn is_replayable(ongoing: &Ongoing, connection: &Connection, progress: &Progress
         // Decoding has changed the octets in the buffer.
         Framing::Chunked | Framing::UntilClose => false,
     };
-    let may =
-        request.method.is_idempotent() || connection.stream.untaken(progress.upstream_sent.get());
-    whole && may
+    let unseen = || {
+        reason == Reason::UpstreamClosed && connection.stream.untaken(progress.upstream_sent.get())
+    };
+    whole && (request.method.is_idempotent() || unseen())
 }
 
 /// Notes the attempt that came to nothing, and that another one follows.

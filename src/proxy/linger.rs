@@ -2,27 +2,44 @@
 //! will come, and read and drop what the peer still sends, for a while. To close at once with octets
 //! unread would make the kernel send a reset, which can wipe out the answer before it is read.
 
+use std::future::poll_fn;
+use std::io;
 use std::time::Duration;
+
+use futures_lite::FutureExt;
 
 use crate::io::reactor::Way;
 use crate::io::stream::Stream;
 
 /// How long the peer has, in all.
 const TIME: Duration = Duration::from_secs(2);
-/// How much it may send, in octets.
-const OCTETS: usize = 4 * 1024 * 1024;
+/// How much of what it sends is read, in octets. After that it has to stop by itself: what it has on
+/// the way fills the kernel's buffers, and meanwhile it may read our answer.
+const OCTETS: usize = 1024 * 1024;
 
 pub(super) async fn linger(stream: Stream) {
     if stream.finish().is_err() {
         return;
     }
-    stream.deadline_in(Way::Read, TIME);
+    stream.no_deadline(Way::Read);
+    let gone = async {
+        swallow(&stream).await?;
+        poll_fn(|cx| stream.poll_gone(true, cx)).await
+    };
+    // Either way the connection ends here.
+    let _ = gone.or(stream.reactor().sleep(TIME)).await;
+}
+
+/// Reads and drops. Ends with the peer, or when it has sent enough.
+async fn swallow(stream: &Stream) -> io::Result<()> {
     let mut octets = 0;
-    while octets < OCTETS && stream.ready(Way::Read).await.is_ok() {
-        match stream.read(&mut [0; 4096]) {
-            Ok(Some(0)) | Err(_) => return,
-            Ok(Some(n)) => octets += n,
-            Ok(None) => {}
+    while octets < OCTETS {
+        stream.ready(Way::Read).await?;
+        match stream.read(&mut [0; 4096])? {
+            Some(0) => return Ok(()),
+            Some(n) => octets += n,
+            None => {}
         }
     }
+    Ok(())
 }

@@ -112,6 +112,7 @@ impl Ongoing {
         self.bytes_in = used as u64;
         self.made_id = self.worker.ids.next();
         self.under_way.begin();
+        self.worker.stats.buffers_used.set(self.worker.core.pool.lent() as u64);
     }
 
     /// Forgets the request that is finished, and keeps what the client sent after it.

@@ -8,6 +8,9 @@ use crate::stats::{Attempt, Record};
 
 /// Octets of a line that could not be read as a request that are kept.
 const LINE_MOST: usize = 256;
+/// Octets kept of a target, and of any other text: so the queue of records has a bound in octets, too.
+const TARGET_MOST: usize = 4096;
+const FIELD_MOST: usize = 512;
 
 /// The record of a request that has ended, if anybody wants one.
 pub(super) fn of(ongoing: &mut Ongoing, reason: Reason) -> Option<Box<Record>> {
@@ -30,16 +33,19 @@ fn record(ongoing: &mut Ongoing, reason: Reason) -> Record {
     }
     let request = &ongoing.heads.request;
     let octets = ongoing.input.filled();
-    let text = |span: Span| String::from_utf8_lossy(span.of(octets)).into_owned();
-    let field = |name| request.get(name).map(text).unwrap_or_default();
-    let readable = request.len > 0;
+    let text = |span: Span, most: usize| {
+        let octets = span.of(octets);
+        String::from_utf8_lossy(&octets[..octets.len().min(most)]).into_owned()
+    };
+    let field = |name| request.get(name).map(|span| text(span, FIELD_MOST)).unwrap_or_default();
+    let readable = !request.target.is_empty();
     Record {
         time: SystemTime::now().checked_sub(total).unwrap_or(SystemTime::UNIX_EPOCH),
         id: String::from_utf8_lossy(ongoing.id()).into_owned(),
         peer: ongoing.client.peer,
-        method: text(request.method_text),
-        host: text(request.host),
-        target: if readable { text(request.target) } else { first_line(octets) },
+        method: text(request.method_text, FIELD_MOST),
+        host: text(request.host, FIELD_MOST),
+        target: if readable { text(request.target, TARGET_MOST) } else { first_line(octets) },
         minor: u8::from(request.version == Version::Http11),
         status: ongoing.status.or(reason.status()).unwrap_or(0),
         bytes_in: ongoing.bytes_in,

@@ -135,7 +135,7 @@ pub struct Core {
     pub spliced: Counter,
     /// Octets moved by splice.
     pub spliced_bytes: Counter,
-    /// Bodies large enough for splice that were copied, by the index of the reason.
+    /// Bodies that did not come with their head and were copied, by the index of the reason.
     pub copied: Vec<Counter>,
     /// Tasks that panicked.
     pub panics: Counter,
@@ -143,7 +143,7 @@ pub struct Core {
     pub accept_pauses: Counter,
     /// Records that found the queue full.
     pub records_dropped: Counter,
-    /// Buffers lent out now.
+    /// Buffers lent out, as of the last request that began or ended.
     pub buffers_used: Gauge,
     /// Requests that had to wait for buffers.
     pub buffer_waits: Counter,
