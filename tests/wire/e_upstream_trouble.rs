@@ -123,6 +123,27 @@ fn e08_what_cannot_be_asked_twice_is_not() {
 }
 
 #[test]
+fn e08b_a_post_that_was_read_before_a_reset_or_an_end_is_not_sent_again() {
+    for reset in [true, false] {
+        // Answers once, then takes the next request and acts on it, but does not tell.
+        let origin = Origin::start(move |peer| {
+            peer.answer(ONE)?;
+            peer.request()?;
+            if reset { peer.reset() } else { Ok(()) }
+        });
+        let proxy = Proxy::before(&origin);
+        let mut client = proxy.client();
+        for _ in 0..10 {
+            assert_eq!(client.get("/").text(), "1");
+            let before = origin.requests().len();
+            client.send(POST);
+            assert_eq!(client.response().status, 502);
+            assert_eq!(origin.requests().len(), before + 1, "acted on once");
+        }
+    }
+}
+
+#[test]
 fn e09_a_fresh_connection_that_dies_is_not_tried_again() {
     let origin = Origin::start(|peer| peer.request().map(drop));
     let proxy = Proxy::before(&origin);
