@@ -9,12 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use super::Next;
 use super::accept::{self, Server};
+use super::client::Client;
 use super::ids::Ids;
 use super::letters::{Event, Letter};
 use super::worker::Worker;
 use crate::config::Plan;
 use crate::http::Limits;
+use crate::io::buffer::Share;
 use crate::io::cores::Core;
 use crate::io::listen::Listener;
 use crate::io::slots::Slots;
@@ -63,6 +66,18 @@ impl Seed {
     /// # Errors
     /// When the kernel gives no descriptors, or refuses to wait for events.
     pub fn run(self, enrol: impl FnOnce(&Core) -> flume::Receiver<Letter>) -> io::Result<usize> {
+        self.serve_with(super::serve, enrol)
+    }
+
+    fn serve_with<F, S>(
+        self,
+        serve: S,
+        enrol: impl FnOnce(&Core) -> flume::Receiver<Letter>,
+    ) -> io::Result<usize>
+    where
+        F: Future<Output = (Client, Next)> + 'static,
+        S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
+    {
         let core = Core::new(self.index, self.plan.limits.buffers, PIPES)?;
         let letters = enrol(&core);
         let reactor = &core.reactor;
@@ -86,26 +101,29 @@ impl Seed {
             date: Cell::new((0, [0; 29])),
             events: self.events,
         });
-        let result = worker.run(listeners, &letters);
-        let lent = core.pool.lent() + core.pipes.lent();
-        result.map(|()| lent)
+        let server = Server { serve, slots: Slots::new(core.pool.shares()) };
+        worker.live(Rc::new(server), listeners, &letters)?;
+        Ok(core.pool.lent() + core.pipes.lent())
     }
 }
 
 impl Worker {
-    fn run(
+    /// Does what the letters say until nothing is left to be done.
+    fn live<F, S>(
         self: &Rc<Self>,
-        listeners: Vec<Listener>,
+        server: Rc<Server<F, S>>,
+        mut listeners: Vec<Listener>,
         letters: &flume::Receiver<Letter>,
-    ) -> io::Result<()> {
+    ) -> io::Result<()>
+    where
+        F: Future<Output = (Client, Next)> + 'static,
+        S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
+    {
         let keeper = Rc::clone(self);
         let keeper = Cell::new(Some(self.core.spawn(async move { keeper.upstreams.keep().await })));
-        let slots = Slots::new(self.core.pool.shares());
-        let server = Rc::new(Server { serve: super::serve, slots });
         let spawn = |listener| {
             self.core.spawn(accept::accept(Rc::clone(self), listener, Rc::clone(&server)))
         };
-        let mut listeners = listeners;
         let mut accepting = Vec::new();
         self.core.run(letters, |letter| match letter {
             Letter::Resolved(index, addresses) => self.upstreams.resolved(index, addresses),
@@ -146,5 +164,86 @@ impl Worker {
         self.draining.set(true);
         self.upstreams.close_idle();
         self.core.reactor.wake_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::path::Path;
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::thread;
+
+    use super::*;
+    use crate::config::{self, Asked, Surroundings};
+    use crate::http::Reason;
+    use crate::io::listen::bind;
+    use crate::io::signal::Mailbox;
+    use crate::io::splice::Copied;
+    use crate::io::stream::Address;
+
+    fn seed() -> (Seed, std::net::SocketAddr) {
+        let around = Surroundings { cwd: Path::new("/"), cores: 1, stdout_is_terminal: false };
+        let words = ["--upstream", "127.0.0.1:1", "--access-log", "off"].map(Into::into);
+        let Ok(Asked::Run(plan, _)) = config::load(words, [], &around) else { panic!() };
+        let bound = bind(&Address::Tcp(([127, 0, 0, 1], 0).into()), 1).unwrap();
+        let Address::Tcp(address) = bound.address else { panic!() };
+        let seed = Seed {
+            index: 0,
+            plan: Arc::new(*plan),
+            stats: Arc::new(stats::Core::new(Reason::ALL.len(), Copied::LABELS.len(), 1)),
+            endpoints: vec![Arc::new(EndpointState::new("http://127.0.0.1:1"))],
+            robin: upstream::RoundRobin::default(),
+            recorder: None,
+            connections: Arc::default(),
+            listeners: bound.sockets,
+            events: flume::bounded(1).0,
+        };
+        (seed, address)
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a client of the standard library")]
+    fn a_panic_ends_one_connection_and_is_counted() {
+        let (seed, address) = seed();
+        let stats = Arc::clone(&seed.stats);
+        let connections = Arc::clone(&seed.connections);
+        let (hand_over, mailbox) = flume::bounded(1);
+        let core = thread::spawn(move || {
+            let served = Cell::new(0);
+            let serve = move |worker, client, share| {
+                served.set(served.get() + 1);
+                let first = served.get() == 1;
+                async move {
+                    let (client, next) = crate::proxy::serve(worker, client, share).await;
+                    assert!(!first, "a defect, for the sake of the test");
+                    (client, next)
+                }
+            };
+            let enrol = |core: &Core| {
+                let (mailbox, letters) = Mailbox::new(core.reactor.notifier());
+                hand_over.send(mailbox).unwrap();
+                letters
+            };
+            seed.serve_with(serve, enrol).unwrap()
+        });
+        let mailbox = mailbox.recv().unwrap();
+        assert!(mailbox.send(Letter::Accept));
+        for panics in [true, false] {
+            let mut client = TcpStream::connect(address).unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            let mut answer = [0; 12];
+            client.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 503");
+            if panics {
+                client.read_to_end(&mut Vec::new()).unwrap();
+            }
+        }
+        assert!(mailbox.send(Letter::Drain));
+        assert_eq!(core.join().unwrap(), 0, "buffers came home");
+        assert_eq!((stats.panics.get(), stats.requests.get()), (1, 2));
+        assert_eq!((stats.connections.get(), connections.load(Relaxed)), (0, 0));
+        assert_eq!(stats.reasons.iter().map(stats::Counter::get).sum::<u64>(), 2);
     }
 }
