@@ -98,7 +98,7 @@ enum News {
     /// A signal came; `None`: there will be no more of them.
     Signal(Option<Signal>),
     /// The new process is ready, or will not be.
-    Heir(Result<(), String>),
+    Heir(Result<(), Option<String>>),
 }
 
 /// The event loop's state.
@@ -256,7 +256,8 @@ impl Live {
                 }
                 News::Heir(Err(why)) => {
                     let status = heir.take().map(Heir::give_up).unwrap_or_default();
-                    tracing::error!(%why, %status, "the upgrade failed; this process goes on");
+                    let why = why.unwrap_or_else(|| format!("it ended with {status}"));
+                    tracing::error!(%why, "the upgrade failed; this process goes on");
                 }
             }
         }
