@@ -51,7 +51,8 @@ fn j01_what_waits_in_the_accept_queue_is_served() {
     proxy.signal(Signal::TERM);
     proxy.wait_for_log("draining");
     go_on.open();
-    for client in [&mut first].into_iter().chain(&mut waiting) {
+    assert_eq!(first.response().text(), "last");
+    for client in &mut waiting {
         let answer = client.response();
         assert_eq!(answer.text(), "last");
         assert!(answer.head.lists("Connection", "close"));
