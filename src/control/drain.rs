@@ -32,22 +32,23 @@ impl Live {
     pub(super) async fn drain(&mut self, ending: Ending) -> Result<(), String> {
         let (delay, drain) = (self.plan.waits.drain_delay, self.plan.waits.drain);
         let mut hurry = false;
-        self.state.set(Phase::Draining);
+        // After a hand-over `/ready` stays as it is: whoever still asks here reaches the other process
+        // with his next connection, and that one is ready.
         if ending == Ending::Stop {
+            self.state.set(Phase::Draining);
             self.notify.tell("STOPPING=1");
             if !delay.is_zero() {
-                self.count_from(delay + drain);
                 tracing::info!(?delay, "not ready any more; still accepting");
+                self.count(delay + drain);
                 hurry = self.pass(delay, drain).await;
             }
         }
-        self.count_from(drain);
+        self.count(drain);
         // With these the kernel would go on completing connections for sockets nobody accepts from.
         self.copies.clear();
         self.crew.tell(&Letter::Drain);
         let mut running = self.crew.mailboxes.len();
         if !hurry {
-            self.say_what_is_left();
             let all = async { self.crew.wait(&mut running).await.map(|()| true) };
             let enough = async {
                 self.pass(drain, Duration::ZERO).await;
@@ -85,13 +86,12 @@ impl Live {
             Timer::after(time).await;
             false
         };
-        let count = async {
+        let countdown = async {
             let mut left = time;
             loop {
                 Timer::after(COUNT).await;
                 left = left.saturating_sub(COUNT);
-                self.count_from(left + then);
-                self.say_what_is_left();
+                self.count(left + then);
             }
         };
         let again = async {
@@ -104,17 +104,14 @@ impl Live {
                 }
             }
         };
-        whole.or(again).or(count).await
+        whole.or(again).or(countdown).await
     }
 
-    fn count_from(&self, left: Duration) {
-        let seconds = left.as_millis().div_ceil(1000);
-        self.state.set_left_s(u32::try_from(seconds).unwrap_or(u32::MAX));
-    }
-
-    fn say_what_is_left(&self) {
+    /// Says what is left, and how long it has.
+    fn count(&self, left: Duration) {
+        let left_s = u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+        self.state.set_left_s(left_s);
         let (requests, connections) = self.left();
-        let left_s = self.state.left_s().unwrap_or(0);
         tracing::info!(requests, connections, left_s, "draining");
     }
 

@@ -62,9 +62,9 @@ impl Heir {
         self.child.id()
     }
 
-    /// Waits until it is ready, has failed, or took too long; an error says why. May be dropped and
-    /// called again.
-    pub async fn settle(&mut self) -> Result<(), String> {
+    /// Waits until it is ready, has failed, or took too long; an error is what it had to say, if it
+    /// did not end without a word. May be dropped and called again.
+    pub async fn settle(&mut self) -> Result<(), Option<String>> {
         let Heir { line, words, patience, .. } = self;
         let hear = async {
             let mut piece = [0; 512];
@@ -82,9 +82,9 @@ impl Heir {
         };
         match hear.or(late).await {
             true if self.words == READY => Ok(()),
-            true if self.words.is_empty() => Err("it ended before it was ready".to_owned()),
-            true => Err(String::from_utf8_lossy(&self.words).into_owned()),
-            false => Err(format!("it was not ready after {PATIENCE:?}")),
+            true if self.words.is_empty() => Err(None),
+            true => Err(Some(String::from_utf8_lossy(&self.words).into_owned())),
+            false => Err(Some(format!("it was not ready after {PATIENCE:?}"))),
         }
     }
 

@@ -3,13 +3,13 @@
 //!
 //! Laws:
 //! - The only place that wires the rooms together; no room knows it.
-//! - Never in the data path: cores get letters and report back, and nothing waits for anything here.
+//! - Never in the data path: cores get letters and report back, and none of them waits for us.
 //! - Only this thread starts a process, and only `handover` does.
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
 //! The files: `doors` (listening sockets, found or opened), `inherit` (what the process before us
 //! left), `crew` (the cores), `names` (resolving), `handover` (the next process), `drain` (the end),
-//! `notify` (the service manager), `program` (where we are on the disk).
+//! `notify` (the service manager), `start` (cores and log), `program` (where we are on the disk).
 
 mod crew;
 mod doors;
@@ -19,14 +19,12 @@ mod inherit;
 mod names;
 mod notify;
 mod program;
+mod start;
 
 use std::env;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::thread;
-use std::time::Instant;
 
 use async_io::Timer;
 use async_signal::{Signal, Signals};
@@ -34,14 +32,11 @@ use flume::{Receiver, Sender};
 use futures_lite::{FutureExt, StreamExt, future};
 use smol::{LocalExecutor, Task};
 
-use tidegate::admin::{self, View, log};
+use tidegate::admin::{self, View};
 use tidegate::config::{Plan, Told};
-use tidegate::http::{Fault, Reason};
 use tidegate::io::listen::SocketFile;
-use tidegate::io::splice::Copied;
-use tidegate::proxy::{Event, Letter, Seed};
-use tidegate::stats::{self, EndpointState, Phase, Recorder, State};
-use tidegate::upstream::RoundRobin;
+use tidegate::proxy::{Event, Letter};
+use tidegate::stats::{Phase, Recorder, State};
 
 use crew::Crew;
 use doors::{Door, Doors};
@@ -49,11 +44,6 @@ use handover::Heir;
 pub use inherit::INHERIT;
 use inherit::{Inheritance, Label, READY, Report};
 use notify::Notify;
-
-/// Records that wait for the log writer at most.
-const RECORDS: usize = 16 * 1024;
-/// Events that wait for us at most; what does not fit is lost, and told again by the next failure.
-const EVENTS: usize = 1024;
 
 /// Runs the proxy until a signal ends it. The error is what to tell the user.
 pub fn run(plan: Plan, told: &Told) -> Result<(), String> {
@@ -68,8 +58,8 @@ pub fn run(plan: Plan, told: &Told) -> Result<(), String> {
 }
 
 fn serve(plan: Plan, doors: Doors, report: &mut Report) -> Result<(), String> {
-    raise_descriptor_limit(&plan);
-    let (recorder, writer, reopen) = start_log(&plan)?;
+    start::raise_descriptor_limit(&plan);
+    let (recorder, writer, reopen) = start::log(&plan)?;
     let (mut live, admin) = Live::start(Arc::new(plan), doors, recorder, reopen)?;
     let executor = LocalExecutor::new();
     let result = smol::block_on(executor.run(live.run(&executor, admin, report)));
@@ -98,7 +88,7 @@ enum News {
     /// A signal came; `None`: there will be no more of them.
     Signal(Option<Signal>),
     /// The new process is ready, or will not be.
-    Heir(Result<(), String>),
+    Heir(Result<(), Option<String>>),
 }
 
 /// The event loop's state.
@@ -144,7 +134,7 @@ impl Live {
         let foreign_files = files(true).collect();
         let files = files(false).map(SocketFile).collect();
         let Doors { listen, admin } = doors;
-        let (view, events, crew) = start_cores(&plan, listen, recorder)?;
+        let (view, events, crew) = start::cores(&plan, listen, recorder)?;
         let (hand_over, handed_over) = flume::bounded(1);
         let live = Live {
             plan,
@@ -256,7 +246,8 @@ impl Live {
                 }
                 News::Heir(Err(why)) => {
                     let status = heir.take().map(Heir::give_up).unwrap_or_default();
-                    tracing::error!(%why, %status, "the upgrade failed; this process goes on");
+                    let why = why.unwrap_or_else(|| format!("it ended with {status}"));
+                    tracing::error!(%why, "the upgrade failed; this process goes on");
                 }
             }
         }
@@ -305,118 +296,11 @@ impl Live {
     }
 }
 
-/// Starts a core for each worker; sockets are dealt out in turn.
-fn start_cores(
-    plan: &Arc<Plan>,
-    doors: Vec<Door>,
-    recorder: Option<Recorder>,
-) -> Result<(View, Receiver<Event>, Crew), String> {
-    let endpoints: Vec<_> = plan
-        .upstreams
-        .iter()
-        .map(|upstream| Arc::new(EndpointState::new(upstream.name.as_str())))
-        .collect();
-    let connections = Arc::new(AtomicUsize::new(0));
-    let robin = RoundRobin::default();
-    let (report, events) = flume::bounded(EVENTS);
-    let listen = doors.iter().map(Door::address).collect();
-    let mut hands: Vec<Vec<OwnedFd>> = (0..plan.workers).map(|_| Vec::new()).collect();
-    for door in doors {
-        for (turn, socket) in door.bound.sockets.into_iter().enumerate() {
-            hands[turn % plan.workers].push(socket);
-        }
-    }
-    let mut cores = Vec::new();
-    let mut crew = Crew::new(plan.workers);
-    for (index, listeners) in hands.into_iter().enumerate() {
-        let (reasons, copied) = (Reason::ALL.len(), Copied::LABELS.len());
-        let stats = Arc::new(stats::Core::new(reasons, copied, plan.upstreams.len()));
-        cores.push(Arc::clone(&stats));
-        crew.start(Seed {
-            index,
-            plan: Arc::clone(plan),
-            stats,
-            endpoints: endpoints.clone(),
-            robin: robin.clone(),
-            recorder: recorder.clone(),
-            connections: Arc::clone(&connections),
-            listeners,
-            events: report.clone(),
-        })?;
-    }
-    let view = View {
-        version: env!("CARGO_PKG_VERSION"),
-        plan: Arc::clone(plan),
-        listen,
-        state: Arc::default(),
-        started: started(),
-        cores,
-        endpoints,
-        reasons: labels(),
-        fault,
-        copies: &Copied::LABELS,
-    };
-    Ok((view, events, crew))
-}
-
-type Log = (Option<Recorder>, Option<thread::JoinHandle<u64>>, Option<Sender<()>>);
-
-fn start_log(plan: &Plan) -> Result<Log, String> {
-    let Some(format) = plan.access_log.format else { return Ok((None, None, None)) };
-    let output = plan.access_log.file.clone().map_or(log::Output::Stdout, log::Output::File);
-    let (recorder, records) = stats::records(RECORDS);
-    let (reopen, reopened) = flume::bounded(1);
-    let writer = log::writer(records, format, output.clone(), reopened).map_err(|error| {
-        format!("cannot write the access log to {output} (--access-log-file): {error}")
-    })?;
-    Ok((Some(recorder), Some(writer), Some(reopen)))
-}
-
-/// Asks for as many descriptors as may be had, and warns when they are too few for the plan: a client
-/// needs one, and its upstream another.
-fn raise_descriptor_limit(plan: &Plan) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    // Where this fails the limit stays as it is, and the warning says what follows.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    let have = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let need = plan.limits.connections as u64 * 2;
-    if have < need {
-        tracing::warn!(
-            have,
-            need,
-            "too few descriptors for --max-connections; accepting will pause when they run out"
-        );
-    }
-}
-
 /// A number in decimal, of digits only.
 fn digits(text: &str) -> Option<u64> {
     let digit = |octet: u8| octet.is_ascii_digit().then(|| u64::from(octet - b'0'));
     let add = |value: u64, octet| value.checked_mul(10)?.checked_add(digit(octet)?);
     (!text.is_empty()).then(|| text.bytes().try_fold(0, add)).flatten()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the admin shows how long the process runs")]
-fn started() -> Instant {
-    Instant::now()
-}
-
-/// The labels of all reasons, in the order of their indices.
-fn labels() -> &'static [&'static str] {
-    static LABELS: std::sync::LazyLock<Vec<&str>> =
-        std::sync::LazyLock::new(|| Reason::ALL.iter().map(|reason| reason.label()).collect());
-    &LABELS
-}
-
-/// Whose fault the reason at `index` is.
-fn fault(index: usize) -> Option<&'static str> {
-    match Reason::ALL.get(index)?.fault() {
-        Fault::Nobody => None,
-        Fault::Client => Some("client"),
-        Fault::Upstream => Some("upstream"),
-        Fault::Proxy => Some("proxy"),
-    }
 }
 
 #[cfg(test)]

@@ -51,7 +51,8 @@ fn j01_what_waits_in_the_accept_queue_is_served() {
     proxy.signal(Signal::TERM);
     proxy.wait_for_log("draining");
     go_on.open();
-    for client in [&mut first].into_iter().chain(&mut waiting) {
+    assert_eq!(first.response().text(), "last");
+    for client in &mut waiting {
         let answer = client.response();
         assert_eq!(answer.text(), "last");
         assert!(answer.head.lists("Connection", "close"));
@@ -171,8 +172,15 @@ fn j07_a_new_process_takes_over_and_the_old_one_finishes() {
     let mut under_way = proxy.client();
     under_way.send(GET);
     asked.wait();
+    let mut prober = Client::to(&proxy.admin);
+    let ready = format!("GET /ready HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.admin);
+    assert_eq!(prober.send(&ready).response().status, 200);
     let old = proxy.pid();
     proxy.upgrade();
+    proxy.wait_for_log("draining requests=1");
+    let last = prober.send(&ready).response();
+    assert_eq!(last.status, 200, "the service is ready, whoever is asked");
+    assert!(last.head.lists("Connection", "close"));
     eventually("the new one is asked", || status(&proxy)["pid"] == proxy.pid());
     assert_ne!(proxy.pid(), old);
     assert_eq!(proxy.ask("/ready").status, 200);
@@ -351,25 +359,27 @@ fn j12_sockets_of_a_service_manager_are_used_and_left_as_they_are() {
     let script =
         "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web exec \"$0\" \"$@\"";
     let url = origin.url();
-    let flags = ["--upstream", &url, "--admin", "127.0.0.1:0", "--workers", "2"];
-    let passed = socket.try_clone().unwrap();
-    let mut proxy = Proxy::start_as(&[], |command| {
-        let mut shell = std::process::Command::new("/bin/sh");
-        shell.args(["-c", script, BINARY]).args(flags).env_clear();
-        shell.stdin(std::os::fd::OwnedFd::from(passed));
-        shell.stdout(Stdio::piped()).stderr(Stdio::piped());
-        *command = shell;
-    });
-    assert_eq!(proxy.address, format!("unix:{path}"), "and not the default address");
-    for _ in 0..2 {
+    let (address, usual) = (format!("unix:{path}"), ["--admin", "127.0.0.1:0", "--workers", "2"]);
+    for named in [&[][..], &["--listen", &address]] {
+        let passed = socket.try_clone().unwrap();
+        let mut proxy = Proxy::start_as(&[], |command| {
+            let mut shell = std::process::Command::new("/bin/sh");
+            shell.args(["-c", script, BINARY, "--upstream", &url]).args(usual).args(named);
+            shell.env_clear().stdin(std::os::fd::OwnedFd::from(passed));
+            shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+            *command = shell;
+        });
+        assert_eq!(proxy.address, address, "and not the default address");
+        for _ in 0..2 {
+            assert_eq!(proxy.client().get("/").text(), "a");
+            proxy.upgrade();
+        }
         assert_eq!(proxy.client().get("/").text(), "a");
-        proxy.upgrade();
+        assert_eq!(proxy.stop().code, Some(0));
+        assert!(fs::exists(&path).unwrap(), "the file is the service manager's");
+        // Nobody serves now, and still the socket is there.
+        Client::to(&address);
     }
-    assert_eq!(proxy.client().get("/").text(), "a");
-    assert_eq!(proxy.stop().code, Some(0));
-    assert!(fs::exists(&path).unwrap(), "the file is the service manager's");
-    // Nobody serves now, and still the socket is there.
-    Client::to(&format!("unix:{path}"));
 }
 
 #[test]

@@ -49,6 +49,13 @@ impl fmt::Display for Output {
 /// says that it has any.
 const PIECE: usize = 4096;
 
+/// What of `octets` is written at once: whole lines if possible, for another process may write to the
+/// same pipe while it takes over from us, and the kernel keeps a piece together.
+fn piece(octets: &[u8]) -> &[u8] {
+    let most = &octets[..octets.len().min(PIECE)];
+    memchr::memrchr(b'\n', most).map_or(most, |end| &most[..=end])
+}
+
 /// How long a reader may keep us waiting; once it has, not at all until it reads again.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 const NO_PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -101,7 +108,7 @@ impl Sink {
     /// Writes at least an octet. A disk takes what there is; anything else may have a reader that
     /// does not read, so it is asked first and given a piece at a time.
     fn write_some(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let piece = if self.on_disk { octets } else { &octets[..octets.len().min(PIECE)] };
+        let piece = if self.on_disk { octets } else { piece(octets) };
         if !self.on_disk {
             self.wait_for_room()?;
         }
@@ -155,6 +162,16 @@ mod tests {
         let whole = text.lines().filter(|line| line.len() == 4999).count() as u64;
         assert_eq!(whole, 20 - lost);
         assert_eq!(text.lines().last(), Some("next"));
+    }
+
+    #[test]
+    fn a_piece_ends_with_a_line_if_one_ends_in_it() {
+        assert_eq!(piece(b"a\nb\nc"), b"a\nb\n");
+        assert_eq!(piece(b"abc"), b"abc");
+        let long = [vec![b'a'; PIECE], vec![b'\n']].concat();
+        assert_eq!(piece(&long).len(), PIECE);
+        let lines = [vec![b'a'; 2999], vec![b'\n']].concat().repeat(3);
+        assert_eq!(piece(&lines).len(), 3000);
     }
 
     #[test]

@@ -1,0 +1,134 @@
+//! What is started once: the cores with what they share, and the writer of the access log.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread;
+use std::time::Instant;
+
+use flume::{Receiver, Sender};
+
+use tidegate::admin::{View, log};
+use tidegate::config::Plan;
+use tidegate::http::{Fault, Reason};
+use tidegate::io::splice::Copied;
+use tidegate::proxy::{Event, Seed};
+use tidegate::stats::{self, EndpointState, Recorder};
+use tidegate::upstream::RoundRobin;
+
+use super::crew::Crew;
+use super::doors::Door;
+
+/// Records that wait for the log writer at most.
+const RECORDS: usize = 16 * 1024;
+/// Events that wait for us at most; what does not fit is lost, and told again by the next failure.
+const EVENTS: usize = 1024;
+
+/// Starts a core for each worker; sockets are dealt out in turn.
+pub fn cores(
+    plan: &Arc<Plan>,
+    doors: Vec<Door>,
+    recorder: Option<Recorder>,
+) -> Result<(View, Receiver<Event>, Crew), String> {
+    let endpoints: Vec<_> = plan
+        .upstreams
+        .iter()
+        .map(|upstream| Arc::new(EndpointState::new(upstream.name.as_str())))
+        .collect();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let robin = RoundRobin::default();
+    let (report, events) = flume::bounded(EVENTS);
+    let listen = doors.iter().map(Door::address).collect();
+    let mut hands: Vec<Vec<OwnedFd>> = (0..plan.workers).map(|_| Vec::new()).collect();
+    for door in doors {
+        for (turn, socket) in door.bound.sockets.into_iter().enumerate() {
+            hands[turn % plan.workers].push(socket);
+        }
+    }
+    let mut cores = Vec::new();
+    let mut crew = Crew::new(plan.workers);
+    for (index, listeners) in hands.into_iter().enumerate() {
+        let (reasons, copied) = (Reason::ALL.len(), Copied::LABELS.len());
+        let stats = Arc::new(stats::Core::new(reasons, copied, plan.upstreams.len()));
+        cores.push(Arc::clone(&stats));
+        crew.start(Seed {
+            index,
+            plan: Arc::clone(plan),
+            stats,
+            endpoints: endpoints.clone(),
+            robin: robin.clone(),
+            recorder: recorder.clone(),
+            connections: Arc::clone(&connections),
+            listeners,
+            events: report.clone(),
+        })?;
+    }
+    let view = View {
+        version: env!("CARGO_PKG_VERSION"),
+        plan: Arc::clone(plan),
+        listen,
+        state: Arc::default(),
+        started: started(),
+        cores,
+        endpoints,
+        reasons: labels(),
+        fault,
+        copies: &Copied::LABELS,
+    };
+    Ok((view, events, crew))
+}
+
+/// Where requests are written down, the thread that does it, and how to have it open its file again.
+type Log = (Option<Recorder>, Option<thread::JoinHandle<u64>>, Option<Sender<()>>);
+
+/// Starts the writer of the access log, if there is to be one.
+pub fn log(plan: &Plan) -> Result<Log, String> {
+    let Some(format) = plan.access_log.format else { return Ok((None, None, None)) };
+    let output = plan.access_log.file.clone().map_or(log::Output::Stdout, log::Output::File);
+    let (recorder, records) = stats::records(RECORDS);
+    let (reopen, reopened) = flume::bounded(1);
+    let writer = log::writer(records, format, output.clone(), reopened).map_err(|error| {
+        format!("cannot write the access log to {output} (--access-log-file): {error}")
+    })?;
+    Ok((Some(recorder), Some(writer), Some(reopen)))
+}
+
+/// Asks for as many descriptors as may be had, and warns when they are too few for the plan: a client
+/// needs one, and its upstream another.
+pub fn raise_descriptor_limit(plan: &Plan) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // Where this fails the limit stays as it is, and the warning says what follows.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let have = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let need = plan.limits.connections as u64 * 2;
+    if have < need {
+        tracing::warn!(
+            have,
+            need,
+            "too few descriptors for --max-connections; accepting will pause when they run out"
+        );
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the admin shows how long the process runs")]
+fn started() -> Instant {
+    Instant::now()
+}
+
+/// The labels of all reasons, in the order of their indices.
+fn labels() -> &'static [&'static str] {
+    static LABELS: std::sync::LazyLock<Vec<&str>> =
+        std::sync::LazyLock::new(|| Reason::ALL.iter().map(|reason| reason.label()).collect());
+    &LABELS
+}
+
+/// Whose fault the reason at `index` is.
+fn fault(index: usize) -> Option<&'static str> {
+    match Reason::ALL.get(index)?.fault() {
+        Fault::Nobody => None,
+        Fault::Client => Some("client"),
+        Fault::Upstream => Some("upstream"),
+        Fault::Proxy => Some("proxy"),
+    }
+}
