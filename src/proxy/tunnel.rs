@@ -156,6 +156,7 @@ impl Flow<'_> {
                 }
             }
             drop(share);
+            self.worker.stats.buffers_used.set(self.worker.core.pool.lent() as u64);
             yield_now().await;
         }
     }
@@ -163,7 +164,7 @@ impl Flow<'_> {
     /// Passes on what can be read at once. `true`: the sender has ended, and the receiver knows.
     async fn take_some(&self, share: &Share) -> Result<bool, Broken> {
         let mut buf = share.take();
-        match self.from.try_recv(&mut buf, usize::MAX) {
+        match self.from.try_recv(&mut buf, self.most()) {
             Ok(None) => return Ok(false),
             Ok(Some(0)) => {
                 // A receiver that is gone shows in the other way.
@@ -268,6 +269,19 @@ impl Flow<'_> {
             }
         })
         .await
+    }
+
+    /// Octets that may be read at once: as many as come or, when tidegate has to end, none behind the
+    /// frame that is on the way. One by one where its header does not tell yet how far that is.
+    fn most(&self) -> usize {
+        match self.frames.as_ref().map(Cell::get) {
+            Some(frames)
+                if self.worker.closing.get() && !frames.saw_close() && !frames.is_broken() =>
+            {
+                usize::try_from(frames.left()).unwrap_or(usize::MAX).max(1)
+            }
+            _ => usize::MAX,
+        }
     }
 
     /// tidegate has to end, and a Close may be put in here.

@@ -20,3 +20,4 @@ mod f_client_trouble;
 mod g_limits;
 mod h_admin;
 mod i_endurance;
+mod k_websockets;
