@@ -149,7 +149,7 @@ fn k03_what_cannot_become_a_tunnel_is_an_ordinary_request() {
     let with_body = post.replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\nhello");
     let h2c = "GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
                HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n";
-    let tcp_with_body = "GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 1\r\n\r\nx";
+    let tcp_with_body = TO_TCP.replace("\r\n\r\n", "\r\nContent-Length: 1\r\n\r\nx");
     let requests = [
         post.as_str(),
         &with_body,
@@ -157,7 +157,7 @@ fn k03_what_cannot_become_a_tunnel_is_an_ordinary_request() {
         &HANDSHAKE.replace("HTTP/1.1", "HTTP/1.0"),
         &HANDSHAKE.replace("Upgrade: websocket", "Upgrade: websocket/13"),
         h2c,
-        tcp_with_body,
+        &tcp_with_body,
     ];
     for request in requests {
         let mut client = proxy.client();
@@ -585,12 +585,35 @@ fn k25_a_tunnel_with_one_busy_way_is_not_silent() {
     assert!(line["total_s"].as_f64().unwrap() >= 0.67, "{line:#}");
 }
 
+/// A frame that takes long because its receiver is slow is no silence of the other way.
+#[test]
+fn k26_a_tunnel_in_the_middle_of_a_frame_is_not_silent() {
+    const SIZE: usize = 16 * MIB;
+    let origin = switching(|peer| {
+        peer.send(frame(TEXT, &pattern(SIZE)))?;
+        peer.hold()
+    });
+    let proxy = Proxy::with(&origin, &["--access-log", "json", "--tunnel-idle-timeout", "150ms"]);
+    let mut client = Client::narrow(&proxy.address);
+    client.send(HANDSHAKE);
+    assert_eq!(client.response().status, 101);
+    let expected = frame(TEXT, &pattern(SIZE));
+    let (slowly, rest) = expected.split_at(60 * 4096);
+    for block in slowly.chunks(4096) {
+        thread::sleep(Duration::from_millis(10));
+        assert_same(&client.exactly(block.len()), block);
+    }
+    assert_same(&client.exactly(rest.len()), rest);
+    assert!(client.until_gone().is_empty());
+    assert_eq!(logged(&proxy)["reason"], "tunnel_idle");
+}
+
 // ---- when tidegate ends ----
 
 const SOON: [&str; 4] = ["--access-log", "json", "--drain-timeout", "300ms"];
 
 #[test]
-fn k26_an_answer_that_comes_after_sigterm_still_arrives() {
+fn k27_an_answer_that_comes_after_sigterm_still_arrives() {
     let (asked, go_on) = (Gate::default(), Gate::default());
     let (was_asked, let_go) = (asked.clone(), go_on.clone());
     let origin = switching(move |peer| {
@@ -616,7 +639,7 @@ fn k26_an_answer_that_comes_after_sigterm_still_arrives() {
 }
 
 #[test]
-fn k27_what_outlives_the_drain_is_told_so_both_ways() {
+fn k28_what_outlives_the_drain_is_told_so_both_ways() {
     let origin = switching(|peer| {
         assert_eq!(peer.exactly(11)?, masked(TEXT, b"Hello"));
         expect_masked_close(peer)?;
@@ -639,7 +662,7 @@ fn k27_what_outlives_the_drain_is_told_so_both_ways() {
 }
 
 #[test]
-fn k28_a_frame_on_its_way_is_ended_before_the_close() {
+fn k29_a_frame_on_its_way_is_ended_before_the_close() {
     let half = Gate::default();
     let halfway = half.clone();
     let told = Gate::default();
@@ -677,7 +700,7 @@ fn k28_a_frame_on_its_way_is_ended_before_the_close() {
 }
 
 #[test]
-fn k29_a_stream_without_a_pause_is_ended_at_a_boundary() {
+fn k30_a_stream_without_a_pause_is_ended_at_a_boundary() {
     let origin = switching(|peer| {
         let mut sender = peer.sender()?;
         let writer =
@@ -699,7 +722,7 @@ fn k29_a_stream_without_a_pause_is_ended_at_a_boundary() {
 }
 
 #[test]
-fn k30_nothing_is_put_behind_a_close_of_their_own() {
+fn k31_nothing_is_put_behind_a_close_of_their_own() {
     let origin = switching(|peer| {
         assert_eq!(peer.exactly(8)?, masked(CLOSE, b"\x03\xe8"));
         assert_eq!(peer.until_gone()?, b"", "nothing follows a Close");
@@ -715,7 +738,7 @@ fn k30_nothing_is_put_behind_a_close_of_their_own() {
 }
 
 #[test]
-fn k31_who_does_not_answer_the_close_is_cut() {
+fn k32_who_does_not_answer_the_close_is_cut() {
     let origin = switching(Peer::hold);
     let proxy = Proxy::with(&origin, &SOON);
     let mut client = socket(&proxy);
@@ -729,7 +752,7 @@ fn k31_who_does_not_answer_the_close_is_cut() {
 }
 
 #[test]
-fn k32_a_tunnel_that_is_no_websocket_is_cut_without_a_word() {
+fn k33_a_tunnel_that_is_no_websocket_is_cut_without_a_word() {
     let origin = Origin::start(|peer| {
         peer.request()?;
         peer.send(AT_TCP)?;

@@ -21,3 +21,4 @@ mod g_limits;
 mod h_admin;
 mod i_endurance;
 mod k_websockets;
+mod l_tungstenite;
