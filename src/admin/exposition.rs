@@ -90,6 +90,7 @@ impl Collector for Snapshot {
         let mut page = Page(encoder);
         self.process(&mut page)?;
         self.clients(&mut page)?;
+        self.tunnels(&mut page)?;
         self.bodies(&mut page)?;
         self.upstreams(&mut page)
     }
@@ -153,6 +154,12 @@ impl Snapshot {
         )?;
         page.bytes("client_received", "Octets read from clients", figures.client_bytes[0])?;
         page.bytes("client_sent", "Octets written to clients", figures.client_bytes[1])
+    }
+
+    fn tunnels(&self, page: &mut Page<'_>) -> fmt::Result {
+        let figures = &self.figures;
+        page.gauge("tunnels", "WebSockets and other tunnels open", figures.tunnels)?;
+        page.counter("tunnels_opened", "Tunnels opened by a 101", figures.tunnels_opened)
     }
 
     fn bodies(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -348,6 +355,8 @@ mod tests {
             ("tidegate_requests_ended_total{reason=\"done\",fault=\"nobody\"}", 3.0),
             ("tidegate_requests_ended_total{reason=\"connect_failed\",fault=\"upstream\"}", 1.0),
             ("tidegate_client_received_bytes_total", 400.0),
+            ("tidegate_tunnels", 3.0),
+            ("tidegate_tunnels_opened_total", 7.0),
             ("tidegate_bodies_copied_total{reason=\"no_pipe\"}", 7.0),
             ("tidegate_upstream_requests_total{upstream=\"http://127.0.0.1:9002\"}", 4.0),
             ("tidegate_upstream_alive{upstream=\"http://127.0.0.1:9001\"}", 1.0),

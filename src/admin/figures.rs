@@ -57,6 +57,8 @@ pub(super) struct Figures {
     pub duration: Distribution,
     pub retries: u64,
     pub replays: u64,
+    pub tunnels: u64,
+    pub tunnels_opened: u64,
     pub spliced: u64,
     pub spliced_bytes: u64,
     pub copied: Vec<u64>,
@@ -85,6 +87,8 @@ impl Figures {
         self.active += core.active.get();
         self.retries += core.retries.get();
         self.replays += core.replays.get();
+        self.tunnels += core.tunnels.get();
+        self.tunnels_opened += core.tunnels_opened.get();
         self.spliced += core.spliced.get();
         self.spliced_bytes += core.spliced_bytes.get();
         self.panics += core.panics.get();
@@ -151,6 +155,7 @@ mod tests {
         assert_eq!(figures.reasons, [3, 0, 1]);
         assert_eq!(figures.errors(view.fault), 1);
         assert_eq!(figures.client_bytes, [400, 4000]);
+        assert_eq!((figures.tunnels, figures.tunnels_opened), (3, 7));
         assert_eq!(figures.duration.count(), 4);
         assert!((figures.duration.sum_s - 20.006).abs() < 1e-9);
         assert_eq!(figures.upstreams[1].requests, 4);

@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(status["listeners"], json!(["127.0.0.1:8080"]));
         assert_eq!(status["admin"], "unix:/run/admin");
         let totals = json!({
-            "connections": 3, "active": 0, "requests": 4, "responses": 4, "errors": 1,
+            "connections": 3, "active": 0, "tunnels": 3, "requests": 4, "responses": 4, "errors": 1,
         });
         assert_eq!(status["totals"], totals);
         let endpoint = json!({
@@ -175,6 +175,7 @@ mod tests {
         assert_eq!(metrics["splice"]["copied"]["no_pipe"], 7);
         assert_eq!(metrics["upstreams"]["http://127.0.0.1:9002"]["requests"], 4);
         assert_eq!(metrics["cores"][0]["requests"], 2);
+        assert_eq!(metrics["tunnels"], json!({ "open": 3, "opened": 7 }));
         assert_eq!(metrics["buffers"]["total"], 128);
         assert_eq!(metrics["duration_s"]["at_most"]["0.0025"], 2);
         assert_eq!(metrics["duration_s"]["at_most"]["10"], 3);

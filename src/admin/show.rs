@@ -70,6 +70,7 @@ pub(super) fn status(view: &View) -> Value {
         "totals": {
             "connections": figures.connections,
             "active": figures.active,
+            "tunnels": figures.tunnels,
             "requests": figures.requests,
             "responses": figures.responses.iter().sum::<u64>(),
             "errors": figures.errors(view.fault),
@@ -165,6 +166,7 @@ fn figures_of(view: &View, figures: &Figures) -> Value {
         "duration_s": distribution(&figures.duration),
         "retries": figures.retries,
         "replays": figures.replays,
+        "tunnels": { "open": figures.tunnels, "opened": figures.tunnels_opened },
         "splice": {
             "bodies": figures.spliced,
             "bytes": figures.spliced_bytes,

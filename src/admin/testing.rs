@@ -141,6 +141,10 @@ pub fn busy() -> View {
     two.responses[1].add(1);
     two.responses[4].add(1);
     two.connections.set(3);
+    one.tunnels.set(1);
+    two.tunnels.set(2);
+    one.tunnels_opened.add(3);
+    two.tunnels_opened.add(4);
     two.copied[1].add(7);
     two.upstreams[1].requests.add(4);
     two.upstreams[1].responses[1].add(3);

@@ -13,6 +13,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_lite::future::yield_now;
 
@@ -59,8 +60,39 @@ struct Flow<'a> {
     up: bool,
     /// Octets that went through.
     moved: Cell<u64>,
+    pulse: &'a Pulse,
+}
+
+/// What both ways know of each other.
+struct Pulse {
     /// When something moved last, either way.
-    last: &'a Cell<Moment>,
+    last: Cell<Moment>,
+    /// Ways that are moving something. They may need long for it, and have deadlines of their own.
+    moving: Cell<u32>,
+}
+
+/// One way is moving something, as long as this lives.
+struct Moving<'a>(&'a Cell<u32>);
+
+impl Pulse {
+    fn moving(&self) -> Moving<'_> {
+        self.moving.set(self.moving.get() + 1);
+        Moving(&self.moving)
+    }
+
+    /// Nothing has moved for `idle`, and nothing is moving.
+    fn is_silent(&self, now: Moment, idle: Duration) -> bool {
+        if self.moving.get() > 0 {
+            self.last.set(now);
+        }
+        now >= self.last.get() + idle
+    }
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 /// Why one way of a tunnel broke.
@@ -75,10 +107,10 @@ pub(super) async fn tunnel(worker: &Worker, client: Client, mut tunnel: Tunnel) 
     let stats = &worker.stats;
     stats.tunnels.up();
     stats.tunnels_opened.add(1);
-    let last = Cell::new(worker.now());
+    let pulse = Pulse { last: Cell::new(worker.now()), moving: Cell::new(0) };
     let flow = |from, to, frames: Option<Follower>, up| {
         let (frames, moved) = (frames.map(Cell::new), Cell::new(0));
-        Flow { worker, from, to, frames, up, moved, last: &last }
+        Flow { worker, from, to, frames, up, moved, pulse: &pulse }
     };
     let from_client = tunnel.frames.map(|_| Follower::default());
     let up = flow(&client.stream, &tunnel.upstream, from_client, true);
@@ -156,6 +188,7 @@ impl Flow<'_> {
                 }
             }
             drop(share);
+            self.worker.stats.buffers_used.set(self.worker.core.pool.lent() as u64);
             yield_now().await;
         }
     }
@@ -163,7 +196,7 @@ impl Flow<'_> {
     /// Passes on what can be read at once. `true`: the sender has ended, and the receiver knows.
     async fn take_some(&self, share: &Share) -> Result<bool, Broken> {
         let mut buf = share.take();
-        match self.from.try_recv(&mut buf, usize::MAX) {
+        match self.from.try_recv(&mut buf, self.most()) {
             Ok(None) => return Ok(false),
             Ok(Some(0)) => {
                 // A receiver that is gone shows in the other way.
@@ -177,6 +210,7 @@ impl Flow<'_> {
     }
 
     async fn pass(&self, buf: Buf) -> Result<(), Broken> {
+        let _moving = self.pulse.moving();
         if let Some(frames) = &self.frames {
             let mut follower = frames.get();
             follower.follow(buf.filled());
@@ -193,6 +227,7 @@ impl Flow<'_> {
     async fn splice_payload(&self) -> Result<bool, Broken> {
         let left = self.frames.as_ref().map_or(0, |frames| frames.get().left());
         let Ok(pipe) = splice::choose(&self.worker.core.pipes, left) else { return Ok(false) };
+        let _moving = self.pulse.moving();
         let waits = &self.worker.plan.waits;
         let relay = Relay {
             from: self.from,
@@ -226,7 +261,7 @@ impl Flow<'_> {
     fn count(&self, octets: u64) {
         let stats = &self.worker.stats;
         self.moved.set(self.moved.get() + octets);
-        self.last.set(self.worker.now());
+        self.pulse.last.set(self.worker.now());
         let (read, sent) = if self.up {
             (&stats.client_bytes[0], &stats.upstream_bytes[1])
         } else {
@@ -254,20 +289,32 @@ impl Flow<'_> {
                 }
                 match self.from.poll_ready(Way::Read, cx) {
                     Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                        let due = self.last.get() + idle;
-                        if self.worker.now() >= due {
+                        if self.pulse.is_silent(self.worker.now(), idle) {
                             return Poll::Ready(Err(Broken::Idle));
                         }
-                        self.from.deadline_at(Way::Read, due);
+                        self.from.deadline_at(Way::Read, self.pulse.last.get() + idle);
                     }
                     Poll::Pending if !self.from.has_deadline(Way::Read) => {
-                        self.from.deadline_at(Way::Read, self.last.get() + idle);
+                        self.from.deadline_at(Way::Read, self.pulse.last.get() + idle);
                     }
                     other => return other.map_err(|_| Broken::From),
                 }
             }
         })
         .await
+    }
+
+    /// Octets that may be read at once: as many as come or, when tidegate has to end, none behind the
+    /// frame that is on the way. One by one where its header does not tell yet how far that is.
+    fn most(&self) -> usize {
+        match self.frames.as_ref().map(Cell::get) {
+            Some(frames)
+                if self.worker.closing.get() && !frames.saw_close() && !frames.is_broken() =>
+            {
+                usize::try_from(frames.left()).unwrap_or(usize::MAX).max(1)
+            }
+            _ => usize::MAX,
+        }
     }
 
     /// tidegate has to end, and a Close may be put in here.

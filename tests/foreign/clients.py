@@ -286,4 +286,5 @@ def main():
     print(f"{len(CHECKS)} foreign checks passed")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -21,3 +21,5 @@ mod g_limits;
 mod h_admin;
 mod i_endurance;
 mod j_endings;
+mod k_websockets;
+mod l_tungstenite;

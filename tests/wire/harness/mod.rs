@@ -11,6 +11,7 @@
 
 mod chance;
 mod client;
+mod frames;
 mod gate;
 mod message;
 mod origin;
@@ -20,6 +21,7 @@ mod wire;
 
 pub use chance::{Chance, requests_asked_for};
 pub use client::Client;
+pub use frames::{CLOSE, TEXT, frame, masked};
 pub use gate::{Gate, eventually};
 pub use message::{Ending, Head, Request, Response};
 pub use origin::{Origin, Peer, Refusing, Silent};

@@ -147,6 +147,12 @@ impl Proxy {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
     }
 
+    /// Waits for a line of its own log that holds `text`.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) {
+        self.log.wait_for(text, |line| line.contains(text));
+    }
+
     /// Its own log so far, one line each.
     pub fn log(&self) -> Vec<String> {
         self.log.all()
