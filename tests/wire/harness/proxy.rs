@@ -158,12 +158,6 @@ impl Proxy {
         self.log.all()
     }
 
-    /// Waits until its log says `what`.
-    #[track_caller]
-    pub fn wait_for_log(&self, what: &str) {
-        self.log.wait_for(what, |line| line.contains(what));
-    }
-
     /// Has a new process take over, and waits until it has.
     #[track_caller]
     pub fn upgrade(&mut self) {
