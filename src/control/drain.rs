@@ -24,6 +24,14 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 /// How often we say what is left.
 const COUNT: Duration = Duration::from_secs(1);
 
+/// What has not ended yet.
+struct Left {
+    requests: u64,
+    tunnels: u64,
+    /// Of clients, idle ones and those of the above.
+    connections: u64,
+}
+
 impl Live {
     /// Goes from `ending` to the end.
     ///
@@ -65,9 +73,9 @@ impl Live {
 
     /// Ends what is left, and says how much that was.
     async fn cut(&self, running: &mut usize) -> Result<(), String> {
-        let (requests, connections) = self.left();
-        if requests > 0 {
-            tracing::warn!(requests, connections, "cut what was left");
+        let Left { requests, tunnels, connections } = self.left();
+        if requests + tunnels > 0 {
+            tracing::warn!(requests, tunnels, connections, "cut what was left");
         } else {
             tracing::info!(connections, "closed what was left");
         }
@@ -111,14 +119,17 @@ impl Live {
     fn count(&self, left: Duration) {
         let left_s = u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
         self.state.set_left_s(left_s);
-        let (requests, connections) = self.left();
-        tracing::info!(requests, connections, left_s, "draining");
+        let Left { requests, tunnels, connections } = self.left();
+        tracing::info!(requests, tunnels, connections, left_s, "draining");
     }
 
-    /// Requests and client connections.
-    fn left(&self) -> (u64, u64) {
+    fn left(&self) -> Left {
         let cores = &self.view.cores;
         let sum = |figure: fn(&tidegate::stats::Core) -> u64| cores.iter().map(|c| figure(c)).sum();
-        (sum(|core| core.active.get()), sum(|core| core.connections.get()))
+        Left {
+            requests: sum(|core| core.active.get()),
+            tunnels: sum(|core| core.tunnels.get()),
+            connections: sum(|core| core.connections.get()),
+        }
     }
 }

@@ -44,7 +44,7 @@ fn tunnel(ongoing: &mut Ongoing, agreed: Agreed) -> Next {
         frames: agreed.switched.frames,
         started: ongoing.started,
         record: record::of(ongoing, Reason::TunnelClosed),
-        under_way: ongoing.under_way.take(),
+        under_way: ongoing.under_way.become_tunnel(),
     }))
 }
 

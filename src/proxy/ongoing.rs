@@ -78,7 +78,7 @@ impl Ongoing {
             let _fits = input.append(&unfinished.octets);
         }
         let heads = worker.heads.borrow_mut().pop().unwrap_or_default();
-        let under_way = UnderWay { stats: Arc::clone(&worker.stats), counted: false };
+        let under_way = UnderWay { stats: Arc::clone(&worker.stats), what: What::Nothing };
         Ongoing {
             worker,
             client,
@@ -169,34 +169,47 @@ pub(super) fn identity<'a>(request: &Request, octets: &'a [u8], made: &'a Id) ->
 /// Sees to it that a request that was counted as begun is counted as ended, whatever happens.
 pub(super) struct UnderWay {
     stats: Arc<stats::Core>,
-    counted: bool,
+    what: What,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Nothing,
+    Request,
+    Tunnel,
 }
 
 impl UnderWay {
     fn begin(&mut self) {
-        self.counted = true;
+        self.what = What::Request;
         self.stats.requests.add(1);
         self.stats.active.up();
     }
 
-    /// Hands the request over to whoever goes on with it.
-    pub fn take(&mut self) -> UnderWay {
-        let counted = std::mem::take(&mut self.counted);
-        UnderWay { stats: Arc::clone(&self.stats), counted }
+    /// The request goes on as a tunnel, in other hands.
+    pub fn become_tunnel(&mut self) -> UnderWay {
+        self.what = What::Nothing;
+        self.stats.active.down();
+        self.stats.tunnels.up();
+        self.stats.tunnels_opened.add(1);
+        UnderWay { stats: Arc::clone(&self.stats), what: What::Tunnel }
     }
 
-    /// The request ends with `reason`.
+    /// The request, or the tunnel, ends with `reason`.
     pub fn end(&mut self, reason: Reason) {
-        if std::mem::take(&mut self.counted) {
-            self.stats.active.down();
-            self.stats.reasons[reason.index()].add(1);
+        match std::mem::replace(&mut self.what, What::Nothing) {
+            What::Nothing => return,
+            What::Request => self.stats.active.down(),
+            What::Tunnel => self.stats.tunnels.down(),
         }
+        self.stats.reasons[reason.index()].add(1);
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        // Only a panic gets here with a request that has not ended.
+        // Only a panic gets here with something that has not ended.
         self.end(Reason::Panicked);
     }
 }

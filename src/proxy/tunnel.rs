@@ -105,8 +105,6 @@ enum Broken {
 /// Moves octets until both sides have closed, and writes down how it ended.
 pub(super) async fn tunnel(worker: &Worker, client: Client, mut tunnel: Tunnel) {
     let stats = &worker.stats;
-    stats.tunnels.up();
-    stats.tunnels_opened.add(1);
     let pulse = Pulse { last: Cell::new(worker.now()), moving: Cell::new(0) };
     let flow = |from, to, frames: Option<Follower>, up| {
         let (frames, moved) = (frames.map(Cell::new), Cell::new(0));
@@ -116,7 +114,6 @@ pub(super) async fn tunnel(worker: &Worker, client: Client, mut tunnel: Tunnel) 
     let up = flow(&client.stream, &tunnel.upstream, from_client, true);
     let down = flow(&tunnel.upstream, &client.stream, tunnel.frames, false);
     let reason = both(&up, std::mem::take(&mut tunnel.early), &down).await;
-    stats.tunnels.down();
     let total = worker.now() - tunnel.started;
     stats.duration.observe(total);
     tunnel.under_way.end(reason);

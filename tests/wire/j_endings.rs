@@ -139,9 +139,9 @@ fn j05_the_log_counts_down_and_tells_what_was_cut() {
     go_on.open();
     assert_eq!(finished.code, Some(0));
     for line in [
-        "draining requests=1 connections=1 left_s=2",
-        "draining requests=1 connections=1 left_s=1",
-        "cut what was left requests=1 connections=1",
+        "draining requests=1 tunnels=0 connections=1 left_s=2",
+        "draining requests=1 tunnels=0 connections=1 left_s=1",
+        "cut what was left requests=1 tunnels=0 connections=1",
     ] {
         assert!(finished.stderr.contains(line), "no \"{line}\" in {}", finished.stderr);
     }
