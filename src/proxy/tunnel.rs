@@ -117,6 +117,9 @@ pub(super) async fn tunnel(worker: &Worker, client: Client, mut tunnel: Tunnel) 
     let down = flow(&tunnel.upstream, &client.stream, tunnel.frames, false);
     let reason = both(&up, std::mem::take(&mut tunnel.early), &down).await;
     stats.tunnels.down();
+    if worker.closing.get() && stats.tunnels.get() == 0 {
+        worker.core.reactor.abort(); // it was waited for only as long as there was a tunnel
+    }
     let total = worker.now() - tunnel.started;
     stats.duration.observe(total);
     tunnel.under_way.end(reason);
