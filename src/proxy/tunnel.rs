@@ -117,6 +117,9 @@ pub(super) async fn tunnel(worker: &Worker, client: Client, mut tunnel: Tunnel) 
     let total = worker.now() - tunnel.started;
     stats.duration.observe(total);
     tunnel.under_way.end(reason);
+    if worker.closing.get() && stats.tunnels.get() == 0 {
+        worker.core.reactor.abort(); // it was waited for only as long as there was a tunnel
+    }
     if let Some(mut record) = tunnel.record {
         record.total = total;
         record.bytes_in += up.moved.get();

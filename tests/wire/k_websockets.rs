@@ -589,15 +589,16 @@ fn k25_a_tunnel_with_one_busy_way_is_not_silent() {
 #[test]
 fn k26_a_tunnel_in_the_middle_of_a_frame_is_not_silent() {
     const SIZE: usize = 16 * MIB;
-    let origin = switching(|peer| {
-        peer.send(frame(TEXT, &pattern(SIZE)))?;
+    let expected = frame(TEXT, &pattern(SIZE));
+    let sent = expected.clone();
+    let origin = switching(move |peer| {
+        peer.send(&sent)?;
         peer.hold()
     });
-    let proxy = Proxy::with(&origin, &["--access-log", "json", "--tunnel-idle-timeout", "150ms"]);
+    let proxy = Proxy::with(&origin, &["--access-log", "json", "--tunnel-idle-timeout", "250ms"]);
     let mut client = Client::narrow(&proxy.address);
     client.send(HANDSHAKE);
     assert_eq!(client.response().status, 101);
-    let expected = frame(TEXT, &pattern(SIZE));
     let (slowly, rest) = expected.split_at(60 * 4096);
     for block in slowly.chunks(4096) {
         thread::sleep(Duration::from_millis(10));
@@ -657,6 +658,7 @@ fn k28_what_outlives_the_drain_is_told_so_both_ways() {
     client.send(masked(CLOSE, b"\x03\xe9"));
     client.expect_closed();
     let end = proxy.finish();
+    assert!(started.elapsed() < Duration::from_millis(1200), "nobody was left to wait for");
     assert_eq!(end.code, Some(0), "{}", end.stderr);
     assert!(end.stdout.contains("tunnel_cut"), "{}", end.stdout);
 }
