@@ -73,6 +73,7 @@ pub fn request(
     let host = edits.host.unwrap_or(head.host.of(bytes));
     out.put_all(&[b" HTTP/1.1\r\nHost: ", host, b"\r\n"])?;
     let mut said = Said::default();
+    let mut lines = Lines::default();
     for field in &head.fields {
         match field.id {
             Name::Host
@@ -92,8 +93,9 @@ pub fn request(
         if head.names_fields && is_named(field, &head.fields, bytes) {
             continue;
         }
-        line(out, field, bytes)?;
+        lines.keep(out, field, bytes)?;
     }
+    lines.flush(out, bytes)?;
     forwarded(out, head, bytes, edits, said)?;
     out.put_all(&[b"X-Request-Id: ", edits.request_id, b"\r\n"])?;
     let received = if head.version == Version::Http10 { b"Via: 1.0 " } else { b"Via: 1.1 " };
@@ -223,6 +225,7 @@ fn response_fields(
 ) -> Result<(), Full> {
     status_line(out, head, bytes)?;
     let mut dated = false;
+    let mut lines = Lines::default();
     for field in &head.fields {
         match field.id {
             Name::ContentLength => continue,
@@ -236,8 +239,9 @@ fn response_fields(
         if head.names_fields && is_named(field, &head.fields, bytes) {
             continue;
         }
-        line(out, field, bytes)?;
+        lines.keep(out, field, bytes)?;
     }
+    lines.flush(out, bytes)?;
     if !dated {
         out.put_all(&[b"Date: ", edits.date, b"\r\n"])?;
     }
@@ -269,14 +273,16 @@ fn response_framing(out: &mut Writer, head: &Response, framing: Framing) -> Resu
 /// others do not know them.
 pub fn interim(out: &mut Writer, head: &Response, bytes: &[u8]) -> Result<(), Full> {
     status_line(out, head, bytes)?;
+    let mut lines = Lines::default();
     for field in &head.fields {
         let gone = matches!(field.id, Name::ContentLength | Name::Trailer)
             || is_hop_by_hop(field.id)
             || (head.names_fields && is_named(field, &head.fields, bytes));
         if !gone {
-            line(out, field, bytes)?;
+            lines.keep(out, field, bytes)?;
         }
     }
+    lines.flush(out, bytes)?;
     out.put(b"\r\n")
 }
 
@@ -294,16 +300,40 @@ fn number(out: &mut Writer, name: &[u8], number: u64) -> Result<(), Full> {
     out.put(b"\r\n")
 }
 
-/// Writes a field line as it came, with one space behind the colon.
-fn line(out: &mut Writer, field: &Field, bytes: &[u8]) -> Result<(), Full> {
-    let usual = field.value.start() == field.name.end() + 2 && bytes[field.name.end() + 1] == b' ';
-    if usual {
-        let whole = Span::new(field.name.start(), field.value.end());
-        out.put(whole.of(bytes))?;
-    } else {
-        out.put_all(&[field.name.of(bytes), b": ", field.value.of(bytes)])?;
+/// Field lines that stay. What came together is copied together: most of a head in one piece.
+#[derive(Default)]
+struct Lines {
+    /// Written as they came, with the line end that follows; empty when nothing waits.
+    start: usize,
+    end: usize,
+}
+
+impl Lines {
+    /// One more line, with one space behind the colon.
+    fn keep(&mut self, out: &mut Writer, field: &Field, bytes: &[u8]) -> Result<(), Full> {
+        let (name, value) = (field.name, field.value);
+        let usual = value.start() == name.end() + 2 && bytes[name.end() + 1] == b' ';
+        if usual && name.start() == self.end + 2 {
+            self.end = value.end();
+            return Ok(());
+        }
+        self.flush(out, bytes)?;
+        if usual {
+            (self.start, self.end) = (name.start(), value.end());
+            return Ok(());
+        }
+        out.put_all(&[name.of(bytes), b": ", value.of(bytes), b"\r\n"])
     }
-    out.put(b"\r\n")
+
+    /// Writes what waits; called once more at the end.
+    fn flush(&mut self, out: &mut Writer, bytes: &[u8]) -> Result<(), Full> {
+        if self.start == self.end {
+            return Ok(());
+        }
+        let whole = Span::new(self.start, self.end);
+        *self = Lines::default();
+        out.put_all(&[whole.of(bytes), b"\r\n"])
+    }
 }
 
 /// Fields about one connection, not about the message. `Trailer` is not among them: it is about the

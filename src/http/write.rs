@@ -32,6 +32,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes `bytes`, all or nothing.
+    #[inline]
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
         let room = self.buffer.get_mut(self.len..self.len + bytes.len()).ok_or(Full)?;
         room.copy_from_slice(bytes);
@@ -40,7 +41,8 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes each of `parts`.
-    pub fn put_all(&mut self, parts: &[&[u8]]) -> Result<(), Full> {
+    #[inline]
+    pub fn put_all<const N: usize>(&mut self, parts: &[&[u8]; N]) -> Result<(), Full> {
         parts.iter().try_for_each(|part| self.put(part))
     }
 
