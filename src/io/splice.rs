@@ -20,8 +20,10 @@ use super::stream::Stream;
 /// 0.63 at 64 KiB, less beyond.
 pub const WORTHWHILE: u64 = 32 * 1024;
 
-/// Capacity asked for. A larger one moves no more at once: a socket rarely has as much to give.
-const CAPACITY: usize = 256 * 1024;
+/// Capacity asked for: the most that an unprivileged process may have by default (pipe(7)).
+const CAPACITY: usize = 1024 * 1024;
+/// With so much in it a pipe is emptied before it is asked for more.
+const FILLED: usize = 128 * 1024;
 /// What a pipe holds when more is refused (pipe(7)).
 const CAPACITY_DEFAULT: usize = 64 * 1024;
 
@@ -128,13 +130,20 @@ async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), E
         let want = usize::try_from(left).unwrap_or(usize::MAX).min(pipe.capacity);
         relay.readable().await?;
         let (mut held, mut end) = (0, false);
-        match splice(relay.from.as_fd(), None, &pipe.write, None, want, flags) {
-            Ok(0) => end = true,
-            Ok(n) => held = n,
-            // The pipe is empty here, so it is the socket that has nothing.
-            Err(Errno::AGAIN) => relay.from.clear(Way::Read),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(Ended::From(error.into())),
+        while held < want.min(FILLED) && !end {
+            match splice(relay.from.as_fd(), None, &pipe.write, None, want - held, flags) {
+                Ok(0) => end = true,
+                Ok(n) => held += n,
+                // An empty pipe takes something: it is the socket that has nothing.
+                Err(Errno::AGAIN) if held == 0 => {
+                    relay.from.clear(Way::Read);
+                    break;
+                }
+                // Or else the pipe is full, of small pieces: empty it, and see.
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(Ended::From(error.into())),
+            }
         }
         while held > 0 {
             match splice(&pipe.read, None, relay.to.as_fd(), None, held, flags) {

@@ -24,7 +24,7 @@ use crate::io::slots::Slots;
 use crate::stats::{self, EndpointState, Recorder};
 use crate::upstream;
 
-/// Pipes one core may own: each holds up to 256 KiB of a body inside the kernel.
+/// Pipes one core may own: each holds some 128 KiB of a body inside the kernel.
 const PIPES: usize = 256;
 
 /// How long the two sides of a WebSocket have to say Close when it has to end.

@@ -189,7 +189,9 @@ impl Flow<'_> {
             }
             drop(share);
             self.worker.stats.buffers_used.set(self.worker.core.pool.lent() as u64);
-            yield_now().await;
+            if self.from.is_readable() {
+                yield_now().await;
+            }
         }
     }
 
