@@ -145,7 +145,7 @@ where
             Next::Close => return,
             Next::Reset => return client.stream.reset(),
             Next::Tunnel(tunnel) => {
-                return Box::pin(tunnel::tunnel(worker, client, *tunnel)).await;
+                return Box::pin(tunnel::tunnel(worker, &client, tunnel)).await;
             }
             Next::Linger => return Box::pin(linger::linger(client.stream)).await,
         }
