@@ -133,7 +133,7 @@ def measure(echo, proxy, options, size):
 
 
 def echoes(echo, proxies, options):
-    for size in options.sizes:
+    for size in options.sizes if options.rounds else []:
         seen = {proxy.name: [] for proxy in proxies}
         for _ in range(options.rounds):
             for proxy in random.sample(proxies, len(proxies)):

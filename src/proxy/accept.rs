@@ -167,7 +167,8 @@ where
             Next::Close => return,
             Next::Reset => return served.stream.reset(),
             Next::Tunnel(tunnel) => {
-                return Box::pin(tunnel::tunnel(worker, served, *tunnel)).await;
+                // In place of the client it was, borrowed and not kept twice.
+                return Box::pin(tunnel::tunnel(worker, client.insert(served), tunnel)).await;
             }
             Next::Linger => return Box::pin(linger::linger(served.stream)).await,
         }

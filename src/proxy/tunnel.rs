@@ -54,6 +54,8 @@ struct Flow<'a> {
     worker: &'a Worker,
     from: &'a Stream,
     to: &'a Stream,
+    /// What came before the tunnel was one.
+    early: Cell<Vec<u8>>,
     /// `None`: not a WebSocket, nothing is known of what goes through.
     frames: Option<Cell<Follower>>,
     /// It leads from the client to the upstream: frames are masked this way.
@@ -103,17 +105,18 @@ enum Broken {
 }
 
 /// Moves octets until both sides have closed, and writes down how it ended.
-pub(super) async fn tunnel(worker: &Worker, client: Client, mut tunnel: Tunnel) {
+pub(super) async fn tunnel(worker: &Worker, client: &Client, mut tunnel: Box<Tunnel>) {
     let stats = &worker.stats;
     let pulse = Pulse { last: Cell::new(worker.now()), moving: Cell::new(0) };
-    let flow = |from, to, frames: Option<Follower>, up| {
-        let (frames, moved) = (frames.map(Cell::new), Cell::new(0));
-        Flow { worker, from, to, frames, up, moved, pulse: &pulse }
+    let flow = |from, to, frames: Option<Follower>, early, up| {
+        let (frames, early) = (frames.map(Cell::new), Cell::new(early));
+        Flow { worker, from, to, early, frames, up, moved: Cell::new(0), pulse: &pulse }
     };
     let from_client = tunnel.frames.map(|_| Follower::default());
-    let up = flow(&client.stream, &tunnel.upstream, from_client, true);
-    let down = flow(&tunnel.upstream, &client.stream, tunnel.frames, false);
-    let reason = both(&up, std::mem::take(&mut tunnel.early), &down).await;
+    let early = std::mem::take(&mut tunnel.early);
+    let up = flow(&client.stream, &tunnel.upstream, from_client, early, true);
+    let down = flow(&tunnel.upstream, &client.stream, tunnel.frames, Vec::new(), false);
+    let reason = both(&up, &down).await;
     let total = worker.now() - tunnel.started;
     stats.duration.observe(total);
     tunnel.under_way.end(reason);
@@ -133,8 +136,8 @@ pub(super) async fn tunnel(worker: &Worker, client: Client, mut tunnel: Tunnel) 
 }
 
 /// Both ways at once: to the end of both, or until one breaks.
-async fn both(up: &Flow<'_>, early: Vec<u8>, down: &Flow<'_>) -> Reason {
-    let (mut upwards, mut downwards) = (pin!(up.run(early)), pin!(down.run(Vec::new())));
+async fn both(up: &Flow<'_>, down: &Flow<'_>) -> Reason {
+    let (mut upwards, mut downwards) = (pin!(up.run()), pin!(down.run()));
     let mut ended = [false; 2];
     let result = poll_fn(|cx| {
         if !ended[0]
@@ -165,34 +168,50 @@ async fn both(up: &Flow<'_>, early: Vec<u8>, down: &Flow<'_>) -> Reason {
 }
 
 impl Flow<'_> {
-    async fn run(&self, early: Vec<u8>) -> Result<(), Broken> {
-        if !early.is_empty() {
-            let share = self.share().await;
-            let mut buf = share.take();
-            let _fits = buf.append(&early); // it came out of such a buffer
-            drop(early);
-            self.pass(buf).await?;
-        }
+    /// What is done seldom, or not for long, is boxed: an idle tunnel owns only what it waits with.
+    async fn run(&self) -> Result<(), Broken> {
+        Box::pin(self.early()).await?;
         loop {
             self.readable().await?;
             if self.must_close() {
-                return self.say_close().await;
+                return Box::pin(self.say_close()).await;
             }
-            let share = self.share().await;
-            for _ in 0..BATCH {
-                if !self.from.is_readable() || self.must_close() {
-                    break;
-                }
-                if self.take_some(&share).await? {
-                    return Ok(());
-                }
+            if Box::pin(self.batch()).await? {
+                return Ok(());
             }
-            drop(share);
-            self.worker.stats.buffers_used.set(self.worker.core.pool.lent() as u64);
             if self.from.is_readable() {
                 yield_now().await;
             }
         }
+    }
+
+    /// Passes on what came before.
+    async fn early(&self) -> Result<(), Broken> {
+        let octets = self.early.take();
+        if octets.is_empty() {
+            return Ok(());
+        }
+        let share = self.share().await;
+        let mut buf = share.take();
+        let _fits = buf.append(&octets); // it came out of such a buffer
+        drop(octets);
+        self.pass(buf).await
+    }
+
+    /// Moves what is there, up to a fair part of it. `true`: the sender has ended.
+    async fn batch(&self) -> Result<bool, Broken> {
+        let share = self.share().await;
+        for _ in 0..BATCH {
+            if !self.from.is_readable() || self.must_close() {
+                break;
+            }
+            if self.take_some(&share).await? {
+                return Ok(true);
+            }
+        }
+        drop(share);
+        self.worker.stats.buffers_used.set(self.worker.core.pool.lent() as u64);
+        Ok(false)
     }
 
     /// Passes on what can be read at once. `true`: the sender has ended, and the receiver knows.
