@@ -4,7 +4,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::Value;
 
 use crate::harness::{
@@ -769,4 +769,50 @@ fn k33_a_tunnel_that_is_no_websocket_is_cut_without_a_word() {
     proxy.signal(Signal::TERM);
     assert!(client.until_gone().is_empty());
     assert_eq!(proxy.finish().code, Some(0));
+}
+
+#[test]
+fn k34_a_thousand_sockets_echo_through_a_stop_and_through_an_upgrade() {
+    const SOCKETS: usize = 1000;
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    let message = masked(TEXT, b"Hello");
+    let length = message.len();
+    for upgraded in [false, true] {
+        let origin = switching(move |peer| {
+            loop {
+                let octets = peer.exactly(length)?;
+                peer.send(octets)?;
+            }
+        });
+        let mut proxy = Proxy::with(&origin, &["--drain-timeout", "3s"]);
+        let mut sockets: Vec<_> = (0..SOCKETS).map(|_| socket(&proxy)).collect();
+        if upgraded {
+            proxy.upgrade();
+        } else {
+            proxy.signal(Signal::TERM);
+            proxy.wait_for_log("draining");
+        }
+        let told = Instant::now();
+        let mut rounds = 0;
+        while told.elapsed() < Duration::from_secs(2) {
+            for socket in &mut sockets {
+                socket.send(&message);
+            }
+            for socket in &mut sockets {
+                assert_eq!(socket.exactly(length), message);
+            }
+            rounds += 1;
+        }
+        assert!(rounds > 1, "{rounds} rounds");
+        // Only now does the end come, and it is said.
+        for socket in &mut sockets {
+            assert_eq!(socket.exactly(4), GOING_AWAY);
+            socket.send(masked(CLOSE, b"\x03\xe9"));
+        }
+        if upgraded {
+            assert_eq!(proxy.client().get("/").status, 502, "the heir serves, the origin is none");
+        }
+        assert_eq!(proxy.stop().code, Some(0));
+    }
 }
