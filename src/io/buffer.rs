@@ -5,12 +5,12 @@
 //! never waits for a buffer and the pool cannot deadlock. A full pool means that new work waits for
 //! a share, unread in the kernel: back-pressure, never growth.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-
-use smol::lock::{Semaphore, SemaphoreGuardArc};
+use std::task::{Context, Poll, Waker};
 
 /// Octets in a buffer: a head must fit in one.
 pub const SIZE: usize = 16 * 1024;
@@ -23,8 +23,11 @@ pub const SHARE: usize = 1 // the client's head, kept for the log and for what f
 
 /// The buffers of one core.
 pub struct Pool {
-    shares: Arc<Semaphore>,
+    shares_left: Cell<usize>,
     shares_total: usize,
+    /// Who waits for a share, first come first served: so by ascending ticket.
+    queue: RefCell<VecDeque<(u64, Waker)>>,
+    tickets: Cell<u64>,
     stock: RefCell<Stock>,
 }
 
@@ -48,8 +51,10 @@ impl Pool {
     pub fn new(buffers: usize) -> Rc<Pool> {
         let shares_total = (buffers / SHARE).max(1);
         Rc::new(Pool {
-            shares: Arc::new(Semaphore::new(shares_total)),
+            shares_left: Cell::new(shares_total),
             shares_total,
+            queue: RefCell::default(),
+            tickets: Cell::new(0),
             stock: RefCell::new(Stock { free: Vec::new(), made: 0, limit: shares_total * SHARE }),
         })
     }
@@ -65,16 +70,31 @@ impl Pool {
         self.shares_total
     }
 
-    /// A share, if one is left.
+    /// A share, if one is left and nobody waits for it.
     pub fn try_share(self: &Rc<Self>) -> Option<Share> {
-        let right = self.shares.try_acquire_arc()?;
-        Some(Share { pool: Rc::clone(self), _right: right })
+        if self.queue.borrow().is_empty() { self.grant() } else { None }
     }
 
     /// A share, when one is left; who asked first gets it first.
-    pub async fn share(self: &Rc<Self>) -> Share {
-        let right = self.shares.acquire_arc().await;
-        Share { pool: Rc::clone(self), _right: right }
+    pub fn share(self: &Rc<Self>) -> Waiting {
+        let ticket = self.tickets.get();
+        self.tickets.set(ticket + 1);
+        Waiting { pool: Rc::clone(self), ticket }
+    }
+
+    fn grant(self: &Rc<Self>) -> Option<Share> {
+        let left = self.shares_left.get().checked_sub(1)?;
+        self.shares_left.set(left);
+        Some(Share { pool: Rc::clone(self) })
+    }
+
+    /// Has whoever is first in the queue look whether a share is left.
+    fn wake_first(&self) {
+        if self.shares_left.get() > 0
+            && let Some((_, waker)) = self.queue.borrow().front()
+        {
+            waker.wake_by_ref();
+        }
     }
 
     fn take(self: &Rc<Self>) -> Buf {
@@ -91,7 +111,53 @@ impl Pool {
 /// The right to hold [`SHARE`] buffers at once.
 pub struct Share {
     pool: Rc<Pool>,
-    _right: SemaphoreGuardArc,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.pool.shares_left.set(self.pool.shares_left.get() + 1);
+        self.pool.wake_first();
+    }
+}
+
+/// A wait for a share. Given up, it leaves the queue.
+#[derive(Debug)]
+pub struct Waiting {
+    pool: Rc<Pool>,
+    ticket: u64,
+}
+
+impl Future for Waiting {
+    type Output = Share;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Share> {
+        let mut queue = self.pool.queue.borrow_mut();
+        let place = queue.binary_search_by_key(&self.ticket, |(ticket, _)| *ticket);
+        if (place == Ok(0) || queue.is_empty())
+            && let Some(share) = self.pool.grant()
+        {
+            queue.pop_front();
+            drop(queue);
+            self.pool.wake_first(); // there may be more than one left
+            return Poll::Ready(share);
+        }
+        match place {
+            Ok(place) => queue[place].1.clone_from(cx.waker()),
+            Err(place) => queue.insert(place, (self.ticket, cx.waker().clone())),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut queue = self.pool.queue.borrow_mut();
+        if let Ok(place) = queue.binary_search_by_key(&self.ticket, |(ticket, _)| *ticket) {
+            queue.remove(place);
+            drop(queue);
+            self.pool.wake_first();
+        }
+    }
 }
 
 impl fmt::Debug for Share {
@@ -222,6 +288,26 @@ mod tests {
         drop(first);
         assert_eq!(pool.lent(), 0);
         assert!(pool.try_share().is_some());
+    }
+
+    #[test]
+    fn who_waits_first_is_served_first_and_may_give_up() {
+        let pool = Pool::new(2 * SHARE);
+        let mut cx = Context::from_waker(Waker::noop());
+        let held = [pool.try_share().unwrap(), pool.try_share().unwrap()];
+        let mut waiting = [pool.share(), pool.share(), pool.share()];
+        for wait in &mut waiting {
+            assert!(Pin::new(wait).poll(&mut cx).is_pending());
+        }
+        let [mut first, second, mut third] = waiting;
+        drop(held);
+        assert!(pool.try_share().is_none(), "nobody passes those that wait");
+        assert!(Pin::new(&mut third).poll(&mut cx).is_pending(), "two are before it");
+        assert!(Pin::new(&mut first).poll(&mut cx).is_ready());
+        drop(second);
+        assert!(Pin::new(&mut third).poll(&mut cx).is_ready());
+        assert_eq!(pool.shares_left.get(), 2);
+        assert!(pool.queue.borrow().is_empty());
     }
 
     #[test]

@@ -193,7 +193,11 @@ async fn across(
         progress,
     };
     let result = match upload.get() {
-        Upload::Going => watched(both(&mut body, &mut answer), worker, client, &upload).await,
+        // Boxed: most requests have no body that comes later, and should not carry the room for it.
+        Upload::Going => {
+            let both = Box::pin(both(&mut body, &mut answer));
+            watched(both, worker, client, &upload).await
+        }
         _ => watched(answer.relay(), worker, client, &upload).await,
     };
     *request_read = body.is_done();
