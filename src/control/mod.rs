@@ -132,7 +132,7 @@ impl Live {
             doors.iter().filter(move |door| door.inherited == inherited).filter_map(Door::file)
         };
         let foreign_files = files(true).collect();
-        let files = files(false).map(SocketFile).collect();
+        let files = files(false).map(SocketFile::new).collect();
         let Doors { listen, admin } = doors;
         let (view, events, crew) = start::cores(&plan, listen, recorder)?;
         let (hand_over, handed_over) = flume::bounded(1);
@@ -176,7 +176,7 @@ impl Live {
         self.crew.tell(&Letter::Accept);
         self.state.set(Phase::Ready);
         tracing::info!(workers = self.plan.workers, upstreams = self.plan.upstreams.len(), "ready");
-        self.files.extend(self.foreign_files.drain(..).map(SocketFile));
+        self.files.extend(self.foreign_files.drain(..).map(SocketFile::new));
         if report.is_awaited() {
             // The process before us tells the service manager.
             report.send(READY);

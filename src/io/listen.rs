@@ -169,19 +169,26 @@ fn is_abandoned(path: &Path, address: &SockAddr) -> bool {
 
 /// Removes a Unix socket's file when dropped.
 #[derive(Debug)]
-pub struct SocketFile(pub PathBuf);
+pub struct SocketFile(Option<PathBuf>);
 
 impl SocketFile {
+    /// The file at `path`.
+    pub fn new(path: PathBuf) -> SocketFile {
+        SocketFile(Some(path))
+    }
+
     /// Leaves the file where it is: it belongs to another process now.
-    pub fn leave(self) {
-        std::mem::forget(self);
+    pub fn leave(mut self) {
+        self.0 = None;
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody else may have removed it: nothing is lost then.
-        let _ = fs::remove_file(&self.0);
+        if let Some(path) = &self.0 {
+            // Somebody else may have removed it: nothing is lost then.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
