@@ -133,10 +133,10 @@ pub(super) fn config(plan: &Plan) -> Value {
             "trusted": trusted.map(Value::from).collect::<Value>(),
         },
         "access_log": {
-            "format": access_log.format.map_or("off", format_name),
+            "format": access_log.format.map_or("off", LogFormat::name),
             "file": access_log.file.as_ref().map(|path| path.to_string_lossy()),
         },
-        "log": format!("{log:?}").to_lowercase(),
+        "log": log.name(),
     })
 }
 
@@ -215,15 +215,6 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Starting => "STARTING",
         Phase::Ready => "READY",
         Phase::Draining => "DRAINING",
-    }
-}
-
-fn format_name(format: LogFormat) -> &'static str {
-    match format {
-        LogFormat::Human => "human",
-        LogFormat::Json => "json",
-        LogFormat::Common => "common",
-        LogFormat::Combined => "combined",
     }
 }
 

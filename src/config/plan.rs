@@ -88,6 +88,18 @@ pub enum LogFormat {
     Combined,
 }
 
+impl LogFormat {
+    /// The word for it in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LogFormat::Human => "human",
+            LogFormat::Json => "json",
+            LogFormat::Common => "common",
+            LogFormat::Combined => "combined",
+        }
+    }
+}
+
 /// The access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLog {
@@ -110,6 +122,19 @@ pub enum LogLevel {
     Debug,
     /// Everything.
     Trace,
+}
+
+impl LogLevel {
+    /// The word for it in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
 }
 
 /// Bounds on what one peer, or all of them, may take.

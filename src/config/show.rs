@@ -184,33 +184,14 @@ fn value_of(name: &str, built: &Built) -> String {
         "max-connections" => limits.connections.to_string(),
         "buffers" => limits.buffers.to_string(),
         "max-upstream-idle" => limits.upstream_idle.to_string(),
-        "access-log" => access_log.format.map_or("off", format_name).to_owned(),
+        "access-log" => access_log.format.map_or("off", LogFormat::name).to_owned(),
         "access-log-file" => {
             access_log.file.as_ref().map_or_else(String::new, |file| file.display().to_string())
         }
-        "log" => level_name(plan.log).to_owned(),
+        "log" => plan.log.name().to_owned(),
         "strict" => switch(*strict),
         "demo" => switch(*demo),
         name => unreachable!("{name} has no place in the plan; a test shows all settings"),
-    }
-}
-
-fn format_name(format: LogFormat) -> &'static str {
-    match format {
-        LogFormat::Human => "human",
-        LogFormat::Json => "json",
-        LogFormat::Common => "common",
-        LogFormat::Combined => "combined",
-    }
-}
-
-fn level_name(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
     }
 }
 

@@ -155,7 +155,7 @@ where
             Some(share) => share,
             None => {
                 worker.stats.buffer_waits.add(1);
-                Box::pin(worker.core.pool.share()).await
+                worker.core.pool.share().await
             }
         };
         let Some(ready) = client.take() else { return };

@@ -10,14 +10,13 @@ use super::body::{Body, Cut};
 use super::check::Checked;
 use super::client::Client;
 use super::dial::Dialled;
-use super::ongoing::{Ongoing, identity};
+use super::ongoing::{Ongoing, identity, written};
 use super::progress::{Failed, Progress, Upload};
 use super::respond::{Answer, Answered, Switched};
 use super::worker::Worker;
 use crate::config::HostHeader;
 use crate::http::forward::{self, RequestEdits};
 use crate::http::upgrade::{Offer, offer};
-use crate::http::write::Writer;
 use crate::http::{Fault, Framing, Reason};
 use crate::io::buffer::Buf;
 use crate::io::reactor::Way;
@@ -212,7 +211,6 @@ fn request_head(
     connection: &Connection,
     offer: Option<Offer<'_>>,
 ) -> Result<Buf, Failed> {
-    let mut buf = ongoing.share.take();
     let endpoint = worker.upstreams.endpoint(connection.endpoint);
     let edits = RequestEdits {
         peer: ongoing.client.peer.map(|peer| peer.ip()),
@@ -225,12 +223,9 @@ fn request_head(
         request_id: ongoing.id(),
         upgrade: offer,
     };
-    let mut writer = Writer::new(buf.spare());
-    forward::request(&mut writer, &ongoing.heads.request, ongoing.input.filled(), &edits)
-        .map_err(|_| Failed::from(Reason::ForwardedHeadTooLarge))?;
-    let length = writer.len();
-    buf.fill(length);
-    Ok(buf)
+    let (head, octets) = (&ongoing.heads.request, ongoing.input.filled());
+    written(&ongoing.share, |out| forward::request(out, head, octets, &edits))
+        .map_err(|_| Reason::ForwardedHeadTooLarge.into())
 }
 
 /// An exchange with an eye on the client: when it leaves, nobody waits for the answer any more. A FIN

@@ -3,10 +3,10 @@
 
 use super::Next;
 use super::exchange::{Agreed, Exchanged};
-use super::ongoing::Ongoing;
+use super::ongoing::{Ongoing, written};
 use super::record;
 use super::tunnel::Tunnel;
-use crate::http::write::{self, Answer, Writer, phrase};
+use crate::http::write::{self, Answer, phrase};
 use crate::http::{Method, Reason};
 
 /// How long a client should stay away after a 503, in seconds.
@@ -77,13 +77,10 @@ async fn fail(ongoing: &mut Ongoing, reason: Reason) -> Next {
         retry_after_s: (status == 503).then_some(RETRY_AFTER_S),
         detail: None,
     };
-    let mut out = ongoing.share.take();
-    let mut writer = Writer::new(out.spare());
-    if write::answer(&mut writer, &answer).is_err() {
+    let Ok(out) = written(&ongoing.share, |out| write::answer(out, &answer)) else {
         return Next::Close; // a buffer holds the longest of our answers many times over
-    }
-    let length = writer.len();
-    out.fill(length);
+    };
+    let length = out.len();
     ongoing.status = Some(status);
     let (sent, rest) = ongoing.client.stream.send(out, worker.plan.waits.write).await;
     ongoing.bytes_out += (length - rest.len()) as u64;

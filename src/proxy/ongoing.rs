@@ -9,6 +9,7 @@ use super::Next;
 use super::client::{Client, Unfinished};
 use super::ids::Id;
 use super::worker::Worker;
+use crate::http::write::{Full, Writer};
 use crate::http::{Name, Reason, Request, Response, acceptable_id};
 use crate::io::buffer::{Buf, Share};
 use crate::io::clock::Moment;
@@ -156,6 +157,19 @@ impl Ongoing {
     pub fn id(&self) -> &[u8] {
         identity(&self.heads.request, self.input.filled(), &self.made_id)
     }
+}
+
+/// A buffer of `share` with what `write` puts into it.
+pub(super) fn written(
+    share: &Share,
+    write: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
+) -> Result<Buf, Full> {
+    let mut buf = share.take();
+    let mut writer = Writer::new(buf.spare());
+    write(&mut writer)?;
+    let length = writer.len();
+    buf.fill(length);
+    Ok(buf)
 }
 
 /// The identity the client gave, if it is acceptable, else the one we made.

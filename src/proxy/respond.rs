@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use super::body::{Body, Cut};
 use super::client::Client;
+use super::ongoing::written;
 use super::progress::{Failed, Progress, Upload};
 use super::worker::Worker;
 use crate::http::forward::{self, ResponseEdits};
@@ -185,23 +186,17 @@ impl Answer<'_> {
         if self.request.version == Version::Http10 || !wanted {
             return Ok(());
         }
-        let mut out = self.share.take();
-        let mut writer = Writer::new(out.spare());
-        forward::interim(&mut writer, self.response, input.filled()).map_err(too_large)?;
-        let length = writer.len();
-        out.fill(length);
+        let write = |out: &mut Writer<'_>| forward::interim(out, self.response, input.filled());
+        let out = written(self.share, write).map_err(too_large)?;
         self.send(out).await
     }
 
     /// A 101 that was proven, and what the upstream sent right behind it.
     async fn switch(&mut self, mut input: Buf) -> Result<Answered, Failed> {
-        let mut out = self.share.take();
-        let mut writer = Writer::new(out.spare());
         let edits = self.edits(Framing::None, true);
-        forward::switching(&mut writer, self.response, input.filled(), &edits)
-            .map_err(too_large)?;
-        let length = writer.len();
-        out.fill(length);
+        let write =
+            |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
+        let out = written(self.share, write).map_err(too_large)?;
         self.progress.status.set(Some(101));
         self.send(out).await?;
         input.consume(self.response.len);
@@ -267,13 +262,10 @@ impl Answer<'_> {
     }
 
     fn final_head(&self, input: &Buf, framing: Framing, persistent: bool) -> Result<Buf, Failed> {
-        let mut out = self.share.take();
-        let mut writer = Writer::new(out.spare());
         let edits = self.edits(framing, persistent);
-        forward::response(&mut writer, self.response, input.filled(), &edits).map_err(too_large)?;
-        let length = writer.len();
-        out.fill(length);
-        Ok(out)
+        let write =
+            |out: &mut Writer<'_>| forward::response(out, self.response, input.filled(), &edits);
+        written(self.share, write).map_err(too_large)
     }
 
     async fn send(&mut self, out: Buf) -> Result<(), Failed> {

@@ -191,7 +191,7 @@ impl Flow<'_> {
         if octets.is_empty() {
             return Ok(());
         }
-        let share = self.share().await;
+        let share = self.worker.core.pool.share().await;
         let mut buf = share.take();
         let _fits = buf.append(&octets); // it came out of such a buffer
         drop(octets);
@@ -200,7 +200,7 @@ impl Flow<'_> {
 
     /// Moves what is there, up to a fair part of it. `true`: the sender has ended.
     async fn batch(&self) -> Result<bool, Broken> {
-        let share = self.share().await;
+        let share = self.worker.core.pool.share().await;
         for _ in 0..BATCH {
             if !self.from.is_readable() || self.must_close() {
                 break;
@@ -292,13 +292,6 @@ impl Flow<'_> {
         sent.add(octets);
     }
 
-    async fn share(&self) -> Share {
-        match self.worker.core.pool.try_share() {
-            Some(share) => share,
-            None => Box::pin(self.worker.core.pool.share()).await,
-        }
-    }
-
     /// Waits until something can be read, or the time has come to close. A silence is only one when
     /// both ways are silent.
     async fn readable(&self) -> Result<(), Broken> {
@@ -348,7 +341,7 @@ impl Flow<'_> {
     async fn say_close(&self) -> Result<(), Broken> {
         let mask = self.up.then(|| self.worker.ids.mask());
         let (frame, length) = close_frame(GOING_AWAY, mask);
-        let share = self.share().await;
+        let share = self.worker.core.pool.share().await;
         let mut buf = share.take();
         let _fits = buf.append(&frame[..length]);
         self.to.send(buf, self.worker.plan.waits.write).await.0.map_err(|_| Broken::To)?;
