@@ -84,7 +84,8 @@ pub fn open_websocket(address: SocketAddr) -> io::Result<TcpStream> {
     let question = Question { path: "/ws", ..Question::default() };
     stream.write_all(question.head(address, HANDSHAKE).as_bytes())?;
     let mut octets = Vec::new();
-    while !octets.ends_with(b"\r\n\r\n") {
+    // Nobody speaks after a 101 before we do, but a refusal has a body.
+    while split(&octets).is_none() {
         more(&mut stream, &mut octets)?;
     }
     if octets.starts_with(b"HTTP/1.1 101 ") {

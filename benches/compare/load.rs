@@ -9,10 +9,7 @@ use serde_json::Value;
 use crate::workloads::Requests;
 
 /// The load generator of this very build.
-const PROGRAM: &str = match option_env!("CARGO_BIN_EXE_tidegate-load") {
-    Some(path) => path,
-    None => "tidegate-load",
-};
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate-load");
 
 /// One run against one address.
 #[derive(Clone, Copy, Debug)]

@@ -252,7 +252,7 @@ fn write(mut report: Report<'_>, folder: &Path) -> io::Result<()> {
         let plotted = [Metric::Cpu, Metric::Throughput, Metric::IdleBytes, Metric::StartUp];
         let has = |one: &&&Workload| {
             order.iter().any(|proxy| results.median(one.name, proxy, metric).is_some())
-                && (metric != Metric::Throughput || one.has_cpu())
+                && (one.has_cpu() || !matches!(metric, Metric::Cpu | Metric::Throughput))
         };
         let shown: Vec<&Workload> = report.workloads.iter().filter(has).copied().collect();
         if plotted.contains(&metric) && !shown.is_empty() {
@@ -268,8 +268,7 @@ fn write(mut report: Report<'_>, folder: &Path) -> io::Result<()> {
     }
     report.pictures = pictures;
     fs::write(folder.join("RESULTS.md"), report.markdown())?;
-    let raw = serde_json::to_string_pretty(&raw::raw(&report)).map_err(io::Error::other)?;
-    fs::write(files.join("raw.json"), raw + "\n")
+    fs::write(files.join("raw.json"), raw::text(&report))
 }
 
 /// A run without our own figures is a failure; so is a quick look in which anybody failed.

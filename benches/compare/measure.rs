@@ -184,6 +184,7 @@ fn sample(load: &Load, told: Told) -> Sample {
     ];
     Sample {
         figures: figures.into_iter().filter(|(_, value)| value.is_finite()).collect(),
+        answered: told.answered,
         errors: told.errors,
         histogram: told.histogram,
         rate: load.rate,

@@ -73,13 +73,17 @@ pub fn bars(
     workloads: &[&Workload],
     metric: Metric,
 ) -> String {
+    let any = |name: &&&'static str| {
+        workloads.iter().any(|one| results.spread(one.name, name, metric).is_some())
+    };
+    let shown: Vec<&'static str> = order.iter().filter(any).copied().collect();
     let rows = workloads.len().div_ceil(COLUMNS);
-    let tall = TITLE + BAR * order.len() as f64 + 12.0;
+    let tall = TITLE + BAR * shown.len() as f64 + 12.0;
     let mut svg = Svg::new(PANEL * COLUMNS as f64, tall * rows as f64);
     for (at, workload) in workloads.iter().enumerate() {
         let left = PANEL * (at % COLUMNS) as f64;
         let top = tall * (at / COLUMNS) as f64;
-        panel(&mut svg, (left, top), results, order, workload, metric);
+        panel(&mut svg, (left, top), results, &shown, workload, metric);
     }
     svg.finish()
 }
@@ -124,7 +128,7 @@ pub fn curves(results: &Results, order: &[&'static str], workload: &Workload) ->
     let (left, top, wide, tall) = AREA;
     let lines: Vec<_> = order
         .iter()
-        .map(|name| (*name, percentiles(&merged(results, workload.name, name))))
+        .map(|name| (*name, curve(results, workload.name, name)))
         .filter(|(_, points)| !points.is_empty())
         .collect();
     let values = || lines.iter().flat_map(|(_, points)| points.iter().map(|(_, us)| *us));
@@ -165,8 +169,13 @@ pub fn curves(results: &Results, order: &[&'static str], workload: &Workload) ->
     svg.finish()
 }
 
+/// Latency over shares of requests, all rounds together: see [`percentiles`].
+pub fn curve(results: &Results, workload: &str, proxy: &str) -> Vec<(f64, f64)> {
+    percentiles(&merged(results, workload, proxy))
+}
+
 /// The histograms of all rounds in one, in ascending order.
-pub fn merged(results: &Results, workload: &str, proxy: &str) -> Vec<(f64, u64)> {
+fn merged(results: &Results, workload: &str, proxy: &str) -> Vec<(f64, u64)> {
     let samples = results.samples(workload, proxy).iter();
     let mut all: Vec<(f64, u64)> = samples.flat_map(|sample| sample.histogram.clone()).collect();
     all.sort_by(|(a, _), (b, _)| a.total_cmp(b));

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::ask::{Question, open_websocket};
 use crate::measure::Plan;
-use crate::peers::{FLOOR, start_floor};
+use crate::peers::Found;
 use crate::process::{Running, wait_for};
 use crate::progress::Progress;
 use crate::results::{Metric, Results, Sample};
@@ -31,9 +31,10 @@ pub fn idle(
     origin.wait_until_it_listens().map_err(io::Error::other)?;
     let rounds = plan.rounds.min(ROUNDS_MAX);
     for round in 1..=rounds {
-        for name in names(plan) {
+        for found in &plan.found {
+            let name = found.peer.name;
             progress.step(workload, &format!("round {round} of {rounds}: {name}"));
-            let figure = start(plan, name, origin.address.port()).map_err(|e| e.to_string());
+            let figure = start(plan, found, &origin).map_err(|error| error.to_string());
             let figure = figure.and_then(|mut running| {
                 running.wait_until_it_listens()?;
                 wait_for(|| play.answers(running.address).then_some(())).ok_or("no answer")?;
@@ -81,13 +82,14 @@ pub fn start_up(
 ) -> io::Result<()> {
     let mut origin = start_origin(Play::Http, &plan.home, &[plan.places.origin])?;
     origin.wait_until_it_listens().map_err(io::Error::other)?;
-    let mut order = names(plan);
+    let mut order: Vec<&Found> = plan.found.iter().collect();
     for round in 1..=plan.rounds {
         rng.shuffle(&mut order);
-        for name in &order {
+        for found in &order {
+            let name = found.peer.name;
             progress.step(workload, &format!("round {round} of {}: {name}", plan.rounds));
             let begun = Instant::now();
-            let running = start(plan, name, origin.address.port());
+            let running = start(plan, found, &origin);
             let answered = running.map_err(|error| error.to_string()).and_then(|running| {
                 wait_for(|| Play::Http.answers(running.address).then(|| begun.elapsed()))
                     .ok_or_else(|| "no answer".to_owned())
@@ -97,22 +99,14 @@ pub fn start_up(
                     let figures = [(Metric::StartUp, took.as_secs_f64() * 1e3)].into();
                     results.add(workload.name, name, Sample { figures, ..Sample::default() });
                 }
-                Err(why) => drop(results.failed.insert((workload.name, *name), why)),
+                Err(why) => drop(results.failed.insert((workload.name, name), why)),
             }
         }
     }
     Ok(())
 }
 
-/// Everybody who is a program.
-fn names(plan: &Plan) -> Vec<&'static str> {
-    let peers = plan.found.iter().map(|found| found.peer.name);
-    std::iter::once(FLOOR).chain(peers).collect()
-}
-
-fn start(plan: &Plan, name: &str, origin: u16) -> io::Result<Running> {
-    match plan.found.iter().find(|found| found.peer.name == name) {
-        Some(found) => found.start(&plan.home, origin, 1, &[plan.places.proxy]),
-        None => start_floor(&plan.home, origin, &plan.places),
-    }
+/// A fresh program, alone on the processor of the proxies.
+fn start(plan: &Plan, found: &Found, origin: &Running) -> io::Result<Running> {
+    found.start(&plan.home, origin.address.port(), 1, &[plan.places.proxy])
 }

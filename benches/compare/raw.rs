@@ -2,14 +2,29 @@
 
 use serde_json::{Value, json};
 
-use crate::plot::merged;
+use crate::plot::curve;
 use crate::report::Report;
 use crate::results::{Metric, Sample};
 use crate::targets::{TARGETS, Verdict};
 use crate::workloads::Kind;
 
-/// The whole of it.
-pub fn raw(report: &Report<'_>) -> Value {
+/// The whole of it, a line for each run.
+pub fn text(report: &Report<'_>) -> String {
+    let mut lines = Vec::new();
+    for (name, value) in raw(report) {
+        let text = match &value {
+            Value::Array(items) => {
+                let items: Vec<String> = items.iter().map(|item| format!("\n    {item}")).collect();
+                format!("[{}]", items.join(","))
+            }
+            _ => value.to_string(),
+        };
+        lines.push(format!("  {}: {text}", Value::from(name)));
+    }
+    format!("{{\n{}\n}}\n", lines.join(",\n"))
+}
+
+fn raw(report: &Report<'_>) -> serde_json::Map<String, Value> {
     let Report { results, workloads, found, machine, how, .. } = report;
     let versions: serde_json::Map<String, Value> =
         found.iter().map(|found| (found.peer.name.to_owned(), json!(found.version))).collect();
@@ -22,7 +37,7 @@ pub fn raw(report: &Report<'_>) -> Value {
                 one.name == workload && matches!(one.kind, Kind::Latency { .. })
             };
             if workloads.iter().any(|one| of_latency(&one)) {
-                run["histogram_us"] = json!(merged(results, workload, proxy));
+                run["share_and_us"] = json!(curve(results, workload, proxy));
             }
             run
         })
@@ -32,7 +47,7 @@ pub fn raw(report: &Report<'_>) -> Value {
         .iter()
         .map(|((workload, proxy), why)| json!({"workload": workload, "proxy": proxy, "why": why}))
         .collect();
-    json!({
+    let whole = json!({
         "date": machine.date,
         "machine": {"processors": machine.cores, "model": machine.model, "kernel": machine.kernel},
         "tidegate": machine.commit,
@@ -54,7 +69,11 @@ pub fn raw(report: &Report<'_>) -> Value {
             })
         }).collect::<Vec<_>>(),
         "runs": runs,
-    })
+    });
+    match whole {
+        Value::Object(members) => members,
+        _ => unreachable!("an object was written"),
+    }
 }
 
 fn sample(sample: &Sample) -> Value {
@@ -63,7 +82,7 @@ fn sample(sample: &Sample) -> Value {
         .iter()
         .map(|(metric, value)| (name(*metric).to_owned(), json!(value)))
         .collect();
-    json!({"figures": figures, "errors": sample.errors, "asked_rate": sample.rate})
+    json!({"figures": figures, "answered": sample.answered, "errors": sample.errors, "asked_rate": sample.rate})
 }
 
 fn name(metric: Metric) -> &'static str {

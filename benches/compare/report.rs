@@ -217,9 +217,7 @@ fn targets(page: &mut String, judged: &[Judged]) {
                 format!("`{}`", one.target.workload),
                 title.map_or(String::new(), |(_, _, title)| (*title).to_owned()),
                 one.ours.map_or("–".to_owned(), digits),
-                one.reached.map_or("–".to_owned(), |reached| {
-                    format!("{} of {}", digits(reached), one.whom)
-                }),
+                one.reached.map_or("–".to_owned(), |reached| multiple(reached, &one.whom)),
                 format!("{sign} {}", digits(one.bound)),
                 word(&one.verdict).to_owned(),
             ],
@@ -229,8 +227,12 @@ fn targets(page: &mut String, judged: &[Judged]) {
 }
 
 fn verdict(one: &Judged) -> String {
-    let reached = one.reached.map_or("?".to_owned(), digits);
-    format!("{reached} of {} (≤ {}): {}", one.whom, digits(one.bound), word(&one.verdict))
+    let reached = one.reached.map_or("?".to_owned(), |reached| multiple(reached, &one.whom));
+    format!("{reached} (≤ {}): {}", digits(one.bound), word(&one.verdict))
+}
+
+fn multiple(reached: f64, whom: &str) -> String {
+    if whom.is_empty() { digits(reached) } else { format!("{} of {whom}", digits(reached)) }
 }
 
 fn word(verdict: &Verdict) -> &'static str {

@@ -72,7 +72,7 @@ pub enum Verdict {
 pub struct Judged {
     /// What was to be reached.
     pub target: Target,
-    /// Who it is held against, in words.
+    /// Who it is held against, in words; empty for a number.
     pub whom: String,
     /// Our figure.
     pub ours: Option<f64>,
@@ -89,7 +89,7 @@ impl Target {
     pub fn judge(self, results: &Results) -> Judged {
         let Target { workload, metric, against } = self;
         let sound = results.is_sound(workload, OURS);
-        let ours = results.median(workload, OURS, metric).filter(|_| sound);
+        let ours = results.median(workload, OURS, metric);
         let median = |proxy| results.median(workload, proxy, metric);
         let (whom, theirs, bound) = match against {
             Against::Best(bound) => match results.best_peer(workload, metric) {
@@ -102,11 +102,13 @@ impl Target {
                 (name.to_owned(), values.min_by(f64::total_cmp), bound)
             }
             Against::Floor(bound) => ("the floor".to_owned(), median(FLOOR), bound),
-            Against::Number(bound) => ("a number".to_owned(), Some(1.0), bound),
+            Against::Number(bound) => (String::new(), Some(1.0), bound),
         };
         let reached = ours.zip(theirs).map(|(ours, theirs)| ours / theirs);
         let verdict = match reached {
             None => Verdict::Unknown,
+            // With errors, or too late, no figure is good enough.
+            Some(_) if !sound => Verdict::Missed,
             Some(reached) if metric.is_gain() && reached >= bound => Verdict::Reached,
             Some(reached) if !metric.is_gain() && reached <= bound => Verdict::Reached,
             Some(_) => Verdict::Missed,
