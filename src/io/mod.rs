@@ -13,16 +13,16 @@
 //! The files: [`clock`] (the time, read once a turn), `timer` (the wheel), [`reactor`] (edge-triggered
 //! readiness), [`buffer`] (the pool), [`stream`] (one connection), [`relay`] and [`splice`] (octets from
 //! one stream to another), [`listen`] (sockets that accept), [`signal`] (to the cores and back),
-//! [`slots`] (boxed futures used again), `sys`, [`cores`] (the threads and their loop).
+//! [`hands`] (large futures used again), `sys`, [`cores`] (the threads and their loop).
 
 pub mod buffer;
 pub mod clock;
 pub mod cores;
+pub mod hands;
 pub mod listen;
 pub mod reactor;
 pub mod relay;
 pub mod signal;
-pub mod slots;
 pub mod splice;
 pub mod stream;
 mod sys;

@@ -14,11 +14,10 @@ use futures_lite::future::yield_now;
 
 use super::client::{Client, is_trusted};
 use super::worker::Worker;
-use super::{Next, linger, tunnel};
-use crate::io::buffer::Share;
+use super::{Job, Next, Served, linger, tunnel};
+use crate::io::hands::Hands;
 use crate::io::listen::{BACKLOG, Listener};
 use crate::io::reactor::Way;
-use crate::io::slots::Slots;
 use crate::io::stream::Stream;
 
 /// Connections accepted before other tasks have their turn.
@@ -30,19 +29,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// before, but one just accepted or answered may have a request on the way.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How requests are served, and the boxes for the futures that do it.
-pub(super) struct Server<F, S> {
-    pub serve: S,
-    pub slots: Slots<F>,
-}
+/// Those who serve requests.
+pub(super) type Servers = Hands<Job, Served>;
 
 /// Accepts connections until the core ends; once draining, only those that wait already. They have
 /// been completed by the kernel, and closing the listening socket would reset them.
-pub(super) async fn accept<F, S>(worker: Rc<Worker>, listener: Listener, server: Rc<Server<F, S>>)
-where
-    F: Future<Output = (Client, Next)> + 'static,
-    S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
-{
+pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<Servers>) {
     let mut late = 0;
     for turn in 1_u64.. {
         if room(&worker).await.is_err() || late > BACKLOG {
@@ -50,7 +42,7 @@ where
         }
         late += i32::from(worker.draining.get());
         match listener.try_accept() {
-            Ok(Some((stream, peer))) => admit(&worker, stream, peer, &server),
+            Ok(Some((stream, peer))) => admit(&worker, stream, peer, &servers),
             Ok(None) if worker.draining.get() => return,
             Ok(None) if more(&worker, &listener).await.is_err() => return,
             Ok(None) => {}
@@ -96,24 +88,16 @@ async fn room(worker: &Worker) -> io::Result<()> {
     Ok(())
 }
 
-fn admit<F, S>(
-    worker: &Rc<Worker>,
-    stream: Stream,
-    peer: Option<SocketAddr>,
-    server: &Rc<Server<F, S>>,
-) where
-    F: Future<Output = (Client, Next)> + 'static,
-    S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
-{
+fn admit(worker: &Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, servers: &Rc<Servers>) {
     let trusted = is_trusted(&worker.plan.headers.trusted, peer);
     // It lives here, and is lent: an async function keeps what it is given twice, and this is what an
     // idle connection consists of.
     let mut client = Some(Client { stream, peer, trusted, served: false, unfinished: None });
     let admitted = Admitted::new(Rc::clone(worker));
-    let server = Rc::clone(server);
+    let servers = Rc::clone(servers);
     let task = async move {
         let worker = &admitted.0;
-        let connection = AssertUnwindSafe(connection(worker, &mut client, &server)).catch_unwind();
+        let connection = AssertUnwindSafe(connection(worker, &mut client, &servers)).catch_unwind();
         if connection.await.is_err() {
             worker.stats.panics.add(1);
             tracing::error!("a connection ended in a panic, which is a defect in tidegate");
@@ -145,11 +129,7 @@ impl Drop for Admitted {
 }
 
 /// Serves requests as they come, and waits between them with nothing but the client in hand.
-async fn connection<F, S>(worker: &Rc<Worker>, client: &mut Option<Client>, server: &Server<F, S>)
-where
-    F: Future<Output = (Client, Next)>,
-    S: Fn(Rc<Worker>, Client, Share) -> F,
-{
+async fn connection(worker: &Worker, client: &mut Option<Client>, servers: &Servers) {
     while parked(worker, client).await {
         let share = match worker.core.pool.try_share() {
             Some(share) => share,
@@ -159,8 +139,7 @@ where
             }
         };
         let Some(ready) = client.take() else { return };
-        let serving = server.slots.run((server.serve)(Rc::clone(worker), ready, share));
-        let (served, next) = serving.await;
+        let (served, next) = servers.run((ready, share)).await;
         worker.stats.buffers_used.set(worker.core.pool.lent() as u64);
         match next {
             Next::Again | Next::Park => *client = Some(served),
