@@ -37,6 +37,7 @@ impl<J, R> Desk<J, R> {
 }
 
 type Endless = Pin<Box<dyn Future<Output = Infallible>>>;
+type Make<J, R> = dyn Fn(Rc<Desk<J, R>>) -> Endless;
 
 /// A future that takes jobs from its desk for ever.
 struct Hand<J, R> {
@@ -46,7 +47,7 @@ struct Hand<J, R> {
 
 /// Hands of one kind.
 pub struct Hands<J, R> {
-    make: Box<dyn Fn(Rc<Desk<J, R>>) -> Endless>,
+    make: Box<Make<J, R>>,
     idle: RefCell<Vec<Hand<J, R>>>,
     /// Idle ones kept at most.
     limit: usize,

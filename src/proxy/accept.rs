@@ -15,8 +15,9 @@ use futures_lite::future::yield_now;
 use super::client::{Client, is_trusted};
 use super::worker::Worker;
 use super::{Job, Next, Served, linger, tunnel};
+use crate::io::accept::Listener;
 use crate::io::hands::Hands;
-use crate::io::listen::{BACKLOG, Listener};
+use crate::io::listen::BACKLOG;
 use crate::io::reactor::Way;
 use crate::io::stream::Stream;
 

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -17,9 +16,10 @@ use super::worker::Worker;
 use super::{Job, Served};
 use crate::config::Plan;
 use crate::http::Limits;
+use crate::io::Fd;
+use crate::io::accept::Listener;
 use crate::io::cores::Core;
 use crate::io::hands::Desk;
-use crate::io::listen::Listener;
 use crate::stats::{self, EndpointState, Recorder};
 use crate::upstream;
 
@@ -46,7 +46,7 @@ pub struct Seed {
     /// Client connections over all cores.
     pub connections: Arc<AtomicUsize>,
     /// One listening socket for each address.
-    pub listeners: Vec<OwnedFd>,
+    pub listeners: Vec<Fd>,
     /// To the control plane.
     pub events: flume::Sender<Event>,
 }
