@@ -181,7 +181,8 @@ impl Stream {
         (result, buf)
     }
 
-    fn poll_send(
+    /// As [`Stream::send`]: what could not be sent yet stays in `buf`, and has to be tried again.
+    pub fn poll_send(
         &self,
         buf: &mut Buf,
         wait: Duration,
