@@ -19,6 +19,9 @@ use super::clock::Moment;
 use super::reactor::{Reactor, Way};
 use super::sys;
 
+/// How long a receiver may take nothing while others wait for the buffer that is meant for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A connected stream socket, TCP or Unix, registered with its core's reactor.
 ///
 /// All calls take `&self`: one task may read while another part of it writes. At most one wait per
@@ -195,9 +198,11 @@ impl Stream {
     }
 
     /// Sends all of `buf` and gives it back: empty, or with what could not be sent.
-    /// The write deadline starts anew whenever some octets have left.
+    /// The peer has `wait` to take something, anew whenever some octets have left; but only
+    /// [`PATIENCE`] when others wait for buffers.
     pub async fn send(&self, mut buf: Buf, wait: Duration) -> (io::Result<()>, Buf) {
-        let result = poll_fn(|cx| self.poll_send(&mut buf, wait, cx)).await;
+        let mut until = self.reactor.clock().now();
+        let result = poll_fn(|cx| self.poll_send(&mut buf, wait, &mut until, cx)).await;
         (result, buf)
     }
 
@@ -205,13 +210,21 @@ impl Stream {
         &self,
         buf: &mut Buf,
         wait: Duration,
+        until: &mut Moment,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !buf.is_empty() {
-            if let Poll::Ready(result) = self.poll_ready(Way::Write, cx) {
-                result?;
-            } else {
-                return Poll::Pending;
+            match self.poll_ready(Way::Write, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
+                    let now = self.reactor.clock().now();
+                    if error.kind() != io::ErrorKind::TimedOut || now >= *until || buf.is_wanted() {
+                        return Poll::Ready(Err(error));
+                    }
+                    self.deadline_at(Way::Write, (*until).min(now + PATIENCE));
+                    continue;
+                }
             }
             match rustix::net::send(&self.fd, buf.filled(), SendFlags::NOSIGNAL) {
                 Ok(n) => buf.consume(n),
@@ -219,7 +232,8 @@ impl Stream {
                 Err(Errno::AGAIN) => {
                     // Nothing goes now: from here the peer has `wait` to take something.
                     self.clear(Way::Write);
-                    self.deadline_in(Way::Write, wait);
+                    *until = self.reactor.clock().now() + wait;
+                    self.deadline_in(Way::Write, wait.min(PATIENCE));
                 }
                 Err(error) => return Poll::Ready(Err(error.into())),
             }

@@ -15,7 +15,6 @@ use futures_lite::future::yield_now;
 use super::client::{Client, is_trusted};
 use super::worker::Worker;
 use super::{Next, linger, tunnel};
-use crate::io::buffer::Share;
 use crate::io::listen::{BACKLOG, Listener};
 use crate::io::reactor::Way;
 use crate::io::slots::Slots;
@@ -41,16 +40,19 @@ pub(super) struct Server<F, S> {
 pub(super) async fn accept<F, S>(worker: Rc<Worker>, listener: Listener, server: Rc<Server<F, S>>)
 where
     F: Future<Output = (Client, Next)> + 'static,
-    S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
+    S: Fn(Rc<Worker>, Client) -> F + 'static,
 {
     let mut late = 0;
     for turn in 1_u64.. {
-        if room(&worker).await.is_err() || late > BACKLOG {
+        let Ok(place) = place(&worker).await else { return };
+        if late > BACKLOG {
             return;
         }
         late += i32::from(worker.draining.get());
-        match listener.try_accept() {
-            Ok(Some((stream, peer))) => admit(&worker, stream, peer, &server),
+        // A place that nobody takes is free again before anything is waited for.
+        let fill = |(stream, peer)| admit(place, stream, peer, &server);
+        match listener.try_accept().map(|accepted| accepted.map(fill)) {
+            Ok(Some(())) => {}
             Ok(None) if worker.draining.get() => return,
             Ok(None) if more(&worker, &listener).await.is_err() => return,
             Ok(None) => {}
@@ -78,41 +80,40 @@ async fn more(worker: &Worker, listener: &Listener) -> io::Result<()> {
     waited.await
 }
 
-/// Waits until there is room for one more connection. Those that wait meanwhile wait in the kernel.
-async fn room(worker: &Worker) -> io::Result<()> {
-    let full = || worker.connections.load(Relaxed) >= worker.plan.limits.connections;
-    if full() {
-        worker.stats.accept_pauses.add(1);
-        tracing::debug!("as many connections as allowed; pausing");
+/// A place for one more connection, when there is one. Those that wait meanwhile wait in the kernel.
+async fn place(worker: &Rc<Worker>) -> io::Result<Place> {
+    if let Some(place) = Place::take(worker) {
+        return Ok(place);
     }
-    while full() {
+    worker.stats.accept_pauses.add(1);
+    tracing::debug!("as many connections as allowed; pausing");
+    loop {
         // A connection of this core that ends wakes us; those of other cores are looked for.
         let freed = poll_fn(|cx| {
             worker.waiting.replace(Some(cx.waker().clone()));
-            if full() { Poll::Pending } else { Poll::Ready(Ok(())) }
+            if worker.is_full() { Poll::Pending } else { Poll::Ready(Ok(())) }
         });
         freed.or(worker.core.sleep(PAUSE)).await?;
+        if let Some(place) = Place::take(worker) {
+            return Ok(place);
+        }
     }
-    Ok(())
 }
 
-fn admit<F, S>(
-    worker: &Rc<Worker>,
-    stream: Stream,
-    peer: Option<SocketAddr>,
-    server: &Rc<Server<F, S>>,
-) where
+fn admit<F, S>(place: Place, stream: Stream, peer: Option<SocketAddr>, server: &Rc<Server<F, S>>)
+where
     F: Future<Output = (Client, Next)> + 'static,
-    S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
+    S: Fn(Rc<Worker>, Client) -> F + 'static,
 {
+    let worker = Rc::clone(&place.0);
     let trusted = is_trusted(&worker.plan.headers.trusted, peer);
     // It lives here, and is lent: an async function keeps what it is given twice, and this is what an
     // idle connection consists of.
     let mut client = Some(Client { stream, peer, trusted, served: false, unfinished: None });
-    let admitted = Admitted::new(Rc::clone(worker));
+    let admitted = Admitted::new(place);
     let server = Rc::clone(server);
     let task = async move {
-        let worker = &admitted.0;
+        let worker = &admitted.0.0;
         let connection = AssertUnwindSafe(connection(worker, &mut client, &server)).catch_unwind();
         if connection.await.is_err() {
             worker.stats.panics.add(1);
@@ -122,25 +123,41 @@ fn admit<F, S>(
     worker.core.spawn(task).detach();
 }
 
+/// One of the connections that all cores together may have.
+struct Place(Rc<Worker>);
+
+impl Place {
+    fn take(worker: &Rc<Worker>) -> Option<Place> {
+        let most = worker.plan.limits.connections;
+        let more = |have| (have < most).then_some(have + 1);
+        worker.connections.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(Place(Rc::clone(worker)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
+        if let Some(waiting) = self.0.waiting.take() {
+            waiting.wake();
+        }
+    }
+}
+
 /// A connection that is counted while it lives.
-struct Admitted(Rc<Worker>);
+struct Admitted(Place);
 
 impl Admitted {
-    fn new(worker: Rc<Worker>) -> Admitted {
-        worker.connections.fetch_add(1, Relaxed);
-        worker.stats.accepted.add(1);
-        worker.stats.connections.up();
-        Admitted(worker)
+    fn new(place: Place) -> Admitted {
+        place.0.stats.accepted.add(1);
+        place.0.stats.connections.up();
+        Admitted(place)
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Relaxed);
-        self.0.stats.connections.down();
-        if let Some(waiting) = self.0.waiting.take() {
-            waiting.wake();
-        }
+        self.0.0.stats.connections.down();
     }
 }
 
@@ -148,20 +165,13 @@ impl Drop for Admitted {
 async fn connection<F, S>(worker: &Rc<Worker>, client: &mut Option<Client>, server: &Server<F, S>)
 where
     F: Future<Output = (Client, Next)>,
-    S: Fn(Rc<Worker>, Client, Share) -> F,
+    S: Fn(Rc<Worker>, Client) -> F,
 {
     while parked(worker, client).await {
-        let share = match worker.core.pool.try_share() {
-            Some(share) => share,
-            None => {
-                worker.stats.buffer_waits.add(1);
-                worker.core.pool.share().await
-            }
-        };
         let Some(ready) = client.take() else { return };
-        let serving = server.slots.run((server.serve)(Rc::clone(worker), ready, share));
+        let serving = server.slots.run((server.serve)(Rc::clone(worker), ready));
         let (served, next) = serving.await;
-        worker.stats.buffers_used.set(worker.core.pool.lent() as u64);
+        worker.tell_buffers();
         match next {
             Next::Again | Next::Park => *client = Some(served),
             Next::Close => return,

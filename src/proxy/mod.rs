@@ -41,7 +41,6 @@ mod worker;
 use std::rc::Rc;
 
 use crate::http::Reason;
-use crate::io::buffer::Share;
 use begin::Begin;
 use client::Client;
 use exchange::{Exchanged, Outcome};
@@ -69,8 +68,8 @@ enum Next {
 }
 
 /// Serves the requests that are there; gives the client back with what becomes of it.
-async fn serve(worker: Rc<Worker>, client: Client, share: Share) -> (Client, Next) {
-    let mut ongoing = Ongoing::new(worker, client, share);
+async fn serve(worker: Rc<Worker>, client: Client) -> (Client, Next) {
+    let mut ongoing = Ongoing::new(worker, client);
     let next = loop {
         let outcome = match begin::begin(&mut ongoing) {
             Begin::Nothing => break Next::Park,

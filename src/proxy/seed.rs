@@ -17,7 +17,6 @@ use super::letters::{Event, Letter};
 use super::worker::Worker;
 use crate::config::Plan;
 use crate::http::Limits;
-use crate::io::buffer::Share;
 use crate::io::cores::Core;
 use crate::io::listen::Listener;
 use crate::io::slots::Slots;
@@ -76,7 +75,7 @@ impl Seed {
     ) -> io::Result<usize>
     where
         F: Future<Output = (Client, Next)> + 'static,
-        S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
+        S: Fn(Rc<Worker>, Client) -> F + 'static,
     {
         let core = Core::new(self.index, self.plan.limits.buffers, PIPES)?;
         let letters = enrol(&core);
@@ -101,7 +100,7 @@ impl Seed {
             date: Cell::new((0, [0; 29])),
             events: self.events,
         });
-        let server = Server { serve, slots: Slots::new(core.pool.shares()) };
+        let server = Server { serve, slots: Slots::new(core.pool.rights()) };
         worker.live(Rc::new(server), listeners, &letters)?;
         Ok(core.pool.lent() + core.pipes.lent())
     }
@@ -117,7 +116,7 @@ impl Worker {
     ) -> io::Result<()>
     where
         F: Future<Output = (Client, Next)> + 'static,
-        S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
+        S: Fn(Rc<Worker>, Client) -> F + 'static,
     {
         let keeper = Rc::clone(self);
         let keeper = Cell::new(Some(self.core.spawn(async move { keeper.upstreams.keep().await })));
@@ -212,11 +211,11 @@ mod tests {
         let (hand_over, mailbox) = flume::bounded(1);
         let core = thread::spawn(move || {
             let served = Cell::new(0);
-            let serve = move |worker, client, share| {
+            let serve = move |worker, client| {
                 served.set(served.get() + 1);
                 let first = served.get() == 1;
                 async move {
-                    let (client, next) = crate::proxy::serve(worker, client, share).await;
+                    let (client, next) = crate::proxy::serve(worker, client).await;
                     assert!(!first, "a defect, for the sake of the test");
                     (client, next)
                 }

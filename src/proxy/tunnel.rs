@@ -22,7 +22,7 @@ use super::ongoing::UnderWay;
 use super::worker::Worker;
 use crate::http::Reason;
 use crate::http::websocket::{Follower, GOING_AWAY, close_frame};
-use crate::io::buffer::{Buf, Share};
+use crate::io::buffer::{Buf, Hold};
 use crate::io::clock::Moment;
 use crate::io::reactor::Way;
 use crate::io::relay::{Ended, Relay};
@@ -191,8 +191,9 @@ impl Flow<'_> {
         if octets.is_empty() {
             return Ok(());
         }
-        let share = self.worker.core.pool.share().await;
-        let mut buf = share.take();
+        let share = self.worker.core.pool.share();
+        let hold = share.hold().await;
+        let mut buf = hold.take();
         let _fits = buf.append(&octets); // it came out of such a buffer
         drop(octets);
         self.pass(buf).await
@@ -200,23 +201,24 @@ impl Flow<'_> {
 
     /// Moves what is there, up to a fair part of it. `true`: the sender has ended.
     async fn batch(&self) -> Result<bool, Broken> {
-        let share = self.worker.core.pool.share().await;
+        let share = self.worker.core.pool.share();
+        let hold = share.hold().await;
         for _ in 0..BATCH {
             if !self.from.is_readable() || self.must_close() {
                 break;
             }
-            if self.take_some(&share).await? {
+            if self.take_some(&hold).await? {
                 return Ok(true);
             }
         }
-        drop(share);
-        self.worker.stats.buffers_used.set(self.worker.core.pool.lent() as u64);
+        drop(hold);
+        self.worker.tell_buffers();
         Ok(false)
     }
 
     /// Passes on what can be read at once. `true`: the sender has ended, and the receiver knows.
-    async fn take_some(&self, share: &Share) -> Result<bool, Broken> {
-        let mut buf = share.take();
+    async fn take_some(&self, hold: &Hold<'_>) -> Result<bool, Broken> {
+        let mut buf = hold.take();
         match self.from.try_recv(&mut buf, self.most()) {
             Ok(None) => return Ok(false),
             Ok(Some(0)) => {
@@ -341,11 +343,12 @@ impl Flow<'_> {
     async fn say_close(&self) -> Result<(), Broken> {
         let mask = self.up.then(|| self.worker.ids.mask());
         let (frame, length) = close_frame(GOING_AWAY, mask);
-        let share = self.worker.core.pool.share().await;
-        let mut buf = share.take();
+        let share = self.worker.core.pool.share();
+        let hold = share.hold().await;
+        let mut buf = hold.take();
         let _fits = buf.append(&frame[..length]);
         self.to.send(buf, self.worker.plan.waits.write).await.0.map_err(|_| Broken::To)?;
-        drop(share);
+        drop(hold);
         while !self.drop_some()? {
             self.from.ready(Way::Read).await.map_err(|_| Broken::From)?;
         }
