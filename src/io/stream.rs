@@ -16,6 +16,9 @@ use super::clock::Moment;
 use super::kernel::{self, Fd};
 use super::reactor::{Reactor, Way};
 
+/// How long a receiver may take nothing while others wait for the buffer that is meant for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A connected stream socket, TCP or Unix, registered with its core's reactor.
 ///
 /// All calls take `&self`: one task may read while another part of it writes. At most one wait per
@@ -175,24 +178,46 @@ impl Stream {
     }
 
     /// Sends all of `buf` and gives it back: empty, or with what could not be sent.
-    /// The write deadline starts anew whenever some octets have left.
+    /// The peer has `wait` to take something, anew whenever some octets have left; but only
+    /// [`PATIENCE`] when others wait for buffers.
     pub async fn send(&self, mut buf: Buf, wait: Duration) -> (io::Result<()>, Buf) {
-        let result = poll_fn(|cx| self.poll_send(&mut buf, wait, cx)).await;
+        let mut until = self.reactor.clock().now();
+        let result = poll_fn(|cx| self.poll_send(&mut buf, wait, &mut until, cx)).await;
         (result, buf)
     }
 
-    /// As [`Stream::send`]: what could not be sent yet stays in `buf`, and has to be tried again.
-    pub fn poll_send(
+    /// Sends what the kernel takes at once; what it does not take stays in `buf`.
+    pub fn try_send(&self, buf: &mut Buf) -> io::Result<()> {
+        while !buf.is_empty() {
+            match kernel::send(&self.fd, buf.filled()) {
+                Ok(n) => buf.consume(n),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_send(
         &self,
         buf: &mut Buf,
         wait: Duration,
+        until: &mut Moment,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !buf.is_empty() {
-            if let Poll::Ready(result) = self.poll_ready(Way::Write, cx) {
-                result?;
-            } else {
-                return Poll::Pending;
+            match self.poll_ready(Way::Write, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
+                    let now = self.reactor.clock().now();
+                    if error.kind() != io::ErrorKind::TimedOut || now >= *until || buf.is_wanted() {
+                        return Poll::Ready(Err(error));
+                    }
+                    self.deadline_at(Way::Write, (*until).min(now + PATIENCE));
+                    continue;
+                }
             }
             match kernel::send(&self.fd, buf.filled()) {
                 Ok(n) => buf.consume(n),
@@ -200,7 +225,8 @@ impl Stream {
                 Err(Errno::AGAIN) => {
                     // Nothing goes now: from here the peer has `wait` to take something.
                     self.clear(Way::Write);
-                    self.deadline_in(Way::Write, wait);
+                    *until = self.reactor.clock().now() + wait;
+                    self.deadline_in(Way::Write, wait.min(PATIENCE));
                 }
                 Err(error) => return Poll::Ready(Err(error.into())),
             }

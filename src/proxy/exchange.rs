@@ -18,7 +18,7 @@ use crate::config::HostHeader;
 use crate::http::forward::{self, RequestEdits};
 use crate::http::upgrade::{Offer, offer};
 use crate::http::{Fault, Framing, Reason};
-use crate::io::buffer::Buf;
+use crate::io::buffer::{Buf, Hold};
 use crate::io::reactor::Way;
 use crate::io::stream::Stream;
 use crate::stats::Attempt;
@@ -148,8 +148,10 @@ async fn across(
 ) -> Result<Answered, Failed> {
     let offer =
         offer(&ongoing.heads.request, ongoing.input.filled(), &worker.plan.headers.upgrades);
-    let head = request_head(worker, ongoing, connection, offer)?;
-    let Ongoing { client, share, heads, input, made_id, used, request_read, surplus, .. } = ongoing;
+    let share = &ongoing.share;
+    let hold = share.hold().await;
+    let head = request_head(worker, ongoing, &hold, connection, offer)?;
+    let Ongoing { client, heads, input, made_id, used, request_read, surplus, .. } = ongoing;
     let framing = heads.request.framing;
     let upstream = &connection.stream;
     let most = worker.plan.limits.body;
@@ -166,6 +168,7 @@ async fn across(
         }
         Err(cut) => Err(cut),
     };
+    drop(hold);
     match sent {
         Ok(()) if body.is_done() => upload.set(Upload::Whole),
         Ok(()) => {}
@@ -208,6 +211,7 @@ async fn across(
 fn request_head(
     worker: &Worker,
     ongoing: &Ongoing,
+    hold: &Hold<'_>,
     connection: &Connection,
     offer: Option<Offer<'_>>,
 ) -> Result<Buf, Failed> {
@@ -224,7 +228,7 @@ fn request_head(
         upgrade: offer,
     };
     let (head, octets) = (&ongoing.heads.request, ongoing.input.filled());
-    written(&ongoing.share, |out| forward::request(out, head, octets, &edits))
+    written(hold, |out| forward::request(out, head, octets, &edits))
         .map_err(|_| Reason::ForwardedHeadTooLarge.into())
 }
 

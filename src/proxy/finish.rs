@@ -48,6 +48,7 @@ fn tunnel(ongoing: &mut Ongoing, agreed: Agreed) -> Next {
         started: ongoing.started,
         record: record::of(ongoing, Reason::TunnelClosed),
         under_way: ongoing.under_way.become_tunnel(),
+        share: worker.core.pool.share(),
         moved: Moved::nothing(worker.now()),
     }))
 }
@@ -81,7 +82,8 @@ async fn fail(ongoing: &mut Ongoing, reason: Reason) -> Next {
         retry_after_s: (status == 503).then_some(RETRY_AFTER_S),
         detail: None,
     };
-    let Ok(out) = written(&ongoing.share, |out| write::answer(out, &answer)) else {
+    let hold = ongoing.share.hold().await;
+    let Ok(out) = written(&hold, |out| write::answer(out, &answer)) else {
         return Next::Close; // a buffer holds the longest of our answers many times over
     };
     let length = out.len();

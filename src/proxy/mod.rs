@@ -42,7 +42,6 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use crate::http::Reason;
-use crate::io::buffer::Share;
 use crate::io::hands::Desk;
 use begin::Begin;
 use client::Client;
@@ -70,16 +69,14 @@ enum Next {
     Reset,
 }
 
-/// A client that has something to be read, and the right to buffers for it.
-type Job = (Client, Share);
-/// The client again, and what becomes of it.
+/// A client, and what becomes of it.
 type Served = (Client, Next);
 
 /// Serves client after client, each as long as there are requests.
-async fn serve(worker: Rc<Worker>, desk: Rc<Desk<Job, Served>>) -> Infallible {
+async fn serve(worker: Rc<Worker>, desk: Rc<Desk<Client, Served>>) -> Infallible {
     loop {
-        let (client, share) = desk.job().await;
-        let mut ongoing = Ongoing::new(Rc::clone(&worker), client, share);
+        let client = desk.job().await;
+        let mut ongoing = Ongoing::new(Rc::clone(&worker), client);
         let next = loop {
             let outcome = match begin::begin(&mut ongoing) {
                 Begin::Nothing => break Next::Park,

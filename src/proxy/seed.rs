@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use super::Served;
 use super::accept::{self, Servers};
+use super::client::Client;
 use super::ids::Ids;
 use super::letters::{Event, Letter};
 use super::worker::Worker;
-use super::{Job, Served};
 use crate::config::Plan;
 use crate::http::Limits;
 use crate::io::Fd;
@@ -71,7 +72,7 @@ impl Seed {
     fn serve_with<F: Future<Output = Infallible> + 'static>(
         self,
         enrol: impl FnOnce(&Core) -> flume::Receiver<Letter>,
-        serve: impl Fn(Rc<Worker>, Rc<Desk<Job, Served>>) -> F + 'static,
+        serve: impl Fn(Rc<Worker>, Rc<Desk<Client, Served>>) -> F + 'static,
     ) -> io::Result<usize> {
         let core = Core::new(self.index, self.plan.limits.buffers, PIPES)?;
         let letters = enrol(&core);
@@ -98,7 +99,7 @@ impl Seed {
         });
         let colleague = Rc::clone(&worker);
         let hire = move |desk| serve(Rc::clone(&colleague), desk);
-        let servers = Servers::new(core.pool.shares(), hire);
+        let servers = Servers::new(core.pool.rights(), hire);
         worker.live(Rc::new(servers), listeners, &letters)?;
         Ok(core.pool.lent() + core.pipes.lent())
     }

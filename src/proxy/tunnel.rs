@@ -22,7 +22,7 @@ use super::ongoing::UnderWay;
 use super::worker::Worker;
 use crate::http::Reason;
 use crate::http::websocket::{Follower, GOING_AWAY, close_frame};
-use crate::io::buffer::{Buf, Share};
+use crate::io::buffer::{Buf, Hold, Share};
 use crate::io::clock::Moment;
 use crate::io::reactor::Way;
 use crate::io::relay::{Ended, Relay};
@@ -48,6 +48,8 @@ pub(super) struct Tunnel {
     pub under_way: UnderWay,
     /// What will be written down in the end.
     pub record: Option<Box<Record>>,
+    /// The part of the pool that both ways use.
+    pub share: Share,
     /// What went through.
     pub moved: Moved,
 }
@@ -171,7 +173,7 @@ struct Flow<'a> {
 }
 
 /// What came of one look at what can be read.
-enum Step {
+enum Step<'a> {
     /// All of it went on, or there was nothing.
     Moved,
     /// The sender has ended, and the receiver knows.
@@ -179,7 +181,7 @@ enum Step {
     /// The time has come to say Close.
     Close,
     /// There is more to it than can be done at once; what the receiver did not take yet is in the buffer.
-    Slow(Option<(Share, Buf)>),
+    Slow(Option<(Hold<'a>, Buf)>),
 }
 
 impl<'a> Flow<'a> {
@@ -191,12 +193,8 @@ impl<'a> Flow<'a> {
             Box::pin(self.early()).await?;
         }
         loop {
-            let step = poll_fn(|cx| match self.poll_readable(cx) {
-                Poll::Ready(Ok(())) => Poll::Ready(self.at_once(cx)),
-                Poll::Ready(Err(broken)) => Poll::Ready(Err(broken)),
-                Poll::Pending => Poll::Pending,
-            });
-            match step.await? {
+            poll_fn(|cx| self.poll_readable(cx)).await?;
+            match self.at_once()? {
                 Step::Moved => {}
                 Step::Ended => return Ok(()),
                 Step::Close => return Box::pin(self.say_close()).await,
@@ -224,6 +222,10 @@ impl<'a> Flow<'a> {
         if self.up { &self.ends.tunnel.upstream } else { self.ends.client }
     }
 
+    async fn hold(self) -> Hold<'a> {
+        self.ends.tunnel.share.hold().await
+    }
+
     fn moved(self) -> &'a Moved {
         &self.ends.tunnel.moved
     }
@@ -239,8 +241,8 @@ impl<'a> Flow<'a> {
         if octets.is_empty() {
             return Ok(());
         }
-        let share = self.worker().core.pool.share().await;
-        let mut buf = share.take();
+        let hold = self.hold().await;
+        let mut buf = hold.take();
         let _fits = buf.append(&octets); // it came out of such a buffer
         drop(octets);
         self.follow(buf.filled());
@@ -248,43 +250,40 @@ impl<'a> Flow<'a> {
     }
 
     /// One read, and what it brought sent.
-    fn at_once(self, cx: &mut Context<'_>) -> Result<Step, Broken> {
+    fn at_once(self) -> Result<Step<'a>, Broken> {
         if self.must_close() {
             return Ok(Step::Close);
         }
-        let Some(share) = self.worker().core.pool.try_share() else { return Ok(Step::Slow(None)) };
-        let Some(mut buf) = self.take_some(&share)? else { return Ok(Step::Moved) };
+        let Some(hold) = self.ends.tunnel.share.try_hold() else { return Ok(Step::Slow(None)) };
+        let Some(mut buf) = self.take_some(&hold)? else { return Ok(Step::Moved) };
         if buf.is_empty() {
             return Ok(Step::Ended);
         }
         let length = buf.len();
-        let sent = self.to().poll_send(&mut buf, self.worker().plan.waits.write, cx);
+        let sent = self.to().try_send(&mut buf);
         self.count((length - buf.len()) as u64);
-        match sent {
-            Poll::Ready(Ok(())) if self.is_large() => Ok(Step::Slow(Some((share, buf)))),
-            Poll::Ready(Ok(())) => Ok(Step::Moved),
-            Poll::Ready(Err(_)) => Err(Broken::To),
-            Poll::Pending => Ok(Step::Slow(Some((share, buf)))),
-        }
+        sent.map_err(|_| Broken::To)?;
+        let done = buf.is_empty() && !self.is_large();
+        Ok(if done { Step::Moved } else { Step::Slow(Some((hold, buf))) })
     }
 
     /// Moves what is there, up to a fair part of it, after the `rest`. `true`: the sender has ended.
-    async fn slowly(self, rest: Option<(Share, Buf)>) -> Result<bool, Broken> {
-        let share = match rest {
-            Some((share, buf)) => {
+    async fn slowly(self, rest: Option<(Hold<'a>, Buf)>) -> Result<bool, Broken> {
+        let hold = match rest {
+            Some((hold, buf)) => {
                 self.pass(buf).await?;
                 if self.splice_payload().await? {
                     return Ok(true);
                 }
-                share
+                hold
             }
-            None => self.worker().core.pool.share().await,
+            None => self.hold().await,
         };
         for _ in 0..BATCH {
             if !self.from().is_readable() || self.must_close() {
                 break;
             }
-            let Some(buf) = self.take_some(&share)? else { break };
+            let Some(buf) = self.take_some(&hold)? else { break };
             if buf.is_empty() {
                 return Ok(true);
             }
@@ -293,15 +292,14 @@ impl<'a> Flow<'a> {
                 return Ok(true);
             }
         }
-        drop(share);
-        let worker = self.worker();
-        worker.stats.buffers_used.set(worker.core.pool.lent() as u64);
+        drop(hold);
+        self.worker().tell_buffers();
         Ok(false)
     }
 
     /// What can be read at once; nothing in the buffer: the sender has ended, and the receiver knows.
-    fn take_some(self, share: &Share) -> Result<Option<Buf>, Broken> {
-        let mut buf = share.take();
+    fn take_some(self, hold: &Hold<'_>) -> Result<Option<Buf>, Broken> {
+        let mut buf = hold.take();
         match self.from().try_recv(&mut buf, self.most()) {
             Ok(None) => return Ok(None),
             Ok(Some(0)) => self.finish(),
@@ -433,11 +431,11 @@ impl<'a> Flow<'a> {
     async fn say_close(self) -> Result<(), Broken> {
         let mask = self.up.then(|| self.worker().ids.mask());
         let (frame, length) = close_frame(GOING_AWAY, mask);
-        let share = self.worker().core.pool.share().await;
-        let mut buf = share.take();
+        let hold = self.hold().await;
+        let mut buf = hold.take();
         let _fits = buf.append(&frame[..length]);
         self.to().send(buf, self.worker().plan.waits.write).await.0.map_err(|_| Broken::To)?;
-        drop(share);
+        drop(hold);
         while !self.drop_some()? {
             self.from().ready(Way::Read).await.map_err(|_| Broken::From)?;
         }
