@@ -2,15 +2,12 @@
 //! request that was accepted, and sees nothing of one that was refused; an answer reaches the client as the
 //! vector says, or not at all.
 
-#[path = "../cases.rs"]
-mod cases;
-
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
+use crate::cases::{self, Case, number, octets};
 use crate::harness::{Client, DEADLINE, Origin, Peer, Proxy, Request, Response};
-use cases::{Case, number, octets};
 
 /// A body for heads of vectors that announce one in chunks.
 const CHUNKS: &str = "2\r\nhi\r\n0\r\n\r\n";
