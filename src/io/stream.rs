@@ -180,13 +180,43 @@ impl Stream {
         }
     }
 
-    /// Reads what there is into `octets`; `None`: nothing now; 0: the end. For what is to be dropped, and
-    /// so needs no pooled buffer.
+    /// Reads what there is into `octets`; `None`: nothing now; 0: the end. For what is to be dropped, or
+    /// used up before anybody else runs, and so needs no pooled buffer.
     pub fn read(&self, octets: &mut [u8]) -> io::Result<Option<usize>> {
-        match rustix::net::recv(&self.fd, octets, RecvFlags::empty()) {
-            Ok((n, _)) => Ok(Some(n)),
+        self.receive(octets, RecvFlags::empty())
+    }
+
+    /// Drops what there is, at most `scratch.len()` octets; otherwise as [`Stream::read`]. TCP does not even copy
+    /// it out of the kernel (tcp(7), `MSG_TRUNC`), so what `scratch` holds afterwards means nothing.
+    pub fn skip(&self, scratch: &mut [u8]) -> io::Result<Option<usize>> {
+        self.receive(scratch, RecvFlags::TRUNC)
+    }
+
+    fn receive(&self, octets: &mut [u8], flags: RecvFlags) -> io::Result<Option<usize>> {
+        let room = octets.len();
+        match rustix::net::recv(&self.fd, octets, flags) {
+            Ok((n, _)) => {
+                if n > 0 && n < room {
+                    self.reactor.clear(self.key, Way::Read, false);
+                }
+                Ok(Some(n))
+            }
             Err(Errno::AGAIN) => {
                 self.clear(Way::Read);
+                Ok(None)
+            }
+            Err(Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes what the kernel takes of `octets`; `None`: nothing now. For what is sent again and again, and so
+    /// lies in no pooled buffer; everything else goes by [`Stream::send`].
+    pub fn write(&self, octets: &[u8]) -> io::Result<Option<usize>> {
+        match rustix::net::send(&self.fd, octets, SendFlags::NOSIGNAL) {
+            Ok(n) => Ok(Some(n)),
+            Err(Errno::AGAIN) => {
+                self.clear(Way::Write);
                 Ok(None)
             }
             Err(Errno::INTR) => Ok(None),
