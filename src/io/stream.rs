@@ -163,13 +163,42 @@ impl Stream {
         }
     }
 
-    /// Reads what there is into `octets`; `None`: nothing now; 0: the end. For what is to be dropped, and
-    /// so needs no pooled buffer.
+    /// Reads what there is into `octets`; `None`: nothing now; 0: the end. For what is to be dropped, or
+    /// used up before anybody else runs, and so needs no pooled buffer.
     pub fn read(&self, octets: &mut [u8]) -> io::Result<Option<usize>> {
-        match kernel::recv(&self.fd, octets) {
-            Ok(n) => Ok(Some(n)),
+        self.received(kernel::recv(&self.fd, octets), octets.len())
+    }
+
+    /// Drops what there is, at most `scratch.len()` octets; otherwise as [`Stream::read`]. TCP does not even copy
+    /// it out of the kernel, so what `scratch` holds afterwards means nothing.
+    pub fn skip(&self, scratch: &mut [u8]) -> io::Result<Option<usize>> {
+        self.received(kernel::recv_trunc(&self.fd, scratch), scratch.len())
+    }
+
+    fn received(&self, n: Result<usize, Errno>, room: usize) -> io::Result<Option<usize>> {
+        match n {
+            Ok(n) => {
+                if n > 0 && n < room {
+                    self.reactor.clear(self.key, Way::Read, false);
+                }
+                Ok(Some(n))
+            }
             Err(Errno::AGAIN) => {
                 self.clear(Way::Read);
+                Ok(None)
+            }
+            Err(Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes what the kernel takes of `octets`; `None`: nothing now. For what is sent again and again, and so
+    /// lies in no pooled buffer; everything else goes by [`Stream::send`].
+    pub fn write(&self, octets: &[u8]) -> io::Result<Option<usize>> {
+        match kernel::send(&self.fd, octets) {
+            Ok(n) => Ok(Some(n)),
+            Err(Errno::AGAIN) => {
+                self.clear(Way::Write);
                 Ok(None)
             }
             Err(Errno::INTR) => Ok(None),
