@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A connected stream socket, TCP or Unix, registered with its core's reactor.
 ///
-/// All calls take `&self`: one task may read while another part of it writes. At most one wait per
-/// direction at a time. Closed when dropped.
+/// It belongs to one task at a time. All calls take `&self`: one part of the task may read while another
+/// writes, with one wait per direction at most. Closed when dropped.
 pub struct Stream {
     fd: Fd,
     key: usize,
@@ -268,8 +268,9 @@ impl Stream {
         Ok(kernel::shutdown(&self.fd)?)
     }
 
-    /// Closes with a reset instead of an orderly end, so that the peer cannot take a truncated message for whole.
-    pub fn reset(self) {
+    /// Has the close, which should follow at once, be a reset instead of an orderly end, so that the peer cannot take
+    /// a truncated message for whole.
+    pub fn reset(&self) {
         // Where this fails the socket is gone already.
         let _ = kernel::set_linger_0(&self.fd);
     }
