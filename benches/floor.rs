@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use futures_lite::future;
 
+use tidegate::io::accept::Listener;
 use tidegate::io::buffer::{SIZE, Share};
 use tidegate::io::cores::Core;
-use tidegate::io::listen::{self, Listener};
+use tidegate::io::listen;
 use tidegate::io::reactor::Way;
 use tidegate::io::relay::Relay;
 use tidegate::io::stream::{Address, Stream};
@@ -59,7 +60,7 @@ async fn accept(core: Rc<Core>, listener: Listener, origin: Address) {
 /// Both directions of one client, until either of them ends.
 async fn pair(core: Rc<Core>, client: Stream, origin: Address) {
     let Ok(upstream) = Stream::connect(&origin, LONG, &core.reactor).await else { return };
-    let share = core.pool.share().await;
+    let share = core.pool.share();
     let there = relay(&core, &share, &client, &upstream);
     let back = relay(&core, &share, &upstream, &client);
     // Either may fail when the other side has gone, which is how a connection ends.
@@ -70,12 +71,14 @@ async fn pair(core: Rc<Core>, client: Stream, origin: Address) {
 async fn relay(core: &Core, share: &Share, from: &Stream, to: &Stream) -> io::Result<()> {
     loop {
         from.ready(Way::Read).await?;
-        let mut buf = share.take();
+        let hold = share.hold().await;
+        let mut buf = hold.take();
         let received = from.try_recv(&mut buf, SIZE)?;
         if received == Some(0) {
             return Ok(());
         }
         to.send(buf, LONG).await.0?;
+        drop(hold);
         if received == Some(SIZE)
             && let Some(pipe) = core.pipes.take()
         {

@@ -10,9 +10,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tidegate::http::upgrade;
+use tidegate::io::accept::Listener;
 use tidegate::io::buffer::{Buf, SIZE};
 use tidegate::io::cores::Core;
-use tidegate::io::listen::{self, Listener};
+use tidegate::io::listen;
 use tidegate::io::reactor::Way;
 use tidegate::io::stream::{Address, Stream};
 
@@ -53,7 +54,7 @@ async fn accept(core: Rc<Core>, listener: Listener) {
 }
 
 async fn serve(core: &Core, stream: Stream) -> io::Result<()> {
-    let share = core.pool.share().await;
+    let share = core.pool.share();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         stream.ready(Way::Read).await?;
@@ -67,15 +68,18 @@ async fn serve(core: &Core, stream: Stream) -> io::Result<()> {
             return Err(io::ErrorKind::InvalidData.into());
         }
     }
-    let mut answer = share.take();
+    let hold = share.hold().await;
+    let mut answer = hold.take();
     let fits = answer.append(switched(&head).ok_or(io::ErrorKind::InvalidData)?.as_bytes());
     debug_assert!(fits, "a handshake is short");
     stream.send(answer, LONG).await.0?;
+    drop(hold);
 
     let mut reflection = Reflection::default();
     loop {
         stream.ready(Way::Read).await?;
-        let (mut from, mut to) = (share.take(), share.take());
+        let hold = share.hold().await;
+        let (mut from, mut to) = (hold.take(), hold.take());
         // What is sent is never longer than what was kept of a header and what was read.
         match stream.try_recv(&mut from, SIZE - HEADER_MAX)? {
             Some(0) => return Ok(()),
