@@ -25,6 +25,9 @@ const BATCH: u64 = 64;
 /// How long accepting pauses when there is no room, or no descriptor.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How often a lack of descriptors is complained about.
+const COMPLAINT: Duration = Duration::from_secs(60);
+
 /// Once draining, a connection is closed when it has been silent for so long: at once, if it was idle
 /// before, but one just accepted or answered may have a request on the way.
 const GRACE: Duration = Duration::from_secs(1);
@@ -43,6 +46,7 @@ where
     S: Fn(Rc<Worker>, Client) -> F + 'static,
 {
     let mut late = 0;
+    let mut complained = None;
     for turn in 1_u64.. {
         let Ok(place) = place(&worker).await else { return };
         if late > BACKLOG {
@@ -59,7 +63,10 @@ where
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return,
             Err(error) => {
                 worker.stats.accept_pauses.add(1);
-                tracing::warn!(%error, "cannot accept a connection; pausing");
+                if complained.is_none_or(|last| worker.now() >= last + COMPLAINT) {
+                    complained = Some(worker.now());
+                    tracing::warn!(%error, "cannot accept a connection; pausing");
+                }
                 if worker.core.sleep(PAUSE).await.is_err() {
                     return;
                 }

@@ -23,3 +23,4 @@ mod i_endurance;
 mod j_endings;
 mod k_websockets;
 mod l_tungstenite;
+mod p_siege;
