@@ -18,7 +18,7 @@ use crate::harness::{
 };
 
 const MIB: u64 = 1024 * 1024;
-/// Settings that are soon exhausted: 5 rights of 3 buffers. The waits are long, so that nothing is mended by a time-out.
+/// Settings that are soon exhausted: 5 rights of 3 buffers. The waits are long: nothing is mended by a time-out.
 const FEW: [&str; 6] = ["--buffers", "16", "--read-timeout", "1m", "--write-timeout", "1m"];
 /// A machine that does other things meanwhile makes anybody wait so long.
 const SLACK: Duration = Duration::from_millis(500);
