@@ -7,6 +7,5 @@ use tidegate_fuzz::settings::{HOME, check};
 fuzz_target!(|data: &[u8]| {
     std::fs::write(HOME.join(".env"), data).expect("the file can be written");
     check(&[], &[]);
-    check(&["check".into(), "--upstream".into(), "a".into()], &[]);
     check(&["config".into(), "show".into(), "--origin".into()], &[]);
 });
