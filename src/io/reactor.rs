@@ -13,16 +13,15 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::event::Timespec;
 use slab::Slab;
 
 use super::clock::{Clock, Moment};
+use super::kernel::{Event, EventFlags, Eventfd, Fd, Poller};
 use super::timer::{Wheel, tick_after};
 
 /// Events taken from the kernel in one turn, at most.
@@ -63,13 +62,13 @@ struct Source {
 
 /// One core's reactor.
 pub struct Reactor {
-    epoll: OwnedFd,
-    notifier: Arc<OwnedFd>,
+    poller: Poller,
+    notifier: Arc<Eventfd>,
     clock: Clock,
     sources: RefCell<Slab<Source>>,
     wheel: RefCell<Wheel>,
     generation: Cell<u32>,
-    events: RefCell<Vec<epoll::Event>>,
+    events: RefCell<Vec<Event>>,
     aborted: Cell<bool>,
 }
 
@@ -79,22 +78,15 @@ impl fmt::Debug for Reactor {
     }
 }
 
-impl AsFd for Reactor {
-    /// Readable when a turn would find something.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
-    }
-}
-
 /// Ends the present or next wait of a reactor, from any thread.
 #[derive(Clone, Debug)]
-pub struct Notifier(Arc<OwnedFd>);
+pub struct Notifier(Arc<Eventfd>);
 
 impl Notifier {
     /// Wakes the reactor.
     pub fn notify(&self) {
         // The only failure is a counter at its maximum: then the reactor wakes anyway.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+        let _ = self.0.write();
     }
 }
 
@@ -103,17 +95,18 @@ impl Notifier {
 pub struct Turn {
     /// Somebody called [`Notifier::notify`].
     pub notified: bool,
+    /// How many events the kernel had.
+    pub events: usize,
 }
 
 impl Reactor {
     /// A reactor without sources. Fails if the kernel gives no descriptors.
     pub fn new() -> io::Result<Reactor> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let notifier = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let edge = EventFlags::IN | EventFlags::ET;
-        epoll::add(&epoll, &notifier, EventData::new_u64(NOTIFIER), edge)?;
+        let poller = Poller::create()?;
+        let notifier = Eventfd::new()?;
+        poller.add_eventfd(&notifier, NOTIFIER)?;
         Ok(Reactor {
-            epoll,
+            poller,
             notifier: Arc::new(notifier),
             clock: Clock::default(),
             sources: RefCell::default(),
@@ -155,14 +148,13 @@ impl Reactor {
 
     /// Watches `fd` in both directions until the key is given to [`Reactor::forget`]; the descriptor
     /// must be closed right after that. A new source counts as writable and not readable.
-    pub fn watch(&self, fd: impl AsFd) -> io::Result<usize> {
+    pub fn watch(&self, fd: &Fd) -> io::Result<usize> {
         let key = self.slot();
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         let generation = self.sources.borrow()[key].generation;
         let data = u64::from(generation) << 32 | key as u64;
-        if let Err(error) = epoll::add(&self.epoll, fd, EventData::new_u64(data), flags) {
+        if let Err(error) = self.poller.add(fd, data) {
             self.forget(key);
-            return Err(error.into());
+            return Err(error);
         }
         Ok(key)
     }
@@ -175,9 +167,9 @@ impl Reactor {
     }
 
     /// Takes `fd` off the kernel's list: needed where its closing is not the last of its file.
-    pub fn leave(&self, fd: impl AsFd) {
+    pub fn leave(&self, fd: &Fd) {
         // It fails only if it is not on the list, and then there is nothing to do.
-        let _ = epoll::delete(&self.epoll, fd);
+        let _ = self.poller.delete(fd);
     }
 
     /// Waits until `way` is ready: an edge was seen and [`Reactor::clear`] was not called since.
@@ -287,20 +279,16 @@ impl Reactor {
         });
         let mut events = self.events.borrow_mut();
         events.clear();
-        match epoll::wait(
-            &self.epoll,
-            rustix::buffer::spare_capacity(&mut events),
-            timeout.as_ref(),
-        ) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        match self.poller.wait(&mut events, timeout.as_ref()) {
+            Ok(()) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         self.clock.tick();
-        let mut turn = Turn { notified: false };
+        let mut turn = Turn { notified: false, events: events.len() };
         for event in events.iter() {
             let data = event.data.u64();
             if data == NOTIFIER {
-                let _ = rustix::io::read(&self.notifier, &mut [0_u8; 8][..]);
+                let _ = self.notifier.read();
                 turn.notified = true;
             } else {
                 self.mark(data, event.flags);

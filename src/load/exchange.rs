@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use super::fault::Fault;
 use super::worker::Worker;
+use crate::io::discard::discard;
 use crate::io::reactor::Way;
 use crate::io::stream::Stream;
 
@@ -99,7 +100,7 @@ impl<H: Heard> Exchange<'_, H> {
         let unread = self.heard.unread();
         let came = if unread > 0 {
             let most = usize::try_from(unread).unwrap_or(usize::MAX).min(scratch.len());
-            self.stream.skip(&mut scratch[..most])
+            discard(self.stream, &mut scratch[..most])
         } else {
             self.stream.read(&mut scratch)
         };

@@ -1,11 +1,14 @@
 //! The one exit: an answer of our own if none was sent, counters, the log record, and what becomes
 //! of the connection.
 
+use std::cell::Cell;
+
 use super::Next;
 use super::exchange::{Agreed, Exchanged};
 use super::ongoing::{Ongoing, written};
 use super::record;
-use super::tunnel::Tunnel;
+use super::tunnel::{Moved, Tunnel};
+use crate::http::websocket::Follower;
 use crate::http::write::{self, Answer, phrase};
 use crate::http::{Method, Reason};
 
@@ -40,11 +43,13 @@ fn tunnel(ongoing: &mut Ongoing, agreed: Agreed) -> Next {
     let early = ongoing.input.filled()[ongoing.used..].to_vec();
     Next::Tunnel(Box::new(Tunnel {
         upstream: agreed.upstream,
-        early,
-        frames: agreed.switched.frames,
+        early: Cell::new(early),
+        frames: agreed.switched.frames.map(|down| [Follower::default(), down].map(Cell::new)),
         started: ongoing.started,
         record: record::of(ongoing, Reason::TunnelClosed),
         under_way: ongoing.under_way.become_tunnel(),
+        share: worker.core.pool.share(),
+        moved: Moved::nothing(worker.now()),
     }))
 }
 
@@ -77,7 +82,8 @@ async fn fail(ongoing: &mut Ongoing, reason: Reason) -> Next {
         retry_after_s: (status == 503).then_some(RETRY_AFTER_S),
         detail: None,
     };
-    let Ok(out) = written(&ongoing.share, |out| write::answer(out, &answer)) else {
+    let hold = ongoing.share.hold().await;
+    let Ok(out) = written(&hold, |out| write::answer(out, &answer)) else {
         return Next::Close; // a buffer holds the longest of our answers many times over
     };
     let length = out.len();
