@@ -423,7 +423,7 @@ mod tests {
         let plan = plan("--rps 100 --duration 10 http://127.0.0.1:9001/a");
         assert_eq!(plan.rate, Rate::per_thousand_seconds(100_000));
         assert_eq!((plan.duration, plan.connections), (Some(Duration::from_secs(10)), 64));
-        assert_eq!(plan.addresses, ["127.0.0.1:9001".parse().unwrap()]);
+        assert_eq!(plan.addresses, [([127, 0, 0, 1], 9001).into()]);
         assert_eq!(plan.octets, b"GET /a HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\r\n");
         assert_eq!((plan.mode(), plan.keep_alive, plan.json), ("open", true, false));
     }

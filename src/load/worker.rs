@@ -298,6 +298,7 @@ async fn keep_time(worker: Rc<Worker>) {
             return;
         }
         worker.forget_warm_up();
+        moment = worker.now();
     }
     if let Some(duration) = worker.plan.duration
         && alarm.until(moment + duration).await.is_ok()
