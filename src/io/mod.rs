@@ -11,19 +11,17 @@
 //! - Idle costs nothing: a parked connection is a descriptor, a reactor slot and a timer link.
 //! - Every wait has a deadline or another bound, every batch a limit.
 //!
-//! The files: [`clock`] (the time, read once a turn), `timer` (the wheel), [`reactor`] (edge-triggered
-//! readiness), [`buffer`] (the pool), [`stream`] (one connection), [`relay`] and [`splice`] (octets from
-//! one stream to another), [`listen`] (sockets that listen), [`accept`] (connections that arrive),
-//! [`signal`] (to the cores and back), [`hands`] (large futures used again), `kernel` and `sys` (system
-//! calls), [`cores`] (the threads and their loop); and for the load generator [`alarm`] (a wait to the
-//! microsecond) and [`discard`] (octets that nobody looks at).
+//! The files: [`clock`] (the time, read once a turn), `timer` (the wheel), [`alarm`] (a wait to the
+//! microsecond), [`reactor`] (edge-triggered readiness), [`buffer`] (the pool), [`stream`] (one
+//! connection), [`relay`] and [`splice`] (octets from one stream to another), [`listen`] (sockets that
+//! listen), [`accept`] (connections that arrive), [`signal`] (to the cores and back), [`hands`] (large
+//! futures used again), `kernel` and `sys` (system calls), [`cores`] (the threads and their loop).
 
 pub mod accept;
 pub mod alarm;
 pub mod buffer;
 pub mod clock;
 pub mod cores;
-pub mod discard;
 pub mod hands;
 mod kernel;
 pub mod listen;
@@ -36,4 +34,3 @@ mod sys;
 mod timer;
 
 pub use kernel::Fd;
-pub use sys::thread_times;

@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A connected stream socket, TCP or Unix, registered with its core's reactor.
 ///
-/// All calls take `&self`: one task may read while another part of it writes. At most one wait per
-/// direction at a time. Closed when dropped.
+/// It belongs to one task at a time. All calls take `&self`: one part of the task may read while another
+/// writes, with one wait per direction at most. Closed when dropped.
 pub struct Stream {
     fd: Fd,
     key: usize,
@@ -166,17 +166,17 @@ impl Stream {
     /// Reads what there is into `octets`; `None`: nothing now; 0: the end. For what is to be dropped, or
     /// used up before anybody else runs, and so needs no pooled buffer.
     pub fn read(&self, octets: &mut [u8]) -> io::Result<Option<usize>> {
-        let room = octets.len();
-        self.received(kernel::recv(&self.fd, octets), room)
+        self.received(kernel::recv(&self.fd, octets), octets.len())
     }
 
-    /// What became of a read for which there was `room`.
-    pub(super) fn received(
-        &self,
-        result: Result<usize, Errno>,
-        room: usize,
-    ) -> io::Result<Option<usize>> {
-        match result {
+    /// Drops what there is, at most `scratch.len()` octets; otherwise as [`Stream::read`]. TCP does not even copy
+    /// it out of the kernel, so what `scratch` holds afterwards means nothing.
+    pub fn skip(&self, scratch: &mut [u8]) -> io::Result<Option<usize>> {
+        self.received(kernel::recv_trunc(&self.fd, scratch), scratch.len())
+    }
+
+    fn received(&self, n: Result<usize, Errno>, room: usize) -> io::Result<Option<usize>> {
+        match n {
             Ok(n) => {
                 if n > 0 && n < room {
                     self.reactor.clear(self.key, Way::Read, false);
@@ -208,7 +208,7 @@ impl Stream {
 
     /// Sends all of `buf` and gives it back: empty, or with what could not be sent.
     /// The peer has `wait` to take something, anew whenever some octets have left; but only
-    /// [`PATIENCE`] when others wait for buffers.
+    /// `PATIENCE` when others wait for buffers.
     pub async fn send(&self, mut buf: Buf, wait: Duration) -> (io::Result<()>, Buf) {
         let mut until = self.reactor.clock().now();
         let result = poll_fn(|cx| self.poll_send(&mut buf, wait, &mut until, cx)).await;
@@ -268,8 +268,9 @@ impl Stream {
         Ok(kernel::shutdown(&self.fd)?)
     }
 
-    /// Closes with a reset instead of an orderly end, so that the peer cannot take a truncated message for whole.
-    pub fn reset(self) {
+    /// Has the close, which should follow at once, be a reset instead of an orderly end, so that the peer cannot take
+    /// a truncated message for whole.
+    pub fn reset(&self) {
         // Where this fails the socket is gone already.
         let _ = kernel::set_linger_0(&self.fd);
     }

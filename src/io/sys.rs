@@ -49,8 +49,8 @@ pub(super) fn tcp_counts(socket: impl AsFd) -> Option<TcpCounts> {
     })
 }
 
-/// Processor time the calling thread has taken so far, its own and the kernel's for it (getrusage(2)).
-pub fn thread_times() -> [Duration; 2] {
+/// User and system time of the calling thread (getrusage(2)).
+pub(super) fn thread_times() -> [Duration; 2] {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the kernel writes one `rusage` to where there is room for one. If it refuses, which it never
     // does for the calling thread, what is there are zeros, and those are a valid `rusage`.

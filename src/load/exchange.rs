@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 
 use super::fault::Fault;
 use super::worker::Worker;
-use crate::io::discard::discard;
 use crate::io::reactor::Way;
 use crate::io::stream::Stream;
 
@@ -100,7 +99,7 @@ impl<H: Heard> Exchange<'_, H> {
         let unread = self.heard.unread();
         let came = if unread > 0 {
             let most = usize::try_from(unread).unwrap_or(usize::MAX).min(scratch.len());
-            discard(self.stream, &mut scratch[..most])
+            self.stream.skip(&mut scratch[..most])
         } else {
             self.stream.read(&mut scratch)
         };

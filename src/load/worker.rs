@@ -21,7 +21,6 @@ use crate::io::clock::Moment;
 use crate::io::cores::Core;
 use crate::io::signal::Mailbox;
 use crate::io::stream::{Address, Stream};
-use crate::io::thread_times;
 
 /// Octets read at once.
 const SCRATCH: usize = 256 * 1024;
@@ -235,7 +234,7 @@ impl Worker {
         let rate = self.plan.rate;
         let now = self.now();
         self.began.set(Some(now));
-        self.spent_before.set(thread_times());
+        self.spent_before.set(Core::spent());
         self.desk.open(rate.map(|rate| Schedule::new(rate, now, self.index, self.plan.threads)));
         self.core.spawn(keep_time(Rc::clone(self))).detach();
         if rate.is_some() {
@@ -274,13 +273,13 @@ impl Worker {
     fn forget_warm_up(&self) {
         *self.tally.borrow_mut() = Tally::default();
         self.began.set(Some(self.now()));
-        self.spent_before.set(thread_times());
+        self.spent_before.set(Core::spent());
     }
 
     fn sum_up(&self) -> Tally {
         let mut tally = self.tally.take();
         let now = self.ended.get().unwrap_or_else(|| self.now());
-        let (before, after) = (self.spent_before.get(), thread_times());
+        let (before, after) = (self.spent_before.get(), Core::spent());
         tally.spent = [after[0].saturating_sub(before[0]), after[1].saturating_sub(before[1])];
         tally.elapsed = self.began.get().map_or(Duration::ZERO, |began| now - began);
         tally.unsent = self.desk.owed(now);

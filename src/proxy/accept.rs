@@ -157,15 +157,14 @@ async fn connection(worker: &Worker, client: &mut Option<Client>, servers: &Serv
         let Some(ready) = client.take() else { return };
         let (served, next) = servers.run(ready).await;
         worker.tell_buffers();
+        // In place of the client it was: what follows borrows it, so that it is not kept twice.
+        let here = client.insert(served);
         match next {
-            Next::Again | Next::Park => *client = Some(served),
+            Next::Again | Next::Park => {}
             Next::Close => return,
-            Next::Reset => return served.stream.reset(),
-            Next::Tunnel(tunnel) => {
-                // In place of the client it was, borrowed and not kept twice.
-                return Box::pin(tunnel::tunnel(worker, client.insert(served), tunnel)).await;
-            }
-            Next::Linger => return Box::pin(linger::linger(served.stream)).await,
+            Next::Reset => return here.stream.reset(),
+            Next::Linger => return Box::pin(linger::linger(&here.stream)).await,
+            Next::Tunnel(tunnel) => return Box::pin(tunnel::tunnel(worker, here, tunnel)).await,
         }
     }
 }

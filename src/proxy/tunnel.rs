@@ -11,7 +11,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -172,41 +172,39 @@ struct Flow<'a> {
     up: bool,
 }
 
+/// What is done seldom, or not for long: boxed, so that an idle tunnel owns only what it waits with.
+/// `true`: the way has ended.
+type Work<'a> = Pin<Box<dyn Future<Output = Result<bool, Broken>> + 'a>>;
+
 /// What came of one look at what can be read.
 enum Step<'a> {
     /// All of it went on, or there was nothing.
     Moved,
     /// The sender has ended, and the receiver knows.
     Ended,
-    /// The time has come to say Close.
-    Close,
-    /// There is more to it than can be done at once; what the receiver did not take yet is in the buffer.
-    Slow(Option<(Hold<'a>, Buf)>),
+    /// There is more to it than can be done at once.
+    Work(Work<'a>),
 }
 
 impl<'a> Flow<'a> {
     /// Nearly everything that goes through a WebSocket comes in one read, and the receiver takes it at
-    /// once: that needs no future. What is done seldom, or not for long, is boxed, so that an idle
-    /// tunnel owns only what it waits with.
+    /// once: that needs no future of its own.
     async fn run(self) -> Result<(), Broken> {
-        if self.up {
-            Box::pin(self.early()).await?;
-        }
+        let mut step = if self.up { Step::Work(Box::pin(self.early())) } else { Step::Moved };
         loop {
-            poll_fn(|cx| self.poll_readable(cx)).await?;
-            match self.at_once()? {
-                Step::Moved => {}
-                Step::Ended => return Ok(()),
-                Step::Close => return Box::pin(self.say_close()).await,
-                Step::Slow(rest) => {
-                    if Box::pin(self.slowly(rest)).await? {
-                        return Ok(());
-                    }
-                }
+            let ended = match step {
+                Step::Moved => false,
+                Step::Ended => true,
+                Step::Work(work) => work.await?,
+            };
+            if ended {
+                return Ok(());
             }
             if self.from().is_readable() {
                 yield_now().await;
             }
+            poll_fn(|cx| self.poll_readable(cx)).await?;
+            step = self.at_once()?;
         }
     }
 
@@ -236,25 +234,26 @@ impl<'a> Flow<'a> {
     }
 
     /// Passes on what came before.
-    async fn early(self) -> Result<(), Broken> {
+    async fn early(self) -> Result<bool, Broken> {
         let octets = self.ends.tunnel.early.take();
         if octets.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let hold = self.hold().await;
         let mut buf = hold.take();
         let _fits = buf.append(&octets); // it came out of such a buffer
         drop(octets);
         self.follow(buf.filled());
-        self.pass(buf).await
+        self.pass(buf).await.map(|()| false)
     }
 
     /// One read, and what it brought sent.
     fn at_once(self) -> Result<Step<'a>, Broken> {
         if self.must_close() {
-            return Ok(Step::Close);
+            return Ok(Step::Work(Box::pin(self.say_close())));
         }
-        let Some(hold) = self.ends.tunnel.share.try_hold() else { return Ok(Step::Slow(None)) };
+        let slowly = |rest| Step::Work(Box::pin(self.slowly(rest)));
+        let Some(hold) = self.ends.tunnel.share.try_hold() else { return Ok(slowly(None)) };
         let Some(mut buf) = self.take_some(&hold)? else { return Ok(Step::Moved) };
         if buf.is_empty() {
             return Ok(Step::Ended);
@@ -264,7 +263,7 @@ impl<'a> Flow<'a> {
         self.count((length - buf.len()) as u64);
         sent.map_err(|_| Broken::To)?;
         let done = buf.is_empty() && !self.is_large();
-        Ok(if done { Step::Moved } else { Step::Slow(Some((hold, buf))) })
+        Ok(if done { Step::Moved } else { slowly(Some((hold, buf))) })
     }
 
     /// Moves what is there, up to a fair part of it, after the `rest`. `true`: the sender has ended.
@@ -428,7 +427,7 @@ impl<'a> Flow<'a> {
     }
 
     /// Says Close to the receiver, and waits until the sender has said it too, or ended.
-    async fn say_close(self) -> Result<(), Broken> {
+    async fn say_close(self) -> Result<bool, Broken> {
         let mask = self.up.then(|| self.worker().ids.mask());
         let (frame, length) = close_frame(GOING_AWAY, mask);
         let hold = self.hold().await;
@@ -439,7 +438,7 @@ impl<'a> Flow<'a> {
         while !self.drop_some()? {
             self.from().ready(Way::Read).await.map_err(|_| Broken::From)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Reads and drops what is there. `true`: a Close was among it, or the end.
