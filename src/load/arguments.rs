@@ -77,7 +77,7 @@ struct Line {
     #[argh(switch)]
     no_keepalive: bool,
 
-    /// webSocket: binary messages that the server has to echo
+    /// send binary WebSocket messages, which the server has to echo
     #[argh(switch)]
     ws: bool,
 
@@ -170,7 +170,9 @@ pub fn read(words: impl IntoIterator<Item = String>) -> Result<Request, String> 
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match Line::from_args(&["tidegate-load"], &words) {
         Ok(line) => line.plan().map(|plan| Request::Run(Box::new(plan))),
-        Err(exit) if exit.status.is_ok() => Ok(Request::Print(exit.output)),
+        Err(exit) if exit.status.is_ok() => {
+            Ok(Request::Print(format!("{}\n", exit.output.trim_end())))
+        }
         Err(exit) => Err(exit.output.trim_end().to_owned()),
     }
 }

@@ -4,13 +4,14 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 use std::{io, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::harness::{Client, Origin, Peer, Refusing, Silent};
+use crate::harness::{Client, DEADLINE, Origin, Peer, Refusing, Silent};
 
 /// `tidegate-origin` as a child process.
 struct Backend {
@@ -54,10 +55,25 @@ fn command(flags: &str, url: &str) -> Command {
     command
 }
 
-/// Runs the load to its end; its flags bound that.
+/// Runs the load to its end.
 #[track_caller]
 fn run(flags: &str, url: &str) -> Output {
-    command(flags, url).output().expect("the load runs")
+    finish(command(flags, url).spawn().expect("the load starts"))
+}
+
+/// Waits for its end; what takes too long is killed, and so fails.
+#[track_caller]
+fn finish(child: Child) -> Output {
+    let pid = Pid::from_child(&child);
+    let (done, waits) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        if waits.recv_timeout(6 * DEADLINE) == Err(RecvTimeoutError::Timeout) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    });
+    let output = child.wait_with_output().expect("a child");
+    drop(done);
+    output
 }
 
 /// Runs it with `--json`: exit code and report.
@@ -101,9 +117,9 @@ fn o02_the_report_has_its_shape() {
     let (code, report) = load("--rps 200 --duration 500ms --warmup 100ms -c 4", &origin.url);
     assert_eq!((code, &report["mode"], &report["rate"]), (0, &"open".into(), &200.0.into()));
     let seconds = report["duration_s"].as_f64().expect("a number");
-    assert!((0.5..5.0).contains(&seconds), "{report}");
+    assert!((0.4..5.0).contains(&seconds), "{report}");
     let ok = report["ok"].as_u64().expect("a number");
-    assert!((50..=101).contains(&ok), "{report}");
+    assert!((50..=120).contains(&ok), "{report}");
     let counted = report["histogram"].as_array().expect("a list").iter();
     assert_eq!(counted.map(|step| step[1].as_u64().expect("a number")).sum::<u64>(), ok);
     for name in ["min", "mean", "p50", "p75", "p90", "p99", "p99_9", "p99_99", "max"] {
@@ -112,6 +128,10 @@ fn o02_the_report_has_its_shape() {
     for name in ["user_us_per_request", "system_us_per_request"] {
         assert!(report["cpu"][name].is_number(), "{name} in {report}");
     }
+    // Exactly what is due within the time, however late the machine is with it.
+    let (_, report_of_all) = load("--rps 1000 --duration 300ms", &origin.url);
+    let [ok, unsent] = ["ok", "unsent"].map(|name| report_of_all[name].as_u64().expect("a number"));
+    assert!(ok > 0 && ok + unsent <= 300, "{report_of_all}");
     assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
     let table = run("--requests 3", &origin.url);
     let table = String::from_utf8(table.stdout).expect("text");
@@ -205,8 +225,7 @@ fn o07_what_was_due_and_not_sent_is_told() {
     let origin = Origin::start(|peer| peer.request().and_then(|_| peer.hold()));
     let (code, report) = load("--rps 1000 --duration 300ms -c 2", &origin.url());
     assert_eq!((code, &report["requests"]), (0, &0.into()));
-    // 301 at the least, for the clock ticks at both ends; two are under way.
-    assert!(report["unsent"].as_u64() >= Some(299), "{report}");
+    assert_eq!(report["unsent"], 300 - 2, "two are under way");
 }
 
 // ---- errors ----
@@ -351,7 +370,7 @@ fn o15_a_signal_ends_it_with_the_report_so_far() {
     origin.wait_for_connections(2);
     crate::harness::eventually("some requests", || origin.requests().len() >= 5);
     kill_process(Pid::from_child(&child), Signal::INT).expect("it is ours");
-    let output = child.wait_with_output().expect("a child");
+    let output = finish(child);
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(output.status.code(), Some(0));
     assert!(report["ok"].as_u64() >= Some(4), "{report}");
