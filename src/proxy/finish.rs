@@ -8,6 +8,7 @@ use super::exchange::{Agreed, Exchanged};
 use super::ongoing::{Ongoing, written};
 use super::record;
 use super::tunnel::{Moved, Tunnel};
+use crate::http::upgrade::Upgrade;
 use crate::http::websocket::Follower;
 use crate::http::write::{self, Answer, phrase};
 use crate::http::{Method, Reason};
@@ -27,12 +28,17 @@ pub(super) async fn finish(ongoing: &mut Ongoing, outcome: Result<Exchanged, Rea
     if let Some(record) = record::of(ongoing, reason) {
         ongoing.worker.keep(record);
     }
-    let unread = !ongoing.request_read
-        || ongoing.input.len() > ongoing.used
-        || ongoing.client.stream.is_readable();
+    let more = ongoing.input.len() > ongoing.used || ongoing.client.stream.is_readable();
+    let unread = more || !ongoing.request_read;
+    // What follows a request to switch was not meant for HTTP (RFC 9931).
+    let meant_otherwise = more && ongoing.heads.request.upgrade != Upgrade::None;
     ongoing.client.served = true;
     ongoing.reset();
-    if matches!(next, Next::Close) && unread { Next::Linger } else { next }
+    match next {
+        Next::Close if unread => Next::Linger,
+        Next::Again if meant_otherwise => Next::Linger,
+        next => next,
+    }
 }
 
 /// The request goes on as a tunnel, and ends with it.

@@ -28,3 +28,4 @@ mod l_tungstenite;
 mod m_vectors;
 mod n_desync;
 mod o_load;
+mod p_siege;
