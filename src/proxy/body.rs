@@ -197,7 +197,8 @@ impl<'a> Body<'a> {
     async fn step(&mut self) -> Result<(), Cut> {
         self.from.deadline_in(Way::Read, self.worker.plan.waits.read);
         self.from.ready(Way::Read).await.map_err(|error| Cut::From(Some(error)))?;
-        let mut buf = self.share.take();
+        let hold = self.share.hold().await;
+        let mut buf = hold.take();
         buf.clear(CHUNK_ROOM);
         let max = buf.spare().len() - CHUNK_END.len() - chunked::LAST.len() - CHUNK_END.len();
         match self.from.try_recv(&mut buf, max) {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use super::body::{Body, Cut};
@@ -18,7 +18,7 @@ use crate::config::HostHeader;
 use crate::http::forward::{self, RequestEdits};
 use crate::http::upgrade::{Offer, offer};
 use crate::http::{Fault, Framing, Reason};
-use crate::io::buffer::Buf;
+use crate::io::buffer::{Buf, Hold};
 use crate::io::reactor::Way;
 use crate::io::stream::Stream;
 use crate::stats::Attempt;
@@ -148,8 +148,10 @@ async fn across(
 ) -> Result<Answered, Failed> {
     let offer =
         offer(&ongoing.heads.request, ongoing.input.filled(), &worker.plan.headers.upgrades);
-    let head = request_head(worker, ongoing, connection, offer)?;
-    let Ongoing { client, share, heads, input, made_id, used, request_read, surplus, .. } = ongoing;
+    let share = &ongoing.share;
+    let hold = share.hold().await;
+    let head = request_head(worker, ongoing, &hold, connection, offer)?;
+    let Ongoing { client, heads, input, made_id, used, request_read, surplus, .. } = ongoing;
     let framing = heads.request.framing;
     let upstream = &connection.stream;
     let most = worker.plan.limits.body;
@@ -166,6 +168,7 @@ async fn across(
         }
         Err(cut) => Err(cut),
     };
+    drop(hold);
     match sent {
         Ok(()) if body.is_done() => upload.set(Upload::Whole),
         Ok(()) => {}
@@ -194,10 +197,10 @@ async fn across(
     let result = match upload.get() {
         // Boxed: most requests have no body that comes later, and should not carry the room for it.
         Upload::Going => {
-            let both = Box::pin(both(&mut body, &mut answer));
-            watched(both, worker, client, &upload).await
+            let mut both = Box::pin(both(&mut body, &mut answer));
+            watched(both.as_mut(), worker, client, &upload).await
         }
-        _ => watched(answer.relay(), worker, client, &upload).await,
+        _ => watched(pin!(answer.relay()), worker, client, &upload).await,
     };
     *request_read = body.is_done();
     *surplus = std::mem::take(&mut body.surplus);
@@ -208,6 +211,7 @@ async fn across(
 fn request_head(
     worker: &Worker,
     ongoing: &Ongoing,
+    hold: &Hold<'_>,
     connection: &Connection,
     offer: Option<Offer<'_>>,
 ) -> Result<Buf, Failed> {
@@ -224,7 +228,7 @@ fn request_head(
         upgrade: offer,
     };
     let (head, octets) = (&ongoing.heads.request, ongoing.input.filled());
-    written(&ongoing.share, |out| forward::request(out, head, octets, &edits))
+    written(hold, |out| forward::request(out, head, octets, &edits))
         .map_err(|_| Reason::ForwardedHeadTooLarge.into())
 }
 
@@ -232,12 +236,11 @@ fn request_head(
 /// counts as leaving once the request is through, unless the plan says otherwise; a broken
 /// connection always does.
 async fn watched<T>(
-    exchange: impl Future<Output = Result<T, Failed>>,
+    mut exchange: Pin<&mut impl Future<Output = Result<T, Failed>>>,
     worker: &Worker,
     client: &Client,
     upload: &Cell<Upload>,
 ) -> Result<T, Failed> {
-    let mut exchange = pin!(exchange);
     poll_fn(|cx| {
         if let Poll::Ready(result) = exchange.as_mut().poll(cx) {
             return Poll::Ready(result);
