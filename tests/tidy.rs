@@ -51,7 +51,8 @@ fn the_tree_is_tidy() {
     let sources = sources(root);
     assert!(sources.len() > 10, "only {} files were found", sources.len());
     let mut findings: Vec<Finding> = sources.iter().flat_map(lint).collect();
-    let manifests = ["Cargo.toml", "fuzz/Cargo.toml"].map(|name| (name, read(&root.join(name))));
+    let manifests = ["Cargo.toml", "fuzz/Cargo.toml", "benches/pingora/Cargo.toml"]
+        .map(|name| (name, read(&root.join(name))));
     findings.extend(dead_files(&sources, &manifests));
     let told: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
     assert!(findings.is_empty(), "\n{told}{} findings", findings.len());

@@ -149,7 +149,7 @@ impl Share {
     }
 
     /// As [`Share::hold`], if it takes no waiting.
-    fn try_hold(&self) -> Option<Hold<'_>> {
+    pub fn try_hold(&self) -> Option<Hold<'_>> {
         let granted =
             self.holds.get() > 0 || self.pool.queue.borrow().is_empty() && self.pool.grant();
         granted.then(|| self.another())

@@ -7,6 +7,8 @@ use std::cell::Cell;
 use std::ops::{Add, Sub};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::kernel;
+
 /// A point in time: microseconds since the core's clock was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub u64);
@@ -42,7 +44,7 @@ pub struct Clock {
 impl Default for Clock {
     fn default() -> Self {
         Clock {
-            origin: monotonic(),
+            origin: kernel::monotonic(),
             now: Cell::new(Moment(0)),
             wall_s: Cell::new(unix_s()),
             wall_read: Cell::new(Moment(0)),
@@ -58,9 +60,14 @@ impl Clock {
 
     /// Reads the clock; called once a turn.
     pub fn tick(&self) -> Moment {
-        let micros = monotonic().duration_since(self.origin).as_micros();
+        let micros = kernel::monotonic().duration_since(self.origin).as_micros();
         self.now.set(Moment(u64::try_from(micros).unwrap_or(u64::MAX)));
         self.now.get()
+    }
+
+    /// The time of day, to the microsecond: asks the kernel.
+    pub fn realtime(&self) -> SystemTime {
+        kernel::realtime()
     }
 
     /// Seconds since 1970, at most a second old.
@@ -73,11 +80,6 @@ impl Clock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-fn monotonic() -> Instant {
-    Instant::now()
-}
-
 fn unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    kernel::realtime().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

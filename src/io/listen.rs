@@ -1,4 +1,4 @@
-//! Sockets that accept.
+//! Sockets that listen, and how they come to be: bound, passed on or taken over.
 //!
 //! Every core has a listening socket of its own on the same TCP address (`SO_REUSEPORT`), and the
 //! kernel spreads connections over them. The first one is bound *without* that option and gets it
@@ -12,15 +12,10 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use rustix::io::Errno;
-use rustix::net::SocketFlags;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::reactor::{Reactor, Way};
-use super::stream::{Address, Stream};
+use super::stream::Address;
 use super::sys;
 
 /// Connections the kernel completes before they are accepted.
@@ -192,58 +187,9 @@ impl Drop for SocketFile {
     }
 }
 
-/// A listening socket registered with a core's reactor.
-#[derive(Debug)]
-pub struct Listener(Stream);
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        // Other descriptors may hold the same socket, in another core or another process. While they
-        // do, closing this one would not take it off the kernel's list, and every connection would
-        // wake us for nothing.
-        self.0.reactor().leave(self.0.as_fd());
-    }
-}
-
-impl Listener {
-    /// Takes over a listening, non-blocking socket.
-    pub fn new(socket: OwnedFd, reactor: &Rc<Reactor>) -> io::Result<Listener> {
-        Ok(Listener(Stream::new(socket, reactor)?))
-    }
-
-    /// Waits until a connection may be waiting.
-    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_ready(Way::Read, cx)
-    }
-
-    /// The next of the connections that wait, and its peer (`None` over a Unix socket). `None`: none
-    /// waits, says the kernel.
-    ///
-    /// # Errors
-    /// Those of accept4(2), but for the ones that only concern a connection which is gone already.
-    pub fn try_accept(&self) -> io::Result<Option<(Stream, Option<SocketAddr>)>> {
-        loop {
-            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            match rustix::net::acceptfrom_with(self.0.as_fd(), flags) {
-                Ok((fd, peer)) => {
-                    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                    return Ok(Some((Stream::new(fd, self.0.reactor())?, peer)));
-                }
-                Err(Errno::AGAIN) => {
-                    self.0.clear(Way::Read);
-                    return Ok(None);
-                }
-                Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
     const LOCAL: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
@@ -268,23 +214,5 @@ mod tests {
         let adopted = adopt(address, vec![socket.into()], 3).unwrap();
         assert_eq!(adopted.sockets.len(), 3);
         assert_eq!(adopted.queues().unwrap().len(), 1, "one queue for all");
-    }
-
-    #[test]
-    fn a_listener_that_is_dropped_is_not_woken_by_others_of_its_socket() {
-        let bound = bind(&Address::Tcp(LOCAL.into()), 1).unwrap();
-        let Address::Tcp(address) = bound.address else { unreachable!("bound to TCP") };
-        let reactor = Rc::new(Reactor::new().unwrap());
-        let wakes = || {
-            let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            client.connect(&address.into()).unwrap();
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            poll(&mut [PollFd::new(&*reactor, PollFlags::IN)], Some(&now)).unwrap() > 0
-        };
-        let copy = bound.sockets[0].try_clone().unwrap();
-        let listener = Listener::new(copy, &reactor).unwrap();
-        assert!(wakes());
-        drop(listener);
-        assert!(!wakes());
     }
 }

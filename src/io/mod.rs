@@ -2,28 +2,35 @@
 //!
 //! Laws:
 //! - Knows no HTTP and nothing of the other rooms.
-//! - The only room with system calls, and the only one with `unsafe`: in `sys`, for the one call that
-//!   rustix, socket2 and std do not offer.
+//! - The only room with system calls: those of the data path in `kernel`, which `tests/sim` replaces
+//!   with one in memory, those that make sockets listen in [`listen`]. The only one with `unsafe`: in
+//!   `sys`, for the one call that rustix, socket2 and std do not offer.
 //! - Nothing here is shared between cores but [`signal`]: a core's state is behind `Rc`, not locks.
 //! - Bytes lie in owned pooled buffers. A buffer is taken when there is something to read, never
 //!   before; it is lent to a send by value and comes back with the result.
 //! - Idle costs nothing: a parked connection is a descriptor, a reactor slot and a timer link.
 //! - Every wait has a deadline or another bound, every batch a limit.
 //!
-//! The files: [`clock`] (the time, read once a turn), `timer` (the wheel), [`reactor`] (edge-triggered
-//! readiness), [`buffer`] (the pool), [`stream`] (one connection), [`relay`] and [`splice`] (octets from
-//! one stream to another), [`listen`] (sockets that accept), [`signal`] (to the cores and back),
-//! [`slots`] (boxed futures used again), `sys`, [`cores`] (the threads and their loop).
+//! The files: [`clock`] (the time, read once a turn), `timer` (the wheel), [`alarm`] (a wait to the
+//! microsecond), [`reactor`] (edge-triggered readiness), [`buffer`] (the pool), [`stream`] (one
+//! connection), [`relay`] and [`splice`] (octets from one stream to another), [`listen`] (sockets that
+//! listen), [`accept`] (connections that arrive), [`signal`] (to the cores and back), [`hands`] (large
+//! futures used again), `kernel` and `sys` (system calls), [`cores`] (the threads and their loop).
 
+pub mod accept;
+pub mod alarm;
 pub mod buffer;
 pub mod clock;
 pub mod cores;
+pub mod hands;
+mod kernel;
 pub mod listen;
 pub mod reactor;
 pub mod relay;
 pub mod signal;
-pub mod slots;
 pub mod splice;
 pub mod stream;
 mod sys;
 mod timer;
+
+pub use kernel::Fd;

@@ -13,16 +13,15 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::event::Timespec;
 use slab::Slab;
 
 use super::clock::{Clock, Moment};
+use super::kernel::{Event, EventFlags, Eventfd, Fd, Poller};
 use super::timer::{Wheel, tick_after};
 
 /// Events taken from the kernel in one turn, at most.
@@ -42,16 +41,17 @@ pub enum Way {
 /// One direction of one source.
 #[derive(Default)]
 struct Side {
-    waker: Option<Waker>,
     /// The tick after which a wait fails; 0: never.
     deadline: u32,
     ready: bool,
-    /// A task waits; its waker is the one above.
+    /// The source's task waits for this direction.
     armed: bool,
 }
 
 #[derive(Default)]
 struct Source {
+    /// Of the task that owns the source, or did when it waited last.
+    waker: Option<Waker>,
     sides: [Side; 2],
     /// Tells this source's events from those of an earlier holder of the same slot.
     generation: u32,
@@ -63,13 +63,13 @@ struct Source {
 
 /// One core's reactor.
 pub struct Reactor {
-    epoll: OwnedFd,
-    notifier: Arc<OwnedFd>,
+    poller: Poller,
+    notifier: Arc<Eventfd>,
     clock: Clock,
     sources: RefCell<Slab<Source>>,
     wheel: RefCell<Wheel>,
     generation: Cell<u32>,
-    events: RefCell<Vec<epoll::Event>>,
+    events: RefCell<Vec<Event>>,
     aborted: Cell<bool>,
 }
 
@@ -79,22 +79,15 @@ impl fmt::Debug for Reactor {
     }
 }
 
-impl AsFd for Reactor {
-    /// Readable when a turn would find something.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
-    }
-}
-
 /// Ends the present or next wait of a reactor, from any thread.
 #[derive(Clone, Debug)]
-pub struct Notifier(Arc<OwnedFd>);
+pub struct Notifier(Arc<Eventfd>);
 
 impl Notifier {
     /// Wakes the reactor.
     pub fn notify(&self) {
         // The only failure is a counter at its maximum: then the reactor wakes anyway.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+        let _ = self.0.write();
     }
 }
 
@@ -103,17 +96,18 @@ impl Notifier {
 pub struct Turn {
     /// Somebody called [`Notifier::notify`].
     pub notified: bool,
+    /// How many events the kernel had.
+    pub events: usize,
 }
 
 impl Reactor {
     /// A reactor without sources. Fails if the kernel gives no descriptors.
     pub fn new() -> io::Result<Reactor> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let notifier = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let edge = EventFlags::IN | EventFlags::ET;
-        epoll::add(&epoll, &notifier, EventData::new_u64(NOTIFIER), edge)?;
+        let poller = Poller::create()?;
+        let notifier = Eventfd::new()?;
+        poller.add_eventfd(&notifier, NOTIFIER)?;
         Ok(Reactor {
-            epoll,
+            poller,
             notifier: Arc::new(notifier),
             clock: Clock::default(),
             sources: RefCell::default(),
@@ -144,7 +138,8 @@ impl Reactor {
     /// Has every waiting task look again at what it waits for.
     pub fn wake_all(&self) {
         for (_, source) in self.sources.borrow_mut().iter_mut() {
-            source.sides.iter_mut().for_each(Side::wake);
+            source.wake(Way::Read);
+            source.wake(Way::Write);
         }
     }
 
@@ -155,14 +150,13 @@ impl Reactor {
 
     /// Watches `fd` in both directions until the key is given to [`Reactor::forget`]; the descriptor
     /// must be closed right after that. A new source counts as writable and not readable.
-    pub fn watch(&self, fd: impl AsFd) -> io::Result<usize> {
+    pub fn watch(&self, fd: &Fd) -> io::Result<usize> {
         let key = self.slot();
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         let generation = self.sources.borrow()[key].generation;
         let data = u64::from(generation) << 32 | key as u64;
-        if let Err(error) = epoll::add(&self.epoll, fd, EventData::new_u64(data), flags) {
+        if let Err(error) = self.poller.add(fd, data) {
             self.forget(key);
-            return Err(error.into());
+            return Err(error);
         }
         Ok(key)
     }
@@ -175,28 +169,28 @@ impl Reactor {
     }
 
     /// Takes `fd` off the kernel's list: needed where its closing is not the last of its file.
-    pub fn leave(&self, fd: impl AsFd) {
+    pub fn leave(&self, fd: &Fd) {
         // It fails only if it is not on the list, and then there is nothing to do.
-        let _ = epoll::delete(&self.epoll, fd);
+        let _ = self.poller.delete(fd);
     }
 
     /// Waits until `way` is ready: an edge was seen and [`Reactor::clear`] was not called since.
     /// Fails with `TimedOut` when the deadline has passed, with `ConnectionAborted` after an abort.
     pub fn poll_ready(&self, key: usize, way: Way, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sources = self.sources.borrow_mut();
-        let side = &mut sources[key].sides[way as usize];
+        let source = &mut sources[key];
+        let side = &source.sides[way as usize];
         if let Some(result) = self.outcome(side.ready, side.deadline) {
             return Poll::Ready(result);
         }
-        let old = side.arm(cx.waker());
+        let old = source.arm(way, cx.waker());
         drop(sources);
         drop(old);
         Poll::Pending
     }
 
     /// Waits until the connection is broken or, with `or_finished`, the peer has sent its FIN, whatever
-    /// lies unread. Shares the waker of the reading side, not its deadline: whoever reads meanwhile must belong to the
-    /// same task. Fails only after an abort.
+    /// lies unread. No deadline of the reading side counts for it. Fails only after an abort.
     pub fn poll_gone(
         &self,
         key: usize,
@@ -209,7 +203,7 @@ impl Reactor {
         if let Some(result) = self.outcome(gone, 0) {
             return Poll::Ready(result);
         }
-        let old = source.sides[Way::Read as usize].arm(cx.waker());
+        let old = source.arm(Way::Read, cx.waker());
         drop(sources);
         drop(old);
         Poll::Pending
@@ -287,20 +281,16 @@ impl Reactor {
         });
         let mut events = self.events.borrow_mut();
         events.clear();
-        match epoll::wait(
-            &self.epoll,
-            rustix::buffer::spare_capacity(&mut events),
-            timeout.as_ref(),
-        ) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        match self.poller.wait(&mut events, timeout.as_ref()) {
+            Ok(()) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         self.clock.tick();
-        let mut turn = Turn { notified: false };
+        let mut turn = Turn { notified: false, events: events.len() };
         for event in events.iter() {
             let data = event.data.u64();
             if data == NOTIFIER {
-                let _ = rustix::io::read(&self.notifier, &mut [0_u8; 8][..]);
+                let _ = self.notifier.read();
                 turn.notified = true;
             } else {
                 self.mark(data, event.flags);
@@ -321,11 +311,11 @@ impl Reactor {
         source.hung_up |= flags.intersects(broken | EventFlags::RDHUP);
         if flags.intersects(EventFlags::IN | EventFlags::RDHUP | broken) {
             source.sides[Way::Read as usize].ready = true;
-            source.sides[Way::Read as usize].wake();
+            source.wake(Way::Read);
         }
         if flags.intersects(EventFlags::OUT | broken) {
             source.sides[Way::Write as usize].ready = true;
-            source.sides[Way::Write as usize].wake();
+            source.wake(Way::Write);
         }
     }
 
@@ -337,10 +327,10 @@ impl Reactor {
         while let Some(key) = wheel.take(now) {
             let Some(source) = sources.get_mut(key) else { continue };
             let mut next = u32::MAX;
-            for side in &mut source.sides {
-                match side.deadline {
+            for way in [Way::Read, Way::Write] {
+                match source.sides[way as usize].deadline {
                     0 => {}
-                    due if due <= now => side.wake(),
+                    due if due <= now => source.wake(way),
                     later => next = next.min(later),
                 }
             }
@@ -351,10 +341,11 @@ impl Reactor {
     }
 }
 
-impl Side {
-    /// Remembers who waits; hands back the waker that was there, to be dropped outside the borrow.
-    fn arm(&mut self, waker: &Waker) -> Option<Waker> {
-        self.armed = true;
+impl Source {
+    /// Remembers who waits; hands back the waker that was there, to be dropped outside the borrow. The two
+    /// directions share one waker, so a stream belongs to one task at a time.
+    fn arm(&mut self, way: Way, waker: &Waker) -> Option<Waker> {
+        self.sides[way as usize].armed = true;
         match &self.waker {
             Some(old) if old.will_wake(waker) => None,
             _ => self.waker.replace(waker.clone()),
@@ -362,8 +353,8 @@ impl Side {
     }
 
     /// Wakes who waits, if anybody does. The waker stays for the next wait of the same task.
-    fn wake(&mut self) {
-        if std::mem::take(&mut self.armed)
+    fn wake(&mut self, way: Way) {
+        if std::mem::take(&mut self.sides[way as usize].armed)
             && let Some(waker) = &self.waker
         {
             waker.wake_by_ref();

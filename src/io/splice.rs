@@ -5,12 +5,11 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 
 use futures_lite::future::yield_now;
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
+use super::kernel::{self, Fd};
 use super::reactor::Way;
 use super::relay::{BATCH, Ended, Relay};
 use super::stream::Stream;
@@ -29,8 +28,8 @@ const CAPACITY_DEFAULT: usize = 64 * 1024;
 
 /// A pipe that is empty.
 struct Pipe {
-    read: OwnedFd,
-    write: OwnedFd,
+    read: Fd,
+    write: Fd,
     /// Octets it holds at most.
     capacity: usize,
 }
@@ -96,9 +95,8 @@ impl Pipes {
 
 impl Pipe {
     fn new() -> io::Result<Pipe> {
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let capacity = fcntl_setpipe_size(&write, CAPACITY).unwrap_or(CAPACITY_DEFAULT);
-        Ok(Pipe { read, write, capacity })
+        let (read, write, capacity) = kernel::pipe(CAPACITY)?;
+        Ok(Pipe { read, write, capacity: capacity.unwrap_or(CAPACITY_DEFAULT) })
     }
 }
 
@@ -118,7 +116,6 @@ impl Loan<'_> {
 
 /// Fills the pipe from one side and empties it into the other, until the limit or the end.
 async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), Ended> {
-    let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
     let mut left = relay.limit;
     for round in 1_u64.. {
         if left == 0 || relay.must_stop() {
@@ -131,7 +128,7 @@ async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), E
         relay.readable().await?;
         let (mut held, mut end) = (0, false);
         while held < want.min(FILLED) && !end {
-            match splice(relay.from.as_fd(), None, &pipe.write, None, want - held, flags) {
+            match kernel::splice(relay.from.fd(), &pipe.write, want - held) {
                 Ok(0) => end = true,
                 Ok(n) => held += n,
                 // An empty pipe takes something: it is the socket that has nothing.
@@ -146,7 +143,7 @@ async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), E
             }
         }
         while held > 0 {
-            match splice(&pipe.read, None, relay.to.as_fd(), None, held, flags) {
+            match kernel::splice(&pipe.read, relay.to.fd(), held) {
                 Ok(n) => {
                     held -= n;
                     left -= n as u64;

@@ -4,30 +4,27 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::buffer::Buf;
 use super::clock::Moment;
+use super::kernel::{self, Fd};
 use super::reactor::{Reactor, Way};
-use super::sys;
 
 /// How long a receiver may take nothing while others wait for the buffer that is meant for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A connected stream socket, TCP or Unix, registered with its core's reactor.
 ///
-/// All calls take `&self`: one task may read while another part of it writes. At most one wait per
-/// direction at a time. Closed when dropped.
+/// It belongs to one task at a time. All calls take `&self`: one part of the task may read while another
+/// writes, with one wait per direction at most. Closed when dropped.
 pub struct Stream {
-    fd: OwnedFd,
+    fd: Fd,
     key: usize,
     reactor: Rc<Reactor>,
 }
@@ -55,7 +52,7 @@ pub enum Address {
 
 impl Stream {
     /// Takes over a connected, non-blocking socket.
-    pub fn new(fd: OwnedFd, reactor: &Rc<Reactor>) -> io::Result<Stream> {
+    pub fn new(fd: Fd, reactor: &Rc<Reactor>) -> io::Result<Stream> {
         let key = reactor.watch(&fd)?;
         Ok(Stream { fd, key, reactor: Rc::clone(reactor) })
     }
@@ -66,30 +63,14 @@ impl Stream {
         wait: Duration,
         reactor: &Rc<Reactor>,
     ) -> io::Result<Stream> {
-        let (domain, protocol, address) = match address {
-            Address::Tcp(address) => {
-                (Domain::for_address(*address), Some(Protocol::TCP), SockAddr::from(*address))
-            }
-            Address::Unix(path) => (Domain::UNIX, None, SockAddr::unix(path)?),
-        };
-        let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), protocol)?;
-        if protocol.is_some() {
-            socket.set_tcp_nodelay(true)?;
-        }
-        let pending = match socket.connect(&address) {
-            Ok(()) => false,
-            Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => true,
-            Err(error) => return Err(error),
-        };
-        let stream = Stream::new(OwnedFd::from(socket), reactor)?;
+        let (fd, pending) = kernel::connect(address)?;
+        let stream = Stream::new(fd, reactor)?;
         if pending {
             stream.clear(Way::Write);
             stream.deadline_in(Way::Write, wait);
             stream.ready(Way::Write).await?;
             stream.no_deadline(Way::Write);
-            if let Err(errno) = rustix::net::sockopt::socket_error(&stream.fd)? {
-                return Err(errno.into());
-            }
+            kernel::socket_error(&stream.fd)?;
         }
         Ok(stream)
     }
@@ -142,8 +123,7 @@ impl Stream {
 
     /// Asks the kernel itself whether the stream is silent: open, and nothing to read.
     pub fn is_silent(&self) -> bool {
-        let peeked = rustix::net::recv(&self.fd, &mut [0_u8; 1][..], RecvFlags::PEEK);
-        let silent = matches!(peeked, Err(Errno::AGAIN));
+        let silent = kernel::peek(&self.fd) == Err(Errno::AGAIN);
         if silent {
             self.clear(Way::Read);
         }
@@ -155,7 +135,7 @@ impl Stream {
     /// arrived before. After a reset it means nothing, for a reset acknowledges nothing. Only for a TCP
     /// stream that we opened.
     pub fn untaken(&self, octets: u64) -> bool {
-        let counts = sys::tcp_counts(&self.fd);
+        let counts = kernel::tcp_counts(&self.fd);
         counts.is_some_and(|counts| counts.acknowledged + octets <= counts.sent)
     }
 
@@ -165,8 +145,8 @@ impl Stream {
         loop {
             let spare = buf.spare();
             let room = spare.len().min(max);
-            match rustix::net::recv(&self.fd, &mut spare[..room], RecvFlags::empty()) {
-                Ok((n, _)) => {
+            match kernel::recv(&self.fd, &mut spare[..room]) {
+                Ok(n) => {
                     buf.fill(n);
                     if n > 0 && n < room {
                         self.reactor.clear(self.key, Way::Read, false);
@@ -183,13 +163,42 @@ impl Stream {
         }
     }
 
-    /// Reads what there is into `octets`; `None`: nothing now; 0: the end. For what is to be dropped, and
-    /// so needs no pooled buffer.
+    /// Reads what there is into `octets`; `None`: nothing now; 0: the end. For what is to be dropped, or
+    /// used up before anybody else runs, and so needs no pooled buffer.
     pub fn read(&self, octets: &mut [u8]) -> io::Result<Option<usize>> {
-        match rustix::net::recv(&self.fd, octets, RecvFlags::empty()) {
-            Ok((n, _)) => Ok(Some(n)),
+        self.received(kernel::recv(&self.fd, octets), octets.len())
+    }
+
+    /// Drops what there is, at most `scratch.len()` octets; otherwise as [`Stream::read`]. TCP does not even copy
+    /// it out of the kernel, so what `scratch` holds afterwards means nothing.
+    pub fn skip(&self, scratch: &mut [u8]) -> io::Result<Option<usize>> {
+        self.received(kernel::recv_trunc(&self.fd, scratch), scratch.len())
+    }
+
+    fn received(&self, n: Result<usize, Errno>, room: usize) -> io::Result<Option<usize>> {
+        match n {
+            Ok(n) => {
+                if n > 0 && n < room {
+                    self.reactor.clear(self.key, Way::Read, false);
+                }
+                Ok(Some(n))
+            }
             Err(Errno::AGAIN) => {
                 self.clear(Way::Read);
+                Ok(None)
+            }
+            Err(Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes what the kernel takes of `octets`; `None`: nothing now. For what is sent again and again, and so
+    /// lies in no pooled buffer; everything else goes by [`Stream::send`].
+    pub fn write(&self, octets: &[u8]) -> io::Result<Option<usize>> {
+        match kernel::send(&self.fd, octets) {
+            Ok(n) => Ok(Some(n)),
+            Err(Errno::AGAIN) => {
+                self.clear(Way::Write);
                 Ok(None)
             }
             Err(Errno::INTR) => Ok(None),
@@ -204,6 +213,19 @@ impl Stream {
         let mut until = self.reactor.clock().now();
         let result = poll_fn(|cx| self.poll_send(&mut buf, wait, &mut until, cx)).await;
         (result, buf)
+    }
+
+    /// Sends what the kernel takes at once; what it does not take stays in `buf`.
+    pub fn try_send(&self, buf: &mut Buf) -> io::Result<()> {
+        while !buf.is_empty() {
+            match kernel::send(&self.fd, buf.filled()) {
+                Ok(n) => buf.consume(n),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn poll_send(
@@ -226,7 +248,7 @@ impl Stream {
                     continue;
                 }
             }
-            match rustix::net::send(&self.fd, buf.filled(), SendFlags::NOSIGNAL) {
+            match kernel::send(&self.fd, buf.filled()) {
                 Ok(n) => buf.consume(n),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
@@ -243,21 +265,21 @@ impl Stream {
 
     /// Tells the peer that nothing more will come from us.
     pub fn finish(&self) -> io::Result<()> {
-        Ok(rustix::net::shutdown(&self.fd, rustix::net::Shutdown::Write)?)
+        Ok(kernel::shutdown(&self.fd)?)
     }
 
-    /// Closes with a reset instead of an orderly end, so that the peer cannot take a truncated message for whole.
-    pub fn reset(self) {
-        let linger = Some(Duration::ZERO);
+    /// Has the close, which should follow at once, be a reset instead of an orderly end, so that the peer cannot take
+    /// a truncated message for whole.
+    pub fn reset(&self) {
         // Where this fails the socket is gone already.
-        let _ = rustix::net::sockopt::set_socket_linger(&self.fd, linger);
+        let _ = kernel::set_linger_0(&self.fd);
     }
 
     pub(super) fn clear(&self, way: Way) {
         self.reactor.clear(self.key, way, true);
     }
 
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    pub(super) fn fd(&self) -> &Fd {
+        &self.fd
     }
 }

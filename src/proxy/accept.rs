@@ -14,10 +14,11 @@ use futures_lite::future::yield_now;
 
 use super::client::{Client, is_trusted};
 use super::worker::Worker;
-use super::{Next, linger, tunnel};
-use crate::io::listen::{BACKLOG, Listener};
+use super::{Next, Served, linger, tunnel};
+use crate::io::accept::Listener;
+use crate::io::hands::Hands;
+use crate::io::listen::BACKLOG;
 use crate::io::reactor::Way;
-use crate::io::slots::Slots;
 use crate::io::stream::Stream;
 
 /// Connections accepted before other tasks have their turn.
@@ -32,19 +33,12 @@ const COMPLAINT: Duration = Duration::from_secs(60);
 /// before, but one just accepted or answered may have a request on the way.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How requests are served, and the boxes for the futures that do it.
-pub(super) struct Server<F, S> {
-    pub serve: S,
-    pub slots: Slots<F>,
-}
+/// Those who serve requests.
+pub(super) type Servers = Hands<Client, Served>;
 
 /// Accepts connections until the core ends; once draining, only those that wait already. They have
 /// been completed by the kernel, and closing the listening socket would reset them.
-pub(super) async fn accept<F, S>(worker: Rc<Worker>, listener: Listener, server: Rc<Server<F, S>>)
-where
-    F: Future<Output = (Client, Next)> + 'static,
-    S: Fn(Rc<Worker>, Client) -> F + 'static,
-{
+pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<Servers>) {
     let mut late = 0;
     let mut complained = None;
     for turn in 1_u64.. {
@@ -54,7 +48,7 @@ where
         }
         late += i32::from(worker.draining.get());
         // A place that nobody takes is free again before anything is waited for.
-        let fill = |(stream, peer)| admit(place, stream, peer, &server);
+        let fill = |(stream, peer)| admit(place, stream, peer, &servers);
         match listener.try_accept().map(|accepted| accepted.map(fill)) {
             Ok(Some(())) => {}
             Ok(None) if worker.draining.get() => return,
@@ -107,21 +101,17 @@ async fn place(worker: &Rc<Worker>) -> io::Result<Place> {
     }
 }
 
-fn admit<F, S>(place: Place, stream: Stream, peer: Option<SocketAddr>, server: &Rc<Server<F, S>>)
-where
-    F: Future<Output = (Client, Next)> + 'static,
-    S: Fn(Rc<Worker>, Client) -> F + 'static,
-{
+fn admit(place: Place, stream: Stream, peer: Option<SocketAddr>, servers: &Rc<Servers>) {
     let worker = Rc::clone(&place.0);
     let trusted = is_trusted(&worker.plan.headers.trusted, peer);
     // It lives here, and is lent: an async function keeps what it is given twice, and this is what an
     // idle connection consists of.
     let mut client = Some(Client { stream, peer, trusted, served: false, unfinished: None });
     let admitted = Admitted::new(place);
-    let server = Rc::clone(server);
+    let servers = Rc::clone(servers);
     let task = async move {
         let worker = &admitted.0.0;
-        let connection = AssertUnwindSafe(connection(worker, &mut client, &server)).catch_unwind();
+        let connection = AssertUnwindSafe(connection(worker, &mut client, &servers)).catch_unwind();
         if connection.await.is_err() {
             worker.stats.panics.add(1);
             tracing::error!("a connection ended in a panic, which is a defect in tidegate");
@@ -169,25 +159,19 @@ impl Drop for Admitted {
 }
 
 /// Serves requests as they come, and waits between them with nothing but the client in hand.
-async fn connection<F, S>(worker: &Rc<Worker>, client: &mut Option<Client>, server: &Server<F, S>)
-where
-    F: Future<Output = (Client, Next)>,
-    S: Fn(Rc<Worker>, Client) -> F,
-{
+async fn connection(worker: &Worker, client: &mut Option<Client>, servers: &Servers) {
     while parked(worker, client).await {
         let Some(ready) = client.take() else { return };
-        let serving = server.slots.run((server.serve)(Rc::clone(worker), ready));
-        let (served, next) = serving.await;
+        let (served, next) = servers.run(ready).await;
         worker.tell_buffers();
+        // In place of the client it was: what follows borrows it, so that it is not kept twice.
+        let here = client.insert(served);
         match next {
-            Next::Again | Next::Park => *client = Some(served),
+            Next::Again | Next::Park => {}
             Next::Close => return,
-            Next::Reset => return served.stream.reset(),
-            Next::Tunnel(tunnel) => {
-                // In place of the client it was, borrowed and not kept twice.
-                return Box::pin(tunnel::tunnel(worker, client.insert(served), tunnel)).await;
-            }
-            Next::Linger => return Box::pin(linger::linger(served.stream)).await,
+            Next::Reset => return here.stream.reset(),
+            Next::Linger => return Box::pin(linger::linger(&here.stream)).await,
+            Next::Tunnel(tunnel) => return Box::pin(tunnel::tunnel(worker, here, tunnel)).await,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use super::body::{Body, Cut};
@@ -197,10 +197,10 @@ async fn across(
     let result = match upload.get() {
         // Boxed: most requests have no body that comes later, and should not carry the room for it.
         Upload::Going => {
-            let both = Box::pin(both(&mut body, &mut answer));
-            watched(both, worker, client, &upload).await
+            let mut both = Box::pin(both(&mut body, &mut answer));
+            watched(both.as_mut(), worker, client, &upload).await
         }
-        _ => watched(answer.relay(), worker, client, &upload).await,
+        _ => watched(pin!(answer.relay()), worker, client, &upload).await,
     };
     *request_read = body.is_done();
     *surplus = std::mem::take(&mut body.surplus);
@@ -236,12 +236,11 @@ fn request_head(
 /// counts as leaving once the request is through, unless the plan says otherwise; a broken
 /// connection always does.
 async fn watched<T>(
-    exchange: impl Future<Output = Result<T, Failed>>,
+    mut exchange: Pin<&mut impl Future<Output = Result<T, Failed>>>,
     worker: &Worker,
     client: &Client,
     upload: &Cell<Upload>,
 ) -> Result<T, Failed> {
-    let mut exchange = pin!(exchange);
     poll_fn(|cx| {
         if let Poll::Ready(result) = exchange.as_mut().poll(cx) {
             return Poll::Ready(result);

@@ -1,6 +1,6 @@
 //! What is written down about a request.
 
-use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 use super::ongoing::Ongoing;
 use crate::http::{Name, Reason, Span, Version};
@@ -18,7 +18,9 @@ pub(super) fn of(ongoing: &mut Ongoing, reason: Reason) -> Option<Box<Record>> {
 }
 
 fn record(ongoing: &mut Ongoing, reason: Reason) -> Record {
-    let total = ongoing.worker.core.reactor.clock().now() - ongoing.started;
+    let clock = ongoing.worker.core.reactor.clock();
+    let total = clock.now() - ongoing.started;
+    let time = clock.realtime().checked_sub(total).unwrap_or(UNIX_EPOCH);
     let mut attempts = std::mem::take(&mut ongoing.attempts);
     let failed_to_connect = ongoing.tried.last() == ongoing.endpoint.as_ref();
     if let Some(endpoint) = ongoing.endpoint
@@ -40,7 +42,7 @@ fn record(ongoing: &mut Ongoing, reason: Reason) -> Record {
     let field = |name| request.get(name).map(|span| text(span, FIELD_MOST)).unwrap_or_default();
     let readable = !request.target.is_empty();
     Record {
-        time: SystemTime::now().checked_sub(total).unwrap_or(SystemTime::UNIX_EPOCH),
+        time,
         id: String::from_utf8_lossy(ongoing.id()).into_owned(),
         peer: ongoing.client.peer,
         method: text(request.method_text, FIELD_MOST),
