@@ -1,8 +1,8 @@
 //! The floor: what a relay costs that knows no HTTP at all, on tidegate's own `io` room.
 //!
-//! Each accepted connection is paired with one to the origin, and octets go both ways: on a wake-up one `recv`, then one
-//! `send`, with the same reactor, pool and pipes as the proxy has. Nothing is read, decided, counted or timed. So it is
-//! the limit of what this design can reach, and what a proxy takes more than it is the price of being one.
+//! Each accepted connection is paired with one to the origin, and octets go both ways: on a wake-up one `recv`, then
+//! one `send`, with the same reactor, pool and pipes as the proxy has. Nothing is read, decided, counted or timed. So
+//! it is the limit of what this design can reach, and what a proxy takes more than it is the price of being one.
 //!
 //! It is a part of the comparison's program, which starts itself again as `compare floor PORT ORIGIN_PORT`.
 

@@ -9,9 +9,9 @@
 //! A whole run writes `benches/RESULTS.md` and `benches/results`; any other writes to `target/compare`, or where
 //! `--output` says.
 //!
-//! Read it in this order: [`workloads`] and [`targets`] are tables; [`peers`] says who there is; [`stage`] starts them and
-//! compares their answers; [`measure`] makes the rounds, with [`load`], [`probe`] and [`workers`]; [`report`], [`plot`]
-//! and [`raw`] tell what came of it.
+//! Read it in this order: [`workloads`] and [`targets`] are tables; [`peers`] says who there is; [`stage`] starts them
+//! and compares their answers; [`measure`] makes the rounds, with [`load`], [`probe`] and [`workers`]; [`report`],
+//! [`plot`] and [`raw`] tell what came of it.
 #![expect(clippy::disallowed_methods, reason = "a tool of its own, with its own clock and sockets")]
 
 mod ask;
@@ -32,6 +32,8 @@ mod report;
 mod results;
 mod stage;
 mod targets;
+#[path = "../thirty.rs"]
+mod thirty;
 mod workers;
 mod workloads;
 

@@ -27,6 +27,8 @@ pub struct Peer {
     /// Arguments; `@...@` are filled in.
     arguments: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
+    /// What else is filled in.
+    values: &'static [(&'static str, &'static str)],
     /// What makes it tell its version.
     version: &'static [&'static str],
 }
@@ -59,6 +61,7 @@ pub const PEERS: &[Peer] = &[
             "4096",
         ],
         environment: &[],
+        values: &[],
         version: &["--version"],
     },
     Peer {
@@ -67,6 +70,17 @@ pub const PEERS: &[Peer] = &[
         templates: &["nginx.conf"],
         arguments: &["-c", "@dir@/nginx.conf", "-p", "@dir@", "-e", "stderr"],
         environment: &[],
+        values: &[("@buffers@", "")],
+        version: &["-v"],
+    },
+    // The same with buffers of the size that HAProxy and tidegate have.
+    Peer {
+        name: "nginx-16k",
+        program: "nginx",
+        templates: &["nginx.conf"],
+        arguments: &["-c", "@dir@/nginx.conf", "-p", "@dir@", "-e", "stderr"],
+        environment: &[],
+        values: &[("@buffers@", "proxy_buffer_size 16k; proxy_buffers 8 16k;")],
         version: &["-v"],
     },
     Peer {
@@ -75,6 +89,7 @@ pub const PEERS: &[Peer] = &[
         templates: &["nginx.conf"],
         arguments: &["-c", "@dir@/nginx.conf", "-p", "@dir@", "-e", "stderr"],
         environment: &[],
+        values: &[("@buffers@", "")],
         version: &["-v"],
     },
     Peer {
@@ -83,6 +98,7 @@ pub const PEERS: &[Peer] = &[
         templates: &["haproxy.cfg"],
         arguments: &["-db", "-f", "@dir@/haproxy.cfg"],
         environment: &[],
+        values: &[],
         version: &["-v"],
     },
     Peer {
@@ -99,6 +115,7 @@ pub const PEERS: &[Peer] = &[
             "error",
         ],
         environment: &[],
+        values: &[],
         version: &["--version"],
     },
     Peer {
@@ -107,6 +124,7 @@ pub const PEERS: &[Peer] = &[
         templates: &["Caddyfile"],
         arguments: &["run", "--adapter", "caddyfile", "--config", "@dir@/Caddyfile"],
         environment: &[("GOMAXPROCS", "1")],
+        values: &[],
         version: &["version"],
     },
     Peer {
@@ -115,6 +133,7 @@ pub const PEERS: &[Peer] = &[
         templates: &["traefik.yml", "traefik-routes.yml"],
         arguments: &["--configFile=@dir@/traefik.yml"],
         environment: &[("GOMAXPROCS", "1")],
+        values: &[],
         version: &["version"],
     },
     Peer {
@@ -123,6 +142,7 @@ pub const PEERS: &[Peer] = &[
         templates: &["sozu.toml"],
         arguments: &["start", "-c", "@dir@/sozu.toml"],
         environment: &[],
+        values: &[],
         version: &["--version"],
     },
     Peer {
@@ -131,6 +151,7 @@ pub const PEERS: &[Peer] = &[
         templates: &[],
         arguments: &["@port@", "@origin@"],
         environment: &[],
+        values: &[],
         version: &["--version"],
     },
 ];
@@ -209,7 +230,10 @@ impl Found {
             ("@workers@", workers.to_string()),
         ];
         let fill = |text: &str| {
-            values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
+            let text = values
+                .iter()
+                .fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
+            self.peer.values.iter().fold(text, |text, (name, value)| text.replace(name, value))
         };
         let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
         for template in self.peer.templates {

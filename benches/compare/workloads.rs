@@ -213,41 +213,7 @@ impl Fields {
     pub fn lines(self) -> Vec<String> {
         match self {
             Fields::None => Vec::new(),
-            Fields::Thirty => THIRTY.iter().map(|line| (*line).to_owned()).collect(),
+            Fields::Thirty => crate::thirty::FIELDS.iter().map(|line| (*line).to_owned()).collect(),
         }
     }
 }
-
-/// About 1.5 KiB. Nothing that a proxy would have to act upon.
-const THIRTY: &[&str] = &[
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0",
-    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
-    "Accept-Language: en-GB,en;q=0.7,de;q=0.3",
-    "Accept-Encoding: identity",
-    "Referer: https://shop.example/catalogue/lamps?page=3&sort=price",
-    "Origin: https://shop.example",
-    "DNT: 1",
-    "Sec-GPC: 1",
-    "Upgrade-Insecure-Requests: 1",
-    "Sec-Fetch-Dest: document",
-    "Sec-Fetch-Mode: navigate",
-    "Sec-Fetch-Site: same-origin",
-    "Sec-Fetch-User: ?1",
-    "Sec-CH-UA: \"Chromium\";v=\"142\", \"Not A;Brand\";v=\"24\"",
-    "Sec-CH-UA-Mobile: ?0",
-    "Sec-CH-UA-Platform: \"Linux\"",
-    "Priority: u=0, i",
-    "Pragma: no-cache",
-    "Cache-Control: no-cache",
-    "Cookie: session=9c3f1f0a7be24c7d8e5a6b1c2d3e4f50; theme=dark; consent=necessary; cart=17",
-    "Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlIG9mIG5vdGhpbmc",
-    "If-None-Match: \"5e7b1c-1a2b3c4d5e6f7\"",
-    "X-Requested-With: XMLHttpRequest",
-    "X-CSRF-Token: 4b825dc642cb6eb9a060e54bf8d69288fbee4904",
-    "X-Client-Version: 2026.11.3",
-    "X-Device-Id: 0f8fad5b-d9cb-469f-a165-70867728950e",
-    "X-Tenant: north",
-    "X-Feature-Flags: search-v2,checkout-fast,lamps",
-    "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-    "Tracestate: vendor=t61rcWkgMzE",
-];
