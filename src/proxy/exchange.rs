@@ -72,6 +72,8 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason
             Ok(Outcome::Done(Exchanged { persistent, tunnel }))
         }
         Err(failed) => {
+            // A head that broke off must not be read on where the next answer begins.
+            ongoing.heads.response.clear();
             if failed.reason.fault() == Fault::Upstream {
                 stats.failures.add(1);
             }
