@@ -1,5 +1,6 @@
 //! One connection: octets in and out, each direction with its own readiness and deadline.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -174,10 +175,16 @@ impl Stream {
         }
     }
 
-    /// Sends all of `buf` and gives it back: empty, or with what could not be sent.
+    /// Sends all of `buf` and gives it back: empty, or with what could not be sent. Adds to `sent` as
+    /// octets leave: it is right also when the future is dropped.
     /// The write deadline starts anew whenever some octets have left.
-    pub async fn send(&self, mut buf: Buf, wait: Duration) -> (io::Result<()>, Buf) {
-        let result = poll_fn(|cx| self.poll_send(&mut buf, wait, cx)).await;
+    pub async fn send(
+        &self,
+        mut buf: Buf,
+        wait: Duration,
+        sent: &Cell<u64>,
+    ) -> (io::Result<()>, Buf) {
+        let result = poll_fn(|cx| self.poll_send(&mut buf, wait, sent, cx)).await;
         (result, buf)
     }
 
@@ -185,6 +192,7 @@ impl Stream {
         &self,
         buf: &mut Buf,
         wait: Duration,
+        sent: &Cell<u64>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !buf.is_empty() {
@@ -194,7 +202,10 @@ impl Stream {
                 return Poll::Pending;
             }
             match kernel::send(&self.fd, buf.filled()) {
-                Ok(n) => buf.consume(n),
+                Ok(n) => {
+                    buf.consume(n);
+                    sent.set(sent.get() + n as u64);
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     // Nothing goes now: from here the peer has `wait` to take something.

@@ -231,9 +231,8 @@ impl<'a> Body<'a> {
 
     /// Sends what [`Body::absorb`] left, or a head that goes before the body.
     pub async fn send(&mut self, buf: Buf) -> (Result<(), Cut>, Buf) {
-        let before = buf.len();
-        let (result, buf) = self.to.send(buf, self.worker.plan.waits.write).await;
-        self.sent.set(self.sent.get() + (before - buf.len()) as u64);
+        let wait = self.worker.plan.waits.write;
+        let (result, buf) = self.to.send(buf, wait, self.sent).await;
         (result.map_err(Cut::To), buf)
     }
 

@@ -1,6 +1,8 @@
 //! The one exit: an answer of our own if none was sent, counters, the log record, and what becomes
 //! of the connection.
 
+use std::cell::Cell;
+
 use super::Next;
 use super::exchange::{Agreed, Exchanged};
 use super::ongoing::{Ongoing, written};
@@ -80,10 +82,10 @@ async fn fail(ongoing: &mut Ongoing, reason: Reason) -> Next {
     let Ok(out) = written(&ongoing.share, |out| write::answer(out, &answer)) else {
         return Next::Close; // a buffer holds the longest of our answers many times over
     };
-    let length = out.len();
     ongoing.status = Some(status);
-    let (sent, rest) = ongoing.client.stream.send(out, worker.plan.waits.write).await;
-    ongoing.bytes_out += (length - rest.len()) as u64;
+    let octets = Cell::new(0);
+    let (sent, _) = ongoing.client.stream.send(out, worker.plan.waits.write, &octets).await;
+    ongoing.bytes_out += octets.get();
     if sent.is_ok() && persistent { Next::Again } else { Next::Close }
 }
 

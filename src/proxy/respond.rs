@@ -269,9 +269,8 @@ impl Answer<'_> {
     }
 
     async fn send(&mut self, out: Buf) -> Result<(), Failed> {
-        let length = out.len();
-        let (result, rest) = self.client.stream.send(out, self.worker.plan.waits.write).await;
-        add(&self.progress.client_sent, length - rest.len());
+        let wait = self.worker.plan.waits.write;
+        let (result, _) = self.client.stream.send(out, wait, &self.progress.client_sent).await;
         result.map_err(|error| of_answer(Cut::To(error)))
     }
 }

@@ -103,6 +103,7 @@ impl Seed {
         });
         let server = Server { serve, slots: Slots::new(core.pool.shares()) };
         worker.live(Rc::new(server), listeners, &letters)?;
+        worker.upstreams.close_idle();
         Ok(core.pool.lent() + core.pipes.lent())
     }
 }

@@ -237,9 +237,9 @@ impl Flow<'_> {
             follower.follow(buf.filled());
             frames.set(follower);
         }
-        let length = buf.len();
-        let (sent, rest) = self.to.send(buf, self.worker.plan.waits.write).await;
-        self.count((length - rest.len()) as u64);
+        let octets = Cell::new(0);
+        let (sent, _) = self.to.send(buf, self.worker.plan.waits.write, &octets).await;
+        self.count(octets.get());
         sent.map_err(|_| Broken::To)
     }
 
@@ -344,7 +344,8 @@ impl Flow<'_> {
         let share = self.worker.core.pool.share().await;
         let mut buf = share.take();
         let _fits = buf.append(&frame[..length]);
-        self.to.send(buf, self.worker.plan.waits.write).await.0.map_err(|_| Broken::To)?;
+        let (wait, uncounted) = (self.worker.plan.waits.write, Cell::new(0));
+        self.to.send(buf, wait, &uncounted).await.0.map_err(|_| Broken::To)?;
         drop(share);
         while !self.drop_some()? {
             self.from.ready(Way::Read).await.map_err(|_| Broken::From)?;
