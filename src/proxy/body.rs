@@ -238,28 +238,28 @@ impl<'a> Body<'a> {
 
     /// Reads `octets` as body: how many belong to it, and how many octets of payload now lie at the front.
     fn advance(&mut self, octets: &mut [u8]) -> Result<(usize, usize), Cut> {
-        let (taken, payload) = match &mut self.source {
-            Source::Done => (0, 0),
-            Source::UntilClose => (octets.len(), octets.len()),
+        let (taken, payload, ends) = match &mut self.source {
+            Source::Done => (0, 0, true),
+            Source::UntilClose => (octets.len(), octets.len(), false),
             Source::Length(left) => {
                 let n = usize::try_from(*left).unwrap_or(usize::MAX).min(octets.len());
                 *left -= n as u64;
-                if *left == 0 {
-                    self.source = Source::Done;
-                }
-                (n, n)
+                (n, n, *left == 0)
             }
             Source::Chunked(decoder) => {
                 let decoded = decoder.decode(octets).map_err(Cut::Bad)?;
                 if decoded.done {
                     self.trailers = decoder.trailers().to_vec();
-                    self.source = Source::Done;
                 }
-                (decoded.consumed, decoded.payload)
+                (decoded.consumed, decoded.payload, decoded.done)
             }
         };
         self.allowed =
             self.allowed.checked_sub(payload as u64).ok_or(Cut::Bad(Reason::BodyTooLarge))?;
+        // Not before: what is refused was not read to its end, and nothing may follow it.
+        if ends {
+            self.source = Source::Done;
+        }
         Ok((taken, payload))
     }
 

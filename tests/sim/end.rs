@@ -58,6 +58,8 @@ pub struct End {
     pub was_reset: bool,
     /// No more is written.
     pub finished: bool,
+    /// A write has failed: the error is told once.
+    broken: bool,
     /// The other side has ended; `true`: in order.
     pub ended: Option<bool>,
 }
@@ -78,6 +80,7 @@ impl End {
             closed: false,
             was_reset: false,
             finished: false,
+            broken: false,
             ended: None,
         }
     }
@@ -96,7 +99,7 @@ impl End {
         let octets = match net.recv(self.socket, most) {
             Ok(octets) => {
                 if octets.is_empty() && most > 0 {
-                    self.ended = Some(true);
+                    self.ended = Some(!self.broken);
                 }
                 octets
             }
@@ -132,6 +135,7 @@ impl End {
             }
             Err(Errno::AGAIN) => self.blocked = true,
             Err(_) => {
+                self.broken = true;
                 self.finished = true;
                 self.out.clear();
             }

@@ -486,6 +486,8 @@ impl Net {
         if let Load::Data(octets) = &load {
             socket.flight += octets.len();
             socket.sent += octets.len() as u64;
+            let text = || format!("{id} to {}: {}", socket.peer, octets.escape_ascii());
+            self.trace.say(self.now, text);
         }
         let segment = Segment { at: socket.last, load, ack: socket.received };
         let at = segment.at;
