@@ -11,6 +11,7 @@
 //! - [`proxy`]: the life of a request; the only room that knows the others.
 //! - [`admin`]: who is looking? API, metrics, logs; never in the data path.
 //! - [`origin`]: who answers? A fast test backend for trials, benchmarks and `--demo`; stands alone.
+//! - [`load`]: how much can it take? The load generator, over `http` and `io`.
 //!
 //! In scope: HTTP/1.0 and HTTP/1.1 from clients, HTTP/1.1 to upstreams, over TCP and Unix sockets.
 //! Out of scope: HTTP/2 and HTTP/3, forward proxying (`CONNECT`), scripting in the data path.
@@ -19,6 +20,7 @@ pub mod admin;
 pub mod config;
 pub mod http;
 pub mod io;
+pub mod load;
 pub mod origin;
 pub mod proxy;
 pub mod stats;

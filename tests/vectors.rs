@@ -1,14 +1,15 @@
 //! Runs `tests/vectors/*.md`: what the bytes mean, by section of the RFCs. How to write one is told
 //! in `tests/vectors/README.md`.
 
+mod cases;
 mod feed;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 
+use cases::Case;
 use feed::every_way;
-use tidegate::http::chunked::Decoder;
+use tidegate::http::chunked::{self, Decoder};
 use tidegate::http::forward::{self, RequestEdits, ResponseEdits};
 use tidegate::http::websocket::Follower;
 use tidegate::http::write::Writer;
@@ -23,82 +24,52 @@ const WEBSOCKET: Offer = Offer::WebSocket { key: *b"dGhlIHNhbXBsZSBub25jZQ==" };
 const OTHER: Offer = Offer::Other(ALLOWED[0]);
 const ALLOWED: &[&[u8]] = &[b"other"];
 
-/// One case: a title and its code blocks, each with its info string.
-#[derive(Default)]
-struct Case {
-    place: String,
-    title: String,
-    blocks: Vec<(String, Vec<String>)>,
-}
-
 #[test]
 fn all_vectors_hold() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
-    let mut files: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    let (mut count, mut wrong) = (0, String::new());
-    for file in files.iter().filter(|file| !file.ends_with("README.md")) {
-        for case in cases(file) {
-            count += 1;
-            if let Err(why) = case.run() {
-                writeln!(wrong, "{} {}\n{why}", case.place, case.title).unwrap();
-            }
+    let cases = cases::all();
+    let mut wrong = String::new();
+    for case in &cases {
+        if let Err(why) = run(case) {
+            writeln!(wrong, "{} {}\n{why}", case.place, case.title).unwrap();
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
-    assert!(count >= 60, "only {count} vectors were found");
+    assert!(cases.len() >= 400, "only {} vectors were found", cases.len());
 }
 
-/// The cases of a file: everything between one `###` title and the next.
-fn cases(file: &Path) -> Vec<Case> {
-    let text = std::fs::read_to_string(file).unwrap();
-    let mut cases: Vec<Case> = Vec::new();
-    let mut inside = false;
-    for (index, line) in text.lines().enumerate() {
-        if inside && line != "```" {
-            let block = cases.last_mut().and_then(|case| case.blocks.last_mut());
-            block.expect("a block belongs to a title").1.push(line.to_owned());
-        } else if inside {
-            inside = false;
-        } else if let Some(info) = line.strip_prefix("```") {
-            inside = true;
-            let case = cases.last_mut().expect("a block belongs to a title");
-            case.blocks.push((info.to_owned(), Vec::new()));
-        } else if let Some(title) = line.strip_prefix("### ") {
-            let place = format!("{}:{}", file.display(), index + 1);
-            cases.push(Case { place, title: title.to_owned(), ..Case::default() });
-        }
-    }
-    cases
+/// What a message means, what leaves for it, and how many octets it has.
+#[derive(Debug, Default, PartialEq)]
+struct Told {
+    said: String,
+    leaves: Vec<u8>,
+    used: Option<usize>,
 }
 
-impl Case {
-    fn run(&self) -> Result<(), String> {
-        let [(kind, lines), (outcome, expected), rest @ ..] = self.blocks.as_slice() else {
-            return Err("needs a block with octets and one with the outcome".into());
-        };
-        assert_eq!(outcome, "outcome", "{}", self.place);
-        let bytes = octets(lines);
-        let kind: Vec<&str> = kind.split(' ').collect();
-        let (said, leaves) = match kind[..] {
-            ["http", "request"] => request(&bytes),
-            ["http", "response", asked] => response(&bytes, asked, None),
-            ["http", "response", asked, "websocket"] => response(&bytes, asked, Some(WEBSOCKET)),
-            ["http", "response", asked, "other"] => response(&bytes, asked, Some(OTHER)),
-            ["http", "chunked"] => (chunked(&bytes), Vec::new()),
-            ["websocket", "frames"] => (frames(&bytes), Vec::new()),
-            _ => return Err(format!("unknown kind {kind:?}")),
-        };
-        same("outcome", &expected.join(" "), &said)?;
-        match rest {
-            [] => Ok(()),
-            [(kind, lines)] if kind == "http leaves" => {
-                same("leaves", &shown(&octets(lines)), &shown(&leaves))
-            }
-            _ => Err("the third block must be `http leaves`".into()),
+fn run(case: &Case) -> Result<(), String> {
+    let kind: Vec<&str> = case.kind.split(' ').collect();
+    let (kind, with_body) = match kind[..] {
+        [.., "and", "body"] => (&kind[..kind.len() - 2], true),
+        _ => (&kind[..], false),
+    };
+    let bytes = &case.bytes;
+    let mut told = match *kind {
+        ["http", "request"] => message(bytes, with_body, request),
+        ["http", "response", asked] => answer(bytes, with_body, asked, None),
+        ["http", "response", asked, "websocket"] => {
+            answer(bytes, with_body, asked, Some(WEBSOCKET))
         }
+        ["http", "response", asked, "other"] => answer(bytes, with_body, asked, Some(OTHER)),
+        ["http", "chunked"] => Told { said: chunked_body(bytes), ..Told::default() },
+        ["websocket", "frames"] => Told { said: frames(bytes), ..Told::default() },
+        _ => return Err(format!("unknown kind {kind:?}")),
+    };
+    if let Some(behind) = told.used.map(|used| &bytes[used..]).filter(|behind| !behind.is_empty()) {
+        write!(told.said, " then \"{}\"", shown(behind)).unwrap();
     }
+    same("outcome", &case.outcome.join(" "), &told.said)?;
+    case.leaves
+        .as_ref()
+        .map_or(Ok(()), |leaves| same("leaves", &shown(leaves), &shown(&told.leaves)))
 }
 
 fn same(what: &str, expected: &str, found: &str) -> Result<(), String> {
@@ -110,43 +81,6 @@ fn same(what: &str, expected: &str, found: &str) -> Result<(), String> {
 
 fn shown(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
-}
-
-/// The octets of a block: its lines joined without line ends, which have to be written as escapes.
-fn octets(lines: &[String]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for line in lines {
-        let mut rest = line.chars();
-        while let Some(c) = rest.next() {
-            if c != '\\' {
-                bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                continue;
-            }
-            match rest.next() {
-                Some('r') => bytes.push(b'\r'),
-                Some('n') => bytes.push(b'\n'),
-                Some('t') => bytes.push(b'\t'),
-                Some('\\') => bytes.push(b'\\'),
-                Some('x') => {
-                    let digit = |c: Option<char>| c.and_then(|c| c.to_digit(16)).expect("\\xHH");
-                    bytes.push((digit(rest.next()) * 16 + digit(rest.next())) as u8);
-                }
-                Some('{') => {
-                    let inside: String = rest.by_ref().take_while(|c| *c != '}').collect();
-                    repeat(&mut bytes, &inside);
-                }
-                other => panic!("unknown escape {other:?} in {line}"),
-            }
-        }
-    }
-    bytes
-}
-
-/// `\{text*count}`
-fn repeat(bytes: &mut Vec<u8>, inside: &str) {
-    let (text, count) = inside.rsplit_once('*').expect("\\{text*count}");
-    let count = tidegate::http::grammar::digits(count.as_bytes()).expect("a count");
-    bytes.extend_from_slice(text.repeat(count as usize).as_bytes());
 }
 
 fn refused(reason: Reason) -> String {
@@ -169,24 +103,118 @@ fn goes_on(persistent: bool) -> &'static str {
     if persistent { "keeps" } else { "closes" }
 }
 
-/// What is said about a request, and the head that leaves.
-fn request(bytes: &[u8]) -> (String, Vec<u8>) {
-    let read = every_way(bytes, || {
-        let mut head = Request::default();
-        move |bytes: &[u8]| match head.read(bytes, &Limits::default()) {
-            Ok(Progress::Partial) => None,
-            Ok(Progress::Complete) => Some(accepted(&head, bytes)),
-            Err(reason) => Some((refused(reason), Vec::new())),
-        }
-    });
-    read.unwrap_or_else(|| ("partial".into(), Vec::new()))
+/// A head that was read.
+struct Head {
+    said: String,
+    framing: Framing,
+    len: usize,
+    leaves: Vec<u8>,
 }
 
-fn accepted(head: &Request, bytes: &[u8]) -> (String, Vec<u8>) {
+/// What is said about a message, in parts as in one piece; the octets behind its head are its body
+/// if the case is about that.
+fn message<R>(bytes: &[u8], with_body: bool, reader: impl Fn() -> R) -> Told
+where
+    R: FnMut(&[u8]) -> Option<Result<Head, Reason>>,
+{
+    let told = every_way(bytes, || {
+        let (mut read, mut head, mut content) = (reader(), None, Content::default());
+        move |bytes: &[u8]| {
+            if head.is_none() {
+                head = Some(read(bytes)?);
+            }
+            match head.as_ref()? {
+                Err(reason) => Some(Told { said: refused(*reason), ..Told::default() }),
+                Ok(head) if with_body => content.read(head, bytes),
+                Ok(Head { said, leaves, .. }) => {
+                    Some(Told { said: said.clone(), leaves: leaves.clone(), used: None })
+                }
+            }
+        }
+    });
+    told.unwrap_or_else(|| {
+        let said = match reader()(bytes) {
+            Some(Ok(head)) => head.said + " cut short",
+            _ => "partial".into(),
+        };
+        Told { said, ..Told::default() }
+    })
+}
+
+/// A body as it comes.
+#[derive(Default)]
+struct Content {
+    decoder: Decoder,
+    fed: usize,
+    payload: Vec<u8>,
+}
+
+impl Content {
+    fn read(&mut self, head: &Head, bytes: &[u8]) -> Option<Told> {
+        let rest = &bytes[head.len..];
+        let (said, leaves, used) = match head.framing {
+            Framing::None => ("\"\"".to_owned(), Vec::new(), 0),
+            Framing::UntilClose => return None,
+            Framing::Length(length) => {
+                let payload = rest.get(..usize::try_from(length).ok()?)?;
+                (format!("\"{}\"", shown(payload)), payload.to_vec(), payload.len())
+            }
+            Framing::Chunked => match self.decode(rest)? {
+                // About whom it is only the head knows: those of answers begin with a status.
+                Err(reason) if head.said.starts_with(char::is_numeric) => {
+                    (refused(reason.by_upstream()), Vec::new(), rest.len())
+                }
+                Err(reason) => (refused(reason), Vec::new(), rest.len()),
+                Ok(said) => (said, self.encoded(), self.fed),
+            },
+        };
+        let refused = said.starts_with("refused");
+        Some(Told {
+            said: format!("{} {said}", head.said),
+            leaves: if refused { Vec::new() } else { [&head.leaves[..], &leaves].concat() },
+            used: (!refused).then_some(head.len + used),
+        })
+    }
+
+    /// Takes what is new of a chunked body; what was in it, once it is whole.
+    fn decode(&mut self, bytes: &[u8]) -> Option<Result<String, Reason>> {
+        let mut news = bytes[self.fed..].to_vec();
+        let decoded = match self.decoder.decode(&mut news) {
+            Ok(decoded) => decoded,
+            Err(reason) => return Some(Err(reason)),
+        };
+        self.payload.extend_from_slice(&news[..decoded.payload]);
+        self.fed += decoded.consumed;
+        let trailers = shown(self.decoder.trailers());
+        decoded.done.then(|| Ok(format!("\"{}\" \"{trailers}\"", shown(&self.payload))))
+    }
+
+    /// The chunked body as it leaves, having come in one piece.
+    fn encoded(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if !self.payload.is_empty() {
+            out.extend_from_slice(chunked::size_line(self.payload.len() as u64, &mut [0; 18]));
+            out.extend_from_slice(&self.payload);
+            out.extend_from_slice(b"\r\n");
+        }
+        [&out, chunked::LAST, self.decoder.trailers(), b"\r\n"].concat()
+    }
+}
+
+fn request() -> impl FnMut(&[u8]) -> Option<Result<Head, Reason>> {
+    let mut head = Request::default();
+    move |bytes| match head.read(bytes, &Limits::default()) {
+        Ok(Progress::Partial) => None,
+        Ok(Progress::Complete) => Some(Ok(accepted(&head, bytes))),
+        Err(reason) => Some(Err(reason)),
+    }
+}
+
+fn accepted(head: &Request, bytes: &[u8]) -> Head {
     let said = format!(
-        "{} {} at {:?}, {}, {}{}{}",
-        shown(head.method_text.of(bytes)),
-        shown(head.path.of(bytes)),
+        "{} {} at \"{}\", {}, {}{}{}",
+        String::from_utf8_lossy(head.method_text.of(bytes)),
+        String::from_utf8_lossy(head.path.of(bytes)),
         shown(head.host.of(bytes)),
         body(head.framing),
         goes_on(head.persistent),
@@ -208,24 +236,23 @@ fn accepted(head: &Request, bytes: &[u8]) -> (String, Vec<u8>) {
     let mut buffer = [0; 20_000];
     let mut out = Writer::new(&mut buffer);
     forward::request(&mut out, head, bytes, &edits).unwrap();
-    (said, out.written().to_vec())
+    Head { said, framing: head.framing, len: head.len, leaves: out.written().to_vec() }
 }
 
-/// What is said about a response, and the head that leaves to an HTTP/1.1 client.
-fn response(bytes: &[u8], asked: &str, offer: Option<Offer>) -> (String, Vec<u8>) {
+/// What is said about an answer, and what leaves to an HTTP/1.1 client.
+fn answer(bytes: &[u8], with_body: bool, asked: &str, offer: Option<Offer>) -> Told {
     let asked = Asked { method: Method::of(asked.as_bytes()), offer };
-    let read = every_way(bytes, || {
+    message(bytes, with_body, || {
         let mut head = Response::default();
         move |bytes: &[u8]| match head.read(bytes, &Limits::default(), asked) {
             Ok(Progress::Partial) => None,
-            Ok(Progress::Complete) => Some(answered(&head, bytes)),
-            Err(reason) => Some((refused(reason), Vec::new())),
+            Ok(Progress::Complete) => Some(Ok(answered(&head, bytes))),
+            Err(reason) => Some(Err(reason)),
         }
-    });
-    read.unwrap_or_else(|| ("partial".into(), Vec::new()))
+    })
 }
 
-fn answered(head: &Response, bytes: &[u8]) -> (String, Vec<u8>) {
+fn answered(head: &Response, bytes: &[u8]) -> Head {
     let said = format!("{}, {}, {}", head.status, body(head.framing), goes_on(head.persistent));
     let mut buffer = [0; 20_000];
     let mut out = Writer::new(&mut buffer);
@@ -243,7 +270,7 @@ fn answered(head: &Response, bytes: &[u8]) -> (String, Vec<u8>) {
         let write = if head.status == 101 { forward::switching } else { forward::response };
         write(&mut out, head, bytes, &edits).unwrap();
     }
-    (said, out.written().to_vec())
+    Head { said, framing: head.framing, len: head.len, leaves: out.written().to_vec() }
 }
 
 /// Where a follower of frames stands in the end, the octets having come in any parts.
@@ -273,21 +300,10 @@ fn frames(bytes: &[u8]) -> String {
 }
 
 /// What a chunked body contains.
-fn chunked(bytes: &[u8]) -> String {
+fn chunked_body(bytes: &[u8]) -> String {
     let decoded = every_way(bytes, || {
-        let (mut decoder, mut fed, mut payload) = (Decoder::default(), 0, Vec::new());
-        move |bytes: &[u8]| {
-            let mut news = bytes[fed..].to_vec();
-            match decoder.decode(&mut news) {
-                Err(reason) => Some(refused(reason)),
-                Ok(decoded) => {
-                    payload.extend_from_slice(&news[..decoded.payload]);
-                    fed += decoded.consumed;
-                    let trailers = shown(decoder.trailers());
-                    decoded.done.then(|| format!("\"{}\" \"{trailers}\"", shown(&payload)))
-                }
-            }
-        }
+        let mut content = Content::default();
+        move |bytes: &[u8]| Some(content.decode(bytes)?.unwrap_or_else(refused))
     });
     decoded.unwrap_or_else(|| "partial".into())
 }

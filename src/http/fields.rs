@@ -6,6 +6,8 @@ use super::grammar;
 
 /// The most field lines a head may have, whatever [`super::Limits`] says.
 pub(super) const MOST: usize = 100;
+/// Most heads have fewer; the room for a scan has to be cleared each time.
+const FEW: usize = 32;
 
 /// A range of octets in the buffer that a head was read from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -227,18 +229,47 @@ pub(super) fn read(
     if looked_before && end_of_lines(bytes, seen).is_none() {
         return Ok(None);
     }
-    let mut scanned = [httparse::EMPTY_HEADER; MOST];
-    if let Ok(httparse::Status::Complete((len, headers))) =
-        httparse::parse_headers(&bytes[seen.lines..], &mut scanned)
-        && headers.len() <= most
-        && store(bytes, seen.lines, headers, fields) == Some(seen.lines + len)
-    {
-        return Ok(Some(seen.lines + len));
+    let scanned = match scan::<FEW>(bytes, seen.lines, fields, most) {
+        Scanned::TooMany => scan::<MOST>(bytes, seen.lines, fields, most),
+        scanned => scanned,
+    };
+    if let Scanned::Lines(end) = scanned {
+        return Ok(Some(end));
     }
     // Not all there yet, or not to our taste.
     match end_of_lines(bytes, seen) {
         None => Ok(None),
         Some(end) => Err(diagnose(&bytes[seen.lines..end], most)),
+    }
+}
+
+/// What a scan led to.
+enum Scanned {
+    /// All lines are in place; the empty line ends at this offset.
+    Lines(usize),
+    /// More lines than there was room for.
+    TooMany,
+    /// Not all there, or not as they should be.
+    Nothing,
+}
+
+/// Has httparse scan the lines at `start`, with room for `N` of them.
+fn scan<const N: usize>(
+    bytes: &[u8],
+    start: usize,
+    fields: &mut Vec<Field>,
+    most: usize,
+) -> Scanned {
+    let mut scanned = [httparse::EMPTY_HEADER; N];
+    match httparse::parse_headers(&bytes[start..], &mut scanned) {
+        Ok(httparse::Status::Complete((len, headers)))
+            if headers.len() <= most
+                && store(bytes, start, headers, fields) == Some(start + len) =>
+        {
+            Scanned::Lines(start + len)
+        }
+        Err(httparse::Error::TooManyHeaders) => Scanned::TooMany,
+        _ => Scanned::Nothing,
     }
 }
 

@@ -137,20 +137,20 @@ pub fn is_authority(bytes: &[u8]) -> bool {
         let Some(end) = memchr::memchr(b']', rest) else { return false };
         return is_ipv6(&rest[..end]) && is_port(&rest[end + 1..]);
     }
-    let end = memchr::memchr(b':', bytes).unwrap_or(bytes.len());
-    is_registered_name(&bytes[..end]) && is_port(&bytes[end..])
+    let name = registered_name(bytes);
+    name > 0 && is_port(&bytes[name..])
 }
 
-fn is_registered_name(bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    while let [b, tail @ ..] = rest {
-        rest = match (b, tail) {
-            (b'%', [high, low, tail @ ..]) if hex(*high).is_some() && hex(*low).is_some() => tail,
-            _ if is(*b, NAME) => tail,
-            _ => return false,
-        };
+/// How many octets at the front of `bytes` are those of a registered name.
+fn registered_name(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        at += bytes[at..].iter().take_while(|b| is(**b, NAME)).count();
+        match bytes[at..] {
+            [b'%', high, low, ..] if hex(high).is_some() && hex(low).is_some() => at += 3,
+            _ => return at,
+        }
     }
-    !bytes.is_empty()
 }
 
 fn is_ipv6(bytes: &[u8]) -> bool {

@@ -127,18 +127,23 @@ impl Follower {
 
 /// The header of a frame. A length in more octets than it needs is let pass: it has one meaning, and
 /// the frame is not ours to judge.
-struct Header {
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
     /// Octets, the masking key not counted.
-    len: usize,
-    fin: bool,
-    opcode: u8,
-    masked: bool,
-    payload: u64,
+    pub len: usize,
+    /// The last frame of its message.
+    pub fin: bool,
+    /// What the payload is (RFC 6455 section 5.2); 8 and above: control.
+    pub opcode: u8,
+    /// A masking key follows.
+    pub masked: bool,
+    /// Octets of payload.
+    pub payload: u64,
 }
 
 impl Header {
-    /// Reads the header at the beginning of `bytes`, if it is all there.
-    fn read(bytes: &[u8]) -> Option<Header> {
+    /// Reads the header at the beginning of `bytes`, if it is all there: 2 to 10 octets.
+    pub fn read(bytes: &[u8]) -> Option<Header> {
         let (&[first, second], rest) = bytes.split_first_chunk()?;
         let (len, payload) = match second & 0x7f {
             126 => (4, u64::from(u16::from_be_bytes(*rest.first_chunk()?))),

@@ -56,17 +56,27 @@ impl<'a> Writer<'a> {
     /// IPv4.
     pub fn ip(&mut self, ip: IpAddr) -> Result<(), Full> {
         match ip.to_canonical() {
-            IpAddr::V4(ip) => {
-                let [a, b, c, d] = ip.octets();
-                self.decimal(a.into())?;
-                for octet in [b, c, d] {
-                    self.put(b".")?;
-                    self.decimal(octet.into())?;
-                }
-                Ok(())
-            }
+            IpAddr::V4(ip) => self.ipv4(ip.octets()),
             IpAddr::V6(ip) => self.ipv6(ip.segments()),
         }
+    }
+
+    fn ipv4(&mut self, octets: [u8; 4]) -> Result<(), Full> {
+        let mut text = *b"255.255.255.255";
+        let mut len = 0;
+        for (at, octet) in octets.into_iter().enumerate() {
+            if at > 0 {
+                text[len] = b'.';
+                len += 1;
+            }
+            for power in [100, 10, 1] {
+                if octet >= power || power == 1 {
+                    text[len] = b'0' + octet / power % 10;
+                    len += 1;
+                }
+            }
+        }
+        self.put(&text[..len])
     }
 
     fn ipv6(&mut self, segments: [u16; 8]) -> Result<(), Full> {

@@ -1,9 +1,14 @@
-//! The pool: all octets of requests and answers lie in its buffers, and there are never more of them.
+//! The pool: all octets of requests and answers lie in its buffers, and their number has a bound.
 //!
-//! Nobody takes a buffer from the pool itself. Work is admitted with a [`Share`], the right to hold
-//! [`SHARE`] buffers at once; there are as many shares as the pool can satisfy together, so a holder
-//! never waits for a buffer and the pool cannot deadlock. A full pool means that new work waits for
-//! a share, unread in the kernel: back-pressure, never growth.
+//! There are two ways to a buffer. A request under way has one for its head ([`Pool::head`]): there are
+//! never more of these than connections. Everything else is taken with a [`Hold`], the right to
+//! have [`SHARE`] buffers at once; there are as many rights as the pool can satisfy together, so who has one
+//! never waits for a buffer and the pool cannot deadlock.
+//!
+//! A right is held only while there are octets in hand: who waits for octets gives it back first. So
+//! neither slow senders nor slow origins can use the pool up. Slow receivers can; a [`Buf`] knows when
+//! others wait for a right ([`Buf::is_wanted`]), and a stream then has less patience with its receiver. A full pool
+//! means that work waits: back-pressure, never growth.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,28 +20,31 @@ use std::task::{Context, Poll, Waker};
 /// Octets in a buffer: a head must fit in one.
 pub const SIZE: usize = 16 * 1024;
 
-/// Buffers one exchange may hold at once:
-pub const SHARE: usize = 1 // the client's head, kept for the log and for what follows it
-    + 1 // octets on their way to the upstream
+/// Buffers one exchange may have at once, beside the one with the client's head:
+pub const SHARE: usize = 1 // octets on their way to the upstream
     + 1 // octets that came from the upstream
     + 1; // octets on their way to the client
 
 /// The buffers of one core.
 pub struct Pool {
-    shares_left: Cell<usize>,
-    shares_total: usize,
-    /// Who waits for a share, first come first served: so by ascending ticket.
+    rights_left: Cell<usize>,
+    rights_total: usize,
+    /// Who waits for a right, first come first served: so by ascending ticket.
     queue: RefCell<VecDeque<(u64, Waker)>>,
     tickets: Cell<u64>,
     stock: RefCell<Stock>,
 }
 
-/// What lies in the pool. `made - free.len()` buffers are lent out; `made <= limit`.
+/// What lies in the pool, and what is lent out of it.
 struct Stock {
     /// A stack, so that the buffer used last, still in the processor's cache, goes out first.
     free: Vec<Box<[u8]>>,
-    made: usize,
-    limit: usize,
+    /// Free buffers kept; those beyond go back to the system.
+    keep: usize,
+    /// Lent with a right.
+    used: usize,
+    /// Lent for heads.
+    heads: usize,
 }
 
 impl fmt::Debug for Pool {
@@ -46,100 +54,164 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// A pool of at most `buffers` buffers, rounded down to whole shares but at least one. Memory is
-    /// taken from the system as buffers are first needed.
+    /// A pool that lends at most `buffers` buffers beside those for heads, rounded down to whole shares but at
+    /// least one. Memory is taken from the system as buffers are first needed.
     pub fn new(buffers: usize) -> Rc<Pool> {
-        let shares_total = (buffers / SHARE).max(1);
+        let rights_total = (buffers / SHARE).max(1);
+        let keep = rights_total * SHARE;
         Rc::new(Pool {
-            shares_left: Cell::new(shares_total),
-            shares_total,
+            rights_left: Cell::new(rights_total),
+            rights_total,
             queue: RefCell::default(),
             tickets: Cell::new(0),
-            stock: RefCell::new(Stock { free: Vec::new(), made: 0, limit: shares_total * SHARE }),
+            stock: RefCell::new(Stock { free: Vec::new(), keep, used: 0, heads: 0 }),
         })
     }
 
-    /// Buffers lent out now.
+    /// Buffers lent out now, those for heads included.
     pub fn lent(&self) -> usize {
         let stock = self.stock.borrow();
-        stock.made - stock.free.len()
+        stock.used + stock.heads
     }
 
-    /// How many shares there are in all.
-    pub fn shares(&self) -> usize {
-        self.shares_total
+    /// Buffers lent out now, those for heads aside.
+    pub fn used(&self) -> usize {
+        self.stock.borrow().used
     }
 
-    /// A share, if one is left and nobody waits for it.
-    pub fn try_share(self: &Rc<Self>) -> Option<Share> {
-        if self.queue.borrow().is_empty() { self.grant() } else { None }
+    /// How often somebody had to wait for a right.
+    pub fn waits(&self) -> u64 {
+        self.tickets.get()
     }
 
-    /// A share, when one is left; who asked first gets it first.
-    pub fn share(self: &Rc<Self>) -> Waiting {
-        let ticket = self.tickets.get();
-        self.tickets.set(ticket + 1);
-        Waiting { pool: Rc::clone(self), ticket }
+    /// How many rights there are in all.
+    pub fn rights(&self) -> usize {
+        self.rights_total
     }
 
-    fn grant(self: &Rc<Self>) -> Option<Share> {
-        let left = self.shares_left.get().checked_sub(1)?;
-        self.shares_left.set(left);
-        Some(Share { pool: Rc::clone(self) })
+    /// An empty buffer for the head of a request. The caller sees to a bound of its own: one for each connection.
+    pub fn head(self: &Rc<Self>) -> Buf {
+        self.stock.borrow_mut().heads += 1;
+        self.take(true)
     }
 
-    /// Has whoever is first in the queue look whether a share is left.
+    /// What an exchange holds its right with. It has none yet.
+    pub fn share(self: &Rc<Self>) -> Share {
+        Share { pool: Rc::clone(self), holds: Cell::new(0) }
+    }
+
+    fn grant(&self) -> bool {
+        let left = self.rights_left.get().checked_sub(1);
+        left.inspect(|left| self.rights_left.set(*left)).is_some()
+    }
+
+    /// Has whoever is first in the queue look whether a right is left.
     fn wake_first(&self) {
-        if self.shares_left.get() > 0
+        if self.rights_left.get() > 0
             && let Some((_, waker)) = self.queue.borrow().front()
         {
             waker.wake_by_ref();
         }
     }
 
-    fn take(self: &Rc<Self>) -> Buf {
-        let mut stock = self.stock.borrow_mut();
-        let bytes = stock.free.pop().unwrap_or_else(|| {
-            assert!(stock.made < stock.limit, "a share was overdrawn: {} buffers", stock.made);
-            stock.made += 1;
-            vec![0; SIZE].into_boxed_slice()
-        });
-        Buf { bytes, start: 0, end: 0, pool: Rc::clone(self) }
+    fn take(self: &Rc<Self>, is_head: bool) -> Buf {
+        let bytes = self.stock.borrow_mut().free.pop();
+        let bytes = bytes.unwrap_or_else(|| vec![0; SIZE].into_boxed_slice());
+        Buf { bytes, start: 0, end: 0, is_head, pool: Rc::clone(self) }
     }
 }
 
-/// The right to hold [`SHARE`] buffers at once.
+/// One exchange's part of the pool: a right while it has octets in hand, nothing while it waits.
 pub struct Share {
     pool: Rc<Pool>,
+    /// Parts of the exchange that have octets in hand. They share one right.
+    holds: Cell<usize>,
 }
 
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.pool.shares_left.set(self.pool.shares_left.get() + 1);
-        self.pool.wake_first();
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Share").field("holds", &self.holds.get()).finish()
     }
 }
 
-/// A wait for a share. Given up, it leaves the queue.
+impl Share {
+    /// The right to have buffers, when one is left; who asked first gets it first. At once, if another
+    /// part of the exchange holds it already. Whoever asks while there are none has no octets in hand.
+    pub async fn hold(&self) -> Hold<'_> {
+        match self.try_hold() {
+            Some(hold) => hold,
+            None => {
+                let ticket = self.pool.tickets.get();
+                self.pool.tickets.set(ticket + 1);
+                Waiting { share: self, ticket }.await
+            }
+        }
+    }
+
+    /// As [`Share::hold`], if it takes no waiting.
+    pub fn try_hold(&self) -> Option<Hold<'_>> {
+        let granted =
+            self.holds.get() > 0 || self.pool.queue.borrow().is_empty() && self.pool.grant();
+        granted.then(|| self.another())
+    }
+
+    fn another(&self) -> Hold<'_> {
+        self.holds.set(self.holds.get() + 1);
+        Hold(self)
+    }
+}
+
+/// The right to have [`SHARE`] buffers at once, together with other holds of the same exchange. Buffers go
+/// home before it does.
 #[derive(Debug)]
-pub struct Waiting {
-    pool: Rc<Pool>,
+pub struct Hold<'a>(&'a Share);
+
+impl Hold<'_> {
+    /// An empty buffer. The holders keep to [`SHARE`] at once; overdrawing is a defect and panics.
+    pub fn take(&self) -> Buf {
+        let pool = &self.0.pool;
+        let mut stock = pool.stock.borrow_mut();
+        stock.used += 1;
+        let granted = pool.rights_total - pool.rights_left.get();
+        assert!(stock.used <= granted * SHARE, "a share was overdrawn: {} buffers", stock.used);
+        drop(stock);
+        pool.take(false)
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        let Hold(Share { pool, holds }) = self;
+        holds.set(holds.get() - 1);
+        if holds.get() == 0 {
+            pool.rights_left.set(pool.rights_left.get() + 1);
+            pool.wake_first();
+        }
+    }
+}
+
+/// A wait for a right. Given up, it leaves the queue.
+struct Waiting<'a> {
+    share: &'a Share,
     ticket: u64,
 }
 
-impl Future for Waiting {
-    type Output = Share;
+impl<'a> Future for Waiting<'a> {
+    type Output = Hold<'a>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Share> {
-        let mut queue = self.pool.queue.borrow_mut();
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Hold<'a>> {
+        let share = self.share;
+        let mut queue = share.pool.queue.borrow_mut();
         let place = queue.binary_search_by_key(&self.ticket, |(ticket, _)| *ticket);
-        if (place == Ok(0) || queue.is_empty())
-            && let Some(share) = self.pool.grant()
-        {
-            queue.pop_front();
+        // The other half of the same exchange may have got it meanwhile.
+        let held = share.holds.get() > 0;
+        if held || (place == Ok(0) || queue.is_empty()) && share.pool.grant() {
+            if let Ok(place) = place {
+                queue.remove(place);
+            }
             drop(queue);
-            self.pool.wake_first(); // there may be more than one left
-            return Poll::Ready(share);
+            share.pool.wake_first(); // there may be more than one left
+            return Poll::Ready(share.another());
         }
         match place {
             Ok(place) => queue[place].1.clone_from(cx.waker()),
@@ -149,27 +221,15 @@ impl Future for Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut queue = self.pool.queue.borrow_mut();
+        let pool = &self.share.pool;
+        let mut queue = pool.queue.borrow_mut();
         if let Ok(place) = queue.binary_search_by_key(&self.ticket, |(ticket, _)| *ticket) {
             queue.remove(place);
             drop(queue);
-            self.pool.wake_first();
+            pool.wake_first();
         }
-    }
-}
-
-impl fmt::Debug for Share {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Share")
-    }
-}
-
-impl Share {
-    /// An empty buffer. The holder keeps to [`SHARE`] at once; overdrawing is a defect and panics.
-    pub fn take(&self) -> Buf {
-        self.pool.take()
     }
 }
 
@@ -179,6 +239,7 @@ pub struct Buf {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
+    is_head: bool,
     pool: Rc<Pool>,
 }
 
@@ -190,11 +251,24 @@ impl fmt::Debug for Buf {
 
 impl Drop for Buf {
     fn drop(&mut self) {
-        self.pool.stock.borrow_mut().free.push(std::mem::take(&mut self.bytes));
+        let mut stock = self.pool.stock.borrow_mut();
+        if self.is_head {
+            stock.heads -= 1;
+        } else {
+            stock.used -= 1;
+        }
+        if stock.free.len() < stock.keep {
+            stock.free.push(std::mem::take(&mut self.bytes));
+        }
     }
 }
 
 impl Buf {
+    /// Others wait for the right with which it was taken, more of them than there are rights left.
+    pub fn is_wanted(&self) -> bool {
+        self.pool.queue.borrow().len() > self.pool.rights_left.get()
+    }
+
     /// What lies in it.
     pub fn filled(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
@@ -276,52 +350,89 @@ impl Buf {
 mod tests {
     use super::*;
 
+    /// A hold, if there is one to be had at once.
+    fn now<'a>(hold: Pin<&mut impl Future<Output = Hold<'a>>>) -> Option<Hold<'a>> {
+        match hold.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(hold) => Some(hold),
+            Poll::Pending => None,
+        }
+    }
+
     #[test]
     fn a_pool_gives_whole_shares_and_gets_all_buffers_back() {
         let pool = Pool::new(2 * SHARE + 1);
-        let first = pool.try_share().unwrap();
-        let second = pool.try_share().unwrap();
-        assert!(pool.try_share().is_none());
+        let shares = [pool.share(), pool.share(), pool.share()];
+        let first = shares[0].try_hold().unwrap();
+        let second = shares[1].try_hold().unwrap();
+        assert!(shares[2].try_hold().is_none());
         let buffers: Vec<_> = (0..SHARE).flat_map(|_| [first.take(), second.take()]).collect();
-        assert_eq!(pool.lent(), 2 * SHARE);
+        assert_eq!((pool.used(), pool.lent()), (2 * SHARE, 2 * SHARE));
         drop(buffers);
         drop(first);
         assert_eq!(pool.lent(), 0);
-        assert!(pool.try_share().is_some());
+        assert!(shares[2].try_hold().is_some());
+    }
+
+    #[test]
+    fn heads_need_no_right_and_what_is_too_much_is_not_kept() {
+        let pool = Pool::new(SHARE);
+        let share = pool.share();
+        let _hold = share.try_hold().unwrap();
+        let heads: Vec<_> = (0..2 * SHARE).map(|_| pool.head()).collect();
+        assert_eq!((pool.used(), pool.lent()), (0, 2 * SHARE));
+        drop(heads);
+        assert_eq!((pool.lent(), pool.stock.borrow().free.len()), (0, SHARE));
     }
 
     #[test]
     fn who_waits_first_is_served_first_and_may_give_up() {
         let pool = Pool::new(2 * SHARE);
-        let mut cx = Context::from_waker(Waker::noop());
-        let held = [pool.try_share().unwrap(), pool.try_share().unwrap()];
-        let mut waiting = [pool.share(), pool.share(), pool.share()];
-        for wait in &mut waiting {
-            assert!(Pin::new(wait).poll(&mut cx).is_pending());
-        }
-        let [mut first, second, mut third] = waiting;
+        let shares: Vec<_> = (0..6).map(|_| pool.share()).collect();
+        let held = [shares[0].try_hold().unwrap(), shares[1].try_hold().unwrap()];
+        let buf = held[0].take();
+        assert!(!buf.is_wanted());
+        let [mut first, mut second, mut third] = [2, 3, 4].map(|n| Box::pin(shares[n].hold()));
+        assert!(now(first.as_mut()).is_none() && now(second.as_mut()).is_none());
+        assert!(now(third.as_mut()).is_none() && buf.is_wanted());
+        drop(buf);
         drop(held);
-        assert!(pool.try_share().is_none(), "nobody passes those that wait");
-        assert!(Pin::new(&mut third).poll(&mut cx).is_pending(), "two are before it");
-        assert!(Pin::new(&mut first).poll(&mut cx).is_ready());
+        assert!(shares[5].try_hold().is_none(), "nobody passes those that wait");
+        assert!(now(third.as_mut()).is_none(), "two are before it");
+        assert!(now(first.as_mut()).is_some());
         drop(second);
-        assert!(Pin::new(&mut third).poll(&mut cx).is_ready());
-        assert_eq!(pool.shares_left.get(), 2);
-        assert!(pool.queue.borrow().is_empty());
+        assert!(now(third.as_mut()).is_some());
+        assert_eq!(pool.rights_left.get(), 2);
+        assert_eq!((pool.queue.borrow().len(), pool.waits()), (0, 3));
+    }
+
+    #[test]
+    fn the_parts_of_an_exchange_share_one_right() {
+        let pool = Pool::new(SHARE);
+        let (share, other) = (pool.share(), pool.share());
+        let taken = other.try_hold().unwrap();
+        let (mut up, mut down) = (Box::pin(share.hold()), Box::pin(share.hold()));
+        assert!(now(up.as_mut()).is_none() && now(down.as_mut()).is_none());
+        drop(taken);
+        let up = now(up.as_mut()).unwrap();
+        let down = now(down.as_mut()).unwrap();
+        drop(up);
+        assert!(other.try_hold().is_none());
+        drop(down);
+        assert!(other.try_hold().is_some());
     }
 
     #[test]
     #[should_panic(expected = "overdrawn")]
     fn an_overdrawn_share_is_a_defect() {
         let pool = Pool::new(SHARE);
-        let share = pool.try_share().unwrap();
-        let _buffers: Vec<_> = (0..=SHARE).map(|_| share.take()).collect();
+        let share = pool.share();
+        let hold = share.try_hold().unwrap();
+        let _buffers: Vec<_> = (0..=SHARE).map(|_| hold.take()).collect();
     }
 
     #[test]
     fn octets_go_in_behind_and_in_front_and_out_in_order() {
-        let pool = Pool::new(SHARE);
-        let mut buf = pool.try_share().unwrap().take();
+        let mut buf = Pool::new(SHARE).head();
         buf.clear(4);
         assert!(buf.append(b"cdef"));
         buf.prepend(b"ab");

@@ -13,6 +13,7 @@ use smol::{LocalExecutor, Task};
 use super::buffer::Pool;
 use super::reactor::Reactor;
 use super::splice::Pipes;
+use super::sys;
 
 /// Tasks run before the kernel is asked for events again.
 const TASKS_PER_TURN: usize = 512;
@@ -70,6 +71,11 @@ impl Core {
                 letters.try_iter().take(LETTERS_PER_TURN).for_each(&mut read);
             }
         }
+    }
+
+    /// Processor time the calling thread has taken so far: its own code, and the kernel's for it.
+    pub fn spent() -> [Duration; 2] {
+        sys::thread_times()
     }
 
     /// Waits for `duration`, coarse to a tick. Fails only when the core is told to abort.

@@ -82,6 +82,11 @@ pub(super) fn recv(fd: &Fd, octets: &mut [u8]) -> Result<usize, Errno> {
     rustix::net::recv(fd, octets, RecvFlags::empty()).map(|(n, _)| n)
 }
 
+/// recv(2) with MSG_TRUNC: TCP drops what it would have copied (tcp(7)).
+pub(super) fn recv_trunc(fd: &Fd, octets: &mut [u8]) -> Result<usize, Errno> {
+    rustix::net::recv(fd, octets, RecvFlags::TRUNC).map(|(n, _)| n)
+}
+
 /// recv(2) with MSG_PEEK, of one octet.
 pub(super) fn peek(fd: &Fd) -> Result<usize, Errno> {
     rustix::net::recv(fd, &mut [0_u8; 1][..], RecvFlags::PEEK).map(|(n, _)| n)

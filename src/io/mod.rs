@@ -11,22 +11,23 @@
 //! - Idle costs nothing: a parked connection is a descriptor, a reactor slot and a timer link.
 //! - Every wait has a deadline or another bound, every batch a limit.
 //!
-//! The files: [`clock`] (the time, read once a turn), `timer` (the wheel), [`reactor`] (edge-triggered
-//! readiness), [`buffer`] (the pool), [`stream`] (one connection), [`relay`] and [`splice`] (octets from
-//! one stream to another), [`listen`] (sockets that listen), [`accept`] (connections that arrive),
-//! [`signal`] (to the cores and back), [`slots`] (boxed futures used again), `kernel` and `sys` (system
-//! calls), [`cores`] (the threads and their loop).
+//! The files: [`clock`] (the time, read once a turn), `timer` (the wheel), [`alarm`] (a wait to the
+//! microsecond), [`reactor`] (edge-triggered readiness), [`buffer`] (the pool), [`stream`] (one
+//! connection), [`relay`] and [`splice`] (octets from one stream to another), [`listen`] (sockets that
+//! listen), [`accept`] (connections that arrive), [`signal`] (to the cores and back), [`hands`] (large
+//! futures used again), `kernel` and `sys` (system calls), [`cores`] (the threads and their loop).
 
 pub mod accept;
+pub mod alarm;
 pub mod buffer;
 pub mod clock;
 pub mod cores;
+pub mod hands;
 mod kernel;
 pub mod listen;
 pub mod reactor;
 pub mod relay;
 pub mod signal;
-pub mod slots;
 pub mod splice;
 pub mod stream;
 mod sys;

@@ -41,16 +41,17 @@ pub enum Way {
 /// One direction of one source.
 #[derive(Default)]
 struct Side {
-    waker: Option<Waker>,
     /// The tick after which a wait fails; 0: never.
     deadline: u32,
     ready: bool,
-    /// A task waits; its waker is the one above.
+    /// The source's task waits for this direction.
     armed: bool,
 }
 
 #[derive(Default)]
 struct Source {
+    /// Of the task that owns the source, or did when it waited last.
+    waker: Option<Waker>,
     sides: [Side; 2],
     /// Tells this source's events from those of an earlier holder of the same slot.
     generation: u32,
@@ -137,7 +138,8 @@ impl Reactor {
     /// Has every waiting task look again at what it waits for.
     pub fn wake_all(&self) {
         for (_, source) in self.sources.borrow_mut().iter_mut() {
-            source.sides.iter_mut().for_each(Side::wake);
+            source.wake(Way::Read);
+            source.wake(Way::Write);
         }
     }
 
@@ -176,19 +178,19 @@ impl Reactor {
     /// Fails with `TimedOut` when the deadline has passed, with `ConnectionAborted` after an abort.
     pub fn poll_ready(&self, key: usize, way: Way, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sources = self.sources.borrow_mut();
-        let side = &mut sources[key].sides[way as usize];
+        let source = &mut sources[key];
+        let side = &source.sides[way as usize];
         if let Some(result) = self.outcome(side.ready, side.deadline) {
             return Poll::Ready(result);
         }
-        let old = side.arm(cx.waker());
+        let old = source.arm(way, cx.waker());
         drop(sources);
         drop(old);
         Poll::Pending
     }
 
     /// Waits until the connection is broken or, with `or_finished`, the peer has sent its FIN, whatever
-    /// lies unread. Shares the waker of the reading side, not its deadline: whoever reads meanwhile must belong to the
-    /// same task. Fails only after an abort.
+    /// lies unread. No deadline of the reading side counts for it. Fails only after an abort.
     pub fn poll_gone(
         &self,
         key: usize,
@@ -201,7 +203,7 @@ impl Reactor {
         if let Some(result) = self.outcome(gone, 0) {
             return Poll::Ready(result);
         }
-        let old = source.sides[Way::Read as usize].arm(cx.waker());
+        let old = source.arm(Way::Read, cx.waker());
         drop(sources);
         drop(old);
         Poll::Pending
@@ -309,11 +311,11 @@ impl Reactor {
         source.hung_up |= flags.intersects(broken | EventFlags::RDHUP);
         if flags.intersects(EventFlags::IN | EventFlags::RDHUP | broken) {
             source.sides[Way::Read as usize].ready = true;
-            source.sides[Way::Read as usize].wake();
+            source.wake(Way::Read);
         }
         if flags.intersects(EventFlags::OUT | broken) {
             source.sides[Way::Write as usize].ready = true;
-            source.sides[Way::Write as usize].wake();
+            source.wake(Way::Write);
         }
     }
 
@@ -325,10 +327,10 @@ impl Reactor {
         while let Some(key) = wheel.take(now) {
             let Some(source) = sources.get_mut(key) else { continue };
             let mut next = u32::MAX;
-            for side in &mut source.sides {
-                match side.deadline {
+            for way in [Way::Read, Way::Write] {
+                match source.sides[way as usize].deadline {
                     0 => {}
-                    due if due <= now => side.wake(),
+                    due if due <= now => source.wake(way),
                     later => next = next.min(later),
                 }
             }
@@ -339,10 +341,11 @@ impl Reactor {
     }
 }
 
-impl Side {
-    /// Remembers who waits; hands back the waker that was there, to be dropped outside the borrow.
-    fn arm(&mut self, waker: &Waker) -> Option<Waker> {
-        self.armed = true;
+impl Source {
+    /// Remembers who waits; hands back the waker that was there, to be dropped outside the borrow. The two
+    /// directions share one waker, so a stream belongs to one task at a time.
+    fn arm(&mut self, way: Way, waker: &Waker) -> Option<Waker> {
+        self.sides[way as usize].armed = true;
         match &self.waker {
             Some(old) if old.will_wake(waker) => None,
             _ => self.waker.replace(waker.clone()),
@@ -350,8 +353,8 @@ impl Side {
     }
 
     /// Wakes who waits, if anybody does. The waker stays for the next wait of the same task.
-    fn wake(&mut self) {
-        if std::mem::take(&mut self.armed)
+    fn wake(&mut self, way: Way) {
+        if std::mem::take(&mut self.sides[way as usize].armed)
             && let Some(waker) = &self.waker
         {
             waker.wake_by_ref();

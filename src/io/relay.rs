@@ -88,7 +88,8 @@ impl Relay<'_> {
             }
             self.from.deadline_in(Way::Read, self.read_wait);
             self.from.ready(Way::Read).await.map_err(Ended::From)?;
-            let mut buf = share.take();
+            let hold = share.hold().await;
+            let mut buf = hold.take();
             let max = usize::try_from(left).unwrap_or(usize::MAX);
             match self.from.try_recv(&mut buf, max).map_err(Ended::From)? {
                 None => {}

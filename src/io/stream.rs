@@ -17,10 +17,13 @@ use super::clock::Moment;
 use super::kernel::{self, Fd};
 use super::reactor::{Reactor, Way};
 
+/// How long a receiver may take nothing while others wait for the buffer that is meant for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A connected stream socket, TCP or Unix, registered with its core's reactor.
 ///
-/// All calls take `&self`: one task may read while another part of it writes. At most one wait per
-/// direction at a time. Closed when dropped.
+/// It belongs to one task at a time. All calls take `&self`: one part of the task may read while another
+/// writes, with one wait per direction at most. Closed when dropped.
 pub struct Stream {
     fd: Fd,
     key: usize,
@@ -161,11 +164,26 @@ impl Stream {
         }
     }
 
-    /// Reads what there is into `octets`; `None`: nothing now; 0: the end. For what is to be dropped, and
-    /// so needs no pooled buffer.
+    /// Reads what there is into `octets`; `None`: nothing now; 0: the end. For what is to be dropped, or
+    /// used up before anybody else runs, and so needs no pooled buffer.
     pub fn read(&self, octets: &mut [u8]) -> io::Result<Option<usize>> {
-        match kernel::recv(&self.fd, octets) {
-            Ok(n) => Ok(Some(n)),
+        self.received(kernel::recv(&self.fd, octets), octets.len())
+    }
+
+    /// Drops what there is, at most `scratch.len()` octets; otherwise as [`Stream::read`]. TCP does not even copy
+    /// it out of the kernel, so what `scratch` holds afterwards means nothing.
+    pub fn skip(&self, scratch: &mut [u8]) -> io::Result<Option<usize>> {
+        self.received(kernel::recv_trunc(&self.fd, scratch), scratch.len())
+    }
+
+    fn received(&self, n: Result<usize, Errno>, room: usize) -> io::Result<Option<usize>> {
+        match n {
+            Ok(n) => {
+                if n > 0 && n < room {
+                    self.reactor.clear(self.key, Way::Read, false);
+                }
+                Ok(Some(n))
+            }
             Err(Errno::AGAIN) => {
                 self.clear(Way::Read);
                 Ok(None)
@@ -175,31 +193,67 @@ impl Stream {
         }
     }
 
+    /// Writes what the kernel takes of `octets`; `None`: nothing now. For what is sent again and again, and so
+    /// lies in no pooled buffer; everything else goes by [`Stream::send`].
+    pub fn write(&self, octets: &[u8]) -> io::Result<Option<usize>> {
+        match kernel::send(&self.fd, octets) {
+            Ok(n) => Ok(Some(n)),
+            Err(Errno::AGAIN) => {
+                self.clear(Way::Write);
+                Ok(None)
+            }
+            Err(Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Sends all of `buf` and gives it back: empty, or with what could not be sent. Adds to `sent` as
     /// octets leave: it is right also when the future is dropped.
-    /// The write deadline starts anew whenever some octets have left.
+    /// The peer has `wait` to take something, anew whenever some octets have left; but only
+    /// [`PATIENCE`] when others wait for buffers.
     pub async fn send(
         &self,
         mut buf: Buf,
         wait: Duration,
         sent: &Cell<u64>,
     ) -> (io::Result<()>, Buf) {
-        let result = poll_fn(|cx| self.poll_send(&mut buf, wait, sent, cx)).await;
+        let mut until = self.reactor.clock().now();
+        let result = poll_fn(|cx| self.poll_send(&mut buf, (wait, &mut until), sent, cx)).await;
         (result, buf)
+    }
+
+    /// Sends what the kernel takes at once; what it does not take stays in `buf`.
+    pub fn try_send(&self, buf: &mut Buf) -> io::Result<()> {
+        while !buf.is_empty() {
+            match kernel::send(&self.fd, buf.filled()) {
+                Ok(n) => buf.consume(n),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn poll_send(
         &self,
         buf: &mut Buf,
-        wait: Duration,
+        (wait, until): (Duration, &mut Moment),
         sent: &Cell<u64>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !buf.is_empty() {
-            if let Poll::Ready(result) = self.poll_ready(Way::Write, cx) {
-                result?;
-            } else {
-                return Poll::Pending;
+            match self.poll_ready(Way::Write, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
+                    let now = self.reactor.clock().now();
+                    if error.kind() != io::ErrorKind::TimedOut || now >= *until || buf.is_wanted() {
+                        return Poll::Ready(Err(error));
+                    }
+                    self.deadline_at(Way::Write, (*until).min(now + PATIENCE));
+                    continue;
+                }
             }
             match kernel::send(&self.fd, buf.filled()) {
                 Ok(n) => {
@@ -210,7 +264,8 @@ impl Stream {
                 Err(Errno::AGAIN) => {
                     // Nothing goes now: from here the peer has `wait` to take something.
                     self.clear(Way::Write);
-                    self.deadline_in(Way::Write, wait);
+                    *until = self.reactor.clock().now() + wait;
+                    self.deadline_in(Way::Write, wait.min(PATIENCE));
                 }
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
@@ -223,8 +278,9 @@ impl Stream {
         Ok(kernel::shutdown(&self.fd)?)
     }
 
-    /// Closes with a reset instead of an orderly end, so that the peer cannot take a truncated message for whole.
-    pub fn reset(self) {
+    /// Has the close, which should follow at once, be a reset instead of an orderly end, so that the peer cannot take
+    /// a truncated message for whole.
+    pub fn reset(&self) {
         // Where this fails the socket is gone already.
         let _ = kernel::set_linger_0(&self.fd);
     }

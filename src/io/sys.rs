@@ -3,7 +3,9 @@
 #![expect(unsafe_code, reason = "this file is where it is allowed")]
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// Octets of `struct tcp_info` up to and including `tcpi_bytes_retrans` (linux/tcp.h, since 4.19).
 const TCP_INFO_OCTETS: usize = 216;
@@ -44,6 +46,21 @@ pub(super) fn tcp_counts(socket: impl AsFd) -> Option<TcpCounts> {
         sent: bytes_sent.saturating_sub(bytes_retrans),
         // The SYN of the side that opened the connection counts for one.
         acknowledged: bytes_acked.saturating_sub(1),
+    })
+}
+
+/// User and system time of the calling thread (getrusage(2)).
+pub(super) fn thread_times() -> [Duration; 2] {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the kernel writes one `rusage` to where there is room for one. If it refuses, which it never
+    // does for the calling thread, what is there are zeros, and those are a valid `rusage`.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    [usage.ru_utime, usage.ru_stime].map(|time| {
+        let micros = time.tv_sec * 1_000_000 + time.tv_usec;
+        Duration::from_micros(u64::try_from(micros).unwrap_or_default())
     })
 }
 

@@ -14,12 +14,11 @@ use futures_lite::future::yield_now;
 
 use super::client::{Client, is_trusted};
 use super::worker::Worker;
-use super::{Next, linger, tunnel};
+use super::{Next, Served, linger, tunnel};
 use crate::io::accept::Listener;
-use crate::io::buffer::Share;
+use crate::io::hands::Hands;
 use crate::io::listen::BACKLOG;
 use crate::io::reactor::Way;
-use crate::io::slots::Slots;
 use crate::io::stream::Stream;
 
 /// Connections accepted before other tasks have their turn.
@@ -31,27 +30,23 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// before, but one just accepted or answered may have a request on the way.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How requests are served, and the boxes for the futures that do it.
-pub(super) struct Server<F, S> {
-    pub serve: S,
-    pub slots: Slots<F>,
-}
+/// Those who serve requests.
+pub(super) type Servers = Hands<Client, Served>;
 
 /// Accepts connections until the core ends; once draining, only those that wait already. They have
 /// been completed by the kernel, and closing the listening socket would reset them.
-pub(super) async fn accept<F, S>(worker: Rc<Worker>, listener: Listener, server: Rc<Server<F, S>>)
-where
-    F: Future<Output = (Client, Next)> + 'static,
-    S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
-{
+pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<Servers>) {
     let mut late = 0;
     for turn in 1_u64.. {
-        if room(&worker).await.is_err() || late > BACKLOG {
+        let Ok(place) = place(&worker).await else { return };
+        if late > BACKLOG {
             return;
         }
         late += i32::from(worker.draining.get());
-        match listener.try_accept() {
-            Ok(Some((stream, peer))) => admit(&worker, stream, peer, &server),
+        // A place that nobody takes is free again before anything is waited for.
+        let fill = |(stream, peer)| admit(place, stream, peer, &servers);
+        match listener.try_accept().map(|accepted| accepted.map(fill)) {
+            Ok(Some(())) => {}
             Ok(None) if worker.draining.get() => return,
             Ok(None) if more(&worker, &listener).await.is_err() => return,
             Ok(None) => {}
@@ -79,42 +74,37 @@ async fn more(worker: &Worker, listener: &Listener) -> io::Result<()> {
     waited.await
 }
 
-/// Waits until there is room for one more connection. Those that wait meanwhile wait in the kernel.
-async fn room(worker: &Worker) -> io::Result<()> {
-    let full = || worker.connections.load(Relaxed) >= worker.plan.limits.connections;
-    if full() {
-        worker.stats.accept_pauses.add(1);
-        tracing::debug!("as many connections as allowed; pausing");
+/// A place for one more connection, when there is one. Those that wait meanwhile wait in the kernel.
+async fn place(worker: &Rc<Worker>) -> io::Result<Place> {
+    if let Some(place) = Place::take(worker) {
+        return Ok(place);
     }
-    while full() {
+    worker.stats.accept_pauses.add(1);
+    tracing::debug!("as many connections as allowed; pausing");
+    loop {
         // A connection of this core that ends wakes us; those of other cores are looked for.
         let freed = poll_fn(|cx| {
             worker.waiting.replace(Some(cx.waker().clone()));
-            if full() { Poll::Pending } else { Poll::Ready(Ok(())) }
+            if worker.is_full() { Poll::Pending } else { Poll::Ready(Ok(())) }
         });
         freed.or(worker.core.sleep(PAUSE)).await?;
+        if let Some(place) = Place::take(worker) {
+            return Ok(place);
+        }
     }
-    Ok(())
 }
 
-fn admit<F, S>(
-    worker: &Rc<Worker>,
-    stream: Stream,
-    peer: Option<SocketAddr>,
-    server: &Rc<Server<F, S>>,
-) where
-    F: Future<Output = (Client, Next)> + 'static,
-    S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
-{
+fn admit(place: Place, stream: Stream, peer: Option<SocketAddr>, servers: &Rc<Servers>) {
+    let worker = Rc::clone(&place.0);
     let trusted = is_trusted(&worker.plan.headers.trusted, peer);
     // It lives here, and is lent: an async function keeps what it is given twice, and this is what an
     // idle connection consists of.
     let mut client = Some(Client { stream, peer, trusted, served: false, unfinished: None });
-    let admitted = Admitted::new(Rc::clone(worker));
-    let server = Rc::clone(server);
+    let admitted = Admitted::new(place);
+    let servers = Rc::clone(servers);
     let task = async move {
-        let worker = &admitted.0;
-        let connection = AssertUnwindSafe(connection(worker, &mut client, &server)).catch_unwind();
+        let worker = &admitted.0.0;
+        let connection = AssertUnwindSafe(connection(worker, &mut client, &servers)).catch_unwind();
         if connection.await.is_err() {
             worker.stats.panics.add(1);
             tracing::error!("a connection ended in a panic, which is a defect in tidegate");
@@ -123,55 +113,58 @@ fn admit<F, S>(
     worker.core.spawn(task).detach();
 }
 
-/// A connection that is counted while it lives.
-struct Admitted(Rc<Worker>);
+/// One of the connections that all cores together may have.
+struct Place(Rc<Worker>);
 
-impl Admitted {
-    fn new(worker: Rc<Worker>) -> Admitted {
-        worker.connections.fetch_add(1, Relaxed);
-        worker.stats.accepted.add(1);
-        worker.stats.connections.up();
-        Admitted(worker)
+impl Place {
+    fn take(worker: &Rc<Worker>) -> Option<Place> {
+        let most = worker.plan.limits.connections;
+        let more = |have| (have < most).then_some(have + 1);
+        worker.connections.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(Place(Rc::clone(worker)))
     }
 }
 
-impl Drop for Admitted {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Relaxed);
-        self.0.stats.connections.down();
         if let Some(waiting) = self.0.waiting.take() {
             waiting.wake();
         }
     }
 }
 
+/// A connection that is counted while it lives.
+struct Admitted(Place);
+
+impl Admitted {
+    fn new(place: Place) -> Admitted {
+        place.0.stats.accepted.add(1);
+        place.0.stats.connections.up();
+        Admitted(place)
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.0.stats.connections.down();
+    }
+}
+
 /// Serves requests as they come, and waits between them with nothing but the client in hand.
-async fn connection<F, S>(worker: &Rc<Worker>, client: &mut Option<Client>, server: &Server<F, S>)
-where
-    F: Future<Output = (Client, Next)>,
-    S: Fn(Rc<Worker>, Client, Share) -> F,
-{
+async fn connection(worker: &Worker, client: &mut Option<Client>, servers: &Servers) {
     while parked(worker, client).await {
-        let share = match worker.core.pool.try_share() {
-            Some(share) => share,
-            None => {
-                worker.stats.buffer_waits.add(1);
-                worker.core.pool.share().await
-            }
-        };
         let Some(ready) = client.take() else { return };
-        let serving = server.slots.run((server.serve)(Rc::clone(worker), ready, share));
-        let (served, next) = serving.await;
-        worker.stats.buffers_used.set(worker.core.pool.lent() as u64);
+        let (served, next) = servers.run(ready).await;
+        worker.tell_buffers();
+        // In place of the client it was: what follows borrows it, so that it is not kept twice.
+        let here = client.insert(served);
         match next {
-            Next::Again | Next::Park => *client = Some(served),
+            Next::Again | Next::Park => {}
             Next::Close => return,
-            Next::Reset => return served.stream.reset(),
-            Next::Tunnel(tunnel) => {
-                // In place of the client it was, borrowed and not kept twice.
-                return Box::pin(tunnel::tunnel(worker, client.insert(served), tunnel)).await;
-            }
-            Next::Linger => return Box::pin(linger::linger(served.stream)).await,
+            Next::Reset => return here.stream.reset(),
+            Next::Linger => return Box::pin(linger::linger(&here.stream)).await,
+            Next::Tunnel(tunnel) => return Box::pin(tunnel::tunnel(worker, here, tunnel)).await,
         }
     }
 }

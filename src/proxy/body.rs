@@ -8,6 +8,7 @@ use std::io;
 
 use futures_lite::future::yield_now;
 
+use super::progress::Upload;
 use super::worker::Worker;
 use crate::http::chunked::{self, Decoder};
 use crate::http::{Framing, Reason};
@@ -61,6 +62,8 @@ pub(super) struct Body<'a> {
     read: &'a Cell<u64>,
     /// Octets sent, with the head that goes before.
     sent: &'a Cell<u64>,
+    /// How the request fares whose answer this is.
+    pub upload: Option<&'a Cell<Upload>>,
     /// What the sender sent after the end of a chunked body.
     pub surplus: Vec<u8>,
     /// Trailer lines of a chunked body, filtered and ready to be sent.
@@ -92,6 +95,7 @@ impl<'a> Body<'a> {
             allowed: most.unwrap_or(u64::MAX),
             read,
             sent,
+            upload: None,
             surplus: Vec::new(),
             trailers: Vec::new(),
         }
@@ -154,13 +158,19 @@ impl<'a> Body<'a> {
                     self.source = Source::Done;
                 }
                 Source::UntilClose if !self.chunked => match self.relay(u64::MAX).await {
-                    Ok(()) | Err(Cut::From(None)) => self.source = Source::Done,
+                    Ok(()) => self.source = Source::Done,
+                    Err(Cut::From(None)) if !self.was_reset() => self.source = Source::Done,
                     Err(cut) => return Err(cut),
                 },
                 _ => self.step().await?,
             }
         }
         Ok(())
+    }
+
+    /// The end that can be read is none: see [`Upload::Reset`].
+    fn was_reset(&self) -> bool {
+        self.upload.is_some_and(|upload| upload.get() == Upload::Reset)
     }
 
     /// Exactly `limit` octets, as they are.
@@ -197,12 +207,15 @@ impl<'a> Body<'a> {
     async fn step(&mut self) -> Result<(), Cut> {
         self.from.deadline_in(Way::Read, self.worker.plan.waits.read);
         self.from.ready(Way::Read).await.map_err(|error| Cut::From(Some(error)))?;
-        let mut buf = self.share.take();
+        let hold = self.share.hold().await;
+        let mut buf = hold.take();
         buf.clear(CHUNK_ROOM);
         let max = buf.spare().len() - CHUNK_END.len() - chunked::LAST.len() - CHUNK_END.len();
         match self.from.try_recv(&mut buf, max) {
             Ok(None) => return Ok(()),
-            Ok(Some(0)) if matches!(self.source, Source::UntilClose) => self.source = Source::Done,
+            Ok(Some(0)) if matches!(self.source, Source::UntilClose) && !self.was_reset() => {
+                self.source = Source::Done;
+            }
             Ok(Some(0)) => return Err(Cut::From(None)),
             Ok(Some(n)) => self.read.set(self.read.get() + n as u64),
             Err(error) => return Err(Cut::From(Some(error))),

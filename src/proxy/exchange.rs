@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use super::body::{Body, Cut};
@@ -18,7 +18,7 @@ use crate::config::HostHeader;
 use crate::http::forward::{self, RequestEdits};
 use crate::http::upgrade::{Offer, offer};
 use crate::http::{Fault, Framing, Reason};
-use crate::io::buffer::Buf;
+use crate::io::buffer::{Buf, Hold};
 use crate::io::reactor::Way;
 use crate::io::stream::Stream;
 use crate::stats::Attempt;
@@ -150,8 +150,10 @@ async fn across(
 ) -> Result<Answered, Failed> {
     let offer =
         offer(&ongoing.heads.request, ongoing.input.filled(), &worker.plan.headers.upgrades);
-    let head = request_head(worker, ongoing, connection, offer)?;
-    let Ongoing { client, share, heads, input, made_id, used, request_read, surplus, .. } = ongoing;
+    let share = &ongoing.share;
+    let hold = share.hold().await;
+    let head = request_head(worker, ongoing, &hold, connection, offer)?;
+    let Ongoing { client, heads, input, made_id, used, request_read, surplus, .. } = ongoing;
     let framing = heads.request.framing;
     let upstream = &connection.stream;
     let most = worker.plan.limits.body;
@@ -168,12 +170,13 @@ async fn across(
         }
         Err(cut) => Err(cut),
     };
+    drop(hold);
     match sent {
         Ok(()) if body.is_done() => upload.set(Upload::Whole),
         Ok(()) => {}
         // The upstream may have answered before it closed: look.
         Err(Cut::To(error)) if error.kind() != io::ErrorKind::TimedOut => {
-            upload.set(Upload::Refused);
+            upload.set(Upload::failed(&error));
         }
         Err(cut) => return Err(of_upload(&cut).into()),
     }
@@ -196,10 +199,10 @@ async fn across(
     let result = match upload.get() {
         // Boxed: most requests have no body that comes later, and should not carry the room for it.
         Upload::Going => {
-            let both = Box::pin(both(&mut body, &mut answer));
-            watched(both, worker, client, &upload).await
+            let mut both = Box::pin(both(&mut body, &mut answer));
+            watched(both.as_mut(), worker, client, &upload).await
         }
-        _ => watched(answer.relay(), worker, client, &upload).await,
+        _ => watched(pin!(answer.relay()), worker, client, &upload).await,
     };
     *request_read = body.is_done();
     *surplus = std::mem::take(&mut body.surplus);
@@ -210,6 +213,7 @@ async fn across(
 fn request_head(
     worker: &Worker,
     ongoing: &Ongoing,
+    hold: &Hold<'_>,
     connection: &Connection,
     offer: Option<Offer<'_>>,
 ) -> Result<Buf, Failed> {
@@ -226,7 +230,7 @@ fn request_head(
         upgrade: offer,
     };
     let (head, octets) = (&ongoing.heads.request, ongoing.input.filled());
-    written(&ongoing.share, |out| forward::request(out, head, octets, &edits))
+    written(hold, |out| forward::request(out, head, octets, &edits))
         .map_err(|_| Reason::ForwardedHeadTooLarge.into())
 }
 
@@ -234,12 +238,11 @@ fn request_head(
 /// counts as leaving once the request is through, unless the plan says otherwise; a broken
 /// connection always does.
 async fn watched<T>(
-    exchange: impl Future<Output = Result<T, Failed>>,
+    mut exchange: Pin<&mut impl Future<Output = Result<T, Failed>>>,
     worker: &Worker,
     client: &Client,
     upload: &Cell<Upload>,
 ) -> Result<T, Failed> {
-    let mut exchange = pin!(exchange);
     poll_fn(|cx| {
         if let Poll::Ready(result) = exchange.as_mut().poll(cx) {
             return Poll::Ready(result);
@@ -264,11 +267,11 @@ async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, 
         if upload.get() == Upload::Going
             && let Poll::Ready(result) = send.as_mut().poll(cx)
         {
-            match result.map_err(|cut| of_upload(&cut)) {
+            match result.map_err(|cut| (of_upload(&cut), cut)) {
                 Ok(()) => upload.set(Upload::Whole),
                 // It may have answered before it closed; one that stopped reading is waited for no longer.
-                Err(Reason::UpstreamReset) => upload.set(Upload::Refused),
-                Err(reason) => return Poll::Ready(Err(reason.into())),
+                Err((Reason::UpstreamReset, Cut::To(error))) => upload.set(Upload::failed(&error)),
+                Err((reason, _)) => return Poll::Ready(Err(reason.into())),
             }
             // Only now has the upstream all it needs to answer.
             upstream.deadline_in(Way::Read, response_wait);

@@ -7,7 +7,9 @@ use super::Next;
 use super::exchange::{Agreed, Exchanged};
 use super::ongoing::{Ongoing, written};
 use super::record;
-use super::tunnel::Tunnel;
+use super::tunnel::{Moved, Tunnel};
+use crate::http::upgrade::Upgrade;
+use crate::http::websocket::Follower;
 use crate::http::write::{self, Answer, phrase};
 use crate::http::{Method, Reason};
 
@@ -26,12 +28,17 @@ pub(super) async fn finish(ongoing: &mut Ongoing, outcome: Result<Exchanged, Rea
     if let Some(record) = record::of(ongoing, reason) {
         ongoing.worker.keep(record);
     }
-    let unread = !ongoing.request_read
-        || ongoing.input.len() > ongoing.used
-        || ongoing.client.stream.is_readable();
+    let more = ongoing.input.len() > ongoing.used || ongoing.client.stream.is_readable();
+    let unread = more || !ongoing.request_read;
+    // What follows a request to switch was not meant for HTTP (RFC 9931).
+    let meant_otherwise = more && ongoing.heads.request.upgrade != Upgrade::None;
     ongoing.client.served = true;
     ongoing.reset();
-    if matches!(next, Next::Close) && unread { Next::Linger } else { next }
+    match next {
+        Next::Close if unread => Next::Linger,
+        Next::Again if meant_otherwise => Next::Linger,
+        next => next,
+    }
 }
 
 /// The request goes on as a tunnel, and ends with it.
@@ -42,11 +49,13 @@ fn tunnel(ongoing: &mut Ongoing, agreed: Agreed) -> Next {
     let early = ongoing.input.filled()[ongoing.used..].to_vec();
     Next::Tunnel(Box::new(Tunnel {
         upstream: agreed.upstream,
-        early,
-        frames: agreed.switched.frames,
+        early: Cell::new(early),
+        frames: agreed.switched.frames.map(|down| [Follower::default(), down].map(Cell::new)),
         started: ongoing.started,
         record: record::of(ongoing, Reason::TunnelClosed),
         under_way: ongoing.under_way.become_tunnel(),
+        share: worker.core.pool.share(),
+        moved: Moved::nothing(worker.now()),
     }))
 }
 
@@ -79,7 +88,8 @@ async fn fail(ongoing: &mut Ongoing, reason: Reason) -> Next {
         retry_after_s: (status == 503).then_some(RETRY_AFTER_S),
         detail: None,
     };
-    let Ok(out) = written(&ongoing.share, |out| write::answer(out, &answer)) else {
+    let hold = ongoing.share.hold().await;
+    let Ok(out) = written(&hold, |out| write::answer(out, &answer)) else {
         return Next::Close; // a buffer holds the longest of our answers many times over
     };
     ongoing.status = Some(status);

@@ -17,13 +17,13 @@ const TIME: Duration = Duration::from_secs(2);
 /// the way fills the kernel's buffers, and meanwhile it may read our answer.
 const OCTETS: usize = 1024 * 1024;
 
-pub(super) async fn linger(stream: Stream) {
+pub(super) async fn linger(stream: &Stream) {
     if stream.finish().is_err() {
         return;
     }
     stream.no_deadline(Way::Read);
     let gone = async {
-        swallow(&stream).await?;
+        swallow(stream).await?;
         poll_fn(|cx| stream.poll_gone(true, cx)).await
     };
     // Either way the connection ends here.

@@ -38,10 +38,11 @@ mod seed;
 mod tunnel;
 mod worker;
 
+use std::convert::Infallible;
 use std::rc::Rc;
 
 use crate::http::Reason;
-use crate::io::buffer::Share;
+use crate::io::hands::Desk;
 use begin::Begin;
 use client::Client;
 use exchange::{Exchanged, Outcome};
@@ -68,22 +69,28 @@ enum Next {
     Reset,
 }
 
-/// Serves the requests that are there; gives the client back with what becomes of it.
-async fn serve(worker: Rc<Worker>, client: Client, share: Share) -> (Client, Next) {
-    let mut ongoing = Ongoing::new(worker, client, share);
-    let next = loop {
-        let outcome = match begin::begin(&mut ongoing) {
-            Begin::Nothing => break Next::Park,
-            Begin::Closed => break Next::Close,
-            Begin::Refused(reason) => Err(reason),
-            Begin::Request => steps(&mut ongoing).await,
+/// A client, and what becomes of it.
+type Served = (Client, Next);
+
+/// Serves client after client, each as long as there are requests.
+async fn serve(worker: Rc<Worker>, desk: Rc<Desk<Client, Served>>) -> Infallible {
+    loop {
+        let client = desk.job().await;
+        let mut ongoing = Ongoing::new(Rc::clone(&worker), client);
+        let next = loop {
+            let outcome = match begin::begin(&mut ongoing) {
+                Begin::Nothing => break Next::Park,
+                Begin::Closed => break Next::Close,
+                Begin::Refused(reason) => Err(reason),
+                Begin::Request => steps(&mut ongoing).await,
+            };
+            match finish::finish(&mut ongoing, outcome).await {
+                Next::Again => {}
+                next => break next,
+            }
         };
-        match finish::finish(&mut ongoing, outcome).await {
-            Next::Again => {}
-            next => break next,
-        }
-    };
-    (ongoing.end(&next), next)
+        desk.done((ongoing.end(&next), next));
+    }
 }
 
 /// From a judged head to an answer that was sent, or the reason why not.

@@ -11,7 +11,7 @@ use super::ids::Id;
 use super::worker::Worker;
 use crate::http::write::{Full, Writer};
 use crate::http::{Name, Reason, Request, Response, acceptable_id};
-use crate::io::buffer::{Buf, Share};
+use crate::io::buffer::{Buf, Hold, Share};
 use crate::io::clock::Moment;
 use crate::stats::{self, Attempt};
 
@@ -70,8 +70,9 @@ pub(super) struct Ongoing {
 }
 
 impl Ongoing {
-    pub fn new(worker: Rc<Worker>, mut client: Client, share: Share) -> Ongoing {
-        let mut input = share.take();
+    pub fn new(worker: Rc<Worker>, mut client: Client) -> Ongoing {
+        let share = worker.core.pool.share();
+        let mut input = worker.core.pool.head();
         let mut started = worker.now();
         if let Some(unfinished) = client.unfinished.take() {
             started = unfinished.since;
@@ -113,7 +114,7 @@ impl Ongoing {
         self.bytes_in = used as u64;
         self.made_id = self.worker.ids.next();
         self.under_way.begin();
-        self.worker.stats.buffers_used.set(self.worker.core.pool.lent() as u64);
+        self.worker.tell_buffers();
     }
 
     /// Forgets the request that is finished, and keeps what the client sent after it.
@@ -149,7 +150,11 @@ impl Ongoing {
         }
         self.heads.request.clear();
         self.heads.response.clear();
-        self.worker.heads.borrow_mut().push(self.heads);
+        let mut heads = self.worker.heads.borrow_mut();
+        if heads.len() < self.worker.core.pool.rights() {
+            heads.push(self.heads);
+        }
+        drop(heads);
         self.client
     }
 
@@ -159,12 +164,12 @@ impl Ongoing {
     }
 }
 
-/// A buffer of `share` with what `write` puts into it.
+/// A buffer of `hold` with what `write` puts into it.
 pub(super) fn written(
-    share: &Share,
+    hold: &Hold<'_>,
     write: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
 ) -> Result<Buf, Full> {
-    let mut buf = share.take();
+    let mut buf = hold.take();
     let mut writer = Writer::new(buf.spare());
     write(&mut writer)?;
     let length = writer.len();

@@ -15,7 +15,7 @@ use crate::http::upgrade::Offer;
 use crate::http::websocket::Follower;
 use crate::http::write::{CONTINUE, Full, Writer};
 use crate::http::{self, Asked, Framing, Reason, Request, Response, Version, outward};
-use crate::io::buffer::{Buf, Share};
+use crate::io::buffer::{Buf, Hold, Share};
 use crate::io::reactor::Way;
 use crate::io::stream::Stream;
 
@@ -75,23 +75,25 @@ enum Woken {
     Aborted,
 }
 
-impl Answer<'_> {
+impl<'a> Answer<'a> {
     /// Relays the answer to its end.
     pub async fn relay(&mut self) -> Result<Answered, Failed> {
-        let input = self.head().await?;
+        let (input, hold) = self.head().await?;
         if self.response.status == 101 {
-            self.switch(input).await
+            self.switch(input, hold).await
         } else {
-            self.message(input).await
+            self.message(input, hold).await
         }
     }
 
-    /// Reads until the final head lies, judged, at the front of the buffer it returns.
-    async fn head(&mut self) -> Result<Buf, Failed> {
+    /// Reads until the final head lies, judged, at the front of the buffer it returns. The right to have
+    /// buffers is held only while there is a part of a head.
+    async fn head(&mut self) -> Result<(Buf, Hold<'a>), Failed> {
+        let share = self.share;
         let mut interim = 0;
-        let mut input = None::<Buf>;
+        let mut input = None::<(Buf, Hold<'a>)>;
         loop {
-            if let Some(buf) = &mut input {
+            if let Some((buf, hold)) = &mut input {
                 while !buf.is_empty() && self.judge(buf)? == http::Progress::Complete {
                     if !self.response.is_interim() {
                         return input.ok_or(Reason::UpstreamClosed.into());
@@ -100,17 +102,24 @@ impl Answer<'_> {
                     if interim > INTERIM_MOST {
                         return Err(Reason::TooManyInterim.into());
                     }
-                    self.interim(buf).await?;
+                    self.interim(buf, hold).await?;
                     buf.consume(self.response.len);
                 }
                 if buf.spare().is_empty() {
                     buf.compact();
                 }
             }
+            input = input.filter(|(buf, _)| !buf.is_empty());
             self.wait().await?;
-            let mut buf = input.take().unwrap_or_else(|| self.share.take());
+            let (mut buf, hold) = match input.take() {
+                Some(part) => part,
+                None => {
+                    let hold = share.hold().await;
+                    (hold.take(), hold)
+                }
+            };
             self.read(&mut buf)?;
-            input = Some(buf);
+            input = Some((buf, hold));
         }
     }
 
@@ -123,7 +132,11 @@ impl Answer<'_> {
         let silent = self.progress.first_byte.get().is_none();
         match self.upstream.try_recv(buf, usize::MAX) {
             Ok(None) => Ok(()),
-            Ok(Some(0)) => Err(Failed { reason: Reason::UpstreamClosed, silent, cause: None }),
+            Ok(Some(0)) => {
+                let reset = self.upload.get() == Upload::Reset;
+                let reason = if reset { Reason::UpstreamReset } else { Reason::UpstreamClosed };
+                Err(Failed { reason, silent, cause: None })
+            }
             Ok(Some(n)) => {
                 add(&self.progress.upstream_read, n);
                 if silent {
@@ -173,30 +186,31 @@ impl Answer<'_> {
     /// The upstream is slow to invite the body, so we do: the client may be waiting for nothing else.
     async fn invite(&mut self) -> Result<(), Failed> {
         self.owes_continue = false;
-        let mut out = self.share.take();
+        let hold = self.share.hold().await;
+        let mut out = hold.take();
         let _fits = out.append(CONTINUE);
         self.send(out).await
     }
 
     /// Relays an interim answer, but not to a client that does not know them (RFC 9110 section
     /// 15.2), and not a second `100 Continue`.
-    async fn interim(&mut self, input: &Buf) -> Result<(), Failed> {
+    async fn interim(&mut self, input: &Buf, hold: &Hold<'_>) -> Result<(), Failed> {
         let invites = self.response.status == 100;
         let wanted = !invites || std::mem::take(&mut self.owes_continue);
         if self.request.version == Version::Http10 || !wanted {
             return Ok(());
         }
         let write = |out: &mut Writer<'_>| forward::interim(out, self.response, input.filled());
-        let out = written(self.share, write).map_err(too_large)?;
+        let out = written(hold, write).map_err(too_large)?;
         self.send(out).await
     }
 
     /// A 101 that was proven, and what the upstream sent right behind it.
-    async fn switch(&mut self, mut input: Buf) -> Result<Answered, Failed> {
+    async fn switch(&mut self, mut input: Buf, hold: Hold<'_>) -> Result<Answered, Failed> {
         let edits = self.edits(Framing::None, true);
         let write =
             |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
-        let out = written(self.share, write).map_err(too_large)?;
+        let out = written(&hold, write).map_err(too_large)?;
         self.progress.status.set(Some(101));
         self.send(out).await?;
         input.consume(self.response.len);
@@ -211,7 +225,7 @@ impl Answer<'_> {
     }
 
     /// The final head, which lies at the front of `input`, and the body behind it.
-    async fn message(&mut self, mut input: Buf) -> Result<Answered, Failed> {
+    async fn message(&mut self, mut input: Buf, hold: Hold<'_>) -> Result<Answered, Failed> {
         let came = self.response.framing;
         let leaves = outward(came, self.request.version);
         let whole = self.upload.get() == Upload::Whole;
@@ -219,7 +233,7 @@ impl Answer<'_> {
             && leaves != Framing::UntilClose
             && whole
             && !self.worker.draining.get();
-        let out = self.final_head(&input, leaves, persistent)?;
+        let out = self.final_head(&input, &hold, leaves, persistent)?;
         let progress = self.progress;
         progress.status.set(Some(self.response.status));
         progress.ends_with_close.set(leaves == Framing::UntilClose);
@@ -227,15 +241,18 @@ impl Answer<'_> {
         let from = (self.upstream, came, &progress.upstream_read);
         let to = (&self.client.stream, leaves, &progress.client_sent);
         let mut body = Body::new(self.worker, self.share, from, to, None);
+        body.upload = Some(self.upload);
         let arrived = &mut input.filled_mut()[self.response.len..];
         let length = arrived.len();
         let (taken, out) = body.absorb(arrived, out).await;
         drop(input);
-        let result = match taken {
-            Ok(taken) => match body.send(out).await.0 {
-                Ok(()) => body.run().await.map(|()| length - taken + body.surplus.len()),
-                Err(cut) => Err(cut),
-            },
+        let sent = match taken {
+            Ok(taken) => body.send(out).await.0.map(|()| taken),
+            Err(cut) => Err(cut),
+        };
+        drop(hold);
+        let result = match sent {
+            Ok(taken) => body.run().await.map(|()| length - taken + body.surplus.len()),
             Err(cut) => Err(cut),
         };
         let excess = result.map_err(of_answer)?;
@@ -261,11 +278,17 @@ impl Answer<'_> {
         }
     }
 
-    fn final_head(&self, input: &Buf, framing: Framing, persistent: bool) -> Result<Buf, Failed> {
+    fn final_head(
+        &self,
+        input: &Buf,
+        hold: &Hold<'_>,
+        framing: Framing,
+        persistent: bool,
+    ) -> Result<Buf, Failed> {
         let edits = self.edits(framing, persistent);
         let write =
             |out: &mut Writer<'_>| forward::response(out, self.response, input.filled(), &edits);
-        written(self.share, write).map_err(too_large)
+        written(hold, write).map_err(too_large)
     }
 
     async fn send(&mut self, out: Buf) -> Result<(), Failed> {

@@ -1,6 +1,7 @@
 //! A core's life: what it grows from, what it is told, and how it ends.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -8,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use super::Next;
-use super::accept::{self, Server};
+use super::Served;
+use super::accept::{self, Servers};
 use super::client::Client;
 use super::ids::Ids;
 use super::letters::{Event, Letter};
@@ -18,9 +19,8 @@ use crate::config::Plan;
 use crate::http::Limits;
 use crate::io::Fd;
 use crate::io::accept::Listener;
-use crate::io::buffer::Share;
 use crate::io::cores::Core;
-use crate::io::slots::Slots;
+use crate::io::hands::Desk;
 use crate::stats::{self, EndpointState, Recorder};
 use crate::upstream;
 
@@ -66,18 +66,14 @@ impl Seed {
     /// # Errors
     /// When the kernel gives no descriptors, or refuses to wait for events.
     pub fn run(self, enrol: impl FnOnce(&Core) -> flume::Receiver<Letter>) -> io::Result<usize> {
-        self.serve_with(super::serve, enrol)
+        self.serve_with(enrol, super::serve)
     }
 
-    fn serve_with<F, S>(
+    fn serve_with<F: Future<Output = Infallible> + 'static>(
         self,
-        serve: S,
         enrol: impl FnOnce(&Core) -> flume::Receiver<Letter>,
-    ) -> io::Result<usize>
-    where
-        F: Future<Output = (Client, Next)> + 'static,
-        S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
-    {
+        serve: impl Fn(Rc<Worker>, Rc<Desk<Client, Served>>) -> F + 'static,
+    ) -> io::Result<usize> {
         let core = Core::new(self.index, self.plan.limits.buffers, PIPES)?;
         let letters = enrol(&core);
         let reactor = &core.reactor;
@@ -101,8 +97,10 @@ impl Seed {
             date: Cell::new((0, [0; 29])),
             events: self.events,
         });
-        let server = Server { serve, slots: Slots::new(core.pool.shares()) };
-        worker.live(Rc::new(server), listeners, &letters)?;
+        let colleague = Rc::clone(&worker);
+        let hire = move |desk| serve(Rc::clone(&colleague), desk);
+        let servers = Servers::new(core.pool.rights(), hire);
+        worker.live(Rc::new(servers), listeners, &letters)?;
         worker.upstreams.close_idle();
         Ok(core.pool.lent() + core.pipes.lent())
     }
@@ -110,20 +108,16 @@ impl Seed {
 
 impl Worker {
     /// Does what the letters say until nothing is left to be done.
-    fn live<F, S>(
+    fn live(
         self: &Rc<Self>,
-        server: Rc<Server<F, S>>,
+        servers: Rc<Servers>,
         mut listeners: Vec<Listener>,
         letters: &flume::Receiver<Letter>,
-    ) -> io::Result<()>
-    where
-        F: Future<Output = (Client, Next)> + 'static,
-        S: Fn(Rc<Worker>, Client, Share) -> F + 'static,
-    {
+    ) -> io::Result<()> {
         let keeper = Rc::clone(self);
         let keeper = Cell::new(Some(self.core.spawn(async move { keeper.upstreams.keep().await })));
         let spawn = |listener| {
-            self.core.spawn(accept::accept(Rc::clone(self), listener, Rc::clone(&server)))
+            self.core.spawn(accept::accept(Rc::clone(self), listener, Rc::clone(&servers)))
         };
         let mut accepting = Vec::new();
         self.core.run(letters, |letter| match letter {
@@ -170,6 +164,7 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::path::Path;
@@ -212,22 +207,25 @@ mod tests {
         let connections = Arc::clone(&seed.connections);
         let (hand_over, mailbox) = flume::bounded(1);
         let core = thread::spawn(move || {
-            let served = Cell::new(0);
-            let serve = move |worker, client, share| {
-                served.set(served.get() + 1);
-                let first = served.get() == 1;
-                async move {
-                    let (client, next) = crate::proxy::serve(worker, client, share).await;
-                    assert!(!first, "a defect, for the sake of the test");
-                    (client, next)
-                }
+            let hired = Cell::new(0);
+            let serve = move |worker: Rc<Worker>, desk| {
+                hired.set(hired.get() + 1);
+                let first = hired.get() == 1;
+                let stats = Arc::clone(&worker.stats);
+                let mut serving = Box::pin(crate::proxy::serve(worker, desk));
+                poll_fn(move |cx| {
+                    let endless = serving.as_mut().poll(cx);
+                    let served = stats.reasons.iter().any(|reason| reason.get() > 0);
+                    assert!(!(first && served), "a defect, for the sake of the test");
+                    endless
+                })
             };
             let enrol = |core: &Core| {
                 let (mailbox, letters) = Mailbox::new(core.reactor.notifier());
                 hand_over.send(mailbox).unwrap();
                 letters
             };
-            seed.serve_with(serve, enrol).unwrap()
+            seed.serve_with(enrol, serve).unwrap()
         });
         let mailbox = mailbox.recv().unwrap();
         assert!(mailbox.send(Letter::Accept));

@@ -11,8 +11,8 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_lite::future::yield_now;
@@ -22,7 +22,7 @@ use super::ongoing::UnderWay;
 use super::worker::Worker;
 use crate::http::Reason;
 use crate::http::websocket::{Follower, GOING_AWAY, close_frame};
-use crate::io::buffer::{Buf, Share};
+use crate::io::buffer::{Buf, Hold, Share};
 use crate::io::clock::Moment;
 use crate::io::reactor::Way;
 use crate::io::relay::{Ended, Relay};
@@ -38,35 +38,26 @@ pub(super) struct Tunnel {
     /// The connection to the upstream.
     pub upstream: Stream,
     /// What the client sent before it could know of the 101.
-    pub early: Vec<u8>,
-    /// Where the frames towards the client stand; `None`: not a WebSocket.
-    pub frames: Option<Follower>,
+    pub early: Cell<Vec<u8>>,
+    /// Where the frames stand, upwards and downwards; `None`: not a WebSocket, nothing is known of
+    /// what goes through.
+    pub frames: Option<[Cell<Follower>; 2]>,
     /// When the request began.
     pub started: Moment,
     /// The request, counted until the tunnel ends.
     pub under_way: UnderWay,
     /// What will be written down in the end.
     pub record: Option<Box<Record>>,
-}
-
-/// One way through a tunnel.
-struct Flow<'a> {
-    worker: &'a Worker,
-    from: &'a Stream,
-    to: &'a Stream,
-    /// What came before the tunnel was one.
-    early: Cell<Vec<u8>>,
-    /// `None`: not a WebSocket, nothing is known of what goes through.
-    frames: Option<Cell<Follower>>,
-    /// It leads from the client to the upstream: frames are masked this way.
-    up: bool,
-    /// Octets that went through.
-    moved: Cell<u64>,
-    pulse: &'a Pulse,
+    /// The part of the pool that both ways use.
+    pub share: Share,
+    /// What went through.
+    pub moved: Moved,
 }
 
 /// What both ways know of each other.
-struct Pulse {
+pub(super) struct Moved {
+    /// Octets that went through, upwards and downwards.
+    octets: [Cell<u64>; 2],
     /// When something moved last, either way.
     last: Cell<Moment>,
     /// Ways that are moving something. They may need long for it, and have deadlines of their own.
@@ -76,7 +67,12 @@ struct Pulse {
 /// One way is moving something, as long as this lives.
 struct Moving<'a>(&'a Cell<u32>);
 
-impl Pulse {
+impl Moved {
+    /// Nothing yet; a silence begins `now`.
+    pub fn nothing(now: Moment) -> Moved {
+        Moved { octets: Default::default(), last: Cell::new(now), moving: Cell::new(0) }
+    }
+
     fn moving(&self) -> Moving<'_> {
         self.moving.set(self.moving.get() + 1);
         Moving(&self.moving)
@@ -107,26 +103,19 @@ enum Broken {
 /// Moves octets until both sides have closed, and writes down how it ended.
 pub(super) async fn tunnel(worker: &Worker, client: &Client, mut tunnel: Box<Tunnel>) {
     let stats = &worker.stats;
-    let pulse = Pulse { last: Cell::new(worker.now()), moving: Cell::new(0) };
-    let flow = |from, to, frames: Option<Follower>, early, up| {
-        let (frames, early) = (frames.map(Cell::new), Cell::new(early));
-        Flow { worker, from, to, early, frames, up, moved: Cell::new(0), pulse: &pulse }
-    };
-    let from_client = tunnel.frames.map(|_| Follower::default());
-    let early = std::mem::take(&mut tunnel.early);
-    let up = flow(&client.stream, &tunnel.upstream, from_client, early, true);
-    let down = flow(&tunnel.upstream, &client.stream, tunnel.frames, Vec::new(), false);
-    let reason = both(&up, &down).await;
+    let ends = Ends { worker, client: &client.stream, tunnel: &tunnel };
+    let reason = both(&ends).await;
     let total = worker.now() - tunnel.started;
     stats.duration.observe(total);
     tunnel.under_way.end(reason);
     if worker.closing.get() && stats.tunnels.get() == 0 {
         worker.core.reactor.abort(); // it was waited for only as long as there was a tunnel
     }
+    let [up, down] = &tunnel.moved.octets;
     if let Some(mut record) = tunnel.record {
         record.total = total;
-        record.bytes_in += up.moved.get();
-        record.bytes_out += down.moved.get();
+        record.bytes_in += up.get();
+        record.bytes_out += down.get();
         record.reason = reason.label();
         if let Some(attempt) = record.attempts.last_mut() {
             attempt.outcome = reason.label();
@@ -136,7 +125,8 @@ pub(super) async fn tunnel(worker: &Worker, client: &Client, mut tunnel: Box<Tun
 }
 
 /// Both ways at once: to the end of both, or until one breaks.
-async fn both(up: &Flow<'_>, down: &Flow<'_>) -> Reason {
+async fn both(ends: &Ends<'_>) -> Reason {
+    let (up, down) = (Flow { ends, up: true }, Flow { ends, up: false });
     let (mut upwards, mut downwards) = (pin!(up.run()), pin!(down.run()));
     let mut ended = [false; 2];
     let result = poll_fn(|cx| {
@@ -159,7 +149,7 @@ async fn both(up: &Flow<'_>, down: &Flow<'_>) -> Reason {
         if ended == [true; 2] { Poll::Ready(Ok(())) } else { Poll::Pending }
     });
     match result.await {
-        _ if up.worker.closing.get() => Reason::TunnelCut,
+        _ if ends.worker.closing.get() => Reason::TunnelCut,
         Ok(()) => Reason::TunnelClosed,
         Err((_, Broken::Idle)) => Reason::TunnelIdle,
         Err((true, Broken::From) | (false, Broken::To)) => Reason::TunnelClientReset,
@@ -167,92 +157,193 @@ async fn both(up: &Flow<'_>, down: &Flow<'_>) -> Reason {
     }
 }
 
-impl Flow<'_> {
-    /// What is done seldom, or not for long, is boxed: an idle tunnel owns only what it waits with.
-    async fn run(&self) -> Result<(), Broken> {
-        Box::pin(self.early()).await?;
+/// What a tunnel goes between.
+struct Ends<'a> {
+    worker: &'a Worker,
+    client: &'a Stream,
+    tunnel: &'a Tunnel,
+}
+
+/// One way through a tunnel.
+#[derive(Clone, Copy)]
+struct Flow<'a> {
+    ends: &'a Ends<'a>,
+    /// It leads from the client to the upstream: frames are masked this way.
+    up: bool,
+}
+
+/// What is done seldom, or not for long: boxed, so that an idle tunnel owns only what it waits with.
+/// `true`: the way has ended.
+type Work<'a> = Pin<Box<dyn Future<Output = Result<bool, Broken>> + 'a>>;
+
+/// What came of one look at what can be read.
+enum Step<'a> {
+    /// All of it went on, or there was nothing.
+    Moved,
+    /// The sender has ended, and the receiver knows.
+    Ended,
+    /// There is more to it than can be done at once.
+    Work(Work<'a>),
+}
+
+impl<'a> Flow<'a> {
+    /// Nearly everything that goes through a WebSocket comes in one read, and the receiver takes it at
+    /// once: that needs no future of its own.
+    async fn run(self) -> Result<(), Broken> {
+        let mut step = if self.up { Step::Work(Box::pin(self.early())) } else { Step::Moved };
         loop {
-            self.readable().await?;
-            if self.must_close() {
-                return Box::pin(self.say_close()).await;
-            }
-            if Box::pin(self.batch()).await? {
+            let ended = match step {
+                Step::Moved => false,
+                Step::Ended => true,
+                Step::Work(work) => work.await?,
+            };
+            if ended {
                 return Ok(());
             }
-            if self.from.is_readable() {
+            if self.from().is_readable() {
                 yield_now().await;
             }
+            poll_fn(|cx| self.poll_readable(cx)).await?;
+            step = self.at_once()?;
         }
+    }
+
+    fn worker(self) -> &'a Worker {
+        self.ends.worker
+    }
+
+    fn from(self) -> &'a Stream {
+        if self.up { self.ends.client } else { &self.ends.tunnel.upstream }
+    }
+
+    fn to(self) -> &'a Stream {
+        if self.up { &self.ends.tunnel.upstream } else { self.ends.client }
+    }
+
+    async fn hold(self) -> Hold<'a> {
+        self.ends.tunnel.share.hold().await
+    }
+
+    fn moved(self) -> &'a Moved {
+        &self.ends.tunnel.moved
+    }
+
+    /// Where the frames of this way stand.
+    fn frames(self) -> Option<&'a Cell<Follower>> {
+        self.ends.tunnel.frames.as_ref().map(|frames| &frames[usize::from(!self.up)])
     }
 
     /// Passes on what came before.
-    async fn early(&self) -> Result<(), Broken> {
-        let octets = self.early.take();
+    async fn early(self) -> Result<bool, Broken> {
+        let octets = self.ends.tunnel.early.take();
         if octets.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let share = self.worker.core.pool.share().await;
-        let mut buf = share.take();
+        let hold = self.hold().await;
+        let mut buf = hold.take();
         let _fits = buf.append(&octets); // it came out of such a buffer
         drop(octets);
-        self.pass(buf).await
+        self.follow(buf.filled());
+        self.pass(buf).await.map(|()| false)
     }
 
-    /// Moves what is there, up to a fair part of it. `true`: the sender has ended.
-    async fn batch(&self) -> Result<bool, Broken> {
-        let share = self.worker.core.pool.share().await;
+    /// One read, and what it brought sent.
+    fn at_once(self) -> Result<Step<'a>, Broken> {
+        if self.must_close() {
+            return Ok(Step::Work(Box::pin(self.say_close())));
+        }
+        let slowly = |rest| Step::Work(Box::pin(self.slowly(rest)));
+        let Some(hold) = self.ends.tunnel.share.try_hold() else { return Ok(slowly(None)) };
+        let Some(mut buf) = self.take_some(&hold)? else { return Ok(Step::Moved) };
+        if buf.is_empty() {
+            return Ok(Step::Ended);
+        }
+        let length = buf.len();
+        let sent = self.to().try_send(&mut buf);
+        self.count((length - buf.len()) as u64);
+        sent.map_err(|_| Broken::To)?;
+        let done = buf.is_empty() && !self.is_large();
+        Ok(if done { Step::Moved } else { slowly(Some((hold, buf))) })
+    }
+
+    /// Moves what is there, up to a fair part of it, after the `rest`. `true`: the sender has ended.
+    async fn slowly(self, rest: Option<(Hold<'a>, Buf)>) -> Result<bool, Broken> {
+        let hold = match rest {
+            Some((hold, buf)) => {
+                self.pass(buf).await?;
+                if self.splice_payload().await? {
+                    return Ok(true);
+                }
+                hold
+            }
+            None => self.hold().await,
+        };
         for _ in 0..BATCH {
-            if !self.from.is_readable() || self.must_close() {
+            if !self.from().is_readable() || self.must_close() {
                 break;
             }
-            if self.take_some(&share).await? {
+            let Some(buf) = self.take_some(&hold)? else { break };
+            if buf.is_empty() {
+                return Ok(true);
+            }
+            self.pass(buf).await?;
+            if self.splice_payload().await? {
                 return Ok(true);
             }
         }
-        drop(share);
-        self.worker.stats.buffers_used.set(self.worker.core.pool.lent() as u64);
+        drop(hold);
+        self.worker().tell_buffers();
         Ok(false)
     }
 
-    /// Passes on what can be read at once. `true`: the sender has ended, and the receiver knows.
-    async fn take_some(&self, share: &Share) -> Result<bool, Broken> {
-        let mut buf = share.take();
-        match self.from.try_recv(&mut buf, self.most()) {
-            Ok(None) => return Ok(false),
-            Ok(Some(0)) => {
-                // A receiver that is gone shows in the other way.
-                let _ = self.to.finish();
-                return Ok(true);
-            }
-            Ok(Some(_)) => self.pass(buf).await?,
+    /// What can be read at once; nothing in the buffer: the sender has ended, and the receiver knows.
+    fn take_some(self, hold: &Hold<'_>) -> Result<Option<Buf>, Broken> {
+        let mut buf = hold.take();
+        match self.from().try_recv(&mut buf, self.most()) {
+            Ok(None) => return Ok(None),
+            Ok(Some(0)) => self.finish(),
+            Ok(Some(_)) => self.follow(buf.filled()),
             Err(_) => return Err(Broken::From),
         }
-        self.splice_payload().await
+        Ok(Some(buf))
     }
 
-    async fn pass(&self, buf: Buf) -> Result<(), Broken> {
-        let _moving = self.pulse.moving();
-        if let Some(frames) = &self.frames {
+    /// Tells the receiver that the sender has ended; one that is gone shows in the other way.
+    fn finish(self) {
+        let _ = self.to().finish();
+    }
+
+    fn follow(self, octets: &[u8]) {
+        if let Some(frames) = self.frames() {
             let mut follower = frames.get();
-            follower.follow(buf.filled());
+            follower.follow(octets);
             frames.set(follower);
         }
+    }
+
+    async fn pass(self, buf: Buf) -> Result<(), Broken> {
+        let _moving = self.moved().moving();
         let octets = Cell::new(0);
-        let (sent, _) = self.to.send(buf, self.worker.plan.waits.write, &octets).await;
+        let (sent, _) = self.to().send(buf, self.worker().plan.waits.write, &octets).await;
         self.count(octets.get());
         sent.map_err(|_| Broken::To)
     }
 
+    /// What is left of the frame on the way is worth a pipe.
+    fn is_large(self) -> bool {
+        self.frames().is_some_and(|frames| frames.get().left() >= splice::WORTHWHILE)
+    }
+
     /// What is left of a large frame goes through the kernel, as far as it is there. Else as
     /// [`Flow::take_some`].
-    async fn splice_payload(&self) -> Result<bool, Broken> {
-        let left = self.frames.as_ref().map_or(0, |frames| frames.get().left());
-        let Ok(pipe) = splice::choose(&self.worker.core.pipes, left) else { return Ok(false) };
-        let _moving = self.pulse.moving();
-        let waits = &self.worker.plan.waits;
+    async fn splice_payload(self) -> Result<bool, Broken> {
+        let left = self.frames().map_or(0, |frames| frames.get().left());
+        let Ok(pipe) = splice::choose(&self.worker().core.pipes, left) else { return Ok(false) };
+        let _moving = self.moved().moving();
+        let waits = &self.worker().plan.waits;
         let relay = Relay {
-            from: self.from,
-            to: self.to,
+            from: self.from(),
+            to: self.to(),
             limit: left,
             patient: false,
             read_wait: waits.read,
@@ -260,18 +351,18 @@ impl Flow<'_> {
         };
         let moved = Cell::new(0);
         let result = relay.splice(pipe, &moved).await;
-        if let Some(frames) = &self.frames {
+        if let Some(frames) = self.frames() {
             let mut follower = frames.get();
             follower.skip(moved.get());
             frames.set(follower);
         }
         self.count(moved.get());
-        self.worker.stats.spliced.add(1);
-        self.worker.stats.spliced_bytes.add(moved.get());
+        self.worker().stats.spliced.add(1);
+        self.worker().stats.spliced_bytes.add(moved.get());
         match result {
             Ok(()) => Ok(false),
             Err(Ended::Early) => {
-                let _ = self.to.finish();
+                self.finish();
                 Ok(true)
             }
             Err(Ended::From(_)) => Err(Broken::From),
@@ -279,10 +370,11 @@ impl Flow<'_> {
         }
     }
 
-    fn count(&self, octets: u64) {
-        let stats = &self.worker.stats;
-        self.moved.set(self.moved.get() + octets);
-        self.pulse.last.set(self.worker.now());
+    fn count(self, octets: u64) {
+        let stats = &self.worker().stats;
+        let moved = &self.moved().octets[usize::from(!self.up)];
+        moved.set(moved.get() + octets);
+        self.moved().last.set(self.worker().now());
         let (read, sent) = if self.up {
             (&stats.client_bytes[0], &stats.upstream_bytes[1])
         } else {
@@ -294,36 +386,33 @@ impl Flow<'_> {
 
     /// Waits until something can be read, or the time has come to close. A silence is only one when
     /// both ways are silent.
-    async fn readable(&self) -> Result<(), Broken> {
-        let idle = self.worker.plan.waits.tunnel_idle;
-        poll_fn(|cx| {
-            loop {
-                if self.must_close() {
-                    return Poll::Ready(Ok(()));
-                }
-                match self.from.poll_ready(Way::Read, cx) {
-                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                        if self.pulse.is_silent(self.worker.now(), idle) {
-                            return Poll::Ready(Err(Broken::Idle));
-                        }
-                        self.from.deadline_at(Way::Read, self.pulse.last.get() + idle);
-                    }
-                    Poll::Pending if !self.from.has_deadline(Way::Read) => {
-                        self.from.deadline_at(Way::Read, self.pulse.last.get() + idle);
-                    }
-                    other => return other.map_err(|_| Broken::From),
-                }
+    fn poll_readable(self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let idle = self.worker().plan.waits.tunnel_idle;
+        loop {
+            if self.must_close() {
+                return Poll::Ready(Ok(()));
             }
-        })
-        .await
+            match self.from().poll_ready(Way::Read, cx) {
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                    if self.moved().is_silent(self.worker().now(), idle) {
+                        return Poll::Ready(Err(Broken::Idle));
+                    }
+                    self.from().deadline_at(Way::Read, self.moved().last.get() + idle);
+                }
+                Poll::Pending if !self.from().has_deadline(Way::Read) => {
+                    self.from().deadline_at(Way::Read, self.moved().last.get() + idle);
+                }
+                other => return other.map_err(|_| Broken::From),
+            }
+        }
     }
 
     /// Octets that may be read at once: as many as come or, when tidegate has to end, none behind the
     /// frame that is on the way. One by one where its header does not tell yet how far that is.
-    fn most(&self) -> usize {
-        match self.frames.as_ref().map(Cell::get) {
+    fn most(self) -> usize {
+        match self.frames().map(Cell::get) {
             Some(frames)
-                if self.worker.closing.get() && !frames.saw_close() && !frames.is_broken() =>
+                if self.worker().closing.get() && !frames.saw_close() && !frames.is_broken() =>
             {
                 usize::try_from(frames.left()).unwrap_or(usize::MAX).max(1)
             }
@@ -332,32 +421,32 @@ impl Flow<'_> {
     }
 
     /// tidegate has to end, and a Close may be put in here.
-    fn must_close(&self) -> bool {
+    fn must_close(self) -> bool {
         let takes = |frames: &Cell<Follower>| frames.get().takes_close();
-        self.worker.closing.get() && self.frames.as_ref().is_some_and(takes)
+        self.worker().closing.get() && self.frames().is_some_and(takes)
     }
 
     /// Says Close to the receiver, and waits until the sender has said it too, or ended.
-    async fn say_close(&self) -> Result<(), Broken> {
-        let mask = self.up.then(|| self.worker.ids.mask());
+    async fn say_close(self) -> Result<bool, Broken> {
+        let mask = self.up.then(|| self.worker().ids.mask());
         let (frame, length) = close_frame(GOING_AWAY, mask);
-        let share = self.worker.core.pool.share().await;
-        let mut buf = share.take();
+        let hold = self.hold().await;
+        let mut buf = hold.take();
         let _fits = buf.append(&frame[..length]);
-        let (wait, uncounted) = (self.worker.plan.waits.write, Cell::new(0));
-        self.to.send(buf, wait, &uncounted).await.0.map_err(|_| Broken::To)?;
-        drop(share);
+        let (wait, uncounted) = (self.worker().plan.waits.write, Cell::new(0));
+        self.to().send(buf, wait, &uncounted).await.0.map_err(|_| Broken::To)?;
+        drop(hold);
         while !self.drop_some()? {
-            self.from.ready(Way::Read).await.map_err(|_| Broken::From)?;
+            self.from().ready(Way::Read).await.map_err(|_| Broken::From)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Reads and drops what is there. `true`: a Close was among it, or the end.
-    fn drop_some(&self) -> Result<bool, Broken> {
-        let Some(frames) = &self.frames else { return Ok(true) };
+    fn drop_some(self) -> Result<bool, Broken> {
+        let Some(frames) = self.frames() else { return Ok(true) };
         let mut bin = [0; 4096];
-        while let Some(n) = self.from.read(&mut bin).map_err(|_| Broken::From)? {
+        while let Some(n) = self.from().read(&mut bin).map_err(|_| Broken::From)? {
             let mut follower = frames.get();
             follower.follow(&bin[..n]);
             frames.set(follower);

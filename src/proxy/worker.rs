@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Waker;
 
 use super::ids::Ids;
@@ -28,7 +28,7 @@ pub(super) struct Worker {
     pub connections: Arc<AtomicUsize>,
     pub limits: Limits,
     pub ids: Ids,
-    /// Heads whose storage waits to be used again: at most one for each share of the pool.
+    /// Heads whose storage waits to be used again: at most one for each right of the pool.
     #[expect(clippy::vec_box, reason = "a pointer goes in and out, not two heads")]
     pub heads: RefCell<Vec<Box<Heads>>>,
     /// No new requests: answers say `Connection: close`, and clients that wait for a request are closed.
@@ -57,6 +57,12 @@ impl Worker {
         }
     }
 
+    /// Brings the figures about buffers up to date.
+    pub fn tell_buffers(&self) {
+        self.stats.buffers_used.set(self.core.pool.used() as u64);
+        self.stats.buffer_waits.add(self.core.pool.waits() - self.stats.buffer_waits.get());
+    }
+
     /// Tells the control plane; what it cannot take in now is lost.
     pub fn report(&self, event: Event) {
         let _ = self.events.try_send(event);
@@ -65,6 +71,11 @@ impl Worker {
     /// The time.
     pub fn now(&self) -> Moment {
         self.core.reactor.clock().now()
+    }
+
+    /// There are as many clients as there may be, on all cores together.
+    pub fn is_full(&self) -> bool {
+        self.connections.load(Relaxed) >= self.plan.limits.connections
     }
 
     /// A head begun at `started` should be here by now.

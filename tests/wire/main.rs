@@ -7,6 +7,8 @@
     reason = "from outside: the cases block, have their own clock, and their parser checks digits first"
 )]
 
+#[path = "../cases.rs"]
+mod cases;
 mod harness;
 
 mod harness_stands;
@@ -23,3 +25,5 @@ mod i_endurance;
 mod j_endings;
 mod k_websockets;
 mod l_tungstenite;
+mod m_vectors;
+mod n_desync;

@@ -96,6 +96,10 @@ pub(super) fn recv(fd: &Fd, octets: &mut [u8]) -> Result<usize, Errno> {
     })
 }
 
+pub(super) fn recv_trunc(fd: &Fd, octets: &mut [u8]) -> Result<usize, Errno> {
+    recv(fd, octets)
+}
+
 pub(super) fn peek(fd: &Fd) -> Result<usize, Errno> {
     with(|world| world.net.peek(fd.0.socket()?))
 }

@@ -1,0 +1,61 @@
+//! `tidegate-load`: puts a server under load. The room `load` does it; this reads words and prints reports.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tidegate::load::arguments::{self, Request};
+use tidegate::load::plan::Kind;
+use tidegate::load::report::Report;
+
+fn main() -> ExitCode {
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let plan = match arguments::read(words) {
+        Ok(Request::Run(plan)) => Arc::new(*plan),
+        Ok(Request::Print(text)) => return print(&text, 0),
+        Err(wrong) => {
+            eprintln!("tidegate-load: {wrong}\n--help lists all flags");
+            return ExitCode::from(2);
+        }
+    };
+    allow_many_connections();
+    let shows = io::stderr().is_terminal();
+    let standing = |connections| {
+        print(&format!("idle {connections}\n"), 0);
+    };
+    let outcome = match tidegate::load::run(&plan, shows, standing) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            eprintln!("tidegate-load: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let report = Report { plan: &plan, tally: &outcome.tally, connected: outcome.connected };
+    let code = report.exit_code();
+    let digest = report.digest().filter(|_| plan.prints_hash && code == 0);
+    match digest {
+        Some(digest) => print(&format!("{digest}\n"), code),
+        None if plan.kind == Kind::Idle || plan.prints_hash => {
+            if code != 0 {
+                eprint!("{}", report.table());
+            }
+            ExitCode::from(code)
+        }
+        None if plan.json => print(&format!("{}\n", report.json()), code),
+        None => print(&report.table(), code),
+    }
+}
+
+/// Prints to standard output, where a reader may have left; then there is nobody to tell.
+fn print(text: &str, code: u8) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    ExitCode::from(code)
+}
+
+/// Raises the soft limit on descriptors to the hard one; without it, there are fewer connections.
+fn allow_many_connections() {
+    let limits = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits });
+}

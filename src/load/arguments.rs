@@ -1,0 +1,507 @@
+//! The command line of `tidegate-load`, and the plan that comes out of it.
+
+use std::fs;
+use std::net::ToSocketAddrs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use argh::FromArgs;
+
+use super::answer::Digest;
+use super::echo;
+use super::plan::{Expected, Kind, Plan};
+use super::request::{self, Draft};
+use super::schedule::Rate;
+use super::target::Target;
+use crate::http::{Method, grammar};
+
+/// Connections of the open loop, unless another number is given.
+const OPEN_CONNECTIONS: usize = 64;
+/// How long is measured, unless something else is said.
+const DURATION: Duration = Duration::from_secs(10);
+/// Octets of a body, at most; it lies in memory.
+const BODY_MOST: u64 = 1 << 30;
+/// Connections and threads, at most.
+const CONNECTIONS_MOST: u64 = 1_000_000;
+const THREADS_MOST: u64 = 256;
+/// The longest time that can be asked for: a day.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// Puts a server under load and tells what it answered and how fast.
+///
+/// Closed loop: each connection asks again as soon as it is answered. Open loop (--rps): requests are due at
+/// fixed moments, and latency is counted from then.
+#[derive(Debug, FromArgs)]
+struct Line {
+    /// connections (default 1; 64 with --rps)
+    #[argh(option, short = 'c')]
+    connections: Option<String>,
+
+    /// open loop: requests per second, such as 100 or 0.5
+    #[argh(option)]
+    rps: Option<String>,
+
+    /// how long to measure: 10, 10s, 1m, 500ms (default 10s; without limit if only --requests is given)
+    #[argh(option)]
+    duration: Option<String>,
+
+    /// requests to make; the run ends with them or with --duration, whichever comes first
+    #[argh(option)]
+    requests: Option<String>,
+
+    /// method (default GET; POST with a body)
+    #[argh(option)]
+    method: Option<String>,
+
+    /// a field line, 'name: value'; may be given more than once
+    #[argh(option, short = 'H', long = "header")]
+    header: Vec<String>,
+
+    /// the body, as text
+    #[argh(option)]
+    body: Option<String>,
+
+    /// a body of so many octets (a pattern)
+    #[argh(option)]
+    body_size: Option<String>,
+
+    /// the body, from a file
+    #[argh(option)]
+    body_file: Option<PathBuf>,
+
+    /// send the body in chunks
+    #[argh(switch)]
+    chunked: bool,
+
+    /// a new connection for each request
+    #[argh(switch)]
+    no_keepalive: bool,
+
+    /// webSocket: binary messages that the server has to echo
+    #[argh(switch)]
+    ws: bool,
+
+    /// octets of a message (default 64)
+    #[argh(option)]
+    message_size: Option<String>,
+
+    /// open so many connections, make one request on each, and keep them until the duration ends
+    #[argh(option)]
+    idle: Option<String>,
+
+    /// the one good status (default: any from 200 to 399)
+    #[argh(option)]
+    expect_status: Option<String>,
+
+    /// the SHA-256 of a good body, in hexadecimal
+    #[argh(option)]
+    expect_body_hash: Option<String>,
+
+    /// make one request and print the SHA-256 of its answer's body
+    #[argh(switch)]
+    print_body_hash: bool,
+
+    /// how long to make requests before they count (default 0)
+    #[argh(option)]
+    warmup: Option<String>,
+
+    /// how long connecting, and then an answer, may take (default 10s)
+    #[argh(option)]
+    timeout: Option<String>,
+
+    /// threads (default 1)
+    #[argh(option)]
+    threads: Option<String>,
+
+    /// print the report as one JSON object
+    #[argh(switch)]
+    json: bool,
+
+    /// http://host[:port][/path][?query]
+    #[argh(positional)]
+    url: String,
+}
+
+/// Flags there are, for suggestions.
+const FLAGS: &[&str] = &[
+    "--connections",
+    "--rps",
+    "--duration",
+    "--requests",
+    "--method",
+    "--header",
+    "--body",
+    "--body-size",
+    "--body-file",
+    "--chunked",
+    "--no-keepalive",
+    "--ws",
+    "--message-size",
+    "--idle",
+    "--expect-status",
+    "--expect-body-hash",
+    "--print-body-hash",
+    "--warmup",
+    "--timeout",
+    "--threads",
+    "--json",
+    "--help",
+    "--version",
+];
+
+/// What the words ask for.
+#[derive(Debug)]
+pub enum Request {
+    /// A run.
+    Run(Box<Plan>),
+    /// This text, and nothing else.
+    Print(String),
+}
+
+/// Reads the words behind the program's name; resolves the host. An error says what is wrong.
+pub fn read(words: impl IntoIterator<Item = String>) -> Result<Request, String> {
+    let words: Vec<String> = words.into_iter().flat_map(in_argh_shape).collect();
+    if words.iter().any(|word| word == "--version") {
+        return Ok(Request::Print(format!("tidegate-load {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+    if let Some(unknown) = words.iter().find(|word| is_unknown(word)) {
+        return Err(format!("there is no flag {unknown}{}", suggestion(unknown)));
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match Line::from_args(&["tidegate-load"], &words) {
+        Ok(line) => line.plan().map(|plan| Request::Run(Box::new(plan))),
+        Err(exit) if exit.status.is_ok() => Ok(Request::Print(exit.output)),
+        Err(exit) => Err(exit.output.trim_end().to_owned()),
+    }
+}
+
+/// argh knows neither `--flag=value` nor `-c8` nor `-h`, which users write.
+fn in_argh_shape(word: String) -> Vec<String> {
+    match word.as_str() {
+        "-h" => vec!["--help".to_owned()],
+        "-V" => vec!["--version".to_owned()],
+        long if long.starts_with("--") => match long.split_once('=') {
+            Some((flag, value)) => vec![flag.to_owned(), value.to_owned()],
+            None => vec![word],
+        },
+        short if short.len() > 2 && (short.starts_with("-c") || short.starts_with("-H")) => {
+            vec![short[..2].to_owned(), short[2..].to_owned()]
+        }
+        _ => vec![word],
+    }
+}
+
+fn is_unknown(word: &str) -> bool {
+    word.len() > 2 && word.starts_with("--") && !FLAGS.contains(&word)
+}
+
+fn suggestion(unknown: &str) -> String {
+    let distance = |flag: &&&str| strsim::damerau_levenshtein(unknown, flag);
+    let nearest = FLAGS.iter().filter(|flag| distance(flag) <= 3).min_by_key(distance);
+    nearest.map_or_else(String::new, |flag| format!("; did you mean {flag}?"))
+}
+
+impl Line {
+    fn plan(self) -> Result<Plan, String> {
+        let target = Target::of(&self.url).map_err(|wrong| format!("{}: {wrong}", self.url))?;
+        self.check_together()?;
+        let kind = match (self.ws, &self.idle) {
+            (true, _) => Kind::WebSocket,
+            (false, Some(_)) => Kind::Idle,
+            (false, None) => Kind::Http,
+        };
+        let rate = self.rps.as_deref().map(rate).transpose()?;
+        let requests = number("--requests", self.requests.as_deref(), 1, u64::MAX)?;
+        let requests = if self.print_body_hash { Some(1) } else { requests };
+        let duration = duration("--duration", self.duration.as_deref())?;
+        let connections = self.how_many_connections(rate, requests)?;
+        let threads = number("--threads", self.threads.as_deref(), 1, THREADS_MOST)?.unwrap_or(1);
+        let method = self.method()?;
+        let (octets, payload, opening) = self.wire(&target, &method)?;
+        Ok(Plan {
+            addresses: resolve(&target)?,
+            kind,
+            octets,
+            payload,
+            opening,
+            method: Method::of(method.as_bytes()),
+            connections,
+            threads: (threads as usize).min(connections),
+            rate,
+            duration: duration.or(if requests.is_some() { None } else { Some(DURATION) }),
+            requests,
+            warm_up: self::duration("--warmup", self.warmup.as_deref())?.unwrap_or_default(),
+            timeout: self::duration("--timeout", self.timeout.as_deref())?
+                .map_or(DURATION, |timeout| timeout.max(Duration::from_millis(1))),
+            keep_alive: !self.no_keepalive,
+            expected: self.expected()?,
+            prints_hash: self.print_body_hash,
+            json: self.json,
+            url: self.url,
+        })
+    }
+
+    /// Flags that exclude each other.
+    fn check_together(&self) -> Result<(), String> {
+        let bodies = [self.body.is_some(), self.body_size.is_some(), self.body_file.is_some()];
+        let has_body = bodies.contains(&true);
+        if bodies.iter().filter(|given| **given).count() > 1 {
+            return Err("give one of --body, --body-size and --body-file".to_owned());
+        }
+        if self.chunked && !has_body {
+            return Err("--chunked needs a body: --body, --body-size or --body-file".to_owned());
+        }
+        if self.message_size.is_some() && !self.ws {
+            return Err("--message-size is about WebSocket messages: add --ws".to_owned());
+        }
+        let about_answers = self.expect_body_hash.is_some() || self.expect_status.is_some();
+        if self.ws && (has_body || self.method.is_some() || self.no_keepalive || about_answers) {
+            return Err("--ws has no method, no body and no answers but the echo".to_owned());
+        }
+        if self.idle.is_some() && (self.ws || self.rps.is_some() || self.no_keepalive) {
+            return Err("--idle goes neither with --ws nor with --rps or --no-keepalive".to_owned());
+        }
+        if self.print_body_hash && (self.ws || self.idle.is_some()) {
+            return Err("--print-body-hash is about one HTTP answer".to_owned());
+        }
+        Ok(())
+    }
+
+    fn how_many_connections(
+        &self,
+        rate: Option<Rate>,
+        requests: Option<u64>,
+    ) -> Result<usize, String> {
+        let idle = number("--idle", self.idle.as_deref(), 1, CONNECTIONS_MOST)?;
+        let given = number("--connections", self.connections.as_deref(), 1, CONNECTIONS_MOST)?;
+        let usual = if rate.is_some() { OPEN_CONNECTIONS as u64 } else { 1 };
+        let wanted = idle.or(given).unwrap_or(usual);
+        let useful = if idle.is_some() { u64::MAX } else { requests.unwrap_or(u64::MAX) };
+        Ok(wanted.min(useful) as usize)
+    }
+
+    fn method(&self) -> Result<String, String> {
+        let has_body = self.body.is_some() || self.body_size.is_some() || self.body_file.is_some();
+        let method = self.method.clone();
+        let method = method.unwrap_or_else(|| if has_body { "POST" } else { "GET" }.to_owned());
+        match method.as_str() {
+            "CONNECT" => Err("--method CONNECT is not supported".to_owned()),
+            method if !grammar::is_token(method.as_bytes()) => {
+                Err(format!("--method {method:?} is not a token"))
+            }
+            _ => Ok(method),
+        }
+    }
+
+    /// What goes over the wire: a request or a message, what a message carries, and what comes first.
+    #[expect(clippy::type_complexity, reason = "three parts of a plan, taken apart at once")]
+    fn wire(
+        &self,
+        target: &Target,
+        method: &str,
+    ) -> Result<(Vec<u8>, Option<Vec<u8>>, Option<super::plan::Opening>), String> {
+        let fields =
+            self.header.iter().map(|line| request::field(line).map_err(|e| format!("-H: {e}")));
+        let fields = fields.collect::<Result<Vec<_>, _>>()?;
+        let body = self.body()?;
+        let draft = Draft {
+            target,
+            method,
+            fields: &fields,
+            body: body.as_deref(),
+            chunked: self.chunked,
+            keep_alive: !self.no_keepalive,
+        };
+        if !self.ws {
+            return Ok((draft.octets(), None, None));
+        }
+        let size = number("--message-size", self.message_size.as_deref(), 0, BODY_MOST)?;
+        let payload = request::pattern(size.unwrap_or(64) as usize);
+        Ok((echo::message(&payload), Some(payload), Some(draft.opening())))
+    }
+
+    fn body(&self) -> Result<Option<Vec<u8>>, String> {
+        if let Some(size) = number("--body-size", self.body_size.as_deref(), 0, BODY_MOST)? {
+            return Ok(Some(request::pattern(size as usize)));
+        }
+        if let Some(path) = &self.body_file {
+            let wrong = |error| format!("--body-file {}: {error}", path.display());
+            let size = fs::metadata(path).map_err(wrong)?.len();
+            if size > BODY_MOST {
+                return Err(format!("--body-file {}: more than 1 GiB", path.display()));
+            }
+            return fs::read(path).map(Some).map_err(wrong);
+        }
+        Ok(self.body.clone().map(String::into_bytes))
+    }
+
+    fn expected(&self) -> Result<Expected, String> {
+        let status = number("--expect-status", self.expect_status.as_deref(), 200, 599)?;
+        let digest = self.expect_body_hash.as_deref().map(digest).transpose()?;
+        Ok(Expected { status: status.map(|status| status as u16), digest })
+    }
+}
+
+fn resolve(target: &Target) -> Result<Vec<std::net::SocketAddr>, String> {
+    let found = (target.host.as_str(), target.port).to_socket_addrs();
+    let addresses: Vec<_> = found.map_err(|error| format!("{}: {error}", target.host))?.collect();
+    if addresses.is_empty() {
+        Err(format!("{} has no address", target.host))
+    } else {
+        Ok(addresses)
+    }
+}
+
+fn number(flag: &str, text: Option<&str>, least: u64, most: u64) -> Result<Option<u64>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let number = grammar::digits(text.as_bytes()).filter(|n| (least..=most).contains(n));
+    let wrong = || format!("{flag} {text}: a number from {least} to {most} is wanted");
+    number.map(Some).ok_or_else(wrong)
+}
+
+/// A duration with or without a unit: seconds.
+fn duration(flag: &str, text: Option<&str>) -> Result<Option<Duration>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let millis = match &text[digits.len()..] {
+        "ms" => Some(1),
+        "" | "s" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let number = grammar::digits(digits.as_bytes());
+    let total = millis.zip(number).and_then(|(unit, number)| number.checked_mul(unit));
+    let total = total.map(Duration::from_millis).filter(|total| *total <= LONGEST);
+    total.map(Some).ok_or_else(|| format!("{flag} {text}: write 10, 10s, 500ms, 1m; at most a day"))
+}
+
+/// Requests per second, with up to three decimals.
+fn rate(text: &str) -> Result<Rate, String> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let thousandths = || {
+        let whole = grammar::digits(whole.as_bytes())?;
+        let part = grammar::digits(decimals.as_bytes()).filter(|_| decimals.len() <= 3)?;
+        let part = part * 10_u64.pow(3 - decimals.len() as u32);
+        Rate::per_thousand_seconds(whole.checked_mul(1000)?.checked_add(part)?)
+    };
+    let wrong =
+        || format!("--rps {text}: a number from 0.001 to {} is wanted", Rate::FASTEST / 1000);
+    thousandths().ok_or_else(wrong)
+}
+
+fn digest(text: &str) -> Result<Digest, String> {
+    let mut digest = Digest::default();
+    let wrong = || "--expect-body-hash: 64 hexadecimal digits are wanted (SHA-256)".to_owned();
+    if text.len() != 2 * digest.len() {
+        return Err(wrong());
+    }
+    for (octet, digits) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let [high, low] = [digits[0], digits[1]].map(grammar::hex);
+        *octet = high.zip(low).map(|(high, low)| high << 4 | low).ok_or_else(wrong)?;
+    }
+    Ok(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(words: &str) -> Plan {
+        match read(words.split(' ').map(str::to_owned)) {
+            Ok(Request::Run(plan)) => *plan,
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+
+    fn refusal(words: &[&str]) -> String {
+        read(words.iter().map(|word| (*word).to_owned())).unwrap_err()
+    }
+
+    #[test]
+    fn the_everyday_call() {
+        let plan = plan("--rps 100 --duration 10 http://127.0.0.1:9001/a");
+        assert_eq!(plan.rate, Rate::per_thousand_seconds(100_000));
+        assert_eq!((plan.duration, plan.connections), (Some(Duration::from_secs(10)), 64));
+        assert_eq!(plan.addresses, ["127.0.0.1:9001".parse().unwrap()]);
+        assert_eq!(plan.octets, b"GET /a HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\r\n");
+        assert_eq!((plan.mode(), plan.keep_alive, plan.json), ("open", true, false));
+    }
+
+    #[test]
+    fn flags_in_every_shape() {
+        let plan = plan("-c8 --duration=500ms -HX-A:b --body-size=3 --no-keepalive 127.0.0.1:1");
+        assert_eq!((plan.connections, plan.duration), (8, Some(Duration::from_millis(500))));
+        assert_eq!(
+            String::from_utf8_lossy(&plan.octets),
+            "POST / HTTP/1.1\r\nHost: 127.0.0.1:1\r\nX-A: b\r\nContent-Length: 3\r\n\
+             Connection: close\r\n\r\n !\""
+        );
+        assert_eq!((plan.mode(), plan.method), ("closed", Method::Post));
+    }
+
+    #[test]
+    fn the_end_is_what_was_said_of_it() {
+        let ends = |words| (plan(words).duration, plan(words).requests);
+        assert_eq!(ends("127.0.0.1:1"), (Some(DURATION), None));
+        assert_eq!(ends("--requests 9 127.0.0.1:1"), (None, Some(9)));
+        let both = ends("--requests 9 --duration 1m 127.0.0.1:1");
+        assert_eq!(both, (Some(Duration::from_secs(60)), Some(9)));
+        assert_eq!(plan("-c 64 --requests 9 127.0.0.1:1").connections, 9);
+        assert_eq!(plan("--rps 0.5 127.0.0.1:1").rate, Rate::per_thousand_seconds(500));
+        assert_eq!(plan("--threads 9 -c 2 127.0.0.1:1").threads, 2);
+    }
+
+    #[test]
+    fn a_websocket_has_an_opening_and_a_message() {
+        let plan = plan("--ws --message-size 3 ws://127.0.0.1:1/x");
+        assert_eq!((plan.mode(), &plan.payload), ("websocket", &Some(b" !\"".to_vec())));
+        assert!(plan.opening.unwrap().octets.starts_with(b"GET /x HTTP/1.1\r\n"));
+        assert_eq!(plan.octets[..2], [0x82, 0x83]);
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let url = "http://127.0.0.1:1/";
+        assert!(refusal(&["--rsp", "1", url]).ends_with("did you mean --rps?"));
+        for words in [
+            &["--rps", "+5", url][..],
+            &["--rps", "0", url],
+            &["--rps", "1.2345", url],
+            &["-c", "0", url],
+            &["--duration", "10x", url],
+            &["--duration", "-1", url],
+            &["--requests", "0", url],
+            &["--expect-status", "99", url],
+            &["--expect-body-hash", "abc", url],
+            &["--body", "a", "--body-size", "1", url],
+            &["--chunked", url],
+            &["--ws", "--body", "a", url],
+            &["--idle", "5", "--rps", "1", url],
+            &["--message-size", "5", url],
+            &["--method", "A B", url],
+            &["-H", "Content-Length: 5", url],
+            &["--body-file", "there/is/no/such/file", url],
+            &["https://127.0.0.1:1/"],
+            &[],
+        ] {
+            assert!(!refusal(words).is_empty(), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_hash_is_read() {
+        let text = "00ff".repeat(16);
+        assert_eq!(digest(&text).unwrap()[..3], [0, 255, 0]);
+    }
+
+    #[test]
+    fn every_flag_is_known_to_the_suggestions() {
+        let Ok(Request::Print(help)) = read(["--help".to_owned()]) else { panic!("help") };
+        let shown = help.split_whitespace().filter(|word| word.starts_with("--"));
+        for flag in shown.map(|flag| flag.trim_matches(|c: char| !c.is_alphanumeric() && c != '-'))
+        {
+            assert!(FLAGS.contains(&flag), "{flag}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Who asks next: the desk at which connections take requests to make.
+//!
+//! In the closed loop there is always one more. In the open loop there is one when the schedule says so; a
+//! connection that finds none sits down, and the pacer, which waits for the clock, calls it. When nobody
+//! sits, the schedule itself is the queue: it is counted, not stored.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::schedule::Schedule;
+use crate::io::clock::Moment;
+
+/// Where a connection waits for a request.
+#[derive(Debug, Default)]
+pub struct Seat {
+    waker: RefCell<Option<Waker>>,
+    /// When the request was due that the pacer has brought.
+    brought: Cell<Option<Moment>>,
+    queued: Cell<bool>,
+}
+
+/// The desk of one thread.
+#[derive(Debug, Default)]
+pub struct Desk {
+    /// Requests are given out.
+    open: Cell<bool>,
+    /// No more requests will be given out.
+    closed: Cell<bool>,
+    /// Requests left to give out, if that is limited.
+    left: Cell<Option<u64>>,
+    /// Without one, the loop is closed.
+    schedule: RefCell<Option<Schedule>>,
+    /// Who sits; at most one place for each connection.
+    waiting: RefCell<VecDeque<Rc<Seat>>>,
+    pacer: RefCell<Option<Waker>>,
+}
+
+impl Desk {
+    /// A desk that will give out at most `most` requests, if that is said.
+    pub fn new(most: Option<u64>) -> Desk {
+        Desk { left: Cell::new(most), ..Desk::default() }
+    }
+
+    /// From now on requests are given out: as `schedule` says, or always.
+    pub fn open(&self, schedule: Option<Schedule>) {
+        *self.schedule.borrow_mut() = schedule;
+        self.open.set(true);
+        self.call_all();
+    }
+
+    /// No more requests: everybody who sits may go.
+    pub fn close(&self) {
+        self.closed.set(true);
+        self.call_all();
+        if let Some(pacer) = self.pacer.borrow().as_ref() {
+            pacer.wake_by_ref();
+        }
+    }
+
+    /// The next request for whoever sits at `seat`: the moment it was due; `None`: there are no more.
+    pub fn poll_next(
+        &self,
+        seat: &Rc<Seat>,
+        now: Moment,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Moment>> {
+        if let Some(due) = seat.brought.take() {
+            return Poll::Ready(Some(due));
+        }
+        if self.closed.get() {
+            return Poll::Ready(None);
+        }
+        if self.open.get() {
+            let mut schedule = self.schedule.borrow_mut();
+            let due = schedule.as_mut().map_or(Some(now), |schedule| schedule.take(now));
+            drop(schedule);
+            if due.is_some() {
+                self.count();
+                return Poll::Ready(due);
+            }
+        }
+        self.sit(seat, cx);
+        Poll::Pending
+    }
+
+    /// When the pacer has to look again: at once if somebody sits and a request is due. Waits while nobody
+    /// sits; `None`: never again.
+    pub fn poll_pace(&self, cx: &mut Context<'_>) -> Poll<Option<Moment>> {
+        if self.closed.get() {
+            return Poll::Ready(None);
+        }
+        match self.schedule.borrow().as_ref() {
+            Some(schedule) if !self.waiting.borrow().is_empty() => {
+                Poll::Ready(Some(schedule.next()))
+            }
+            _ => {
+                *self.pacer.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Brings what is due to those who sit, first come first served.
+    pub fn bring(&self, now: Moment) {
+        while !self.closed.get() && !self.waiting.borrow().is_empty() {
+            let due = self.schedule.borrow_mut().as_mut().and_then(|schedule| schedule.take(now));
+            let Some(due) = due else { return };
+            let Some(seat) = self.waiting.borrow_mut().pop_front() else { return };
+            seat.brought.set(Some(due));
+            seat.call();
+            self.count();
+        }
+    }
+
+    /// Requests that are due and were not given out, in the open loop.
+    pub fn owed(&self, now: Moment) -> u64 {
+        let owed = self.schedule.borrow().map_or(0, |schedule| schedule.owed(now));
+        self.left.get().map_or(owed, |left| owed.min(left))
+    }
+
+    fn count(&self) {
+        let Some(left) = self.left.get() else { return };
+        self.left.set(Some(left.saturating_sub(1)));
+        if left <= 1 {
+            self.close();
+        }
+    }
+
+    fn sit(&self, seat: &Rc<Seat>, cx: &mut Context<'_>) {
+        let mut waker = seat.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        if !seat.queued.replace(true) {
+            self.waiting.borrow_mut().push_back(Rc::clone(seat));
+        }
+        if let Some(pacer) = self.pacer.borrow_mut().take() {
+            pacer.wake();
+        }
+    }
+
+    fn call_all(&self) {
+        for seat in self.waiting.borrow_mut().drain(..) {
+            seat.call();
+        }
+    }
+}
+
+impl Seat {
+    fn call(&self) {
+        self.queued.set(false);
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schedule::Rate;
+    use super::*;
+
+    /// Whether somebody called since the last question.
+    struct Bell(std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+    impl std::task::Wake for Bell {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    struct Guest {
+        seat: Rc<Seat>,
+        called: std::sync::Arc<std::sync::atomic::AtomicBool>,
+        waker: Waker,
+    }
+
+    impl Guest {
+        fn new() -> Guest {
+            let called = std::sync::Arc::<std::sync::atomic::AtomicBool>::default();
+            let waker = Waker::from(std::sync::Arc::new(Bell(called.clone())));
+            Guest { seat: Rc::default(), called, waker }
+        }
+
+        fn asks(&self, desk: &Desk, now: u64) -> Poll<Option<u64>> {
+            let mut cx = Context::from_waker(&self.waker);
+            desk.poll_next(&self.seat, Moment(now), &mut cx).map(|due| due.map(|due| due.0))
+        }
+
+        fn was_called(&self) -> bool {
+            self.called.swap(false, std::sync::atomic::Ordering::Relaxed)
+        }
+    }
+
+    /// A desk with a request due each 10 ms from 0.
+    fn paced(most: Option<u64>) -> Desk {
+        let desk = Desk::new(most);
+        let rate = Rate::per_thousand_seconds(100_000).unwrap();
+        desk.open(Some(Schedule::new(rate, Moment(0), 0, 1)));
+        desk
+    }
+
+    #[test]
+    fn in_the_closed_loop_there_is_always_one_more_until_there_is_none() {
+        let (desk, one, two) = (Desk::new(Some(2)), Guest::new(), Guest::new());
+        assert_eq!(one.asks(&desk, 0), Poll::Pending, "not open");
+        desk.open(None);
+        assert!(one.was_called());
+        assert_eq!(one.asks(&desk, 7), Poll::Ready(Some(7)));
+        assert_eq!(two.asks(&desk, 8), Poll::Ready(Some(8)));
+        assert_eq!(one.asks(&desk, 9), Poll::Ready(None));
+    }
+
+    #[test]
+    fn what_was_due_while_all_were_busy_is_counted_from_then() {
+        let (desk, one) = (paced(None), Guest::new());
+        assert_eq!(one.asks(&desk, 300_000), Poll::Ready(Some(0)));
+        assert_eq!(one.asks(&desk, 300_000), Poll::Ready(Some(10_000)));
+        assert_eq!(desk.owed(Moment(300_000)), 29);
+    }
+
+    #[test]
+    fn the_pacer_calls_who_sat_down_first() {
+        let (desk, one, two, pacer) = (paced(None), Guest::new(), Guest::new(), Guest::new());
+        let mut cx = Context::from_waker(&pacer.waker);
+        assert_eq!(desk.poll_pace(&mut cx), Poll::Pending, "nobody sits");
+        assert_eq!(one.asks(&desk, 0), Poll::Ready(Some(0)));
+        assert_eq!(one.asks(&desk, 1), Poll::Pending);
+        assert!(pacer.was_called());
+        assert_eq!(desk.poll_pace(&mut cx), Poll::Ready(Some(Moment(10_000))));
+        assert_eq!((two.asks(&desk, 2), one.asks(&desk, 2)), (Poll::Pending, Poll::Pending));
+        desk.bring(Moment(10_000));
+        assert_eq!((one.was_called(), two.was_called()), (true, false));
+        desk.bring(Moment(20_000));
+        assert!(two.was_called() && !one.was_called());
+        assert_eq!(two.asks(&desk, 20_010), Poll::Ready(Some(20_000)));
+        assert_eq!(one.asks(&desk, 20_010), Poll::Ready(Some(10_000)));
+    }
+
+    #[test]
+    fn the_last_request_sends_all_home() {
+        let (desk, one, two) = (paced(Some(2)), Guest::new(), Guest::new());
+        assert_eq!(one.asks(&desk, 0), Poll::Ready(Some(0)));
+        assert_eq!((one.asks(&desk, 1), two.asks(&desk, 1)), (Poll::Pending, Poll::Pending));
+        desk.bring(Moment(50_000));
+        assert!(one.was_called() && two.was_called());
+        assert_eq!(one.asks(&desk, 50_000), Poll::Ready(Some(10_000)), "brought before the end");
+        assert_eq!(
+            (one.asks(&desk, 0), two.asks(&desk, 0)),
+            (Poll::Ready(None), Poll::Ready(None))
+        );
+        assert_eq!(desk.owed(Moment(50_000)), 0);
+    }
+}

@@ -1,0 +1,142 @@
+//! HOW MUCH CAN IT TAKE? The load generator: requests or WebSocket messages against any server, closed
+//! loop or open, with every answer checked and every latency counted.
+//!
+//! Laws:
+//! - Uses `http` and `io`; nothing of ours depends on it but `tidegate-load`.
+//! - Must cost less than what it measures: the request is made once, nothing is allocated for each, and an
+//!   ordinary exchange is one send, one receive and a share of a wait.
+//! - Answers are judged by our own strict parser; what is not a good answer is an error of a named kind,
+//!   and only good ones have a latency.
+//! - In the open loop a latency begins when the request was due, whoever made it wait.
+//! - Bounded: a connection has one request under way, what is due and not sent is counted, not stored.
+//!
+//! Top-down: [`arguments`] make a [`plan`] (by `target` and `request`); [`run`] has each thread be a
+//! `worker` with its `connection`s, which take requests from the `desk` (in the open loop by the
+//! [`schedule`]) and make an `exchange` of each, in which an `answer` or an `echo` is heard; a [`tally`]
+//! counts, by kinds of [`fault`]; `progress` shows, and a [`report`] tells.
+
+mod answer;
+pub mod arguments;
+mod connection;
+mod desk;
+mod echo;
+mod exchange;
+pub mod fault;
+pub mod plan;
+mod progress;
+pub mod report;
+mod request;
+pub mod schedule;
+pub mod tally;
+mod target;
+mod worker;
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use async_signal::{Signal, Signals};
+use futures_lite::{FutureExt, StreamExt};
+
+use crate::io::signal::Mailbox;
+use plan::Plan;
+use progress::Progress;
+use tally::Tally;
+use worker::{Event, Live, Stop};
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was counted.
+    pub tally: Tally,
+    /// Somebody could be connected to.
+    pub connected: bool,
+}
+
+/// Does what the plan says, until its end or a signal (INT, TERM). `standing` is told once how many idle
+/// connections stand; with `shows`, progress is shown on standard error.
+///
+/// # Errors
+/// When the kernel refuses threads or descriptors for them.
+pub fn run(plan: &Arc<Plan>, shows: bool, standing: impl FnMut(usize)) -> io::Result<Outcome> {
+    let (sender, events) = flume::unbounded();
+    let mut lives = Vec::new();
+    let mut threads = Vec::new();
+    for index in 0..plan.threads {
+        let live = Arc::new(Live::default());
+        lives.push(Arc::clone(&live));
+        let (plan, sender) = (Arc::clone(plan), sender.clone());
+        let run = move || worker::run(plan, index, live, sender);
+        threads.push(thread::Builder::new().name(format!("load-{index}")).spawn(run)?);
+    }
+    drop(sender);
+    let signals = Signals::new([Signal::Int, Signal::Term])?;
+    let progress = shows.then(|| Progress::new(plan, lives));
+    let outcome = smol::block_on(attend(plan.threads, &events, signals, progress, standing));
+    for thread in threads {
+        // What it had to say it has said; a panic shows as a missing word of farewell.
+        let _ = thread.join();
+    }
+    outcome
+}
+
+/// What the main thread hears of.
+enum News {
+    Event(Option<Event>),
+    Signal,
+    Tick,
+}
+
+/// Listens to the threads until the last of them is done.
+async fn attend(
+    threads: usize,
+    events: &flume::Receiver<Event>,
+    mut signals: Signals,
+    mut progress: Option<Progress>,
+    mut standing: impl FnMut(usize),
+) -> io::Result<Outcome> {
+    let mut outcome = Outcome { tally: Tally::default(), connected: false };
+    let mut mailboxes: Vec<Mailbox<Stop>> = Vec::new();
+    let (mut done, mut stand, mut stood, mut stopped) = (0, 0, 0, false);
+    while done < threads {
+        let event = async { News::Event(events.recv_async().await.ok()) };
+        let signal = async {
+            signals.next().await;
+            News::Signal
+        };
+        let tick = async {
+            Progress::tick(progress.as_mut()).await;
+            News::Tick
+        };
+        match event.or(signal).or(tick).await {
+            News::Event(Some(Event::Runs(mailbox))) => {
+                if stopped {
+                    mailbox.send(Stop);
+                }
+                mailboxes.push(mailbox);
+            }
+            News::Event(Some(Event::Stand(connections))) => {
+                (stand, stood) = (stand + connections, stood + 1);
+                if stood == threads {
+                    standing(stand);
+                }
+            }
+            News::Event(Some(Event::Done(tally, connected))) => {
+                outcome.tally.add(&tally);
+                outcome.connected |= connected;
+                done += 1;
+            }
+            News::Event(Some(Event::Failed(error))) => return Err(error),
+            News::Event(None) => return Err(io::Error::other("a thread panicked")),
+            News::Signal => {
+                stopped = true;
+                for mailbox in &mailboxes {
+                    mailbox.send(Stop);
+                }
+            }
+            News::Tick => {}
+        }
+    }
+    Progress::clear(progress.as_mut());
+    Ok(outcome)
+}

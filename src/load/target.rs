@@ -1,0 +1,91 @@
+//! Where requests go: `http://host[:port][/path][?query]`.
+
+use crate::http::grammar;
+
+/// A URL, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The authority, as it goes into `Host`.
+    pub authority: String,
+    /// A name or an address, without the brackets of IPv6.
+    pub host: String,
+    /// The port, 80 unless another one is given.
+    pub port: u16,
+    /// Path and query, as they go into the request line.
+    pub path: String,
+}
+
+impl Target {
+    /// Takes `url` apart; an error says what is wrong. The scheme may be left out; `ws` is the same
+    /// as `http`.
+    pub fn of(url: &str) -> Result<Target, String> {
+        let rest = match url.split_once("://") {
+            Some(("http" | "ws", rest)) => rest,
+            Some(("https" | "wss", _)) => return Err("TLS is not supported: use http".to_owned()),
+            Some((scheme, _)) => return Err(format!("the scheme {scheme} is not supported")),
+            None => url,
+        };
+        let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let path = match path.as_bytes().first() {
+            Some(b'/') => path.to_owned(),
+            _ => format!("/{path}"),
+        };
+        if authority.is_empty() || !grammar::is_authority(authority.as_bytes()) {
+            return Err(format!("{authority:?} is not a host"));
+        }
+        if !grammar::is_target(path.as_bytes()) {
+            return Err(format!("{path:?} is not a path: write %XX for what is not allowed"));
+        }
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (authority, None),
+        };
+        let port = match port.filter(|port| !port.is_empty()) {
+            None => 80,
+            Some(port) => grammar::digits(port.as_bytes())
+                .and_then(|port| u16::try_from(port).ok())
+                .filter(|port| *port > 0)
+                .ok_or_else(|| format!("{port} is not a port"))?,
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = bare.unwrap_or(host).to_owned();
+        Ok(Target { authority: authority.to_owned(), host, port, path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(url: &str) -> (String, u16, String) {
+        let target = Target::of(url).unwrap();
+        (target.host, target.port, target.path)
+    }
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let parts_of = |host: &str, port, path: &str| (host.to_owned(), port, path.to_owned());
+        assert_eq!(parts("http://a.example"), parts_of("a.example", 80, "/"));
+        assert_eq!(parts("http://a:81/b/c?d=e#f"), parts_of("a", 81, "/b/c?d=e"));
+        assert_eq!(parts("ws://[::1]:9001/echo"), parts_of("::1", 9001, "/echo"));
+        assert_eq!(parts("http://[::1]?q"), parts_of("::1", 80, "/?q"));
+        assert_eq!(parts("127.0.0.1:8080"), parts_of("127.0.0.1", 8080, "/"));
+        assert_eq!(Target::of("http://[::1]:9/").unwrap().authority, "[::1]:9");
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused() {
+        for bad in
+            ["", "https://a", "ftp://a", "http://", "http:///a", "http://a:+80", "http://a:0"]
+        {
+            assert!(Target::of(bad).is_err(), "{bad}");
+        }
+        for bad in
+            ["http://a:99999", "http://a b", "http://a/b c", "http://u@h/", "http://a/\u{e9}"]
+        {
+            assert!(Target::of(bad).is_err(), "{bad}");
+        }
+    }
+}

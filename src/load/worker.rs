@@ -1,0 +1,331 @@
+//! One thread: its connections, its clock, its counts.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use smol::lock::Semaphore;
+
+use super::answer::Digest;
+use super::connection;
+use super::desk::Desk;
+use super::fault::Fault;
+use super::plan::{Kind, Plan};
+use super::schedule::Schedule;
+use super::tally::Tally;
+use crate::io::alarm::Alarm;
+use crate::io::clock::Moment;
+use crate::io::cores::Core;
+use crate::io::signal::Mailbox;
+use crate::io::stream::{Address, Stream};
+
+/// Octets read at once.
+const SCRATCH: usize = 256 * 1024;
+/// Connections being opened at once, lest a server's queue overflow.
+const DIALS: usize = 128;
+
+/// Tells a thread to end the run now.
+#[derive(Clone, Copy, Debug)]
+pub struct Stop;
+
+/// What a thread has to say.
+#[derive(Debug)]
+pub enum Event {
+    /// It runs; here is its mailbox.
+    Runs(Mailbox<Stop>),
+    /// Of its idle connections so many stand, and the others never will.
+    Stand(usize),
+    /// It is done. `false`: it could connect to nobody.
+    Done(Box<Tally>, bool),
+    /// The kernel refused it something.
+    Failed(io::Error),
+}
+
+/// What others may see of a thread while it runs.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// Requests answered as expected.
+    pub ok: AtomicU64,
+    /// Requests that failed.
+    pub failed: AtomicU64,
+}
+
+/// What one thread works with.
+pub struct Worker {
+    pub(super) core: Rc<Core>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) desk: Desk,
+    /// What a WebSocket message carries.
+    pub(super) payload: Option<Rc<[u8]>>,
+    pub(super) dials: Semaphore,
+    index: usize,
+    live: Arc<Live>,
+    events: flume::Sender<Event>,
+    scratch: RefCell<Box<[u8]>>,
+    tally: RefCell<Tally>,
+    counts: Counts,
+    /// Which of the addresses took our first connection.
+    known: Cell<Option<usize>>,
+    began: Cell<Option<Moment>>,
+    ended: Cell<Option<Moment>>,
+    spent_before: Cell<[Duration; 2]>,
+}
+
+/// Connections of this thread.
+#[derive(Debug, Default)]
+struct Counts {
+    /// All there are to be.
+    all: usize,
+    /// Opened, or failed to.
+    tried: Cell<usize>,
+    standing: Cell<usize>,
+    /// Idle ones that stand or never will.
+    settled: Cell<usize>,
+    gone: Cell<usize>,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("index", &self.index).finish()
+    }
+}
+
+/// Runs the part of thread `index` to its end, and tells what there is to tell.
+pub fn run(plan: Arc<Plan>, index: usize, live: Arc<Live>, events: flume::Sender<Event>) {
+    let last = match work(plan, index, live, &events) {
+        Ok((tally, connected)) => Event::Done(Box::new(tally), connected),
+        Err(error) => Event::Failed(error),
+    };
+    // Nobody listens only if the main thread is gone, and then nobody needs to know.
+    let _ = events.send(last);
+}
+
+fn work(
+    plan: Arc<Plan>,
+    index: usize,
+    live: Arc<Live>,
+    events: &flume::Sender<Event>,
+) -> io::Result<(Tally, bool)> {
+    let core = Core::new(index, 0, 0)?;
+    let (mailbox, letters) = Mailbox::new(core.reactor.notifier());
+    let _ = events.send(Event::Runs(mailbox));
+    let all = share(plan.connections as u64, index, plan.threads) as usize;
+    let most = plan.requests.map(|requests| share(requests, index, plan.threads));
+    let worker = Rc::new(Worker {
+        core: Rc::clone(&core),
+        desk: Desk::new(most),
+        payload: plan.payload.as_deref().map(Rc::from),
+        dials: Semaphore::new(DIALS),
+        plan,
+        index,
+        live,
+        events: events.clone(),
+        scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+        tally: RefCell::default(),
+        counts: Counts { all, ..Counts::default() },
+        known: Cell::default(),
+        began: Cell::default(),
+        ended: Cell::default(),
+        spent_before: Cell::default(),
+    });
+    core.reactor.clock().tick();
+    for _ in 0..all {
+        core.spawn(connection::live(Rc::clone(&worker))).detach();
+    }
+    core.run(&letters, |Stop| worker.end())?;
+    worker.end();
+    Ok((worker.sum_up(), worker.known.get().is_some()))
+}
+
+/// The part of `all` that thread `index` of `threads` gets.
+fn share(all: u64, index: usize, threads: usize) -> u64 {
+    let (index, threads) = (index as u64, threads as u64);
+    all / threads + u64::from(index < all % threads)
+}
+
+impl Worker {
+    /// The moment this turn began.
+    pub fn now(&self) -> Moment {
+        self.core.reactor.clock().now()
+    }
+
+    /// The run is over; what fails from now on does not count.
+    pub fn has_ended(&self) -> bool {
+        self.ended.get().is_some()
+    }
+
+    /// Space for what is read, until whoever has it waits.
+    pub(super) fn scratch(&self) -> RefMut<'_, Box<[u8]>> {
+        self.scratch.borrow_mut()
+    }
+
+    pub(super) fn count_in(&self, octets: usize) {
+        self.tally.borrow_mut().bytes_in += octets as u64;
+    }
+
+    pub(super) fn count_out(&self, octets: usize) {
+        self.tally.borrow_mut().bytes_out += octets as u64;
+    }
+
+    pub(super) fn count_reconnect(&self) {
+        self.tally.borrow_mut().reconnects += 1;
+    }
+
+    pub(super) fn saw_status(&self, status: u16) {
+        self.tally.borrow_mut().saw_status(status);
+    }
+
+    pub(super) fn saw_digest(&self, digest: Digest) {
+        self.tally.borrow_mut().digest = Some(digest);
+    }
+
+    /// A request has come to its end; it was due at `due`.
+    pub(super) fn note(&self, result: Result<(), Fault>, due: Moment) {
+        let mut tally = self.tally.borrow_mut();
+        match result {
+            Ok(()) => tally.answered(self.now() - due),
+            Err(fault) => tally.failed_by(fault),
+        }
+        self.live.ok.store(tally.ok, Relaxed);
+        if result.is_err() {
+            self.live.failed.store(tally.failed(), Relaxed);
+        }
+    }
+
+    /// Opens a connection to the server: at the address that took one before, or at the first that does.
+    pub(super) async fn dial(&self) -> Result<Stream, Fault> {
+        let places = self.known.get().map_or(0..self.plan.addresses.len(), |at| at..at + 1);
+        let mut last = Fault::Other;
+        for place in places {
+            let address = Address::Tcp(self.plan.addresses[place]);
+            match Stream::connect(&address, self.plan.timeout, &self.core.reactor).await {
+                Ok(stream) => {
+                    self.known.set(Some(place));
+                    return Ok(stream);
+                }
+                Err(error) => last = Fault::connecting(&error),
+            }
+        }
+        Err(last)
+    }
+
+    /// A connection was opened for the first time, or could not be. The last one starts the clock.
+    pub(super) fn opened(self: &Rc<Self>, result: Result<(), Fault>) {
+        if self.has_ended() {
+            return;
+        }
+        if let Err(fault) = result {
+            self.note(Err(fault), self.now());
+            if self.plan.kind == Kind::Idle {
+                self.stands(false);
+            }
+        }
+        let counts = &self.counts;
+        counts.tried.set(counts.tried.get() + 1);
+        if counts.tried.get() < counts.all {
+            return;
+        }
+        if self.known.get().is_none() {
+            return self.end();
+        }
+        let rate = self.plan.rate;
+        let now = self.now();
+        self.began.set(Some(now));
+        self.spent_before.set(Core::spent());
+        self.desk.open(rate.map(|rate| Schedule::new(rate, now, self.index, self.plan.threads)));
+        self.core.spawn(keep_time(Rc::clone(self))).detach();
+        if rate.is_some() {
+            self.core.spawn(pace(Rc::clone(self))).detach();
+        }
+    }
+
+    /// An idle connection stands, or never will. The last one is told of.
+    pub(super) fn stands(&self, stands: bool) {
+        let counts = &self.counts;
+        counts.standing.set(counts.standing.get() + usize::from(stands));
+        counts.settled.set(counts.settled.get() + 1);
+        if counts.settled.get() == counts.all {
+            let _ = self.events.send(Event::Stand(counts.standing.get()));
+        }
+    }
+
+    /// A connection's task is at its end.
+    pub(super) fn left(&self) {
+        self.counts.gone.set(self.counts.gone.get() + 1);
+        if self.counts.gone.get() == self.counts.all {
+            self.end();
+        }
+    }
+
+    /// The run is over: everybody who waits goes home.
+    fn end(&self) {
+        if !self.has_ended() {
+            self.ended.set(Some(self.now()));
+            self.desk.close();
+            self.core.reactor.abort();
+        }
+    }
+
+    /// The warm-up is over: what happened so far does not count.
+    fn forget_warm_up(&self) {
+        *self.tally.borrow_mut() = Tally::default();
+        self.began.set(Some(self.now()));
+        self.spent_before.set(Core::spent());
+    }
+
+    fn sum_up(&self) -> Tally {
+        let mut tally = self.tally.take();
+        let now = self.ended.get().unwrap_or_else(|| self.now());
+        let (before, after) = (self.spent_before.get(), Core::spent());
+        tally.spent = [after[0].saturating_sub(before[0]), after[1].saturating_sub(before[1])];
+        tally.elapsed = self.began.get().map_or(Duration::ZERO, |began| now - began);
+        tally.unsent = self.desk.owed(now);
+        tally
+    }
+}
+
+/// Ends the warm-up and the run at their moments. An abort only means that somebody else was faster.
+async fn keep_time(worker: Rc<Worker>) {
+    let Ok(alarm) = Alarm::new(&worker.core.reactor) else { return worker.end() };
+    let mut moment = worker.now();
+    if !worker.plan.warm_up.is_zero() {
+        moment = moment + worker.plan.warm_up;
+        if alarm.until(moment).await.is_err() {
+            return;
+        }
+        worker.forget_warm_up();
+    }
+    if let Some(duration) = worker.plan.duration
+        && alarm.until(moment + duration).await.is_ok()
+    {
+        worker.end();
+    }
+}
+
+/// Brings requests to the connections that wait for them, when they are due.
+async fn pace(worker: Rc<Worker>) {
+    let Ok(alarm) = Alarm::new(&worker.core.reactor) else { return worker.end() };
+    while let Some(due) = std::future::poll_fn(|cx| worker.desk.poll_pace(cx)).await {
+        if alarm.until(due).await.is_err() {
+            return;
+        }
+        worker.desk.bring(worker.now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_add_up() {
+        for (all, threads) in [(0, 1), (1, 1), (10, 3), (3, 4), (64, 2)] {
+            let parts: Vec<_> = (0..threads).map(|index| share(all, index, threads)).collect();
+            assert_eq!(parts.iter().sum::<u64>(), all);
+            assert!(parts.iter().max().unwrap() - parts.iter().min().unwrap() <= 1);
+        }
+    }
+}
