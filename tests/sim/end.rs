@@ -48,6 +48,8 @@ pub struct End {
     pub out: VecDeque<u8>,
     read: u64,
     pub written: u64,
+    /// All that was put out before something went wrong had left.
+    pub drained: bool,
     rest_until: Micros,
     /// When its next turn is, if there is one.
     turn: Option<Micros>,
@@ -74,6 +76,7 @@ impl End {
             out: VecDeque::new(),
             read: 0,
             written: 0,
+            drained: false,
             rest_until: 0,
             turn: None,
             blocked: false,
@@ -132,6 +135,7 @@ impl End {
             Ok(n) => {
                 self.out.drain(..n);
                 self.written += n as u64;
+                self.drained = self.out.is_empty();
             }
             Err(Errno::AGAIN) => self.blocked = true,
             Err(_) => {

@@ -82,7 +82,7 @@ impl Origin {
             self.end.write(net);
         }
         self.answer(net, book);
-        self.by_close(book);
+        self.broken(book);
         self.end.again(net);
     }
 
@@ -242,13 +242,17 @@ impl Origin {
         }
     }
 
-    /// An answer that only a close ends is whole whenever that comes in order.
-    fn by_close(&mut self, book: &mut Book) {
+    /// Something went wrong with the connection; the answer may have been out all the same. One that
+    /// only a close ends is whole whenever that comes in order.
+    fn broken(&mut self, book: &mut Book) {
         if let Some(Exchange { id: Some(id), stage: Stage::Writing, .. }) = &self.exchange
-            && (self.end.closed && !self.end.was_reset || self.end.finished && !self.end.closed)
+            && (self.end.closed || self.end.finished)
         {
             let ask = &mut book.asks[*id];
-            ask.fate.answered |= ask.script.framing == Framed::UntilClose;
+            ask.fate.answered |= match ask.script.framing {
+                Framed::UntilClose => !self.end.was_reset,
+                _ => self.end.drained && ask.script.end.is_sound(),
+            };
         }
     }
 

@@ -104,7 +104,8 @@ pub enum Ending {
 }
 
 impl Ending {
-    fn is_sound(self) -> bool {
+    /// The answer is whole.
+    pub fn is_sound(self) -> bool {
         matches!(self, Ending::Keep | Ending::Close(_) | Ending::CloseIdle(_))
     }
 }

@@ -27,3 +27,4 @@ mod k_websockets;
 mod l_tungstenite;
 mod m_vectors;
 mod n_desync;
+mod o_faults;
