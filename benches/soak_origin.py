@@ -38,7 +38,8 @@ async def content(reader, fields):
     while size := int(await reader.readline(), 16):
         parts.append(await reader.readexactly(size))
         await reader.readexactly(2)
-    await reader.readexactly(2)
+    while await reader.readline() != b"\r\n":
+        pass  # a trailer
     return b"".join(parts)
 
 

@@ -39,7 +39,7 @@ pub enum Kind {
 /// Splits at CRLF and `: `, and believes every word. `None`: it cannot be split so.
 pub fn naive(bytes: &[u8], kind: Kind) -> Option<Opinion> {
     let end = find(bytes, b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&bytes[..0]).map(|_| &bytes[..end - 4]).ok()?;
+    let head = &bytes[..end - 4];
     let line_end = find(head, b"\r\n").unwrap_or(head.len());
     let words: Vec<&[u8]> = head[..line_end].splitn(3, |b| *b == b' ').collect();
     let start = match kind {

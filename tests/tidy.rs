@@ -71,6 +71,14 @@ fn the_readme_shows_the_settings_as_they_are() {
     }
 }
 
+#[test]
+fn the_readme_names_every_reason() {
+    let readme = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let labels = tidegate::http::Reason::ALL.iter().map(|reason| reason.label());
+    let missing: Vec<_> = labels.filter(|label| !readme.contains(&format!("`{label}`"))).collect();
+    assert!(missing.is_empty(), "README.md says nothing of {missing:?}");
+}
+
 // ---- what is looked at ----
 
 /// One Rust file, its lines taken apart.

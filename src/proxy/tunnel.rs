@@ -323,9 +323,9 @@ impl<'a> Flow<'a> {
 
     async fn pass(self, buf: Buf) -> Result<(), Broken> {
         let _moving = self.moved().moving();
-        let length = buf.len();
-        let (sent, rest) = self.to().send(buf, self.worker().plan.waits.write).await;
-        self.count((length - rest.len()) as u64);
+        let octets = Cell::new(0);
+        let (sent, _) = self.to().send(buf, self.worker().plan.waits.write, &octets).await;
+        self.count(octets.get());
         sent.map_err(|_| Broken::To)
     }
 
@@ -433,7 +433,8 @@ impl<'a> Flow<'a> {
         let hold = self.hold().await;
         let mut buf = hold.take();
         let _fits = buf.append(&frame[..length]);
-        self.to().send(buf, self.worker().plan.waits.write).await.0.map_err(|_| Broken::To)?;
+        let (wait, uncounted) = (self.worker().plan.waits.write, Cell::new(0));
+        self.to().send(buf, wait, &uncounted).await.0.map_err(|_| Broken::To)?;
         drop(hold);
         while !self.drop_some()? {
             self.from().ready(Way::Read).await.map_err(|_| Broken::From)?;
