@@ -351,6 +351,7 @@ fn p11_a_full_disk_under_the_log_and_a_reader_that_stalls_cost_lines_and_nothing
         let grown = resident(&proxy)[1].saturating_sub(before);
         assert!(grown < memory_allowed(8 * MIB), "{grown} octets more memory");
         proxy.wait_for_log("the access log cannot be written");
+        assert!(proxy.metric("/log_lines_unwritten") > 0);
         assert_eq!(proxy.stop().code, Some(0));
     }
     drop(file);
