@@ -443,3 +443,31 @@ impl Drop for Killed {
         let _ = self.0.wait();
     }
 }
+
+#[test]
+fn p14_origins_that_stop_reading_make_room_when_others_wait() {
+    let over = Gate::default();
+    let end = over.clone();
+    let origin = Origin::narrow(move |peer| {
+        while peer.request_head()?.line.starts_with("GET / ") {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")?;
+        }
+        end.wait();
+        Ok(())
+    });
+    let proxy = Proxy::with(&origin, &FEW);
+    let body = chunked(&pattern(8 * MIB as usize), 10_000);
+    let mut crowd = Crowd::saying(8, &proxy.address, &[CHUNKED]);
+    for wire in &mut crowd.0 {
+        let sent =
+            wire.send_until_blocked(&body, Duration::from_millis(50)).expect("some is taken");
+        assert!(sent < body.len());
+    }
+    let during = slowest(&proxy);
+    println!("slowest of 100 during {during:?}");
+    assert!(during <= PATIENCE + SLACK, "{during:?}");
+    over.open();
+    drop(crowd);
+    all_home(&proxy);
+    assert!(proxy.metric("/reasons/upstream_write_timeout") > 0);
+}
