@@ -92,7 +92,7 @@ impl Talk {
     /// Reads a header; `false`: it is not all there.
     fn frame(&mut self) -> Result<bool, String> {
         let &[first, second, ..] = &self.held[..] else { return Ok(false) };
-        if (second & 0x80 == 0) == !self.is_client {
+        if (second & 0x80 == 0) != self.is_client {
             return Err(format!("masked the wrong way: {second:02x}"));
         }
         let (extended, masked) = match second & 0x7f {

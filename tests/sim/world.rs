@@ -58,7 +58,6 @@ pub struct World {
     stirred: Micros,
     /// The core was told to end.
     told: bool,
-    stopping: Stopping,
     /// After so long without anything happening nothing may be left to wait for.
     patience: Micros,
 }
@@ -101,7 +100,6 @@ impl World {
             stats,
             stirred: 0,
             told: false,
-            stopping: scenario.stopping,
             patience: patience(scenario),
         }
     }
@@ -170,7 +168,6 @@ impl World {
         if left > 0 {
             self.book.complain(format!("{left} connections outlived all waits"));
         }
-        debug_assert!(self.stopping == Stopping::Quiet || !self.told);
         self.stirred = self.net.now;
         self.tell(Letter::Drain);
     }
