@@ -232,6 +232,8 @@ impl Origin {
                 ask.fate.answered = true;
                 close(Some("it said that it would close"), micros);
             }
+            // To a HEAD some of it is sense, and what follows comes too late to be noticed.
+            Ending::Garbage(_) if ask.method == "HEAD" => self.end.close(net),
             Ending::Garbage(_) => close(Some("it talked nonsense"), OPEN),
             Ending::Truncate(_) => {
                 ask.fate.answered |= until_close;
