@@ -58,6 +58,8 @@ pub struct World {
     stirred: Micros,
     /// The core was told to end.
     told: bool,
+    /// When it was told to stop at once.
+    pub stopped: Option<Micros>,
     /// After so long without anything happening nothing may be left to wait for.
     patience: Micros,
 }
@@ -100,6 +102,7 @@ impl World {
             stats,
             stirred: 0,
             told: false,
+            stopped: None,
             patience: patience(scenario),
         }
     }
@@ -107,6 +110,9 @@ impl World {
     /// Writes to the core.
     pub fn tell(&mut self, letter: Letter) {
         self.told |= !matches!(letter, Letter::Accept);
+        if matches!(letter, Letter::Stop) {
+            self.stopped.get_or_insert(self.net.now);
+        }
         // A core that has ended reads no letters.
         let _ = self.letters.try_send(letter);
         self.net.notify();
