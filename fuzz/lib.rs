@@ -1,4 +1,5 @@
-//! What the fuzz targets share: the room under test, and splits.
+//! What the fuzz targets share: the rooms under test, a connection put together from them, the opinions of
+//! others, and splits.
 //!
 //! ```text
 //! mkdir -p fuzz/corpus/request_head
@@ -6,8 +7,14 @@
 //! ```
 //! What is found goes to the first folder; the seeds stay few and readable.
 
+#[path = "../src/config/mod.rs"]
+pub mod config;
 #[path = "../src/http/mod.rs"]
 pub mod http;
+
+pub mod connection;
+pub mod opinions;
+pub mod settings;
 
 /// Cuts `data` into a few places to split at, and the octets to be split. The first octet says how
 /// many places.

@@ -2,6 +2,7 @@
 
 mod control;
 mod demo;
+mod own_log;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -49,7 +50,7 @@ fn tell(plan: &Plan, told: &Told) {
     };
     tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
+        .with_writer(|| own_log::Stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();

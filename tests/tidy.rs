@@ -51,7 +51,8 @@ fn the_tree_is_tidy() {
     let sources = sources(root);
     assert!(sources.len() > 10, "only {} files were found", sources.len());
     let mut findings: Vec<Finding> = sources.iter().flat_map(lint).collect();
-    let manifests = ["Cargo.toml", "fuzz/Cargo.toml"].map(|name| (name, read(&root.join(name))));
+    let manifests = ["Cargo.toml", "fuzz/Cargo.toml", "benches/pingora/Cargo.toml"]
+        .map(|name| (name, read(&root.join(name))));
     findings.extend(dead_files(&sources, &manifests));
     let told: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
     assert!(findings.is_empty(), "\n{told}{} findings", findings.len());
@@ -68,6 +69,14 @@ fn the_readme_shows_the_settings_as_they_are() {
         let wanted = tidegate::config::markdown();
         assert_eq!(shown, wanted.trim(), "README.md: put this between the two marks:\n{wanted}");
     }
+}
+
+#[test]
+fn the_readme_names_every_reason() {
+    let readme = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let labels = tidegate::http::Reason::ALL.iter().map(|reason| reason.label());
+    let missing: Vec<_> = labels.filter(|label| !readme.contains(&format!("`{label}`"))).collect();
+    assert!(missing.is_empty(), "README.md says nothing of {missing:?}");
 }
 
 // ---- what is looked at ----

@@ -210,7 +210,7 @@ impl Stream {
     /// Sends all of `buf` and gives it back: empty, or with what could not be sent. Adds to `sent` as
     /// octets leave: it is right also when the future is dropped.
     /// The peer has `wait` to take something, anew whenever some octets have left; but only
-    /// [`PATIENCE`] when others wait for buffers.
+    /// `PATIENCE` when others wait for buffers.
     pub async fn send(
         &self,
         mut buf: Buf,

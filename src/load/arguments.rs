@@ -77,7 +77,7 @@ struct Line {
     #[argh(switch)]
     no_keepalive: bool,
 
-    /// webSocket: binary messages that the server has to echo
+    /// send binary WebSocket messages, which the server has to echo
     #[argh(switch)]
     ws: bool,
 
@@ -170,7 +170,9 @@ pub fn read(words: impl IntoIterator<Item = String>) -> Result<Request, String> 
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match Line::from_args(&["tidegate-load"], &words) {
         Ok(line) => line.plan().map(|plan| Request::Run(Box::new(plan))),
-        Err(exit) if exit.status.is_ok() => Ok(Request::Print(exit.output)),
+        Err(exit) if exit.status.is_ok() => {
+            Ok(Request::Print(format!("{}\n", exit.output.trim_end())))
+        }
         Err(exit) => Err(exit.output.trim_end().to_owned()),
     }
 }
@@ -423,7 +425,7 @@ mod tests {
         let plan = plan("--rps 100 --duration 10 http://127.0.0.1:9001/a");
         assert_eq!(plan.rate, Rate::per_thousand_seconds(100_000));
         assert_eq!((plan.duration, plan.connections), (Some(Duration::from_secs(10)), 64));
-        assert_eq!(plan.addresses, ["127.0.0.1:9001".parse().unwrap()]);
+        assert_eq!(plan.addresses, [([127, 0, 0, 1], 9001).into()]);
         assert_eq!(plan.octets, b"GET /a HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\r\n");
         assert_eq!((plan.mode(), plan.keep_alive, plan.json), ("open", true, false));
     }

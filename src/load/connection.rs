@@ -121,7 +121,7 @@ impl<'w> Connection<'w> {
                 exchange(self.worker, stream, octets, &mut self.answer).await
             }
         };
-        let result = match heeded {
+        match heeded {
             Ok(heeded) => {
                 self.carried += 1;
                 let goes_on = match &mut self.echo {
@@ -137,8 +137,7 @@ impl<'w> Connection<'w> {
                 self.stream = None;
                 Err(failed)
             }
-        };
-        result
+        }
     }
 
     /// Is the answer the expected one?

@@ -92,9 +92,7 @@ impl Desk {
             return Poll::Ready(None);
         }
         match self.schedule.borrow().as_ref() {
-            Some(schedule) if !self.waiting.borrow().is_empty() => {
-                Poll::Ready(Some(schedule.next()))
-            }
+            Some(schedule) if !self.waiting.borrow().is_empty() => Poll::Ready(schedule.next()),
             _ => {
                 *self.pacer.borrow_mut() = Some(cx.waker().clone());
                 Poll::Pending
@@ -198,7 +196,7 @@ mod tests {
     fn paced(most: Option<u64>) -> Desk {
         let desk = Desk::new(most);
         let rate = Rate::per_thousand_seconds(100_000).unwrap();
-        desk.open(Some(Schedule::new(rate, Moment(0), 0, 1)));
+        desk.open(Some(Schedule::new(rate, Moment(0), None, 0, 1)));
         desk
     }
 
@@ -237,6 +235,19 @@ mod tests {
         assert!(two.was_called() && !one.was_called());
         assert_eq!(two.asks(&desk, 20_010), Poll::Ready(Some(20_000)));
         assert_eq!(one.asks(&desk, 20_010), Poll::Ready(Some(10_000)));
+    }
+
+    #[test]
+    fn the_pacer_goes_home_when_nothing_will_be_due() {
+        let (desk, one) = (Desk::new(None), Guest::new());
+        let rate = Rate::per_thousand_seconds(100_000).unwrap();
+        desk.open(Some(Schedule::new(rate, Moment(0), Some(Moment(10_000)), 0, 1)));
+        assert_eq!(one.asks(&desk, 0), Poll::Ready(Some(0)));
+        assert_eq!(one.asks(&desk, 20_000), Poll::Pending, "until the run ends");
+        let mut cx = Context::from_waker(&one.waker);
+        assert_eq!(desk.poll_pace(&mut cx), Poll::Ready(None));
+        desk.close();
+        assert_eq!(one.asks(&desk, 20_000), Poll::Ready(None));
     }
 
     #[test]

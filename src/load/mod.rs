@@ -98,6 +98,7 @@ async fn attend(
     let mut outcome = Outcome { tally: Tally::default(), connected: false };
     let mut mailboxes: Vec<Mailbox<Stop>> = Vec::new();
     let (mut done, mut stand, mut stood, mut stopped) = (0, 0, 0, false);
+    let mut failed = None;
     while done < threads {
         let event = async { News::Event(events.recv_async().await.ok()) };
         let signal = async {
@@ -126,17 +127,26 @@ async fn attend(
                 outcome.connected |= connected;
                 done += 1;
             }
-            News::Event(Some(Event::Failed(error))) => return Err(error),
+            News::Event(Some(Event::Failed(error))) => {
+                (failed, stopped) = (Some(error), true);
+                done += 1;
+                stop(&mailboxes);
+            }
             News::Event(None) => return Err(io::Error::other("a thread panicked")),
             News::Signal => {
                 stopped = true;
-                for mailbox in &mailboxes {
-                    mailbox.send(Stop);
-                }
+                stop(&mailboxes);
             }
             News::Tick => {}
         }
     }
     Progress::clear(progress.as_mut());
-    Ok(outcome)
+    failed.map_or(Ok(outcome), Err)
+}
+
+/// Tells all threads that the run is over; one that is gone needs no telling.
+fn stop(mailboxes: &[Mailbox<Stop>]) {
+    for mailbox in mailboxes {
+        mailbox.send(Stop);
+    }
 }

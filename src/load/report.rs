@@ -126,7 +126,8 @@ impl Report<'_> {
         let [came, went] = [tally.bytes_in, tally.bytes_out].map(octets);
         line("transfer", format!("{came} in, {went} out"));
         let [user, system] = self.cpu();
-        line("own cost", format!("{user:.2} us user, {system:.2} us system for each request"));
+        // Of a short run the kernel knows the sum much better than the parts.
+        line("own cost", format!("{:.2} us of processor time for each request", user + system));
         if tally.ok > 0 {
             let since = if plan.rate.is_some() { "was due" } else { "was made" };
             line("latency", format!("from when a request {since}"));

@@ -37,36 +37,44 @@ impl Rate {
 pub struct Schedule {
     rate: Rate,
     start: Moment,
+    /// From here on nothing is due.
+    end: Moment,
     first: u64,
     of: u64,
     taken: u64,
 }
 
 impl Schedule {
-    /// The part of thread `index` of `threads`, for a schedule that starts now.
-    pub fn new(rate: Rate, start: Moment, index: usize, threads: usize) -> Schedule {
-        Schedule { rate, start, first: index as u64, of: threads.max(1) as u64, taken: 0 }
+    /// The part of thread `index` of `threads`, from `start` until just before `end`.
+    pub fn new(
+        rate: Rate,
+        start: Moment,
+        end: Option<Moment>,
+        index: usize,
+        threads: usize,
+    ) -> Schedule {
+        let end = end.unwrap_or(Moment(u64::MAX));
+        Schedule { rate, start, end, first: index as u64, of: threads.max(1) as u64, taken: 0 }
     }
 
-    /// When the next request is due.
-    pub fn next(&self) -> Moment {
+    /// When the next request is due; `None`: there will be no more.
+    pub fn next(&self) -> Option<Moment> {
         let index = self.first.saturating_add(self.taken.saturating_mul(self.of));
-        Moment(self.start.0.saturating_add(self.rate.due(index)))
+        let due = Moment(self.start.0.saturating_add(self.rate.due(index)));
+        (due < self.end).then_some(due)
     }
 
     /// Takes the next request, if it is due: the moment it was.
     pub fn take(&mut self, now: Moment) -> Option<Moment> {
-        let due = self.next();
-        if due > now {
-            return None;
-        }
+        let due = self.next().filter(|due| *due <= now)?;
         self.taken += 1;
         Some(due)
     }
 
     /// Requests that are due and were not taken.
     pub fn owed(&self, now: Moment) -> u64 {
-        let Some(elapsed) = now.0.checked_sub(self.start.0) else { return 0 };
+        let now = now.0.min(self.end.0.saturating_sub(1));
+        let Some(elapsed) = now.checked_sub(self.start.0) else { return 0 };
         let due = self.rate.due_by(elapsed).saturating_sub(self.first).div_ceil(self.of);
         due.saturating_sub(self.taken)
     }
@@ -82,16 +90,20 @@ mod tests {
 
     #[test]
     fn requests_are_due_at_even_moments_without_drift() {
-        let mut schedule = Schedule::new(rate(3_000_000), Moment(50), 0, 1);
+        let mut schedule = Schedule::new(rate(3_000_000), Moment(50), None, 0, 1);
         let due: Vec<_> = (0..7).map(|_| schedule.take(Moment(u64::MAX)).unwrap().0).collect();
         assert_eq!(due, [50, 383, 716, 1050, 1383, 1716, 2050]);
         schedule.taken = 3_000 * 86_400;
-        assert_eq!(schedule.next(), Moment(50 + 86_400_000_000), "to the microsecond after a day");
+        assert_eq!(
+            schedule.next(),
+            Some(Moment(50 + 86_400_000_000)),
+            "to the microsecond after a day"
+        );
     }
 
     #[test]
     fn nothing_is_due_early_and_lateness_is_counted_from_the_schedule() {
-        let mut schedule = Schedule::new(rate(100_000), Moment(1000), 0, 1);
+        let mut schedule = Schedule::new(rate(100_000), Moment(1000), None, 0, 1);
         assert_eq!(schedule.take(Moment(999)), None);
         assert_eq!(schedule.take(Moment(1000)), Some(Moment(1000)));
         assert_eq!(schedule.take(Moment(10_999)), None);
@@ -100,13 +112,14 @@ mod tests {
         assert_eq!(schedule.owed(now), 4);
         let due: Vec<_> = std::iter::from_fn(|| schedule.take(now)).map(|due| due.0).collect();
         assert_eq!(due, [11_000, 21_000, 31_000, 41_000]);
-        assert_eq!((schedule.owed(now), schedule.next()), (0, Moment(51_000)));
+        assert_eq!((schedule.owed(now), schedule.next()), (0, Some(Moment(51_000))));
     }
 
     #[test]
     fn threads_share_a_schedule_without_gap_or_overlap() {
-        let mut parts = [0, 1, 2].map(|index| Schedule::new(rate(7_000), Moment(9), index, 3));
-        let mut whole = Schedule::new(rate(7_000), Moment(9), 0, 1);
+        let mut parts =
+            [0, 1, 2].map(|index| Schedule::new(rate(7_000), Moment(9), None, index, 3));
+        let mut whole = Schedule::new(rate(7_000), Moment(9), None, 0, 1);
         let now = Moment(5_000_000);
         let owed: u64 = parts.iter().map(|part| part.owed(now)).sum();
         assert_eq!(owed, whole.owed(now));
@@ -121,12 +134,23 @@ mod tests {
     fn what_is_owed_is_what_can_be_taken() {
         for thousandths in [1, 999, 1_000, 3_333, 100_000, 7_777_777, Rate::FASTEST] {
             for now in [0, 1, 999, 1_000, 1_001, 54_321] {
-                let mut schedule = Schedule::new(rate(thousandths), Moment(0), 0, 1);
+                let mut schedule = Schedule::new(rate(thousandths), Moment(0), None, 0, 1);
                 let owed = schedule.owed(Moment(now));
                 let taken = std::iter::from_fn(|| schedule.take(Moment(now))).count();
                 assert_eq!(owed, taken as u64, "{thousandths} at {now}");
             }
         }
+    }
+
+    #[test]
+    fn nothing_is_due_at_the_end() {
+        let end = Some(Moment(9 + 10_000_000));
+        let mut parts = [0, 1].map(|i| Schedule::new(rate(100_000), Moment(9), end, i, 2));
+        let late = Moment(20_000_000);
+        assert_eq!(parts.iter().map(|part| part.owed(late)).sum::<u64>(), 1000);
+        let taken = |part: &mut Schedule| std::iter::from_fn(|| part.take(late)).count();
+        assert_eq!(parts.iter_mut().map(taken).sum::<usize>(), 1000, "100 a second for 10 s");
+        assert_eq!(parts.map(|part| (part.owed(late), part.next())), [(0, None); 2]);
     }
 
     #[test]

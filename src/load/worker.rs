@@ -231,12 +231,13 @@ impl Worker {
         if self.known.get().is_none() {
             return self.end();
         }
-        let rate = self.plan.rate;
-        let now = self.now();
+        let (rate, now) = (self.plan.rate, self.now());
+        let end = self.plan.duration.map(|duration| now + self.plan.warm_up + duration);
         self.began.set(Some(now));
         self.spent_before.set(Core::spent());
-        self.desk.open(rate.map(|rate| Schedule::new(rate, now, self.index, self.plan.threads)));
-        self.core.spawn(keep_time(Rc::clone(self))).detach();
+        let (index, threads) = (self.index, self.plan.threads);
+        self.desk.open(rate.map(|rate| Schedule::new(rate, now, end, index, threads)));
+        self.core.spawn(keep_time(Rc::clone(self), end)).detach();
         if rate.is_some() {
             self.core.spawn(pace(Rc::clone(self))).detach();
         }
@@ -287,19 +288,17 @@ impl Worker {
     }
 }
 
-/// Ends the warm-up and the run at their moments. An abort only means that somebody else was faster.
-async fn keep_time(worker: Rc<Worker>) {
+/// Ends the warm-up, and the run at `end`. An abort only means that somebody else was faster.
+async fn keep_time(worker: Rc<Worker>, end: Option<Moment>) {
     let Ok(alarm) = Alarm::new(&worker.core.reactor) else { return worker.end() };
-    let mut moment = worker.now();
     if !worker.plan.warm_up.is_zero() {
-        moment = moment + worker.plan.warm_up;
-        if alarm.until(moment).await.is_err() {
+        if alarm.until(worker.now() + worker.plan.warm_up).await.is_err() {
             return;
         }
         worker.forget_warm_up();
     }
-    if let Some(duration) = worker.plan.duration
-        && alarm.until(moment + duration).await.is_ok()
+    if let Some(end) = end
+        && alarm.until(end).await.is_ok()
     {
         worker.end();
     }

@@ -26,6 +26,9 @@ const BATCH: u64 = 64;
 /// How long accepting pauses when there is no room, or no descriptor.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How often a lack of descriptors is complained about.
+const COMPLAINT: Duration = Duration::from_secs(60);
+
 /// Once draining, a connection is closed when it has been silent for so long: at once, if it was idle
 /// before, but one just accepted or answered may have a request on the way.
 const GRACE: Duration = Duration::from_secs(1);
@@ -37,6 +40,7 @@ pub(super) type Servers = Hands<Client, Served>;
 /// been completed by the kernel, and closing the listening socket would reset them.
 pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<Servers>) {
     let mut late = 0;
+    let mut complained = None;
     for turn in 1_u64.. {
         let Ok(place) = place(&worker).await else { return };
         if late > BACKLOG {
@@ -53,7 +57,10 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<S
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return,
             Err(error) => {
                 worker.stats.accept_pauses.add(1);
-                tracing::warn!(%error, "cannot accept a connection; pausing");
+                if complained.is_none_or(|last| worker.now() >= last + COMPLAINT) {
+                    complained = Some(worker.now());
+                    tracing::warn!(%error, "cannot accept a connection; pausing");
+                }
                 if worker.core.sleep(PAUSE).await.is_err() {
                     return;
                 }

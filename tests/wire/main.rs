@@ -28,3 +28,5 @@ mod l_tungstenite;
 mod m_vectors;
 mod n_desync;
 mod o_faults;
+mod p_siege;
+mod q_load;

@@ -19,7 +19,7 @@ mod proxy;
 mod scratch;
 mod wire;
 
-pub use chance::{Chance, requests_asked_for};
+pub use chance::{Chance, memory_allowed, requests_asked_for};
 pub use client::Client;
 pub use frames::{CLOSE, TEXT, frame, masked};
 pub use gate::{Gate, eventually};

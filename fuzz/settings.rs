@@ -1,0 +1,88 @@
+//! What a plan promises, and what is told to whoever made a mistake.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use crate::config::{Asked, Listen, Network, Place, Plan, Rejected, Surroundings, load};
+
+/// An empty directory of this process.
+pub static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
+    let home = std::env::temp_dir().join(format!("tidegate-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&home).expect("a directory");
+    home
+});
+
+/// Loads the settings, and looks at what came of it.
+pub fn check(args: &[OsString], env: &[(OsString, OsString)]) {
+    let around = Surroundings { cwd: &HOME, cores: 2, stdout_is_terminal: false };
+    match load(args.to_vec(), env.to_vec(), &around) {
+        Ok(Asked::Run(plan, told)) => {
+            assert!(!plan.upstreams.is_empty());
+            sane(&plan);
+            assert!(told.warnings.iter().all(|line| is_one_line(line)), "{:?}", told.warnings);
+        }
+        Ok(Asked::Demo(plan, _)) => sane(&plan),
+        Ok(Asked::Check(text) | Asked::Show(text)) => assert!(text.ends_with('\n')),
+        Err(rejected) => well_told(&rejected),
+    }
+}
+
+fn is_one_line(text: &str) -> bool {
+    !text.chars().any(|c| c.is_control())
+}
+
+/// A plan is valid by construction.
+fn sane(plan: &Plan) {
+    assert!(!plan.listen.is_empty() && plan.workers > 0);
+    let names: BTreeSet<_> = plan.upstreams.iter().map(|upstream| &upstream.name).collect();
+    assert_eq!(names.len(), plan.upstreams.len(), "two upstreams with one name");
+    for upstream in &plan.upstreams {
+        assert!(is_one_line(&upstream.name) && upstream.name.is_ascii());
+        assert!(crate::http::grammar::is_authority(upstream.authority.as_bytes()));
+        match &upstream.place {
+            Place::Tcp { host, port } => assert!(!host.is_empty() && *port > 0),
+            Place::Unix(path) => assert!(!path.as_os_str().is_empty()),
+        }
+    }
+    for listen in plan.listen.iter().chain(&plan.admin) {
+        assert!(!matches!(listen, Listen::Unix(path) if path.as_os_str().is_empty()));
+    }
+    let limits = &plan.limits;
+    assert!(limits.head > 0 && limits.head <= 16 * 1024);
+    assert!(limits.connections > 0 && limits.buffers > 0);
+    for Network { address, prefix } in &plan.headers.trusted {
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        assert!(*prefix <= most);
+        // Host bits are zero: the network begins with its own address.
+        let bits = match address {
+            IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        assert_eq!(bits.checked_shl(u32::from(*prefix)).unwrap_or(0), 0);
+    }
+    for protocol in &plan.headers.upgrades {
+        assert!(protocol.bytes().all(|b| (b'!'..=b'~').contains(&b)) && !protocol.is_empty());
+    }
+}
+
+/// Every mistake has a place; and a caret stands below the text it is about, not beside it.
+fn well_told(rejected: &Rejected) {
+    assert!(matches!(rejected.exit, 1 | 2));
+    let text = &rejected.text;
+    assert!(text.contains("error: ") && text.ends_with('\n'), "{text}");
+    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    let lines: Vec<&str> = text.lines().collect();
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("error: ")) {
+        let [Some(shown), Some(below)] = [lines.get(at + 1), lines.get(at + 2)] else { continue };
+        let blank = below.chars().take_while(|c| *c == ' ').count();
+        let carets = below.chars().skip(blank).take_while(|c| *c == '^').count();
+        // Advice alone begins in column 4, like the text it would be below.
+        if carets > 0 && below.starts_with("    ") && !shown.is_empty() {
+            let width = shown.chars().count();
+            assert!(blank + carets <= width + 1, "{line}\n{shown}\n{below}");
+        }
+    }
+}
