@@ -56,6 +56,7 @@ struct Snapshot {
     ready: bool,
     uptime: Duration,
     buffers: u64,
+    unwritten: u64,
     errors: u64,
     /// Label and fault of each reason.
     reasons: Vec<(&'static str, &'static str)>,
@@ -73,6 +74,7 @@ impl Snapshot {
             version: view.version,
             ready: view.state.get() == Phase::Ready,
             uptime: view.started.elapsed(),
+            unwritten: view.unwritten.get(),
             buffers: (view.plan.limits.buffers * view.cores.len()) as u64,
             errors: figures.errors(view.fault),
             reasons: reasons
@@ -115,6 +117,11 @@ impl Snapshot {
             "log_records_dropped",
             "Access log records that found the queue full",
             figures.records_dropped,
+        )?;
+        page.counter(
+            "log_lines_unwritten",
+            "Access log lines that could not be written",
+            self.unwritten,
         )?;
         page.gauge("buffers", "Buffers there are", self.buffers)?;
         page.gauge("buffers_used", "Buffers lent out", figures.buffers_used)?;

@@ -34,6 +34,8 @@ pub struct Client {
     /// Octets put out so far.
     put: u64,
     talk: Option<(Talk, usize)>,
+    /// What was said before the handshake was answered.
+    ahead: Option<(Talk, usize)>,
 }
 
 /// The answer under way.
@@ -59,6 +61,7 @@ impl Client {
             ends: VecDeque::new(),
             put: 0,
             talk: None,
+            ahead: None,
         }
     }
 
@@ -142,8 +145,15 @@ impl Client {
                 net.at(until, Happening::Run(Actor::Client(self.index)));
                 break;
             }
+            let eager = ask.eager.then_some(ask.script.length);
             self.put(end, &body);
             self.ends.push_back((self.put, id));
+            if let Some(length) = eager {
+                let mut talk = Talk::new(true, upwards(id), downwards(id));
+                let n = net.chance.below(length + 1);
+                self.put(end, &talk.say(n));
+                self.ahead = Some((talk, length - n));
+            }
         }
     }
 
@@ -209,7 +219,8 @@ impl Client {
         if status == 101 && ask.websocket {
             ask.fate.got = Some(101);
             self.awaiting.pop_front();
-            self.talk = Some((Talk::new(true, upwards(id), downwards(id)), ask.script.length));
+            let talk = || (Talk::new(true, upwards(id), downwards(id)), ask.script.length);
+            self.talk = Some(self.ahead.take().unwrap_or_else(talk));
             self.reader.body(Framing::Length(0));
             return Ok(());
         }

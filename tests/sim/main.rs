@@ -12,7 +12,7 @@
 //! - A seed that failed once is a case for ever, at the bottom.
 //!
 //! ```text
-//! cargo test --test sim                          a thousand seeds, and those that failed once
+//! cargo test --test sim                          some thousand seeds, and those that failed once
 //! SIM_SEEDS=100000 cargo test --test sim         more of them; SIM_FIRST=n: from there on
 //! SIM_SEED=17 cargo test --test sim              one, aloud
 //! ```
@@ -58,7 +58,7 @@ use std::thread;
 use run::{Outcome, run};
 
 /// Seeds in a usual run.
-const USUAL: u64 = 1000;
+const USUAL: u64 = 4000;
 
 /// Seeds that failed once, and what they found.
 const FAILED_ONCE: &[(u64, &str)] = &[];

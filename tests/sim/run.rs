@@ -10,12 +10,16 @@ use crate::http::Reason;
 use crate::io::listen;
 use crate::io::splice::Copied;
 use crate::io::stream::Address;
+use crate::net::Micros;
 use crate::proxy::{Letter, Seed};
 use crate::scenario::{self, Scenario};
 use crate::stats::{self, Counter, EndpointState, Record};
 use crate::trace::Trace;
 use crate::upstream::RoundRobin;
 use crate::world::{self, World, with};
+
+/// A core that is told to stop gives tunnels a second, and may be a tick or two late.
+const STOP_MOST: Micros = 1_200_000;
 
 /// What is left of a run.
 pub struct Outcome {
@@ -95,6 +99,11 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
             let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?");
             world.book.complain(format!("panic: {text}"));
         }
+    }
+    if let Some(stopped) = world.stopped
+        && world.net.now > stopped + STOP_MOST
+    {
+        world.book.complain(format!("told to stop, it took {} us", world.net.now - stopped));
     }
     let connections = connections.load(std::sync::atomic::Ordering::Relaxed) as u64;
     let records: Vec<_> = records.try_iter().collect();

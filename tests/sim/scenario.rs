@@ -38,6 +38,8 @@ pub struct Ask {
     pub expect: bool,
     pub close: bool,
     pub websocket: bool,
+    /// The first frames are sent before the answer to the handshake is there.
+    pub eager: bool,
     /// Sent in place of it all.
     pub malformed: Option<&'static str>,
     pub script: Script,
@@ -170,6 +172,13 @@ const GARBAGE: &[&str] = &[
     "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\nx",
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+1\r\nx\r\n0\r\n\r\n",
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: chat\r\nConnection: upgrade\r\n\r\n",
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+     Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\nx",
+    "HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\nx",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nbad trailer\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n",
     "\0\0\0\0",
 ];
 
@@ -180,6 +189,14 @@ const MALFORMED: &[&str] = &[
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx",
     "POST /m HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n\r\n",
+    "POST /m HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxx\r\n0\r\n\r\n",
+    "POST /m HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nbad\r\n\r\n",
+    "POST /m HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+    "GET /m HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "GET /m HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",
+    "GET /m HTTP/2.0\r\nHost: a\r\n\r\n",
+    "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
+    "POST /m HTTP/1.1\r\nHost: a\r\nExpect: more\r\nContent-Length: 1\r\n\r\nx",
     "\u{16}\u{3}\u{1}\u{2}",
 ];
 
@@ -357,6 +374,7 @@ fn ask(c: &mut Chance, trouble: &Trouble) -> Ask {
         expect: minor == 1 && body.is_some_and(|n| n > 0) && c.one_in(6),
         close: !websocket && c.one_in(12),
         websocket,
+        eager: websocket && c.one_in(4),
         malformed: (trouble.clients && c.one_in(20)).then(|| c.pick(MALFORMED)),
         script: script(c, trouble, has_body),
         sound: false,

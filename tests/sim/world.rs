@@ -58,7 +58,8 @@ pub struct World {
     stirred: Micros,
     /// The core was told to end.
     told: bool,
-    stopping: Stopping,
+    /// When it was told to stop at once.
+    pub stopped: Option<Micros>,
     /// After so long without anything happening nothing may be left to wait for.
     patience: Micros,
 }
@@ -101,7 +102,7 @@ impl World {
             stats,
             stirred: 0,
             told: false,
-            stopping: scenario.stopping,
+            stopped: None,
             patience: patience(scenario),
         }
     }
@@ -109,6 +110,9 @@ impl World {
     /// Writes to the core.
     pub fn tell(&mut self, letter: Letter) {
         self.told |= !matches!(letter, Letter::Accept);
+        if matches!(letter, Letter::Stop) {
+            self.stopped.get_or_insert(self.net.now);
+        }
         // A core that has ended reads no letters.
         let _ = self.letters.try_send(letter);
         self.net.notify();
@@ -170,7 +174,6 @@ impl World {
         if left > 0 {
             self.book.complain(format!("{left} connections outlived all waits"));
         }
-        debug_assert!(self.stopping == Stopping::Quiet || !self.told);
         self.stirred = self.net.now;
         self.tell(Letter::Drain);
     }

@@ -12,15 +12,20 @@
 //! - An acknowledgement comes with whatever comes from the peer, or by itself up to 40 ms late. A closed
 //!   socket acknowledges nothing.
 
+mod epoll;
+mod pipes;
+mod way;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use rustix::event::epoll::{Event, EventData, EventFlags};
 use rustix::io::Errno;
 
 use crate::chance::Chance;
 use crate::scenario::Weather;
 use crate::trace::Trace;
+use pipes::Pipe;
+use way::{Load, Segment};
 
 /// Time since the world began, in microseconds.
 pub type Micros = u64;
@@ -73,20 +78,6 @@ pub struct Counts {
     pub acknowledged: u64,
 }
 
-enum Load {
-    Data(Vec<u8>),
-    Fin,
-    Rst,
-    Ack,
-}
-
-struct Segment {
-    at: Micros,
-    load: Load,
-    /// How much the sender of this had received when it was sent.
-    ack: u64,
-}
-
 /// Where a descriptor stands with epoll.
 #[derive(Default)]
 struct Watch {
@@ -124,11 +115,6 @@ struct Socket {
     sent: u64,
     received: u64,
     acknowledged: u64,
-}
-
-struct Pipe {
-    held: VecDeque<u8>,
-    capacity: usize,
 }
 
 /// All of it.
@@ -238,7 +224,7 @@ impl Net {
 
     fn pair(&mut self) -> (usize, usize) {
         let (near, far) = (self.sockets.len(), self.sockets.len() + 1);
-        for (peer, _) in [(far, near), (near, far)] {
+        for peer in [far, near] {
             let room =
                 self.chance.magnitude(self.weather.room).max(self.weather.room_least) as usize;
             self.sockets.push(Socket { peer, room, ..Socket::default() });
@@ -285,13 +271,12 @@ impl Net {
         }
         let refused = self.chance.one_in(weather.refused);
         let silent = self.chance.one_in(weather.unanswered);
-        let (ours, theirs) = self.pair();
+        let (ours, _) = self.pair();
         self.trace.note(self.now, "connect", ours, i64::from(port));
         self.sockets[ours].connecting = true;
         if !silent {
             self.later(Happening::Connected(ours, usize::from(port), !refused));
         }
-        let _ = theirs;
         Ok((ours, true))
     }
 
@@ -439,255 +424,6 @@ impl Net {
     pub fn counts(&self, id: usize) -> Counts {
         let socket = &self.sockets[id];
         Counts { sent: socket.sent, acknowledged: socket.acknowledged }
-    }
-
-    // ---- pipes ----
-
-    pub fn pipe(&mut self) -> Result<(usize, usize), Errno> {
-        if self.chance.one_in(self.weather.no_descriptors) {
-            return Err(Errno::MFILE);
-        }
-        let capacity = self.chance.pick(&[4096, 64 * 1024, 1024 * 1024]);
-        self.pipes.push(Pipe { held: VecDeque::new(), capacity });
-        Ok((self.pipes.len() - 1, capacity))
-    }
-
-    pub fn splice_in(&mut self, id: usize, pipe: usize, n: usize) -> Result<usize, Errno> {
-        let Pipe { held, capacity } = &self.pipes[pipe];
-        let mut room = capacity - held.len();
-        // Small pieces fill it before it holds as much as it could.
-        if !held.is_empty() && self.chance.one_in(4) {
-            room = 0;
-        }
-        if room == 0 {
-            return Err(Errno::AGAIN);
-        }
-        let n = self.readable(id, n.min(room))?;
-        let octets = self.take(id, n);
-        self.pipes[pipe].held.extend(octets);
-        Ok(n)
-    }
-
-    pub fn splice_out(&mut self, pipe: usize, id: usize, n: usize) -> Result<usize, Errno> {
-        let n = self.sendable(id, n.min(self.pipes[pipe].held.len()))?;
-        let held = &mut self.pipes[pipe].held;
-        let octets = front(held, n);
-        held.drain(..n);
-        self.transmit(id, Load::Data(octets));
-        Ok(n)
-    }
-
-    // ---- the way between two sockets ----
-
-    fn transmit(&mut self, id: usize, load: Load) {
-        let at = self.now + self.latency();
-        let socket = &mut self.sockets[id];
-        socket.last = socket.last.max(at);
-        if let Load::Data(octets) = &load {
-            socket.flight += octets.len();
-            socket.sent += octets.len() as u64;
-            let text = || format!("{id} to {}: {}", socket.peer, octets.escape_ascii());
-            self.trace.say(self.now, text);
-        }
-        let segment = Segment { at: socket.last, load, ack: socket.received };
-        let at = segment.at;
-        socket.wire.push_back(segment);
-        self.at(at, Happening::Deliver(id));
-    }
-
-    pub fn deliver(&mut self, id: usize) {
-        let from = &mut self.sockets[id];
-        let to = from.peer;
-        // What was lost on the way leaves its time behind.
-        if from.wire.front().is_none_or(|segment| segment.at > self.now) {
-            return;
-        }
-        let Some(Segment { load, ack, .. }) = from.wire.pop_front() else { return };
-        let gone = self.sockets[to].closed;
-        if !gone {
-            self.sockets[to].acknowledged = self.sockets[to].acknowledged.max(ack);
-        }
-        match load {
-            Load::Data(octets) => {
-                self.sockets[id].flight -= octets.len();
-                if gone {
-                    return self.transmit(to, Load::Rst);
-                }
-                let socket = &mut self.sockets[to];
-                socket.received += octets.len() as u64;
-                socket.unread.extend(octets);
-                self.edge(to);
-                self.acknowledge(to);
-            }
-            Load::Fin if !gone => {
-                self.sockets[to].fin = true;
-                self.edge(to);
-            }
-            Load::Rst if !gone && !self.sockets[to].reset => {
-                let socket = &mut self.sockets[to];
-                socket.reset = true;
-                socket.error = Some(if socket.fin { Errno::PIPE } else { Errno::CONNRESET });
-                socket.wire.clear();
-                socket.flight = 0;
-                self.edge(to);
-            }
-            Load::Fin | Load::Rst | Load::Ack => {}
-        }
-    }
-
-    /// Sooner or later an acknowledgement goes by itself.
-    fn acknowledge(&mut self, id: usize) {
-        if self.chance.one_in(2) {
-            self.transmit(id, Load::Ack);
-        }
-    }
-
-    /// Tells whoever found no room that there is some again.
-    pub fn make_room(&mut self, id: usize) {
-        let space = self.space(id);
-        let socket = &mut self.sockets[id];
-        if socket.starved && space * 3 >= socket.room {
-            socket.starved = false;
-            self.edge(id);
-        }
-    }
-
-    pub fn close(&mut self, handle: Handle) {
-        match handle {
-            Handle::Socket(id) => {
-                self.close_socket(id);
-            }
-            Handle::Listener => {
-                self.listening = false;
-                self.listener = Watch::default();
-                while let Some(id) = self.backlog.pop_front() {
-                    self.sockets[id].linger_0 = true;
-                    self.close_socket(id);
-                }
-            }
-            Handle::Inlet(_) | Handle::Outlet(_) | Handle::Eventfd => {}
-        }
-    }
-
-    /// `true`: with a reset.
-    pub fn close_socket(&mut self, id: usize) -> bool {
-        let cut = self.chance.below(self.sockets[id].wire.len() + 1);
-        let socket = &mut self.sockets[id];
-        let unread = !std::mem::take(&mut socket.unread).is_empty();
-        socket.closed = true;
-        socket.watch = Watch::default();
-        let reset = !socket.reset && !socket.connecting && (socket.linger_0 || unread);
-        if reset {
-            // Octets that have not left yet are lost.
-            socket.wire.truncate(cut);
-            socket.flight = 0;
-            for segment in &socket.wire {
-                if let Load::Data(octets) = &segment.load {
-                    socket.flight += octets.len();
-                }
-            }
-        }
-        self.trace.note(self.now, if reset { "reset" } else { "close" }, id, 0);
-        let socket = &self.sockets[id];
-        if reset {
-            self.transmit(id, Load::Rst);
-        } else if !socket.reset && !socket.connecting && !socket.finished {
-            self.transmit(id, Load::Fin);
-        }
-        reset
-    }
-
-    // ---- epoll ----
-
-    pub fn watch(&mut self, handle: Handle, data: u64) -> Result<(), Errno> {
-        if matches!(handle, Handle::Socket(_)) && self.chance.one_in(self.weather.no_descriptors) {
-            let id = handle.socket()?;
-            let client = self.sockets[self.sockets[id].peer].actor;
-            self.unwatched += u64::from(matches!(client, Some(Actor::Client(_))));
-            return Err(Errno::NOSPC);
-        }
-        *self.watched(handle) = Watch { data: Some(data), listed: false };
-        if !self.flags(handle).is_empty() {
-            self.list(handle);
-        }
-        Ok(())
-    }
-
-    pub fn unwatch(&mut self, handle: Handle) {
-        *self.watched(handle) = Watch::default();
-    }
-
-    pub fn notify(&mut self) {
-        self.notified = true;
-        self.list(Handle::Eventfd);
-    }
-
-    fn watched(&mut self, handle: Handle) -> &mut Watch {
-        match handle {
-            Handle::Socket(id) => &mut self.sockets[id].watch,
-            Handle::Eventfd => &mut self.eventfd,
-            _ => &mut self.listener,
-        }
-    }
-
-    /// Something happened to a socket.
-    fn edge(&mut self, id: usize) {
-        match self.sockets[id].actor {
-            None => self.list(Handle::Socket(id)),
-            Some(actor) if !self.sockets[id].told => {
-                self.sockets[id].told = true;
-                self.at(self.now, Happening::Run(actor));
-            }
-            Some(_) => {}
-        }
-    }
-
-    fn list(&mut self, handle: Handle) {
-        let watch = self.watched(handle);
-        if watch.data.is_some() && !watch.listed {
-            watch.listed = true;
-            self.ready.push_back(handle);
-        }
-    }
-
-    /// Puts into `events` what is ready, some of it or all.
-    pub fn collect(&mut self, events: &mut Vec<Event>) {
-        let mut most = events.capacity().min(self.ready.len());
-        if most > 1 && self.chance.one_in(4) {
-            most = self.chance.between(1, most as u64) as usize;
-        }
-        for _ in 0..most {
-            let Some(handle) = self.ready.pop_front() else { break };
-            let flags = self.flags(handle);
-            let watch = self.watched(handle);
-            let Some(data) = watch.data else { continue };
-            watch.listed = false;
-            if !flags.is_empty() {
-                events.push(Event { flags, data: EventData::new_u64(data) });
-            }
-        }
-    }
-
-    /// The state of a file as epoll tells it.
-    fn flags(&mut self, handle: Handle) -> EventFlags {
-        let on = |when: bool, flags: EventFlags| if when { flags } else { EventFlags::empty() };
-        let id = match handle {
-            Handle::Socket(id) => id,
-            Handle::Eventfd => return on(self.notified, EventFlags::IN),
-            _ => return on(!self.backlog.is_empty(), EventFlags::IN),
-        };
-        let space = self.space(id);
-        let socket = &mut self.sockets[id];
-        if socket.connecting {
-            return EventFlags::empty();
-        }
-        let roomy = space * 3 >= socket.room;
-        socket.starved |= !roomy;
-        on(socket.error.is_some(), EventFlags::ERR)
-            | on(socket.reset || socket.fin && socket.finished, EventFlags::HUP)
-            | on(socket.reset || socket.fin, EventFlags::IN | EventFlags::RDHUP)
-            | on(!socket.unread.is_empty(), EventFlags::IN)
-            | on(socket.reset || socket.finished || roomy, EventFlags::OUT)
     }
 }
 
