@@ -307,7 +307,7 @@ const METHOD: &str = "\
   of what was asked for is said to fall behind.
 - Memory is `VmRSS` of the same processes: for an idle connection the difference that so many of them make to a fresh
   program, each of them asked once.
-- `nginx` has its usual buffers, `nginx-16k` those of 16 KiB that others have, `nginx-newest` is what its packager builds:
-  linked with musl and optimised for size, so it is slower than the older one.
+- `nginx` has its usual buffers, `nginx-16k` those of 16 KiB that others have, `nginx-newest` is what its
+  packager builds: linked with musl and optimised for size, so it is slower than the older one.
 - Start-up is from the start of the program to the first right answer through it.
 ";
