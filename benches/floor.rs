@@ -77,7 +77,7 @@ async fn relay(core: &Core, share: &Share, from: &Stream, to: &Stream) -> io::Re
         if received == Some(0) {
             return Ok(());
         }
-        to.send(buf, LONG).await.0?;
+        to.send(buf, LONG, &Cell::default()).await.0?;
         drop(hold);
         if received == Some(SIZE)
             && let Some(pipe) = core.pipes.take()

@@ -3,6 +3,7 @@
 //! One thread over tidegate's `io` room, frames reflected as they come, without their masks, so that it costs little
 //! beside a proxy. It is a part of the comparison's program, which starts itself again as `compare mirror PORT`.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -72,7 +73,7 @@ async fn serve(core: &Core, stream: Stream) -> io::Result<()> {
     let mut answer = hold.take();
     let fits = answer.append(switched(&head).ok_or(io::ErrorKind::InvalidData)?.as_bytes());
     debug_assert!(fits, "a handshake is short");
-    stream.send(answer, LONG).await.0?;
+    stream.send(answer, LONG, &Cell::default()).await.0?;
     drop(hold);
 
     let mut reflection = Reflection::default();
@@ -87,7 +88,7 @@ async fn serve(core: &Core, stream: Stream) -> io::Result<()> {
             None => {}
         }
         drop(from);
-        stream.send(to, LONG).await.0?;
+        stream.send(to, LONG, &Cell::default()).await.0?;
     }
 }
 

@@ -16,6 +16,9 @@ use crate::{probe, workers};
 /// Seconds that nobody counts, so that connections to the origin stand and caches are warm.
 const WARM_S: f64 = 0.2;
 
+/// Seconds of the second try when nothing was answered in the first, for the machine may have been busy.
+const PATIENT_S: f64 = 3.0;
+
 /// What is to be done, and what is needed for it.
 #[derive(Debug)]
 pub struct Plan {
@@ -102,7 +105,11 @@ impl Plan {
             for (name, address) in &equal {
                 progress.step(workload, &format!("round {round} of {}: {name}", self.rounds));
                 let load = Load { what, seconds: self.seconds, rate };
-                match measure(&load, *address, stage.running(name)) {
+                let patient = Load { seconds: self.seconds.max(PATIENT_S), ..load };
+                let running = stage.running(name);
+                let sample = measure(&load, *address, running)
+                    .or_else(|_| measure(&patient, *address, running));
+                match sample {
                     Ok(sample) => results.add(workload.name, name, sample),
                     Err(why) => drop(results.failed.insert((workload.name, *name), why)),
                 }

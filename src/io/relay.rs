@@ -95,10 +95,8 @@ impl Relay<'_> {
                 None => {}
                 Some(0) => return Err(Ended::Early),
                 Some(n) => {
-                    let (sent, rest) = self.to.send(buf, self.write_wait).await;
-                    moved.set(moved.get() + (n - rest.len()) as u64);
                     left -= n as u64;
-                    sent.map_err(Ended::To)?;
+                    self.to.send(buf, self.write_wait, moved).await.0.map_err(Ended::To)?;
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! One connection: octets in and out, each direction with its own readiness and deadline.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -206,12 +207,18 @@ impl Stream {
         }
     }
 
-    /// Sends all of `buf` and gives it back: empty, or with what could not be sent.
+    /// Sends all of `buf` and gives it back: empty, or with what could not be sent. Adds to `sent` as
+    /// octets leave: it is right also when the future is dropped.
     /// The peer has `wait` to take something, anew whenever some octets have left; but only
     /// `PATIENCE` when others wait for buffers.
-    pub async fn send(&self, mut buf: Buf, wait: Duration) -> (io::Result<()>, Buf) {
+    pub async fn send(
+        &self,
+        mut buf: Buf,
+        wait: Duration,
+        sent: &Cell<u64>,
+    ) -> (io::Result<()>, Buf) {
         let mut until = self.reactor.clock().now();
-        let result = poll_fn(|cx| self.poll_send(&mut buf, wait, &mut until, cx)).await;
+        let result = poll_fn(|cx| self.poll_send(&mut buf, (wait, &mut until), sent, cx)).await;
         (result, buf)
     }
 
@@ -231,8 +238,8 @@ impl Stream {
     fn poll_send(
         &self,
         buf: &mut Buf,
-        wait: Duration,
-        until: &mut Moment,
+        (wait, until): (Duration, &mut Moment),
+        sent: &Cell<u64>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !buf.is_empty() {
@@ -249,7 +256,10 @@ impl Stream {
                 }
             }
             match kernel::send(&self.fd, buf.filled()) {
-                Ok(n) => buf.consume(n),
+                Ok(n) => {
+                    buf.consume(n);
+                    sent.set(sent.get() + n as u64);
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     // Nothing goes now: from here the peer has `wait` to take something.

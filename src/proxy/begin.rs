@@ -45,21 +45,23 @@ pub(super) fn begin(ongoing: &mut Ongoing) -> Begin {
                 Ok(Progress::Partial) => {}
                 Err(reason) => return refuse(ongoing, reason),
             }
-            if worker.late(ongoing.started) {
-                return refuse(ongoing, Reason::HeadTimeout);
-            }
         }
         if input.spare().is_empty() {
             input.compact();
         }
-        if !ongoing.client.stream.is_readable() {
-            return Begin::Nothing;
+        if ongoing.client.stream.is_readable() {
+            match ongoing.client.stream.try_recv(input, usize::MAX) {
+                Ok(Some(0)) | Err(_) => return Begin::Closed,
+                Ok(Some(n)) => {
+                    worker.stats.client_bytes[0].add(n as u64);
+                    continue;
+                }
+                Ok(None) => {}
+            }
         }
-        match ongoing.client.stream.try_recv(input, usize::MAX) {
-            Ok(Some(0)) | Err(_) => return Begin::Closed,
-            Ok(Some(n)) => worker.stats.client_bytes[0].add(n as u64),
-            Ok(None) => return Begin::Nothing,
-        }
+        // Only now: what came in time may have waited for us.
+        let late = !input.is_empty() && worker.late(ongoing.started);
+        return if late { refuse(ongoing, Reason::HeadTimeout) } else { Begin::Nothing };
     }
 }
 

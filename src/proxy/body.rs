@@ -8,6 +8,7 @@ use std::io;
 
 use futures_lite::future::yield_now;
 
+use super::progress::Upload;
 use super::worker::Worker;
 use crate::http::chunked::{self, Decoder};
 use crate::http::{Framing, Reason};
@@ -61,6 +62,8 @@ pub(super) struct Body<'a> {
     read: &'a Cell<u64>,
     /// Octets sent, with the head that goes before.
     sent: &'a Cell<u64>,
+    /// How the request fares whose answer this is.
+    pub upload: Option<&'a Cell<Upload>>,
     /// What the sender sent after the end of a chunked body.
     pub surplus: Vec<u8>,
     /// Trailer lines of a chunked body, filtered and ready to be sent.
@@ -92,6 +95,7 @@ impl<'a> Body<'a> {
             allowed: most.unwrap_or(u64::MAX),
             read,
             sent,
+            upload: None,
             surplus: Vec::new(),
             trailers: Vec::new(),
         }
@@ -154,13 +158,19 @@ impl<'a> Body<'a> {
                     self.source = Source::Done;
                 }
                 Source::UntilClose if !self.chunked => match self.relay(u64::MAX).await {
-                    Ok(()) | Err(Cut::From(None)) => self.source = Source::Done,
+                    Ok(()) => self.source = Source::Done,
+                    Err(Cut::From(None)) if !self.was_reset() => self.source = Source::Done,
                     Err(cut) => return Err(cut),
                 },
                 _ => self.step().await?,
             }
         }
         Ok(())
+    }
+
+    /// The end that can be read is none: see [`Upload::Reset`].
+    fn was_reset(&self) -> bool {
+        self.upload.is_some_and(|upload| upload.get() == Upload::Reset)
     }
 
     /// Exactly `limit` octets, as they are.
@@ -203,7 +213,9 @@ impl<'a> Body<'a> {
         let max = buf.spare().len() - CHUNK_END.len() - chunked::LAST.len() - CHUNK_END.len();
         match self.from.try_recv(&mut buf, max) {
             Ok(None) => return Ok(()),
-            Ok(Some(0)) if matches!(self.source, Source::UntilClose) => self.source = Source::Done,
+            Ok(Some(0)) if matches!(self.source, Source::UntilClose) && !self.was_reset() => {
+                self.source = Source::Done;
+            }
             Ok(Some(0)) => return Err(Cut::From(None)),
             Ok(Some(n)) => self.read.set(self.read.get() + n as u64),
             Err(error) => return Err(Cut::From(Some(error))),
@@ -232,36 +244,35 @@ impl<'a> Body<'a> {
 
     /// Sends what [`Body::absorb`] left, or a head that goes before the body.
     pub async fn send(&mut self, buf: Buf) -> (Result<(), Cut>, Buf) {
-        let before = buf.len();
-        let (result, buf) = self.to.send(buf, self.worker.plan.waits.write).await;
-        self.sent.set(self.sent.get() + (before - buf.len()) as u64);
+        let wait = self.worker.plan.waits.write;
+        let (result, buf) = self.to.send(buf, wait, self.sent).await;
         (result.map_err(Cut::To), buf)
     }
 
     /// Reads `octets` as body: how many belong to it, and how many octets of payload now lie at the front.
     fn advance(&mut self, octets: &mut [u8]) -> Result<(usize, usize), Cut> {
-        let (taken, payload) = match &mut self.source {
-            Source::Done => (0, 0),
-            Source::UntilClose => (octets.len(), octets.len()),
+        let (taken, payload, ends) = match &mut self.source {
+            Source::Done => (0, 0, true),
+            Source::UntilClose => (octets.len(), octets.len(), false),
             Source::Length(left) => {
                 let n = usize::try_from(*left).unwrap_or(usize::MAX).min(octets.len());
                 *left -= n as u64;
-                if *left == 0 {
-                    self.source = Source::Done;
-                }
-                (n, n)
+                (n, n, *left == 0)
             }
             Source::Chunked(decoder) => {
                 let decoded = decoder.decode(octets).map_err(Cut::Bad)?;
                 if decoded.done {
                     self.trailers = decoder.trailers().to_vec();
-                    self.source = Source::Done;
                 }
-                (decoded.consumed, decoded.payload)
+                (decoded.consumed, decoded.payload, decoded.done)
             }
         };
         self.allowed =
             self.allowed.checked_sub(payload as u64).ok_or(Cut::Bad(Reason::BodyTooLarge))?;
+        // Not before: what is refused was not read to its end, and nothing may follow it.
+        if ends {
+            self.source = Source::Done;
+        }
         Ok((taken, payload))
     }
 

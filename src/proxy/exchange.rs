@@ -72,6 +72,8 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason
             Ok(Outcome::Done(Exchanged { persistent, tunnel }))
         }
         Err(failed) => {
+            // A head that broke off must not be read on where the next answer begins.
+            ongoing.heads.response.clear();
             if failed.reason.fault() == Fault::Upstream {
                 stats.failures.add(1);
             }
@@ -174,7 +176,7 @@ async fn across(
         Ok(()) => {}
         // The upstream may have answered before it closed: look.
         Err(Cut::To(error)) if error.kind() != io::ErrorKind::TimedOut => {
-            upload.set(Upload::Refused);
+            upload.set(Upload::failed(&error));
         }
         Err(cut) => return Err(of_upload(&cut).into()),
     }
@@ -265,11 +267,11 @@ async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, 
         if upload.get() == Upload::Going
             && let Poll::Ready(result) = send.as_mut().poll(cx)
         {
-            match result.map_err(|cut| of_upload(&cut)) {
+            match result.map_err(|cut| (of_upload(&cut), cut)) {
                 Ok(()) => upload.set(Upload::Whole),
                 // It may have answered before it closed; one that stopped reading is waited for no longer.
-                Err(Reason::UpstreamReset) => upload.set(Upload::Refused),
-                Err(reason) => return Poll::Ready(Err(reason.into())),
+                Err((Reason::UpstreamReset, Cut::To(error))) => upload.set(Upload::failed(&error)),
+                Err((reason, _)) => return Poll::Ready(Err(reason.into())),
             }
             // Only now has the upstream all it needs to answer.
             upstream.deadline_in(Way::Read, response_wait);

@@ -92,10 +92,10 @@ async fn fail(ongoing: &mut Ongoing, reason: Reason) -> Next {
     let Ok(out) = written(&hold, |out| write::answer(out, &answer)) else {
         return Next::Close; // a buffer holds the longest of our answers many times over
     };
-    let length = out.len();
     ongoing.status = Some(status);
-    let (sent, rest) = ongoing.client.stream.send(out, worker.plan.waits.write).await;
-    ongoing.bytes_out += (length - rest.len()) as u64;
+    let octets = Cell::new(0);
+    let (sent, _) = ongoing.client.stream.send(out, worker.plan.waits.write, &octets).await;
+    ongoing.bytes_out += octets.get();
     if sent.is_ok() && persistent { Next::Again } else { Next::Close }
 }
 

@@ -15,6 +15,19 @@ pub(super) enum Upload {
     Whole,
     /// The upstream took no more of it; it may have answered all the same.
     Refused,
+    /// The upstream reset the connection meanwhile. What it said before can still be read, but the end
+    /// behind it is none: the kernel tells of a reset only once, and told the writing side.
+    Reset,
+}
+
+impl Upload {
+    /// Writing to the upstream failed, but not for want of time.
+    pub fn failed(error: &io::Error) -> Upload {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset => Upload::Reset,
+            _ => Upload::Refused,
+        }
+    }
 }
 
 /// How far an exchange got; tells the truth also about one that failed or was given up half-way.

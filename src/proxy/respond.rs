@@ -132,7 +132,11 @@ impl<'a> Answer<'a> {
         let silent = self.progress.first_byte.get().is_none();
         match self.upstream.try_recv(buf, usize::MAX) {
             Ok(None) => Ok(()),
-            Ok(Some(0)) => Err(Failed { reason: Reason::UpstreamClosed, silent, cause: None }),
+            Ok(Some(0)) => {
+                let reset = self.upload.get() == Upload::Reset;
+                let reason = if reset { Reason::UpstreamReset } else { Reason::UpstreamClosed };
+                Err(Failed { reason, silent, cause: None })
+            }
             Ok(Some(n)) => {
                 add(&self.progress.upstream_read, n);
                 if silent {
@@ -237,6 +241,7 @@ impl<'a> Answer<'a> {
         let from = (self.upstream, came, &progress.upstream_read);
         let to = (&self.client.stream, leaves, &progress.client_sent);
         let mut body = Body::new(self.worker, self.share, from, to, None);
+        body.upload = Some(self.upload);
         let arrived = &mut input.filled_mut()[self.response.len..];
         let length = arrived.len();
         let (taken, out) = body.absorb(arrived, out).await;
@@ -287,9 +292,8 @@ impl<'a> Answer<'a> {
     }
 
     async fn send(&mut self, out: Buf) -> Result<(), Failed> {
-        let length = out.len();
-        let (result, rest) = self.client.stream.send(out, self.worker.plan.waits.write).await;
-        add(&self.progress.client_sent, length - rest.len());
+        let wait = self.worker.plan.waits.write;
+        let (result, _) = self.client.stream.send(out, wait, &self.progress.client_sent).await;
         result.map_err(|error| of_answer(Cut::To(error)))
     }
 }

@@ -101,6 +101,7 @@ impl Seed {
         let hire = move |desk| serve(Rc::clone(&colleague), desk);
         let servers = Servers::new(core.pool.rights(), hire);
         worker.live(Rc::new(servers), listeners, &letters)?;
+        worker.upstreams.close_idle();
         Ok(core.pool.lent() + core.pipes.lent())
     }
 }

@@ -244,7 +244,10 @@ impl<'a> Flow<'a> {
         let _fits = buf.append(&octets); // it came out of such a buffer
         drop(octets);
         self.follow(buf.filled());
-        self.pass(buf).await.map(|()| false)
+        // It was counted as read when it came, with the head.
+        let (octets, sent) = self.deliver(buf).await;
+        self.count_sent(octets);
+        sent.map(|()| false)
     }
 
     /// One read, and what it brought sent.
@@ -322,11 +325,17 @@ impl<'a> Flow<'a> {
     }
 
     async fn pass(self, buf: Buf) -> Result<(), Broken> {
+        let (octets, sent) = self.deliver(buf).await;
+        self.count(octets);
+        sent
+    }
+
+    /// Sends `buf`; how many octets of it left.
+    async fn deliver(self, buf: Buf) -> (u64, Result<(), Broken>) {
         let _moving = self.moved().moving();
-        let length = buf.len();
-        let (sent, rest) = self.to().send(buf, self.worker().plan.waits.write).await;
-        self.count((length - rest.len()) as u64);
-        sent.map_err(|_| Broken::To)
+        let octets = Cell::new(0);
+        let (sent, _) = self.to().send(buf, self.worker().plan.waits.write, &octets).await;
+        (octets.get(), sent.map_err(|_| Broken::To))
     }
 
     /// What is left of the frame on the way is worth a pipe.
@@ -372,15 +381,17 @@ impl<'a> Flow<'a> {
 
     fn count(self, octets: u64) {
         let stats = &self.worker().stats;
+        let read = if self.up { &stats.client_bytes[0] } else { &stats.upstream_bytes[0] };
+        read.add(octets);
+        self.count_sent(octets);
+    }
+
+    fn count_sent(self, octets: u64) {
+        let stats = &self.worker().stats;
         let moved = &self.moved().octets[usize::from(!self.up)];
         moved.set(moved.get() + octets);
         self.moved().last.set(self.worker().now());
-        let (read, sent) = if self.up {
-            (&stats.client_bytes[0], &stats.upstream_bytes[1])
-        } else {
-            (&stats.upstream_bytes[0], &stats.client_bytes[1])
-        };
-        read.add(octets);
+        let sent = if self.up { &stats.upstream_bytes[1] } else { &stats.client_bytes[1] };
         sent.add(octets);
     }
 
@@ -433,7 +444,8 @@ impl<'a> Flow<'a> {
         let hold = self.hold().await;
         let mut buf = hold.take();
         let _fits = buf.append(&frame[..length]);
-        self.to().send(buf, self.worker().plan.waits.write).await.0.map_err(|_| Broken::To)?;
+        let (wait, uncounted) = (self.worker().plan.waits.write, Cell::new(0));
+        self.to().send(buf, wait, &uncounted).await.0.map_err(|_| Broken::To)?;
         drop(hold);
         while !self.drop_some()? {
             self.from().ready(Way::Read).await.map_err(|_| Broken::From)?;

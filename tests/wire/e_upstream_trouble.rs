@@ -544,3 +544,23 @@ fn e29_origins_that_close_idle_connections_at_random_cost_no_client_an_error() {
     let asking: Vec<_> = (0..clients).map(ask).collect();
     asking.into_iter().for_each(|client| client.join().expect("not one error"));
 }
+
+#[test]
+fn e30_an_answer_that_broke_off_in_its_head_leaves_nothing_for_the_next_one() {
+    let origin = Origin::start(|peer| {
+        if peer.number.is_multiple_of(2) {
+            peer.request()?;
+            return peer.send("HTTP/1.1 404 Not Found\r\nX-Long: enough to reach beyond the next");
+        }
+        peer.answer(ONE).map(drop)
+    });
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.client();
+    for _ in 0..3 {
+        // Both at once, so that they share what one connection keeps while it is busy.
+        client.send("GET /a HTTP/1.1\r\nHost: test\r\n\r\nGET /b HTTP/1.1\r\nHost: test\r\n\r\n");
+        assert_eq!(client.response().status, 502);
+        let answer = client.response();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "1"));
+    }
+}

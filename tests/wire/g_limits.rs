@@ -220,3 +220,24 @@ fn g14_ipv6_is_spoken_on_both_sides() {
     assert_eq!(proxy.client().get("/").text(), "6");
     assert_eq!(origin.request().head.get("X-Forwarded-For"), Some("::1"));
 }
+
+#[test]
+fn g15_what_follows_a_body_that_is_too_large_is_not_half_served() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::with(&origin, &["--max-body", "4B"]);
+    // The limit is passed, the body ends and the next request begins in one and the same read.
+    let head = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let next = "GET /next HTTP/1.1\r\nHost: test\r\n\r\n";
+    for late in [false, true] {
+        let mut client = proxy.client();
+        client.send(head);
+        if late {
+            client.send("1\r\nx\r\n");
+            eventually("the head is through", || proxy.metric("/active") == 1);
+        }
+        client.send(format!("5\r\nhello\r\n0\r\n\r\n{next}"));
+        let answer = client.response();
+        assert_eq!((answer.status, answer.get("Connection")), (413, Some("close")));
+        client.expect_closed();
+    }
+}

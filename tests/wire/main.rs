@@ -27,5 +27,6 @@ mod k_websockets;
 mod l_tungstenite;
 mod m_vectors;
 mod n_desync;
-mod o_load;
+mod o_faults;
 mod p_siege;
+mod q_load;

@@ -1,0 +1,370 @@
+//! A client: it asks what the scenario says, and judges what it gets.
+
+use std::collections::VecDeque;
+
+use crate::book::Book;
+use crate::chance::Chance;
+use crate::end::End;
+use crate::frames::Talk;
+use crate::message::{Framing, Head, Piece, Reader, decimal};
+use crate::net::{Actor, Happening, Micros, Net};
+use crate::octets::{are, downwards, octets, upwards};
+use crate::scenario::{Ask, Ending, Framed, Person};
+
+/// How long a client waits to be told to go on.
+const PATIENCE: Micros = 700_000;
+/// Octets of a WebSocket message.
+const MESSAGE: usize = 50_000;
+
+/// A client and its connection.
+pub struct Client {
+    index: usize,
+    person: Person,
+    end: Option<End>,
+    reader: Reader,
+    /// The next of its requests.
+    next: usize,
+    /// Requests that are not answered yet.
+    awaiting: VecDeque<usize>,
+    answer: Option<Answer>,
+    /// Octets that wait for a `100 Continue`, and how long.
+    held_back: Option<(Vec<u8>, Micros)>,
+    /// Where requests end, in octets written.
+    ends: VecDeque<(u64, usize)>,
+    /// Octets put out so far.
+    put: u64,
+    talk: Option<(Talk, usize)>,
+    /// What was said before the handshake was answered.
+    ahead: Option<(Talk, usize)>,
+}
+
+/// The answer under way.
+struct Answer {
+    status: u16,
+    own: bool,
+    length: u64,
+    /// It was the last of the connection.
+    last: bool,
+}
+
+impl Client {
+    pub fn new(index: usize, person: Person) -> Client {
+        Client {
+            index,
+            person,
+            end: None,
+            reader: Reader::default(),
+            next: 0,
+            awaiting: VecDeque::new(),
+            answer: None,
+            held_back: None,
+            ends: VecDeque::new(),
+            put: 0,
+            talk: None,
+            ahead: None,
+        }
+    }
+
+    /// Its turn.
+    pub fn run(&mut self, net: &mut Net, book: &mut Book) {
+        let mut end = match self.end.take() {
+            Some(end) => end,
+            None => {
+                let actor = Actor::Client(self.index);
+                let Some(socket) = net.connect_in(actor) else { return };
+                End::new(socket, actor, self.person.pace, self.person.fault)
+            }
+        };
+        if end.closed {
+            self.end = Some(end);
+            return;
+        }
+        let octets = end.read(net);
+        if let Err(complaint) = self.hear(&octets, &mut end, net, book) {
+            book.complain(format!("client {}: {complaint}", self.index));
+            end.close(net);
+        }
+        if let Some(in_order) = end.ended {
+            self.ended(in_order, book);
+            end.close(net);
+        }
+        self.ask(&mut end, net, book);
+        end.write(net);
+        while self.ends.front().is_some_and(|(at, _)| *at <= end.written) {
+            let id = self.ends.pop_front().map_or(0, |(_, id)| id);
+            book.asks[id].fate.written = true;
+        }
+        end.again(net);
+        self.end = Some(end);
+    }
+
+    // ---- what it says ----
+
+    fn ask(&mut self, end: &mut End, net: &mut Net, book: &mut Book) {
+        if end.closed || end.finished {
+            return;
+        }
+        if let Some((talk, left)) = &mut self.talk {
+            if end.out.is_empty() && !talk.said_close {
+                let n = (*left).min(1 + net.chance.below(MESSAGE));
+                *left -= n;
+                end.out.extend(if n > 0 { talk.say(n) } else { talk.say_close() });
+            }
+            return;
+        }
+        if let Some((octets, until)) = self.held_back.take() {
+            if net.now < until {
+                self.held_back = Some((octets, until));
+            } else {
+                self.put(end, &octets);
+            }
+            return;
+        }
+        while self.awaiting.len() < self.person.depth
+            && let Some(id) = self.person.asks.get(self.next).copied()
+        {
+            let alone = |id: &usize| {
+                let ask = &book.asks[*id];
+                ask.websocket || ask.expect || ask.malformed.is_some()
+            };
+            if !self.awaiting.is_empty() && (alone(&id) || self.awaiting.iter().any(alone)) {
+                break;
+            }
+            self.next += 1;
+            self.awaiting.push_back(id);
+            let ask = &mut book.asks[id];
+            ask.fate.begun = true;
+            let head = head(id, ask);
+            let body = body(id, ask, &mut net.chance);
+            let held_back = ask.expect;
+            self.put(end, head.as_bytes());
+            if held_back {
+                let until = net.now + PATIENCE;
+                self.ends.push_back((self.put + body.len() as u64, id));
+                self.held_back = Some((body, until));
+                net.at(until, Happening::Run(Actor::Client(self.index)));
+                break;
+            }
+            let eager = ask.eager.then_some(ask.script.length);
+            self.put(end, &body);
+            self.ends.push_back((self.put, id));
+            if let Some(length) = eager {
+                let mut talk = Talk::new(true, upwards(id), downwards(id));
+                let n = net.chance.below(length + 1);
+                self.put(end, &talk.say(n));
+                self.ahead = Some((talk, length - n));
+            }
+        }
+    }
+
+    fn put(&mut self, end: &mut End, octets: &[u8]) {
+        end.out.extend(octets);
+        self.put += octets.len() as u64;
+    }
+
+    // ---- what it hears ----
+
+    fn hear(
+        &mut self,
+        octets: &[u8],
+        end: &mut End,
+        net: &mut Net,
+        book: &mut Book,
+    ) -> Result<(), String> {
+        if let Some((talk, _)) = &mut self.talk {
+            talk.hear(octets)?;
+            return self.leave(end, net);
+        }
+        self.reader.push(octets);
+        while let Some(piece) = self.reader.next()? {
+            match piece {
+                Piece::Head(head) => self.head(&head, end, book)?,
+                Piece::Octets(octets) => self.body(&octets)?,
+                Piece::End => self.whole(end, net, book)?,
+            }
+            if let Some((talk, _)) = &mut self.talk {
+                let rest = self.reader.rest();
+                talk.hear(&rest)?;
+                return self.leave(end, net);
+            }
+        }
+        Ok(())
+    }
+
+    /// Both sides of the WebSocket have said Close.
+    fn leave(&mut self, end: &mut End, net: &mut Net) -> Result<(), String> {
+        if let Some((talk, _)) = &mut self.talk
+            && talk.heard_close
+        {
+            if !talk.said_close {
+                // What was under way is cut short by nothing but the end of a frame.
+                end.out.extend(talk.say_close());
+            } else if end.out.is_empty() {
+                end.close(net);
+            }
+        }
+        Ok(())
+    }
+
+    fn head(&mut self, head: &Head, end: &mut End, book: &mut Book) -> Result<(), String> {
+        let id = *self.awaiting.front().ok_or("an answer to nothing")?;
+        let ask = &mut book.asks[id];
+        let mut words = head.line.splitn(3, ' ');
+        let (version, status) = (words.next(), words.next().unwrap_or_default());
+        if version != Some("HTTP/1.1") || status.len() != 3 {
+            return Err(format!("no status line: {:?}", head.line));
+        }
+        let status = decimal(status)? as u16;
+        let own = head.get("proxy-status").is_some();
+        if status == 101 && ask.websocket {
+            ask.fate.got = Some(101);
+            self.awaiting.pop_front();
+            let talk = || (Talk::new(true, upwards(id), downwards(id)), ask.script.length);
+            self.talk = Some(self.ahead.take().unwrap_or_else(talk));
+            self.reader.body(Framing::Length(0));
+            return Ok(());
+        }
+        if status < 200 {
+            if ask.minor == 0 || status == 101 {
+                return Err(format!("{status} for request {id}"));
+            }
+            if status == 100
+                && let Some((octets, _)) = self.held_back.take()
+            {
+                self.put(end, &octets);
+            }
+            self.reader.body(Framing::Length(0));
+            self.answer = Some(Answer { status, own, length: 0, last: false });
+            return Ok(());
+        }
+        if !own && !matches!(ask.script.end, Ending::Garbage(_)) {
+            if head.get("x-sim") != Some(&id.to_string()) {
+                return Err(format!("to request {id} came {head:?}"));
+            }
+            if status != ask.script.status {
+                return Err(format!("to request {id} came status {status}"));
+            }
+        }
+        let bodiless = ask.method == "HEAD" || matches!(status, 204 | 304);
+        let framing = head.framing(false)?;
+        if !bodiless && framing == Framing::Chunked && ask.minor == 0 {
+            return Err(format!("chunks for HTTP/1.0, request {id}"));
+        }
+        self.reader.body(if bodiless { Framing::Length(0) } else { framing });
+        let last = head.get("connection") == Some("close") || ask.minor == 0;
+        self.answer = Some(Answer { status, own, length: 0, last });
+        Ok(())
+    }
+
+    fn body(&mut self, octets: &[u8]) -> Result<(), String> {
+        let id = *self.awaiting.front().ok_or("a body of nothing")?;
+        let answer = self.answer.as_mut().ok_or("a body without a head")?;
+        if !answer.own && !are(octets, downwards(id), answer.length) {
+            return Err(format!("wrong octets for request {id} from octet {}", answer.length));
+        }
+        answer.length += octets.len() as u64;
+        Ok(())
+    }
+
+    /// A message ended where its framing says.
+    fn whole(&mut self, end: &mut End, net: &mut Net, book: &mut Book) -> Result<(), String> {
+        let answer = self.answer.take().ok_or("the end of nothing")?;
+        if answer.status < 200 {
+            return Ok(());
+        }
+        let id = self.awaiting.pop_front().ok_or("the end of nothing")?;
+        self.verdict(id, &answer, book)?;
+        if let Some((octets, _)) = self.held_back.take() {
+            self.put(end, &octets);
+        }
+        let all = self.next == self.person.asks.len() && self.awaiting.is_empty();
+        if answer.last || all && self.index.is_multiple_of(2) {
+            end.close(net);
+        }
+        Ok(())
+    }
+
+    /// Is it what an origin has sent?
+    fn verdict(&self, id: usize, answer: &Answer, book: &mut Book) -> Result<(), String> {
+        let ask = &mut book.asks[id];
+        let script = &ask.script;
+        ask.fate.got = Some(answer.status);
+        ask.fate.own = answer.own;
+        if answer.own {
+            return Ok(());
+        }
+        let bodiless = ask.method == "HEAD" || matches!(answer.status, 204 | 304);
+        let wanted = if bodiless { 0 } else { script.length as u64 };
+        let fits = match script.framing {
+            Framed::UntilClose => answer.length <= wanted,
+            _ => answer.length == wanted,
+        };
+        if !fits || !ask.fate.answered && !bodiless {
+            let Answer { status, length, .. } = answer;
+            return Err(format!(
+                "request {id} got a whole {status} with {length} octets of {wanted}, answered: {}",
+                ask.fate.answered,
+            ));
+        }
+        Ok(())
+    }
+
+    /// The connection ended, in order or not.
+    fn ended(&mut self, in_order: bool, book: &mut Book) {
+        if in_order
+            && self.reader.ends_with_close()
+            && let Some(answer) = self.answer.take()
+            && let Some(id) = self.awaiting.pop_front()
+            && let Err(complaint) = self.verdict(id, &answer, book)
+        {
+            book.complain(format!("client {}, by a close: {complaint}", self.index));
+        }
+    }
+}
+
+fn head(id: usize, ask: &Ask) -> String {
+    if let Some(malformed) = ask.malformed {
+        return malformed.to_owned();
+    }
+    let mut head =
+        format!("{} /r{id} HTTP/1.{}\r\nHost: sim\r\nX-Sim: {id}\r\n", ask.method, ask.minor);
+    match ask.body {
+        Some(_) if ask.chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
+        Some(length) => head.push_str(&format!("Content-Length: {length}\r\n")),
+        None => {}
+    }
+    if ask.expect {
+        head.push_str("Expect: 100-continue\r\n");
+    }
+    if ask.close {
+        head.push_str("Connection: close\r\n");
+    }
+    if ask.websocket {
+        head.push_str("Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+        head.push_str("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
+    }
+    head + "\r\n"
+}
+
+fn body(id: usize, ask: &Ask, chance: &mut Chance) -> Vec<u8> {
+    let Some(length) = ask.body.filter(|_| ask.malformed.is_none()) else { return Vec::new() };
+    let octets = octets(upwards(id), 0, length);
+    if ask.chunked { chunked(&octets, chance) } else { octets }
+}
+
+/// In chunks of any size, with extensions and trailers now and then.
+pub fn chunked(octets: &[u8], chance: &mut Chance) -> Vec<u8> {
+    let mut framed = Vec::with_capacity(octets.len() + 100);
+    let mut rest = octets;
+    while !rest.is_empty() {
+        let least = rest.len().min(1 + octets.len() / 50);
+        let n = (chance.magnitude(rest.len() as u64) as usize).max(least);
+        let extension = if chance.one_in(10) { ";a=b" } else { "" };
+        framed.extend(format!("{n:x}{extension}\r\n").bytes());
+        framed.extend(&rest[..n]);
+        framed.extend(b"\r\n");
+        rest = &rest[n..];
+    }
+    framed.extend(if chance.one_in(8) { &b"0\r\nX-Trailer: 1\r\n\r\n"[..] } else { b"0\r\n\r\n" });
+    framed
+}

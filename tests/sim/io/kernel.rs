@@ -1,0 +1,179 @@
+//! `src/io/kernel.rs` a second time: the same names, on the world of this thread.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::event::Timespec;
+pub(super) use rustix::event::epoll::{Event, EventFlags};
+use rustix::io::Errno;
+
+use super::stream::Address;
+use crate::net::{Counts, Handle};
+use crate::world::with;
+
+/// Unix time when a world begins, in seconds.
+const BEGINNING_S: u64 = 1_800_000_000;
+
+/// An open file of the core.
+#[derive(Debug)]
+pub struct Fd(Handle);
+
+impl Fd {
+    pub fn new(handle: Handle) -> Fd {
+        with(|world| world.net.open += 1);
+        Fd(handle)
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        with(|world| {
+            world.net.open -= 1;
+            world.net.close(self.0);
+        });
+    }
+}
+
+pub(super) type Peer = Option<SocketAddr>;
+
+pub(super) struct Poller;
+
+impl Poller {
+    pub fn create() -> io::Result<Poller> {
+        Ok(Poller)
+    }
+
+    pub fn add(&self, fd: &Fd, data: u64) -> io::Result<()> {
+        Ok(with(|world| world.net.watch(fd.0, data))?)
+    }
+
+    pub fn add_eventfd(&self, _: &Eventfd, data: u64) -> io::Result<()> {
+        Ok(with(|world| world.net.watch(Handle::Eventfd, data))?)
+    }
+
+    pub fn delete(&self, fd: &Fd) -> Result<(), Errno> {
+        with(|world| world.net.unwatch(fd.0));
+        Ok(())
+    }
+
+    pub fn wait(&self, events: &mut Vec<Event>, timeout: Option<&Timespec>) -> Result<(), Errno> {
+        let micros = timeout.map(|time| (time.tv_sec * 1_000_000 + time.tv_nsec / 1000) as u64);
+        with(|world| world.wait(events, micros))
+    }
+}
+
+/// The world has one.
+#[derive(Debug)]
+pub(super) struct Eventfd;
+
+impl Eventfd {
+    pub fn new() -> io::Result<Eventfd> {
+        Ok(Eventfd)
+    }
+
+    pub fn write(&self) -> Result<(), Errno> {
+        with(|world| world.net.notify());
+        Ok(())
+    }
+
+    pub fn read(&self) -> Result<(), Errno> {
+        with(|world| world.net.notified = false);
+        Ok(())
+    }
+}
+
+pub(super) fn recv(fd: &Fd, octets: &mut [u8]) -> Result<usize, Errno> {
+    with(|world| {
+        world.net.interrupt()?;
+        let id = fd.0.socket()?;
+        let got = world.net.recv(id, octets.len()).map(|got| {
+            octets[..got.len()].copy_from_slice(&got);
+            got.len()
+        });
+        world.net.note("recv", id, &got);
+        got
+    })
+}
+
+pub(super) fn recv_trunc(fd: &Fd, octets: &mut [u8]) -> Result<usize, Errno> {
+    recv(fd, octets)
+}
+
+pub(super) fn peek(fd: &Fd) -> Result<usize, Errno> {
+    with(|world| world.net.peek(fd.0.socket()?))
+}
+
+pub(super) fn send(fd: &Fd, octets: &[u8]) -> Result<usize, Errno> {
+    with(|world| {
+        world.net.interrupt()?;
+        let id = fd.0.socket()?;
+        let sent = world.net.send(id, octets);
+        world.net.note("send", id, &sent);
+        sent
+    })
+}
+
+pub(super) fn shutdown(fd: &Fd) -> Result<(), Errno> {
+    with(|world| world.net.shutdown(fd.0.socket()?))
+}
+
+pub(super) fn set_linger_0(fd: &Fd) -> Result<(), Errno> {
+    with(|world| world.net.set_linger_0(fd.0.socket()?))
+}
+
+pub(super) fn socket_error(fd: &Fd) -> Result<(), Errno> {
+    with(|world| world.net.socket_error(fd.0.socket()?))
+}
+
+pub(super) fn accept(_: &Fd) -> Result<(Fd, Peer), Errno> {
+    let id = with(|world| {
+        world.net.interrupt()?;
+        world.net.accept()
+    })?;
+    let peer = SocketAddr::from(([192, 0, 2, 1], (1024 + id) as u16));
+    Ok((Fd::new(Handle::Socket(id)), Some(peer)))
+}
+
+pub(super) fn connect(address: &Address) -> io::Result<(Fd, bool)> {
+    let Address::Tcp(address) = address else { return Err(Errno::AFNOSUPPORT.into()) };
+    let (id, pending) = with(|world| world.net.connect(address.port()))?;
+    Ok((Fd::new(Handle::Socket(id)), pending))
+}
+
+pub(super) fn pipe(_: usize) -> io::Result<(Fd, Fd, Option<usize>)> {
+    let (pipe, capacity) = with(|world| world.net.pipe())?;
+    Ok((Fd::new(Handle::Outlet(pipe)), Fd::new(Handle::Inlet(pipe)), Some(capacity)))
+}
+
+pub(super) fn splice(from: &Fd, to: &Fd, n: usize) -> Result<usize, Errno> {
+    with(|world| {
+        world.net.interrupt()?;
+        match (from.0, to.0) {
+            (Handle::Socket(id), Handle::Inlet(pipe)) => {
+                let got = world.net.splice_in(id, pipe, n);
+                world.net.note("splice in", id, &got);
+                got
+            }
+            (Handle::Outlet(pipe), Handle::Socket(id)) => {
+                let sent = world.net.splice_out(pipe, id, n);
+                world.net.note("splice out", id, &sent);
+                sent
+            }
+            _ => Err(Errno::INVAL),
+        }
+    })
+}
+
+pub(super) fn tcp_counts(fd: &Fd) -> Option<Counts> {
+    with(|world| Some(world.net.counts(fd.0.socket().ok()?)))
+}
+
+pub(super) fn monotonic() -> Instant {
+    with(|world| world.began + Duration::from_micros(world.net.now))
+}
+
+pub(super) fn realtime() -> SystemTime {
+    let since = with(|world| Duration::from_micros(world.net.now));
+    UNIX_EPOCH + Duration::from_secs(BEGINNING_S) + since
+}

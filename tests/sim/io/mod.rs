@@ -1,0 +1,38 @@
+//! The room `io` with the real files of the data path: `kernel` is the one in memory, `listen` makes its
+//! socket, and of `sys` there is only what a core says about itself.
+
+#[path = "../../../src/io/accept.rs"]
+pub mod accept;
+#[path = "../../../src/io/buffer.rs"]
+pub mod buffer;
+#[path = "../../../src/io/clock.rs"]
+pub mod clock;
+#[path = "../../../src/io/cores.rs"]
+pub mod cores;
+#[path = "../../../src/io/hands.rs"]
+pub mod hands;
+mod kernel;
+pub mod listen;
+#[path = "../../../src/io/reactor.rs"]
+pub mod reactor;
+#[path = "../../../src/io/relay.rs"]
+pub mod relay;
+#[path = "../../../src/io/signal.rs"]
+pub mod signal;
+#[path = "../../../src/io/splice.rs"]
+pub mod splice;
+#[path = "../../../src/io/stream.rs"]
+pub mod stream;
+#[path = "../../../src/io/timer.rs"]
+mod timer;
+
+/// Processor time has no place in a world with a time of its own.
+mod sys {
+    use std::time::Duration;
+
+    pub fn thread_times() -> [Duration; 2] {
+        [Duration::ZERO; 2]
+    }
+}
+
+pub use kernel::Fd;

@@ -1,0 +1,144 @@
+//! The data path on a kernel in memory: the rooms of `src` as they are, but for `io/kernel.rs`.
+//!
+//! A seed decides everything: who asks what, who answers how, how the way is, what goes wrong and when.
+//! Time is virtual and jumps to whatever happens next, so a scenario of a minute takes a millisecond.
+//!
+//! Laws:
+//! - A run is a pure function of its seed. Nothing here reads a clock, an address or a hash of the process.
+//! - The core is driven through the front door: a `Seed`, letters, and a kernel to call. Nothing of it is
+//!   changed or looked into; what it did is judged by what it sent, counted and wrote down.
+//! - The world is stricter than the kernel where that is allowed (cuts, interrupts, any order of events),
+//!   and never laxer.
+//! - A seed that failed once is a case for ever, at the bottom.
+//!
+//! ```text
+//! cargo test --test sim                          some thousand seeds, and those that failed once
+//! SIM_SEEDS=100000 cargo test --test sim         more of them; SIM_FIRST=n: from there on
+//! SIM_SEED=17 cargo test --test sim              one, aloud
+//! ```
+
+#[expect(unused, reason = "only the data path is used")]
+#[path = "../../src/config/mod.rs"]
+mod config;
+#[expect(unused, reason = "only the data path is used")]
+#[path = "../../src/http/mod.rs"]
+mod http;
+#[expect(unused, reason = "only the data path is used")]
+mod io;
+#[expect(unused, reason = "only the data path is used")]
+#[path = "../../src/proxy/mod.rs"]
+mod proxy;
+#[expect(unused, reason = "only the data path is used")]
+#[path = "../../src/stats/mod.rs"]
+mod stats;
+#[expect(unused, reason = "only the data path is used")]
+#[path = "../../src/upstream/mod.rs"]
+mod upstream;
+
+mod book;
+mod chance;
+mod client;
+mod end;
+mod frames;
+mod message;
+mod net;
+mod octets;
+mod origin;
+mod run;
+mod scenario;
+mod trace;
+mod world;
+
+use std::env;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+
+use run::{Outcome, run};
+
+/// Seeds in a usual run.
+const USUAL: u64 = 4000;
+
+/// Seeds that failed once, and what they found.
+const FAILED_ONCE: &[(u64, &str)] = &[];
+
+type Case = (&'static str, fn() -> Vec<String>);
+
+const CASES: &[Case] = &[
+    ("sim::the_same_seed_goes_the_same_way", the_same_seed_goes_the_same_way),
+    ("sim::seeds_that_failed_once_do_not_fail_again", seeds_that_failed_once_do_not_fail_again),
+    ("sim::whatever_goes_wrong_the_promises_are_kept", whatever_goes_wrong_the_promises_are_kept),
+];
+
+fn main() -> ExitCode {
+    if let Some(seed) = number("SIM_SEED") {
+        let Outcome { hash, complaints, .. } = run(seed, true);
+        println!("seed {seed}: {hash:016x}\n{}", complaints.join("\n"));
+        return ExitCode::from(u8::from(!complaints.is_empty()));
+    }
+    // The words of whoever runs all tests with one command: names, and switches that mean nothing here.
+    let words: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let asked = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
+    std::panic::set_hook(Box::new(|_| {})); // a panic is told with its seed
+    let mut failed = 0;
+    for (name, case) in CASES.iter().filter(|(name, _)| asked(name)) {
+        let complaints = case();
+        println!("test {name} ... {}", if complaints.is_empty() { "ok" } else { "FAILED" });
+        complaints.iter().for_each(|complaint| println!("    {complaint}"));
+        failed += usize::from(!complaints.is_empty());
+    }
+    println!("\ntest result: {}. {failed} failed", if failed == 0 { "ok" } else { "FAILED" });
+    ExitCode::from(u8::from(failed > 0))
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = env::var(name).ok()?;
+    Some(message::decimal(&text).unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+fn the_same_seed_goes_the_same_way() -> Vec<String> {
+    let differ = |seed: &u64| run(*seed, false).hash != run(*seed, false).hash;
+    let differing = (0..20).filter(differ);
+    differing.map(|seed| format!("seed {seed} went another way")).collect()
+}
+
+fn seeds_that_failed_once_do_not_fail_again() -> Vec<String> {
+    let told = |(seed, what): &(u64, &str)| {
+        let complaints = run(*seed, false).complaints;
+        (!complaints.is_empty()).then(|| format!("seed {seed} ({what}): {complaints:?}"))
+    };
+    FAILED_ONCE.iter().filter_map(told).collect()
+}
+
+fn whatever_goes_wrong_the_promises_are_kept() -> Vec<String> {
+    let first = number("SIM_FIRST").unwrap_or(0);
+    let last = first + number("SIM_SEEDS").unwrap_or(USUAL);
+    let next = AtomicU64::new(first);
+    let told = Mutex::new((Vec::new(), vec![0; http::Reason::ALL.len()]));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed >= last {
+                return;
+            }
+            let Outcome { complaints, reasons, .. } = run(seed, false);
+            let mut told = told.lock().expect("nobody panics with it");
+            told.1.iter_mut().zip(&reasons).for_each(|(sum, n)| *sum += n);
+            if !complaints.is_empty() && told.0.len() < 20 {
+                told.0.push(format!("SIM_SEED={seed}: {}", complaints.join("; ")));
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let (complaints, reasons) = told.into_inner().expect("nobody panics with it");
+    let all = http::Reason::ALL.iter().zip(reasons);
+    let met: Vec<_> =
+        all.filter(|(_, n)| *n > 0).map(|(why, n)| format!("{} {n}", why.label())).collect();
+    println!("{} seeds; requests ended: {}", last - first, met.join(", "));
+    complaints
+}

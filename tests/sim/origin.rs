@@ -1,0 +1,331 @@
+//! A connection that an origin has accepted: it reads with suspicion, and answers by the script.
+
+use crate::book::Book;
+use crate::client::chunked;
+use crate::end::{End, Fault, Pace, When};
+use crate::frames::Talk;
+use crate::http::upgrade;
+use crate::message::{Head, Piece, Reader, decimal};
+use crate::net::{Actor, Happening, Micros, Net};
+use crate::octets::{are, downwards, octets, upwards};
+use crate::scenario::{Ask, Ending, Framed};
+
+/// Requests one head of which may be seen: the second may be the replay of the first.
+const SEEN_MOST: u32 = 2;
+/// How long a broken connection stays open, for whoever would use it again.
+const OPEN: Micros = 50_000;
+/// Octets of a WebSocket message.
+const MESSAGE: usize = 50_000;
+
+/// A connection.
+pub struct Origin {
+    actor: Actor,
+    end: End,
+    reader: Reader,
+    exchange: Option<Exchange>,
+    /// Why no request may come any more.
+    tainted: Option<&'static str>,
+    /// When to close it.
+    close_at: Option<Micros>,
+    talk: Option<(Talk, usize)>,
+}
+
+/// A request and its answer.
+struct Exchange {
+    /// `None`: one that should not have come this far, but may have begun to.
+    id: Option<usize>,
+    read: u64,
+    read_whole: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Reading,
+    Thinking(Micros),
+    Writing,
+    Done,
+}
+
+impl Origin {
+    pub fn new(index: usize, socket: usize, pace: Pace, fault: Option<(When, Fault)>) -> Origin {
+        let actor = Actor::Origin(index);
+        Origin {
+            actor,
+            end: End::new(socket, actor, pace, fault),
+            reader: Reader::default(),
+            exchange: None,
+            tainted: None,
+            close_at: None,
+            talk: None,
+        }
+    }
+
+    /// Its turn.
+    pub fn run(&mut self, net: &mut Net, book: &mut Book) {
+        if self.end.closed {
+            return;
+        }
+        let octets = self.end.read(net);
+        if let Err(complaint) = self.hear(&octets, book) {
+            book.complain(format!("{:?}: {complaint}", self.actor));
+            self.end.close(net);
+        }
+        if self.end.ended.is_some() && self.end.out.is_empty() {
+            self.end.close(net);
+        }
+        if self.close_at.is_some_and(|at| at <= net.now) && self.exchange.is_none() {
+            self.end.close(net);
+        }
+        for _ in 0..2 {
+            self.answer(net, book);
+            self.end.write(net);
+        }
+        self.answer(net, book);
+        self.broken(book);
+        self.end.again(net);
+    }
+
+    // ---- what it hears ----
+
+    fn hear(&mut self, octets: &[u8], book: &mut Book) -> Result<(), String> {
+        if let Some((talk, _)) = &mut self.talk {
+            return talk.hear(octets);
+        }
+        if let Some(why) = self.tainted.filter(|_| !octets.is_empty()) {
+            let unread = self.exchange.as_ref().is_some_and(|exchange| !exchange.read_whole);
+            if !unread {
+                let text = String::from_utf8_lossy(&octets[..octets.len().min(60)]).into_owned();
+                return Err(format!("used again although {why}: {text:?}"));
+            }
+        }
+        self.reader.push(octets);
+        while let Some(piece) = self.reader.next()? {
+            match piece {
+                Piece::Head(head) => self.head(&head, book)?,
+                Piece::Octets(octets) => self.body(&octets)?,
+                Piece::End => self.whole(book)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn head(&mut self, head: &Head, book: &mut Book) -> Result<(), String> {
+        if self.exchange.is_some() {
+            return Err(format!("a request before the last was done with: {}", head.line));
+        }
+        self.close_at = None;
+        let mut words = head.line.split(' ');
+        let (method, path, version) = (words.next(), words.next(), words.next());
+        let mut exchange = Exchange { id: None, read: 0, read_whole: false, stage: Stage::Reading };
+        if path != Some("/m") {
+            let id = path.and_then(|path| path.strip_prefix("/r")).unwrap_or_default();
+            let id = decimal(id)? as usize;
+            let ask = book.asks.get_mut(id).ok_or(format!("nobody asked {}", head.line))?;
+            ask.fate.seen += 1;
+            let again = matches!(ask.method, "GET" | "HEAD" | "PUT" | "DELETE");
+            if ask.fate.seen > if again { SEEN_MOST } else { 1 } {
+                return Err(format!("seen {} times: {}", ask.fate.seen, head.line));
+            }
+            let same = method == Some(ask.method)
+                && head.get("x-sim") == Some(&id.to_string())
+                && head.get("host") == Some("sim")
+                && head.get("x-forwarded-for") == Some("192.0.2.1")
+                && ask.malformed.is_none();
+            if !same || version != Some("HTTP/1.1") || !ask.fate.begun {
+                return Err(format!("not as asked: {head:?}"));
+            }
+            exchange.id = Some(id);
+        }
+        self.exchange = Some(exchange);
+        self.reader.body(head.framing(true)?);
+        Ok(())
+    }
+
+    fn body(&mut self, octets: &[u8]) -> Result<(), String> {
+        let exchange = self.exchange.as_mut().ok_or("a body without a head")?;
+        let Some(id) = exchange.id else { return Ok(()) };
+        if !are(octets, upwards(id), exchange.read) {
+            return Err(format!("wrong octets in request {id} from octet {}", exchange.read));
+        }
+        exchange.read += octets.len() as u64;
+        Ok(())
+    }
+
+    fn whole(&mut self, book: &mut Book) -> Result<(), String> {
+        let exchange = self.exchange.as_mut().ok_or("the end of nothing")?;
+        let id = exchange.id.ok_or("a malformed request came whole")?;
+        let ask = &book.asks[id];
+        if exchange.read != ask.body.unwrap_or(0) as u64 || !ask.fate.written {
+            return Err(format!("request {id} ended after {} of {:?}", exchange.read, ask.body));
+        }
+        exchange.read_whole = true;
+        if exchange.stage == Stage::Done {
+            self.exchange = None;
+        }
+        Ok(())
+    }
+
+    // ---- what it says ----
+
+    fn answer(&mut self, net: &mut Net, book: &mut Book) {
+        if self.end.closed {
+            return;
+        }
+        if self.talk.is_some() {
+            return self.converse(net);
+        }
+        let Some(exchange) = &mut self.exchange else { return };
+        let Some(id) = exchange.id else { return };
+        let ask = &mut book.asks[id];
+        match exchange.stage {
+            Stage::Reading if exchange.read_whole || ask.script.early => {
+                let at = net.now + ask.script.delay;
+                exchange.stage = Stage::Thinking(at);
+                net.at(at, Happening::Run(self.actor));
+            }
+            Stage::Thinking(at) if at <= net.now => {
+                exchange.stage = Stage::Writing;
+                if ask.websocket && ask.script.status < 400 {
+                    if !self.switch(id, ask) {
+                        book.complain(format!("octets came before the 101 of request {id}"));
+                    }
+                } else {
+                    let octets = written(id, ask, &mut net.chance);
+                    if ask.script.end == Ending::Extra
+                        && !self.end.finished
+                        && net.send_whole(self.end.socket, &[&octets[..], b"extra"].concat())
+                    {
+                        self.tainted = Some("something followed the answer");
+                        self.close_at = Some(net.now + OPEN);
+                        net.at(net.now + OPEN, Happening::Run(self.actor));
+                    } else {
+                        self.end.out.extend(octets);
+                    }
+                }
+            }
+            Stage::Writing if self.end.out.is_empty() && !self.end.finished => {
+                exchange.stage = Stage::Done;
+                let done = exchange.read_whole;
+                self.sent(ask, net);
+                if done {
+                    self.exchange = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What comes after the answer.
+    fn sent(&mut self, ask: &mut Ask, net: &mut Net) {
+        let until_close = ask.script.framing == Framed::UntilClose;
+        let mut close = |tainted, micros| {
+            self.tainted = tainted;
+            self.close_at = Some(net.now + micros);
+            net.at(net.now + micros, Happening::Run(self.actor));
+        };
+        match ask.script.end {
+            Ending::Keep | Ending::Extra => ask.fate.answered = true,
+            Ending::CloseIdle(micros) => {
+                ask.fate.answered = true;
+                close(until_close.then_some("only a close could end the answer"), micros);
+            }
+            Ending::Close(micros) => {
+                ask.fate.answered = true;
+                close(Some("it said that it would close"), micros);
+            }
+            // To a HEAD some of it is sense, and what follows comes too late to be noticed.
+            Ending::Garbage(_) if ask.method == "HEAD" => self.end.close(net),
+            Ending::Garbage(_) => close(Some("it talked nonsense"), OPEN),
+            Ending::Truncate(_) => {
+                ask.fate.answered |= until_close;
+                self.end.close(net);
+            }
+            Ending::Reset(_) => self.end.reset(net),
+            Ending::Stall(_) => self.tainted = Some("its answer was not finished"),
+        }
+    }
+
+    /// Something went wrong with the connection; the answer may have been out all the same. One that
+    /// only a close ends is whole whenever that comes in order.
+    fn broken(&mut self, book: &mut Book) {
+        if let Some(Exchange { id: Some(id), stage: Stage::Writing, .. }) = &self.exchange
+            && (self.end.closed || self.end.finished)
+        {
+            let ask = &mut book.asks[*id];
+            ask.fate.answered |= match ask.script.framing {
+                Framed::UntilClose => !self.end.was_reset,
+                _ => self.end.drained && ask.script.end.is_sound(),
+            };
+        }
+    }
+
+    /// Agrees to a WebSocket. `false`: something came that could not know of it.
+    fn switch(&mut self, id: usize, ask: &Ask) -> bool {
+        let proof = upgrade::accept(b"dGhlIHNhbXBsZSBub25jZQ==");
+        let proof = String::from_utf8_lossy(&proof).into_owned();
+        let head = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {proof}\r\n\r\n"
+        );
+        self.end.out.extend(head.bytes());
+        self.talk = Some((Talk::new(false, downwards(id), upwards(id)), ask.script.length));
+        self.reader.rest().is_empty()
+    }
+
+    fn converse(&mut self, net: &mut Net) {
+        let Some((talk, left)) = &mut self.talk else { return };
+        if !self.end.out.is_empty() || self.end.finished {
+            return;
+        }
+        if talk.said_close {
+            if talk.heard_close {
+                self.end.close(net);
+            }
+            return;
+        }
+        let n = (*left).min(1 + net.chance.below(MESSAGE));
+        *left -= n;
+        let over = n == 0 && (talk.heard_close || net.chance.one_in(2));
+        if n > 0 && !talk.heard_close {
+            self.end.out.extend(talk.say(n));
+        } else if over || talk.heard_close {
+            self.end.out.extend(talk.say_close());
+        }
+    }
+}
+
+/// An answer as it goes out, as far as it goes.
+fn written(id: usize, ask: &Ask, chance: &mut crate::chance::Chance) -> Vec<u8> {
+    let script = &ask.script;
+    let mut out = Vec::new();
+    for status in &script.interim {
+        out.extend(format!("HTTP/1.1 {status} Interim\r\nX-Interim: {id}\r\n\r\n").bytes());
+    }
+    if let Ending::Garbage(garbage) = script.end {
+        out.extend(garbage.bytes());
+        return out;
+    }
+    let status = script.status;
+    let mut head = format!("HTTP/1.1 {status} Sim\r\nX-Sim: {id}\r\n");
+    let (no_framing, bodiless) = (matches!(status, 204 | 304), ask.method == "HEAD");
+    let closes = matches!(script.end, Ending::Close(_)) || script.framing == Framed::UntilClose;
+    if closes {
+        head.push_str("Connection: close\r\n");
+    }
+    match script.framing {
+        _ if no_framing => {}
+        Framed::Length => head.push_str(&format!("Content-Length: {}\r\n", script.length)),
+        Framed::Chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
+        Framed::UntilClose => {}
+    }
+    out.extend(head.bytes().chain(*b"\r\n"));
+    if !no_framing && !bodiless {
+        let body = octets(downwards(id), 0, script.length);
+        out.extend(if script.framing == Framed::Chunked { chunked(&body, chance) } else { body });
+    }
+    if let Ending::Truncate(part) | Ending::Reset(part) | Ending::Stall(part) = script.end {
+        out.truncate(out.len() * usize::from(part) / 256);
+    }
+    out
+}

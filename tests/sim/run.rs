@@ -1,0 +1,182 @@
+//! One scenario from beginning to end, and what must be true after it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use crate::chance::Chance;
+use crate::config::{self, Asked, Plan, Surroundings};
+use crate::http::Reason;
+use crate::io::listen;
+use crate::io::splice::Copied;
+use crate::io::stream::Address;
+use crate::net::Micros;
+use crate::proxy::{Letter, Seed};
+use crate::scenario::{self, Scenario};
+use crate::stats::{self, Counter, EndpointState, Record};
+use crate::trace::Trace;
+use crate::upstream::RoundRobin;
+use crate::world::{self, World, with};
+
+/// A core that is told to stop gives tunnels a second, and may be a tick or two late.
+const STOP_MOST: Micros = 1_200_000;
+
+/// What is left of a run.
+pub struct Outcome {
+    /// The same for the same course of events.
+    pub hash: u64,
+    /// What should not have been.
+    pub complaints: Vec<String>,
+    /// How each request ended, by reason.
+    pub reasons: Vec<u64>,
+}
+
+static PLAN: LazyLock<Plan> = LazyLock::new(|| {
+    let around = Surroundings { cwd: Path::new("/"), cores: 1, stdout_is_terminal: false };
+    let words =
+        ["--upstream", "10.0.0.1:1", "--upstream", "10.0.0.2:2", "--upstream", "10.0.0.3:3"];
+    match config::load(words.map(Into::into), [], &around) {
+        Ok(Asked::Run(plan, _)) => *plan,
+        _ => panic!("a plan"),
+    }
+});
+
+fn plan(scenario: &Scenario) -> Plan {
+    let mut plan = PLAN.clone();
+    plan.upstreams.truncate(scenario.endpoints);
+    plan.waits = scenario.waits.clone();
+    plan.limits.buffers = scenario.buffers;
+    plan.limits.connections = scenario.connections;
+    plan.limits.upstream_idle = scenario.upstream_idle;
+    plan.limits.body = scenario.body_most;
+    plan.retries = scenario.retries;
+    plan.half_close = scenario.half_close;
+    plan
+}
+
+/// Runs the scenario of `seed`; `aloud`: prints what happens.
+pub fn run(seed: u64, aloud: bool) -> Outcome {
+    let scenario = scenario::of(seed);
+    if aloud {
+        println!("{scenario:#?}");
+    }
+    let plan = Arc::new(plan(&scenario));
+    let counters = stats::Core::new(Reason::ALL.len(), Copied::LABELS.len(), scenario.endpoints);
+    let stats = Arc::new(counters);
+    let (letters, mailbox) = flume::bounded(16);
+    let chance = Chance::seeded(seed ^ 0x5eed_5eed);
+    let trace = Trace::new(aloud);
+    world::begin(World::new(&scenario, chance, trace, letters, Arc::clone(&stats)));
+    let (recorder, records) = stats::records(scenario.records);
+    let Ok(bound) = listen::bind(&Address::Tcp(([127, 0, 0, 1], 80).into()), 1) else { panic!() };
+    let endpoint =
+        |upstream: &config::Upstream| Arc::new(EndpointState::new(upstream.name.as_str()));
+    let core = Seed {
+        index: 0,
+        endpoints: plan.upstreams.iter().map(endpoint).collect(),
+        plan,
+        stats: Arc::clone(&stats),
+        robin: RoundRobin::default(),
+        recorder: Some(recorder),
+        connections: Arc::default(),
+        listeners: bound.sockets,
+        events: flume::bounded(1).0,
+    };
+    let connections = Arc::clone(&core.connections);
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        core.run(|_| {
+            with(|world| world.tell(Letter::Accept));
+            mailbox
+        })
+    }));
+    let mut world = world::end();
+    match ended {
+        Ok(Ok(0)) => {}
+        Ok(Ok(away)) => world.book.complain(format!("{away} buffers or pipes did not come home")),
+        Ok(Err(error)) => world.book.complain(format!("the core failed: {error}")),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?");
+            world.book.complain(format!("panic: {text}"));
+        }
+    }
+    if let Some(stopped) = world.stopped
+        && world.net.now > stopped + STOP_MOST
+    {
+        world.book.complain(format!("told to stop, it took {} us", world.net.now - stopped));
+    }
+    let connections = connections.load(std::sync::atomic::Ordering::Relaxed) as u64;
+    let records: Vec<_> = records.try_iter().collect();
+    check(&mut world, &scenario, &stats, &records);
+    expect(&mut world, "connections over all cores", connections, 0);
+    Outcome {
+        hash: world.net.trace.hash(),
+        complaints: world.book.complaints,
+        reasons: stats.reasons.iter().map(Counter::get).collect(),
+    }
+}
+
+fn expect(world: &mut World, what: &str, is: u64, should_be: u64) {
+    if is != should_be {
+        world.book.complain(format!("{what}: {is}, not {should_be}"));
+    }
+}
+
+/// What must be true after any scenario.
+fn check(world: &mut World, scenario: &Scenario, stats: &stats::Core, records: &[Box<Record>]) {
+    let reasons: u64 = stats.reasons.iter().map(Counter::get).sum();
+    let requests = stats.requests.get();
+    expect(world, "requests ended with a reason", reasons, requests);
+    let written = records.len() as u64 + stats.records_dropped.get();
+    expect(world, "requests written down", written, requests);
+    for (what, gauge) in [
+        ("requests under way", &stats.active),
+        ("tunnels", &stats.tunnels),
+        ("connections", &stats.connections),
+    ] {
+        expect(world, what, gauge.get(), 0);
+    }
+    for (index, upstream) in stats.upstreams.iter().enumerate() {
+        expect(world, &format!("under way to upstream {index}"), upstream.active.get(), 0);
+        expect(world, &format!("idle connections to upstream {index}"), upstream.idle.get(), 0);
+    }
+    expect(world, "panics", stats.panics.get(), 0);
+    let open = world.net.open as u64;
+    expect(world, "descriptors open", open, 0);
+    let accepted = world.net.accepted - world.net.unwatched;
+    expect(world, "connections accepted", stats.accepted.get(), accepted);
+    octets(world, stats);
+    fates(world, scenario, records);
+}
+
+/// Octets add up: what the counters say went out is what the kernel was given.
+fn octets(world: &mut World, stats: &stats::Core) {
+    let (clients, origins) = (world.net.clients, world.net.origins);
+    let [read, sent] = [0, 1].map(|way| stats.client_bytes[way].get());
+    let [from, to] = [0, 1].map(|way| stats.upstream_bytes[way].get());
+    if read > clients[0] || from > origins[0] {
+        world.book.complain(format!("read {read} of {}, {from} of {}", clients[0], origins[0]));
+    }
+    // A Close of our own in a tunnel is not counted.
+    if stats.tunnels_opened.get() == 0 {
+        expect(world, "octets sent to clients", sent, clients[1]);
+        expect(world, "octets sent to origins", to, origins[1]);
+    }
+}
+
+/// Each request ended once, and those that nothing stood against were answered.
+fn fates(world: &mut World, scenario: &Scenario, records: &[Box<Record>]) {
+    let all = scenario.records > records.len();
+    for (id, ask) in world.book.asks.clone().iter().enumerate() {
+        let target = format!("/r{id}");
+        let ended = records.iter().filter(|record| record.target == target).count();
+        let fate = &ask.fate;
+        if ended > 1 || all && ended == 0 && (fate.seen > 0 || fate.got.is_some_and(|_| !fate.own))
+        {
+            world.book.complain(format!("request {id} has {ended} records"));
+        }
+        if ask.sound && (fate.own || fate.got.is_none()) {
+            world.book.complain(format!("request {id} was sound, and got {:?}", fate.got));
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The world around the core: it turns whenever the core waits for events, and only then.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::Event;
+use rustix::io::Errno;
+
+use crate::book::Book;
+use crate::chance::Chance;
+use crate::client::Client;
+use crate::net::{Actor, Happening, Micros, Net};
+use crate::origin::Origin;
+use crate::proxy::Letter;
+use crate::scenario::{self, Scenario, Stopping};
+use crate::stats;
+use crate::trace::Trace;
+
+/// Turns of the core's loop in one scenario; more are a loop that never rests.
+const TURNS: u64 = 2_000_000;
+/// What lingering, ticks of the timer and the like add to the waits of the plan.
+const SLACK: Duration = Duration::from_secs(5);
+
+thread_local! {
+    static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+}
+
+/// Does something with this thread's world.
+pub fn with<T>(work: impl FnOnce(&mut World) -> T) -> T {
+    WORLD.with_borrow_mut(|world| work(world.as_mut().expect("a world")))
+}
+
+/// Begins a world.
+pub fn begin(world: World) {
+    WORLD.set(Some(world));
+}
+
+/// Ends it.
+pub fn end() -> World {
+    WORLD.take().expect("a world")
+}
+
+/// All there is but the core.
+pub struct World {
+    pub net: Net,
+    pub book: Book,
+    /// What the core's clock counts from; only differences are ever seen.
+    pub began: Instant,
+    pub turns: u64,
+    clients: Vec<Client>,
+    origins: Vec<Origin>,
+    faulty: u64,
+    largest: usize,
+    letters: flume::Sender<Letter>,
+    stats: Arc<stats::Core>,
+    /// When something last happened.
+    stirred: Micros,
+    /// The core was told to end.
+    told: bool,
+    /// When it was told to stop at once.
+    pub stopped: Option<Micros>,
+    /// After so long without anything happening nothing may be left to wait for.
+    patience: Micros,
+}
+
+impl World {
+    /// The world of a scenario.
+    pub fn new(
+        scenario: &Scenario,
+        chance: Chance,
+        trace: Trace,
+        letters: flume::Sender<Letter>,
+        stats: Arc<stats::Core>,
+    ) -> World {
+        let mut net = Net::new(chance, scenario.weather.clone(), trace);
+        for (index, person) in scenario.people.iter().enumerate() {
+            net.at(person.starts, Happening::Run(Actor::Client(index)));
+        }
+        match scenario.stopping {
+            Stopping::Quiet => {}
+            Stopping::Drain(at, then) => {
+                net.at(at, Happening::Drain);
+                if let Some(later) = then {
+                    net.at(at + later, Happening::Stop);
+                }
+            }
+            Stopping::Stop(at) => net.at(at, Happening::Stop),
+        }
+        let people = scenario.people.iter().cloned().enumerate();
+        let size = |ask: &scenario::Ask| ask.body.unwrap_or(0).max(ask.script.length);
+        World {
+            net,
+            book: Book { asks: scenario.asks.clone(), complaints: Vec::new() },
+            began: began(),
+            turns: 0,
+            clients: people.map(|(index, person)| Client::new(index, person)).collect(),
+            origins: Vec::new(),
+            faulty: scenario.faulty,
+            largest: scenario.asks.iter().map(size).max().unwrap_or(0),
+            letters,
+            stats,
+            stirred: 0,
+            told: false,
+            stopped: None,
+            patience: patience(scenario),
+        }
+    }
+
+    /// Writes to the core.
+    pub fn tell(&mut self, letter: Letter) {
+        self.told |= !matches!(letter, Letter::Accept);
+        if matches!(letter, Letter::Stop) {
+            self.stopped.get_or_insert(self.net.now);
+        }
+        // A core that has ended reads no letters.
+        let _ = self.letters.try_send(letter);
+        self.net.notify();
+    }
+
+    /// epoll_wait(2): time goes by, at most until there are events or `timeout` has passed.
+    pub fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Micros>) -> Result<(), Errno> {
+        self.turns += 1;
+        assert!(self.turns < TURNS, "the core never rests");
+        self.net.interrupt()?;
+        self.net.now += self.net.chance.between(1, 20);
+        let until = timeout.map_or(Micros::MAX, |timeout| self.net.now + timeout);
+        loop {
+            while let Some(what) = self.net.due() {
+                self.stirred = self.net.now;
+                self.happen(what);
+            }
+            self.net.collect(events);
+            if !events.is_empty() || until <= self.net.now {
+                return Ok(());
+            }
+            let quiet = self.stirred + self.patience;
+            let next = self.net.next().unwrap_or(quiet).min(until);
+            self.net.now = next.max(self.net.now);
+            if self.net.next().is_none() && self.net.now >= quiet {
+                self.quiet();
+            }
+        }
+    }
+
+    fn happen(&mut self, what: Happening) {
+        let World { net, book, .. } = self;
+        match what {
+            Happening::Deliver(id) => net.deliver(id),
+            Happening::Space(id) => net.make_room(id),
+            Happening::Connected(id, port, accepted) => {
+                net.trace.note(net.now, "connected", id, port as i64);
+                let Some(far) = net.connected(id, accepted) else { return };
+                let pace = scenario::pace(&mut net.chance, 300 + self.largest);
+                let faulty = net.chance.one_in(self.faulty);
+                let most = 1000 + self.largest as u64;
+                let fault = faulty.then(|| scenario::fault(&mut net.chance, most));
+                let index = self.origins.len();
+                self.origins.push(Origin::new(index, far, pace, fault));
+                net.hold(far, Actor::Origin(index));
+            }
+            Happening::Run(Actor::Client(index)) => self.clients[index].run(net, book),
+            Happening::Run(Actor::Origin(index)) => self.origins[index].run(net, book),
+            Happening::Drain => self.tell(Letter::Drain),
+            Happening::Stop => self.tell(Letter::Stop),
+        }
+    }
+
+    /// Nothing has happened for longer than anybody may wait for anything.
+    fn quiet(&mut self) {
+        self.net.trace.say(self.net.now, || "quiet".into());
+        let left = self.stats.connections.get();
+        assert!(!self.told, "told to end, the core has not ended; {left} connections are left");
+        if left > 0 {
+            self.book.complain(format!("{left} connections outlived all waits"));
+        }
+        self.stirred = self.net.now;
+        self.tell(Letter::Drain);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a time to count from: it is never shown")]
+fn began() -> Instant {
+    Instant::now()
+}
+
+/// All waits of the plan one after the other.
+fn patience(scenario: &Scenario) -> Micros {
+    let waits = &scenario.waits;
+    let connects = waits.connect * (scenario.retries + 1);
+    let others = [waits.read, waits.write, waits.response, waits.idle, waits.tunnel_idle];
+    (connects + others.iter().sum::<Duration>() + waits.expect + SLACK).as_micros() as Micros
+}
