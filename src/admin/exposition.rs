@@ -124,7 +124,11 @@ impl Snapshot {
             self.unwritten,
         )?;
         page.gauge("buffers", "Buffers there are", self.buffers)?;
-        page.gauge("buffers_used", "Buffers lent out", figures.buffers_used)?;
+        page.gauge(
+            "buffers_used",
+            "Buffers lent out, those for heads aside",
+            figures.buffers_used,
+        )?;
         page.counter("buffer_waits", "Requests that had to wait for buffers", figures.buffer_waits)
     }
 

@@ -439,8 +439,9 @@ fn crooked(script: impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static)
 
 /// A first request to a crooked origin gets `status`; all others get their own answer.
 #[track_caller]
-fn crooked_once(method: &str, octets: &'static str, status: u16) {
-    let origin = crooked(move |peer| peer.send(octets));
+fn crooked_once(method: &str, octets: &str, status: u16) {
+    let answer = octets.to_owned();
+    let origin = crooked(move |peer| peer.send(&answer));
     let proxy = Proxy::before(&origin);
     let mut client = proxy.client();
     client.send(format!("{method} /first HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -456,18 +457,13 @@ fn crooked_once(method: &str, octets: &'static str, status: u16) {
 #[test]
 fn n15_an_origin_that_answers_twice() {
     const SECOND: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond";
-    crooked_once("GET", leaked(&["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", SECOND]), 200);
-    crooked_once("GET", leaked(&["HTTP/1.1 204 No Content\r\n\r\n", SECOND]), 204);
-    crooked_once("GET", leaked(&["HTTP/1.1 304 Not Modified\r\n\r\n", SECOND]), 304);
-    crooked_once("HEAD", leaked(&["HTTP/1.1 200 OK\r\nContent-Length: 57\r\n\r\n", SECOND]), 200);
+    crooked_once("GET", &["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", SECOND].concat(), 200);
+    crooked_once("GET", &["HTTP/1.1 204 No Content\r\n\r\n", SECOND].concat(), 204);
+    crooked_once("GET", &["HTTP/1.1 304 Not Modified\r\n\r\n", SECOND].concat(), 304);
+    crooked_once("HEAD", &["HTTP/1.1 200 OK\r\nContent-Length: 57\r\n\r\n", SECOND].concat(), 200);
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    crooked_once("GET", leaked(&[chunked, SECOND]), 200);
-    crooked_once("GET", leaked(&["HTTP/1.1 103 Early\r\n\r\n", SECOND]), 200);
-}
-
-/// Octets that live as long as a script may.
-fn leaked(parts: &[&str]) -> &'static str {
-    Box::leak(parts.concat().into_boxed_str())
+    crooked_once("GET", &[chunked, SECOND].concat(), 200);
+    crooked_once("GET", &["HTTP/1.1 103 Early\r\n\r\n", SECOND].concat(), 200);
 }
 
 #[test]
