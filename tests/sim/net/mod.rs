@@ -202,7 +202,11 @@ impl Net {
             Some(Actor::Client(_)) => &mut self.clients,
             _ => &mut self.origins,
         };
-        counts[usize::from(what == "send" || what == "splice out")] += n as u64;
+        match what {
+            "recv" | "splice in" => counts[0] += n as u64,
+            "send" | "splice out" => counts[1] += n as u64,
+            _ => {}
+        }
     }
 
     /// A system call may be interrupted.
