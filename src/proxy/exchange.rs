@@ -133,6 +133,7 @@ fn settle(ongoing: &mut Ongoing, progress: &Progress) {
     ongoing.bytes_in = ongoing.used as u64 + progress.client_read.get();
     ongoing.bytes_out += progress.client_sent.get();
     ongoing.status = progress.status.get();
+    ongoing.in_interim = progress.in_interim.get();
     ongoing.ends_with_close = progress.ends_with_close.get();
     if let (Some(sent), Some(first), Some(index)) =
         (progress.request_sent.get(), progress.first_byte.get(), ongoing.endpoint)

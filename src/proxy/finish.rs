@@ -61,7 +61,7 @@ fn tunnel(ongoing: &mut Ongoing, agreed: Agreed) -> Next {
 
 /// Tells the client, if it can still be told.
 async fn fail(ongoing: &mut Ongoing, reason: Reason) -> Next {
-    if ongoing.status.is_some() {
+    if ongoing.status.is_some() || ongoing.in_interim {
         // Part of an answer is out. Where its length was announced, a close shows that it was cut;
         // where the close is the end, only a reset does.
         return if ongoing.ends_with_close { Next::Reset } else { Next::Close };

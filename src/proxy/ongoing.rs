@@ -47,6 +47,8 @@ pub(super) struct Ongoing {
     pub bytes_out: u64,
     /// Status of the final answer, once its head is on the way.
     pub status: Option<u16>,
+    /// An interim answer broke off: no other can follow it.
+    pub in_interim: bool,
     /// Only the close will mark the end of that answer.
     pub ends_with_close: bool,
     /// The whole request was read.
@@ -95,6 +97,7 @@ impl Ongoing {
             bytes_in: 0,
             bytes_out: 0,
             status: None,
+            in_interim: false,
             ends_with_close: false,
             request_read: false,
             tried: Vec::new(),
@@ -130,6 +133,7 @@ impl Ongoing {
         self.started = self.worker.now();
         self.bytes_out = 0;
         self.status = None;
+        self.in_interim = false;
         self.ends_with_close = false;
         self.request_read = false;
         self.tried.clear();

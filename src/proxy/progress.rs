@@ -47,6 +47,8 @@ pub(super) struct Progress {
     pub upstream_sent: Cell<u64>,
     /// The final status, once its head is on the way to the client.
     pub status: Cell<Option<u16>>,
+    /// An interim answer has begun to leave, and has not left whole.
+    pub in_interim: Cell<bool>,
     /// Only the close will mark the end of the answer.
     pub ends_with_close: Cell<bool>,
 }

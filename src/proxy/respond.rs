@@ -189,7 +189,7 @@ impl<'a> Answer<'a> {
         let hold = self.share.hold().await;
         let mut out = hold.take();
         let _fits = out.append(CONTINUE);
-        self.send(out).await
+        self.send_interim(out).await
     }
 
     /// Relays an interim answer, but not to a client that does not know them (RFC 9110 section
@@ -202,7 +202,14 @@ impl<'a> Answer<'a> {
         }
         let write = |out: &mut Writer<'_>| forward::interim(out, self.response, input.filled());
         let out = written(hold, write).map_err(too_large)?;
-        self.send(out).await
+        self.send_interim(out).await
+    }
+
+    async fn send_interim(&mut self, out: Buf) -> Result<(), Failed> {
+        self.progress.in_interim.set(true);
+        self.send(out).await?;
+        self.progress.in_interim.set(false);
+        Ok(())
     }
 
     /// A 101 that was proven, and what the upstream sent right behind it.
