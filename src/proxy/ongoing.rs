@@ -2,7 +2,6 @@
 
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Next;
@@ -13,7 +12,7 @@ use crate::http::write::{Full, Writer};
 use crate::http::{Name, Reason, Request, Response, acceptable_id};
 use crate::io::buffer::{Buf, Hold, Share};
 use crate::io::clock::Moment;
-use crate::stats::{self, Attempt};
+use crate::stats::Attempt;
 
 /// Parsed heads. Their storage is used again by later requests of the same core.
 #[derive(Debug, Default)]
@@ -82,7 +81,7 @@ impl Ongoing {
             let _fits = input.append(&unfinished.octets);
         }
         let heads = worker.heads.borrow_mut().pop().unwrap_or_default();
-        let under_way = UnderWay { stats: Arc::clone(&worker.stats), what: What::Nothing };
+        let under_way = UnderWay { worker: Rc::clone(&worker), what: What::Nothing };
         Ongoing {
             worker,
             client,
@@ -191,7 +190,7 @@ pub(super) fn identity<'a>(request: &Request, octets: &'a [u8], made: &'a Id) ->
 
 /// Sees to it that a request that was counted as begun is counted as ended, whatever happens.
 pub(super) struct UnderWay {
-    stats: Arc<stats::Core>,
+    worker: Rc<Worker>,
     what: What,
 }
 
@@ -206,27 +205,29 @@ enum What {
 impl UnderWay {
     fn begin(&mut self) {
         self.what = What::Request;
-        self.stats.requests.add(1);
-        self.stats.active.up();
+        self.worker.stats.requests.add(1);
+        self.worker.stats.active.up();
     }
 
     /// The request goes on as a tunnel, in other hands.
     pub fn become_tunnel(&mut self) -> UnderWay {
         self.what = What::Nothing;
-        self.stats.active.down();
-        self.stats.tunnels.up();
-        self.stats.tunnels_opened.add(1);
-        UnderWay { stats: Arc::clone(&self.stats), what: What::Tunnel }
+        let stats = &self.worker.stats;
+        stats.active.down();
+        stats.tunnels.up();
+        stats.tunnels_opened.add(1);
+        UnderWay { worker: Rc::clone(&self.worker), what: What::Tunnel }
     }
 
     /// The request, or the tunnel, ends with `reason`.
     pub fn end(&mut self, reason: Reason) {
+        let stats = &self.worker.stats;
         match std::mem::replace(&mut self.what, What::Nothing) {
             What::Nothing => return,
-            What::Request => self.stats.active.down(),
-            What::Tunnel => self.stats.tunnels.down(),
+            What::Request => stats.active.down(),
+            What::Tunnel => stats.tunnels.down(),
         }
-        self.stats.reasons[reason.index()].add(1);
+        stats.reasons[reason.index()].add(1);
     }
 }
 
