@@ -64,20 +64,35 @@ pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// User and system time.
+/// Processor time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu {
-    /// Seconds in programs.
-    pub user_s: f64,
-    /// Seconds in the kernel on their behalf.
-    pub system_s: f64,
+    /// Seconds in programs, in the kernel's ticks of 10 ms.
+    user_s: f64,
+    /// Seconds in the kernel on their behalf, likewise.
+    system_s: f64,
+    /// Both together, to the nanosecond where the kernel tells.
+    total_s: f64,
 }
 
 impl std::ops::Sub for Cpu {
     type Output = Cpu;
 
     fn sub(self, earlier: Cpu) -> Cpu {
-        Cpu { user_s: self.user_s - earlier.user_s, system_s: self.system_s - earlier.system_s }
+        Cpu {
+            user_s: self.user_s - earlier.user_s,
+            system_s: self.system_s - earlier.system_s,
+            total_s: self.total_s - earlier.total_s,
+        }
+    }
+}
+
+impl Cpu {
+    /// Seconds in programs and in the kernel: the exact sum, divided as the ticks are.
+    pub fn parts_s(self) -> (f64, f64) {
+        let ticks_s = self.user_s + self.system_s;
+        let share = if ticks_s > 0.0 { self.user_s / ticks_s } else { 0.0 };
+        (self.total_s * share, self.total_s * (1.0 - share))
     }
 }
 
@@ -131,7 +146,7 @@ impl Running {
         family
     }
 
-    /// User and system time of the family so far, exact to a tick of the kernel (10 ms).
+    /// Processor time of the family so far.
     pub fn cpu(&self) -> Cpu {
         let tick_s = 1.0 / rustix::param::clock_ticks_per_second() as f64;
         let mut sum = Cpu::default();
@@ -142,8 +157,10 @@ impl Running {
             let ticks: Vec<u64> =
                 fields.split_whitespace().skip(11).take(2).filter_map(number).collect();
             if let [user, system] = ticks[..] {
-                sum.user_s += user as f64 * tick_s;
-                sum.system_s += system as f64 * tick_s;
+                let (user_s, system_s) = (user as f64 * tick_s, system as f64 * tick_s);
+                sum.user_s += user_s;
+                sum.system_s += system_s;
+                sum.total_s += exact_s(pid).unwrap_or(user_s + system_s);
             }
         }
         sum
@@ -172,6 +189,18 @@ impl Drop for Running {
             });
         }
     }
+}
+
+/// Time on a processor of all threads, from the scheduler. Nothing where the kernel does not count it.
+fn exact_s(pid: u32) -> Option<f64> {
+    let mut sum_s = 0.0;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        // A thread that has ended meanwhile takes its time with it; what is compared has none that do.
+        let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else { continue };
+        let ns: u64 = number(text.split_whitespace().next()?)?;
+        sum_s += ns as f64 / 1e9;
+    }
+    (sum_s > 0.0).then_some(sum_s)
 }
 
 fn resident(pid: u32) -> u64 {

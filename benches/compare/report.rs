@@ -296,9 +296,10 @@ const METHOD: &str = "\
   counts what goes wrong; figures with errors are shown as such and not compared.
 - In each round every proxy is measured once, in an order that is shuffled anew. Figures are medians over the rounds;
   the thin line over a bar is from the least to the most.
-- CPU is the user and system time of the proxy's process and all that descend from it, from `/proc/PID/stat`, over the
-  whole run, the making of the connections included, over the number of answers. The kernel counts it in steps of 10 ms.
-  It tells more than throughput, which the processor of load and origin limits.
+- CPU is the time on a processor of the proxy's process and all that descend from it, as `/proc/PID/task/*/schedstat`
+  tells it, over the whole run, the making of the connections included, over the number of answers. It is divided into
+  user and system as `/proc/PID/stat` says, which counts in steps of 10 ms. It tells more than throughput, which the
+  processor of load and origin limits.
 - `direct` is the load on the origin itself. `floor` pairs every connection with one to the origin and moves octets: one
   `recv` and one `send` on a wake-up, splice for what fills a buffer; it knows nothing of what it moves, so it connects
   to the origin anew for each connection, where a proxy uses a kept one.
@@ -306,5 +307,7 @@ const METHOD: &str = "\
   of what was asked for is said to fall behind.
 - Memory is `VmRSS` of the same processes: for an idle connection the difference that so many of them make to a fresh
   program, each of them asked once.
+- `nginx` has its usual buffers, `nginx-16k` those of 16 KiB that others have, `nginx-newest` is what its
+  packager builds: linked with musl and optimised for size, so it is slower than the older one.
 - Start-up is from the start of the program to the first right answer through it.
 ";

@@ -101,6 +101,8 @@ pub struct Results {
     pub missing: Vec<(&'static str, String)>,
     /// Which workload was not measured for whom, and why.
     pub failed: BTreeMap<(&'static str, &'static str), String>,
+    /// Whose answers are not the origin's, and in which workload.
+    pub differ: Vec<(&'static str, &'static str)>,
     /// What a reader must know about a workload.
     pub notes: BTreeMap<&'static str, String>,
 }

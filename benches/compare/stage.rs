@@ -94,7 +94,7 @@ impl Stage {
     /// Those that answer as the origin itself does; the others are told in `results`.
     pub fn equal(
         &self,
-        workload: &Workload,
+        workload: &'static Workload,
         results: &mut Results,
     ) -> io::Result<Vec<(&'static str, SocketAddr)>> {
         let wanted = sample(workload, self.origin.address)?;
@@ -111,6 +111,7 @@ impl Stage {
                 ),
                 Err(error) => format!("no answer: {error}"),
             };
+            results.differ.push((workload.name, *name));
             results.failed.insert((workload.name, *name), why);
             false
         });

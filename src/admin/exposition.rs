@@ -56,6 +56,7 @@ struct Snapshot {
     ready: bool,
     uptime: Duration,
     buffers: u64,
+    unwritten: u64,
     errors: u64,
     /// Label and fault of each reason.
     reasons: Vec<(&'static str, &'static str)>,
@@ -73,6 +74,7 @@ impl Snapshot {
             version: view.version,
             ready: view.state.get() == Phase::Ready,
             uptime: view.started.elapsed(),
+            unwritten: view.unwritten.get(),
             buffers: (view.plan.limits.buffers * view.cores.len()) as u64,
             errors: figures.errors(view.fault),
             reasons: reasons
@@ -116,8 +118,17 @@ impl Snapshot {
             "Access log records that found the queue full",
             figures.records_dropped,
         )?;
+        page.counter(
+            "log_lines_unwritten",
+            "Access log lines that could not be written",
+            self.unwritten,
+        )?;
         page.gauge("buffers", "Buffers there are", self.buffers)?;
-        page.gauge("buffers_used", "Buffers lent out", figures.buffers_used)?;
+        page.gauge(
+            "buffers_used",
+            "Buffers lent out, those for heads aside",
+            figures.buffers_used,
+        )?;
         page.counter("buffer_waits", "Requests that had to wait for buffers", figures.buffer_waits)
     }
 

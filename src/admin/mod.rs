@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::Plan;
-use crate::stats::{Core, EndpointState, State};
+use crate::stats::{Core, Counter, EndpointState, State};
 
 /// Everything the admin may show. Made once by `main`; whatever changes in it is atomic.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub struct View {
     pub started: Instant,
     /// The counters of every core.
     pub cores: Vec<Arc<Core>>,
+    /// Lines of the access log that could not be written.
+    pub unwritten: Arc<Counter>,
     /// One per upstream, in the plan's order.
     pub endpoints: Vec<Arc<EndpointState>>,
     /// The label of each reason a request can end with; indices are those of [`Core::reasons`].

@@ -34,6 +34,7 @@ pub(super) fn metrics(view: &View) -> Value {
     let mut page = figures_of(view, &figures);
     let upstreams = view.endpoints.iter().zip(&figures.upstreams);
     page["uptime_s"] = json!(view.started.elapsed().as_secs_f64());
+    page["log_lines_unwritten"] = json!(view.unwritten.get());
     page["upstreams"] =
         upstreams.map(|(endpoint, one)| (endpoint.name.to_string(), upstream(one))).collect();
     page["buffers"]["total"] = json!(view.plan.limits.buffers * view.cores.len());

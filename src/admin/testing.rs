@@ -115,6 +115,7 @@ pub fn view() -> View {
         state: Arc::new(State::new()),
         started: now(),
         cores: vec![core(), core()],
+        unwritten: Arc::default(),
         endpoints: plan.upstreams.iter().map(endpoint).collect(),
         plan: Arc::new(plan),
         reasons: REASONS,

@@ -60,15 +60,17 @@ pub fn run(plan: Plan, told: &Told) -> Result<(), String> {
 fn serve(plan: Plan, doors: Doors, report: &mut Report) -> Result<(), String> {
     start::raise_descriptor_limit(&plan);
     let (recorder, writer, reopen) = start::log(&plan)?;
+    let unwritten = recorder.as_ref().map(|recorder| Arc::clone(recorder.unwritten()));
     let (mut live, admin) = Live::start(Arc::new(plan), doors, recorder, reopen)?;
     let executor = LocalExecutor::new();
     let result = smol::block_on(executor.run(live.run(&executor, admin, report)));
     drop(live);
     // The cores are gone, and with them the last senders: the writer writes what is left.
-    if let Some(writer) = writer
-        && let Ok(lost) = writer.join()
-        && lost > 0
-    {
+    if let Some(writer) = writer {
+        let _ = writer.join(); // a panic has told of itself
+    }
+    let lost = unwritten.map_or(0, |lines| lines.get());
+    if lost > 0 {
         tracing::warn!(lost, "lines of the access log could not be written");
     }
     result

@@ -70,6 +70,7 @@ pub fn cores(
         state: Arc::default(),
         started: started(),
         cores,
+        unwritten: recorder.map_or_else(Arc::default, |one| Arc::clone(one.unwritten())),
         endpoints,
         reasons: labels(),
         fault,
@@ -79,7 +80,7 @@ pub fn cores(
 }
 
 /// Where requests are written down, the thread that does it, and how to have it open its file again.
-type Log = (Option<Recorder>, Option<thread::JoinHandle<u64>>, Option<Sender<()>>);
+type Log = (Option<Recorder>, Option<thread::JoinHandle<()>>, Option<Sender<()>>);
 
 /// Starts the writer of the access log, if there is to be one.
 pub fn log(plan: &Plan) -> Result<Log, String> {
@@ -87,9 +88,11 @@ pub fn log(plan: &Plan) -> Result<Log, String> {
     let output = plan.access_log.file.clone().map_or(log::Output::Stdout, log::Output::File);
     let (recorder, records) = stats::records(RECORDS);
     let (reopen, reopened) = flume::bounded(1);
-    let writer = log::writer(records, format, output.clone(), reopened).map_err(|error| {
-        format!("cannot write the access log to {output} (--access-log-file): {error}")
-    })?;
+    let unwritten = Arc::clone(recorder.unwritten());
+    let writer =
+        log::writer(records, format, output.clone(), reopened, unwritten).map_err(|error| {
+            format!("cannot write the access log to {output} (--access-log-file): {error}")
+        })?;
     Ok((Some(recorder), Some(writer), Some(reopen)))
 }
 

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::Counter;
+
 /// One try to get an answer from an upstream.
 #[derive(Clone, Debug)]
 pub struct Attempt {
@@ -58,17 +60,25 @@ pub struct Record {
 
 /// Puts records in the queue; never waits.
 #[derive(Clone, Debug)]
-pub struct Recorder(flume::Sender<Box<Record>>);
+pub struct Recorder {
+    queue: flume::Sender<Box<Record>>,
+    unwritten: Arc<Counter>,
+}
 
 impl Recorder {
     /// `false`: the queue was full and the record is lost (the caller counts that).
     pub fn record(&self, record: Box<Record>) -> bool {
-        self.0.try_send(record).is_ok()
+        self.queue.try_send(record).is_ok()
+    }
+
+    /// Records that were queued and then could not be written; the writer counts them.
+    pub fn unwritten(&self) -> &Arc<Counter> {
+        &self.unwritten
     }
 }
 
 /// A queue of at most `capacity` records.
 pub fn records(capacity: usize) -> (Recorder, flume::Receiver<Box<Record>>) {
     let (sender, receiver) = flume::bounded(capacity);
-    (Recorder(sender), receiver)
+    (Recorder { queue: sender, unwritten: Arc::default() }, receiver)
 }

@@ -313,7 +313,7 @@ fn p10_without_descriptors_accepting_pauses_and_those_inside_are_served() {
     survives(&proxy, Duration::from_secs(1), || {
         let crowd = Crowd::saying(50, &proxy.address, &["GET"]);
         eventually("all are in", || proxy.metric("/connections/current") >= 51);
-        allow_descriptors(&proxy, proxy.descriptors() - 5);
+        allow_descriptors(&proxy, proxy.descriptors() - 20);
         let mut outside = proxy.client();
         outside.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
         for _ in 0..20 {
@@ -351,6 +351,7 @@ fn p11_a_full_disk_under_the_log_and_a_reader_that_stalls_cost_lines_and_nothing
         let grown = resident(&proxy)[1].saturating_sub(before);
         assert!(grown < memory_allowed(8 * MIB), "{grown} octets more memory");
         proxy.wait_for_log("the access log cannot be written");
+        assert!(proxy.metric("/log_lines_unwritten") > 0);
         assert_eq!(proxy.stop().code, Some(0));
     }
     drop(file);
@@ -441,4 +442,30 @@ impl Drop for Killed {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+#[test]
+fn p14_origins_that_stop_reading_make_room_when_others_wait() {
+    let over = Gate::default();
+    let end = over.clone();
+    let origin = Origin::narrow(move |peer| {
+        while peer.request_head()?.line.starts_with("GET / ") {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")?;
+        }
+        end.wait();
+        Ok(())
+    });
+    let proxy = Proxy::with(&origin, &FEW);
+    let body = chunked(&pattern(8 * MIB as usize), 10_000);
+    let mut crowd = Crowd::saying(8, &proxy.address, &[CHUNKED]);
+    for wire in &mut crowd.0 {
+        wire.send_until_blocked(&body, Duration::from_millis(50)).expect("some is taken");
+    }
+    let during = slowest(&proxy);
+    println!("slowest of 100 during {during:?}");
+    assert!(during <= PATIENCE + SLACK, "{during:?}");
+    over.open();
+    drop(crowd);
+    all_home(&proxy);
+    assert!(proxy.metric("/reasons/upstream_write_timeout") > 0);
 }

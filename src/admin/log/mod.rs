@@ -10,13 +10,14 @@ mod output;
 pub use output::Output;
 
 use std::io;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use flume::{Receiver, RecvTimeoutError, Selector};
 
 use crate::config::LogFormat;
-use crate::stats::Record;
+use crate::stats::{Counter, Record};
 use line::Formatter;
 use output::Sink;
 
@@ -30,7 +31,7 @@ const BATCH: usize = 64 * 1024;
 const COMPLAINT: Duration = Duration::from_secs(60);
 
 /// Starts the writer. It opens its output again on every message from `reopen`, ends when all senders of records
-/// are gone, and then has written what was left; the thread's result is the number of lines it could not write.
+/// are gone, and then has written what was left. Lines it could not write are counted in `unwritten`.
 ///
 /// An error is that of opening a file or of starting the thread.
 pub fn writer(
@@ -38,10 +39,11 @@ pub fn writer(
     format: LogFormat,
     output: Output,
     reopen: Receiver<()>,
-) -> io::Result<JoinHandle<u64>> {
+    unwritten: Arc<Counter>,
+) -> io::Result<JoinHandle<()>> {
     let sink = output.open()?;
     let lines = Formatter::new(format, sink.is_terminal());
-    let writer = Writer { records, reopen, output, sink, lines, lost: 0, complained: None };
+    let writer = Writer { records, reopen, output, sink, lines, unwritten, complained: None };
     thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run())
 }
 
@@ -52,7 +54,7 @@ struct Writer {
     sink: Sink,
     lines: Formatter,
     /// Lines that could not be written.
-    lost: u64,
+    unwritten: Arc<Counter>,
     complained: Option<Instant>,
 }
 
@@ -66,14 +68,14 @@ enum News {
 }
 
 impl Writer {
-    fn run(mut self) -> u64 {
+    fn run(mut self) {
         let mut may_reopen = true;
         loop {
             match self.wait(may_reopen) {
                 News::Record(record) => self.write_while_they_come(record),
                 News::Reopen => self.reopen(),
                 News::NoReopen => may_reopen = false,
-                News::End => return self.lost,
+                News::End => return,
             }
         }
     }
@@ -118,7 +120,7 @@ impl Writer {
 
     fn write(&mut self, batch: &str) {
         if let Err((error, lost)) = self.sink.write(batch.as_bytes()) {
-            self.lost += lost;
+            self.unwritten.add(lost);
             self.complain(&error);
         }
     }
@@ -137,7 +139,7 @@ impl Writer {
             return;
         }
         self.complained = Some(Instant::now());
-        let (output, lost) = (&self.output, self.lost);
+        let (output, lost) = (&self.output, self.unwritten.get());
         tracing::warn!(%output, %error, lost, "the access log cannot be written; lines are dropped");
     }
 }
@@ -151,11 +153,12 @@ mod tests {
     use crate::admin::testing::{record, scratch};
     use crate::stats::records;
 
-    fn start(path: PathBuf) -> (crate::stats::Recorder, flume::Sender<()>, JoinHandle<u64>) {
+    fn start(path: PathBuf) -> (crate::stats::Recorder, flume::Sender<()>, JoinHandle<()>) {
         let (recorder, receiver) = records(1000);
         let (reopen, wishes) = flume::bounded(1);
-        let output = Output::File(path);
-        (recorder, reopen, writer(receiver, LogFormat::Common, output, wishes).unwrap())
+        let (output, unwritten) = (Output::File(path), Arc::clone(recorder.unwritten()));
+        let writer = writer(receiver, LogFormat::Common, output, wishes, unwritten).unwrap();
+        (recorder, reopen, writer)
     }
 
     #[test]
@@ -165,8 +168,10 @@ mod tests {
         for _ in 0..500 {
             assert!(recorder.record(Box::new(record())));
         }
+        let unwritten = Arc::clone(recorder.unwritten());
         drop(recorder);
-        assert_eq!(writer.join().unwrap(), 0);
+        writer.join().unwrap();
+        assert_eq!(unwritten.get(), 0);
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 500);
     }
 
@@ -193,15 +198,18 @@ mod tests {
         for _ in 0..10 {
             recorder.record(Box::new(record()));
         }
+        let unwritten = Arc::clone(recorder.unwritten());
         drop(recorder);
-        assert_eq!(writer.join().unwrap(), 10);
+        writer.join().unwrap();
+        assert_eq!(unwritten.get(), 10);
     }
 
     #[test]
     fn a_file_that_cannot_be_opened_is_an_error_at_once() {
         let (_recorder, receiver) = records(1);
         let output = Output::File(PathBuf::from("/nonexistent/access.log"));
-        let error = writer(receiver, LogFormat::Json, output, flume::bounded(1).1).unwrap_err();
+        let reopen = flume::bounded(1).1;
+        let error = writer(receiver, LogFormat::Json, output, reopen, Arc::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }
