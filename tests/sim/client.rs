@@ -176,7 +176,9 @@ impl Client {
             return self.leave(end, net);
         }
         self.reader.push(octets);
-        while let Some(piece) = self.reader.next()? {
+        while !end.closed
+            && let Some(piece) = self.reader.next()?
+        {
             match piece {
                 Piece::Head(head) => self.head(&head, end, book)?,
                 Piece::Octets(octets) => self.body(&octets)?,
