@@ -176,7 +176,9 @@ impl Client {
             return self.leave(end, net);
         }
         self.reader.push(octets);
-        while let Some(piece) = self.reader.next()? {
+        while !end.closed
+            && let Some(piece) = self.reader.next()?
+        {
             match piece {
                 Piece::Head(head) => self.head(&head, end, book)?,
                 Piece::Octets(octets) => self.body(&octets)?,
@@ -278,7 +280,9 @@ impl Client {
             self.put(end, &octets);
         }
         let all = self.next == self.person.asks.len() && self.awaiting.is_empty();
-        if answer.last || all && self.index.is_multiple_of(2) {
+        // Who spoke too early to whoever does not switch is not understood any more.
+        let misled = self.ahead.is_some();
+        if answer.last || misled || all && self.index.is_multiple_of(2) {
             end.close(net);
         }
         Ok(())

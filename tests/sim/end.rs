@@ -60,7 +60,7 @@ pub struct End {
     pub was_reset: bool,
     /// No more is written.
     pub finished: bool,
-    /// A write has failed: the error is told once.
+    /// A write found a reset, and the error is told only once.
     broken: bool,
     /// The other side has ended; `true`: in order.
     pub ended: Option<bool>,
@@ -138,8 +138,9 @@ impl End {
                 self.drained = self.out.is_empty();
             }
             Err(Errno::AGAIN) => self.blocked = true,
-            Err(_) => {
-                self.broken = true;
+            Err(error) => {
+                // EPIPE: its end came first, and in order.
+                self.broken = error == Errno::CONNRESET;
                 self.finished = true;
                 self.out.clear();
             }
