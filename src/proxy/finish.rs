@@ -35,7 +35,8 @@ pub(super) async fn finish(ongoing: &mut Ongoing, outcome: Result<Exchanged, Rea
     ongoing.client.served = true;
     ongoing.reset();
     match next {
-        Next::Close if unread => Next::Linger,
+        // Octets that the reactor has not told of yet would make a reset of the close just as well.
+        Next::Close if unread || !ongoing.client.stream.is_silent() => Next::Linger,
         Next::Again if meant_otherwise => Next::Linger,
         next => next,
     }
