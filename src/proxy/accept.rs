@@ -192,7 +192,8 @@ async fn parked(worker: &Worker, client: &Option<Client>) -> bool {
         Ok(()) => true,
         // A head that began and did not come is answered.
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-            client.unfinished.is_some() || just_came(worker, client).await
+            // Boxed, for it is rare: a parked connection should not carry the room for it.
+            client.unfinished.is_some() || Box::pin(just_came(worker, client)).await
         }
         Err(_) => false,
     }

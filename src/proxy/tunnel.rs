@@ -102,9 +102,8 @@ enum Broken {
 
 /// Moves octets until both sides have closed, and writes down how it ended.
 pub(super) async fn tunnel(worker: &Worker, client: &Client, mut tunnel: Box<Tunnel>) {
+    let reason = both(&Ends { worker, client: &client.stream, tunnel: &tunnel }).await;
     let stats = &worker.stats;
-    let ends = Ends { worker, client: &client.stream, tunnel: &tunnel };
-    let reason = both(&ends).await;
     let total = worker.now() - tunnel.started;
     stats.duration.observe(total);
     tunnel.under_way.end(reason);
@@ -190,9 +189,12 @@ impl<'a> Flow<'a> {
     /// Nearly everything that goes through a WebSocket comes in one read, and the receiver takes it at
     /// once: that needs no future of its own.
     async fn run(self) -> Result<(), Broken> {
-        let mut step = if self.up { Step::Work(Box::pin(self.early())) } else { Step::Moved };
+        if self.up {
+            Box::pin(self.early()).await?;
+        }
         loop {
-            let ended = match step {
+            poll_fn(|cx| self.poll_readable(cx)).await?;
+            let ended = match self.at_once()? {
                 Step::Moved => false,
                 Step::Ended => true,
                 Step::Work(work) => work.await?,
@@ -203,8 +205,6 @@ impl<'a> Flow<'a> {
             if self.from().is_readable() {
                 yield_now().await;
             }
-            poll_fn(|cx| self.poll_readable(cx)).await?;
-            step = self.at_once()?;
         }
     }
 
@@ -234,10 +234,10 @@ impl<'a> Flow<'a> {
     }
 
     /// Passes on what came before.
-    async fn early(self) -> Result<bool, Broken> {
+    async fn early(self) -> Result<(), Broken> {
         let octets = self.ends.tunnel.early.take();
         if octets.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         let hold = self.hold().await;
         let mut buf = hold.take();
@@ -247,7 +247,7 @@ impl<'a> Flow<'a> {
         // It was counted as read when it came, with the head.
         let (octets, sent) = self.deliver(buf).await;
         self.count_sent(octets);
-        sent.map(|()| false)
+        sent
     }
 
     /// One read, and what it brought sent.
