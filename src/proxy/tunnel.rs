@@ -9,7 +9,7 @@
 //! payload pass unseen.
 
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -175,16 +175,6 @@ struct Flow<'a> {
 /// `true`: the way has ended.
 type Work<'a> = Pin<Box<dyn Future<Output = Result<bool, Broken>> + 'a>>;
 
-/// What came of one look at what can be read.
-enum Step<'a> {
-    /// All of it went on, or there was nothing.
-    Moved,
-    /// The sender has ended, and the receiver knows.
-    Ended,
-    /// There is more to it than can be done at once.
-    Work(Work<'a>),
-}
-
 impl<'a> Flow<'a> {
     /// Nearly everything that goes through a WebSocket comes in one read, and the receiver takes it at
     /// once: that needs no future of its own.
@@ -194,12 +184,9 @@ impl<'a> Flow<'a> {
         }
         loop {
             poll_fn(|cx| self.poll_readable(cx)).await?;
-            let ended = match self.at_once()? {
-                Step::Moved => false,
-                Step::Ended => true,
-                Step::Work(work) => work.await?,
-            };
-            if ended {
+            if let Some(work) = self.at_once()?
+                && work.await?
+            {
                 return Ok(());
             }
             if self.from().is_readable() {
@@ -250,23 +237,26 @@ impl<'a> Flow<'a> {
         sent
     }
 
-    /// One read, and what it brought sent.
-    fn at_once(self) -> Result<Step<'a>, Broken> {
+    /// One read, and what it brought sent; gives the work that is left over.
+    fn at_once(self) -> Result<Option<Work<'a>>, Broken> {
         if self.must_close() {
-            return Ok(Step::Work(Box::pin(self.say_close())));
+            return Ok(Some(Box::pin(self.say_close())));
         }
-        let slowly = |rest| Step::Work(Box::pin(self.slowly(rest)));
-        let Some(hold) = self.ends.tunnel.share.try_hold() else { return Ok(slowly(None)) };
-        let Some(mut buf) = self.take_some(&hold)? else { return Ok(Step::Moved) };
+        let Some(hold) = self.ends.tunnel.share.try_hold() else {
+            return Ok(Some(Box::pin(self.slowly(None))));
+        };
+        let Some(mut buf) = self.take_some(&hold)? else { return Ok(None) };
         if buf.is_empty() {
-            return Ok(Step::Ended);
+            return Ok(Some(Box::pin(ready(Ok(true)))));
         }
         let length = buf.len();
         let sent = self.to().try_send(&mut buf);
         self.count((length - buf.len()) as u64);
         sent.map_err(|_| Broken::To)?;
-        let done = buf.is_empty() && !self.is_large();
-        Ok(if done { Step::Moved } else { slowly(Some((hold, buf))) })
+        if buf.is_empty() && !self.is_large() {
+            return Ok(None);
+        }
+        Ok(Some(Box::pin(self.slowly(Some((hold, buf))))))
     }
 
     /// Moves what is there, up to a fair part of it, after the `rest`. `true`: the sender has ended.
