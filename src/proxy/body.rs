@@ -1,7 +1,10 @@
 //! A message body on its way from one stream to another. Written once, for both directions.
 //!
-//! Octets that came together with the head are taken in by [`Body::absorb`], so that they can leave together
-//! with the head; [`Body::run`] moves the rest.
+//! Octets that came together with the head are read by [`Body::absorb`] and leave together with the head by
+//! [`Body::send_absorbed`]; [`Body::run`] moves the rest.
+//!
+//! Law: whatever reads octets of a body moves the cursor behind them in the same step, before anything is
+//! sent. A send can fail; then the body would count as read, and its octets be read as the next request.
 
 use std::cell::Cell;
 use std::io;
@@ -35,6 +38,15 @@ pub(super) enum Cut {
     To(io::Error),
     /// It is malformed, or larger than allowed.
     Bad(Reason),
+}
+
+/// What [`Body::absorb`] read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Absorbed {
+    /// Octets that belong to the body; what follows belongs to the next message.
+    pub taken: usize,
+    /// Octets of payload, which lie at the front now.
+    pub payload: usize,
 }
 
 /// How the sender marks the end, and how far we are.
@@ -106,18 +118,19 @@ impl<'a> Body<'a> {
         matches!(self.source, Source::Done)
     }
 
-    /// Takes what belongs to the body from the front of `octets` (changing them) and appends it to
-    /// `out`, framed as it should leave. When `out` is full it is sent. Returns how many octets were taken, and
-    /// `out` with what remains to be sent.
-    pub async fn absorb(&mut self, octets: &mut [u8], mut out: Buf) -> (Result<usize, Cut>, Buf) {
-        let (taken, payload) = match self.advance(octets) {
-            Ok(taken) => taken,
-            Err(cut) => return (Err(cut), out),
-        };
-        let payload = &octets[..payload];
+    /// Reads what belongs to the body from the front of `octets`, changing them, and says how much that is.
+    /// The caller moves its cursor by it at once: between the two nothing is waited for, and nothing can fail.
+    pub fn absorb(&mut self, octets: &mut [u8]) -> Result<Absorbed, Cut> {
+        let (taken, payload) = self.advance(octets)?;
+        Ok(Absorbed { taken, payload })
+    }
+
+    /// Appends `payload` to `out`, framed as it should leave, and the end of the body if this was all of it; then
+    /// sends all that. Sends whenever `out` is full, too.
+    pub async fn send_absorbed(&mut self, payload: &[u8], mut out: Buf) -> Result<(), Cut> {
         let mut line = [0; CHUNK_ROOM];
         let framed = self.chunked && !payload.is_empty();
-        let mut parts = [&[][..]; 5];
+        let mut parts = [&[][..]; 4];
         parts[0] = if framed { chunked::size_line(payload.len() as u64, &mut line) } else { &[] };
         parts[1] = payload;
         parts[2] = if framed { CHUNK_END } else { &[] };
@@ -132,13 +145,11 @@ impl<'a> Body<'a> {
                 if !part.is_empty() {
                     let sent;
                     (sent, out) = self.send(out).await;
-                    if let Err(cut) = sent {
-                        return (Err(cut), out);
-                    }
+                    sent?;
                 }
             }
         }
-        (Ok(taken), out)
+        self.send(out).await.0
     }
 
     /// Moves what is left, as it comes, to the end of the body.
@@ -242,8 +253,7 @@ impl<'a> Body<'a> {
         self.send(buf).await.0
     }
 
-    /// Sends what [`Body::absorb`] left, or a head that goes before the body.
-    pub async fn send(&mut self, buf: Buf) -> (Result<(), Cut>, Buf) {
+    async fn send(&mut self, buf: Buf) -> (Result<(), Cut>, Buf) {
         let wait = self.worker.plan.waits.write;
         let (result, buf) = self.to.send(buf, wait, self.sent).await;
         (result.map_err(Cut::To), buf)

@@ -163,14 +163,11 @@ async fn across(
     let mut body = Body::new(worker, share, from, to, most);
 
     let upload = Cell::new(Upload::Going);
-    let (taken, out) = body.absorb(&mut input.filled_mut()[heads.request.len..], head).await;
-    let sent = match taken {
-        Ok(taken) => {
-            *used = heads.request.len + taken;
-            body.send(out).await.0
-        }
-        Err(cut) => Err(cut),
-    };
+    let here = heads.request.len;
+    let absorbed = body.absorb(&mut input.filled_mut()[here..]).map_err(|cut| of_upload(&cut))?;
+    *used = here + absorbed.taken;
+    *request_read = body.is_done();
+    let sent = body.send_absorbed(&input.filled()[here..][..absorbed.payload], head).await;
     drop(hold);
     match sent {
         Ok(()) if body.is_done() => upload.set(Upload::Whole),
