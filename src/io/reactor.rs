@@ -23,6 +23,7 @@ use slab::Slab;
 use super::clock::{Clock, Moment};
 use super::kernel::{Event, EventFlags, Eventfd, Fd, Poller};
 use super::timer::{Wheel, tick_after};
+use super::turn::Line;
 
 /// Events taken from the kernel in one turn, at most.
 const BATCH: usize = 256;
@@ -70,6 +71,7 @@ pub struct Reactor {
     wheel: RefCell<Wheel>,
     generation: Cell<u32>,
     events: RefCell<Vec<Event>>,
+    line: RefCell<Line>,
     aborted: Cell<bool>,
 }
 
@@ -114,6 +116,7 @@ impl Reactor {
             wheel: RefCell::default(),
             generation: Cell::new(0),
             events: RefCell::new(Vec::with_capacity(BATCH)),
+            line: RefCell::default(),
             aborted: Cell::new(false),
         })
     }
@@ -257,6 +260,22 @@ impl Reactor {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
             other => other,
         }
+    }
+
+    /// Waits until the others had their turn: for who has used up a [`Slice`](super::turn::Slice).
+    pub async fn next_turn(&self) {
+        let mut ticket = None;
+        std::future::poll_fn(|cx| self.line.borrow_mut().poll(&mut ticket, cx)).await;
+    }
+
+    /// Does anybody wait in [`Reactor::next_turn`]?
+    pub(super) fn has_line(&self) -> bool {
+        !self.line.borrow().is_empty()
+    }
+
+    /// Lets the first of those go on.
+    pub(super) fn call_next(&self) {
+        self.line.borrow_mut().call();
     }
 
     fn slot(&self) -> usize {

@@ -5,15 +5,11 @@ use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
-use futures_lite::future::yield_now;
-
 use super::buffer::Share;
 use super::reactor::Way;
 use super::splice::{self, Copied, Loan, Pipes};
 use super::stream::Stream;
-
-/// Rounds before other tasks have their turn.
-pub(super) const BATCH: u64 = 16;
+use super::turn::Slice;
 
 /// What is to be moved.
 #[derive(Debug)]
@@ -79,13 +75,8 @@ impl Relay<'_> {
 
     async fn copy(&self, share: &Share, moved: &Cell<u64>) -> Result<(), Ended> {
         let mut left = self.limit;
-        for round in 1_u64.. {
-            if left == 0 || self.must_stop() {
-                break;
-            }
-            if round.is_multiple_of(BATCH) {
-                yield_now().await;
-            }
+        let mut slice = Slice::default();
+        while left > 0 && !self.must_stop() {
             self.from.deadline_in(Way::Read, self.read_wait);
             self.from.ready(Way::Read).await.map_err(Ended::From)?;
             let hold = share.hold().await;
@@ -97,6 +88,10 @@ impl Relay<'_> {
                 Some(n) => {
                     left -= n as u64;
                     self.to.send(buf, self.write_wait, moved).await.0.map_err(Ended::To)?;
+                    drop(hold);
+                    if slice.spend(n as u64) {
+                        self.from.reactor().next_turn().await;
+                    }
                 }
             }
         }

@@ -10,7 +10,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
-use futures_lite::future::yield_now;
 
 use super::client::{Client, is_trusted};
 use super::worker::Worker;
@@ -67,7 +66,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<S
             }
         }
         if turn.is_multiple_of(BATCH) {
-            yield_now().await;
+            worker.core.reactor.next_turn().await;
         }
     }
 }

@@ -9,8 +9,6 @@
 use std::cell::Cell;
 use std::io;
 
-use futures_lite::future::yield_now;
-
 use super::progress::Upload;
 use super::worker::Worker;
 use crate::http::chunked::{self, Decoder};
@@ -20,9 +18,7 @@ use crate::io::reactor::Way;
 use crate::io::relay::{Ended, Means, Relay};
 use crate::io::splice::Copied;
 use crate::io::stream::Stream;
-
-/// Reads before other tasks have their turn.
-const BATCH: u64 = 16;
+use crate::io::turn::Slice;
 
 /// Octets left free before a payload for its chunk-size line, and behind it for the end of the chunk
 /// and of the body.
@@ -157,10 +153,8 @@ impl<'a> Body<'a> {
         if !self.is_done() && (self.chunked || matches!(self.source, Source::Chunked(_))) {
             self.worker.stats.copied[Copied::Transformed as usize].add(1);
         }
-        for round in 1_u64.. {
-            if round.is_multiple_of(BATCH) {
-                yield_now().await;
-            }
+        let mut slice = Slice::default();
+        loop {
             match &self.source {
                 Source::Done => return Ok(()),
                 Source::Length(left) => {
@@ -173,10 +167,15 @@ impl<'a> Body<'a> {
                     Err(Cut::From(None)) if !self.was_reset() => self.source = Source::Done,
                     Err(cut) => return Err(cut),
                 },
-                _ => self.step().await?,
+                _ => {
+                    let before = self.read.get();
+                    self.step().await?;
+                    if slice.spend(self.read.get() - before) {
+                        self.from.reactor().next_turn().await;
+                    }
+                }
             }
         }
-        Ok(())
     }
 
     /// The end that can be read is none: see [`Upload::Reset`].

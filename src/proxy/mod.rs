@@ -43,6 +43,7 @@ use std::rc::Rc;
 
 use crate::http::Reason;
 use crate::io::hands::Desk;
+use crate::io::turn::Slice;
 use begin::Begin;
 use client::Client;
 use exchange::{Exchanged, Outcome};
@@ -77,6 +78,7 @@ async fn serve(worker: Rc<Worker>, desk: Rc<Desk<Client, Served>>) -> Infallible
     loop {
         let client = desk.job().await;
         let mut ongoing = Ongoing::new(Rc::clone(&worker), client);
+        let mut slice = Slice::default();
         let next = loop {
             let outcome = match begin::begin(&mut ongoing) {
                 Begin::Nothing => break Next::Park,
@@ -85,6 +87,8 @@ async fn serve(worker: Rc<Worker>, desk: Rc<Desk<Client, Served>>) -> Infallible
                 Begin::Request => steps(&mut ongoing).await,
             };
             match finish::finish(&mut ongoing, outcome).await {
+                // Answers of our own wait for nobody, so a row of requests could go on without end.
+                Next::Again if slice.spend(0) => worker.core.reactor.next_turn().await,
                 Next::Again => {}
                 next => break next,
             }
