@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     let cwd = std::env::current_dir().unwrap_or_default();
     let around = Surroundings {
         cwd: &cwd,
+        descriptors: descriptors(),
         cores: thread::available_parallelism().map_or(1, usize::from),
         stdout_is_terminal: std::io::stdout().is_terminal(),
     };
@@ -37,6 +38,16 @@ fn main() -> ExitCode {
             ExitCode::from(rejected.exit)
         }
     }
+}
+
+/// Asks for as many descriptors as may be had, and says how many those are (getrlimit(2)).
+fn descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // Where this fails the limit stays as it is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let current = getrlimit(Resource::Nofile).current;
+    current.and_then(|current| usize::try_from(current).ok()).unwrap_or(usize::MAX)
 }
 
 /// Opens tidegate's own log, and begins it with what is odd about the settings.

@@ -157,6 +157,7 @@ fn figures_of(view: &View, figures: &Figures) -> Value {
             "accepted": figures.accepted,
             "current": figures.connections,
             "accept_pauses": figures.accept_pauses,
+            "idle_closed": figures.idle_closed,
         },
         "bytes": {
             "client_received": figures.client_bytes[0],

@@ -73,6 +73,7 @@ pub fn plan() -> Plan {
         half_close: true,
         log: LogLevel::Info,
         limits: Limits {
+            descriptors: 1024,
             head: 16_384,
             body: None,
             connections: 100,

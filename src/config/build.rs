@@ -44,7 +44,7 @@ pub fn build(
     let demo = desk.one("demo", values::switch).unwrap_or(false);
     // Read by `layers` already; here only its mistakes count.
     let _ = desk.one("env-file", places::file);
-    let (workers, connections) = desk.workers(around.cores);
+    let (workers, connections) = desk.workers(around);
     let listen = desk.listen();
     let admin = desk.admin(&listen);
     let upstreams = desk.upstreams(&listen, demo, must_run);
@@ -58,6 +58,7 @@ pub fn build(
             head: desk.number("max-head") as usize,
             body: desk.number_or_off("max-body"),
             connections,
+            descriptors: around.descriptors,
             buffers: desk.number("buffers") as usize,
             upstream_idle: desk.number("max-upstream-idle") as usize,
         },
@@ -73,6 +74,18 @@ pub fn build(
         listen,
     };
     Built { plan, strict, demo }
+}
+
+/// Client connections at most, if nobody says how many and there are enough descriptors.
+const CONNECTIONS: usize = 20_000;
+/// Descriptors that are neither a client's nor an upstream's: those of the control plane, and of each core.
+const DESCRIPTORS_FIXED: usize = 64;
+const DESCRIPTORS_OF_A_CORE: usize = 8;
+
+/// How many clients so many descriptors are enough for, when each has a request and that its upstream connection.
+fn connections_for(descriptors: usize, workers: usize) -> usize {
+    let fixed = DESCRIPTORS_FIXED + DESCRIPTORS_OF_A_CORE * workers;
+    (descriptors.saturating_sub(fixed) / 2).min(CONNECTIONS).max(1)
 }
 
 /// Where settings are asked for by name, and mistakes are written down.
@@ -180,19 +193,35 @@ impl Desk<'_> {
     }
 
     /// Workers and connections: each worker gets at least one connection.
-    fn workers(&mut self, cores: usize) -> (usize, usize) {
-        let connections = self.number("max-connections") as usize;
+    fn workers(&mut self, around: &Surroundings<'_>) -> (usize, usize) {
+        let Setting { form, range, .. } = *setting("max-connections");
+        let connections = self.one("max-connections", |text| values::number(form, range, text));
+        let connections = connections.map(|connections| connections as usize);
         let Setting { form, range, .. } = *setting("workers");
         let asked = self.one("workers", |text| values::number(form, range, text));
-        let Some(workers) = asked.map(|workers| workers as usize) else {
-            return (cores.clamp(1, range.1 as usize).min(connections.max(1)), connections);
+        let cores = around.cores.clamp(1, range.1 as usize);
+        let workers = match (asked, connections) {
+            (Some(workers), _) => workers as usize,
+            (None, Some(connections)) => cores.min(connections.max(1)),
+            (None, None) => cores,
         };
+        let enough = connections_for(around.descriptors, workers);
+        let Some(connections) = connections else { return (workers, enough.max(workers)) };
         if workers > connections
             && let Some(Given { text, origin }) = self.layers.of(setting("workers")).first()
         {
             let what = format!("there are fewer connections (--max-connections {connections})");
             let right = format!("write {connections} or less");
             self.report.mistake_in(origin, text, 0..text.len(), wrong(what, right));
+        } else if connections > enough
+            && let Some(Given { text, origin }) = self.layers.of(setting("max-connections")).first()
+        {
+            let what = format!(
+                "{connections} clients with a request each need more than {} descriptors",
+                around.descriptors
+            );
+            let right = format!("write {enough} or less, or raise the hard limit (ulimit -Hn)");
+            self.report.warning_in(origin, text, wrong(what, right));
         }
         (workers, connections)
     }

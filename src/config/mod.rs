@@ -86,6 +86,8 @@ pub struct Surroundings<'a> {
     pub cwd: &'a Path,
     /// How many cores there are; the default of `--workers`.
     pub cores: usize,
+    /// How many descriptors the process may have; the default of `--max-connections`.
+    pub descriptors: usize,
     /// Whether standard output is a terminal; decides the default of `--access-log`.
     pub stdout_is_terminal: bool,
 }
@@ -128,7 +130,12 @@ mod tests {
         if !dotenv.is_empty() {
             std::fs::write(folder.0.join(".env"), dotenv).unwrap();
         }
-        let around = Surroundings { cwd: &folder.0, cores: 4, stdout_is_terminal: false };
+        let around = Surroundings {
+            cwd: &folder.0,
+            cores: 4,
+            descriptors: 100_000,
+            stdout_is_terminal: false,
+        };
         let env = env.iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
         load(line.split_whitespace().map(OsString::from), env, &around)
     }
@@ -319,7 +326,12 @@ tidegate: 6 mistakes, not started; --help lists all flags
         let folder = Folder::new();
         std::fs::write(folder.0.join("my.env"), "TIDEGATE_UPSTREAM=a:1\nTIDEGATE_UPSTREAM=$X")
             .unwrap();
-        let around = Surroundings { cwd: &folder.0, cores: 1, stdout_is_terminal: true };
+        let around = Surroundings {
+            cwd: &folder.0,
+            cores: 1,
+            descriptors: 100_000,
+            stdout_is_terminal: true,
+        };
         let run = |words: &[&str], env: &[(&str, &str)]| {
             let env = env.iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
             load(words.iter().map(OsString::from), env, &around)
@@ -341,7 +353,12 @@ tidegate: 6 mistakes, not started; --help lists all flags
     fn the_access_log_looks_at_where_it_goes() {
         let folder = Folder::new();
         let format = |terminal: bool, words: &str| {
-            let around = Surroundings { cwd: &folder.0, cores: 1, stdout_is_terminal: terminal };
+            let around = Surroundings {
+                cwd: &folder.0,
+                cores: 1,
+                descriptors: 100_000,
+                stdout_is_terminal: terminal,
+            };
             let words = format!("--upstream a:1 {words}");
             match load(words.split_whitespace().map(OsString::from), [], &around) {
                 Ok(Asked::Run(plan, _)) => plan.access_log.format,
@@ -483,7 +500,8 @@ tidegate: 6 mistakes, not started; --help lists all flags
             (seed >> 33) as usize % most
         };
         let cwd = Path::new("/nonexistent");
-        let around = Surroundings { cwd, cores: 1, stdout_is_terminal: false };
+        let around =
+            Surroundings { cwd, cores: 1, descriptors: 100_000, stdout_is_terminal: false };
         for _ in 0..1_000 {
             let mut word = || (0..pick(6)).map(|_| PIECES[pick(PIECES.len())]).collect::<String>();
             let args: Vec<OsString> = (0..4).map(|_| word().into()).collect();

@@ -144,8 +144,10 @@ pub struct Limits {
     pub head: usize,
     /// Octets of a request body; `None`: no bound.
     pub body: Option<u64>,
-    /// Client connections over all cores; beyond it accepting pauses.
+    /// Client connections over all cores; beyond it idle ones are closed, and accepting pauses.
     pub connections: usize,
+    /// Descriptors the process may have, for all purposes.
+    pub descriptors: usize,
     /// Buffers of 16 KiB each core may own.
     pub buffers: usize,
     /// Idle upstream connections each core keeps for each upstream.

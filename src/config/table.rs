@@ -200,7 +200,8 @@ const WAITS: &[Setting] = &[
 const LIMITS: &[Setting] = &[
     row("max-head", Size, Value("16KiB"), "Head of a request or an answer").range(1024, BUFFER),
     row("max-body", SizeOrOff, Value("off"), "Body of a request").range(0, PIB),
-    count("max-connections", "20000", (1, 1 << 20), "Clients; beyond it accepting pauses"),
+    row("max-connections", Count, Depends(CONNECTIONS), "Clients; beyond it idle ones are closed")
+        .range(1, 1 << 20),
     count("buffers", "16384", (16, 1 << 18), "Buffers of 16 KiB that each core may use"),
     count("max-upstream-idle", "1024", (0, 1 << 16), "Idle connections per upstream and core"),
 ];
@@ -217,6 +218,7 @@ const SETTINGS: &[Setting] = &[
     switch("demo", "Start two origins of its own and proxy to them"),
 ];
 
+const CONNECTIONS: &str = "20000, or by descriptors";
 const HOSTS: &str = "pass|upstream";
 const FORMATS: &str = "human|json|common|combined|off";
 const LEVELS: &str = "error|warn|info|debug|trace";

@@ -8,13 +8,16 @@
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
 //! The files: `doors` (listening sockets, found or opened), `inherit` (what the process before us
-//! left), `crew` (the cores), `names` (resolving), `handover` (the next process), `drain` (the end),
+//! left), `crew` (the cores), `events` (what they report), `names` (resolving), `health` (what the log says of
+//! upstreams), `handover` (the next process), `drain` (the end),
 //! `notify` (the service manager), `start` (cores and log), `program` (where we are on the disk).
 
 mod crew;
 mod doors;
 mod drain;
+mod events;
 mod handover;
+mod health;
 mod inherit;
 mod names;
 mod notify;
@@ -58,7 +61,6 @@ pub fn run(plan: Plan, told: &Told) -> Result<(), String> {
 }
 
 fn serve(plan: Plan, doors: Doors, report: &mut Report) -> Result<(), String> {
-    start::raise_descriptor_limit(&plan);
     let (recorder, writer, reopen) = start::log(&plan)?;
     let unwritten = recorder.as_ref().map(|recorder| Arc::clone(recorder.unwritten()));
     let (mut live, admin) = Live::start(Arc::new(plan), doors, recorder, reopen)?;
@@ -75,6 +77,9 @@ fn serve(plan: Plan, doors: Doors, report: &mut Report) -> Result<(), String> {
     }
     result
 }
+
+/// Reports of one kind that wait at most.
+const REPORTS: usize = 1024;
 
 /// Why it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,8 +173,12 @@ impl Live {
         }
         names::resolve_all(&self.plan, &self.crew.mailboxes).await;
         let (plan, mailboxes) = (Arc::clone(&self.plan), self.crew.mailboxes.clone());
-        let resolving = names::keep_resolving(plan, mailboxes, self.events.clone());
-        let _resolving = executor.spawn(resolving);
+        let (unreachable, names) = flume::bounded(REPORTS);
+        let (changes, changed) = flume::bounded(REPORTS);
+        let passing = events::pass_on(self.events.clone(), unreachable, changes, mailboxes.clone());
+        let _passing = executor.spawn(passing);
+        let _resolving = executor.spawn(names::keep_resolving(plan, mailboxes, names));
+        let _health = executor.spawn(health::tell(self.view.endpoints.clone(), changed));
         // Until now the process before us has answered for us.
         self.open_admin(executor, admin)?;
         for address in &self.view.listen {

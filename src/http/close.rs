@@ -208,6 +208,8 @@ reasons! {
     // Ourselves.
     ForwardedHeadTooLarge forwarded_head_too_large Proxy 431 http_request_error
         "With the fields tidegate adds, the head does not fit its buffer.";
+    NoDescriptors no_descriptors Proxy 503 proxy_internal_error
+        "tidegate has no descriptor left for a connection to an upstream.";
     Stopped stopped Proxy 503 proxy_internal_response
         "tidegate was stopped before the request ended.";
     Panicked panicked Proxy 500 proxy_internal_error

@@ -4,7 +4,7 @@
 //! data path unchanged on a kernel of its own, which is this file written a second time.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Instant, SystemTime};
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
@@ -117,6 +117,16 @@ pub(super) fn accept(fd: &Fd) -> Result<(Fd, Peer), Errno> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (fd, peer) = rustix::net::acceptfrom_with(fd, flags)?;
     Ok((fd, peer.and_then(|peer| peer.try_into().ok())))
+}
+
+/// The descriptor's number.
+pub(super) fn number(fd: &Fd) -> usize {
+    usize::try_from(fd.as_raw_fd()).unwrap_or(0)
+}
+
+/// fcntl(2), F_DUPFD_CLOEXEC, closed at once: the lowest number that is free.
+pub(super) fn next_number(fd: &Fd) -> Result<usize, Errno> {
+    Ok(number(&rustix::io::fcntl_dupfd_cloexec(fd, 0)?))
 }
 
 /// socket(2) and connect(2), non-blocking, without Nagle's delay. `true`: connecting is under way

@@ -58,6 +58,8 @@ struct Source {
     generation: u32,
     /// The peer will send no more, or the connection is broken.
     hung_up: bool,
+    /// Nothing is under way on it: see [`Reactor::set_idle`].
+    idle: bool,
     /// The connection is broken, or both sides have said that they will send no more.
     broken: bool,
 }
@@ -241,10 +243,45 @@ impl Reactor {
     /// The moment after which waits for `way` fail; `None`: never. A deadline may be up to one tick late.
     pub fn set_deadline(&self, key: usize, way: Way, moment: Option<Moment>) {
         let tick = moment.map_or(0, tick_after);
-        self.sources.borrow_mut()[key].sides[way as usize].deadline = tick;
+        let mut sources = self.sources.borrow_mut();
+        sources[key].sides[way as usize].deadline = tick;
+        sources[key].idle = false;
+        drop(sources);
         if tick != 0 {
             self.wheel.borrow_mut().set(key, tick);
         }
+    }
+
+    /// Nothing is under way on this source until a deadline of it is changed.
+    pub fn set_idle(&self, key: usize) {
+        self.sources.borrow_mut()[key].idle = true;
+    }
+
+    /// Has idle sources time out now instead of later: a `part` of all that wait, at least one, those with the nearest
+    /// deadlines. Gives their number; 0 if none is idle.
+    pub fn expire_idle(&self, part: usize) -> usize {
+        // The tick that is over; a core that has just begun waits for the first.
+        let due = (tick_after(self.clock.now()) - 1).max(1);
+        let mut wheel = self.wheel.borrow_mut();
+        let mut sources = self.sources.borrow_mut();
+        let idle = |source: &Source| source.idle && source.sides[Way::Read as usize].armed;
+        let mut found: Vec<(u32, usize)> = sources
+            .iter()
+            .filter(|(_, source)| idle(source))
+            .map(|(key, source)| (source.sides[Way::Read as usize].deadline, key))
+            .collect();
+        let count = found.len().div_ceil(part);
+        if count > 0 {
+            found.select_nth_unstable(count - 1);
+        }
+        for (_, key) in &found[..count] {
+            let source = &mut sources[*key];
+            source.idle = false;
+            source.sides[Way::Read as usize].deadline = due;
+            wheel.set(*key, due);
+            source.wake(Way::Read);
+        }
+        count
     }
 
     /// Is there a deadline for `way`?

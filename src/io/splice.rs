@@ -78,6 +78,13 @@ impl Pipes {
         self.made.get() - self.free.borrow().len()
     }
 
+    /// Closes those that nobody uses now, and says how many.
+    pub fn close_free(&self) -> usize {
+        let closed = std::mem::take(&mut *self.free.borrow_mut()).len();
+        self.made.set(self.made.get() - closed);
+        closed
+    }
+
     /// A pipe, if one is left or can be made.
     pub fn take(&self) -> Option<Loan<'_>> {
         let pipe = match self.free.borrow_mut().pop() {

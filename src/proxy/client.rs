@@ -36,8 +36,8 @@ impl Client {
     pub fn expect_request(&self, head_wait: Duration, idle_wait: Duration) {
         match &self.unfinished {
             Some(unfinished) => self.stream.deadline_at(Way::Read, unfinished.since + head_wait),
-            None if self.served => self.stream.deadline_in(Way::Read, idle_wait),
-            None => self.stream.deadline_in(Way::Read, head_wait.min(idle_wait)),
+            None if self.served => self.stream.idle_in(idle_wait),
+            None => self.stream.idle_in(head_wait.min(idle_wait)),
         }
     }
 }

@@ -24,6 +24,7 @@ mod begin;
 mod body;
 mod check;
 mod client;
+mod decide;
 mod dial;
 mod exchange;
 mod finish;
@@ -34,6 +35,7 @@ mod ongoing;
 mod progress;
 mod record;
 mod respond;
+mod room;
 mod seed;
 mod tunnel;
 mod worker;
@@ -51,7 +53,7 @@ use ongoing::Ongoing;
 use tunnel::Tunnel;
 use worker::Worker;
 
-pub use letters::{Event, Letter};
+pub use letters::{Change, Event, Lack, Letter};
 pub use seed::Seed;
 
 /// What becomes of the connection after a request.
@@ -104,7 +106,7 @@ async fn steps(ongoing: &mut Ongoing) -> Result<Exchanged, Reason> {
         let dialled = dial::dial(checked).await?;
         match exchange::exchange(dialled).await? {
             Outcome::Done(exchanged) => return Ok(exchanged),
-            Outcome::Stale(again) => checked = again,
+            Outcome::Again(again) => checked = again,
         }
     }
 }

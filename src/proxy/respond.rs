@@ -242,15 +242,15 @@ impl<'a> Answer<'a> {
             && !self.worker.draining.get();
         let out = self.final_head(&input, &hold, leaves, persistent)?;
         let progress = self.progress;
-        progress.status.set(Some(self.response.status));
-        progress.ends_with_close.set(leaves == Framing::UntilClose);
-
         let from = (self.upstream, came, &progress.upstream_read);
         let to = (&self.client.stream, leaves, &progress.client_sent);
         let mut body = Body::new(self.worker, self.share, from, to, None);
         body.upload = Some(self.upload);
         input.consume(self.response.len);
         let absorbed = body.absorb(input.filled_mut()).map_err(of_answer)?;
+        // Not before: what is refused here leaves the client without an octet, and free for another answer.
+        progress.status.set(Some(self.response.status));
+        progress.ends_with_close.set(leaves == Framing::UntilClose);
         let behind = input.len() - absorbed.taken;
         let sent = body.send_absorbed(&input.filled()[..absorbed.payload], out).await;
         drop(input);

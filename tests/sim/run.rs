@@ -32,7 +32,12 @@ pub struct Outcome {
 }
 
 static PLAN: LazyLock<Plan> = LazyLock::new(|| {
-    let around = Surroundings { cwd: Path::new("/"), cores: 1, stdout_is_terminal: false };
+    let around = Surroundings {
+        cwd: Path::new("/"),
+        cores: 1,
+        descriptors: 1_024,
+        stdout_is_terminal: false,
+    };
     let words =
         ["--upstream", "10.0.0.1:1", "--upstream", "10.0.0.2:2", "--upstream", "10.0.0.3:3"];
     match config::load(words.map(Into::into), [], &around) {

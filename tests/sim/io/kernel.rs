@@ -114,6 +114,15 @@ pub(super) fn send(fd: &Fd, octets: &[u8]) -> Result<usize, Errno> {
     })
 }
 
+/// The kernel gives out the lowest that is free: so none is larger than how many are open.
+pub(super) fn number(_: &Fd) -> usize {
+    with(|world| world.net.open)
+}
+
+pub(super) fn next_number(fd: &Fd) -> Result<usize, Errno> {
+    Ok(number(fd))
+}
+
 pub(super) fn shutdown(fd: &Fd) -> Result<(), Errno> {
     with(|world| world.net.shutdown(fd.0.socket()?))
 }
