@@ -35,7 +35,8 @@ impl Poller {
 
     /// epoll_ctl(2), EPOLL_CTL_ADD of a socket: edges of both directions.
     pub fn add(&self, fd: &Fd, data: u64) -> io::Result<()> {
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let flags = EventFlags::IN | EventFlags::PRI | EventFlags::OUT;
+        let flags = flags | EventFlags::RDHUP | EventFlags::ET;
         Ok(epoll::add(&self.0, fd, epoll::EventData::new_u64(data), flags)?)
     }
 
@@ -129,7 +130,7 @@ pub(super) fn next_number(fd: &Fd) -> Result<usize, Errno> {
     Ok(number(&rustix::io::fcntl_dupfd_cloexec(fd, 0)?))
 }
 
-/// socket(2) and connect(2), non-blocking, without Nagle's delay. `true`: connecting is under way
+/// socket(2) and connect(2), non-blocking, without Nagle's delay, urgent octets among the others. `true`: connecting is under way
 /// (EINPROGRESS).
 pub(super) fn connect(address: &Address) -> io::Result<(Fd, bool)> {
     let (domain, protocol, address) = match address {
@@ -141,6 +142,7 @@ pub(super) fn connect(address: &Address) -> io::Result<(Fd, bool)> {
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), protocol)?;
     if protocol.is_some() {
         socket.set_tcp_nodelay(true)?;
+        socket.set_out_of_band_inline(true)?;
     }
     let pending = match socket.connect(&address) {
         Ok(()) => false,

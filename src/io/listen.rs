@@ -66,6 +66,7 @@ fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit this from their listener: no system call for each of them.
     socket.set_tcp_nodelay(true)?;
+    socket.set_out_of_band_inline(true)?;
     Ok(socket)
 }
 
@@ -112,6 +113,7 @@ impl Passed {
         let address = match (name.as_socket(), name.as_pathname()) {
             (Some(address), _) => {
                 socket.set_tcp_nodelay(true)?;
+                socket.set_out_of_band_inline(true)?;
                 Address::Tcp(address)
             }
             (_, Some(path)) => Address::Unix(path.into()),

@@ -8,7 +8,8 @@
 //!
 //! The edge rule (epoll(7), Q&A 9): a read that returns less than was asked for has emptied the
 //! socket, and what comes later raises a new edge. So a socket counts as readable from an edge
-//! until a short read, unless the peer has hung up: then it stays readable to the end.
+//! until a short read, unless the peer has hung up: then it stays readable to the end. Nor does a short read mean
+//! anything once the peer has sent urgent data (tcp(7)): a read stops in front of the mark, whatever lies behind it.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -58,6 +59,8 @@ struct Source {
     generation: u32,
     /// The peer will send no more, or the connection is broken.
     hung_up: bool,
+    /// The peer has sent urgent data.
+    urgent: bool,
     /// Nothing is under way on it: see [`Reactor::set_idle`].
     idle: bool,
     /// The connection is broken, or both sides have said that they will send no more.
@@ -230,12 +233,17 @@ impl Reactor {
         self.sources.borrow()[key].sides[way as usize].ready
     }
 
+    /// Has the peer sent urgent data?
+    pub fn is_urgent(&self, key: usize) -> bool {
+        self.sources.borrow()[key].urgent
+    }
+
     /// The kernel said "would block" (or a read came back short): wait for the next edge. After a
-    /// hang-up a short read does not clear, for no edge would follow; `drained` says that the kernel
+    /// hang-up, or urgent data, a short read does not clear, for no edge would follow; `drained` says that the kernel
     /// said so itself.
     pub fn clear(&self, key: usize, way: Way, drained: bool) {
         let source = &mut self.sources.borrow_mut()[key];
-        if drained || way == Way::Write || !source.hung_up {
+        if drained || way == Way::Write || !source.hung_up && !source.urgent {
             source.sides[way as usize].ready = false;
         }
     }
@@ -365,7 +373,8 @@ impl Reactor {
         let broken = EventFlags::HUP | EventFlags::ERR;
         source.broken |= flags.intersects(broken);
         source.hung_up |= flags.intersects(broken | EventFlags::RDHUP);
-        if flags.intersects(EventFlags::IN | EventFlags::RDHUP | broken) {
+        source.urgent |= flags.intersects(EventFlags::PRI);
+        if flags.intersects(EventFlags::IN | EventFlags::PRI | EventFlags::RDHUP | broken) {
             source.sides[Way::Read as usize].ready = true;
             source.wake(Way::Read);
         }

@@ -125,7 +125,7 @@ impl Loan<'_> {
 async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), Ended> {
     let mut left = relay.limit;
     let mut slice = Slice::default();
-    while left > 0 && !relay.must_stop() {
+    while left > 0 && !relay.must_stop() && !relay.from.is_urgent() {
         let want = usize::try_from(left).unwrap_or(usize::MAX).min(pipe.capacity);
         relay.readable().await?;
         let (mut held, mut end) = (0, false);

@@ -145,6 +145,11 @@ impl Stream {
         self.reactor.is_ready(self.key, Way::Read)
     }
 
+    /// The peer has sent urgent data, at some time: splice(2) does not pass its mark.
+    pub fn is_urgent(&self) -> bool {
+        self.reactor.is_urgent(self.key)
+    }
+
     /// Asks the kernel itself whether the stream is silent: open, and nothing to read.
     pub fn is_silent(&self) -> bool {
         let silent = kernel::peek(&self.fd) == Err(Errno::AGAIN);

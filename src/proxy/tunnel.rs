@@ -342,7 +342,10 @@ impl<'a> Flow<'a> {
     /// What is left of a large frame goes through the kernel, as far as it is there. Else as
     /// [`Flow::take_some`].
     async fn splice_payload(self) -> Result<bool, Broken> {
-        let left = self.frames().map_or(0, |frames| frames.get().left());
+        let left = match self.frames() {
+            Some(frames) if !self.from().is_urgent() => frames.get().left(),
+            _ => 0,
+        };
         let Ok(pipe) = splice::choose(&self.worker().core.pipes, left) else { return Ok(false) };
         let _moving = self.moved().moving();
         let waits = &self.worker().plan.waits;
