@@ -111,3 +111,45 @@ impl Core {
         self.reactor.sleep(duration).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn tasks_that_always_have_more_to_do_do_not_keep_others_waiting() {
+        let core = Core::new(0, 0, 0).unwrap();
+        let slices = Rc::new(Cell::new(0_u32));
+        let over = Rc::new(Cell::new(false));
+        for _ in 0..2 {
+            let spawner = Rc::clone(&core);
+            let (core, slices, over) = (Rc::clone(&core), Rc::clone(&slices), Rc::clone(&over));
+            let greedy = async move {
+                while !over.get() {
+                    // A slice of some work: 256 KiB are moved about as fast.
+                    let begun = super::super::kernel::monotonic();
+                    while begun.elapsed() < TURN / 5 {}
+                    slices.set(slices.get() + 1);
+                    core.reactor.next_turn().await;
+                }
+            };
+            spawner.spawn(greedy).detach();
+        }
+        let inner = Rc::clone(&core);
+        let others = async move {
+            for _ in 0..20 {
+                // It is due at once, and only the kernel's turn can tell.
+                let before = slices.get();
+                inner.reactor.sleep(Duration::ZERO).await.unwrap();
+                let ticks = super::super::timer::TICK.as_micros() / TURN.as_micros() + 2;
+                let fair = 6 * u32::try_from(ticks).unwrap();
+                assert!(slices.get() - before <= fair, "{} slices", slices.get() - before);
+            }
+            over.set(true);
+        };
+        core.spawn(others).detach();
+        core.run(&flume::bounded::<()>(1).1, |()| {}).unwrap();
+    }
+}
