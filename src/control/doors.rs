@@ -13,6 +13,7 @@ use tidegate::config::{Listen, Plan, Told};
 use tidegate::io::listen::{Bound, Passed, adopt, bind, has_ipv6};
 use tidegate::io::stream::Address;
 
+use super::advice;
 use super::inherit::{Label, Role};
 
 /// All sockets of one address.
@@ -162,8 +163,8 @@ impl Row<'_> {
         Ok(())
     }
 
-    /// Takes over what is there, or binds the address, or says which one is the matter and where it came
-    /// from. Gives the address back, with the port that was chosen.
+    /// Takes over what is there, or binds the address, or says which one is the matter, where it came
+    /// from and what would help. Gives the address back, with the port that was chosen.
     fn open_one(&mut self, address: &Address, rest: &mut Rest) -> Result<Address, String> {
         let role = self.role;
         let is_in = |bound: &Bound| bound.dual && fits(address, &bound.address, true);
@@ -182,7 +183,8 @@ impl Row<'_> {
         };
         let bound = bind(address, self.cores).map_err(|error| {
             let (address_text, origin) = (text(address), self.told.origin(setting));
-            format!("cannot listen on {address_text} ({setting}, from {origin}): {error}")
+            let advice = advice::listening(role, address, &error);
+            format!("cannot listen on {address_text} ({setting}, from {origin}): {error}{advice}")
         })?;
         Ok(self.push(Label { role, lent: false }, false, bound))
     }

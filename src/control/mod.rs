@@ -7,10 +7,12 @@
 //! - Only this thread starts a process, and only `handover` does.
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
-//! The files: `doors` (listening sockets, found or opened), `inherit` (what the process before us left), `crew` (the cores), `names` (resolving), `handover`
+//! The files: `doors` (listening sockets, found or opened), `advice` (what to do where the machine says
+//! no), `inherit` (what the process before us left), `crew` (the cores), `names` (resolving), `handover`
 //! (the next process), `drain` (the end), `notify` (the service manager), `start` (cores and log),
 //! `program` (where we are on the disk).
 
+mod advice;
 mod crew;
 mod doors;
 mod drain;

@@ -82,8 +82,13 @@ fn bind_unix(path: &Path, cores: usize) -> io::Result<Bound> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     let address = SockAddr::unix(path)?;
     if let Err(error) = socket.bind(&address) {
-        let is_abandoned = is_socket(path) && is_abandoned(&address);
-        if error.kind() != io::ErrorKind::AddrInUse || !is_abandoned {
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return Err(error);
+        }
+        if !is_socket(path) {
+            return Err(Errno::EXIST.into());
+        }
+        if !is_abandoned(&address) {
             return Err(error);
         }
         fs::remove_file(path)?;

@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::process::Stdio;
+use std::thread;
 use std::time::Duration;
 
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde_json::Value;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::harness::{Client, Origin, Proxy, Scratch, Wire, eventually, run};
+use crate::harness::{Client, Finished, Origin, Proxy, Scratch, Wire, eventually, run};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
 /// How long a probe waits for its answer.
@@ -218,6 +220,58 @@ fn r07_a_demo_is_for_this_machine_and_speaks_once_it_listens() {
     for line in [format!("curl http://{address}/ "), format!("curl http://{admin}/health")] {
         assert!(told.contains(&line), "no {line} in {told}");
     }
+}
+
+/// Runs it where it has no rights beyond those of any user.
+fn run_unprivileged(flags: &[&str]) -> Finished {
+    thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            // Refused to those who have no such rights anyway. It is this thread's, and its children's.
+            let _ = remove_capability_from_bounding_set(CapabilitySet::NET_BIND_SERVICE);
+            run(flags, &[])
+        });
+        run.join().unwrap()
+    })
+}
+
+#[test]
+fn r08_what_the_machine_refuses_is_told_with_a_remedy() {
+    let scratch = Scratch::new();
+    let (_socket, port) = held("127.0.0.1:0", true);
+    let (file, served) = (scratch.join("file"), scratch.join("served"));
+    fs::write(&file, "precious").unwrap();
+    let owner = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    owner.bind(&SockAddr::unix(&served).unwrap()).unwrap();
+    owner.listen(1).unwrap();
+    let unix = |path: &str| format!("unix:{path}");
+    let in_use = format!("127.0.0.1:{port}");
+    let cases = [
+        ("--listen", in_use.clone(), "another port"),
+        ("--admin", in_use, "another port, or off"),
+        ("--listen", "192.0.2.1:0".to_owned(), "`ip address`"),
+        ("--listen", "127.0.0.1:81".to_owned(), "1024"),
+        ("--listen", unix(&file), "no socket"),
+        ("--listen", unix(&served), "another path"),
+        ("--admin", unix(&scratch.join("none/socket")), "folder"),
+        ("--access-log-file", scratch.join("none/log"), "folder"),
+        ("--access-log-file", scratch.join("."), "folder"),
+    ];
+    for (flag, value, remedy) in cases {
+        let mut flags = vec!["--upstream", "http://127.0.0.1:1", "--access-log", "json"];
+        for (usual, default) in [("--listen", "127.0.0.1:0"), ("--admin", "off")] {
+            if usual != flag {
+                flags.extend([usual, default]);
+            }
+        }
+        flags.extend([flag, &value]);
+        let failed = run_unprivileged(&flags);
+        assert_eq!(failed.code, Some(1), "{flag} {value}: {}", failed.stderr);
+        let line = failed.stderr.lines().find(|line| line.contains("ERROR")).unwrap_or_default();
+        for part in [flag, remedy] {
+            assert!(line.contains(part), "no {part} in {line}");
+        }
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
 }
 
 /// Clients that connect and say nothing; all stay connected as far as it is for them to say.
