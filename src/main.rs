@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         }
         Ok(Asked::Run(plan, told)) => {
             tell(&plan, &told);
-            finish(control::run(*plan, &told))
+            finish(control::run(*plan, &told, |_| {}))
         }
         Ok(Asked::Demo(plan, told)) => {
             tell(&plan, &told);

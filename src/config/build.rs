@@ -1,7 +1,7 @@
 //! Everything that was given -> a [`Plan`], with every mistake reported.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -29,6 +29,8 @@ pub struct Built {
 
 /// What may be listed at most: addresses to listen on, networks.
 const MOST_LISTED: usize = 256;
+/// Where a demo listens unless it is told.
+const DEMO_LISTEN: &str = "127.0.0.1:8080";
 /// Upstreams at most; each costs counters on every core.
 const MOST_UPSTREAMS: usize = 4096;
 
@@ -45,7 +47,7 @@ pub fn build(
     // Read by `layers` already; here only its mistakes count.
     let _ = desk.one("env-file", places::file);
     let (workers, connections) = desk.workers(around);
-    let listen = desk.listen();
+    let listen = desk.listen(demo);
     let admin = desk.admin(&listen);
     let upstreams = desk.upstreams(&listen, demo, must_run);
     let plan = Plan {
@@ -226,10 +228,32 @@ impl Desk<'_> {
         (workers, connections)
     }
 
-    fn listen(&mut self) -> Vec<Listen> {
-        let items = self.all(self.layers.of(setting("listen")), MOST_LISTED, places::listen);
-        let any_port = |listen: &Listen| matches!(listen, Listen::Tcp(a) if a.port() == 0);
-        self.without_repeats(items, |listen| !any_port(listen))
+    /// Without those that others cover: the kernel would refuse them.
+    fn listen(&mut self, demo: bool) -> Vec<Listen> {
+        let mut given = self.layers.of(setting("listen"));
+        if demo && let [Given { text, origin: Origin::Default }] = &mut given[..] {
+            // Whoever only tries it out has not asked to be seen by others.
+            *text = DEMO_LISTEN.to_owned();
+        }
+        let items = self.all(given, MOST_LISTED, places::listen);
+        let all: Vec<Listen> = items.iter().map(|item| item.value.clone()).collect();
+        let mut kept = Vec::new();
+        for (at, Item { value, given, .. }) in items.into_iter().enumerate() {
+            let is_wider = |other: usize| {
+                all[other].covers(&value) && (other < at || !value.covers(&all[other]))
+            };
+            match (0..all.len()).find(|other| *other != at && is_wider(*other)) {
+                Some(other) => {
+                    let what = match &all[other] {
+                        same if *same == value => "the same is given twice and used once".into(),
+                        wider => format!("{wider} takes in {value} as well"),
+                    };
+                    self.report.warning_in(&given.origin, &given.text, wrong(what, "leave it out"));
+                }
+                None => kept.push(value),
+            }
+        }
+        kept
     }
 
     fn admin(&mut self, listen: &[Listen]) -> Option<Listen> {
@@ -239,16 +263,19 @@ impl Desk<'_> {
         };
         let admin = self.one("admin", read).flatten()?;
         let Given { text, origin } = self.layers.of(setting("admin")).into_iter().next()?;
-        if listen.iter().any(|listen| collide(listen, &admin)) {
+        if listen.iter().any(|listen| listen.covers(&admin) || admin.covers(listen)) {
             let what = "clients and admin cannot have the same address";
             let right = "write another port, or off";
             self.report.mistake_in(&origin, &text, 0..text.len(), wrong(what, right));
         }
-        if let Listen::Tcp(address) = &admin
-            && !address.ip().is_loopback()
-        {
+        let open = match &admin {
+            Listen::Any(port) => Some(*port),
+            Listen::Tcp(address) => (!address.ip().is_loopback()).then_some(address.port()),
+            Listen::Unix(_) => None,
+        };
+        if let Some(port) = open {
             let what = "whoever reaches this address sees status and metrics";
-            let right = format!("write 127.0.0.1:{} if they need not", address.port());
+            let right = format!("write 127.0.0.1:{port} if they need not");
             self.report.warning_in(&origin, &text, wrong(what, right));
         }
         Some(admin)
@@ -288,7 +315,7 @@ impl Desk<'_> {
             let what = "no upstream is given, so there is nowhere to send requests";
             self.report.mistake(Origin::Words, wrong(what, right));
         }
-        self.without_repeats(items, |_| true)
+        self.without_repeats(items)
     }
 
     fn trusted(&mut self) -> Vec<Network> {
@@ -327,16 +354,12 @@ impl Desk<'_> {
         AccessLog { format, file }
     }
 
-    /// The values in order; a second one that is the same (and counts) is dropped with a warning.
-    fn without_repeats<T: Clone + Eq + std::hash::Hash>(
-        &mut self,
-        items: Vec<Item<T>>,
-        counts: impl Fn(&T) -> bool,
-    ) -> Vec<T> {
+    /// The values in order; a second one that is the same is dropped with a warning.
+    fn without_repeats<T: Clone + Eq + std::hash::Hash>(&mut self, items: Vec<Item<T>>) -> Vec<T> {
         let mut seen = HashSet::new();
         let mut kept = Vec::new();
         for Item { value, given, .. } in items {
-            if counts(&value) && !seen.insert(value.clone()) {
+            if !seen.insert(value.clone()) {
                 let what = "the same is given twice and used once";
                 self.report.warning_in(&given.origin, &given.text, wrong(what, "leave one out"));
             } else {
@@ -365,34 +388,22 @@ fn parts(text: &str) -> Vec<Range<usize>> {
     parts
 }
 
-/// Two listeners that cannot both be.
-fn collide(one: &Listen, other: &Listen) -> bool {
-    match (one, other) {
-        (Listen::Tcp(a), Listen::Tcp(b)) => {
-            let any = a.ip().is_unspecified() || b.ip().is_unspecified();
-            let ip = a.ip() == b.ip() || (any && a.is_ipv4() == b.is_ipv4());
-            a.port() != 0 && a.port() == b.port() && ip
-        }
-        (one, other) => one == other,
-    }
-}
-
 /// The upstream is our own listener.
 fn leads_back(place: &Place, listen: &Listen) -> bool {
     match (place, listen) {
-        (Place::Tcp { host, port }, Listen::Tcp(address)) if *port == address.port() => {
+        (Place::Tcp { host, port }, listen) => {
             let ip = match host.as_str() {
                 "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
                 host => IpAddr::from_str(host),
             };
-            let any = |ip: IpAddr| {
-                let ours = ip.is_loopback() || ip.is_unspecified();
-                ours && address.ip().is_unspecified() && ip.is_ipv4() == address.is_ipv4()
-            };
-            ip.is_ok_and(|ip| ip == address.ip() || any(ip))
+            ip.map(|ip| ip.to_canonical()).is_ok_and(|ip| {
+                let there = Listen::Tcp(SocketAddr::new(ip, *port));
+                // Of other addresses nobody knows here whether they are this machine's.
+                let is_ours = ip.is_loopback() || ip.is_unspecified();
+                *listen == there || (is_ours && listen.covers(&there))
+            })
         }
-        (Place::Unix(path), Listen::Unix(socket)) => path == socket,
-        _ => false,
+        (Place::Unix(path), listen) => matches!(listen, Listen::Unix(socket) if path == socket),
     }
 }
 

@@ -12,7 +12,7 @@
 //! dotenv     KEY=VALUE lines of a file                      TIDEGATE_READ_TIMEOUT=5s
 //! layers     flag over environment over dotenv over default
 //! values     numbers, durations, sizes, switches            "5s" -> 5000 ms
-//! places     addresses, upstream URLs, networks             ":8080" -> 0.0.0.0:8080
+//! places     addresses, upstream URLs, networks             ":8080" -> every address
 //! build      all of it -> a Plan
 //! ```
 //! `table` holds one row for each setting: parser, help, `config show` and README all read it.
@@ -165,7 +165,7 @@ mod tests {
     fn defaults_are_those_of_the_table() {
         let (plan, told) = plan("--upstream a:1", &[], "");
         let second = Duration::from_secs;
-        assert_eq!(plan.listen, [Listen::Tcp(([0, 0, 0, 0], 8080).into())]);
+        assert_eq!(plan.listen, [Listen::Any(8080)]);
         assert_eq!(plan.admin, Some(Listen::Tcp(([127, 0, 0, 1], 8082).into())));
         assert_eq!((plan.workers, plan.retries, plan.half_close), (4, 2, false));
         assert_eq!((plan.limits.head, plan.limits.body), (16 * 1024, None));
@@ -272,7 +272,11 @@ tidegate: 6 mistakes, not started; --help lists all flags
         let mistakes = [
             ("--upstream a:1 --log info --log debug", "given twice, first as info"),
             ("--upstream a:1 --listen :8082", "cannot have the same address"),
+            ("--upstream a:1 --admin :8080", "cannot have the same address"),
+            ("--upstream a:1 --listen [::1]:8082 --admin :8082", "cannot have the same address"),
             ("--upstream http://localhost:8080", "go in circles"),
+            ("--upstream http://[::1]:8080", "go in circles"),
+            ("--upstream http://[::ffff:127.0.0.1]:8080", "go in circles"),
             ("--upstream unix:/a --listen unix:/a", "go in circles"),
             ("--upstream a:1 --workers 4 --max-connections 3", "fewer connections"),
             ("--upstream a:1,,b:1", "there is nothing here"),
@@ -289,6 +293,8 @@ tidegate: 6 mistakes, not started; --help lists all flags
             ("--access-log off --access-log-file x", "no file is written"),
             ("--trusted-proxy 0.0.0.0/0", "everyone is believed"),
             ("--listen :1,:1", "given twice and used once"),
+            ("--listen :1,[::]:1", ":1 takes in [::]:1 as well; leave it out"),
+            ("--listen 127.0.0.1:1,0.0.0.0:1", "0.0.0.0:1 takes in 127.0.0.1:1 as well"),
         ];
         for (line, what) in warnings {
             let (_, told) = plan(&format!("--upstream a:1 {line}"), &[], "");
@@ -296,6 +302,17 @@ tidegate: 6 mistakes, not started; --help lists all flags
             let strict = refusal(&format!("--strict --upstream a:1 {line}"), &[], "");
             assert_eq!(strict.exit, 2);
             assert!(strict.text.starts_with("error: "), "{}", strict.text);
+        }
+        for (line, kept) in [
+            ("0.0.0.0:1,[::]:1", "0.0.0.0:1 [::]:1"),
+            ("[::]:1,:1,0.0.0.0:1,:2", ":1 :2"),
+            ("127.0.0.1:1,127.0.0.1:2,0.0.0.0:1,[::1]:1", "127.0.0.1:2 0.0.0.0:1 [::1]:1"),
+            (":0,:0,127.0.0.1:0,127.0.0.1:0", ":0 :0 127.0.0.1:0 127.0.0.1:0"),
+            ("unix:/a,unix:/b,unix:/a", "unix:/a unix:/b"),
+        ] {
+            let (plan, _) = plan(&format!("--upstream a:1 --listen {line}"), &[], "");
+            let listen: Vec<String> = plan.listen.iter().map(Listen::to_string).collect();
+            assert_eq!(listen.join(" "), kept, "{line}");
         }
         // One worker for each core, but never more than there are connections.
         assert_eq!(plan("--upstream a:1 --max-connections 1", &[], "").0.workers, 1);
@@ -384,11 +401,7 @@ tidegate: 6 mistakes, not started; --help lists all flags
     #[test]
     fn check_says_what_would_run_or_all_that_is_wrong() {
         let text = shown("-t --upstream a:1 --admin :82", &[], "");
-        assert!(
-            text.starts_with(
-                "tidegate: the settings are fine\n  listen    0.0.0.0:8080  (default)"
-            )
-        );
+        assert!(text.starts_with("tidegate: the settings are fine\n  listen    :8080  (default)"));
         assert!(text.contains("\n  upstream  http://a:1\n") && text.contains("\nwarning: --admin"));
         assert_eq!(refusal("check", &[], "").exit, 2);
     }

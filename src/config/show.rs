@@ -6,7 +6,7 @@ use super::build::Built;
 use super::layers::Layers;
 use super::plan::*;
 use super::table::{self, ACTIONS, Fallback, Form, GROUPS, Setting};
-use super::{Told, places, values};
+use super::{Told, values};
 
 /// `--help`.
 pub fn help() -> String {
@@ -72,12 +72,12 @@ pub fn version() -> String {
 /// What `check` says when all is well.
 pub fn check(plan: &Plan, told: &Told) -> String {
     let mut text = String::from("tidegate: the settings are fine\n");
-    let names: Vec<String> = plan.listen.iter().map(places::show_listen).collect();
+    let names: Vec<String> = plan.listen.iter().map(Listen::to_string).collect();
     let _ = writeln!(text, "  listen    {}  ({})", names.join(", "), told.origin("listen"));
     for upstream in &plan.upstreams {
         let _ = writeln!(text, "  upstream  {}", upstream.name);
     }
-    let admin = plan.admin.as_ref().map_or_else(|| "off".to_owned(), places::show_listen);
+    let admin = plan.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string);
     let _ = writeln!(text, "  admin     {admin}  ({})", told.origin("admin"));
     for warning in &told.warnings {
         let _ = writeln!(text, "warning: {warning}");
@@ -152,11 +152,11 @@ fn value_of(name: &str, built: &Built) -> String {
     let switch = |on: bool| if on { "on" } else { "off" }.to_owned();
     let size = |octets| values::show(Form::Size, octets);
     let wait = |duration| values::show_duration(duration).to_string();
-    let listens = |listens: &[Listen]| join(listens.iter().map(places::show_listen));
+    let listens = |listens: &[Listen]| join(listens.iter().map(Listen::to_string));
     match name {
         "listen" => listens(&plan.listen),
         "upstream" => join(plan.upstreams.iter().map(|upstream| upstream.name.clone())),
-        "admin" => plan.admin.as_ref().map_or_else(|| "off".to_owned(), places::show_listen),
+        "admin" => plan.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string),
         "workers" => plan.workers.to_string(),
         "max-retries" => plan.retries.to_string(),
         "host-header" => match headers.host {

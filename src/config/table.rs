@@ -215,7 +215,7 @@ const LOGS: &[Setting] = &[
 const SETTINGS: &[Setting] = &[
     row("env-file", File, Depends(".env, if there is one"), "Dotenv file: KEY=VALUE lines"),
     switch("strict", "Warnings are errors"),
-    switch("demo", "Start two origins of its own and proxy to them"),
+    switch("demo", "Start two origins of its own, and listen on 127.0.0.1:8080"),
 ];
 
 const CONNECTIONS: &str = "20000, or by descriptors";

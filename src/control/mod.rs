@@ -7,11 +7,12 @@
 //! - Only this thread starts a process, and only `handover` does.
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
-//! The files: `doors` (listening sockets, found or opened), `inherit` (what the process before us
-//! left), `crew` (the cores), `events` (what they report), `names` (resolving), `health` (what the log says of
-//! upstreams), `handover` (the next process), `drain` (the end),
-//! `notify` (the service manager), `start` (cores and log), `program` (where we are on the disk).
+//! The files: `doors` (listening sockets, found or opened), `advice` (what to do where the machine says
+//! no), `inherit` (what the process before us left), `crew` (the cores), `events` (what they report),
+//! `names` (resolving), `health` (what the log says of upstreams), `handover` (the next process), `drain`
+//! (the end), `notify` (the service manager), `start` (cores and log), `program` (where we are on the disk).
 
+mod advice;
 mod crew;
 mod doors;
 mod drain;
@@ -42,17 +43,18 @@ use tidegate::proxy::{Event, Letter};
 use tidegate::stats::{Phase, Recorder, State};
 
 use crew::Crew;
-use doors::{Door, Doors};
+pub use doors::{Door, Doors};
 use handover::Heir;
 pub use inherit::INHERIT;
 use inherit::{Inheritance, Label, READY, Report};
 use notify::Notify;
 
-/// Runs the proxy until a signal ends it. The error is what to tell the user.
-pub fn run(plan: Plan, told: &Told) -> Result<(), String> {
+/// Runs the proxy until a signal ends it; says so to `opened` when its doors are open. The error is what
+/// to tell the user.
+pub fn run(plan: Plan, told: &Told, opened: impl FnOnce(&Doors)) -> Result<(), String> {
     let Inheritance { mut report, sockets } = Inheritance::take(|name| env::var_os(name))?;
     let result =
-        Doors::open(&plan, told, sockets).and_then(|doors| serve(plan, doors, &mut report));
+        Doors::open(&plan, told, sockets).and_then(|doors| serve(plan, doors, &mut report, opened));
     if let Err(error) = &result {
         // Only if we have not been ready.
         report.send(error.as_bytes());
@@ -60,9 +62,15 @@ pub fn run(plan: Plan, told: &Told) -> Result<(), String> {
     result
 }
 
-fn serve(plan: Plan, doors: Doors, report: &mut Report) -> Result<(), String> {
+fn serve(
+    plan: Plan,
+    doors: Doors,
+    report: &mut Report,
+    opened: impl FnOnce(&Doors),
+) -> Result<(), String> {
     let (recorder, writer, reopen) = start::log(&plan)?;
     let unwritten = recorder.as_ref().map(|recorder| Arc::clone(recorder.unwritten()));
+    opened(&doors);
     let (mut live, admin) = Live::start(Arc::new(plan), doors, recorder, reopen)?;
     let executor = LocalExecutor::new();
     let result = smol::block_on(executor.run(live.run(&executor, admin, report)));
@@ -121,13 +129,13 @@ struct Live {
 }
 
 impl Live {
-    /// Starts the cores; they do not accept yet. Gives the admin's door back.
+    /// Starts the cores; they do not accept yet. Gives the admin's doors back.
     fn start(
         plan: Arc<Plan>,
         doors: Doors,
         recorder: Option<Recorder>,
         reopen: Option<Sender<()>>,
-    ) -> Result<(Live, Option<Door>), String> {
+    ) -> Result<(Live, Vec<Door>), String> {
         use Signal::{Hup, Int, Quit, Term, Usr1, Usr2};
         let signals = Signals::new([Term, Int, Quit, Hup, Usr1, Usr2])
             .map_err(|error| format!("cannot take signals: {error}"))?;
@@ -165,11 +173,11 @@ impl Live {
     async fn run(
         &mut self,
         executor: &LocalExecutor<'_>,
-        mut admin: Option<Door>,
+        mut admin: Vec<Door>,
         report: &mut Report,
     ) -> Result<(), String> {
         if !report.is_awaited() {
-            self.open_admin(executor, admin.take())?;
+            self.open_admin(executor, std::mem::take(&mut admin))?;
         }
         names::resolve_all(&self.plan, &self.crew.mailboxes).await;
         let (plan, mailboxes) = (Arc::clone(&self.plan), self.crew.mailboxes.clone());
@@ -204,16 +212,17 @@ impl Live {
         self.drain(ending).await
     }
 
-    fn open_admin(&self, executor: &LocalExecutor<'_>, door: Option<Door>) -> Result<(), String> {
-        let Some(door) = door else { return Ok(()) };
-        tracing::info!(address = %door.address(), "admin");
-        let listener = door.into_admin().map_err(|error| error.to_string())?;
-        let handed_over = self.handed_over.clone();
-        let handed_over = async move {
-            // It is never sent anything: it is done when the other end is dropped.
-            let _ = handed_over.recv_async().await;
-        };
-        executor.spawn(admin::serve(listener, Arc::clone(&self.view), handed_over)).detach();
+    fn open_admin(&self, executor: &LocalExecutor<'_>, doors: Vec<Door>) -> Result<(), String> {
+        for door in doors {
+            tracing::info!(address = %door.address(), "admin");
+            let listener = door.into_admin().map_err(|error| error.to_string())?;
+            let handed_over = self.handed_over.clone();
+            let handed_over = async move {
+                // It is never sent anything: it is done when the other end is dropped.
+                let _ = handed_over.recv_async().await;
+            };
+            executor.spawn(admin::serve(listener, Arc::clone(&self.view), handed_over)).detach();
+        }
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use tidegate::proxy::{Event, Seed};
 use tidegate::stats::{self, EndpointState, Recorder};
 use tidegate::upstream::RoundRobin;
 
+use super::advice;
 use super::crew::Crew;
 use super::doors::Door;
 
@@ -91,7 +92,8 @@ pub fn log(plan: &Plan) -> Result<Log, String> {
     let unwritten = Arc::clone(recorder.unwritten());
     let writer =
         log::writer(records, format, output.clone(), reopened, unwritten).map_err(|error| {
-            format!("cannot write the access log to {output} (--access-log-file): {error}")
+            let advice = advice::logging(&error);
+            format!("cannot write the access log to {output} (--access-log-file): {error}{advice}")
         })?;
     Ok((Some(recorder), Some(writer), Some(reopen)))
 }

@@ -172,6 +172,9 @@ fn octets(world: &mut World, stats: &stats::Core) {
 /// Each request ended once, and those that nothing stood against were answered.
 fn fates(world: &mut World, scenario: &Scenario, records: &[Box<Record>]) {
     let all = scenario.records > records.len();
+    if records.iter().any(|record| record.peer.is_none_or(|peer| !peer.is_ipv4())) {
+        world.book.complain("a client of IPv4 was taken for another".to_owned());
+    }
     for (id, ask) in world.book.asks.clone().iter().enumerate() {
         let target = format!("/r{id}");
         let ended = records.iter().filter(|record| record.target == target).count();

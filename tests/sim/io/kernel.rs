@@ -1,7 +1,7 @@
 //! `src/io/kernel.rs` a second time: the same names, on the world of this thread.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::Timespec;
@@ -140,7 +140,10 @@ pub(super) fn accept(_: &Fd) -> Result<(Fd, Peer), Errno> {
         world.net.interrupt()?;
         world.net.accept()
     })?;
-    let peer = SocketAddr::from(([192, 0, 2, 1], (1024 + id) as u16));
+    // A listener of both families names the same client so, one of IPv4 so.
+    let client = Ipv4Addr::new(192, 0, 2, 1);
+    let ip = if id % 4 < 2 { client.into() } else { IpAddr::V6(client.to_ipv6_mapped()) };
+    let peer = SocketAddr::new(ip, (1024 + id) as u16);
     Ok((Fd::new(Handle::Socket(id)), Some(peer)))
 }
 
