@@ -16,6 +16,13 @@ pub mod connection;
 pub mod opinions;
 pub mod settings;
 
+/// Whether every `Content-Length` is a number to those who count with a sign, in 64 bits.
+pub fn countable(fields: &[http::Field], bytes: &[u8]) -> bool {
+    let lengths = fields.iter().filter(|field| field.id == http::Name::ContentLength);
+    let text = |field: &http::Field| String::from_utf8_lossy(field.value.of(bytes)).into_owned();
+    lengths.map(text).all(|length| length.parse::<i64>().is_ok())
+}
+
 /// Cuts `data` into a few places to split at, and the octets to be split. The first octet says how
 /// many places.
 pub fn splits(data: &[u8]) -> (Vec<usize>, &[u8]) {

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libfuzzer_sys::fuzz_target;
+use tidegate_fuzz::countable;
 use tidegate_fuzz::http::forward::{self, RequestEdits};
 use tidegate_fuzz::http::write::{Full, Writer};
 use tidegate_fuzz::http::{Field, Limits, Method, Name, Progress, Reason, Request, Version};
@@ -64,6 +65,7 @@ fn check(head: &Request, bytes: &[u8], edits: &RequestEdits, sent: &[u8]) {
         assert_eq!(count(gone), 0);
     }
     assert_eq!((count(Name::Host), count(Name::XRequestId)), (1, 1));
+    assert!(countable(&again.fields, sent));
     assert!(count(Name::XForwardedFor) <= 1);
     assert_eq!(others(&again.fields, sent), others_left(head, bytes));
 }

@@ -6,11 +6,12 @@
 //!                             v
 //!                          Trailers -> Done
 //! ```
-//! Strict: lines end with CRLF, no white space around sizes, extensions must be well-formed and are
-//! dropped. What leaves is chunked anew by [`size_line`] and [`LAST`].
+//! Strict: lines end with CRLF, no white space around sizes, all sizes together are no more than can
+//! be counted with a sign, extensions must be well-formed and are dropped. What leaves is chunked anew by [`size_line`] and [`LAST`].
 
 use super::close::Reason;
 use super::fields::{self, Field, Name, Seen};
+use super::framing::COUNTABLE;
 use super::grammar;
 use super::write::hexadecimal;
 
@@ -85,6 +86,8 @@ pub struct Decoder {
     state: State,
     /// The size so far, then what is left of the chunk.
     left: u64,
+    /// The sizes of all chunks so far.
+    announced: u64,
     /// Octets of this size line so far.
     line: u16,
     /// The trailer section as it comes, then as it leaves.
@@ -150,7 +153,7 @@ impl Decoder {
             (State::Size, _) if grammar::hex(b).is_some() => self.digit(b),
             (State::Size, _) if self.line == 1 => Err(Reason::BadChunk),
             (State::SizeEnd, b'\n') if self.left == 0 => Ok(State::Trailers),
-            (State::SizeEnd, b'\n') => Ok(State::Data),
+            (State::SizeEnd, b'\n') => self.announce(),
             (State::ExtensionName | State::ExtensionNameRest, _) if grammar::is_tchar(b) => {
                 Ok(State::ExtensionNameRest)
             }
@@ -183,6 +186,13 @@ impl Decoder {
         // `left` is 0 when a size begins, and 16 digits cannot overflow it.
         self.left = self.left << 4 | u64::from(digit);
         Ok(State::Size)
+    }
+
+    /// The size of a chunk is complete.
+    fn announce(&mut self) -> Result<State, Reason> {
+        let announced = self.announced.checked_add(self.left).filter(|sum| *sum <= COUNTABLE);
+        self.announced = announced.ok_or(Reason::BadChunk)?;
+        Ok(State::Data)
     }
 
     /// One octet of the trailer section.
@@ -382,11 +392,20 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_size_is_no_overflow() {
-        let mut bytes = *b"ffffffffffffffff\r\nabc";
+    fn sizes_add_up_to_what_can_be_counted_and_no_further() {
+        let mut bytes = *b"7fffffffffffffff\r\nabc";
         let decoded = Decoder::default().decode(&mut bytes).unwrap();
         assert_eq!((decoded.consumed, decoded.payload, decoded.done), (21, 3, false));
         assert_eq!(&bytes[..3], b"abc");
+        for (sizes, sound) in [
+            ("8000000000000000\r\n", false),
+            ("ffffffffffffffff\r\n", false),
+            ("1\r\nx\r\n7ffffffffffffffe\r\n", true),
+            ("1\r\nx\r\n7fffffffffffffff\r\n", false),
+        ] {
+            let expected = if sound { None } else { Some(Err(Reason::BadChunk)) };
+            assert_eq!(decode(sizes.as_bytes()), expected, "{sizes:?}");
+        }
     }
 
     #[test]
