@@ -29,6 +29,8 @@ pub struct Built {
 
 /// What may be listed at most: addresses to listen on, networks.
 const MOST_LISTED: usize = 256;
+/// Names of fields at most: each is compared with every field of a request that has its length.
+const MOST_NAMES: usize = 32;
 /// Upstreams at most; each costs counters on every core.
 const MOST_UPSTREAMS: usize = 4096;
 
@@ -66,6 +68,7 @@ pub fn build(
             host: desk.one("host-header", host_header).unwrap_or(HostHeader::Pass),
             backend: desk.one("backend-header", values::switch).unwrap_or(false),
             trusted: desk.trusted(),
+            trusted_names: desk.trusted_names(),
             upgrades: desk.upgrades(),
         },
         access_log: desk.access_log(around.stdout_is_terminal),
@@ -272,6 +275,12 @@ impl Desk<'_> {
                 self.report.warning_in(&given.origin, &given.text, wrong(what, right));
             }
         }
+        items.into_iter().map(|item| item.value).collect()
+    }
+
+    fn trusted_names(&mut self) -> Vec<String> {
+        let given = self.layers.of(setting("trusted-header"));
+        let items = self.all(given, MOST_NAMES, values::field);
         items.into_iter().map(|item| item.value).collect()
     }
 

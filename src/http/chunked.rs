@@ -7,7 +7,8 @@
 //!                          Trailers -> Done
 //! ```
 //! Strict: lines end with CRLF, no white space around sizes, all sizes together are no more than can
-//! be counted with a sign, extensions must be well-formed and are dropped. What leaves is chunked anew by [`size_line`] and [`LAST`].
+//! be counted with a sign, extensions must be well-formed and are dropped. What leaves is chunked
+//! anew by [`size_line`] and [`LAST`].
 
 use super::close::Reason;
 use super::fields::{self, Field, Name, Seen};
@@ -128,6 +129,17 @@ impl Decoder {
     /// done, and mostly then.
     pub fn trailers(&self) -> &[u8] {
         if self.state == State::Done { &self.trailers } else { b"" }
+    }
+
+    /// The [`Decoder::trailers`] but those called one of `names`, or like one.
+    pub fn trailers_without(&self, names: &[String]) -> Vec<u8> {
+        let name = |line: &[u8]| line.iter().position(|b| *b == b':').unwrap_or(line.len());
+        let lines = self.trailers().split_inclusive(|b| *b == b'\n');
+        lines
+            .filter(|line| !fields::is_among(&line[..name(line)], names))
+            .flatten()
+            .copied()
+            .collect()
     }
 
     /// One octet of anything but data.
@@ -345,6 +357,21 @@ mod tests {
         }
         let endless = [b"0\r\na: ".as_slice(), &[b'b'; TRAILERS]].concat();
         assert_eq!(decode(&endless), Some(Err(Reason::BadTrailer)));
+    }
+
+    #[test]
+    fn trailers_that_are_withheld_are_whole_lines() {
+        let names = ["X-One".to_owned()];
+        let without = |section: &str| {
+            let (mut body, mut decoder) = (format!("0\r\n{section}\r\n"), Decoder::default());
+            let decoded = decoder.decode(&mut std::mem::take(&mut body).into_bytes());
+            assert!(decoded.unwrap().done);
+            String::from_utf8(decoder.trailers_without(&names)).unwrap()
+        };
+        assert_eq!(without(""), "");
+        assert_eq!(without("x_one:1\r\n"), "");
+        let mixed = "X-Two: X-One: a\r\nX-One: 1\r\nX-Ones:\r\nx-ONE:\r\nX: 2\r\n";
+        assert_eq!(without(mixed), "X-Two: X-One: a\r\nX-Ones: \r\nX: 2\r\n");
     }
 
     #[test]
