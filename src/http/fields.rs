@@ -173,17 +173,34 @@ impl Name {
 
     fn other(name: &[u8]) -> Name {
         const FORWARDED: &[u8] = b"x-forwarded-";
+        // Most names begin with another letter, and are looked at no further.
         match name.get(..FORWARDED.len()) {
-            Some(start) if start.eq_ignore_ascii_case(FORWARDED) => Name::XForwardedOther,
-            Some(start) if looks_like(start, FORWARDED) => Name::Lookalike,
+            Some(start) if start[0] | 0x20 == b'x' && looks_like(start, FORWARDED) => {
+                let same = start.eq_ignore_ascii_case(FORWARDED);
+                if same { Name::XForwardedOther } else { Name::Lookalike }
+            }
             _ => Name::Other,
         }
     }
 }
 
-/// Whether two names are the same to those who tell only letters and digits apart.
+/// Each octet as those see it who tell only letters and digits apart.
+const FOLDED: [u8; 256] = {
+    let mut folded = [b'-'; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let b = octet as u8;
+        if b.is_ascii_alphanumeric() {
+            folded[octet] = b.to_ascii_lowercase();
+        }
+        octet += 1;
+    }
+    folded
+};
+
+/// Whether two names are the same to such people.
 fn looks_like(name: &[u8], other: &[u8]) -> bool {
-    let folded = |b: &u8| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' };
+    let folded = |b: &u8| FOLDED[usize::from(*b)];
     name.len() == other.len() && name.iter().map(folded).eq(other.iter().map(folded))
 }
 

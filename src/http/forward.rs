@@ -75,6 +75,7 @@ pub fn request(
     target(out, head, bytes)?;
     let host = edits.host.unwrap_or(head.host.of(bytes));
     out.put_all(&[b" HTTP/1.1\r\nHost: ", host, b"\r\n"])?;
+    let withholds = !edits.withheld.is_empty();
     let mut said = Said::default();
     let mut lines = Lines::default();
     for field in &head.fields {
@@ -85,10 +86,7 @@ pub fn request(
             | Name::Expect
             | Name::Proxy
             | Name::XForwardedFor => continue,
-            Name::Other
-                if !edits.withheld.is_empty()
-                    && fields::is_among(field.name.of(bytes), edits.withheld) =>
-            {
+            Name::Other if withholds && fields::is_among(field.name.of(bytes), edits.withheld) => {
                 continue;
             }
             Name::MaxForwards if head.max_forwards.is_some() => continue,
