@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use crate::config::{Asked, Listen, Network, Place, Plan, Rejected, Surroundings, load};
+use crate::http::Name;
 
 /// An empty directory of this process.
 pub static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -63,6 +64,9 @@ fn sane(plan: &Plan) {
         };
         assert_eq!(bits.checked_shl(u32::from(*prefix)).unwrap_or(0), 0);
     }
+    let names = &plan.headers.trusted_names;
+    assert!(names.len() <= 32 && names.iter().all(|name| Name::of(name.as_bytes()) == Name::Other));
+    assert!(names.iter().all(|name| crate::http::grammar::is_token(name.as_bytes())));
     for protocol in &plan.headers.upgrades {
         assert!(protocol.bytes().all(|b| (b'!'..=b'~').contains(&b)) && !protocol.is_empty());
     }

@@ -132,6 +132,7 @@ pub(super) fn config(plan: &Plan) -> Value {
             "backend": headers.backend,
             "upgrades": headers.upgrades,
             "trusted": trusted.map(Value::from).collect::<Value>(),
+            "trusted_names": headers.trusted_names,
         },
         "access_log": {
             "format": access_log.format.map_or("off", LogFormat::name),

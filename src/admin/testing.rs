@@ -97,6 +97,7 @@ pub fn plan() -> Plan {
             backend: false,
             upgrades: Vec::new(),
             trusted: vec![Network { address: [10, 0, 0, 0].into(), prefix: 8 }],
+            trusted_names: vec!["True-Client-IP".to_owned()],
         },
         access_log: AccessLog { format: Some(LogFormat::Json), file: None },
     }

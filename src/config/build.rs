@@ -31,6 +31,8 @@ pub struct Built {
 const MOST_LISTED: usize = 256;
 /// Where a demo listens unless it is told.
 const DEMO_LISTEN: &str = "127.0.0.1:8080";
+/// Names of fields at most: each is compared with every field of a request that has its length.
+const MOST_NAMES: usize = 32;
 /// Upstreams at most; each costs counters on every core.
 const MOST_UPSTREAMS: usize = 4096;
 
@@ -69,6 +71,7 @@ pub fn build(
             host: desk.one("host-header", host_header).unwrap_or(HostHeader::Pass),
             backend: desk.one("backend-header", values::switch).unwrap_or(false),
             trusted: desk.trusted(),
+            trusted_names: desk.trusted_names(),
             upgrades: desk.upgrades(),
         },
         access_log: desk.access_log(around.stdout_is_terminal),
@@ -328,6 +331,12 @@ impl Desk<'_> {
                 self.report.warning_in(&given.origin, &given.text, wrong(what, right));
             }
         }
+        items.into_iter().map(|item| item.value).collect()
+    }
+
+    fn trusted_names(&mut self) -> Vec<String> {
+        let given = self.layers.of(setting("trusted-header"));
+        let items = self.all(given, MOST_NAMES, values::field);
         items.into_iter().map(|item| item.value).collect()
     }
 

@@ -221,6 +221,8 @@ pub struct Headers {
     pub backend: bool,
     /// Peers whose `X-Forwarded-*` are believed.
     pub trusted: Vec<Network>,
+    /// Further fields that only those may send; none that has a [`Name`](crate::http::Name) of its own.
+    pub trusted_names: Vec<String>,
     /// Protocols besides `websocket` that a client may upgrade to.
     pub upgrades: Vec<String>,
 }

@@ -31,7 +31,7 @@ pub fn help() -> String {
         "\nEvery flag has a name in the environment and in the dotenv file: --read-timeout is\n\
          TIDEGATE_READ_TIMEOUT. Flags win over the environment, the environment over the file, the\n\
          file over defaults. HTTP_SERVER_URL_<name>=URL adds one upstream, unless --upstream is given.\n\
-         URLs, addresses and networks may be repeated or separated by commas.\n\
+         URLs, addresses, networks and names may be repeated or separated by commas.\n\
          TIME: 500ms 5s 1m 1h   SIZE: 512B 64KiB 10MB 1GiB\n\
          ADDR: :8080 127.0.0.1:8080 [::]:8080 unix:/path\n",
     );
@@ -167,6 +167,7 @@ fn value_of(name: &str, built: &Built) -> String {
         "trusted-proxy" => {
             join(headers.trusted.iter().map(|n| format!("{}/{}", n.address, n.prefix)))
         }
+        "trusted-header" => join(headers.trusted_names.iter().cloned()),
         "allow-upgrade" => join(headers.upgrades.iter().cloned()),
         "half-close" => switch(plan.half_close),
         "read-timeout" => wait(waits.read),

@@ -32,6 +32,8 @@ pub enum Form {
     Networks,
     /// Names of protocols: repeatable, and comma lists.
     Protocols,
+    /// Names of fields: repeatable, and comma lists.
+    Fields,
 }
 
 impl Form {
@@ -49,7 +51,7 @@ impl Form {
             Listens => "ADDR",
             Urls => "URL",
             Networks => "CIDR",
-            Protocols => "NAME",
+            Protocols | Fields => "NAME",
         }
     }
 }
@@ -177,6 +179,7 @@ const REQUESTS: &[Setting] = &[
     row("host-header", Choice(HOSTS), Value("pass"), "The Host sent on: as it came, or its own"),
     switch("backend-header", "Name the upstream in X-Backend-Server on answers"),
     row("trusted-proxy", Networks, Nothing, "Peers whose X-Forwarded-* fields are believed"),
+    row("trusted-header", Fields, Nothing, "Further fields that only trusted proxies may send"),
     row("allow-upgrade", Protocols, Nothing, "Protocols besides websocket to switch to on request"),
     switch("half-close", "Answer clients that close their sending side while they wait"),
 ];
@@ -224,7 +227,7 @@ const FORMATS: &str = "human|json|common|combined|off";
 const LEVELS: &str = "error|warn|info|debug|trace";
 
 /// What flags of other programs are called here: suggested, never accepted.
-pub const COUSINS: [(&str, &str); 22] = [
+pub const COUSINS: [(&str, &str); 23] = [
     ("listen", "port bind address addr host http-port listen-addr listen-address p"),
     ("upstream", "target server servers origin proxy-pass to url forward u"),
     ("admin", "admin-port admin-listen metrics stats status"),
@@ -232,6 +235,7 @@ pub const COUSINS: [(&str, &str); 22] = [
     ("max-retries", "retries retry attempts"),
     ("host-header", "preserve-host rewrite-host proxy-preserve-host"),
     ("trusted-proxy", "trust-proxy trusted-proxies real-ip-from trusted-ips"),
+    ("trusted-header", "trusted-headers strip-header remove-header untrusted-header"),
     ("read-timeout", "client-timeout header-timeout request-timeout timeout"),
     ("write-timeout", "send-timeout"),
     ("connect-timeout", "dial-timeout"),

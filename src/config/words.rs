@@ -160,6 +160,7 @@ fn missing(setting: &Setting) -> Wrong {
         Form::Urls => "http://127.0.0.1:9001",
         Form::Networks => "10.0.0.0/8",
         Form::Protocols => "tcp",
+        Form::Fields => "True-Client-IP",
         Form::File => "PATH",
         Form::Count => "4",
         Form::SizeOrOff => "10MB",
@@ -230,7 +231,7 @@ macro_rules! line {
 
 line! {
     listen upstream backends backend admin workers
-    max_retries host_header backend_header trusted_proxy allow_upgrade half_close
+    max_retries host_header backend_header trusted_proxy trusted_header allow_upgrade half_close
     read_timeout write_timeout connect_timeout response_timeout
     idle_timeout upstream_idle_timeout tunnel_idle_timeout expect_timeout
     drain_delay drain_timeout

@@ -109,7 +109,7 @@ reasons! {
     InvalidHost invalid_host Client 400 http_request_error
         "Host, or the authority of the target, is not a host with an optional port.";
     BadLength bad_length Client 400 http_request_error
-        "Content-Length is not a decimal number tidegate can count to.";
+        "Content-Length is not a decimal number of at most 2^63-1.";
     ConflictingLength conflicting_length Client 400 http_request_error
         "There is more than one Content-Length.";
     LengthAndTransferEncoding length_and_transfer_encoding Client 400 http_request_error

@@ -70,6 +70,8 @@ pub(super) struct Body<'a> {
     read: &'a Cell<u64>,
     /// Octets sent, with the head that goes before.
     sent: &'a Cell<u64>,
+    /// Names that stay behind in the trailers.
+    pub withheld: &'a [String],
     /// How the request fares whose answer this is.
     pub upload: Option<&'a Cell<Upload>>,
     /// What the sender sent after the end of a chunked body.
@@ -103,6 +105,7 @@ impl<'a> Body<'a> {
             allowed: most.unwrap_or(u64::MAX),
             read,
             sent,
+            withheld: &[],
             upload: None,
             surplus: Vec::new(),
             trailers: Vec::new(),
@@ -271,7 +274,7 @@ impl<'a> Body<'a> {
             Source::Chunked(decoder) => {
                 let decoded = decoder.decode(octets).map_err(Cut::Bad)?;
                 if decoded.done {
-                    self.trailers = decoder.trailers().to_vec();
+                    self.trailers = decoder.trailers_without(self.withheld);
                 }
                 (decoded.consumed, decoded.payload, decoded.done)
             }

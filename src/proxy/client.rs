@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::Network;
+use crate::config::{Headers, Network};
 use crate::io::clock::Moment;
 use crate::io::reactor::Way;
 use crate::io::stream::Stream;
@@ -15,7 +15,7 @@ pub(super) struct Client {
     pub stream: Stream,
     /// The peer; `None` over a Unix socket.
     pub peer: Option<SocketAddr>,
-    /// Its `X-Forwarded-*` are believed.
+    /// It is believed what it says about its own client.
     pub trusted: bool,
     /// It has been answered at least once.
     pub served: bool,
@@ -32,6 +32,11 @@ pub(super) struct Unfinished {
 }
 
 impl Client {
+    /// The names of further fields that it may not send.
+    pub fn withheld<'p>(&self, headers: &'p Headers) -> &'p [String] {
+        if self.trusted { &[] } else { &headers.trusted_names }
+    }
+
     /// Sets the deadline for what is waited for next: the rest of a head, or a new request.
     pub fn expect_request(&self, head_wait: Duration, idle_wait: Duration) {
         match &self.unfinished {

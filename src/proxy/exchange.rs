@@ -184,6 +184,7 @@ async fn across(
     let from = (&client.stream, framing, &progress.client_read);
     let to = (upstream, framing, &progress.upstream_sent);
     let mut body = Body::new(worker, share, from, to, most);
+    body.withheld = client.withheld(&worker.plan.headers);
 
     let upload = Cell::new(Upload::Going);
     let here = heads.request.len;
@@ -242,6 +243,7 @@ fn request_head(
     let edits = RequestEdits {
         peer: ongoing.client.peer.map(|peer| peer.ip()),
         trusted: ongoing.client.trusted,
+        withheld: ongoing.client.withheld(&worker.plan.headers),
         secure: false,
         host: match worker.plan.headers.host {
             HostHeader::Pass if !ongoing.heads.request.host.is_empty() => None,
