@@ -105,7 +105,7 @@ impl Origin {
                 return Err(format!("used again although {why}: {text:?}"));
             }
         }
-        if self.end.finished && self.exchange.is_none() {
+        if self.end.finished && self.exchange.as_ref().is_none_or(|exchange| exchange.read_whole) {
             // Who has said that nothing more will come processes nothing more (RFC 9112 section 9.6).
             return Ok(());
         }
@@ -182,7 +182,7 @@ impl Origin {
             return Err(format!("request {id} ended after {} of {:?}", exchange.read, ask.body));
         }
         exchange.read_whole = true;
-        if exchange.stage == Stage::Done {
+        if exchange.stage == Stage::Done && !ask.script.end.is_open() {
             self.exchange = None;
         }
         Ok(())
@@ -228,7 +228,7 @@ impl Origin {
             }
             Stage::Writing if self.end.out.is_empty() && !self.end.finished => {
                 exchange.stage = Stage::Done;
-                let done = exchange.read_whole;
+                let done = exchange.read_whole && !ask.script.end.is_open();
                 self.sent(ask, net);
                 if done {
                     self.exchange = None;
@@ -275,7 +275,8 @@ impl Origin {
     /// Something went wrong with the connection; the answer may have been out all the same. One that
     /// only a close ends is whole whenever that comes in order.
     fn broken(&mut self, book: &mut Book) {
-        if let Some(Exchange { id: Some(id), stage: Stage::Writing, .. }) = &self.exchange
+        if let Some(Exchange { id: Some(id), stage: Stage::Writing | Stage::Done, .. }) =
+            &self.exchange
             && (self.end.closed || self.end.finished)
         {
             let ask = &mut book.asks[*id];

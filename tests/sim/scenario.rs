@@ -143,6 +143,11 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// It will never be all out, but the connection may end yet.
+    pub fn is_open(self) -> bool {
+        matches!(self, Ending::Stall(_))
+    }
+
     /// The answer is whole.
     pub fn is_sound(self) -> bool {
         matches!(self, Ending::Keep | Ending::Close(_) | Ending::CloseIdle(_))
