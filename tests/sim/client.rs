@@ -36,6 +36,8 @@ pub struct Client {
     talk: Option<(Talk, usize)>,
     /// What was said before the handshake was answered.
     ahead: Option<(Talk, usize)>,
+    /// Its connection failed, or it was told that no other request can follow.
+    over: bool,
 }
 
 /// The answer under way.
@@ -62,12 +64,14 @@ impl Client {
             put: 0,
             talk: None,
             ahead: None,
+            over: false,
         }
     }
 
     /// Something goes wrong with it now, in the middle of a call of the core.
     pub fn fail(&mut self, fault: Fault, net: &mut Net) {
         if let Some(end) = &mut self.end {
+            self.over = true;
             end.suffer(fault, net);
         }
     }
@@ -92,14 +96,15 @@ impl Client {
             end.close(net);
         }
         if let Some(in_order) = end.ended {
-            self.ended(in_order, book);
+            self.ended(in_order, net.now, book);
             end.close(net);
         }
         self.ask(&mut end, net, book);
         end.write(net);
         while self.ends.front().is_some_and(|(at, _)| *at <= end.written) {
             let id = self.ends.pop_front().map_or(0, |(_, id)| id);
-            book.asks[id].fate.written = true;
+            let fate = &mut book.asks[id].fate;
+            (fate.written, fate.written_at) = (true, net.now);
         }
         end.again(net);
         self.end = Some(end);
@@ -248,6 +253,7 @@ impl Client {
             return Ok(());
         }
         let last = head.get("connection") == Some("close") || ask.minor == 0;
+        self.over |= last;
         ask.fate.kept = !last;
         identity(id, head, status == 408 && !self.person.undisturbed, ask)?;
         if !own && !matches!(ask.script.end, Ending::Garbage(_)) {
@@ -324,7 +330,20 @@ impl Client {
     }
 
     /// The connection ended, in order or not.
-    fn ended(&mut self, in_order: bool, book: &mut Book) {
+    fn ended(&mut self, in_order: bool, now: Micros, book: &mut Book) {
+        if self.person.undisturbed
+            && !self.over
+            && self.answer.is_none()
+            && self.talk.is_none()
+            && let Some(id) = self.awaiting.front()
+            && let ask = &book.asks[*id]
+            && ask.fate.written
+            && ask.fate.written_at + PATIENCE < now
+            // A reset shows that what only a close could end is not whole, and may take all of it away.
+            && (in_order || ask.minor == 1 && ask.script.framing != Framed::UntilClose)
+        {
+            book.complain(format!("client {} was left without an answer to {id}", self.index));
+        }
         if in_order
             && self.reader.ends_with_close()
             && let Some(answer) = self.answer.take()

@@ -76,6 +76,7 @@ const FAILED_ONCE: &[(u64, &str)] = &[
     (163, "the same: the requests in the body were answered"),
     (435, "the same: a refusal of the body came where an answer was waited for"),
     (10823, "the same: what could not be sent kept its buffer without the right to it: a panic"),
+    (1724, "an answer refused before any of it had left was taken for begun: the client got none"),
 ];
 
 type Case = (&'static str, fn() -> Vec<String>);

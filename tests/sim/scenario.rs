@@ -80,8 +80,9 @@ pub fn named(id: usize) -> String {
 /// What became of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Fate {
-    /// Octets of its head and its body.
+    /// Octets of its head and its body, and when the last of them had left.
     pub size: u64,
+    pub written_at: Micros,
     /// What tidegate called it to an origin.
     pub told: Option<String>,
     /// Its answer said that another request may follow.
