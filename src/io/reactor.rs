@@ -40,6 +40,19 @@ pub enum Way {
     Write,
 }
 
+/// A new connection is not closed to make room before it has been silent for so long: its first request may be on
+/// the way. Whoever keeps one knows that it may be closed (RFC 9112 section 9.5).
+const GRACE: Duration = Duration::from_millis(250);
+
+/// How a source is idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Nothing has come on it yet.
+    New,
+    /// It is kept for more.
+    Kept,
+}
+
 /// One direction of one source.
 #[derive(Default)]
 struct Side {
@@ -61,8 +74,8 @@ struct Source {
     hung_up: bool,
     /// The peer has sent urgent data.
     urgent: bool,
-    /// Nothing is under way on it: see [`Reactor::set_idle`].
-    idle: bool,
+    /// Nothing is under way on it.
+    idle: Option<Idle>,
     /// The connection is broken, or both sides have said that they will send no more.
     broken: bool,
 }
@@ -253,7 +266,7 @@ impl Reactor {
         let tick = moment.map_or(0, tick_after);
         let mut sources = self.sources.borrow_mut();
         sources[key].sides[way as usize].deadline = tick;
-        sources[key].idle = false;
+        sources[key].idle = None;
         drop(sources);
         if tick != 0 {
             self.wheel.borrow_mut().set(key, tick);
@@ -261,32 +274,36 @@ impl Reactor {
     }
 
     /// Nothing is under way on this source until a deadline of it is changed.
-    pub fn set_idle(&self, key: usize) {
-        self.sources.borrow_mut()[key].idle = true;
+    pub fn set_idle(&self, key: usize, idle: Idle) {
+        self.sources.borrow_mut()[key].idle = Some(idle);
     }
 
-    /// Has idle sources time out now instead of later: a `part` of all that wait, at least one, those with the nearest
-    /// deadlines. Gives their number; 0 if none is idle.
-    pub fn expire_idle(&self, part: usize) -> usize {
+    /// Has idle sources time out now instead of later: a `part` of all that wait, at least one, those that have been
+    /// silent longest. `waits` are those that deadlines of new and of kept sources were set with. Gives their number; 0
+    /// if there is none that may go.
+    pub fn expire_idle(&self, part: usize, waits: [Duration; 2]) -> usize {
+        let ticks = |duration| tick_after(Moment(0) + duration) - 1;
+        let [waits, grace] = [waits.map(ticks), [GRACE, Duration::ZERO].map(ticks)];
         // The tick that is over; a core that has just begun waits for the first.
-        let due = (tick_after(self.clock.now()) - 1).max(1);
+        let now = (tick_after(self.clock.now()) - 1).max(1);
         let mut wheel = self.wheel.borrow_mut();
         let mut sources = self.sources.borrow_mut();
-        let idle = |source: &Source| source.idle && source.sides[Way::Read as usize].armed;
-        let mut found: Vec<(u32, usize)> = sources
-            .iter()
-            .filter(|(_, source)| idle(source))
-            .map(|(key, source)| (source.sides[Way::Read as usize].deadline, key))
-            .collect();
+        let silent_since = |(key, source): (usize, &Source)| {
+            let idle = source.idle? as usize;
+            let Side { deadline, armed, .. } = source.sides[Way::Read as usize];
+            let since = deadline.saturating_sub(waits[idle]);
+            (armed && since + grace[idle] <= now).then_some((since, key))
+        };
+        let mut found: Vec<(u32, usize)> = sources.iter().filter_map(silent_since).collect();
         let count = found.len().div_ceil(part);
         if count > 0 {
             found.select_nth_unstable(count - 1);
         }
         for (_, key) in &found[..count] {
             let source = &mut sources[*key];
-            source.idle = false;
-            source.sides[Way::Read as usize].deadline = due;
-            wheel.set(*key, due);
+            source.idle = None;
+            source.sides[Way::Read as usize].deadline = now;
+            wheel.set(*key, now);
             source.wake(Way::Read);
         }
         count

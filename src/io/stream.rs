@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::buffer::Buf;
 use super::clock::Moment;
 use super::kernel::{self, Fd};
-use super::reactor::{Reactor, Way};
+use super::reactor::{Idle, Reactor, Way};
 
 /// How long a receiver may take nothing while others wait for the buffer that is meant for it.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -107,11 +107,11 @@ impl Stream {
         self.reactor.set_deadline(self.key, way, Some(moment));
     }
 
-    /// Nothing is under way, and nobody shall wait for more than `wait` from now, or even as long if there is no room
-    /// for others: see [`Reactor::expire_idle`]. Holds until the deadline for reads is changed.
-    pub fn idle_in(&self, wait: Duration) {
+    /// Nothing is under way: reads wait for `wait` from now, or less if room is needed, see
+    /// [`Reactor::expire_idle`]. Holds until the deadline for reads is changed.
+    pub fn idle_for(&self, wait: Duration, idle: Idle) {
         self.deadline_in(Way::Read, wait);
-        self.reactor.set_idle(self.key);
+        self.reactor.set_idle(self.key, idle);
     }
 
     /// Waits for `way` last as long as they last.

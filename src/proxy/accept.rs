@@ -46,6 +46,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<S
     for turn in 1_u64.. {
         match listener.try_accept() {
             Ok(Some((stream, peer))) => {
+                worker.stats.accepted.add(1);
                 let Ok(place) = place(&worker, &stream, &mut complaint).await else { return };
                 admit(place, stream, peer, &servers);
                 late += i32::from(worker.draining.get());
@@ -186,7 +187,6 @@ struct Admitted(Place);
 
 impl Admitted {
     fn new(place: Place) -> Admitted {
-        place.0.stats.accepted.add(1);
         place.0.stats.connections.up();
         Admitted(place)
     }
@@ -220,7 +220,7 @@ async fn connection(worker: &Worker, client: &mut Option<Client>, servers: &Serv
 async fn parked(worker: &Worker, client: &Option<Client>) -> bool {
     let Some(client) = client else { return false };
     let waits = &worker.plan.waits;
-    client.expect_request(waits.read, waits.idle);
+    client.expect_request(waits);
     let hurry = worker.now() + GRACE.min(waits.idle);
     let waited = poll_fn(|cx| {
         if worker.draining.get() && client.unfinished.is_none() {

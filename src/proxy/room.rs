@@ -1,6 +1,7 @@
 //! Room for what is wanted now, when descriptors run short or there are as many clients as there may be: first
 //! what is kept for later goes, then clients that are idle, those that have been silent longest first.
 
+use super::client::idle_waits;
 use super::letters::{Event, Lack};
 use super::worker::Worker;
 
@@ -52,7 +53,7 @@ pub(super) fn close_idle(worker: &Worker, lack: Lack) -> bool {
 }
 
 fn close_idle_clients(worker: &Worker) -> bool {
-    let closed = worker.core.reactor.expire_idle(PART);
+    let closed = worker.core.reactor.expire_idle(PART, idle_waits(&worker.plan.waits));
     worker.stats.idle_closed.add(closed as u64);
     closed > 0
 }
