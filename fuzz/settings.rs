@@ -18,7 +18,8 @@ pub static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
 
 /// Loads the settings, and looks at what came of it.
 pub fn check(args: &[OsString], env: &[(OsString, OsString)]) {
-    let around = Surroundings { cwd: &HOME, cores: 2, descriptors: 100_000, stdout_is_terminal: false };
+    let (cores, descriptors) = (2, 100_000);
+    let around = Surroundings { cwd: &HOME, cores, descriptors, stdout_is_terminal: false };
     match load(args.to_vec(), env.to_vec(), &around) {
         Ok(Asked::Run(plan, told)) => {
             assert!(!plan.upstreams.is_empty());
