@@ -14,6 +14,9 @@ const FRAMING: usize = 15;
 /// A client that has so many octets on the way has sent them at once.
 const AT_ONCE: u64 = 3 * BUFFER as u64;
 
+/// One in so many scenarios has urgent octets; 0: none has.
+const URGENT: u64 = 0;
+
 /// Has this seed any of it? Those found before keep to what they were found with.
 pub fn have(seed: u64) -> bool {
     matches!(seed % 4, 0 | 3)
@@ -71,6 +74,23 @@ pub fn add(scenario: &mut Scenario, seed: u64) {
     }
     if scenario.body_most.is_some() && c.one_in(2) {
         scenario.body_most = Some(nearly_full(c) as u64);
+    }
+}
+
+/// Urgent octets here and there. Each kind has numbers of its own, so that none changes what others meet.
+pub fn urge(scenario: &mut Scenario, seed: u64) {
+    let mut chance = Chance::seeded(seed ^ 0xed6e_5001_0000);
+    let c = &mut chance;
+    if !c.one_in(URGENT) {
+        return;
+    }
+    scenario.urgent = c.pick(&[2, 4]);
+    for person in &mut scenario.people {
+        let Some(id) = person.asks.first().filter(|_| c.one_in(scenario.urgent)) else { continue };
+        let ask = &scenario.asks[*id];
+        // Not behind all it says: a close with that octet unread is a reset.
+        let most = head(*id, ask).len() + ask.body.unwrap_or(0);
+        person.urgent = ask.malformed.is_none().then(|| c.below(most) as u64);
     }
 }
 

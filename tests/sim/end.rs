@@ -45,6 +45,8 @@ pub struct End {
     actor: Actor,
     pace: Pace,
     fault: Option<(When, Fault)>,
+    /// After so many octets comes an urgent one.
+    urgent: Option<u64>,
     pub out: VecDeque<u8>,
     read: u64,
     pub written: u64,
@@ -67,12 +69,19 @@ pub struct End {
 }
 
 impl End {
-    pub fn new(socket: usize, actor: Actor, pace: Pace, fault: Option<(When, Fault)>) -> End {
+    pub fn new(
+        socket: usize,
+        actor: Actor,
+        pace: Pace,
+        fault: Option<(When, Fault)>,
+        urgent: Option<u64>,
+    ) -> End {
         End {
             socket,
             actor,
             pace,
             fault,
+            urgent,
             out: VecDeque::new(),
             read: 0,
             written: 0,
@@ -118,8 +127,17 @@ impl End {
         octets
     }
 
-    /// Writes what its pace allows.
+    /// Writes what its pace allows, and an urgent octet in its midst.
     pub fn write(&mut self, net: &mut Net) {
+        self.write_some(net);
+        let due = self.urgent.is_some_and(|urgent| urgent == self.written);
+        if due && !self.rests(net) && !self.finished && net.send_urgent(self.socket) {
+            self.urgent = None;
+            self.write_some(net);
+        }
+    }
+
+    fn write_some(&mut self, net: &mut Net) {
         if self.rests(net) || self.finished || self.out.is_empty() {
             return;
         }
@@ -130,7 +148,9 @@ impl End {
         self.blocked = false;
         // One more than there is room for: who is refused is told when there is room again.
         let room = net.space(self.socket) + 1;
-        let n = self.pace.write.min(self.out.len()).min(before_fault).min(room);
+        let urgent = self.urgent.and_then(|urgent| usize::try_from(urgent - self.written).ok());
+        let before = before_fault.min(urgent.filter(|n| *n > 0).unwrap_or(usize::MAX));
+        let n = self.pace.write.min(self.out.len()).min(before).min(room);
         match net.send(self.socket, &front(&self.out, n)) {
             Ok(n) => {
                 self.out.drain(..n);

@@ -48,11 +48,17 @@ enum Stage {
 }
 
 impl Origin {
-    pub fn new(index: usize, socket: usize, pace: Pace, fault: Option<(When, Fault)>) -> Origin {
+    pub fn new(
+        index: usize,
+        socket: usize,
+        pace: Pace,
+        fault: Option<(When, Fault)>,
+        urgent: Option<u64>,
+    ) -> Origin {
         let actor = Actor::Origin(index);
         Origin {
             actor,
-            end: End::new(socket, actor, pace, fault),
+            end: End::new(socket, actor, pace, fault, urgent),
             reader: Reader::default(),
             exchange: None,
             tainted: None,

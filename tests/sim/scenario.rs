@@ -164,6 +164,8 @@ pub struct Person {
     pub depth: usize,
     pub pace: Pace,
     pub fault: Option<(When, Fault)>,
+    /// After so many octets it sends an urgent one.
+    pub urgent: Option<u64>,
     /// Nothing but its requests can be a reason to leave it without an answer.
     pub undisturbed: bool,
 }
@@ -190,6 +192,8 @@ pub struct Scenario {
     pub local: [bool; 3],
     /// One in so many connections to origins has a fault of its own.
     pub faulty: u64,
+    /// One in so many sends an urgent octet.
+    pub urgent: u64,
     pub stopping: Stopping,
     pub waits: Waits,
     pub buffers: usize,
@@ -284,6 +288,7 @@ pub fn of(seed: u64) -> Scenario {
         endpoints: c.between(1, 3) as usize,
         local: [false; 3],
         faulty,
+        urgent: 0,
         stopping,
         waits,
         buffers: scarce(c, 32) as usize,
@@ -297,6 +302,7 @@ pub fn of(seed: u64) -> Scenario {
     };
     if edges::have(seed) {
         edges::add(&mut scenario, seed);
+        edges::urge(&mut scenario, seed);
     }
     judge(&mut scenario, &trouble);
     scenario
@@ -388,6 +394,7 @@ fn person(c: &mut Chance, trouble: &Trouble, asks: &mut Vec<Ask>) -> Person {
         depth: if c.one_in(3) { c.between(2, 5) as usize } else { 1 },
         pace,
         fault,
+        urgent: None,
         undisturbed: false,
     }
 }

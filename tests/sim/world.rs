@@ -54,6 +54,7 @@ pub struct World {
     clients: Vec<Client>,
     origins: Vec<Origin>,
     faulty: u64,
+    urgent: u64,
     largest: usize,
     letters: flume::Sender<Letter>,
     stats: Arc<stats::Core>,
@@ -100,6 +101,7 @@ impl World {
             clients: people.map(|(index, person)| Client::new(index, person)).collect(),
             origins: Vec::new(),
             faulty: scenario.faulty,
+            urgent: scenario.urgent,
             largest: scenario.asks.iter().map(size).max().unwrap_or(0),
             letters,
             stats,
@@ -150,8 +152,9 @@ impl World {
         let faulty = net.chance.one_in(self.faulty);
         let most = 1000 + self.largest as u64;
         let fault = faulty.then(|| scenario::fault(&mut net.chance, most));
+        let urgent = net.chance.one_in(self.urgent).then(|| net.chance.magnitude(most));
         let index = self.origins.len();
-        self.origins.push(Origin::new(index, far, pace, fault));
+        self.origins.push(Origin::new(index, far, pace, fault, urgent));
         net.hold(far, Actor::Origin(index));
     }
 

@@ -93,7 +93,7 @@ impl Net {
             | on(socket.reset || socket.alone, EventFlags::HUP)
             | on(socket.fin && socket.finished, EventFlags::HUP)
             | on(socket.reset || socket.fin, EventFlags::IN | EventFlags::RDHUP)
-            | on(!socket.unread.is_empty(), EventFlags::IN)
+            | on(socket.ahead() > 0, EventFlags::IN)
             | on(socket.reset || socket.finished || roomy, EventFlags::OUT)
     }
 }

@@ -9,6 +9,8 @@
 //!   arrived before a RST is read first, then the error once, then the end; after a FIN the end at once.
 //! - A close with octets unread, or with SO_LINGER 0, is a RST, and what was under way may be lost.
 //!   Octets that reach a closed socket bring a RST back.
+//! - A read stops before an urgent octet, and the next skips it; between them is no edge. `splice` stops for
+//!   good: EAGAIN, or 0 when the peer has ended, whatever lies behind. `peek` looks past it.
 //! - A Unix socket delivers at once. A close is known at once, too: EPIPE for whoever writes; whoever
 //!   reads gets what was there, then ECONNRESET if the peer had octets unread, then the end. There is room
 //!   when three quarters are free.
@@ -100,6 +102,8 @@ struct Socket {
     told: bool,
     watch: Watch,
     unread: VecDeque<u8>,
+    /// Where in that the urgent octet lies.
+    mark: Option<usize>,
     /// On the way to the peer.
     wire: VecDeque<Segment>,
     flight: usize,
@@ -122,6 +126,13 @@ struct Socket {
     sent: u64,
     received: u64,
     acknowledged: u64,
+}
+
+impl Socket {
+    /// Octets that can be read, sooner or later: an urgent one that is next cannot.
+    fn ahead(&self) -> usize {
+        self.unread.len() - usize::from(self.mark == Some(0))
+    }
 }
 
 /// All of it.
@@ -343,7 +354,7 @@ impl Net {
     /// A read would bring something: octets, the end, or an error.
     pub fn is_readable(&self, id: usize) -> bool {
         let socket = &self.sockets[id];
-        !socket.unread.is_empty() || socket.fin || socket.reset
+        socket.ahead() > 0 || socket.fin || socket.reset
     }
 
     // ---- octets ----
@@ -396,11 +407,22 @@ impl Net {
         Ok(n.min(space))
     }
 
-    /// How many of `n` octets can be read now.
+    /// Sends an urgent octet (MSG_OOB), if there is room for it. At most one in a connection, for a second
+    /// would make the first an ordinary one.
+    pub fn send_urgent(&mut self, id: usize) -> bool {
+        let sent = self.sendable(id, 1).is_ok();
+        if sent {
+            self.transmit(id, Load::Urgent);
+        }
+        sent
+    }
+
+    /// How many of `n` octets can be read now. Not further than to the urgent octet.
     fn readable(&mut self, id: usize, n: usize) -> Result<usize, Errno> {
         let socket = &mut self.sockets[id];
-        if !socket.unread.is_empty() {
-            return Ok(n.min(socket.unread.len()));
+        let ahead = socket.mark.filter(|mark| *mark > 0).unwrap_or(socket.ahead());
+        if ahead > 0 {
+            return Ok(n.min(ahead));
         }
         if socket.fin && !socket.local {
             return Ok(0);
@@ -413,6 +435,10 @@ impl Net {
     }
 
     pub fn recv(&mut self, id: usize, most: usize) -> Result<Vec<u8>, Errno> {
+        let socket = &mut self.sockets[id];
+        if socket.mark.take_if(|mark| *mark == 0).is_some() {
+            socket.unread.pop_front();
+        }
         let n = self.readable(id, most)?;
         Ok(self.take(id, n))
     }
@@ -421,6 +447,8 @@ impl Net {
         let unread = &mut self.sockets[id].unread;
         let octets = front(unread, n);
         unread.drain(..n);
+        let mark = &mut self.sockets[id].mark;
+        *mark = mark.map(|mark| mark - n);
         let peer = self.sockets[id].peer;
         if n > 0 && self.sockets[peer].starved {
             self.later(Happening::Space(peer));

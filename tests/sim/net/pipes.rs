@@ -33,6 +33,10 @@ impl Net {
         if room == 0 {
             return Err(Errno::AGAIN);
         }
+        let socket = &self.sockets[id];
+        if socket.mark == Some(0) && socket.error.is_none() {
+            return if socket.fin || socket.reset { Ok(0) } else { Err(Errno::AGAIN) };
+        }
         let n = self.readable(id, n.min(room))?;
         let octets = self.take(id, n);
         self.pipes[pipe].held.extend(octets);
