@@ -16,6 +16,8 @@ const AT_ONCE: u64 = 3 * BUFFER as u64;
 
 /// One in so many scenarios has urgent octets; 0: none has.
 const URGENT: u64 = 8;
+/// The same of descriptors that run out.
+const SHORT: u64 = 0;
 
 /// Has this seed any of it? Those found before keep to what they were found with.
 pub fn have(seed: u64) -> bool {
@@ -91,6 +93,14 @@ pub fn urge(scenario: &mut Scenario, seed: u64) {
         // Not behind all it says: a close with that octet unread is a reset.
         let most = head(*id, ask).len() + ask.body.unwrap_or(0);
         person.urgent = ask.malformed.is_none().then(|| c.below(most) as u64);
+    }
+}
+
+/// Few descriptors: the listening socket has one, and each connection takes one.
+pub fn run_short(scenario: &mut Scenario, seed: u64) {
+    let mut chance = Chance::seeded(seed ^ 0xed6e_5002_0000);
+    if chance.one_in(SHORT) {
+        scenario.weather.descriptors = 2 + chance.magnitude(24) as usize;
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Weather {
     pub interrupts: u64,
     /// There is no descriptor left.
     pub no_descriptors: u64,
+    /// So many are there in all.
+    pub descriptors: usize,
     /// A connection is gone before it is accepted.
     pub aborted: u64,
     /// An origin refuses to be connected to, or does not answer.
@@ -303,6 +305,7 @@ pub fn of(seed: u64) -> Scenario {
     if edges::have(seed) {
         edges::add(&mut scenario, seed);
         edges::urge(&mut scenario, seed);
+        edges::run_short(&mut scenario, seed);
     }
     judge(&mut scenario, &trouble);
     scenario
@@ -310,7 +313,8 @@ pub fn of(seed: u64) -> Scenario {
 
 /// Which requests have to be answered, come what may to others.
 fn judge(scenario: &mut Scenario, trouble: &Trouble) {
-    let undisturbed = scenario.stopping == Stopping::Quiet && !trouble.weather;
+    let ample = !trouble.weather && scenario.weather.descriptors == usize::MAX;
+    let undisturbed = scenario.stopping == Stopping::Quiet && ample;
     let quiet = undisturbed && scenario.faulty == 0 && scenario.weather.breaks == 0;
     for person in &mut scenario.people {
         person.undisturbed = undisturbed && person.fault.is_none();
@@ -365,6 +369,7 @@ fn weather(c: &mut Chance, trouble: &Trouble, largest: u64) -> Weather {
         cuts: c.pick(&[0, 2, 10]),
         interrupts: c.pick(&[0, 0, 20]),
         no_descriptors: odds(c, 10),
+        descriptors: usize::MAX,
         aborted: odds(c, 10),
         refused: odds(c, 4),
         unanswered: odds(c, 6),

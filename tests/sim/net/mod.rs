@@ -145,7 +145,7 @@ pub struct Net {
     pub open: usize,
     /// Connections it accepted.
     pub accepted: u64,
-    /// Those of them it could not watch, and so let go.
+    /// Connections it accepted and could not watch, and so let go.
     pub unwatched: u64,
     pub notified: bool,
     /// Octets the core read from clients and sent to them, read from origins and sent to them.
@@ -244,6 +244,13 @@ impl Net {
 
     // ---- connections ----
 
+    /// So many more descriptors, if they are to be had.
+    fn another(&mut self, n: usize) -> Result<(), Errno> {
+        let scarce = self.open + n > self.weather.descriptors;
+        let none = scarce || self.chance.one_in(self.weather.no_descriptors);
+        if none { Err(Errno::MFILE) } else { Ok(()) }
+    }
+
     fn pair(&mut self, room_least: u64) -> (usize, usize) {
         let (near, far) = (self.sockets.len(), self.sockets.len() + 1);
         for peer in [far, near] {
@@ -275,9 +282,7 @@ impl Net {
         if self.backlog.is_empty() {
             return Err(Errno::AGAIN);
         }
-        if self.chance.one_in(self.weather.no_descriptors) {
-            return Err(Errno::MFILE);
-        }
+        self.another(1)?;
         let id = self.backlog.pop_front().ok_or(Errno::AGAIN)?;
         if self.chance.one_in(self.weather.aborted) {
             self.sockets[id].linger_0 = true;
@@ -291,10 +296,8 @@ impl Net {
 
     /// The core connects; `true`: that is under way.
     pub fn connect(&mut self, port: u16) -> Result<(usize, bool), Errno> {
+        self.another(1)?;
         let weather = &self.weather;
-        if self.chance.one_in(weather.no_descriptors) {
-            return Err(Errno::MFILE);
-        }
         let refused = self.chance.one_in(weather.refused);
         let silent = self.chance.one_in(weather.unanswered);
         let (ours, _) = self.pair(self.weather.room_least);
@@ -308,9 +311,7 @@ impl Net {
 
     /// The core connects to a Unix socket: at once, or not at all. Both ends.
     pub fn connect_local(&mut self) -> Result<(usize, usize), Errno> {
-        if self.chance.one_in(self.weather.no_descriptors) {
-            return Err(Errno::MFILE);
-        }
+        self.another(1)?;
         if self.chance.one_in(self.weather.refused) {
             return Err(self.chance.pick(&[Errno::CONNREFUSED, Errno::NOENT]));
         }
