@@ -17,7 +17,7 @@ const AT_ONCE: u64 = 3 * BUFFER as u64;
 /// One in so many scenarios has urgent octets; 0: none has.
 const URGENT: u64 = 8;
 /// The same of descriptors that run out.
-const SHORT: u64 = 0;
+const SHORT: u64 = 8;
 
 /// Has this seed any of it? Those found before keep to what they were found with.
 pub fn have(seed: u64) -> bool {

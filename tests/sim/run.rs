@@ -12,7 +12,7 @@ use crate::io::splice::Copied;
 use crate::io::stream::Address;
 use crate::net::Micros;
 use crate::proxy::{Letter, Seed};
-use crate::scenario::{self, Scenario};
+use crate::scenario::{self, Scenario, Stopping};
 use crate::stats::{self, Counter, EndpointState, Record};
 use crate::trace::Trace;
 use crate::upstream::RoundRobin;
@@ -153,6 +153,13 @@ fn check(world: &mut World, scenario: &Scenario, stats: &stats::Core, records: &
     expect(world, "descriptors open", open, 0);
     let accepted = world.net.accepted - world.net.unwatched;
     expect(world, "connections accepted", stats.accepted.get(), accepted);
+    // What tidegate has no descriptor for is no failure of an upstream.
+    let failed: u64 = stats.upstreams.iter().map(|upstream| upstream.connect_failures.get()).sum();
+    let turned_away = world.net.turned_away;
+    if scenario.stopping == Stopping::Quiet && failed > turned_away {
+        let text = format!("{failed} connects failed, {turned_away} by an upstream");
+        world.book.complain(text);
+    }
     octets(world, stats);
     fates(world, scenario, records);
 }

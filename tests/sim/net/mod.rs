@@ -145,6 +145,8 @@ pub struct Net {
     pub open: usize,
     /// Connections it accepted.
     pub accepted: u64,
+    /// Connections that upstreams refused, reset at once, or did not answer.
+    pub turned_away: u64,
     /// Connections it accepted and could not watch, and so let go.
     pub unwatched: u64,
     pub notified: bool,
@@ -171,6 +173,7 @@ impl Net {
             trace,
             open: 0,
             accepted: 0,
+            turned_away: 0,
             unwatched: 0,
             notified: false,
             clients: [0; 2],
@@ -300,6 +303,7 @@ impl Net {
         let weather = &self.weather;
         let refused = self.chance.one_in(weather.refused);
         let silent = self.chance.one_in(weather.unanswered);
+        self.turned_away += u64::from(refused || silent);
         let (ours, _) = self.pair(self.weather.room_least);
         self.trace.note(self.now, "connect", ours, i64::from(port));
         self.sockets[ours].connecting = true;
@@ -313,9 +317,11 @@ impl Net {
     pub fn connect_local(&mut self) -> Result<(usize, usize), Errno> {
         self.another(1)?;
         if self.chance.one_in(self.weather.refused) {
+            self.turned_away += 1;
             return Err(self.chance.pick(&[Errno::CONNREFUSED, Errno::NOENT]));
         }
         if self.chance.one_in(self.weather.unanswered) {
+            self.turned_away += 1;
             return Err(Errno::AGAIN);
         }
         let (ours, far) = self.pair(self.weather.room_least);
@@ -481,7 +487,10 @@ impl Net {
     }
 
     pub fn socket_error(&mut self, id: usize) -> Result<(), Errno> {
-        self.sockets[id].error.take().map_or(Ok(()), Err)
+        let error = self.sockets[id].error.take();
+        // Taken, and reset before anybody looked.
+        self.turned_away += u64::from(error.is_some_and(|error| error != Errno::CONNREFUSED));
+        error.map_or(Ok(()), Err)
     }
 
     /// `None`: there is no such thing for a Unix socket.
