@@ -18,6 +18,8 @@ const AT_ONCE: u64 = 3 * BUFFER as u64;
 const URGENT: u64 = 8;
 /// The same of descriptors that run out.
 const SHORT: u64 = 8;
+/// The same of an upstream that dies while another is well.
+const DEATH: u64 = 0;
 
 /// Has this seed any of it? Those found before keep to what they were found with.
 pub fn have(seed: u64) -> bool {
@@ -101,6 +103,29 @@ pub fn run_short(scenario: &mut Scenario, seed: u64) {
     let mut chance = Chance::seeded(seed ^ 0xed6e_5002_0000);
     if chance.one_in(SHORT) {
         scenario.weather.descriptors = 2 + chance.magnitude(24) as usize;
+    }
+}
+
+/// One of several upstreams dies.
+pub fn kill(scenario: &mut Scenario, seed: u64) {
+    let mut chance = Chance::seeded(seed ^ 0xed6e_5003_0000);
+    let c = &mut chance;
+    if !c.one_in(DEATH) {
+        return;
+    }
+    scenario.endpoints = c.between(2, 3) as usize;
+    scenario.retries = scenario.retries.max(1);
+    scenario.faulty = 0;
+    scenario.weather.breaks = 0;
+    scenario.death =
+        Some((c.between(1, scenario.endpoints as u64) as usize, c.magnitude(1_000_000)));
+    for ask in &mut scenario.asks {
+        ask.script.interim.clear();
+        let plain = ask.malformed.is_none() && ask.spoilt.is_none() && !ask.websocket;
+        if plain && !c.one_in(4) {
+            ask.method = c.pick(&["GET", "GET", "HEAD", "DELETE", "OPTIONS"]);
+            (ask.body, ask.chunked, ask.expect, ask.script.early) = (None, false, false, false);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a seed decides before anything happens: who asks what, who answers how, what goes wrong.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::chance::Chance;
@@ -64,6 +65,8 @@ pub struct Ask {
     pub script: Script,
     /// Nothing in it, nor around it, keeps it from being answered.
     pub sound: bool,
+    /// It can be sent again, and there is always an upstream that would answer.
+    pub stood_by: bool,
     pub fate: Fate,
 }
 
@@ -94,6 +97,8 @@ pub struct Fate {
     pub written: bool,
     /// Origins that saw the head of it.
     pub seen: u32,
+    /// An origin has begun to answer.
+    pub begun_to_answer: bool,
     /// An origin has sent the whole of an answer, or all of it there will be before an orderly close.
     pub answered: bool,
     /// The status of the whole answer that the client got.
@@ -192,6 +197,8 @@ pub struct Scenario {
     pub endpoints: usize,
     /// Which of them have Unix sockets.
     pub local: [bool; 3],
+    /// The port of an upstream that dies, and when.
+    pub death: Option<(usize, Micros)>,
     /// One in so many connections to origins has a fault of its own.
     pub faulty: u64,
     /// One in so many sends an urgent octet.
@@ -206,6 +213,11 @@ pub struct Scenario {
     pub body_most: Option<u64>,
     /// Places for records that wait to be written down.
     pub records: usize,
+}
+
+/// Which upstream has this Unix socket.
+pub fn of_socket(path: &Path) -> Option<usize> {
+    (1..=3).find(|upstream| path == Path::new(&format!("/{upstream}.sock")))
 }
 
 /// More of a head than this, and it may be too large when tidegate has added to it.
@@ -289,6 +301,7 @@ pub fn of(seed: u64) -> Scenario {
         people,
         endpoints: c.between(1, 3) as usize,
         local: [false; 3],
+        death: None,
         faulty,
         urgent: 0,
         stopping,
@@ -306,6 +319,7 @@ pub fn of(seed: u64) -> Scenario {
         edges::add(&mut scenario, seed);
         edges::urge(&mut scenario, seed);
         edges::run_short(&mut scenario, seed);
+        edges::kill(&mut scenario, seed);
     }
     judge(&mut scenario, &trouble);
     scenario
@@ -315,7 +329,16 @@ pub fn of(seed: u64) -> Scenario {
 fn judge(scenario: &mut Scenario, trouble: &Trouble) {
     let ample = !trouble.weather && scenario.weather.descriptors == usize::MAX;
     let undisturbed = scenario.stopping == Stopping::Quiet && ample;
-    let quiet = undisturbed && scenario.faulty == 0 && scenario.weather.breaks == 0;
+    let well = undisturbed && scenario.faulty == 0 && scenario.weather.breaks == 0;
+    let quiet = well && scenario.death.is_none();
+    for ask in &mut scenario.asks {
+        let again =
+            matches!(ask.method, "GET" | "HEAD" | "OPTIONS" | "DELETE") && ask.body.is_none();
+        let sound = ask.script.end.is_sound() && ask.script.padding == 0 && ask.padding == 0;
+        let malformed = ask.malformed.is_some() || ask.websocket;
+        let two = scenario.endpoints > 1 && scenario.retries > 0;
+        ask.stood_by = well && two && again && sound && !malformed;
+    }
     for person in &mut scenario.people {
         person.undisturbed = undisturbed && person.fault.is_none();
         let sound = |ask: &Ask| {
@@ -457,6 +480,7 @@ fn ask(c: &mut Chance, trouble: &Trouble) -> Ask {
         spoilt: None,
         script: script(c, trouble, has_body),
         sound: false,
+        stood_by: false,
         fate: Fate::default(),
     }
 }

@@ -71,6 +71,8 @@ pub enum Happening {
     Connected(usize, usize, bool),
     /// It is somebody's turn.
     Run(Actor),
+    /// The upstream with this index is gone, with all its connections.
+    Die(usize),
     /// The core is told to drain, or to stop.
     Drain,
     Stop,
@@ -150,6 +152,8 @@ pub struct Net {
     /// Connections it accepted and could not watch, and so let go.
     pub unwatched: u64,
     pub notified: bool,
+    /// The upstream that is gone.
+    pub dead: Option<usize>,
     /// Octets the core read from clients and sent to them, read from origins and sent to them.
     pub clients: [u64; 2],
     pub origins: [u64; 2],
@@ -176,6 +180,7 @@ impl Net {
             turned_away: 0,
             unwatched: 0,
             notified: false,
+            dead: None,
             clients: [0; 2],
             origins: [0; 2],
             sockets: Vec::new(),
@@ -303,6 +308,7 @@ impl Net {
         let weather = &self.weather;
         let refused = self.chance.one_in(weather.refused);
         let silent = self.chance.one_in(weather.unanswered);
+        let refused = refused || self.dead == Some(port.into());
         self.turned_away += u64::from(refused || silent);
         let (ours, _) = self.pair(self.weather.room_least);
         self.trace.note(self.now, "connect", ours, i64::from(port));
@@ -314,8 +320,12 @@ impl Net {
     }
 
     /// The core connects to a Unix socket: at once, or not at all. Both ends.
-    pub fn connect_local(&mut self) -> Result<(usize, usize), Errno> {
+    pub fn connect_local(&mut self, upstream: usize) -> Result<(usize, usize), Errno> {
         self.another(1)?;
+        if self.dead == Some(upstream) {
+            self.turned_away += 1;
+            return Err(Errno::CONNREFUSED);
+        }
         if self.chance.one_in(self.weather.refused) {
             self.turned_away += 1;
             return Err(self.chance.pick(&[Errno::CONNREFUSED, Errno::NOENT]));
