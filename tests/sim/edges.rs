@@ -19,7 +19,7 @@ const URGENT: u64 = 8;
 /// The same of descriptors that run out.
 const SHORT: u64 = 8;
 /// The same of an upstream that dies while another is well.
-const DEATH: u64 = 0;
+const DEATH: u64 = 8;
 
 /// Has this seed any of it? Those found before keep to what they were found with.
 pub fn have(seed: u64) -> bool {

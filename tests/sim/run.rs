@@ -200,6 +200,13 @@ fn fates(world: &mut World, scenario: &Scenario, records: &[Box<Record>]) {
             let text = format!("of request {id}, {size} octets long, {bytes_in} were read");
             world.book.complain(text);
         }
+        if ask.stood_by && fate.own && !fate.begun_to_answer && matches!(fate.got, Some(502 | 503))
+        {
+            let tries = read.map_or(0, |record| record.attempts.len());
+            let got = fate.got;
+            let text = format!("request {id} got {got:?} after {tries} tries: one stood by");
+            world.book.complain(text);
+        }
         if ask.sound && (fate.own || fate.got.is_none()) {
             world.book.complain(format!("request {id} was sound, and got {:?}", fate.got));
         }
