@@ -246,6 +246,11 @@ impl Reactor {
         self.sources.borrow()[key].sides[way as usize].ready
     }
 
+    /// The peer has sent urgent data, though no event has told of it yet.
+    pub fn set_urgent(&self, key: usize) {
+        self.sources.borrow_mut()[key].urgent = true;
+    }
+
     /// Has the peer sent urgent data?
     pub fn is_urgent(&self, key: usize) -> bool {
         self.sources.borrow()[key].urgent

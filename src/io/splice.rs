@@ -131,7 +131,8 @@ async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), E
         let (mut held, mut end) = (0, false);
         while held < want.min(FILLED) && !end {
             match kernel::splice(relay.from.fd(), &pipe.write, want - held) {
-                Ok(0) => end = true,
+                Ok(0) if relay.from.has_ended() => end = true,
+                Ok(0) => break,
                 Ok(n) => held += n,
                 // An empty pipe takes something: it is the socket that has nothing.
                 Err(Errno::AGAIN) if held == 0 => {

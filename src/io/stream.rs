@@ -150,6 +150,16 @@ impl Stream {
         self.reactor.is_urgent(self.key)
     }
 
+    /// Asks the kernel itself whether nothing but the end is left, when splice(2) came to an end: it does so in
+    /// front of urgent data, too.
+    pub(super) fn has_ended(&self) -> bool {
+        let more = matches!(kernel::peek(&self.fd), Ok(1..));
+        if more {
+            self.reactor.set_urgent(self.key);
+        }
+        !more
+    }
+
     /// Asks the kernel itself whether the stream is silent: open, and nothing to read.
     pub fn is_silent(&self) -> bool {
         let silent = kernel::peek(&self.fd) == Err(Errno::AGAIN);

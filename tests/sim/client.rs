@@ -83,7 +83,7 @@ impl Client {
             None => {
                 let actor = Actor::Client(self.index);
                 let Some(socket) = net.connect_in(actor) else { return };
-                End::new(socket, actor, self.person.pace, self.person.fault)
+                End::new(socket, actor, self.person.pace, self.person.fault, self.person.urgent)
             }
         };
         if end.closed {

@@ -14,6 +14,13 @@ const FRAMING: usize = 15;
 /// A client that has so many octets on the way has sent them at once.
 const AT_ONCE: u64 = 3 * BUFFER as u64;
 
+/// One in so many scenarios has urgent octets; 0: none has.
+const URGENT: u64 = 8;
+/// The same of descriptors that run out.
+const SHORT: u64 = 8;
+/// The same of an upstream that dies while another is well.
+const DEATH: u64 = 8;
+
 /// Has this seed any of it? Those found before keep to what they were found with.
 pub fn have(seed: u64) -> bool {
     matches!(seed % 4, 0 | 3)
@@ -71,6 +78,54 @@ pub fn add(scenario: &mut Scenario, seed: u64) {
     }
     if scenario.body_most.is_some() && c.one_in(2) {
         scenario.body_most = Some(nearly_full(c) as u64);
+    }
+}
+
+/// Urgent octets here and there. Each kind has numbers of its own, so that none changes what others meet.
+pub fn urge(scenario: &mut Scenario, seed: u64) {
+    let mut chance = Chance::seeded(seed ^ 0xed6e_5001_0000);
+    let c = &mut chance;
+    if !c.one_in(URGENT) {
+        return;
+    }
+    scenario.urgent = c.pick(&[2, 4]);
+    for person in &mut scenario.people {
+        let Some(id) = person.asks.first().filter(|_| c.one_in(scenario.urgent)) else { continue };
+        let ask = &scenario.asks[*id];
+        // Not behind all it says: a close with that octet unread is a reset.
+        let most = head(*id, ask).len() + ask.body.unwrap_or(0);
+        person.urgent = ask.malformed.is_none().then(|| c.below(most) as u64);
+    }
+}
+
+/// Few descriptors: the listening socket has one, and each connection takes one.
+pub fn run_short(scenario: &mut Scenario, seed: u64) {
+    let mut chance = Chance::seeded(seed ^ 0xed6e_5002_0000);
+    if chance.one_in(SHORT) {
+        scenario.weather.descriptors = 2 + chance.magnitude(24) as usize;
+    }
+}
+
+/// One of several upstreams dies.
+pub fn kill(scenario: &mut Scenario, seed: u64) {
+    let mut chance = Chance::seeded(seed ^ 0xed6e_5003_0000);
+    let c = &mut chance;
+    if !c.one_in(DEATH) {
+        return;
+    }
+    scenario.endpoints = c.between(2, 3) as usize;
+    scenario.retries = scenario.retries.max(1);
+    scenario.faulty = 0;
+    scenario.weather.breaks = 0;
+    scenario.death =
+        Some((c.between(1, scenario.endpoints as u64) as usize, c.magnitude(1_000_000)));
+    for ask in &mut scenario.asks {
+        ask.script.interim.clear();
+        let plain = ask.malformed.is_none() && ask.spoilt.is_none() && !ask.websocket;
+        if plain && !c.one_in(4) {
+            ask.method = c.pick(&["GET", "GET", "HEAD", "DELETE", "OPTIONS"]);
+            (ask.body, ask.chunked, ask.expect, ask.script.early) = (None, false, false, false);
+        }
     }
 }
 

@@ -45,6 +45,8 @@ pub struct End {
     actor: Actor,
     pace: Pace,
     fault: Option<(When, Fault)>,
+    /// The octet behind so many is urgent.
+    urgent: Option<u64>,
     pub out: VecDeque<u8>,
     read: u64,
     pub written: u64,
@@ -67,12 +69,19 @@ pub struct End {
 }
 
 impl End {
-    pub fn new(socket: usize, actor: Actor, pace: Pace, fault: Option<(When, Fault)>) -> End {
+    pub fn new(
+        socket: usize,
+        actor: Actor,
+        pace: Pace,
+        fault: Option<(When, Fault)>,
+        urgent: Option<u64>,
+    ) -> End {
         End {
             socket,
             actor,
             pace,
             fault,
+            urgent,
             out: VecDeque::new(),
             read: 0,
             written: 0,
@@ -118,7 +127,7 @@ impl End {
         octets
     }
 
-    /// Writes what its pace allows.
+    /// Writes what its pace allows, one octet of it as urgent.
     pub fn write(&mut self, net: &mut Net) {
         if self.rests(net) || self.finished || self.out.is_empty() {
             return;
@@ -130,9 +139,17 @@ impl End {
         self.blocked = false;
         // One more than there is room for: who is refused is told when there is room again.
         let room = net.space(self.socket) + 1;
+        let before_urgent = self.urgent.map_or(u64::MAX, |urgent| urgent - self.written);
+        let before_urgent = usize::try_from(before_urgent).unwrap_or(usize::MAX);
         let n = self.pace.write.min(self.out.len()).min(before_fault).min(room);
-        match net.send(self.socket, &front(&self.out, n)) {
+        let sent = match before_urgent {
+            0 if n > 0 => net.send_urgent(self.socket, self.out[0]),
+            0 => Ok(0),
+            before => net.send(self.socket, &front(&self.out, n.min(before))),
+        };
+        match sent {
             Ok(n) => {
+                self.urgent.take_if(|urgent| *urgent == self.written && n > 0);
                 self.out.drain(..n);
                 self.written += n as u64;
                 self.drained = self.out.is_empty();

@@ -2,7 +2,7 @@
 
 use crate::book::Book;
 use crate::client::chunked;
-use crate::end::{End, Fault, Pace, When};
+use crate::end::{End, Fault};
 use crate::frames::Talk;
 use crate::http::upgrade;
 use crate::message::{Head, Piece, Reader, decimal};
@@ -20,6 +20,8 @@ const MESSAGE: usize = 50_000;
 /// A connection.
 pub struct Origin {
     actor: Actor,
+    /// The upstream it belongs to.
+    pub upstream: usize,
     end: End,
     reader: Reader,
     exchange: Option<Exchange>,
@@ -48,11 +50,11 @@ enum Stage {
 }
 
 impl Origin {
-    pub fn new(index: usize, socket: usize, pace: Pace, fault: Option<(When, Fault)>) -> Origin {
-        let actor = Actor::Origin(index);
+    pub fn new(index: usize, upstream: usize, end: End) -> Origin {
         Origin {
-            actor,
-            end: End::new(socket, actor, pace, fault),
+            actor: Actor::Origin(index),
+            upstream,
+            end,
             reader: Reader::default(),
             exchange: None,
             tainted: None,
@@ -210,6 +212,7 @@ impl Origin {
             }
             Stage::Thinking(at) if at <= net.now => {
                 exchange.stage = Stage::Writing;
+                ask.fate.begun_to_answer = true;
                 if ask.websocket && ask.script.status < 400 {
                     if !self.switch(id, ask) {
                         book.complain(format!("octets came before the 101 of request {id}"));

@@ -12,7 +12,7 @@ use crate::io::splice::Copied;
 use crate::io::stream::Address;
 use crate::net::Micros;
 use crate::proxy::{Letter, Seed};
-use crate::scenario::{self, Scenario};
+use crate::scenario::{self, Scenario, Stopping};
 use crate::stats::{self, Counter, EndpointState, Record};
 use crate::trace::Trace;
 use crate::upstream::RoundRobin;
@@ -158,6 +158,13 @@ fn check(world: &mut World, scenario: &Scenario, stats: &stats::Core, records: &
     expect(world, "descriptors open", open, 0);
     let accepted = world.net.accepted - world.net.unwatched;
     expect(world, "connections accepted", stats.accepted.get(), accepted);
+    // What tidegate has no descriptor for is no failure of an upstream.
+    let failed: u64 = stats.upstreams.iter().map(|upstream| upstream.connect_failures.get()).sum();
+    let turned_away = world.net.turned_away;
+    if scenario.stopping == Stopping::Quiet && failed > turned_away {
+        let text = format!("{failed} connects failed, {turned_away} by an upstream");
+        world.book.complain(text);
+    }
     octets(world, stats);
     fates(world, scenario, records);
 }
@@ -199,6 +206,13 @@ fn fates(world: &mut World, scenario: &Scenario, records: &[Box<Record>]) {
         {
             let size = fate.size;
             let text = format!("of request {id}, {size} octets long, {bytes_in} were read");
+            world.book.complain(text);
+        }
+        if ask.stood_by && fate.own && !fate.begun_to_answer && matches!(fate.got, Some(502 | 503))
+        {
+            let tries = read.map_or(0, |record| record.attempts.len());
+            let got = fate.got;
+            let text = format!("request {id} got {got:?} after {tries} tries: one stood by");
             world.book.complain(text);
         }
         if ask.sound && (fate.own || fate.got.is_none()) {

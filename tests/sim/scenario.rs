@@ -1,5 +1,6 @@
 //! What a seed decides before anything happens: who asks what, who answers how, what goes wrong.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::chance::Chance;
@@ -23,6 +24,8 @@ pub struct Weather {
     pub interrupts: u64,
     /// There is no descriptor left.
     pub no_descriptors: u64,
+    /// So many are there in all.
+    pub descriptors: usize,
     /// A connection is gone before it is accepted.
     pub aborted: u64,
     /// An origin refuses to be connected to, or does not answer.
@@ -62,6 +65,8 @@ pub struct Ask {
     pub script: Script,
     /// Nothing in it, nor around it, keeps it from being answered.
     pub sound: bool,
+    /// It can be sent again, and there is always an upstream that would answer.
+    pub stood_by: bool,
     pub fate: Fate,
 }
 
@@ -92,6 +97,8 @@ pub struct Fate {
     pub written: bool,
     /// Origins that saw the head of it.
     pub seen: u32,
+    /// An origin has begun to answer.
+    pub begun_to_answer: bool,
     /// An origin has sent the whole of an answer, or all of it there will be before an orderly close.
     pub answered: bool,
     /// The status of the whole answer that the client got.
@@ -164,6 +171,8 @@ pub struct Person {
     pub depth: usize,
     pub pace: Pace,
     pub fault: Option<(When, Fault)>,
+    /// After so many octets it sends an urgent one.
+    pub urgent: Option<u64>,
     /// Nothing but its requests can be a reason to leave it without an answer.
     pub undisturbed: bool,
 }
@@ -188,8 +197,12 @@ pub struct Scenario {
     pub endpoints: usize,
     /// Which of them have Unix sockets.
     pub local: [bool; 3],
+    /// The port of an upstream that dies, and when.
+    pub death: Option<(usize, Micros)>,
     /// One in so many connections to origins has a fault of its own.
     pub faulty: u64,
+    /// One in so many sends an urgent octet.
+    pub urgent: u64,
     pub stopping: Stopping,
     pub waits: Waits,
     pub buffers: usize,
@@ -200,6 +213,11 @@ pub struct Scenario {
     pub body_most: Option<u64>,
     /// Places for records that wait to be written down.
     pub records: usize,
+}
+
+/// Which upstream has this Unix socket.
+pub fn of_socket(path: &Path) -> Option<usize> {
+    (1..=3).find(|upstream| path == Path::new(&format!("/{upstream}.sock")))
 }
 
 /// More of a head than this, and it may be too large when tidegate has added to it.
@@ -283,7 +301,9 @@ pub fn of(seed: u64) -> Scenario {
         people,
         endpoints: c.between(1, 3) as usize,
         local: [false; 3],
+        death: None,
         faulty,
+        urgent: 0,
         stopping,
         waits,
         buffers: scarce(c, 32) as usize,
@@ -297,6 +317,9 @@ pub fn of(seed: u64) -> Scenario {
     };
     if edges::have(seed) {
         edges::add(&mut scenario, seed);
+        edges::urge(&mut scenario, seed);
+        edges::run_short(&mut scenario, seed);
+        edges::kill(&mut scenario, seed);
     }
     judge(&mut scenario, &trouble);
     scenario
@@ -304,8 +327,18 @@ pub fn of(seed: u64) -> Scenario {
 
 /// Which requests have to be answered, come what may to others.
 fn judge(scenario: &mut Scenario, trouble: &Trouble) {
-    let undisturbed = scenario.stopping == Stopping::Quiet && !trouble.weather;
-    let quiet = undisturbed && scenario.faulty == 0 && scenario.weather.breaks == 0;
+    let ample = !trouble.weather && scenario.weather.descriptors == usize::MAX;
+    let undisturbed = scenario.stopping == Stopping::Quiet && ample;
+    let well = undisturbed && scenario.faulty == 0 && scenario.weather.breaks == 0;
+    let quiet = well && scenario.death.is_none();
+    for ask in &mut scenario.asks {
+        let again =
+            matches!(ask.method, "GET" | "HEAD" | "OPTIONS" | "DELETE") && ask.body.is_none();
+        let sound = ask.script.end.is_sound() && ask.script.padding == 0 && ask.padding == 0;
+        let malformed = ask.malformed.is_some() || ask.websocket;
+        let two = scenario.endpoints > 1 && scenario.retries > 0;
+        ask.stood_by = well && two && again && sound && !malformed;
+    }
     // A connection that is kept may have to make room while the next request is on its way.
     let crowded = scenario.people.len() > scenario.connections;
     for person in &mut scenario.people {
@@ -362,6 +395,7 @@ fn weather(c: &mut Chance, trouble: &Trouble, largest: u64) -> Weather {
         cuts: c.pick(&[0, 2, 10]),
         interrupts: c.pick(&[0, 0, 20]),
         no_descriptors: odds(c, 10),
+        descriptors: usize::MAX,
         aborted: odds(c, 10),
         refused: odds(c, 4),
         unanswered: odds(c, 6),
@@ -391,6 +425,7 @@ fn person(c: &mut Chance, trouble: &Trouble, asks: &mut Vec<Ask>) -> Person {
         depth: if c.one_in(3) { c.between(2, 5) as usize } else { 1 },
         pace,
         fault,
+        urgent: None,
         undisturbed: false,
     }
 }
@@ -448,6 +483,7 @@ fn ask(c: &mut Chance, trouble: &Trouble) -> Ask {
         spoilt: None,
         script: script(c, trouble, has_body),
         sound: false,
+        stood_by: false,
         fate: Fate::default(),
     }
 }

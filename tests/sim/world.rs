@@ -1,6 +1,7 @@
 //! The world around the core: it turns whenever the core waits for events, and only then.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 use crate::book::Book;
 use crate::chance::Chance;
 use crate::client::Client;
-use crate::end::Fault;
+use crate::end::{End, Fault};
 use crate::net::{Actor, Happening, Micros, Net};
 use crate::origin::Origin;
 use crate::proxy::Letter;
@@ -54,6 +55,7 @@ pub struct World {
     clients: Vec<Client>,
     origins: Vec<Origin>,
     faulty: u64,
+    urgent: u64,
     largest: usize,
     letters: flume::Sender<Letter>,
     stats: Arc<stats::Core>,
@@ -80,6 +82,9 @@ impl World {
         for (index, person) in scenario.people.iter().enumerate() {
             net.at(person.starts, Happening::Run(Actor::Client(index)));
         }
+        if let Some((upstream, at)) = scenario.death {
+            net.at(at, Happening::Die(upstream));
+        }
         match scenario.stopping {
             Stopping::Quiet => {}
             Stopping::Drain(at, then) => {
@@ -100,6 +105,7 @@ impl World {
             clients: people.map(|(index, person)| Client::new(index, person)).collect(),
             origins: Vec::new(),
             faulty: scenario.faulty,
+            urgent: scenario.urgent,
             largest: scenario.asks.iter().map(size).max().unwrap_or(0),
             letters,
             stats,
@@ -144,22 +150,36 @@ impl World {
     }
 
     /// An origin takes the far end of a connection.
-    fn welcome(&mut self, far: usize) {
+    fn welcome(&mut self, far: usize, upstream: usize) {
         let net = &mut self.net;
         let pace = scenario::pace(&mut net.chance, 300 + self.largest);
         let faulty = net.chance.one_in(self.faulty);
         let most = 1000 + self.largest as u64;
         let fault = faulty.then(|| scenario::fault(&mut net.chance, most));
+        let urgent = net.chance.one_in(self.urgent).then(|| net.chance.magnitude(most));
         let index = self.origins.len();
-        self.origins.push(Origin::new(index, far, pace, fault));
-        net.hold(far, Actor::Origin(index));
+        let actor = Actor::Origin(index);
+        let end = End::new(far, actor, pace, fault, urgent);
+        self.origins.push(Origin::new(index, upstream, end));
+        net.hold(far, actor);
     }
 
     /// Connects to the socket of an origin on this machine.
-    pub fn connect_local(&mut self) -> Result<usize, Errno> {
-        let (ours, far) = self.net.connect_local()?;
-        self.welcome(far);
+    pub fn connect_local(&mut self, path: &Path) -> Result<usize, Errno> {
+        let upstream = scenario::of_socket(path).ok_or(Errno::NOENT)?;
+        let (ours, far) = self.net.connect_local(upstream)?;
+        self.welcome(far, upstream);
         Ok(ours)
+    }
+
+    /// As after kill -9: each connection is closed, those with octets unread are reset.
+    fn die(&mut self, upstream: usize) {
+        let World { net, book, .. } = self;
+        net.dead = Some(upstream);
+        for origin in self.origins.iter_mut().filter(|origin| origin.upstream == upstream) {
+            let fault = net.chance.pick(&[Fault::Reset, Fault::Close]);
+            origin.fail(fault, net, book);
+        }
     }
 
     /// All the others run beside the core, and may have got on by the time it makes a call.
@@ -214,11 +234,14 @@ impl World {
             Happening::Space(id) => net.make_room(id),
             Happening::Connected(id, port, accepted) => {
                 net.trace.note(net.now, "connected", id, port as i64);
-                let Some(far) = net.connected(id, accepted) else { return };
-                self.welcome(far);
+                let alive = net.dead != Some(port);
+                net.turned_away += u64::from(accepted && !alive);
+                let Some(far) = net.connected(id, accepted && alive) else { return };
+                self.welcome(far, port);
             }
             Happening::Run(Actor::Client(index)) => self.clients[index].run(net, book),
             Happening::Run(Actor::Origin(index)) => self.origins[index].run(net, book),
+            Happening::Die(upstream) => self.die(upstream),
             Happening::Drain => self.tell(Letter::Drain),
             Happening::Stop => self.tell(Letter::Stop),
         }

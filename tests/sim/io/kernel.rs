@@ -155,7 +155,7 @@ pub(super) fn accept(_: &Fd) -> Result<(Fd, Peer), Errno> {
 pub(super) fn connect(address: &Address) -> io::Result<(Fd, bool)> {
     let (id, pending) = with(|world| match address {
         Address::Tcp(address) => world.net.connect(address.port()),
-        Address::Unix(_) => world.connect_local().map(|id| (id, false)),
+        Address::Unix(path) => world.connect_local(path).map(|id| (id, false)),
     })?;
     Ok((Fd::new(Handle::Socket(id)), pending))
 }

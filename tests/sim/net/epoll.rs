@@ -94,6 +94,7 @@ impl Net {
             | on(socket.fin && socket.finished, EventFlags::HUP)
             | on(socket.reset || socket.fin, EventFlags::IN | EventFlags::RDHUP)
             | on(!socket.unread.is_empty(), EventFlags::IN)
+            | on(socket.mark.is_some(), EventFlags::PRI)
             | on(socket.reset || socket.finished || roomy, EventFlags::OUT)
     }
 }

@@ -9,6 +9,9 @@
 //!   arrived before a RST is read first, then the error once, then the end; after a FIN the end at once.
 //! - A close with octets unread, or with SO_LINGER 0, is a RST, and what was under way may be lost.
 //!   Octets that reach a closed socket bring a RST back.
+//! - Urgent octets are among the others (SO_OOBINLINE): a read stops before one, and the next goes on; between
+//!   them is no edge, but EPOLLPRI while it is unread. `splice` stops for good: EAGAIN, or 0 when the peer has
+//!   ended, whatever lies behind. `peek` looks past it.
 //! - A Unix socket delivers at once. A close is known at once, too: EPIPE for whoever writes; whoever
 //!   reads gets what was there, then ECONNRESET if the peer had octets unread, then the end. There is room
 //!   when three quarters are free.
@@ -69,6 +72,8 @@ pub enum Happening {
     Connected(usize, usize, bool),
     /// It is somebody's turn.
     Run(Actor),
+    /// The upstream with this index is gone, with all its connections.
+    Die(usize),
     /// The core is told to drain, or to stop.
     Drain,
     Stop,
@@ -100,6 +105,8 @@ struct Socket {
     told: bool,
     watch: Watch,
     unread: VecDeque<u8>,
+    /// Where in that the urgent octet lies.
+    mark: Option<usize>,
     /// On the way to the peer.
     wire: VecDeque<Segment>,
     flight: usize,
@@ -134,9 +141,13 @@ pub struct Net {
     pub open: usize,
     /// Connections it accepted.
     pub accepted: u64,
-    /// Those of them it could not watch, and so let go.
+    /// Connections that upstreams refused, reset at once, or did not answer.
+    pub turned_away: u64,
+    /// Connections it accepted and could not watch, and so let go.
     pub unwatched: u64,
     pub notified: bool,
+    /// The upstream that is gone.
+    pub dead: Option<usize>,
     /// Octets the core read from clients and sent to them, read from origins and sent to them.
     pub clients: [u64; 2],
     pub origins: [u64; 2],
@@ -160,8 +171,10 @@ impl Net {
             trace,
             open: 0,
             accepted: 0,
+            turned_away: 0,
             unwatched: 0,
             notified: false,
+            dead: None,
             clients: [0; 2],
             origins: [0; 2],
             sockets: Vec::new(),
@@ -233,6 +246,13 @@ impl Net {
 
     // ---- connections ----
 
+    /// So many more descriptors, if they are to be had.
+    fn another(&mut self, n: usize) -> Result<(), Errno> {
+        let scarce = self.open + n > self.weather.descriptors;
+        let none = scarce || self.chance.one_in(self.weather.no_descriptors);
+        if none { Err(Errno::MFILE) } else { Ok(()) }
+    }
+
     fn pair(&mut self, room_least: u64) -> (usize, usize) {
         let (near, far) = (self.sockets.len(), self.sockets.len() + 1);
         for peer in [far, near] {
@@ -264,9 +284,7 @@ impl Net {
         if self.backlog.is_empty() {
             return Err(Errno::AGAIN);
         }
-        if self.chance.one_in(self.weather.no_descriptors) {
-            return Err(Errno::MFILE);
-        }
+        self.another(1)?;
         let id = self.backlog.pop_front().ok_or(Errno::AGAIN)?;
         if self.chance.one_in(self.weather.aborted) {
             self.sockets[id].linger_0 = true;
@@ -280,12 +298,12 @@ impl Net {
 
     /// The core connects; `true`: that is under way.
     pub fn connect(&mut self, port: u16) -> Result<(usize, bool), Errno> {
+        self.another(1)?;
         let weather = &self.weather;
-        if self.chance.one_in(weather.no_descriptors) {
-            return Err(Errno::MFILE);
-        }
         let refused = self.chance.one_in(weather.refused);
         let silent = self.chance.one_in(weather.unanswered);
+        let refused = refused || self.dead == Some(port.into());
+        self.turned_away += u64::from(refused || silent);
         let (ours, _) = self.pair(self.weather.room_least);
         self.trace.note(self.now, "connect", ours, i64::from(port));
         self.sockets[ours].connecting = true;
@@ -296,14 +314,18 @@ impl Net {
     }
 
     /// The core connects to a Unix socket: at once, or not at all. Both ends.
-    pub fn connect_local(&mut self) -> Result<(usize, usize), Errno> {
-        if self.chance.one_in(self.weather.no_descriptors) {
-            return Err(Errno::MFILE);
+    pub fn connect_local(&mut self, upstream: usize) -> Result<(usize, usize), Errno> {
+        self.another(1)?;
+        if self.dead == Some(upstream) {
+            self.turned_away += 1;
+            return Err(Errno::CONNREFUSED);
         }
         if self.chance.one_in(self.weather.refused) {
+            self.turned_away += 1;
             return Err(self.chance.pick(&[Errno::CONNREFUSED, Errno::NOENT]));
         }
         if self.chance.one_in(self.weather.unanswered) {
+            self.turned_away += 1;
             return Err(Errno::AGAIN);
         }
         let (ours, far) = self.pair(self.weather.room_least);
@@ -396,11 +418,22 @@ impl Net {
         Ok(n.min(space))
     }
 
-    /// How many of `n` octets can be read now.
+    /// Sends an octet as urgent (MSG_OOB). At most one in a connection, for a second would make the first an
+    /// ordinary one.
+    pub fn send_urgent(&mut self, id: usize, octet: u8) -> Result<usize, Errno> {
+        let n = self.sendable(id, 1)?;
+        let load =
+            if self.sockets[id].local { Load::Data(vec![octet]) } else { Load::Urgent([octet]) };
+        self.transmit(id, load);
+        Ok(n)
+    }
+
+    /// How many of `n` octets can be read now. Not further than to the urgent octet.
     fn readable(&mut self, id: usize, n: usize) -> Result<usize, Errno> {
         let socket = &mut self.sockets[id];
-        if !socket.unread.is_empty() {
-            return Ok(n.min(socket.unread.len()));
+        let ahead = socket.mark.filter(|mark| *mark > 0).unwrap_or(socket.unread.len());
+        if ahead > 0 {
+            return Ok(n.min(ahead));
         }
         if socket.fin && !socket.local {
             return Ok(0);
@@ -414,6 +447,7 @@ impl Net {
 
     pub fn recv(&mut self, id: usize, most: usize) -> Result<Vec<u8>, Errno> {
         let n = self.readable(id, most)?;
+        self.sockets[id].mark.take_if(|mark| *mark == 0);
         Ok(self.take(id, n))
     }
 
@@ -421,6 +455,8 @@ impl Net {
         let unread = &mut self.sockets[id].unread;
         let octets = front(unread, n);
         unread.drain(..n);
+        let mark = &mut self.sockets[id].mark;
+        *mark = mark.map(|mark| mark - n);
         let peer = self.sockets[id].peer;
         if n > 0 && self.sockets[peer].starved {
             self.later(Happening::Space(peer));
@@ -452,7 +488,10 @@ impl Net {
     }
 
     pub fn socket_error(&mut self, id: usize) -> Result<(), Errno> {
-        self.sockets[id].error.take().map_or(Ok(()), Err)
+        let error = self.sockets[id].error.take();
+        // Taken, and reset before anybody looked.
+        self.turned_away += u64::from(error.is_some_and(|error| error != Errno::CONNREFUSED));
+        error.map_or(Ok(()), Err)
     }
 
     /// `None`: there is no such thing for a Unix socket.

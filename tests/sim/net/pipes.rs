@@ -15,9 +15,7 @@ pub(super) struct Pipe {
 
 impl Net {
     pub fn pipe(&mut self) -> Result<(usize, usize), Errno> {
-        if self.chance.one_in(self.weather.no_descriptors) {
-            return Err(Errno::MFILE);
-        }
+        self.another(2)?;
         let capacity = self.chance.pick(&[4096, 64 * 1024, 1024 * 1024]);
         self.pipes.push(Pipe { held: VecDeque::new(), capacity });
         Ok((self.pipes.len() - 1, capacity))
@@ -32,6 +30,10 @@ impl Net {
         }
         if room == 0 {
             return Err(Errno::AGAIN);
+        }
+        let socket = &self.sockets[id];
+        if socket.mark == Some(0) && socket.error.is_none() {
+            return if socket.fin || socket.reset { Ok(0) } else { Err(Errno::AGAIN) };
         }
         let n = self.readable(id, n.min(room))?;
         let octets = self.take(id, n);

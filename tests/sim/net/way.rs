@@ -7,9 +7,21 @@ use super::{Handle, Happening, Micros, Net, Watch};
 /// What goes from one end to the other.
 pub(super) enum Load {
     Data(Vec<u8>),
+    /// An octet that is marked as urgent.
+    Urgent([u8; 1]),
     Fin,
     Rst,
     Ack,
+}
+
+impl Load {
+    fn octets(&self) -> &[u8] {
+        match self {
+            Load::Data(octets) => octets,
+            Load::Urgent(octet) => octet,
+            Load::Fin | Load::Rst | Load::Ack => b"",
+        }
+    }
 }
 
 /// It on its way.
@@ -28,10 +40,10 @@ impl Net {
         let at = self.now + self.latency();
         let socket = &mut self.sockets[id];
         socket.last = socket.last.max(at);
-        if let Load::Data(octets) = &load {
-            socket.flight += octets.len();
-            socket.sent += octets.len() as u64;
-            let text = || format!("{id} to {}: {}", socket.peer, octets.escape_ascii());
+        socket.flight += load.octets().len();
+        socket.sent += load.octets().len() as u64;
+        if !load.octets().is_empty() {
+            let text = || format!("{id} to {}: {}", socket.peer, load.octets().escape_ascii());
             self.trace.say(self.now, text);
         }
         let segment = Segment { at: socket.last, load, ack: socket.received };
@@ -44,10 +56,10 @@ impl Net {
     fn hand_over(&mut self, id: usize, load: Load) {
         let to = self.sockets[id].peer;
         match load {
-            Load::Data(octets) => {
-                let text = || format!("{id} to {to}: {}", octets.escape_ascii());
+            Load::Data(_) | Load::Urgent(_) => {
+                let text = || format!("{id} to {to}: {}", load.octets().escape_ascii());
                 self.trace.say(self.now, text);
-                self.sockets[to].unread.extend(octets);
+                self.take_in(to, &load);
             }
             Load::Fin => self.sockets[to].fin = true,
             Load::Rst | Load::Ack => return,
@@ -81,14 +93,12 @@ impl Net {
             self.sockets[to].acknowledged = self.sockets[to].acknowledged.max(ack);
         }
         match load {
-            Load::Data(octets) => {
-                self.sockets[id].flight -= octets.len();
+            Load::Data(_) | Load::Urgent(_) => {
+                self.sockets[id].flight -= load.octets().len();
                 if gone {
                     return self.transmit(to, Load::Rst);
                 }
-                let socket = &mut self.sockets[to];
-                socket.received += octets.len() as u64;
-                socket.unread.extend(octets);
+                self.take_in(to, &load);
                 self.edge(to);
                 self.acknowledge(to);
             }
@@ -106,6 +116,15 @@ impl Net {
             }
             Load::Fin | Load::Rst | Load::Ack => {}
         }
+    }
+
+    fn take_in(&mut self, id: usize, load: &Load) {
+        let socket = &mut self.sockets[id];
+        if matches!(load, Load::Urgent(_)) {
+            socket.mark = Some(socket.unread.len());
+        }
+        socket.received += load.octets().len() as u64;
+        socket.unread.extend(load.octets());
     }
 
     /// Sooner or later an acknowledgement goes by itself.
@@ -171,9 +190,7 @@ impl Net {
             socket.wire.truncate(cut);
             socket.flight = 0;
             for segment in &socket.wire {
-                if let Load::Data(octets) = &segment.load {
-                    socket.flight += octets.len();
-                }
+                socket.flight += segment.load.octets().len();
             }
         }
         self.trace.note(self.now, if reset { "reset" } else { "close" }, id, 0);
