@@ -14,7 +14,7 @@ pub fn run(mut plan: Plan, told: &Told) -> Result<(), String> {
     let [first, second] = origins;
     let origins = [first.map_err(failure)?, second.map_err(failure)?];
     plan.upstreams = origins.iter().map(|origin| upstream(origin.address())).collect();
-    print!("{}", welcome(&plan));
+    crate::print(&welcome(&plan))?;
     control::run(plan, told)
 }
 

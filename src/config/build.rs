@@ -70,6 +70,7 @@ pub fn build(
         },
         access_log: desk.access_log(around.stdout_is_terminal),
         log: desk.one("log", log_level).unwrap_or(LogLevel::Info),
+        log_format: desk.one("log-format", own_log_format).unwrap_or(OwnLogFormat::Human),
         listen,
     };
     Built { plan, strict, demo }
@@ -380,6 +381,10 @@ fn log_format(text: &str) -> Result<Option<LogFormat>, Wrong> {
         ("off", None),
     ];
     values::choice(&choices, text)
+}
+
+fn own_log_format(text: &str) -> Result<OwnLogFormat, Wrong> {
+    values::choice(&[("human", OwnLogFormat::Human), ("json", OwnLogFormat::Json)], text)
 }
 
 fn log_level(text: &str) -> Result<LogLevel, Wrong> {

@@ -170,7 +170,7 @@ mod tests {
         assert_eq!((plan.waits.expect, plan.waits.drain), (second(1), second(20)));
         assert_eq!(plan.waits.drain_delay, second(0));
         assert_eq!(plan.access_log, AccessLog { format: Some(LogFormat::Json), file: None });
-        assert_eq!(plan.log, LogLevel::Info);
+        assert_eq!((plan.log, plan.log_format), (LogLevel::Info, OwnLogFormat::Human));
         assert_eq!(told.warnings, Vec::<String>::new());
     }
 
@@ -383,7 +383,7 @@ tidegate: 6 mistakes, not started; --help lists all flags
             "--upstream a:1 --trusted-proxy 10.0.0.0/8,::1 --half-close --host-header upstream",
             "--upstream a:1 --backend-header --read-timeout 1ms --drain-delay 2s --drain-timeout 0s --max-body 10MB",
             "--upstream a:1 --max-head 1KiB --access-log combined --access-log-file a#'b\\\"c",
-            "--upstream a:1 --log trace --expect-timeout 0s --max-upstream-idle 0 --access-log off",
+            "--upstream a:1 --log trace --log-format json --expect-timeout 0s --max-upstream-idle 0 --access-log off",
         ];
         for line in lines {
             let (wanted, _) = plan(line, &[], "");

@@ -209,6 +209,7 @@ const LOGS: &[Setting] = &[
     row("access-log", Choice(FORMATS), Depends("terminal: human; else json"), "Log of requests"),
     row("access-log-file", File, Depends("standard output"), "Where requests are logged"),
     row("log", Choice(LEVELS), Value("info"), "Log of tidegate itself, on standard error"),
+    row("log-format", Choice(OWN_FORMATS), Value("human"), "Lines of that log"),
 ];
 
 const SETTINGS: &[Setting] = &[
@@ -219,6 +220,7 @@ const SETTINGS: &[Setting] = &[
 
 const HOSTS: &str = "pass|upstream";
 const FORMATS: &str = "human|json|common|combined|off";
+const OWN_FORMATS: &str = "human|json";
 const LEVELS: &str = "error|warn|info|debug|trace";
 
 /// What flags of other programs are called here: suggested, never accepted.
@@ -241,7 +243,7 @@ pub const COUSINS: [(&str, &str); 22] = [
     ("max-body", "body-limit max-body-size client-max-body-size max-request-size"),
     ("max-connections", "maxconn max-conn max-conns max-clients worker-connections"),
     ("max-upstream-idle", "pool-size max-idle max-idle-conns"),
-    ("access-log", "log-format access-log-format"),
+    ("access-log", "access-log-format"),
     ("access-log-file", "log-file"),
     ("log", "log-level loglevel level verbose verbosity debug v"),
     ("env-file", "config config-file dotenv c"),

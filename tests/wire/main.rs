@@ -30,3 +30,4 @@ mod n_desync;
 mod o_faults;
 mod p_siege;
 mod q_load;
+mod r_surface;
