@@ -8,10 +8,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::layers::{Given, Layers, Origin};
-use super::mistake::{Report, Wrong, wrong};
+use super::mistake::{Report, Wrong, instead, wrong};
 use super::plan::*;
-use super::table::{self, Setting};
-use super::{Surroundings, places, values};
+use super::table::{self, Fallback, Form, Setting};
+use super::{Surroundings, advice, places, values};
 
 /// A plan, and the settings that are about the plan and not in it.
 ///
@@ -86,7 +86,6 @@ struct Desk<'a> {
 struct Item<T> {
     value: T,
     given: Given,
-    part: Range<usize>,
 }
 
 impl Desk<'_> {
@@ -99,21 +98,29 @@ impl Desk<'_> {
             let all = 0..again.text.len();
             self.report.mistake_in(&again.origin, &again.text, all, wrong(what, "leave one out"));
         }
-        read(&text).map_err(|wrong| self.refuse(&text, 0..text.len(), &origin, wrong)).ok()
+        let Setting { form, fallback, .. } = *setting(name);
+        let read =
+            |text: &str| read(text).map_err(|wrong| by_default(fallback, text).unwrap_or(wrong));
+        advice::read(form, &text, read)
+            .map_err(|wrong| self.refuse(&text, 0..text.len(), &origin, wrong))
+            .ok()
     }
 
     /// A setting with any number of values, apart from those with mistakes.
     fn all<T>(
         &mut self,
-        given: Vec<Given>,
+        name: &str,
         most: usize,
         read: impl Fn(&str) -> Result<T, Wrong>,
     ) -> Vec<Item<T>> {
+        let form = setting(name).form;
         let mut items = Vec::new();
-        for Given { text, origin } in given {
+        for Given { text, origin } in self.layers.of(setting(name)) {
             for part in parts(&text) {
                 let read = match &text[part.clone()] {
-                    "" => Err(wrong("there is nothing here", "take a comma out")),
+                    "" if !text.trim().is_empty() => {
+                        Err(wrong("there is nothing here", "take a comma out"))
+                    }
                     _ if items.len() == most => {
                         let right = "leave some out";
                         self.refuse(
@@ -124,12 +131,13 @@ impl Desk<'_> {
                         );
                         return items;
                     }
-                    item => read(item),
+                    item => advice::read(form, item, &read)
+                        .map_err(|wrong| advice::several(form, item, &read).unwrap_or(wrong)),
                 };
                 match read {
                     Ok(value) => {
                         let given = Given { text: text.clone(), origin: origin.clone() };
-                        items.push(Item { value, given, part });
+                        items.push(Item { value, given });
                     }
                     Err(wrong) => self.refuse(&text, part, &origin, wrong),
                 }
@@ -140,7 +148,7 @@ impl Desk<'_> {
 
     fn refuse(&mut self, text: &str, part: Range<usize>, origin: &Origin, mut wrong: Wrong) {
         if matches!(origin, Origin::Dotenv { .. }) && text.contains('$') {
-            wrong.right.push_str(" (variables are not expanded)");
+            wrong.rest.push_str(" (variables are not expanded)");
         }
         self.report.mistake_in(origin, text, part, wrong);
     }
@@ -192,59 +200,67 @@ impl Desk<'_> {
             && let Some(Given { text, origin }) = self.layers.of(setting("workers")).first()
         {
             let what = format!("there are fewer connections (--max-connections {connections})");
-            let right = format!("write {connections} or less");
-            self.report.mistake_in(origin, text, 0..text.len(), wrong(what, right));
+            let right = instead(what, [connections.to_string()]).and(" or less");
+            self.report.mistake_in(origin, text, 0..text.len(), right);
         }
         (workers, connections)
     }
 
     fn listen(&mut self) -> Vec<Listen> {
-        let items = self.all(self.layers.of(setting("listen")), MOST_LISTED, places::listen);
+        let admin = self.layers.of(setting("admin")).into_iter().next();
+        let by_default = admin.filter(|given| given.origin == Origin::Default);
+        let by_default = by_default.and_then(|given| places::listen(&given.text).ok());
+        let read = |text: &str| match places::listen(text)? {
+            listen if by_default.as_ref().is_some_and(|admin| collide(&listen, admin)) => {
+                let what = "clients and admin cannot have the same address";
+                Err(wrong(what, "take another port, or give the admin one with --admin"))
+            }
+            listen => Ok(listen),
+        };
+        let items = self.all("listen", MOST_LISTED, read);
         let any_port = |listen: &Listen| matches!(listen, Listen::Tcp(a) if a.port() == 0);
         self.without_repeats(items, |listen| !any_port(listen))
     }
 
     fn admin(&mut self, listen: &[Listen]) -> Option<Listen> {
-        let read = |text: &str| match text {
-            "off" => Ok(None),
-            text => places::listen(text).map(Some),
+        let read = |text: &str| match places::admin(text)? {
+            Some(admin) if listen.iter().any(|listen| collide(listen, &admin)) => {
+                let what = "clients and admin cannot have the same address";
+                Err(wrong(what, "take another port, or off"))
+            }
+            admin => Ok(admin),
         };
         let admin = self.one("admin", read).flatten()?;
         let Given { text, origin } = self.layers.of(setting("admin")).into_iter().next()?;
-        if listen.iter().any(|listen| collide(listen, &admin)) {
-            let what = "clients and admin cannot have the same address";
-            let right = "write another port, or off";
-            self.report.mistake_in(&origin, &text, 0..text.len(), wrong(what, right));
-        }
         if let Listen::Tcp(address) = &admin
             && !address.ip().is_loopback()
         {
             let what = "whoever reaches this address sees status and metrics";
-            let right = format!("write 127.0.0.1:{} if they need not", address.port());
-            self.report.warning_in(&origin, &text, wrong(what, right));
+            let right = instead(what, [format!("127.0.0.1:{}", address.port())]);
+            self.report.warning_in(&origin, &text, right.and(" if they need not"));
         }
         Some(admin)
     }
 
     fn upstreams(&mut self, listen: &[Listen], demo: bool, must_run: bool) -> Vec<Upstream> {
-        let mut items =
-            self.all(self.layers.of(setting("upstream")), MOST_UPSTREAMS, places::upstream);
+        let read = |text: &str| match places::upstream(text)? {
+            Upstream { place, .. } if listen.iter().any(|listen| leads_back(&place, listen)) => {
+                let what = "tidegate listens there itself, so requests would go in circles";
+                Err(wrong(what, "write the address of the service itself"))
+            }
+            upstream => Ok(upstream),
+        };
+        let read = |text: &str| read(text).map_err(|wrong| with_options(text).unwrap_or(wrong));
+        let mut items = self.all("upstream", MOST_UPSTREAMS, read);
         let read_one = |text: &str| match text.contains(',') {
             true => Err(wrong("one URL is possible here", "write a variable for each URL")),
-            false => places::upstream(text),
+            false => read(text),
         };
         for server in &self.layers.servers {
             let Given { text, origin } = server;
-            match read_one(text) {
-                Ok(value) => items.push(Item { value, given: server.clone(), part: 0..text.len() }),
+            match advice::read(Form::Urls, text, read_one) {
+                Ok(value) => items.push(Item { value, given: server.clone() }),
                 Err(wrong) => self.refuse(text, 0..text.len(), origin, wrong),
-            }
-        }
-        for Item { value, given, part } in &items {
-            if listen.iter().any(|listen| leads_back(&value.place, listen)) {
-                let what = "tidegate listens there itself, so requests would go in circles";
-                let right = "write where the service listens";
-                self.refuse(&given.text, part.clone(), &given.origin, wrong(what, right));
             }
         }
         if demo && let Some(Item { given, .. }) = items.first() {
@@ -264,8 +280,7 @@ impl Desk<'_> {
     }
 
     fn trusted(&mut self) -> Vec<Network> {
-        let given = self.layers.of(setting("trusted-proxy"));
-        let items = self.all(given, MOST_LISTED, places::network);
+        let items = self.all("trusted-proxy", MOST_LISTED, places::network);
         for Item { value, given, .. } in &items {
             if value.prefix == 0 {
                 let what = "everyone is believed, so anyone can pretend to be any client";
@@ -277,13 +292,19 @@ impl Desk<'_> {
     }
 
     fn upgrades(&mut self) -> Vec<String> {
-        let given = self.layers.of(setting("allow-upgrade"));
-        let items = self.all(given, MOST_LISTED, values::protocol);
+        let items = self.all("allow-upgrade", MOST_LISTED, values::protocol);
         items.into_iter().map(|item| item.value).collect()
     }
 
     fn access_log(&mut self, stdout_is_terminal: bool) -> AccessLog {
-        let file: Option<PathBuf> = self.one("access-log-file", places::file);
+        let file = |text: &str| match text {
+            "-" => Err(wrong(
+                "- is no name of standard output here",
+                "leave it out: that is the default",
+            )),
+            text => places::file(text),
+        };
+        let file: Option<PathBuf> = self.one("access-log-file", file);
         let default = match file {
             None if stdout_is_terminal => LogFormat::Human,
             _ => LogFormat::Json,
@@ -317,6 +338,21 @@ impl Desk<'_> {
         }
         kept
     }
+}
+
+/// A word that asks for the default.
+fn by_default(fallback: Fallback, text: &str) -> Option<Wrong> {
+    let (Fallback::Value(default) | Fallback::Depends(default)) = fallback else { return None };
+    let asked = ["auto", "default"].iter().any(|word| text.eq_ignore_ascii_case(word));
+    asked.then(|| wrong("there is no word for the default", format!("leave it out: {default}")))
+}
+
+/// A URL with something behind it, such as `http://a:1 weight=3`.
+fn with_options(text: &str) -> Option<Wrong> {
+    let (url, options) = text.split_once([' ', '\t'])?;
+    let option = |word: &str| word.contains('=') && !word.contains("://");
+    let all = options.split_whitespace().all(option);
+    all.then(|| instead("options of an upstream are not there yet", [url]))
 }
 
 /// A row of the table; the names asked for here are literals, and a test asks for each.
@@ -373,6 +409,10 @@ fn host_header(text: &str) -> Result<HostHeader, Wrong> {
 }
 
 fn log_format(text: &str) -> Result<Option<LogFormat>, Wrong> {
+    if text.contains('/') {
+        let what = "this is a file, and its format is wanted here";
+        return Err(wrong(what, "name the file with --access-log-file"));
+    }
     let choices = [
         ("human", Some(LogFormat::Human)),
         ("json", Some(LogFormat::Json)),

@@ -15,9 +15,11 @@
 //! places     addresses, upstream URLs, networks             ":8080" -> 0.0.0.0:8080
 //! build      all of it -> a Plan
 //! ```
+//! `advice` tries what a refusal offers before anyone is told to write it.
 //! `table` holds one row for each setting: parser, help, `config show` and README all read it.
 //! `mistake` and `show` put results into words.
 
+mod advice;
 mod build;
 mod dotenv;
 mod layers;
@@ -77,6 +79,8 @@ pub struct Rejected {
     pub exit: u8,
     /// Every mistake, complete with a line feed at the end, for standard error.
     pub text: String,
+    /// Each value that the text says to write instead, word for word, with the name of its setting.
+    pub offers: Vec<(&'static str, String)>,
 }
 
 /// The facts of the machine that defaults depend on.
@@ -235,7 +239,7 @@ error: .env:3:1: there is no = in this line
     ^^^^ write KEY=VALUE, or # before it
 error: TIDEGATE_WORKERS: a sign makes no sense here
     TIDEGATE_WORKERS=+4
-                     ^^ write digits only, such as 4
+                     ^^ write 4
 error: --listen: a colon is missing
     --listen 80
              ^^ write :80
@@ -246,10 +250,20 @@ error: .env:2:27: TIDEGATE_MAX_BODY: this unit is not known
                               ^^^^ write 10MB
 error: --read-timeout: a duration needs a unit
     --read-timeout 30
-                   ^^ write 30s
+                   ^^ write 30s or 30ms
 tidegate: 6 mistakes, not started; --help lists all flags
 ";
-        assert_eq!(rejected, Rejected { exit: 2, text: expected.to_owned() });
+        assert_eq!((rejected.exit, rejected.text.as_str()), (2, expected));
+        let offers: Vec<(&str, &str)> =
+            rejected.offers.iter().map(|(name, offer)| (*name, offer.as_str())).collect();
+        let all = [
+            ("workers", "4"),
+            ("listen", ":80"),
+            ("max-body", "10MB"),
+            ("read-timeout", "30s"),
+            ("read-timeout", "30ms"),
+        ];
+        assert_eq!(offers, all);
     }
 
     #[test]

@@ -52,6 +52,27 @@ impl Form {
             Protocols => "NAME",
         }
     }
+
+    /// What such a value is called, and values that are right anywhere.
+    pub fn examples(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Switch => ("one of", &["on", "off"]),
+            Count => ("digits only,", &["100"]),
+            Time | Seconds => ("a duration", &["500ms", "30s", "5m", "1h"]),
+            Size => ("a size", &["8KiB", "16KiB"]),
+            SizeOrOff => ("a size", &["64KiB", "10MB", "1GiB", "off"]),
+            Choice(_) => ("one of its words", &[]),
+            File => ("the path of a file", &[]),
+            Admin => ("an address", &["127.0.0.1:8082", "unix:/run/admin.sock", "off"]),
+            Listens => (
+                "an address",
+                &[":8080", "127.0.0.1:8080", "[::1]:8080", "unix:/run/tidegate.sock"],
+            ),
+            Urls => ("a URL", &["http://127.0.0.1:9001", "http://unix:/run/app.sock"]),
+            Networks => ("a network", &["10.0.0.0/8", "fd00::/8", "192.0.2.7"]),
+            Protocols => ("the name of a protocol", &["tcp"]),
+        }
+    }
 }
 
 /// What holds when nothing is given.
@@ -199,7 +220,7 @@ const WAITS: &[Setting] = &[
 
 const LIMITS: &[Setting] = &[
     row("max-head", Size, Value("16KiB"), "Head of a request or an answer").range(1024, BUFFER),
-    row("max-body", SizeOrOff, Value("off"), "Body of a request").range(0, PIB),
+    row("max-body", SizeOrOff, Value("off"), "Body of a request").range(1, PIB),
     count("max-connections", "20000", (1, 1 << 20), "Clients; beyond it accepting pauses"),
     count("buffers", "16384", (16, 1 << 18), "Buffers of 16 KiB that each core may use"),
     count("max-upstream-idle", "1024", (0, 1 << 16), "Idle connections per upstream and core"),
@@ -246,5 +267,67 @@ pub const COUSINS: [(&str, &str); 22] = [
     ("access-log", "access-log-format"),
     ("access-log-file", "log-file"),
     ("log", "log-level loglevel level verbose verbosity debug v"),
-    ("env-file", "config config-file dotenv c"),
+    ("env-file", "dotenv env"),
+];
+
+/// Flags that are settled but not built: whoever tries one hears that, and not what it resembles.
+pub const LATER: [&str; 58] = [
+    "config",
+    "watch",
+    "state",
+    "include",
+    "tls-cert",
+    "tls-key",
+    "tls-self-signed",
+    "resolve",
+    "balance",
+    "sticky-cookie",
+    "hash",
+    "retry-on",
+    "retry-budget",
+    "slow-start",
+    "health",
+    "health-path",
+    "health-interval",
+    "health-timeout",
+    "health-fall",
+    "health-rise",
+    "breaker",
+    "breaker-failures",
+    "breaker-open",
+    "queue-max-requests",
+    "upstream-tls-ca",
+    "path",
+    "paths",
+    "allow",
+    "deny",
+    "method",
+    "content-type",
+    "auth-token",
+    "auth-header",
+    "auth-jwks",
+    "auth-audience",
+    "api-key",
+    "limit-rate",
+    "limit-burst",
+    "limit-by",
+    "limit-window",
+    "limit-store",
+    "rate-limit",
+    "redis-url",
+    "cache",
+    "cache-size",
+    "cache-entries",
+    "cache-ttl",
+    "compress",
+    "detach-after",
+    "detach-callback-query",
+    "detach-callback-allow",
+    "detach-max",
+    "request-header",
+    "response-header",
+    "security-headers",
+    "serve-admin",
+    "proxy-protocol",
+    "admin-token",
 ];
