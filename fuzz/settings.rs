@@ -37,8 +37,8 @@ pub fn check(args: &[OsString], env: &[(OsString, OsString)]) {
 const PROSE: [&str; 9] =
     ["a ", "an ", "the ", "digits ", "letters, ", "four ", "it ", "KEY=VALUE", "one "];
 
-/// Whoever writes what the advice says has one mistake less: each value that is offered is taken for its setting, and so
-/// is each flag that is spelled out; and nothing else is told to be written word for word.
+/// Whoever writes what the advice says has one mistake less: each value that is offered is taken for its setting, and
+/// so is each flag that is spelled out; and nothing else is told to be written word for word.
 fn advice_holds(rejected: &Rejected) {
     let Rejected { text, offers, .. } = rejected;
     for (setting, value) in offers {

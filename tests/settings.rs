@@ -13,19 +13,21 @@ use tidegate::http;
 
 /// What people write who have other programs in their fingers, or none.
 const ODD: &str = "\
-    | |0|1|-1|+5|007|42|80|8080|8082|9001|65536|99999|100000|30000|18446744073709551616|1e3|1e6|1E6|1e99|1_000|1,000|\
-    1,000,000|1'000|20k|1M|1.5|0.5|.5|4.0|1.5k|1.5MB|0.3KiB|1.5s|2h30m|1m30s|30|30S|30 s|30sec|30us|1d|7d|0s|0ms|0B|0KiB|\
-    10|10mb|10 MB|64K|64kib|2PB|1e6B|off|OFF|Off|on|yes|no|NO|none|never|true|false|null|disabled|unlimited|infinite|max|\
-    auto|default|*|all|any|localhost|localhost:80|example.org|example.org:80|127.0.0.1|127.0.0.1:80|127.1:80|0.0.0.0|\
-    0:80|80:80|:0|:80|:8080|:8082|:|:x|*:80|*:http|::1|::1:9001|:::80|[::1]|[::1]:80|[::1|2001:db8::1|2001:db8::1:80|\
-    fe80::1%eth0|[fe80::1%eth0]:80|http://|https://|http://a|https://a|https://a:443/x|http://a:1/|http://a:1/x|\
-    http://a:1?x|http://u:p@a:1|http://a:1 http://b:2|http://a:1;http://b:2|a:1|b:2|a:1 b:2|http://a:1,http://b:2|\
-    http://a:1 weight=3|http:a:1|http:/a:1|http//a:1|HTTP://A:1|ws://a:1|wss://::1|h2c://a|tcp://0.0.0.0:80|ftp://a|\
-    http://::1|http://::1:80|http://[::1|http://*:80|http://0:80|http://a:0|http://a:99999|http://a:x|http://a b|http://é|\
-    unix:|unix:a|unix:/a|unix:///a|unix://a|/run/a.sock|./a.sock|http:///a|http://unix:a|http://unix:/a:/x|\"http://a:1\"|\
-    'json'|\"80\"|`on`|json,|warning|WARN|verbose|info;|JSON|jsn|/var/log/x.log|x.log|-|--|x=y|10.0.0.0/8|10.0.0.1/8|\
-    10.0.0.0/33|10.0.0.0/|10.0.0.0/x|10.0.0.0/255.0.0.0|10.0.0.0/255.0.255.0|10.|[::1]/128|::ffff:10.0.0.0/104|\
-    ::ffff:10.1.0.0/104|::ffff:10.0.0.0/90|10.0.0.0/8 ::1|a,,b|,|a b c|h2c|\u{202e}|\t|~|$PORT|${PORT}|%d|{env.X}";
+    | |0|1|-1|+5|007|42|80|8080|8082|9001|65536|99999|100000|30000|18446744073709551616|1e3|1e6|1E6|1e99|1_000|\
+    1,000|1,000,000|1'000|20k|1M|1.5|0.5|.5|4.0|1.5k|1.5MB|0.3KiB|1.5s|2h30m|1m30s|30|30S|30 s|30sec|30us|1d|7d|\
+    0s|0ms|0B|0KiB|10|10mb|10 MB|64K|64kib|2PB|1e6B|off|OFF|Off|on|yes|no|NO|none|never|true|false|null|\
+    disabled|unlimited|infinite|max|auto|default|*|all|any|localhost|localhost:80|example.org|example.org:80|\
+    127.0.0.1|127.0.0.1:80|127.1:80|0.0.0.0|0:80|80:80|:0|:80|:8080|:8082|:|:x|*:80|*:http|::1|::1:9001|:::80|\
+    [::1]|[::1]:80|[::1|2001:db8::1|2001:db8::1:80|fe80::1%eth0|[fe80::1%eth0]:80|http://|https://|http://a|\
+    https://a|https://a:443/x|http://a:1/|http://a:1/x|http://a:1?x|http://u:p@a:1|http://a:1 http://b:2|\
+    http://a:1;http://b:2|a:1|b:2|a:1 b:2|http://a:1,http://b:2|http://a:1 weight=3|http:a:1|http:/a:1|\
+    http//a:1|HTTP://A:1|ws://a:1|wss://::1|h2c://a|tcp://0.0.0.0:80|ftp://a|http://::1|http://::1:80|\
+    http://[::1|http://*:80|http://0:80|http://a:0|http://a:99999|http://a:x|http://a b|http://é|unix:|unix:a|\
+    unix:/a|unix:///a|unix://a|/run/a.sock|./a.sock|http:///a|http://unix:a|http://unix:/a:/x|\"http://a:1\"|\
+    'json'|\"80\"|`on`|json,|warning|WARN|verbose|info;|JSON|jsn|/var/log/x.log|x.log|-|--|x=y|10.0.0.0/8|\
+    10.0.0.1/8|10.0.0.0/33|10.0.0.0/|10.0.0.0/x|10.0.0.0/255.0.0.0|10.0.0.0/255.0.255.0|10.|[::1]/128|\
+    ::ffff:10.0.0.0/104|::ffff:10.1.0.0/104|::ffff:10.0.0.0/90|10.0.0.0/8 ::1|a,,b|,|a b c|h2c|\u{202e}|\t|~|\
+    $PORT|${PORT}|%d|{env.X}";
 
 fn settings() -> Vec<String> {
     let table = config::markdown();
@@ -35,7 +37,8 @@ fn settings() -> Vec<String> {
 }
 
 fn read(words: &[String]) -> Result<Asked, Rejected> {
-    let around = Surroundings { cwd: Path::new("/"), cores: 2, stdout_is_terminal: false };
+    let around =
+        Surroundings { cwd: Path::new("/nonexistent"), cores: 2, stdout_is_terminal: false };
     config::load(words.iter().map(OsString::from), [], &around)
 }
 
