@@ -47,7 +47,7 @@ fn advice_holds(rejected: &Rejected) {
     }
     for told in advice(text).iter().filter_map(|told| told.strip_prefix("write ")) {
         let words: Vec<String> = told.split_whitespace().map(str::to_owned).collect();
-        match words.first().filter(|word| word.starts_with("--")) {
+        match words.first().filter(|word| word.starts_with('-')) {
             Some(flag) if flag == "--env-file" => {}
             Some(_) => assert!(reads(&words).is_ok(), "{words:?} is told\n{text}"),
             None => {
