@@ -70,6 +70,7 @@ fn request_forward(bencher: Bencher<'_, '_>, fields: usize) {
     let edits = RequestEdits {
         peer: Some([192, 0, 2, 1].into()),
         trusted: false,
+        withheld: &[],
         secure: false,
         host: None,
         request_id: b"0123456789abcdef",

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::WITHHELD;
 use crate::http::chunked::{self, Decoder};
 use crate::http::forward::{self, RequestEdits, ResponseEdits};
 use crate::http::write::{Full, Writer};
@@ -80,12 +81,13 @@ impl Message {
 struct Content {
     message: Message,
     came: Framing,
+    withheld: &'static [String],
     decoder: Decoder,
 }
 
 impl Content {
-    fn new(message: Message, came: Framing) -> Content {
-        Content { message, came, decoder: Decoder::default() }
+    fn new(message: Message, came: Framing, withheld: &'static [String]) -> Content {
+        Content { message, came, withheld, decoder: Decoder::default() }
     }
 
     /// Takes what belongs to it; whether it is whole.
@@ -107,7 +109,7 @@ impl Content {
                 message.payload.extend_from_slice(&buffer[..decoded.payload]);
                 buffer.drain(..decoded.consumed);
                 if decoded.done {
-                    message.trailers = self.decoder.trailers().to_vec();
+                    message.trailers = self.decoder.trailers_without(self.withheld);
                 }
                 Ok(decoded.done)
             }
@@ -161,7 +163,7 @@ impl Requests {
             Ok(Progress::Partial) => return false,
             Ok(Progress::Complete) => {
                 let message = request(&self.head, &self.buffer);
-                self.content = Some(Content::new(message, self.head.framing));
+                self.content = Some(Content::new(message, self.head.framing, &WITHHELD));
                 self.buffer.drain(..self.head.len);
             }
             Err(reason) => self.end = Some(End::Refused(reason)),
@@ -188,6 +190,7 @@ fn request(head: &Request, bytes: &[u8]) -> Message {
     let edits = RequestEdits {
         peer: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
         trusted: false,
+        withheld: &WITHHELD,
         secure: false,
         host: head.host.is_empty().then_some(b"upstream:1"),
         request_id: b"id",
@@ -270,7 +273,7 @@ impl<'r> Answers<'r> {
             Ok(Progress::Partial) => return false,
             Ok(Progress::Complete) => {
                 let message = answer(&self.head, &self.buffer, asked);
-                self.content = Some(Content::new(message, self.head.framing));
+                self.content = Some(Content::new(message, self.head.framing, &[]));
                 self.buffer.drain(..self.head.len);
             }
             Err(reason) => self.end = Some(End::Refused(reason)),

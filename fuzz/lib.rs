@@ -16,6 +16,30 @@ pub mod connection;
 pub mod opinions;
 pub mod settings;
 
+use std::sync::LazyLock;
+
+/// Whether every `Content-Length` is a number to those who count with a sign, in 64 bits.
+pub fn countable(fields: &[http::Field], bytes: &[u8]) -> bool {
+    let lengths = fields.iter().filter(|field| field.id == http::Name::ContentLength);
+    let text = |field: &http::Field| String::from_utf8_lossy(field.value.of(bytes)).into_owned();
+    lengths.map(text).all(|length| length.parse::<i64>().is_ok())
+}
+
+/// What clients that are not trusted may not send, besides what nobody needs to name.
+pub static WITHHELD: LazyLock<Vec<String>> =
+    LazyLock::new(|| vec!["True-Client-IP".to_owned(), "X-A".to_owned()]);
+
+/// A name as those see it who tell only letters and digits apart.
+pub fn folded(name: &[u8]) -> String {
+    let fold = |b: &u8| if b.is_ascii_alphanumeric() { b.to_ascii_uppercase() } else { b'_' };
+    name.iter().map(|b| char::from(fold(b))).collect()
+}
+
+/// Whether `name` is one of those that are withheld, to such people.
+pub fn is_withheld(name: &[u8]) -> bool {
+    WITHHELD.iter().any(|withheld| folded(withheld.as_bytes()) == folded(name))
+}
+
 /// Cuts `data` into a few places to split at, and the octets to be split. The first octet says how
 /// many places.
 pub fn splits(data: &[u8]) -> (Vec<usize>, &[u8]) {

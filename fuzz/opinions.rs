@@ -96,7 +96,7 @@ fn lines(section: &[u8]) -> Option<Fields> {
     Some(fields)
 }
 
-/// `Content-Length`, and whether there is a `Transfer-Encoding: chunked`.
+/// `Content-Length`, counted with a sign as many do, and whether there is a `Transfer-Encoding: chunked`.
 fn framing(fields: &Fields) -> (Option<usize>, bool) {
     let all = |wanted: &str| -> Vec<&Vec<u8>> {
         let named = fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()));
@@ -107,7 +107,8 @@ fn framing(fields: &Fields) -> (Option<usize>, bool) {
     assert!(codings.iter().all(|coding| *coding == b"chunked"));
     let digits = |text: &Vec<u8>| {
         assert!(!text.is_empty() && text.iter().all(u8::is_ascii_digit));
-        String::from_utf8_lossy(text).parse().expect("a number of octets")
+        let length: i64 = String::from_utf8_lossy(text).parse().expect("a number of octets");
+        usize::try_from(length).expect("no sign")
     };
     (lengths.first().map(|text| digits(text)), !codings.is_empty())
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use crate::config::{Asked, Listen, Network, Place, Plan, Rejected, Surroundings, load};
+use crate::http::Name;
 
 /// An empty directory of this process.
 pub static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -17,7 +18,8 @@ pub static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
 
 /// Loads the settings, and looks at what came of it.
 pub fn check(args: &[OsString], env: &[(OsString, OsString)]) {
-    let around = Surroundings { cwd: &HOME, cores: 2, stdout_is_terminal: false };
+    let around =
+        Surroundings { cwd: &HOME, cores: 2, descriptors: 100_000, stdout_is_terminal: false };
     match load(args.to_vec(), env.to_vec(), &around) {
         Ok(Asked::Run(plan, told)) => {
             assert!(!plan.upstreams.is_empty());
@@ -76,8 +78,8 @@ pub fn reads(words: &[String]) -> Result<Asked, Rejected> {
         words.iter().any(|word| word.split('=').next() == Some(name))
     };
     let others = others.into_iter().filter(|flag| !given(flag)).map(OsString::from);
-    let around =
-        Surroundings { cwd: Path::new("/nonexistent"), cores: 2, stdout_is_terminal: false };
+    let cwd = Path::new("/nonexistent");
+    let around = Surroundings { cwd, cores: 2, descriptors: 100_000, stdout_is_terminal: false };
     load(others.chain(words.iter().map(OsString::from)), [], &around)
 }
 
@@ -114,6 +116,9 @@ fn sane(plan: &Plan) {
         };
         assert_eq!(bits.checked_shl(u32::from(*prefix)).unwrap_or(0), 0);
     }
+    let names = &plan.headers.trusted_names;
+    assert!(names.len() <= 32 && names.iter().all(|name| Name::of(name.as_bytes()) == Name::Other));
+    assert!(names.iter().all(|name| crate::http::grammar::is_token(name.as_bytes())));
     for protocol in &plan.headers.upgrades {
         assert!(protocol.bytes().all(|b| (b'!'..=b'~').contains(&b)) && !protocol.is_empty());
     }

@@ -3,10 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tidegate::config::{Listen, Place, Plan, Told, Upstream};
+use tidegate::config::{Place, Plan, Told, Upstream};
+use tidegate::io::stream::Address;
 use tidegate::origin::{self, Origin, Settings};
 
-use crate::control;
+use crate::control::{self, Door};
 
 /// Runs the proxy in front of two origins, which end with it.
 pub fn run(mut plan: Plan, told: &Told) -> Result<(), String> {
@@ -14,8 +15,11 @@ pub fn run(mut plan: Plan, told: &Told) -> Result<(), String> {
     let [first, second] = origins;
     let origins = [first.map_err(failure)?, second.map_err(failure)?];
     plan.upstreams = origins.iter().map(|origin| upstream(origin.address())).collect();
-    crate::print(&welcome(&plan))?;
-    control::run(plan, told)
+    let names: Vec<_> = plan.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+    control::run(plan, told, |doors| {
+        let [proxy, admin] = [&doors.listen, &doors.admin].map(|row| row.first().map(base));
+        crate::print(&welcome(&names, proxy, admin))
+    })
 }
 
 fn failure(error: io::Error) -> String {
@@ -41,13 +45,19 @@ fn upstream(address: SocketAddr) -> Upstream {
     }
 }
 
-fn welcome(plan: &Plan) -> String {
-    let proxy = match plan.listen.first() {
-        Some(Listen::Tcp(address)) => format!("http://localhost:{}", address.port()),
-        Some(Listen::Unix(path)) => format!("--unix-socket {} http://localhost", path.display()),
-        None => String::new(),
-    };
-    let upstreams: Vec<_> = plan.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+/// What curl needs to find it, up to the path.
+fn base(door: &Door) -> String {
+    match &door.bound.address {
+        Address::Tcp(address) if address.ip().is_unspecified() => {
+            format!("http://localhost:{}", address.port())
+        }
+        Address::Tcp(address) => format!("http://{address}"),
+        Address::Unix(path) => format!("--unix-socket {} http://localhost", path.display()),
+    }
+}
+
+fn welcome(upstreams: &[String], proxy: Option<String>, admin: Option<String>) -> String {
+    let proxy = proxy.unwrap_or_default();
     let mut text = format!(
         "tidegate in front of {}. Try, from another terminal:\n\n\
          \x20 curl {proxy}/                       # answered by the two in turn\n\
@@ -57,9 +67,9 @@ fn welcome(plan: &Plan) -> String {
          \x20 curl -i {proxy}/garbage             # an upstream that does not speak HTTP\n",
         upstreams.join(" and "),
     );
-    if let Some(Listen::Tcp(admin)) = &plan.admin {
+    if let Some(admin) = admin {
         for path in ["health", "status", "metrics"] {
-            text.push_str(&format!("  curl http://{admin}/{path}\n"));
+            text.push_str(&format!("  curl {admin}/{path}\n"));
         }
     }
     text.push_str("\nCtrl-C ends it.\n\n");

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let cwd = std::env::current_dir().unwrap_or_default();
     let around = Surroundings {
         cwd: &cwd,
+        descriptors: descriptors(),
         cores: thread::available_parallelism().map_or(1, usize::from),
         stdout_is_terminal: io::stdout().is_terminal(),
     };
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
         Ok(Asked::Run(plan, told)) => {
             own_log::open(plan.log, plan.log_format);
             warn(&told);
-            finish(control::run(*plan, &told))
+            finish(control::run(*plan, &told, |_| Ok(())))
         }
         Ok(Asked::Demo(plan, told)) => {
             own_log::open(plan.log, plan.log_format);
@@ -41,6 +42,16 @@ fn main() -> ExitCode {
             ExitCode::from(rejected.exit)
         }
     }
+}
+
+/// Asks for as many descriptors as may be had, and says how many those are (getrlimit(2)).
+fn descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // Where this fails the limit stays as it is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let current = getrlimit(Resource::Nofile).current;
+    current.and_then(|current| usize::try_from(current).ok()).unwrap_or(usize::MAX)
 }
 
 /// Writes what was asked for to standard output. The reader may have left, or the disk may be full: the macros of the

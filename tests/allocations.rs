@@ -65,7 +65,12 @@ struct Proxy {
 }
 
 fn plan(upstream: SocketAddr) -> Plan {
-    let around = Surroundings { cwd: Path::new("/"), cores: 1, stdout_is_terminal: false };
+    let around = Surroundings {
+        cwd: Path::new("/"),
+        cores: 1,
+        descriptors: 1_024,
+        stdout_is_terminal: false,
+    };
     let upstream = upstream.to_string();
     let words = ["--upstream", &upstream, "--access-log", "off"].map(OsString::from);
     match config::load(words, [], &around) {

@@ -26,6 +26,7 @@ const ODD: &str = "\
     unix:/a|unix:///a|unix://a|/run/a.sock|./a.sock|http:///a|http://unix:a|http://unix:/a:/x|\"http://a:1\"|\
     'json'|\"80\"|`on`|json,|warning|WARN|verbose|info;|JSON|jsn|/var/log/x.log|x.log|-|--|x=y|10.0.0.0/8|\
     10.0.0.1/8|10.0.0.0/33|10.0.0.0/|10.0.0.0/x|10.0.0.0/255.0.0.0|10.0.0.0/255.0.255.0|10.|[::1]/128|\
+    [::ffff:10.0.0.1]:80|::ffff:10.0.0.1:80|True-Client-IP:|Host|X-Real-IP|X-A X-B|X-Internal-*|\
     ::ffff:10.0.0.0/104|::ffff:10.1.0.0/104|::ffff:10.0.0.0/90|10.0.0.0/8 ::1|a,,b|,|a b c|h2c|\u{202e}|\t|~|\
     $PORT|${PORT}|%d|{env.X}";
 
@@ -37,8 +38,8 @@ fn settings() -> Vec<String> {
 }
 
 fn read(words: &[String]) -> Result<Asked, Rejected> {
-    let around =
-        Surroundings { cwd: Path::new("/nonexistent"), cores: 2, stdout_is_terminal: false };
+    let cwd = Path::new("/nonexistent");
+    let around = Surroundings { cwd, cores: 2, descriptors: 100_000, stdout_is_terminal: false };
     config::load(words.iter().map(OsString::from), [], &around)
 }
 
@@ -57,7 +58,9 @@ fn what_is_told_to_be_written_is_taken() {
         for value in ODD.split('|') {
             let words = line(setting, value);
             check(&words.iter().map(OsString::from).collect::<Vec<_>>(), &[]);
-            let Err(rejected) = read(&words) else { continue };
+            // Warnings are tried as well: with --strict they are mistakes.
+            let strict = [&words[..], &["--strict".to_owned()]].concat();
+            let Err(rejected) = read(&words).and_then(|_| read(&strict)) else { continue };
             // In the place of what was refused, not only where nothing else is given.
             for (name, offer) in rejected.offers {
                 assert_eq!(name, setting);
@@ -107,6 +110,8 @@ fn what_is_told_is_what_was_meant() {
         ("tunnel-idle-timeout", "1d", "24h"),
         ("listen", "::1:9001", "[::1]:9001"),
         ("listen", ":::80", "[::]:80"),
+        ("listen", "[::ffff:10.0.0.1]:80", "10.0.0.1:80"),
+        ("listen", "::ffff:10.0.0.1:80", "10.0.0.1:80"),
         ("listen", "http://localhost:80/", "127.0.0.1:80"),
         ("listen", "/run/a.sock", "unix:/run/a.sock"),
         ("upstream", "::1:9001", "http://[::1]:9001"),
@@ -120,6 +125,8 @@ fn what_is_told_is_what_was_meant() {
         ("half-close", "maybe", "on"),
         ("trusted-proxy", "10.0.0.0/255.0.0.0", "10.0.0.0/8"),
         ("trusted-proxy", "10.0.0.0/8 ::1", "10.0.0.0/8,::1"),
+        ("trusted-header", "X-A X-B", "X-A,X-B"),
+        ("trusted-header", "\"X-A\"", "X-A"),
     ];
     for (setting, value, meant) in cases {
         let offers = read(&line(setting, value)).unwrap_err().offers;
@@ -145,6 +152,9 @@ fn what_nobody_can_guess_is_told_in_words() {
         ("upstream", "unix:a.sock", "write the whole path"),
         ("access-log", "/var/log/x.log", "name the file with --access-log-file"),
         ("workers", "auto", "leave it out: one per core"),
+        ("max-connections", "auto", "leave it out: 20000, or by descriptors"),
+        ("trusted-header", "", "write the name of a field such as True-Client-IP"),
+        ("trusted-header", "X-Internal-*", "name every field in full"),
     ];
     for (setting, value, told) in cases {
         let text = read(&line(setting, value)).unwrap_err().text;

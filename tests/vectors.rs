@@ -6,6 +6,7 @@ mod feed;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
 
 use cases::Case;
 use feed::every_way;
@@ -23,6 +24,8 @@ use tidegate::http::{
 const WEBSOCKET: Offer = Offer::WebSocket { key: *b"dGhlIHNhbXBsZSBub25jZQ==" };
 const OTHER: Offer = Offer::Other(ALLOWED[0]);
 const ALLOWED: &[&[u8]] = &[b"other"];
+/// What requests may not have: their peer is not trusted.
+static WITHHELD: LazyLock<Vec<String>> = LazyLock::new(|| vec!["True-Client-IP".to_owned()]);
 
 #[test]
 fn all_vectors_hold() {
@@ -147,6 +150,7 @@ struct Content {
     decoder: Decoder,
     fed: usize,
     payload: Vec<u8>,
+    trailers: Vec<u8>,
 }
 
 impl Content {
@@ -159,11 +163,8 @@ impl Content {
                 let payload = rest.get(..usize::try_from(length).ok()?)?;
                 (format!("\"{}\"", shown(payload)), payload.to_vec(), payload.len())
             }
-            Framing::Chunked => match self.decode(rest)? {
-                // About whom it is only the head knows: those of answers begin with a status.
-                Err(reason) if head.said.starts_with(char::is_numeric) => {
-                    (refused(reason.by_upstream()), Vec::new(), rest.len())
-                }
+            // About whom it is only the head knows: those of answers begin with a status.
+            Framing::Chunked => match self.decode(rest, head.said.starts_with(char::is_numeric))? {
                 Err(reason) => (refused(reason), Vec::new(), rest.len()),
                 Ok(said) => (said, self.encoded(), self.fed),
             },
@@ -177,15 +178,17 @@ impl Content {
     }
 
     /// Takes what is new of a chunked body; what was in it, once it is whole.
-    fn decode(&mut self, bytes: &[u8]) -> Option<Result<String, Reason>> {
+    fn decode(&mut self, bytes: &[u8], of_answer: bool) -> Option<Result<String, Reason>> {
         let mut news = bytes[self.fed..].to_vec();
         let decoded = match self.decoder.decode(&mut news) {
             Ok(decoded) => decoded,
-            Err(reason) => return Some(Err(reason)),
+            Err(reason) => return Some(Err(if of_answer { reason.by_upstream() } else { reason })),
         };
         self.payload.extend_from_slice(&news[..decoded.payload]);
         self.fed += decoded.consumed;
-        let trailers = shown(self.decoder.trailers());
+        let withheld: &[String] = if of_answer { &[] } else { &WITHHELD };
+        self.trailers = self.decoder.trailers_without(withheld);
+        let trailers = shown(&self.trailers);
         decoded.done.then(|| Ok(format!("\"{}\" \"{trailers}\"", shown(&self.payload))))
     }
 
@@ -197,7 +200,7 @@ impl Content {
             out.extend_from_slice(&self.payload);
             out.extend_from_slice(b"\r\n");
         }
-        [&out, chunked::LAST, self.decoder.trailers(), b"\r\n"].concat()
+        [&out, chunked::LAST, &self.trailers, b"\r\n"].concat()
     }
 }
 
@@ -228,6 +231,7 @@ fn accepted(head: &Request, bytes: &[u8]) -> Head {
     let edits = RequestEdits {
         peer: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
         trusted: false,
+        withheld: &WITHHELD,
         secure: false,
         host: None,
         request_id: b"id",
@@ -303,7 +307,7 @@ fn frames(bytes: &[u8]) -> String {
 fn chunked_body(bytes: &[u8]) -> String {
     let decoded = every_way(bytes, || {
         let mut content = Content::default();
-        move |bytes: &[u8]| Some(content.decode(bytes)?.unwrap_or_else(refused))
+        move |bytes: &[u8]| Some(content.decode(bytes, false)?.unwrap_or_else(refused))
     });
     decoded.unwrap_or_else(|| "partial".into())
 }

@@ -1,4 +1,5 @@
-//! What leaves is read again as exactly one request that means the same.
+//! What leaves is read again as exactly one request that means the same, and says of the client only
+//! what it may say.
 #![no_main]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,6 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use tidegate_fuzz::http::forward::{self, RequestEdits};
 use tidegate_fuzz::http::write::{Full, Writer};
 use tidegate_fuzz::http::{Field, Limits, Method, Name, Progress, Reason, Request, Version};
+use tidegate_fuzz::{WITHHELD, countable, folded, is_withheld};
 
 fuzz_target!(|data: &[u8]| {
     let Some((choice, bytes)) = data.split_first() else { return };
@@ -21,6 +23,7 @@ fuzz_target!(|data: &[u8]| {
     let edits = RequestEdits {
         peer: flag(1).then_some(peer),
         trusted: flag(2),
+        withheld: if flag(2) || flag(5) { &[] } else { &WITHHELD },
         secure: flag(3),
         host: upstream.then_some(b"upstream:1"),
         request_id: b"id",
@@ -64,8 +67,25 @@ fn check(head: &Request, bytes: &[u8], edits: &RequestEdits, sent: &[u8]) {
         assert_eq!(count(gone), 0);
     }
     assert_eq!((count(Name::Host), count(Name::XRequestId)), (1, 1));
+    assert!(countable(&again.fields, sent));
     assert!(count(Name::XForwardedFor) <= 1);
-    assert_eq!(others(&again.fields, sent), others_left(head, bytes));
+    let mut left = others_left(head, bytes);
+    left.retain(|(name, _)| edits.withheld.is_empty() || !is_withheld(name));
+    assert_eq!(others(&again.fields, sent), left);
+    let ours = [Name::XForwardedFor, Name::XForwardedProto, Name::XForwardedHost];
+    for field in &again.fields {
+        let name = folded(field.name.of(sent));
+        assert_ne!(name, "PROXY", "CGI takes it for a setting");
+        let claim = name.starts_with("X_FORWARDED_") || is_claim(&name);
+        let own = ours.contains(&field.id) && count(field.id) == 1;
+        assert!(edits.trusted || !claim || own, "{name} of somebody who is not trusted");
+        assert!(edits.withheld.is_empty() || !is_withheld(name.as_bytes()), "{name} is withheld");
+    }
+}
+
+/// What a proxy says of its client, besides `X-Forwarded-*`.
+fn is_claim(name: &str) -> bool {
+    matches!(name, "X_FORWARDED" | "FORWARDED" | "X_REAL_IP")
 }
 
 /// The fields without a meaning for us, in order.

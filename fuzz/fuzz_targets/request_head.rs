@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidegate_fuzz::http::{Fault, Field, Framing, Limits, Name, Progress, Request, grammar};
-use tidegate_fuzz::{every_way, splits};
+use tidegate_fuzz::{countable, every_way, splits};
 
 /// Everything a head says.
 type Meaning = (usize, Vec<Field>, [Vec<u8>; 4], Framing, bool, bool);
@@ -43,6 +43,7 @@ fn check(
     assert!(host.is_empty() || grammar::is_authority(host));
     assert!(matches!(path.first(), None | Some(b'/' | b'?')) || path == b"*");
     assert!(!matches!(framing, Framing::Length(0) | Framing::UntilClose));
+    assert!(countable(fields, bytes));
     for field in fields {
         let (name, value) = (field.name.of(bytes), field.value.of(bytes));
         assert!(grammar::is_token(name) && value.iter().all(|b| grammar::is_value(*b)));

@@ -7,7 +7,7 @@ use tidegate_fuzz::http::write::Writer;
 use tidegate_fuzz::http::{
     Fault, Field, Framing, Limits, Method, Name, Progress, Response, Version, outward,
 };
-use tidegate_fuzz::{every_way, splits};
+use tidegate_fuzz::{countable, every_way, splits};
 
 /// Everything a head says.
 type Meaning = (u16, usize, Vec<u8>, Vec<Field>, Framing, bool);
@@ -29,8 +29,9 @@ fuzz_target!(|data: &[u8]| {
     match read {
         None => assert!(bytes.len() < limits.head),
         Some(Err(reason)) => assert_eq!(reason.fault(), Fault::Upstream),
-        Some(Ok((_, len, ..))) => {
+        Some(Ok((_, len, _, fields, ..))) => {
             assert!(len <= limits.head && bytes[..len].ends_with(b"\r\n\r\n"));
+            assert!(countable(&fields, bytes));
             leaves(bytes, asked, to);
         }
     }

@@ -1,11 +1,12 @@
 //! A whole connection, both sides: any split gives the same messages and the same end; and what leaves, read
-//! again as one stream, is one message for each that was taken in, with the same meaning.
+//! again as one stream, is one message for each that was taken in, with the same meaning; trailers have
+//! nothing that heads may not have.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tidegate_fuzz::connection::{Answers, End, Message, Requests, sides};
 use tidegate_fuzz::http::{Framing, Reason};
-use tidegate_fuzz::splits;
+use tidegate_fuzz::{is_withheld, splits};
 
 fuzz_target!(|data: &[u8]| {
     let (ends, data) = splits(data);
@@ -53,6 +54,10 @@ fn answered(requests: &[Message], bytes: &[u8], ends: &[usize]) -> Vec<Message> 
 }
 
 fn one_for_each(requests: &[Message]) {
+    for line in requests.iter().flat_map(|request| request.trailers.split(|b| *b == b'\n')) {
+        let name = line.split(|b| *b == b':').next().unwrap_or_default();
+        assert!(!is_withheld(name), "in a trailer");
+    }
     let mut again = Requests::sent();
     requests.iter().for_each(|request| again.feed(&request.sent));
     // The fields that are added may be too many for the same limit; the last hop may be done.

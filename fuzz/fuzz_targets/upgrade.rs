@@ -35,6 +35,7 @@ fn leaves(head: &Request, bytes: &[u8], offer: Option<Offer>) {
     let edits = RequestEdits {
         peer: None,
         trusted: false,
+        withheld: &[],
         secure: false,
         host: Some(b"upstream:1"),
         request_id: b"id",

@@ -141,6 +141,7 @@ impl Snapshot {
             "Pauses of accepting for want of room",
             figures.accept_pauses,
         )?;
+        page.counter("idle_closed", "Idle clients closed to make room", figures.idle_closed)?;
         page.counter("requests", "Requests read", figures.requests)?;
         page.gauge("requests_active", "Requests under way", figures.active)?;
         let classes = CLASSES.into_iter().zip(figures.responses).skip(1);

@@ -64,6 +64,7 @@ pub(super) struct Figures {
     pub copied: Vec<u64>,
     pub panics: u64,
     pub accept_pauses: u64,
+    pub idle_closed: u64,
     pub records_dropped: u64,
     pub buffers_used: u64,
     pub buffer_waits: u64,
@@ -93,6 +94,7 @@ impl Figures {
         self.spliced_bytes += core.spliced_bytes.get();
         self.panics += core.panics.get();
         self.accept_pauses += core.accept_pauses.get();
+        self.idle_closed += core.idle_closed.get();
         self.records_dropped += core.records_dropped.get();
         self.buffers_used += core.buffers_used.get();
         self.buffer_waits += core.buffer_waits.get();

@@ -12,6 +12,7 @@ mod clock;
 mod exposition;
 mod figures;
 mod routes;
+mod seats;
 mod serve;
 mod show;
 mod wire;

@@ -200,6 +200,7 @@ mod tests {
         assert_eq!(config["listen"], json!(["127.0.0.1:0"]));
         assert_eq!(config["waits"]["expect_s"], 1.5);
         assert_eq!(config["headers"]["trusted"], json!(["10.0.0.0/8"]));
+        assert_eq!(config["headers"]["trusted_names"], json!(["True-Client-IP"]));
         assert_eq!(config["limits"]["body_bytes"], Value::Null);
         assert_eq!(config["access_log"]["format"], "json");
     }

@@ -2,23 +2,21 @@
 
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_io::Timer;
-use async_net::TcpListener;
-use async_net::unix::UnixListener;
+use async_net::unix::{UnixListener, UnixStream};
+use async_net::{TcpListener, TcpStream};
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, future};
 use smol::Executor;
-use smol::lock::Semaphore;
 
 use super::View;
 use super::routes;
+use super::seats::{Seat, Seats};
 use super::wire::{Answer, HEAD_MAX, Refusal, Request};
-
-/// Connections at once; more of them wait in the kernel.
-const CONNECTIONS_MAX: usize = 64;
 
 /// For a request head, from when we could take it; and for an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,14 +36,34 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
+/// Who has come.
+enum Client {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Client> {
+        match self {
+            Listener::Tcp(listener) => {
+                listener.accept().await.map(|(stream, _)| Client::Tcp(stream))
+            }
+            Listener::Unix(listener) => {
+                listener.accept().await.map(|(stream, _)| Client::Unix(stream))
+            }
+        }
+    }
+}
+
 /// Answers questions about `view` until dropped, and its connections with it. Once `handed_over` is
 /// done, another process accepts from the same socket: then no connection is accepted here, and each
 /// that there is gets one more answer at most.
 pub async fn serve(listener: Listener, view: Arc<View>, handed_over: impl Future<Output = ()>) {
     let executor = Executor::new();
     let closing = Arc::new(AtomicBool::new(false));
+    let mut seats = Seats::new();
     let office = async {
-        accept(&executor, &listener, &view, &closing).or(handed_over).await;
+        accept(&executor, &listener, &mut seats, &view, &closing, handed_over).await;
         closing.store(true, Relaxed);
         drop(listener);
         future::pending::<()>().await;
@@ -56,43 +74,45 @@ pub async fn serve(listener: Listener, view: Arc<View>, handed_over: impl Future
 async fn accept(
     executor: &Executor<'_>,
     listener: &Listener,
+    seats: &mut Seats,
     view: &Arc<View>,
     closing: &Arc<AtomicBool>,
+    handed_over: impl Future<Output = ()>,
 ) {
-    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut handed_over = pin!(handed_over);
     loop {
-        let seat = seats.acquire_arc().await;
-        let (view, closing) = (view.clone(), closing.clone());
-        let accepted = match listener {
-            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                executor.spawn(attend(stream, view, closing, false, seat)).detach();
-            }),
-            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                executor.spawn(attend(stream, view, closing, true, seat)).detach();
-            }),
+        let over = async {
+            handed_over.as_mut().await;
+            None
         };
-        if let Err(error) = accepted {
-            tracing::debug!(%error, "the admin listener could not accept");
-            Timer::after(REST).await;
+        let Some(accepted) = over.or(async { Some(listener.accept().await) }).await else { return };
+        let client = match accepted {
+            Ok(client) => client,
+            Err(error) => {
+                tracing::debug!(%error, "the admin listener could not accept");
+                Timer::after(REST).await;
+                continue;
+            }
+        };
+        let (view, closing, seat) = (view.clone(), closing.clone(), seats.take().await);
+        match client {
+            Client::Tcp(stream) => executor.spawn(attend(stream, view, closing, false, seat)),
+            Client::Unix(stream) => executor.spawn(attend(stream, view, closing, true, seat)),
         }
+        .detach();
     }
 }
 
 /// Serves one connection; a panic ends it and nothing else.
-async fn attend<S>(
-    stream: S,
-    view: Arc<View>,
-    closing: Arc<AtomicBool>,
-    local: bool,
-    seat: impl Sized,
-) where
+async fn attend<S>(stream: S, view: Arc<View>, closing: Arc<AtomicBool>, local: bool, seat: Seat)
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     // An I/O error is a client that has gone: there is nobody to tell.
-    if AssertUnwindSafe(converse(stream, &view, &closing, local)).catch_unwind().await.is_err() {
+    let conversation = converse(stream, &view, &closing, local, &seat);
+    if AssertUnwindSafe(conversation).catch_unwind().await.is_err() {
         tracing::error!("an admin connection panicked");
     }
-    drop(seat);
 }
 
 async fn converse<S>(
@@ -100,17 +120,20 @@ async fn converse<S>(
     view: &View,
     closing: &AtomicBool,
     local: bool,
+    seat: &Seat,
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut input = Vec::new();
     loop {
-        let heard = within(PATIENCE, hear(&mut stream, &mut input)).await;
+        seat.falls_silent();
+        let heard = within(PATIENCE, hear(&mut stream, &mut input)).or(seat.wanted()).await;
+        seat.is_asked();
         let (answer, bodiless, keep) = match heard {
             Ok(Some(Ok(request))) => {
                 let bodiless = request.method == "HEAD";
-                let keep = request.keep && !closing.load(Relaxed);
+                let keep = request.keep && !closing.load(Relaxed) && !seat.is_wanted();
                 (routes::answer(view, &request, local), bodiless, keep)
             }
             Ok(Some(Err(refusal))) => (routes::refusal(refusal), false, false),
@@ -121,7 +144,8 @@ where
         };
         within(PATIENCE, say(&mut stream, &answer, bodiless, keep)).await?;
         if !keep {
-            return within(LINGER, linger(&mut stream)).await;
+            seat.falls_silent();
+            return within(LINGER, linger(&mut stream)).or(seat.wanted()).await;
         }
     }
 }
@@ -181,9 +205,8 @@ async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -
 mod tests {
     use std::net::SocketAddr;
 
-    use async_net::TcpStream;
-
     use super::*;
+    use crate::admin::seats::SEATS;
     use crate::admin::testing::{scratch, view};
 
     /// Runs `test` against a server on a port of its own.
@@ -266,25 +289,27 @@ mod tests {
     }
 
     #[test]
-    fn there_are_only_so_many_seats() {
+    fn who_comes_when_all_are_seated_gets_the_seat_of_the_longest_silent() {
         with_server(|address| async move {
             let mut seated = Vec::new();
-            for _ in 0..CONNECTIONS_MAX {
+            for _ in 0..SEATS {
                 let mut stream = TcpStream::connect(address).await.unwrap();
                 let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
                 stream.write_all(request).await.unwrap();
                 stream.read_exact(&mut [0; 12]).await.unwrap();
                 seated.push(stream);
             }
-            let request = "GET /health HTTP/1.0\r\n\r\n";
-            let waiting = exchange(address, request);
-            let nobody_leaves = async {
-                Timer::after(Duration::from_millis(50)).await;
-                String::new()
-            };
-            assert_eq!(waiting.or(nobody_leaves).await, "");
-            drop(seated);
-            assert!(exchange(address, request).await.starts_with("HTTP/1.1 200 "));
+            let answer = exchange(address, "GET /health HTTP/1.0\r\n\r\n").await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            seated[0].read_to_string(&mut String::new()).await.unwrap();
+            for stream in &mut seated[1..] {
+                let request =
+                    b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+                stream.write_all(request).await.unwrap();
+                let mut rest = String::new();
+                stream.read_to_string(&mut rest).await.unwrap();
+                assert!(rest.contains("HTTP/1.1 404 "), "{rest}");
+            }
         });
     }
 

@@ -66,7 +66,7 @@ pub(super) fn status(view: &View) -> Value {
         "pid": std::process::id(),
         "workers": view.cores.len(),
         "listeners": view.listen,
-        "admin": view.plan.admin.as_ref().map(listen),
+        "admin": view.plan.admin.as_ref().map(Listen::to_string),
         "endpoints": endpoints.collect::<Value>(),
         "totals": {
             "connections": figures.connections,
@@ -100,9 +100,9 @@ pub(super) fn config(plan: &Plan) -> Value {
     });
     let trusted = headers.trusted.iter().map(|net| format!("{}/{}", net.address, net.prefix));
     json!({
-        "listen": listeners.iter().map(listen).collect::<Value>(),
+        "listen": listeners.iter().map(Listen::to_string).collect::<Value>(),
         "upstreams": upstreams.collect::<Value>(),
-        "admin": admin.as_ref().map(listen),
+        "admin": admin.as_ref().map(Listen::to_string),
         "workers": workers,
         "retries": retries,
         "half_close": half_close,
@@ -133,6 +133,7 @@ pub(super) fn config(plan: &Plan) -> Value {
             "backend": headers.backend,
             "upgrades": headers.upgrades,
             "trusted": trusted.map(Value::from).collect::<Value>(),
+            "trusted_names": headers.trusted_names,
         },
         "access_log": {
             "format": access_log.format.map_or("off", LogFormat::name),
@@ -159,6 +160,7 @@ fn figures_of(view: &View, figures: &Figures) -> Value {
             "accepted": figures.accepted,
             "current": figures.connections,
             "accept_pauses": figures.accept_pauses,
+            "idle_closed": figures.idle_closed,
         },
         "bytes": {
             "client_received": figures.client_bytes[0],
@@ -218,13 +220,6 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Starting => "STARTING",
         Phase::Ready => "READY",
         Phase::Draining => "DRAINING",
-    }
-}
-
-fn listen(listen: &Listen) -> String {
-    match listen {
-        Listen::Tcp(address) => address.to_string(),
-        Listen::Unix(path) => format!("unix:{}", path.display()),
     }
 }
 

@@ -74,6 +74,7 @@ pub fn plan() -> Plan {
         log: LogLevel::Info,
         log_format: OwnLogFormat::Human,
         limits: Limits {
+            descriptors: 1024,
             head: 16_384,
             body: None,
             connections: 100,
@@ -97,6 +98,7 @@ pub fn plan() -> Plan {
             backend: false,
             upgrades: Vec::new(),
             trusted: vec![Network { address: [10, 0, 0, 0].into(), prefix: 8 }],
+            trusted_names: vec!["True-Client-IP".to_owned()],
         },
         access_log: AccessLog { format: Some(LogFormat::Json), file: None },
     }

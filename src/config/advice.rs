@@ -92,7 +92,8 @@ pub fn several<T>(
 ) -> Option<Wrong> {
     let pieces: Vec<&str> =
         text.split([' ', '\t', ';', '|']).filter(|piece| !piece.is_empty()).collect();
-    let each = matches!(form, Form::Urls | Form::Listens | Form::Networks | Form::Protocols);
+    use Form::{Fields, Listens, Networks, Protocols, Urls};
+    let each = matches!(form, Urls | Listens | Networks | Protocols | Fields);
     if !each || pieces.len() < 2 || text.len() > LONGEST_OFFER {
         return None;
     }

@@ -1,7 +1,7 @@
 //! Everything that was given -> a [`Plan`], with every mistake reported.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -29,6 +29,10 @@ pub struct Built {
 
 /// What may be listed at most: addresses to listen on, networks.
 const MOST_LISTED: usize = 256;
+/// Where a demo listens unless it is told.
+const DEMO_LISTEN: Listen = Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
+/// Names of fields at most: each is compared with every field of a request that has its length.
+const MOST_NAMES: usize = 32;
 /// Upstreams at most; each costs counters on every core.
 const MOST_UPSTREAMS: usize = 4096;
 
@@ -44,8 +48,8 @@ pub fn build(
     let demo = desk.one("demo", values::switch).unwrap_or(false);
     // Read by `layers` already; here only its mistakes count.
     let _ = desk.one("env-file", places::file);
-    let (workers, connections) = desk.workers(around.cores);
-    let listen = desk.listen();
+    let (workers, connections) = desk.workers(around);
+    let listen = desk.listen(demo);
     let admin = desk.admin(&listen);
     let upstreams = desk.upstreams(&listen, demo, must_run);
     let plan = Plan {
@@ -58,6 +62,7 @@ pub fn build(
             head: desk.number("max-head") as usize,
             body: desk.number_or_off("max-body"),
             connections,
+            descriptors: around.descriptors,
             buffers: desk.number("buffers") as usize,
             upstream_idle: desk.number("max-upstream-idle") as usize,
         },
@@ -66,6 +71,7 @@ pub fn build(
             host: desk.one("host-header", host_header).unwrap_or(HostHeader::Pass),
             backend: desk.one("backend-header", values::switch).unwrap_or(false),
             trusted: desk.trusted(),
+            trusted_names: desk.trusted_names(),
             upgrades: desk.upgrades(),
         },
         access_log: desk.access_log(around.stdout_is_terminal),
@@ -74,6 +80,19 @@ pub fn build(
         listen,
     };
     Built { plan, strict, demo }
+}
+
+/// Client connections at most, if nobody says how many and there are enough descriptors.
+const CONNECTIONS: usize = 20_000;
+/// Descriptors that are neither a client's nor an upstream's: those of the control plane, and of each core.
+const DESCRIPTORS_FIXED: usize = 64;
+const DESCRIPTORS_OF_A_CORE: usize = 8;
+
+/// How many clients so many descriptors are enough for, when each has a request and that its upstream connection;
+/// at least one for each worker.
+fn connections_for(descriptors: usize, workers: usize) -> usize {
+    let fixed = DESCRIPTORS_FIXED + DESCRIPTORS_OF_A_CORE * workers;
+    (descriptors.saturating_sub(fixed) / 2).max(workers)
 }
 
 /// Where settings are asked for by name, and mistakes are written down.
@@ -189,26 +208,49 @@ impl Desk<'_> {
     }
 
     /// Workers and connections: each worker gets at least one connection.
-    fn workers(&mut self, cores: usize) -> (usize, usize) {
-        let connections = self.number("max-connections") as usize;
+    fn workers(&mut self, around: &Surroundings<'_>) -> (usize, usize) {
+        let Setting { form, range, .. } = *setting("max-connections");
+        let connections = self.one("max-connections", |text| values::number(form, range, text));
+        let connections = connections.map(|connections| connections as usize);
         let Setting { form, range, .. } = *setting("workers");
         let asked = self.one("workers", |text| values::number(form, range, text));
-        let Some(workers) = asked.map(|workers| workers as usize) else {
-            return (cores.clamp(1, range.1 as usize).min(connections.max(1)), connections);
+        let cores = around.cores.clamp(1, range.1 as usize);
+        let workers = match (asked, connections) {
+            (Some(workers), _) => workers as usize,
+            (None, Some(connections)) => cores.min(connections.max(1)),
+            (None, None) => cores,
         };
+        let enough = connections_for(around.descriptors, workers);
+        let Some(connections) = connections else { return (workers, enough.min(CONNECTIONS)) };
         if workers > connections
             && let Some(Given { text, origin }) = self.layers.of(setting("workers")).first()
         {
             let what = format!("there are fewer connections (--max-connections {connections})");
             let right = instead(what, [connections.to_string()]).and(" or less");
             self.report.mistake_in(origin, text, 0..text.len(), right);
+        } else if connections > enough
+            && let Some(Given { text, origin }) = self.layers.of(setting("max-connections")).first()
+        {
+            let what = format!(
+                "{connections} clients with a request each need more than {} descriptors",
+                around.descriptors
+            );
+            let right = instead(what, [enough.to_string()]);
+            let right = right.and(" or less, or raise the hard limit (ulimit -Hn)");
+            self.report.warning_in(origin, text, right);
         }
         (workers, connections)
     }
 
-    fn listen(&mut self) -> Vec<Listen> {
+    /// Without those that others cover: the kernel would refuse them.
+    fn listen(&mut self, demo: bool) -> Vec<Listen> {
+        let is_default = |given: &Given| given.origin == Origin::Default;
+        if demo && self.layers.of(setting("listen")).iter().all(is_default) {
+            // Whoever only tries it out has not asked to be seen by others.
+            return vec![DEMO_LISTEN];
+        }
         let admin = self.layers.of(setting("admin")).into_iter().next();
-        let by_default = admin.filter(|given| given.origin == Origin::Default);
+        let by_default = admin.filter(is_default);
         let by_default = by_default.and_then(|given| places::listen(&given.text).ok());
         let read = |text: &str| match places::listen(text)? {
             listen if by_default.as_ref().is_some_and(|admin| collide(&listen, admin)) => {
@@ -218,8 +260,24 @@ impl Desk<'_> {
             listen => Ok(listen),
         };
         let items = self.all("listen", MOST_LISTED, read);
-        let any_port = |listen: &Listen| matches!(listen, Listen::Tcp(a) if a.port() == 0);
-        self.without_repeats(items, |listen| !any_port(listen))
+        let all: Vec<Listen> = items.iter().map(|item| item.value.clone()).collect();
+        let mut kept = Vec::new();
+        for (at, Item { value, given, .. }) in items.into_iter().enumerate() {
+            let is_wider = |other: usize| {
+                all[other].covers(&value) && (other < at || !value.covers(&all[other]))
+            };
+            match (0..all.len()).find(|other| *other != at && is_wider(*other)) {
+                Some(other) => {
+                    let what = match &all[other] {
+                        same if *same == value => "the same is given twice and used once".into(),
+                        wider => format!("{wider} takes in {value} as well"),
+                    };
+                    self.report.warning_in(&given.origin, &given.text, wrong(what, "leave it out"));
+                }
+                None => kept.push(value),
+            }
+        }
+        kept
     }
 
     fn admin(&mut self, listen: &[Listen]) -> Option<Listen> {
@@ -232,12 +290,20 @@ impl Desk<'_> {
         };
         let admin = self.one("admin", read).flatten()?;
         let Given { text, origin } = self.layers.of(setting("admin")).into_iter().next()?;
-        if let Listen::Tcp(address) = &admin
-            && !address.ip().is_loopback()
-        {
+        let open = match &admin {
+            Listen::Any(port) => Some(*port),
+            Listen::Tcp(address) => (!address.ip().is_loopback()).then_some(address.port()),
+            Listen::Unix(_) => None,
+        };
+        if let Some(port) = open {
             let what = "whoever reaches this address sees status and metrics";
-            let right = instead(what, [format!("127.0.0.1:{}", address.port())]);
-            self.report.warning_in(&origin, &text, right.and(" if they need not"));
+            let offers = ["127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}"));
+            let right = match offers.into_iter().find(|offer| read(offer).is_ok()) {
+                Some(offer) => instead(what, [offer]).and(" if they need not"),
+                // Clients have this port there.
+                None => wrong(what, "take a port of 127.0.0.1 if they need not"),
+            };
+            self.report.warning_in(&origin, &text, right);
         }
         Some(admin)
     }
@@ -276,7 +342,7 @@ impl Desk<'_> {
             let what = "no upstream is given, so there is nowhere to send requests";
             self.report.mistake(Origin::Words, wrong(what, right));
         }
-        self.without_repeats(items, |_| true)
+        self.without_repeats(items)
     }
 
     fn trusted(&mut self) -> Vec<Network> {
@@ -288,6 +354,11 @@ impl Desk<'_> {
                 self.report.warning_in(&given.origin, &given.text, wrong(what, right));
             }
         }
+        items.into_iter().map(|item| item.value).collect()
+    }
+
+    fn trusted_names(&mut self) -> Vec<String> {
+        let items = self.all("trusted-header", MOST_NAMES, values::field);
         items.into_iter().map(|item| item.value).collect()
     }
 
@@ -320,16 +391,12 @@ impl Desk<'_> {
         AccessLog { format, file }
     }
 
-    /// The values in order; a second one that is the same (and counts) is dropped with a warning.
-    fn without_repeats<T: Clone + Eq + std::hash::Hash>(
-        &mut self,
-        items: Vec<Item<T>>,
-        counts: impl Fn(&T) -> bool,
-    ) -> Vec<T> {
+    /// The values in order; a second one that is the same is dropped with a warning.
+    fn without_repeats<T: Clone + Eq + std::hash::Hash>(&mut self, items: Vec<Item<T>>) -> Vec<T> {
         let mut seen = HashSet::new();
         let mut kept = Vec::new();
         for Item { value, given, .. } in items {
-            if counts(&value) && !seen.insert(value.clone()) {
+            if !seen.insert(value.clone()) {
                 let what = "the same is given twice and used once";
                 self.report.warning_in(&given.origin, &given.text, wrong(what, "leave one out"));
             } else {
@@ -375,32 +442,25 @@ fn parts(text: &str) -> Vec<Range<usize>> {
 
 /// Two listeners that cannot both be.
 fn collide(one: &Listen, other: &Listen) -> bool {
-    match (one, other) {
-        (Listen::Tcp(a), Listen::Tcp(b)) => {
-            let any = a.ip().is_unspecified() || b.ip().is_unspecified();
-            let ip = a.ip() == b.ip() || (any && a.is_ipv4() == b.is_ipv4());
-            a.port() != 0 && a.port() == b.port() && ip
-        }
-        (one, other) => one == other,
-    }
+    one.covers(other) || other.covers(one)
 }
 
 /// The upstream is our own listener.
 fn leads_back(place: &Place, listen: &Listen) -> bool {
     match (place, listen) {
-        (Place::Tcp { host, port }, Listen::Tcp(address)) if *port == address.port() => {
+        (Place::Tcp { host, port }, listen) => {
             let ip = match host.as_str() {
                 "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
                 host => IpAddr::from_str(host),
             };
-            let any = |ip: IpAddr| {
-                let ours = ip.is_loopback() || ip.is_unspecified();
-                ours && address.ip().is_unspecified() && ip.is_ipv4() == address.is_ipv4()
-            };
-            ip.is_ok_and(|ip| ip == address.ip() || any(ip))
+            ip.map(|ip| ip.to_canonical()).is_ok_and(|ip| {
+                let there = Listen::Tcp(SocketAddr::new(ip, *port));
+                // Of other addresses nobody knows here whether they are this machine's.
+                let is_ours = ip.is_loopback() || ip.is_unspecified();
+                *listen == there || (is_ours && listen.covers(&there))
+            })
         }
-        (Place::Unix(path), Listen::Unix(socket)) => path == socket,
-        _ => false,
+        (Place::Unix(path), listen) => matches!(listen, Listen::Unix(socket) if path == socket),
     }
 }
 

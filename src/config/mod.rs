@@ -12,7 +12,7 @@
 //! dotenv     KEY=VALUE lines of a file                      TIDEGATE_READ_TIMEOUT=5s
 //! layers     flag over environment over dotenv over default
 //! values     numbers, durations, sizes, switches            "5s" -> 5000 ms
-//! places     addresses, upstream URLs, networks             ":8080" -> 0.0.0.0:8080
+//! places     addresses, upstream URLs, networks             ":8080" -> every address
 //! build      all of it -> a Plan
 //! ```
 //! `advice` tries what a refusal offers before anyone is told to write it.
@@ -90,6 +90,8 @@ pub struct Surroundings<'a> {
     pub cwd: &'a Path,
     /// How many cores there are; the default of `--workers`.
     pub cores: usize,
+    /// How many descriptors the process may have; the default of `--max-connections`.
+    pub descriptors: usize,
     /// Whether standard output is a terminal; decides the default of `--access-log`.
     pub stdout_is_terminal: bool,
 }
@@ -132,7 +134,12 @@ mod tests {
         if !dotenv.is_empty() {
             std::fs::write(folder.0.join(".env"), dotenv).unwrap();
         }
-        let around = Surroundings { cwd: &folder.0, cores: 4, stdout_is_terminal: false };
+        let around = Surroundings {
+            cwd: &folder.0,
+            cores: 4,
+            descriptors: 100_000,
+            stdout_is_terminal: false,
+        };
         let env = env.iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
         load(line.split_whitespace().map(OsString::from), env, &around)
     }
@@ -162,7 +169,7 @@ mod tests {
     fn defaults_are_those_of_the_table() {
         let (plan, told) = plan("--upstream a:1", &[], "");
         let second = Duration::from_secs;
-        assert_eq!(plan.listen, [Listen::Tcp(([0, 0, 0, 0], 8080).into())]);
+        assert_eq!(plan.listen, [Listen::Any(8080)]);
         assert_eq!(plan.admin, Some(Listen::Tcp(([127, 0, 0, 1], 8082).into())));
         assert_eq!((plan.workers, plan.retries, plan.half_close), (4, 2, false));
         assert_eq!((plan.limits.head, plan.limits.body), (16 * 1024, None));
@@ -279,7 +286,11 @@ tidegate: 6 mistakes, not started; --help lists all flags
         let mistakes = [
             ("--upstream a:1 --log info --log debug", "given twice, first as info"),
             ("--upstream a:1 --listen :8082", "cannot have the same address"),
+            ("--upstream a:1 --admin :8080", "cannot have the same address"),
+            ("--upstream a:1 --listen [::1]:8082 --admin :8082", "cannot have the same address"),
             ("--upstream http://localhost:8080", "go in circles"),
+            ("--upstream http://[::1]:8080", "go in circles"),
+            ("--upstream http://[::ffff:127.0.0.1]:8080", "go in circles"),
             ("--upstream unix:/a --listen unix:/a", "go in circles"),
             ("--upstream a:1 --workers 4 --max-connections 3", "fewer connections"),
             ("--upstream a:1,,b:1", "there is nothing here"),
@@ -293,9 +304,23 @@ tidegate: 6 mistakes, not started; --help lists all flags
         }
         let warnings = [
             ("--admin :8082", "sees status and metrics; write 127.0.0.1:8082"),
+            (
+                "--listen 127.0.0.1:8082 --admin 10.0.0.1:8082",
+                "sees status and metrics; write [::1]:8082 if they need not",
+            ),
+            (
+                "--listen 127.0.0.1:1,[::1]:1 --admin 10.0.0.1:1",
+                "sees status and metrics; take a port of 127.0.0.1 if they need not",
+            ),
+            (
+                "--max-connections 60000",
+                "need more than 100000 descriptors; write 49952 or less, or",
+            ),
             ("--access-log off --access-log-file x", "no file is written"),
             ("--trusted-proxy 0.0.0.0/0", "everyone is believed"),
             ("--listen :1,:1", "given twice and used once"),
+            ("--listen :1,[::]:1", ":1 takes in [::]:1 as well; leave it out"),
+            ("--listen 127.0.0.1:1,0.0.0.0:1", "0.0.0.0:1 takes in 127.0.0.1:1 as well"),
         ];
         for (line, what) in warnings {
             let (_, told) = plan(&format!("--upstream a:1 {line}"), &[], "");
@@ -304,6 +329,20 @@ tidegate: 6 mistakes, not started; --help lists all flags
             assert_eq!(strict.exit, 2);
             assert!(strict.text.starts_with("error: "), "{}", strict.text);
         }
+        for (line, kept) in [
+            ("0.0.0.0:1,[::]:1", "0.0.0.0:1 [::]:1"),
+            ("[::]:1,:1,0.0.0.0:1,:2", ":1 :2"),
+            ("127.0.0.1:1,127.0.0.1:2,0.0.0.0:1,[::1]:1", "127.0.0.1:2 0.0.0.0:1 [::1]:1"),
+            (":0,:0,127.0.0.1:0,127.0.0.1:0", ":0 :0 127.0.0.1:0 127.0.0.1:0"),
+            ("unix:/a,unix:/b,unix:/a", "unix:/a unix:/b"),
+        ] {
+            let (plan, _) = plan(&format!("--upstream a:1 --listen {line}"), &[], "");
+            let listen: Vec<String> = plan.listen.iter().map(Listen::to_string).collect();
+            assert_eq!(listen.join(" "), kept, "{line}");
+        }
+        // More than the default, and there are enough descriptors.
+        let (wide, told) = plan("--upstream a:1 --max-connections 40000", &[], "");
+        assert_eq!((wide.limits.connections, told.warnings), (40_000, Vec::new()));
         // One worker for each core, but never more than there are connections.
         assert_eq!(plan("--upstream a:1 --max-connections 1", &[], "").0.workers, 1);
     }
@@ -333,7 +372,12 @@ tidegate: 6 mistakes, not started; --help lists all flags
         let folder = Folder::new();
         std::fs::write(folder.0.join("my.env"), "TIDEGATE_UPSTREAM=a:1\nTIDEGATE_UPSTREAM=$X")
             .unwrap();
-        let around = Surroundings { cwd: &folder.0, cores: 1, stdout_is_terminal: true };
+        let around = Surroundings {
+            cwd: &folder.0,
+            cores: 1,
+            descriptors: 100_000,
+            stdout_is_terminal: true,
+        };
         let run = |words: &[&str], env: &[(&str, &str)]| {
             let env = env.iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
             load(words.iter().map(OsString::from), env, &around)
@@ -355,7 +399,12 @@ tidegate: 6 mistakes, not started; --help lists all flags
     fn the_access_log_looks_at_where_it_goes() {
         let folder = Folder::new();
         let format = |terminal: bool, words: &str| {
-            let around = Surroundings { cwd: &folder.0, cores: 1, stdout_is_terminal: terminal };
+            let around = Surroundings {
+                cwd: &folder.0,
+                cores: 1,
+                descriptors: 100_000,
+                stdout_is_terminal: terminal,
+            };
             let words = format!("--upstream a:1 {words}");
             match load(words.split_whitespace().map(OsString::from), [], &around) {
                 Ok(Asked::Run(plan, _)) => plan.access_log.format,
@@ -381,11 +430,7 @@ tidegate: 6 mistakes, not started; --help lists all flags
     #[test]
     fn check_says_what_would_run_or_all_that_is_wrong() {
         let text = shown("-t --upstream a:1 --admin :82", &[], "");
-        assert!(
-            text.starts_with(
-                "tidegate: the settings are fine\n  listen    0.0.0.0:8080  (default)"
-            )
-        );
+        assert!(text.starts_with("tidegate: the settings are fine\n  listen    :8080  (default)"));
         assert!(text.contains("\n  upstream  http://a:1\n") && text.contains("\nwarning: --admin"));
         assert_eq!(refusal("check", &[], "").exit, 2);
     }
@@ -497,7 +542,8 @@ tidegate: 6 mistakes, not started; --help lists all flags
             (seed >> 33) as usize % most
         };
         let cwd = Path::new("/nonexistent");
-        let around = Surroundings { cwd, cores: 1, stdout_is_terminal: false };
+        let around =
+            Surroundings { cwd, cores: 1, descriptors: 100_000, stdout_is_terminal: false };
         for _ in 0..1_000 {
             let mut word = || (0..pick(6)).map(|_| PIECES[pick(PIECES.len())]).collect::<String>();
             let args: Vec<OsString> = (0..4).map(|_| word().into()).collect();

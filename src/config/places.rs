@@ -11,7 +11,7 @@ use super::values::digits;
 /// The longest path a Unix socket can have: `sun_path` less the final NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
 
-/// `:8080` (every IPv4 address), `127.0.0.1:8080`, `[::]:8080` or `unix:/path`.
+/// `:8080` (every address), `127.0.0.1:8080`, `[::]:8080` (every IPv6 address) or `unix:/path`.
 pub fn listen(text: &str) -> Result<Listen, Wrong> {
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_path(path).map(Listen::Unix);
@@ -32,7 +32,7 @@ pub fn listen(text: &str) -> Result<Listen, Wrong> {
     }
     let Some((host, port)) = split_port(text) else { return Err(no_port(text)) };
     let address = match host {
-        "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        "" => None,
         "*" => return Err(instead("* is not an address", [format!(":{port}")])),
         "localhost" => {
             return Err(instead("names are not looked up here", [format!("127.0.0.1:{port}")]));
@@ -40,12 +40,22 @@ pub fn listen(text: &str) -> Result<Listen, Wrong> {
         host if digits(host).is_some() => {
             return Err(instead("this is not an IP address", [format!(":{port}")]));
         }
-        host => address(host)
-            .ok_or_else(|| instead("this is not an IP address", [format!("127.0.0.1:{port}")]))?,
+        host => match address(host) {
+            Some(address) if address.to_canonical() != address => {
+                let right = format!("{}:{port}", address.to_canonical());
+                return Err(instead("this is an IPv4 address in IPv6 clothes", [right]));
+            }
+            Some(address) => Some(address),
+            None => {
+                let right = format!("127.0.0.1:{port}");
+                return Err(instead("this is not an IP address", [right]));
+            }
+        },
     };
-    match digits(port).and_then(|port| u16::try_from(port).ok()) {
-        Some(port) => Ok(Listen::Tcp(SocketAddr::new(address, port))),
-        None => Err(bad_port(0)),
+    match (address, digits(port).and_then(|port| u16::try_from(port).ok())) {
+        (Some(address), Some(port)) => Ok(Listen::Tcp(SocketAddr::new(address, port))),
+        (None, Some(port)) => Ok(Listen::Any(port)),
+        (_, None) => Err(bad_port(0)),
     }
 }
 
@@ -196,14 +206,6 @@ pub fn file(text: &str) -> Result<PathBuf, Wrong> {
         return Err(wrong("this names a folder", "write the path of a file"));
     }
     Ok(PathBuf::from(text))
-}
-
-/// An address as [`listen`] reads it.
-pub fn show_listen(listen: &Listen) -> String {
-    match listen {
-        Listen::Tcp(address) => address.to_string(),
-        Listen::Unix(path) => format!("unix:{}", path.display()),
-    }
 }
 
 fn plain_http(scheme: &str, rest: &str) -> Result<(), Wrong> {
@@ -385,7 +387,8 @@ mod tests {
     #[test]
     fn addresses_to_listen_on() {
         let cases = [
-            (":8080", "0.0.0.0:8080"),
+            (":8080", ":8080"),
+            ("0.0.0.0:8080", "0.0.0.0:8080"),
             ("127.0.0.1:0", "127.0.0.1:0"),
             ("[::]:8080", "[::]:8080"),
             ("[0:0:0:0:0:0:0:1]:65535", "[::1]:65535"),
@@ -393,7 +396,7 @@ mod tests {
         ];
         for (text, shown) in cases {
             let read = listen(text).unwrap();
-            assert_eq!(show_listen(&read), shown);
+            assert_eq!(read.to_string(), shown);
             assert_eq!(listen(shown), Ok(read));
         }
     }
@@ -424,6 +427,7 @@ mod tests {
             ("https://:8443", "write :8443 for plain HTTP"),
             ("localhost:80", "write 127.0.0.1:80"),
             ("example.com:80", "write 127.0.0.1:80"),
+            ("[::ffff:10.0.0.1]:80", "write 10.0.0.1:80"),
             ("http://127.0.0.1:80/", "write 127.0.0.1:80"),
             (":+80", "write a number from 0 to 65535 behind the colon"),
             (":65536", "write a number from 0 to 65535 behind the colon"),

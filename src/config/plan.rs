@@ -2,6 +2,7 @@
 //!
 //! A plan is immutable; the control plane shares it as `Arc<Plan>` with every core.
 
+use std::fmt::{self, Display};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,10 +10,42 @@ use std::time::Duration;
 /// Where a socket listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Listen {
-    /// A TCP address, port 0 meaning "any free port" (the bound one is logged).
+    /// A TCP port at every address of the machine, of IPv4 and of IPv6; port 0 as below.
+    Any(u16),
+    /// A TCP address, port 0 meaning "any free port" (the bound one is logged). An IPv6 address is IPv6
+    /// alone, `[::]` included.
     Tcp(SocketAddr),
     /// A Unix socket path.
     Unix(PathBuf),
+}
+
+impl Listen {
+    /// Is whoever connects to `other` at this address as well? Port 0 is another port each time.
+    pub fn covers(&self, other: &Listen) -> bool {
+        match (self, other) {
+            (Listen::Any(0), _) => false,
+            (Listen::Any(port), Listen::Any(other)) => port == other,
+            (Listen::Any(port), Listen::Tcp(other)) => *port == other.port(),
+            (Listen::Tcp(address), Listen::Tcp(other)) => {
+                let all = address.ip().is_unspecified() && address.is_ipv4() == other.is_ipv4();
+                let ip = all || address.ip() == other.ip();
+                address.port() != 0 && address.port() == other.port() && ip
+            }
+            (Listen::Unix(path), Listen::Unix(other)) => path == other,
+            _ => false,
+        }
+    }
+}
+
+/// As it is written in settings.
+impl Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listen::Any(port) => write!(f, ":{port}"),
+            Listen::Tcp(address) => address.fmt(f),
+            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Where an upstream is reached.
@@ -163,8 +196,10 @@ pub struct Limits {
     pub head: usize,
     /// Octets of a request body; `None`: no bound.
     pub body: Option<u64>,
-    /// Client connections over all cores; beyond it accepting pauses.
+    /// Client connections over all cores; beyond it idle ones are closed, and accepting pauses.
     pub connections: usize,
+    /// Descriptors the process may have, for all purposes.
+    pub descriptors: usize,
     /// Buffers of 16 KiB each core may own.
     pub buffers: usize,
     /// Idle upstream connections each core keeps for each upstream.
@@ -205,6 +240,8 @@ pub struct Headers {
     pub backend: bool,
     /// Peers whose `X-Forwarded-*` are believed.
     pub trusted: Vec<Network>,
+    /// Further fields that only those may send; none that has a [`Name`](crate::http::Name) of its own.
+    pub trusted_names: Vec<String>,
     /// Protocols besides `websocket` that a client may upgrade to.
     pub upgrades: Vec<String>,
 }

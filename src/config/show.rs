@@ -6,7 +6,7 @@ use super::build::Built;
 use super::layers::Layers;
 use super::plan::*;
 use super::table::{self, ACTIONS, Fallback, Form, GROUPS, Setting};
-use super::{Told, places, values};
+use super::{Told, values};
 
 /// `--help`.
 pub fn help() -> String {
@@ -31,7 +31,7 @@ pub fn help() -> String {
         "\nEvery flag has a name in the environment and in the dotenv file: --read-timeout is\n\
          TIDEGATE_READ_TIMEOUT. Flags win over the environment, the environment over the file, the\n\
          file over defaults. HTTP_SERVER_URL_<name>=URL adds one upstream, unless --upstream is given.\n\
-         URLs, addresses and networks may be repeated or separated by commas.\n\
+         URLs, addresses, networks and names may be repeated or separated by commas.\n\
          TIME: 500ms 5s 1m 1h   SIZE: 512B 64KiB 10MB 1GiB\n\
          ADDR: :8080 127.0.0.1:8080 [::]:8080 unix:/path\n",
     );
@@ -72,12 +72,12 @@ pub fn version() -> String {
 /// What `check` says when all is well.
 pub fn check(plan: &Plan, told: &Told) -> String {
     let mut text = String::from("tidegate: the settings are fine\n");
-    let names: Vec<String> = plan.listen.iter().map(places::show_listen).collect();
+    let names: Vec<String> = plan.listen.iter().map(Listen::to_string).collect();
     let _ = writeln!(text, "  listen    {}  ({})", names.join(", "), told.origin("listen"));
     for upstream in &plan.upstreams {
         let _ = writeln!(text, "  upstream  {}", upstream.name);
     }
-    let admin = plan.admin.as_ref().map_or_else(|| "off".to_owned(), places::show_listen);
+    let admin = plan.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string);
     let _ = writeln!(text, "  admin     {admin}  ({})", told.origin("admin"));
     for warning in &told.warnings {
         let _ = writeln!(text, "warning: {warning}");
@@ -152,11 +152,11 @@ fn value_of(name: &str, built: &Built) -> String {
     let switch = |on: bool| if on { "on" } else { "off" }.to_owned();
     let size = |octets| values::show(Form::Size, octets);
     let wait = |duration| values::show_duration(duration).to_string();
-    let listens = |listens: &[Listen]| join(listens.iter().map(places::show_listen));
+    let listens = |listens: &[Listen]| join(listens.iter().map(Listen::to_string));
     match name {
         "listen" => listens(&plan.listen),
         "upstream" => join(plan.upstreams.iter().map(|upstream| upstream.name.clone())),
-        "admin" => plan.admin.as_ref().map_or_else(|| "off".to_owned(), places::show_listen),
+        "admin" => plan.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string),
         "workers" => plan.workers.to_string(),
         "max-retries" => plan.retries.to_string(),
         "host-header" => match headers.host {
@@ -167,6 +167,7 @@ fn value_of(name: &str, built: &Built) -> String {
         "trusted-proxy" => {
             join(headers.trusted.iter().map(|n| format!("{}/{}", n.address, n.prefix)))
         }
+        "trusted-header" => join(headers.trusted_names.iter().cloned()),
         "allow-upgrade" => join(headers.upgrades.iter().cloned()),
         "half-close" => switch(plan.half_close),
         "read-timeout" => wait(waits.read),

@@ -32,6 +32,8 @@ pub enum Form {
     Networks,
     /// Names of protocols: repeatable, and comma lists.
     Protocols,
+    /// Names of fields: repeatable, and comma lists.
+    Fields,
 }
 
 impl Form {
@@ -49,7 +51,7 @@ impl Form {
             Listens => "ADDR",
             Urls => "URL",
             Networks => "CIDR",
-            Protocols => "NAME",
+            Protocols | Fields => "NAME",
         }
     }
 
@@ -71,6 +73,7 @@ impl Form {
             Urls => ("a URL", &["http://127.0.0.1:9001", "http://unix:/run/app.sock"]),
             Networks => ("a network", &["10.0.0.0/8", "fd00::/8", "192.0.2.7"]),
             Protocols => ("the name of a protocol", &["tcp"]),
+            Fields => ("the name of a field", &["True-Client-IP", "X-Original-URL"]),
         }
     }
 }
@@ -198,6 +201,7 @@ const REQUESTS: &[Setting] = &[
     row("host-header", Choice(HOSTS), Value("pass"), "The Host sent on: as it came, or its own"),
     switch("backend-header", "Name the upstream in X-Backend-Server on answers"),
     row("trusted-proxy", Networks, Nothing, "Peers whose X-Forwarded-* fields are believed"),
+    row("trusted-header", Fields, Nothing, "Further fields that only trusted proxies may send"),
     row("allow-upgrade", Protocols, Nothing, "Protocols besides websocket to switch to on request"),
     switch("half-close", "Answer clients that close their sending side while they wait"),
 ];
@@ -221,7 +225,8 @@ const WAITS: &[Setting] = &[
 const LIMITS: &[Setting] = &[
     row("max-head", Size, Value("16KiB"), "Head of a request or an answer").range(1024, BUFFER),
     row("max-body", SizeOrOff, Value("off"), "Body of a request").range(1, PIB),
-    count("max-connections", "20000", (1, 1 << 20), "Clients; beyond it accepting pauses"),
+    row("max-connections", Count, Depends(CONNECTIONS), "Clients; beyond it idle ones are closed")
+        .range(1, 1 << 20),
     count("buffers", "16384", (16, 1 << 18), "Buffers of 16 KiB that each core may use"),
     count("max-upstream-idle", "1024", (0, 1 << 16), "Idle connections per upstream and core"),
 ];
@@ -236,16 +241,17 @@ const LOGS: &[Setting] = &[
 const SETTINGS: &[Setting] = &[
     row("env-file", File, Depends(".env, if there is one"), "Dotenv file: KEY=VALUE lines"),
     switch("strict", "Warnings are errors"),
-    switch("demo", "Start two origins of its own and proxy to them"),
+    switch("demo", "Start two origins of its own, and listen on 127.0.0.1:8080"),
 ];
 
+const CONNECTIONS: &str = "20000, or by descriptors";
 const HOSTS: &str = "pass|upstream";
 const FORMATS: &str = "human|json|common|combined|off";
 const OWN_FORMATS: &str = "human|json";
 const LEVELS: &str = "error|warn|info|debug|trace";
 
 /// What flags of other programs are called here: suggested, never accepted.
-pub const COUSINS: [(&str, &str); 22] = [
+pub const COUSINS: [(&str, &str); 23] = [
     ("listen", "port bind address addr host http-port listen-addr listen-address p"),
     ("upstream", "target server servers origin proxy-pass to url forward u"),
     ("admin", "admin-port admin-listen metrics stats status"),
@@ -253,6 +259,7 @@ pub const COUSINS: [(&str, &str); 22] = [
     ("max-retries", "retries retry attempts"),
     ("host-header", "preserve-host rewrite-host proxy-preserve-host"),
     ("trusted-proxy", "trust-proxy trusted-proxies real-ip-from trusted-ips"),
+    ("trusted-header", "trusted-headers strip-header remove-header untrusted-header"),
     ("read-timeout", "client-timeout header-timeout request-timeout timeout"),
     ("write-timeout", "send-timeout"),
     ("connect-timeout", "dial-timeout"),

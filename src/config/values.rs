@@ -1,11 +1,11 @@
 //! Numbers, durations, sizes, switches and choices, as people write them.
 
-use crate::http::grammar;
+use crate::http::{Name, grammar};
 use std::fmt::Display;
 use std::time::Duration;
 
 use super::advice;
-use super::mistake::{Wrong, instead, nearest, wrong};
+use super::mistake::{Wrong, instead, nearest, unclear, wrong};
 use super::table::Form;
 
 /// A whole number of digits only; `None` also if it is too large.
@@ -92,6 +92,29 @@ pub fn protocol(text: &str) -> Result<String, Wrong> {
         return Err(wrong(what, "leave it out"));
     }
     Ok(text.to_owned())
+}
+
+/// The name of a field that only trusted peers may send. None that tidegate has a hand in: without
+/// it a message would be another one.
+pub fn field(text: &str) -> Result<String, Wrong> {
+    if !grammar::is_token(text.as_bytes()) || text.len() > 64 {
+        return Err(unclear("this is not the name of a field"));
+    }
+    if text.contains('*') {
+        return Err(wrong("a star stands for nothing here", "name every field in full"));
+    }
+    match Name::of(text.as_bytes()) {
+        Name::Other => Ok(text.to_owned()),
+        Name::Proxy
+        | Name::Lookalike
+        | Name::Forwarded
+        | Name::XRealIp
+        | Name::XForwardedFor
+        | Name::XForwardedProto
+        | Name::XForwardedHost
+        | Name::XForwardedOther => Err(wrong("this is taken away anyway", "leave it out")),
+        _ => Err(wrong("tidegate handles this field itself", "leave it out")),
+    }
 }
 
 /// One of a few words.
@@ -433,6 +456,29 @@ mod tests {
         assert_eq!(show(Form::Size, 10_000_000), "10MB");
         assert_eq!(show(Form::Size, 0), "0B");
         assert_eq!(show(Form::Count, 20_000), "20000");
+    }
+
+    #[test]
+    fn fields_that_may_be_taken_away() {
+        let (most, more) = ("x".repeat(64), "x".repeat(65));
+        for name in ["True-Client-IP", "x_original_url", "Cookie", "Content-Type", &most] {
+            assert_eq!(field(name), Ok(name.to_owned()));
+        }
+        let cases = [
+            ("not the name", &["", "a b", "a:", "h\u{e9}", "\"a\"", &more][..]),
+            ("a star", &["*", "X-Internal-*"]),
+            ("taken away anyway", &["PROXY", "X-Forwarded", "x-forwarded-user", "X-Real-IP"]),
+            ("taken away anyway", &["Forwarded", "X_Forwarded_For", "Content_Length"]),
+            ("handles this", &["Host", "content-length", "Transfer-Encoding", "Connection", "TE"]),
+            ("handles this", &["Upgrade", "Keep-Alive", "Proxy-Connection", "Trailer", "Expect"]),
+            ("handles this", &["Sec-WebSocket-Key", "Via", "Max-Forwards", "X-Request-Id"]),
+        ];
+        for (what, names) in cases {
+            for name in names {
+                let wrong = field(name).unwrap_err();
+                assert!(wrong.wrong.contains(what), "{name}: {}", wrong.wrong);
+            }
+        }
     }
 
     #[test]

@@ -254,7 +254,7 @@ macro_rules! line {
 
 line! {
     listen upstream backends backend admin workers
-    max_retries host_header backend_header trusted_proxy allow_upgrade half_close
+    max_retries host_header backend_header trusted_proxy trusted_header allow_upgrade half_close
     read_timeout write_timeout connect_timeout response_timeout
     idle_timeout upstream_idle_timeout tunnel_idle_timeout expect_timeout
     drain_delay drain_timeout

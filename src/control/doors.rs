@@ -2,6 +2,7 @@
 //! the next process.
 
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -9,10 +10,11 @@ use async_io::Async;
 
 use tidegate::admin;
 use tidegate::config::{Listen, Plan, Told};
-use tidegate::io::listen::{Bound, Passed, adopt, bind};
+use tidegate::io::listen::{Bound, Passed, adopt, bind, has_ipv6};
 use tidegate::io::stream::Address;
 
 use super::inherit::{Label, Role};
+use super::remedies;
 
 /// All sockets of one address.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ pub struct Doors {
     /// For clients; at least one.
     pub listen: Vec<Door>,
     /// For the admin.
-    pub admin: Option<Door>,
+    pub admin: Vec<Door>,
 }
 
 impl Doors {
@@ -76,31 +78,23 @@ impl Doors {
     /// itself, they stand for the default address.
     pub fn open(plan: &Plan, told: &Told, passed: Vec<(Label, Passed)>) -> Result<Doors, String> {
         let mut rest = Rest(passed);
-        let is_lent = |label: &Label| label.lent && label.role == Role::Listen;
-        let named = told.origin("--listen") != "default";
-        let mut listen = Vec::new();
-        if named || !rest.0.iter().any(|(label, _)| is_lent(label)) {
-            for wanted in &plan.listen {
-                let found = rest
-                    .group(|label, address| label.role == Role::Listen && fits(wanted, address));
-                listen.push(open(wanted, found, plan.workers, Role::Listen, told)?);
-            }
+        let mut listen = Row::new(Role::Listen, plan.workers, told);
+        if told.origin("--listen") != "default" || !rest.has_lent(Role::Listen) {
+            plan.listen.iter().try_for_each(|wanted| listen.open(wanted, &mut rest))?;
         }
-        while let Some(found) = rest.group(|label, _| is_lent(label)) {
-            listen.push(take_over(found, plan.workers)?);
-        }
-        let mut admin = None;
+        listen.take_lent(&mut rest)?;
+        let mut admin = Row::new(Role::Admin, 1, told);
         if let Some(wanted) = &plan.admin {
-            let found = rest.group(|label, address| {
-                label.role == Role::Admin && (label.lent || fits(wanted, address))
-            });
-            admin = Some(open(wanted, found, 1, Role::Admin, told)?);
+            admin.take_lent(&mut rest)?;
+            if admin.doors.is_empty() {
+                admin.open(wanted, &mut rest)?;
+            }
         }
         for (label, passed) in rest.0 {
             let address = text(&passed.address);
             tracing::warn!(%address, role = label.word(), "not asked for any more: closed");
         }
-        Ok(Doors { listen, admin })
+        Ok(Doors { listen: listen.doors, admin: admin.doors })
     }
 
     /// All of them.
@@ -116,9 +110,13 @@ type Group = (Label, Address, Vec<OwnedFd>);
 struct Rest(Vec<(Label, Passed)>);
 
 impl Rest {
+    fn has_lent(&self, role: Role) -> bool {
+        self.0.iter().any(|(label, _)| *label == Label { role, lent: true })
+    }
+
     /// The first address that is wanted, with all its sockets.
-    fn group(&mut self, is_wanted: impl Fn(&Label, &Address) -> bool) -> Option<Group> {
-        let first = self.0.iter().find(|(label, passed)| is_wanted(label, &passed.address));
+    fn group(&mut self, is_wanted: impl Fn(&Label, &Passed) -> bool) -> Option<Group> {
+        let first = self.0.iter().find(|(label, passed)| is_wanted(label, passed));
         let (label, address) = first.map(|(label, passed)| (*label, passed.address.clone()))?;
         let same = |(its, passed): &mut (Label, Passed)| *its == label && passed.address == address;
         let sockets = self.0.extract_if(.., same).map(|(_, passed)| passed.socket).collect();
@@ -126,49 +124,108 @@ impl Rest {
     }
 }
 
-/// Is a socket that listens at `address` what was asked for?
-fn fits(wanted: &Listen, address: &Address) -> bool {
-    match (wanted, address) {
-        (Listen::Tcp(wanted), Address::Tcp(address)) => {
-            wanted.ip() == address.ip() && (wanted.port() == 0 || wanted.port() == address.port())
-        }
-        (Listen::Unix(wanted), Address::Unix(path)) => wanted.as_path() == &**path,
-        _ => false,
-    }
-}
-
-fn take_over((label, address, sockets): Group, cores: usize) -> Result<Door, String> {
-    let name = text(&address);
-    let bound = adopt(address, sockets, cores)
-        .map_err(|error| format!("cannot use the sockets that listen on {name}: {error}"))?;
-    Ok(Door { label, inherited: true, bound })
-}
-
-/// Takes over what was found, or binds the address, or says which one is the matter and where it
-/// came from.
-fn open(
-    wanted: &Listen,
-    found: Option<Group>,
-    cores: usize,
+/// The doors of one role, as they are opened.
+struct Row<'a> {
     role: Role,
-    told: &Told,
-) -> Result<Door, String> {
-    if let Some(group) = found {
-        return take_over(group, cores);
+    cores: usize,
+    told: &'a Told,
+    doors: Vec<Door>,
+}
+
+impl Row<'_> {
+    fn new(role: Role, cores: usize, told: &Told) -> Row<'_> {
+        Row { role, cores, told, doors: Vec::new() }
     }
-    let address = match wanted {
-        Listen::Tcp(address) => Address::Tcp(*address),
-        Listen::Unix(path) => Address::Unix(path.as_path().into()),
-    };
-    let setting = match role {
-        Role::Listen => "--listen",
-        Role::Admin => "--admin",
-    };
-    let bound = bind(&address, cores).map_err(|error| {
-        let origin = told.origin(setting);
-        format!("cannot listen on {} ({setting}, from {origin}): {error}", text(&address))
-    })?;
-    Ok(Door { label: Label { role, lent: false }, inherited: false, bound })
+
+    /// Takes over all that a service manager passed for this role.
+    fn take_lent(&mut self, rest: &mut Rest) -> Result<(), String> {
+        let lent = Label { role: self.role, lent: true };
+        while let Some(found) = rest.group(|label, _| *label == lent) {
+            self.take_over(found)?;
+        }
+        Ok(())
+    }
+
+    /// Opens each address that `wanted` stands for.
+    fn open(&mut self, wanted: &Listen, rest: &mut Rest) -> Result<(), String> {
+        let has_ipv6 = has_ipv6();
+        if let (Listen::Any(_), false) = (wanted, has_ipv6) {
+            tracing::info!(address = %wanted, "this machine has no IPv6: IPv4 alone");
+        }
+        let mut chosen = None;
+        for mut address in addresses(wanted, has_ipv6) {
+            // Port 0 is one port for both families.
+            if let (Address::Tcp(address), Some(Address::Tcp(first))) = (&mut address, &chosen) {
+                address.set_port(first.port());
+            }
+            chosen = Some(self.open_one(&address, rest)?);
+        }
+        Ok(())
+    }
+
+    /// Takes over what is there, or binds the address, or says which one is the matter, where it came
+    /// from and what would help. Gives the address back, with the port that was chosen.
+    fn open_one(&mut self, address: &Address, rest: &mut Rest) -> Result<Address, String> {
+        let role = self.role;
+        let is_in = |bound: &Bound| bound.dual && fits(address, &bound.address, true);
+        if let Some(dual) = self.doors.iter().find(|door| is_in(&door.bound)) {
+            return Ok(dual.bound.address.clone());
+        }
+        let found = rest.group(|label, passed| {
+            label.role == role && fits(address, &passed.address, passed.dual)
+        });
+        if let Some(group) = found {
+            return self.take_over(group);
+        }
+        let setting = match role {
+            Role::Listen => "--listen",
+            Role::Admin => "--admin",
+        };
+        let bound = bind(address, self.cores).map_err(|error| {
+            let (address_text, origin) = (text(address), self.told.origin(setting));
+            let remedy = remedies::listening(role, address, &error);
+            format!("cannot listen on {address_text} ({setting}, from {origin}): {error}{remedy}")
+        })?;
+        Ok(self.push(Label { role, lent: false }, false, bound))
+    }
+
+    fn take_over(&mut self, (label, address, sockets): Group) -> Result<Address, String> {
+        let name = text(&address);
+        let bound = adopt(address, sockets, self.cores)
+            .map_err(|error| format!("cannot use the sockets that listen on {name}: {error}"))?;
+        Ok(self.push(label, true, bound))
+    }
+
+    fn push(&mut self, label: Label, inherited: bool, bound: Bound) -> Address {
+        let address = bound.address.clone();
+        self.doors.push(Door { label, inherited, bound });
+        address
+    }
+}
+
+/// What to bind for `wanted`. A port alone is a socket for each family, and not one for both: so each
+/// socket has one address, which the next process finds again, whatever stands beside it then.
+fn addresses(wanted: &Listen, has_ipv6: bool) -> Vec<Address> {
+    match wanted {
+        Listen::Any(port) => {
+            let ipv4 = Address::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)));
+            let ipv6 = Address::Tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port)));
+            if has_ipv6 { vec![ipv4, ipv6] } else { vec![ipv4] }
+        }
+        Listen::Tcp(address) => vec![Address::Tcp(*address)],
+        Listen::Unix(path) => vec![Address::Unix(path.as_path().into())],
+    }
+}
+
+/// Is a socket that listens at `address` what is wanted? A `dual` one takes in all of IPv4 as well.
+fn fits(wanted: &Address, address: &Address, dual: bool) -> bool {
+    match (wanted, address) {
+        (Address::Tcp(wanted), Address::Tcp(address)) => {
+            let ip = wanted.ip() == address.ip() || (dual && wanted.ip() == Ipv4Addr::UNSPECIFIED);
+            ip && (wanted.port() == 0 || wanted.port() == address.port())
+        }
+        (wanted, address) => wanted == address,
+    }
 }
 
 fn text(address: &Address) -> String {
@@ -182,17 +239,39 @@ fn text(address: &Address) -> String {
 mod tests {
     use super::*;
 
+    fn tcp(text: &str) -> Address {
+        Address::Tcp(std::str::FromStr::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn a_port_alone_is_an_address_of_each_family_there_is() {
+        let both = [tcp("0.0.0.0:80"), tcp("[::]:80")];
+        assert_eq!(addresses(&Listen::Any(80), true), both);
+        assert_eq!(addresses(&Listen::Any(80), false), both[..1]);
+        let one = Listen::Tcp(([127, 0, 0, 1], 80).into());
+        assert_eq!(addresses(&one, true), [tcp("127.0.0.1:80")]);
+    }
+
     #[test]
     fn any_port_fits_where_any_port_was_asked_for() {
-        let tcp = |text: &str| Listen::Tcp(std::str::FromStr::from_str(text).unwrap());
-        let at = |text: &str| Address::Tcp(std::str::FromStr::from_str(text).unwrap());
-        assert!(fits(&tcp("127.0.0.1:80"), &at("127.0.0.1:80")));
-        assert!(fits(&tcp("127.0.0.1:0"), &at("127.0.0.1:4711")));
-        assert!(!fits(&tcp("127.0.0.1:80"), &at("127.0.0.1:81")));
-        assert!(!fits(&tcp("0.0.0.0:80"), &at("127.0.0.1:80")));
+        for (wanted, address, dual, is_fit) in [
+            ("127.0.0.1:80", "127.0.0.1:80", false, true),
+            ("127.0.0.1:0", "127.0.0.1:4711", false, true),
+            ("127.0.0.1:80", "127.0.0.1:81", false, false),
+            ("0.0.0.0:80", "127.0.0.1:80", false, false),
+            ("0.0.0.0:80", "[::]:80", false, false),
+            ("0.0.0.0:80", "[::]:80", true, true),
+            ("0.0.0.0:81", "[::]:80", true, false),
+            ("127.0.0.1:80", "[::]:80", true, false),
+            ("[::]:80", "[::]:80", true, true),
+            ("[::]:80", "0.0.0.0:80", false, false),
+        ] {
+            let fit = fits(&tcp(wanted), &tcp(address), dual);
+            assert_eq!(fit, is_fit, "{wanted} at {address}, dual {dual}");
+        }
         let unix = |path: &str| Address::Unix(PathBuf::from(path).into());
-        assert!(fits(&Listen::Unix("/a".into()), &unix("/a")));
-        assert!(!fits(&Listen::Unix("/a".into()), &unix("/b")));
-        assert!(!fits(&tcp("127.0.0.1:80"), &unix("/a")));
+        assert!(fits(&unix("/a"), &unix("/a"), false));
+        assert!(!fits(&unix("/a"), &unix("/b"), false));
+        assert!(!fits(&tcp("127.0.0.1:80"), &unix("/a"), false));
     }
 }

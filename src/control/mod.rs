@@ -7,18 +7,22 @@
 //! - Only this thread starts a process, and only `handover` does.
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
-//! The files: `doors` (listening sockets, found or opened), `inherit` (what the process before us
-//! left), `crew` (the cores), `names` (resolving), `handover` (the next process), `drain` (the end),
-//! `notify` (the service manager), `start` (cores and log), `program` (where we are on the disk).
+//! The files: `doors` (listening sockets, found or opened), `remedies` (what to do where the machine says
+//! no), `inherit` (what the process before us left), `crew` (the cores), `events` (what they report),
+//! `names` (resolving), `health` (what the log says of upstreams), `handover` (the next process), `drain`
+//! (the end), `notify` (the service manager), `start` (cores and log), `program` (where we are on the disk).
 
 mod crew;
 mod doors;
 mod drain;
+mod events;
 mod handover;
+mod health;
 mod inherit;
 mod names;
 mod notify;
 mod program;
+mod remedies;
 mod start;
 
 use std::env;
@@ -39,17 +43,22 @@ use tidegate::proxy::{Event, Letter};
 use tidegate::stats::{Phase, Recorder, State};
 
 use crew::Crew;
-use doors::{Door, Doors};
+pub use doors::{Door, Doors};
 use handover::Heir;
 pub use inherit::INHERIT;
 use inherit::{Inheritance, Label, READY, Report};
 use notify::Notify;
 
-/// Runs the proxy until a signal ends it. The error is what to tell the user.
-pub fn run(plan: Plan, told: &Told) -> Result<(), String> {
+/// Runs the proxy until a signal ends it, unless `opened` fails, which is called when its doors are open.
+/// The error is what to tell the user.
+pub fn run(
+    plan: Plan,
+    told: &Told,
+    opened: impl FnOnce(&Doors) -> Result<(), String>,
+) -> Result<(), String> {
     let Inheritance { mut report, sockets } = Inheritance::take(|name| env::var_os(name))?;
     let result =
-        Doors::open(&plan, told, sockets).and_then(|doors| serve(plan, doors, &mut report));
+        Doors::open(&plan, told, sockets).and_then(|doors| serve(plan, doors, &mut report, opened));
     if let Err(error) = &result {
         // Only if we have not been ready.
         report.send(error.as_bytes());
@@ -57,10 +66,15 @@ pub fn run(plan: Plan, told: &Told) -> Result<(), String> {
     result
 }
 
-fn serve(plan: Plan, doors: Doors, report: &mut Report) -> Result<(), String> {
-    start::raise_descriptor_limit(&plan);
+fn serve(
+    plan: Plan,
+    doors: Doors,
+    report: &mut Report,
+    opened: impl FnOnce(&Doors) -> Result<(), String>,
+) -> Result<(), String> {
     let (recorder, writer, reopen) = start::log(&plan)?;
     let unwritten = recorder.as_ref().map(|recorder| Arc::clone(recorder.unwritten()));
+    opened(&doors)?;
     let (mut live, admin) = Live::start(Arc::new(plan), doors, recorder, reopen)?;
     let executor = LocalExecutor::new();
     let result = smol::block_on(executor.run(live.run(&executor, admin, report)));
@@ -75,6 +89,9 @@ fn serve(plan: Plan, doors: Doors, report: &mut Report) -> Result<(), String> {
     }
     result
 }
+
+/// Reports of one kind that wait at most.
+const REPORTS: usize = 1024;
 
 /// Why it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,13 +133,13 @@ struct Live {
 }
 
 impl Live {
-    /// Starts the cores; they do not accept yet. Gives the admin's door back.
+    /// Starts the cores; they do not accept yet. Gives the admin's doors back.
     fn start(
         plan: Arc<Plan>,
         doors: Doors,
         recorder: Option<Recorder>,
         reopen: Option<Sender<()>>,
-    ) -> Result<(Live, Option<Door>), String> {
+    ) -> Result<(Live, Vec<Door>), String> {
         use Signal::{Hup, Int, Quit, Term, Usr1, Usr2};
         let signals = Signals::new([Term, Int, Quit, Hup, Usr1, Usr2])
             .map_err(|error| format!("cannot take signals: {error}"))?;
@@ -160,16 +177,20 @@ impl Live {
     async fn run(
         &mut self,
         executor: &LocalExecutor<'_>,
-        mut admin: Option<Door>,
+        mut admin: Vec<Door>,
         report: &mut Report,
     ) -> Result<(), String> {
         if !report.is_awaited() {
-            self.open_admin(executor, admin.take())?;
+            self.open_admin(executor, std::mem::take(&mut admin))?;
         }
         names::resolve_all(&self.plan, &self.crew.mailboxes).await;
         let (plan, mailboxes) = (Arc::clone(&self.plan), self.crew.mailboxes.clone());
-        let resolving = names::keep_resolving(plan, mailboxes, self.events.clone());
-        let _resolving = executor.spawn(resolving);
+        let (unreachable, names) = flume::bounded(REPORTS);
+        let (changes, changed) = flume::bounded(REPORTS);
+        let passing = events::pass_on(self.events.clone(), unreachable, changes, mailboxes.clone());
+        let _passing = executor.spawn(passing);
+        let _resolving = executor.spawn(names::keep_resolving(plan, mailboxes, names));
+        let _health = executor.spawn(health::tell(self.view.endpoints.clone(), changed));
         // Until now the process before us has answered for us.
         self.open_admin(executor, admin)?;
         for address in &self.view.listen {
@@ -195,16 +216,17 @@ impl Live {
         self.drain(ending).await
     }
 
-    fn open_admin(&self, executor: &LocalExecutor<'_>, door: Option<Door>) -> Result<(), String> {
-        let Some(door) = door else { return Ok(()) };
-        tracing::info!(address = %door.address(), "admin");
-        let listener = door.into_admin().map_err(|error| error.to_string())?;
-        let handed_over = self.handed_over.clone();
-        let handed_over = async move {
-            // It is never sent anything: it is done when the other end is dropped.
-            let _ = handed_over.recv_async().await;
-        };
-        executor.spawn(admin::serve(listener, Arc::clone(&self.view), handed_over)).detach();
+    fn open_admin(&self, executor: &LocalExecutor<'_>, doors: Vec<Door>) -> Result<(), String> {
+        for door in doors {
+            tracing::info!(address = %door.address(), "admin");
+            let listener = door.into_admin().map_err(|error| error.to_string())?;
+            let handed_over = self.handed_over.clone();
+            let handed_over = async move {
+                // It is never sent anything: it is done when the other end is dropped.
+                let _ = handed_over.recv_async().await;
+            };
+            executor.spawn(admin::serve(listener, Arc::clone(&self.view), handed_over)).detach();
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use futures_lite::FutureExt;
 
 use tidegate::config::Plan;
 use tidegate::io::signal::Mailbox;
-use tidegate::proxy::{Event, Letter};
+use tidegate::proxy::Letter;
 use tidegate::upstream::resolve::resolve;
 
 /// The start waits so long for names to be resolved.
@@ -35,13 +35,13 @@ pub async fn resolve_all(plan: &Plan, mailboxes: &[Mailbox<Letter>]) {
 pub async fn keep_resolving(
     plan: Arc<Plan>,
     mailboxes: Vec<Mailbox<Letter>>,
-    events: Receiver<Event>,
+    unreachable: Receiver<usize>,
 ) {
-    while let Ok(Event::Unreachable(first)) = events.recv_async().await {
+    while let Ok(first) = unreachable.recv_async().await {
         // A failing upstream is reported by every core and every request: ask once for each.
         Timer::after(PAUSE).await;
         let mut due = VecDeque::from([first]);
-        for Event::Unreachable(index) in events.drain() {
+        for index in unreachable.drain() {
             if !due.contains(&index) {
                 due.push_back(index);
             }

@@ -18,6 +18,7 @@ use tidegate::upstream::RoundRobin;
 
 use super::crew::Crew;
 use super::doors::Door;
+use super::remedies;
 
 /// Records that wait for the log writer at most.
 const RECORDS: usize = 16 * 1024;
@@ -91,27 +92,10 @@ pub fn log(plan: &Plan) -> Result<Log, String> {
     let unwritten = Arc::clone(recorder.unwritten());
     let writer =
         log::writer(records, format, output.clone(), reopened, unwritten).map_err(|error| {
-            format!("cannot write the access log to {output} (--access-log-file): {error}")
+            let remedy = remedies::logging(&error);
+            format!("cannot write the access log to {output} (--access-log-file): {error}{remedy}")
         })?;
     Ok((Some(recorder), Some(writer), Some(reopen)))
-}
-
-/// Asks for as many descriptors as may be had, and warns when they are too few for the plan: a client
-/// needs one, and its upstream another.
-pub fn raise_descriptor_limit(plan: &Plan) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    // Where this fails the limit stays as it is, and the warning says what follows.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    let have = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let need = plan.limits.connections as u64 * 2;
-    if have < need {
-        tracing::warn!(
-            have,
-            need,
-            "too few descriptors for --max-connections; accepting will pause when they run out"
-        );
-    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the admin shows how long the process runs")]

@@ -6,11 +6,13 @@
 //!                             v
 //!                          Trailers -> Done
 //! ```
-//! Strict: lines end with CRLF, no white space around sizes, extensions must be well-formed and are
-//! dropped. What leaves is chunked anew by [`size_line`] and [`LAST`].
+//! Strict: lines end with CRLF, no white space around sizes, all sizes together are no more than can
+//! be counted with a sign, extensions must be well-formed and are dropped. What leaves is chunked
+//! anew by [`size_line`] and [`LAST`].
 
 use super::close::Reason;
 use super::fields::{self, Field, Name, Seen};
+use super::framing::COUNTABLE;
 use super::grammar;
 use super::write::hexadecimal;
 
@@ -85,6 +87,8 @@ pub struct Decoder {
     state: State,
     /// The size so far, then what is left of the chunk.
     left: u64,
+    /// The sizes of all chunks so far.
+    announced: u64,
     /// Octets of this size line so far.
     line: u16,
     /// The trailer section as it comes, then as it leaves.
@@ -127,6 +131,17 @@ impl Decoder {
         if self.state == State::Done { &self.trailers } else { b"" }
     }
 
+    /// The [`Decoder::trailers`] but those called one of `names`, or like one.
+    pub fn trailers_without(&self, names: &[String]) -> Vec<u8> {
+        let name = |line: &[u8]| line.iter().position(|b| *b == b':').unwrap_or(line.len());
+        let lines = self.trailers().split_inclusive(|b| *b == b'\n');
+        lines
+            .filter(|line| !fields::is_among(&line[..name(line)], names))
+            .flatten()
+            .copied()
+            .collect()
+    }
+
     /// One octet of anything but data.
     fn step(&mut self, b: u8) -> Result<State, Reason> {
         match self.state {
@@ -150,7 +165,7 @@ impl Decoder {
             (State::Size, _) if grammar::hex(b).is_some() => self.digit(b),
             (State::Size, _) if self.line == 1 => Err(Reason::BadChunk),
             (State::SizeEnd, b'\n') if self.left == 0 => Ok(State::Trailers),
-            (State::SizeEnd, b'\n') => Ok(State::Data),
+            (State::SizeEnd, b'\n') => self.announce(),
             (State::ExtensionName | State::ExtensionNameRest, _) if grammar::is_tchar(b) => {
                 Ok(State::ExtensionNameRest)
             }
@@ -183,6 +198,13 @@ impl Decoder {
         // `left` is 0 when a size begins, and 16 digits cannot overflow it.
         self.left = self.left << 4 | u64::from(digit);
         Ok(State::Size)
+    }
+
+    /// The size of a chunk is complete.
+    fn announce(&mut self) -> Result<State, Reason> {
+        let announced = self.announced.checked_add(self.left).filter(|sum| *sum <= COUNTABLE);
+        self.announced = announced.ok_or(Reason::BadChunk)?;
+        Ok(State::Data)
     }
 
     /// One octet of the trailer section.
@@ -338,6 +360,21 @@ mod tests {
     }
 
     #[test]
+    fn trailers_that_are_withheld_are_whole_lines() {
+        let names = ["X-One".to_owned()];
+        let without = |section: &str| {
+            let (mut body, mut decoder) = (format!("0\r\n{section}\r\n"), Decoder::default());
+            let decoded = decoder.decode(&mut std::mem::take(&mut body).into_bytes());
+            assert!(decoded.unwrap().done);
+            String::from_utf8(decoder.trailers_without(&names)).unwrap()
+        };
+        assert_eq!(without(""), "");
+        assert_eq!(without("x_one:1\r\n"), "");
+        let mixed = "X-Two: X-One: a\r\nX-One: 1\r\nX-Ones:\r\nx-ONE:\r\nX: 2\r\n";
+        assert_eq!(without(mixed), "X-Two: X-One: a\r\nX-Ones: \r\nX: 2\r\n");
+    }
+
+    #[test]
     fn anything_odd_is_refused() {
         for bad in [
             "\r\n",
@@ -382,11 +419,20 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_size_is_no_overflow() {
-        let mut bytes = *b"ffffffffffffffff\r\nabc";
+    fn sizes_add_up_to_what_can_be_counted_and_no_further() {
+        let mut bytes = *b"7fffffffffffffff\r\nabc";
         let decoded = Decoder::default().decode(&mut bytes).unwrap();
         assert_eq!((decoded.consumed, decoded.payload, decoded.done), (21, 3, false));
         assert_eq!(&bytes[..3], b"abc");
+        for (sizes, sound) in [
+            ("8000000000000000\r\n", false),
+            ("ffffffffffffffff\r\n", false),
+            ("1\r\nx\r\n7ffffffffffffffe\r\n", true),
+            ("1\r\nx\r\n7fffffffffffffff\r\n", false),
+        ] {
+            let expected = if sound { None } else { Some(Err(Reason::BadChunk)) };
+            assert_eq!(decode(sizes.as_bytes()), expected, "{sizes:?}");
+        }
     }
 
     #[test]

@@ -109,7 +109,7 @@ reasons! {
     InvalidHost invalid_host Client 400 http_request_error
         "Host, or the authority of the target, is not a host with an optional port.";
     BadLength bad_length Client 400 http_request_error
-        "Content-Length is not a decimal number tidegate can count to.";
+        "Content-Length is not a decimal number of at most 2^63-1.";
     ConflictingLength conflicting_length Client 400 http_request_error
         "There is more than one Content-Length.";
     LengthAndTransferEncoding length_and_transfer_encoding Client 400 http_request_error
@@ -208,6 +208,8 @@ reasons! {
     // Ourselves.
     ForwardedHeadTooLarge forwarded_head_too_large Proxy 431 http_request_error
         "With the fields tidegate adds, the head does not fit its buffer.";
+    NoDescriptors no_descriptors Proxy 503 proxy_internal_error
+        "tidegate has no descriptor left for a connection to an upstream.";
     Stopped stopped Proxy 503 proxy_internal_response
         "tidegate was stopped before the request ended.";
     Panicked panicked Proxy 500 proxy_internal_error

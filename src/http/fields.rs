@@ -78,8 +78,11 @@ pub enum Name {
     XForwardedProto,
     /// `X-Forwarded-Host`
     XForwardedHost,
-    /// Any other `X-Forwarded-...`
+    /// Any other `X-Forwarded-...`, and `X-Forwarded`
     XForwardedOther,
+    /// `Proxy`, which is nobody's: CGI makes `HTTP_PROXY` of it, and many a library goes by that
+    /// (CVE-2016-5385)
+    Proxy,
     /// `X-Real-IP`
     XRealIp,
     /// `Forwarded`
@@ -114,8 +117,8 @@ pub enum Name {
     SecWebSocketProtocol,
     /// `Sec-WebSocket-Extensions`
     SecWebSocketExtensions,
-    /// None of these, but it becomes one where `_` and `-` are the same, as CGI and WSGI make them:
-    /// `X_Forwarded_For`.
+    /// None of these, but it becomes one where `_` and `-` are the same, as for CGI and WSGI, or all
+    /// that is neither letter nor digit, as for PHP: `X_Forwarded_For`, `X.Forwarded.For`.
     Lookalike,
     /// Any other name.
     Other,
@@ -131,6 +134,7 @@ impl Name {
             (3, b'v', b'a') => ("via", Name::Via),
             (4, b'h', b't') => ("host", Name::Host),
             (4, b'd', b'e') => ("date", Name::Date),
+            (5, b'p', b'y') => ("proxy", Name::Proxy),
             (6, b'e', b't') => ("expect", Name::Expect),
             (6, b's', b'r') => ("server", Name::Server),
             (7, b'r', b'r') => ("referer", Name::Referer),
@@ -141,6 +145,7 @@ impl Name {
             (10, b'u', b't') => ("user-agent", Name::UserAgent),
             (10, b'c', b'n') => ("connection", Name::Connection),
             (10, b'k', b'e') => ("keep-alive", Name::KeepAlive),
+            (11, b'x', b'd') => ("x-forwarded", Name::XForwardedOther),
             (12, b'x', b'd') => ("x-request-id", Name::XRequestId),
             (12, b'm', b's') => ("max-forwards", Name::MaxForwards),
             (14, b'c', b'h') => ("content-length", Name::ContentLength),
@@ -168,18 +173,40 @@ impl Name {
 
     fn other(name: &[u8]) -> Name {
         const FORWARDED: &[u8] = b"x-forwarded-";
+        // Most names begin with another letter, and are looked at no further.
         match name.get(..FORWARDED.len()) {
-            Some(start) if start.eq_ignore_ascii_case(FORWARDED) => Name::XForwardedOther,
-            Some(start) if looks_like(start, FORWARDED) => Name::Lookalike,
+            Some(start) if start[0] | 0x20 == b'x' && looks_like(start, FORWARDED) => {
+                let same = start.eq_ignore_ascii_case(FORWARDED);
+                if same { Name::XForwardedOther } else { Name::Lookalike }
+            }
             _ => Name::Other,
         }
     }
 }
 
-/// Whether two names of the same length are the same to those who take `_` for `-`.
-fn looks_like(name: &[u8], text: &[u8]) -> bool {
-    let dashed = |b: &u8| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() };
-    name.iter().map(dashed).eq(text.iter().copied())
+/// Each octet as those see it who tell only letters and digits apart.
+const FOLDED: [u8; 256] = {
+    let mut folded = [b'-'; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let b = octet as u8;
+        if b.is_ascii_alphanumeric() {
+            folded[octet] = b.to_ascii_lowercase();
+        }
+        octet += 1;
+    }
+    folded
+};
+
+/// Whether two names are the same to such people.
+fn looks_like(name: &[u8], other: &[u8]) -> bool {
+    let folded = |b: &u8| FOLDED[usize::from(*b)];
+    name.len() == other.len() && name.iter().map(folded).eq(other.iter().map(folded))
+}
+
+/// Whether `name` is one of `names`, or looks like one.
+pub(super) fn is_among(name: &[u8], names: &[String]) -> bool {
+    names.iter().any(|other| looks_like(name, other.as_bytes()))
 }
 
 /// One field line.
@@ -432,6 +459,7 @@ mod tests {
         for (text, id) in [
             ("te", Name::Te),
             ("via", Name::Via),
+            ("proxy", Name::Proxy),
             ("host", Name::Host),
             ("date", Name::Date),
             ("expect", Name::Expect),
@@ -464,7 +492,13 @@ mod tests {
             ("sec_websocket_key", Name::Lookalike),
             ("x-forwarded-port", Name::XForwardedOther),
             ("x-forwarded-", Name::XForwardedOther),
-            ("x-forwarded", Name::Other),
+            ("x-forwarded", Name::XForwardedOther),
+            ("x_forwarded", Name::Lookalike),
+            ("x-forwardee", Name::Other),
+            ("x.forwarded.for", Name::Lookalike),
+            ("x-forwarded!port", Name::Lookalike),
+            ("x'real'ip", Name::Lookalike),
+            ("xxforwarded-for", Name::Other),
             ("x-real-op", Name::Other),
             ("content_length", Name::Lookalike),
             ("x_forwarded-for", Name::Lookalike),
@@ -475,5 +509,17 @@ mod tests {
             assert_eq!(Name::of(text.as_bytes()), id, "{text}");
             assert_eq!(Name::of(text.to_ascii_uppercase().as_bytes()), id, "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_is_among_others_in_any_spelling() {
+        let names = ["True-Client-IP", "X_Original_URL"].map(str::to_owned);
+        for same in ["True-Client-IP", "true_client.ip", "X-ORIGINAL-URL", "x_original_url"] {
+            assert!(is_among(same.as_bytes(), &names), "{same}");
+        }
+        for other in ["True-Client-I", "True-Client-IPs", "TrueClientIP", "True-Client0IP", ""] {
+            assert!(!is_among(other.as_bytes(), &names), "{other}");
+        }
+        assert!(!is_among(b"", &[]));
     }
 }

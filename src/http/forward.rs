@@ -11,7 +11,7 @@
 
 use std::net::IpAddr;
 
-use super::fields::{Field, Name, Span};
+use super::fields::{self, Field, Name, Span};
 use super::framing::Framing;
 use super::head::{Method, Version};
 use super::request::Request;
@@ -26,9 +26,12 @@ pub struct RequestEdits<'a> {
     /// Who is connected; `None` over a Unix socket.
     pub peer: Option<IpAddr>,
     /// What the peer says about its own client is believed: `X-Forwarded-For` is appended to, the
-    /// others are kept. Otherwise all such claims (`X-Forwarded-*`, `Forwarded`, `X-Real-IP`) are
-    /// replaced or removed.
+    /// others are kept. Otherwise all such claims (`X-Forwarded-*`, `X-Forwarded`, `Forwarded`,
+    /// `X-Real-IP`) are replaced or removed.
     pub trusted: bool,
+    /// Further names that stay behind, in any spelling an origin may take for them; they have no
+    /// [`Name`] of their own. Their trailers: see [`super::chunked::Decoder::trailers_without`].
+    pub withheld: &'a [String],
     /// The client came over TLS.
     pub secure: bool,
     /// Replaces `Host`. Give the upstream's own authority also when the request has none
@@ -72,6 +75,7 @@ pub fn request(
     target(out, head, bytes)?;
     let host = edits.host.unwrap_or(head.host.of(bytes));
     out.put_all(&[b" HTTP/1.1\r\nHost: ", host, b"\r\n"])?;
+    let withholds = !edits.withheld.is_empty();
     let mut said = Said::default();
     let mut lines = Lines::default();
     for field in &head.fields {
@@ -80,7 +84,11 @@ pub fn request(
             | Name::ContentLength
             | Name::XRequestId
             | Name::Expect
+            | Name::Proxy
             | Name::XForwardedFor => continue,
+            Name::Other if withholds && fields::is_among(field.name.of(bytes), edits.withheld) => {
+                continue;
+            }
             Name::MaxForwards if head.max_forwards.is_some() => continue,
             Name::Trailer if head.framing != Framing::Chunked => continue,
             Name::Lookalike => continue,
@@ -400,6 +408,7 @@ mod tests {
     const EDITS: RequestEdits = RequestEdits {
         peer: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
         trusted: false,
+        withheld: &[],
         secure: false,
         host: None,
         request_id: b"id",
@@ -517,8 +526,21 @@ mod tests {
         assert_eq!(lines("X-Forwarded-For:\r\n", &TRUSTED), ANSWER);
         let unix = RequestEdits { peer: None, ..TRUSTED };
         assert!(lines(claims, &unix).ends_with("|X-Forwarded-For: 10.0.0.1, e"));
+        assert_eq!(lines("X-Forwarded: f\r\n", &EDITS), ANSWER);
+        assert!(lines("X-Forwarded: f\r\n", &TRUSTED).starts_with("X-Forwarded: f|"));
         let ipv6 = RequestEdits { peer: Some(IpAddr::V6(Ipv6Addr::LOCALHOST)), ..EDITS };
         assert!(lines("", &ipv6).starts_with("X-Forwarded-For: ::1|"));
+    }
+
+    #[test]
+    fn what_is_withheld_stays_behind_in_any_spelling_and_proxy_always() {
+        let names = ["True-Client-IP".to_owned(), "X-Original-URL".to_owned()];
+        let withheld = RequestEdits { withheld: &names, ..TRUSTED };
+        let fields = "X-A: 1\r\ntrue_client-ip: b\r\nTrue-Client: c\r\nX-Original-URL: d\r\n";
+        assert_eq!(lines(fields, &withheld), format!("X-A: 1|True-Client: c|{ANSWER}"));
+        let kept = "X-A: 1|true_client-ip: b|True-Client: c|X-Original-URL: d";
+        assert_eq!(lines(fields, &EDITS), format!("{kept}|{ANSWER}"));
+        assert_eq!(lines("Proxy: a\r\nX-B: 2\r\n", &TRUSTED), format!("X-B: 2|{ANSWER}"));
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub fn outward(framing: Framing, to: Version) -> Framing {
     }
 }
 
+/// The most octets that a body may announce: many an origin counts them in 64 bits with a sign, and
+/// takes more for less than nothing.
+pub(super) const COUNTABLE: u64 = i64::MAX as u64;
+
 /// What a head claims about the length of its body.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Claims<'b> {
@@ -67,7 +71,10 @@ impl<'b> Claims<'b> {
     pub(super) fn length(&self) -> Result<Option<u64>, Reason> {
         match self.lengths {
             0 => Ok(None),
-            1 => grammar::digits(self.length).map(Some).ok_or(Reason::BadLength),
+            1 => {
+                let length = grammar::digits(self.length).filter(|length| *length <= COUNTABLE);
+                length.map(Some).ok_or(Reason::BadLength)
+            }
             _ => Err(Reason::ConflictingLength),
         }
     }
@@ -155,7 +162,7 @@ mod tests {
         use Version::{Http10, Http11};
         type Case =
             (Version, &'static [&'static str], &'static [&'static str], Result<Framing, Reason>);
-        let cases: [Case; 19] = [
+        let cases: [Case; 21] = [
             (Http11, &[], &[], Ok(Framing::None)),
             (Http11, &["0"], &[], Ok(Framing::None)),
             (Http11, &["5"], &[], Ok(Framing::Length(5))),
@@ -163,6 +170,8 @@ mod tests {
             (Http11, &["+5"], &[], Err(Reason::BadLength)),
             (Http11, &[""], &[], Err(Reason::BadLength)),
             (Http11, &["5, 5"], &[], Err(Reason::BadLength)),
+            (Http11, &["009223372036854775807"], &[], Ok(Framing::Length(COUNTABLE))),
+            (Http11, &["9223372036854775808"], &[], Err(Reason::BadLength)),
             (Http11, &["18446744073709551616"], &[], Err(Reason::BadLength)),
             (Http11, &["5", "5"], &[], Err(Reason::ConflictingLength)),
             (Http11, &[], &["chunked"], Ok(Framing::Chunked)),
@@ -204,6 +213,7 @@ mod tests {
         assert_eq!(get(200, &["7"], &["chunked"]), Err(Reason::LengthAndTransferEncoding));
         assert_eq!(get(304, &["7"], &["chunked"]), Err(Reason::LengthAndTransferEncoding));
         assert_eq!(get(304, &["x"], &[]), Err(Reason::BadLength));
+        assert_eq!(get(304, &["9223372036854775808"], &[]), Err(Reason::BadLength));
         assert_eq!(get(200, &["7", "7"], &[]), Err(Reason::ConflictingLength));
         assert_eq!(get(200, &[], &["gzip"]), Err(Reason::BadTransferEncoding));
         assert_eq!(get(103, &["7"], &[]), Err(Reason::BadResponseFraming));

@@ -41,8 +41,15 @@
 //!
 //! let peer = Some([192, 0, 2, 1].into());
 //! let upgrade = upgrade::offer(&asked, bytes, &["tcp"]);
-//! let (host, request_id) = (None, &b"7"[..]);
-//! let edits = RequestEdits { peer, trusted: false, secure: false, host, request_id, upgrade };
+//! let edits = RequestEdits {
+//!     peer,
+//!     trusted: false,
+//!     withheld: &[],
+//!     secure: false,
+//!     host: None,
+//!     request_id: b"7",
+//!     upgrade,
+//! };
 //! let mut out = Writer::new(&mut buffer);
 //! forward::request(&mut out, &asked, bytes, &edits).unwrap();
 //! assert!(out.written().starts_with(b"GET / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 192."));

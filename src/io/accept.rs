@@ -1,7 +1,7 @@
 //! Connections that arrive.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -36,14 +36,17 @@ impl Listener {
     }
 
     /// The next of the connections that wait, and its peer (`None` over a Unix socket). `None`: none
-    /// waits, says the kernel.
+    /// waits, says the kernel. A peer that came over IPv4 has its IPv4 address, whatever it came to.
     ///
     /// # Errors
     /// Those of accept4(2), but for the ones that only concern a connection which is gone already.
     pub fn try_accept(&self) -> io::Result<Option<(Stream, Option<SocketAddr>)>> {
         loop {
             match kernel::accept(self.0.fd()) {
-                Ok((fd, peer)) => return Ok(Some((Stream::new(fd, self.0.reactor())?, peer))),
+                Ok((fd, peer)) => {
+                    let stream = Stream::new(fd, self.0.reactor())?;
+                    return Ok(Some((stream, peer.map(canonical))));
+                }
                 Err(Errno::AGAIN) => {
                     self.0.clear(Way::Read);
                     return Ok(None);
@@ -52,6 +55,15 @@ impl Listener {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+/// An IPv4 peer of an IPv6 socket (`::ffff:192.0.2.1`) as the IPv4 peer it is: whoever logs it, forwards
+/// it or looks it up in networks after this knows one form.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    match peer.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), peer.port()),
+        IpAddr::V6(_) => peer,
     }
 }
 
@@ -77,5 +89,22 @@ mod tests {
         assert!(wakes());
         drop(listener);
         assert!(!wakes());
+    }
+
+    #[test]
+    fn only_a_mapped_peer_changes() {
+        let peer = |text: &str| <SocketAddr as std::str::FromStr>::from_str(text).unwrap();
+        for (came, is) in [
+            ("192.0.2.1:80", "192.0.2.1:80"),
+            ("[::ffff:192.0.2.1]:80", "192.0.2.1:80"),
+            ("[::ffff:0.0.0.0]:1", "0.0.0.0:1"),
+            ("[2001:db8::1]:80", "[2001:db8::1]:80"),
+            ("[fe80::1%2]:80", "[fe80::1%2]:80"),
+            ("[::1]:80", "[::1]:80"),
+            // Compatible, and not mapped: deprecated, and no IPv4 connection comes so (RFC 4291 2.5.5.1).
+            ("[::192.0.2.1]:80", "[::192.0.2.1]:80"),
+        ] {
+            assert_eq!(canonical(peer(came)), peer(is), "{came}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The time, read once for each turn of a core's loop.
+//! The time, read once or a few times for each turn of a core's loop.
 //!
 //! Every duration tidegate reports is a difference of two such readings, so it is exact to the
 //! length of one turn (some tens of microseconds under load) and costs no system call.
@@ -53,12 +53,12 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// The moment this turn began.
+    /// When the clock was read last: in this turn.
     pub fn now(&self) -> Moment {
         self.now.get()
     }
 
-    /// Reads the clock; called once a turn.
+    /// Reads the clock. Only the core's loop does.
     pub fn tick(&self) -> Moment {
         let micros = kernel::monotonic().duration_since(self.origin).as_micros();
         self.now.set(Moment(u64::try_from(micros).unwrap_or(u64::MAX)));

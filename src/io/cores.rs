@@ -1,7 +1,7 @@
 //! The threads of the data plane and the loop each of them runs.
 //!
-//! One turn: run tasks that are ready, take events from the kernel (which makes tasks ready), take
-//! letters from the control plane.
+//! One turn: run tasks that are ready, and those that had a slice already while there is time; take events from the
+//! kernel (which makes tasks ready); take letters from the control plane.
 
 use std::fmt;
 use std::io;
@@ -15,8 +15,12 @@ use super::reactor::Reactor;
 use super::splice::Pipes;
 use super::sys;
 
-/// Tasks run before the kernel is asked for events again.
-const TASKS_PER_TURN: usize = 512;
+/// How long tasks run before the kernel is asked for events again: nobody who becomes ready waits much longer.
+const TURN: Duration = Duration::from_millis(1);
+/// Tasks run between two looks at the clock.
+const TASKS_PER_LOOK: u32 = 16;
+/// Tasks run before the kernel is asked for events again, should the clock stand still.
+const TASKS_PER_TURN: u32 = 512;
 /// Letters taken before tasks run again.
 const LETTERS_PER_TURN: usize = 64;
 
@@ -62,14 +66,38 @@ impl Core {
     /// When the kernel refuses to wait for events, which is a defect.
     pub fn run<T>(&self, letters: &flume::Receiver<T>, mut read: impl FnMut(T)) -> io::Result<()> {
         loop {
-            let ran = (0..TASKS_PER_TURN).take_while(|_| self.executor.try_tick()).count();
+            let unfinished = self.run_tasks();
             if self.executor.is_empty() {
                 return Ok(());
             }
-            let more = ran == TASKS_PER_TURN || !letters.is_empty();
+            let more = unfinished || !letters.is_empty();
             if self.reactor.turn(more)?.notified || more {
                 letters.try_iter().take(LETTERS_PER_TURN).for_each(&mut read);
             }
+        }
+    }
+
+    /// Runs tasks for one turn. `true`: some are left that could go on.
+    fn run_tasks(&self) -> bool {
+        let clock = self.reactor.clock();
+        let over = clock.now() + TURN;
+        let mut ran = 0;
+        // One of those in line goes on in every turn, however much else there is to do.
+        self.reactor.call_next();
+        loop {
+            while self.executor.try_tick() {
+                ran += 1;
+                if ran % TASKS_PER_LOOK == 0 && (ran >= TASKS_PER_TURN || clock.tick() >= over) {
+                    return true;
+                }
+            }
+            if !self.reactor.has_line() {
+                return false;
+            }
+            if ran >= TASKS_PER_TURN || clock.tick() >= over {
+                return true;
+            }
+            self.reactor.call_next();
         }
     }
 
@@ -81,5 +109,47 @@ impl Core {
     /// Waits for `duration`, coarse to a tick. Fails only when the core is told to abort.
     pub async fn sleep(&self, duration: Duration) -> io::Result<()> {
         self.reactor.sleep(duration).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn tasks_that_always_have_more_to_do_do_not_keep_others_waiting() {
+        let core = Core::new(0, 0, 0).unwrap();
+        let slices = Rc::new(Cell::new(0_u32));
+        let over = Rc::new(Cell::new(false));
+        for _ in 0..2 {
+            let spawner = Rc::clone(&core);
+            let (core, slices, over) = (Rc::clone(&core), Rc::clone(&slices), Rc::clone(&over));
+            let greedy = async move {
+                while !over.get() {
+                    // A slice of some work: 256 KiB are moved about as fast.
+                    let begun = super::super::kernel::monotonic();
+                    while begun.elapsed() < TURN / 5 {}
+                    slices.set(slices.get() + 1);
+                    core.reactor.next_turn().await;
+                }
+            };
+            spawner.spawn(greedy).detach();
+        }
+        let inner = Rc::clone(&core);
+        let others = async move {
+            for _ in 0..20 {
+                // It is due at once, and only the kernel's turn can tell.
+                let before = slices.get();
+                inner.reactor.sleep(Duration::ZERO).await.unwrap();
+                let ticks = super::super::timer::TICK.as_micros() / TURN.as_micros() + 2;
+                let fair = 6 * u32::try_from(ticks).unwrap();
+                assert!(slices.get() - before <= fair, "{} slices", slices.get() - before);
+            }
+            over.set(true);
+        };
+        core.spawn(others).detach();
+        core.run(&flume::bounded::<()>(1).1, |()| {}).unwrap();
     }
 }

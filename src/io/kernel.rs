@@ -4,7 +4,7 @@
 //! data path unchanged on a kernel of its own, which is this file written a second time.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Instant, SystemTime};
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
@@ -35,7 +35,8 @@ impl Poller {
 
     /// epoll_ctl(2), EPOLL_CTL_ADD of a socket: edges of both directions.
     pub fn add(&self, fd: &Fd, data: u64) -> io::Result<()> {
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let flags = EventFlags::IN | EventFlags::PRI | EventFlags::OUT;
+        let flags = flags | EventFlags::RDHUP | EventFlags::ET;
         Ok(epoll::add(&self.0, fd, epoll::EventData::new_u64(data), flags)?)
     }
 
@@ -119,7 +120,17 @@ pub(super) fn accept(fd: &Fd) -> Result<(Fd, Peer), Errno> {
     Ok((fd, peer.and_then(|peer| peer.try_into().ok())))
 }
 
-/// socket(2) and connect(2), non-blocking, without Nagle's delay. `true`: connecting is under way
+/// The descriptor's number.
+pub(super) fn number(fd: &Fd) -> usize {
+    usize::try_from(fd.as_raw_fd()).unwrap_or(0)
+}
+
+/// fcntl(2), F_DUPFD_CLOEXEC, closed at once: the lowest number that is free.
+pub(super) fn next_number(fd: &Fd) -> Result<usize, Errno> {
+    Ok(number(&rustix::io::fcntl_dupfd_cloexec(fd, 0)?))
+}
+
+/// socket(2) and connect(2), non-blocking, without Nagle's delay, urgent octets among the others. `true`: connecting is under way
 /// (EINPROGRESS).
 pub(super) fn connect(address: &Address) -> io::Result<(Fd, bool)> {
     let (domain, protocol, address) = match address {
@@ -131,6 +142,7 @@ pub(super) fn connect(address: &Address) -> io::Result<(Fd, bool)> {
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), protocol)?;
     if protocol.is_some() {
         socket.set_tcp_nodelay(true)?;
+        socket.set_out_of_band_inline(true)?;
     }
     let pending = match socket.connect(&address) {
         Ok(()) => false,

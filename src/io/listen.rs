@@ -4,15 +4,19 @@
 //! kernel spreads connections over them. The first one is bound *without* that option and gets it
 //! only afterwards: so an address that another process listens on is refused, even if that process
 //! is another tidegate, and the cores' further sockets still find a group to join.
+//!
+//! A socket of ours takes in one family: an IPv6 one is IPv6 alone, so that `[::]` and `0.0.0.0` stand
+//! beside each other. Those with which we were started may take in both.
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::stream::Address;
@@ -26,6 +30,8 @@ pub const BACKLOG: i32 = 4096;
 pub struct Bound {
     /// The address, with the port the kernel chose if 0 was asked for.
     pub address: Address,
+    /// They listen at `[::]`, and take in IPv4 connections as well.
+    pub dual: bool,
     /// At least one socket for each core.
     pub sockets: Vec<OwnedFd>,
 }
@@ -39,33 +45,37 @@ pub fn bind(address: &Address, cores: usize) -> io::Result<Bound> {
 }
 
 fn bind_tcp(address: SocketAddr, cores: usize) -> io::Result<Bound> {
-    let first = tcp_socket(address)?;
+    let first = tcp_socket(address, true)?;
     first.bind(&address.into())?;
     first.set_reuse_port(true)?;
     first.listen(BACKLOG)?;
     let address = first.local_addr()?.as_socket().unwrap_or(address);
     let mut sockets = vec![OwnedFd::from(first)];
     while sockets.len() < cores {
-        sockets.push(join(address)?);
+        sockets.push(join(address, true)?);
     }
-    Ok(Bound { address: Address::Tcp(address), sockets })
+    Ok(Bound { address: Address::Tcp(address), dual: false, sockets })
 }
 
 /// One more socket for the group that listens at `address`.
-fn join(address: SocketAddr) -> io::Result<OwnedFd> {
-    let socket = tcp_socket(address)?;
+fn join(address: SocketAddr, only_v6: bool) -> io::Result<OwnedFd> {
+    let socket = tcp_socket(address, only_v6)?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+fn tcp_socket(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
     // Accepted sockets inherit this from their listener: no system call for each of them.
     socket.set_tcp_nodelay(true)?;
+    socket.set_out_of_band_inline(true)?;
     Ok(socket)
 }
 
@@ -73,7 +83,13 @@ fn bind_unix(path: &Path, cores: usize) -> io::Result<Bound> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     let address = SockAddr::unix(path)?;
     if let Err(error) = socket.bind(&address) {
-        if error.kind() != io::ErrorKind::AddrInUse || !is_abandoned(path, &address) {
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return Err(error);
+        }
+        if !is_socket(path) {
+            return Err(Errno::EXIST.into());
+        }
+        if !is_abandoned(&address) {
             return Err(error);
         }
         fs::remove_file(path)?;
@@ -85,7 +101,7 @@ fn bind_unix(path: &Path, cores: usize) -> io::Result<Bound> {
         sockets.push(socket.try_clone()?.into());
     }
     sockets.push(socket.into());
-    Ok(Bound { address: Address::Unix(path.into()), sockets })
+    Ok(Bound { address: Address::Unix(path.into()), dual: false, sockets })
 }
 
 /// A listening socket this process was started with.
@@ -93,6 +109,8 @@ fn bind_unix(path: &Path, cores: usize) -> io::Result<Bound> {
 pub struct Passed {
     /// Where it listens.
     pub address: Address,
+    /// It listens at `[::]`, and takes in IPv4 connections as well.
+    pub dual: bool,
     /// Non-blocking, and closed on exec.
     pub socket: OwnedFd,
 }
@@ -112,13 +130,14 @@ impl Passed {
         let address = match (name.as_socket(), name.as_pathname()) {
             (Some(address), _) => {
                 socket.set_tcp_nodelay(true)?;
+                socket.set_out_of_band_inline(true)?;
                 Address::Tcp(address)
             }
             (_, Some(path)) => Address::Unix(path.into()),
             _ => return Err(odd("a socket without address or path")),
         };
         socket.set_nonblocking(true)?;
-        Ok(Passed { address, socket: socket.into() })
+        Ok(Passed { dual: is_dual(&socket, &address)?, address, socket: socket.into() })
     }
 }
 
@@ -130,14 +149,38 @@ pub fn take_stream(number: RawFd) -> io::Result<UnixStream> {
 /// Uses sockets that listen at `address` already; all of them, even if there are fewer cores, for the
 /// kernel goes on spreading connections over them. Cores beyond them get further sockets.
 pub fn adopt(address: Address, mut sockets: Vec<OwnedFd>, cores: usize) -> io::Result<Bound> {
+    let first = Socket::from(sockets[0].try_clone()?);
+    let dual = is_dual(&first, &address)?;
     while sockets.len() < cores {
-        let first = Socket::from(sockets[0].try_clone()?);
         match address {
-            Address::Tcp(address) if first.reuse_port()? => sockets.push(join(address)?),
-            _ => sockets.push(first.into()),
+            Address::Tcp(address) if first.reuse_port()? => sockets.push(join(address, !dual)?),
+            _ => sockets.push(first.try_clone()?.into()),
         }
     }
-    Ok(Bound { address, sockets })
+    Ok(Bound { address, dual, sockets })
+}
+
+/// Does the socket that listens at `address` take in connections of both families?
+fn is_dual(socket: &Socket, address: &Address) -> io::Result<bool> {
+    match address {
+        Address::Tcp(SocketAddr::V6(v6)) if v6.ip().is_unspecified() => {
+            socket.only_v6().map(|only_v6| !only_v6)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Can IPv6 sockets be had here? Not where the kernel has none of it, or a container was given none.
+pub fn has_ipv6() -> bool {
+    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    let bound = tcp_socket(any, true).and_then(|socket| socket.bind(&any.into()));
+    !bound.is_err_and(|error| is_no_ipv6(&error))
+}
+
+/// The error says that there is no such family, or no address of it.
+fn is_no_ipv6(error: &io::Error) -> bool {
+    let none = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
+    none.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 impl Bound {
@@ -153,13 +196,15 @@ impl Bound {
     }
 }
 
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+}
+
 /// A socket file whose owner is gone refuses connections.
-fn is_abandoned(path: &Path, address: &SockAddr) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    let refused = Socket::new(Domain::UNIX, Type::STREAM, None)
+fn is_abandoned(address: &SockAddr) -> bool {
+    Socket::new(Domain::UNIX, Type::STREAM, None)
         .and_then(|probe| probe.connect(address))
-        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    is_socket && refused
+        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Removes a Unix socket's file when dropped.
@@ -207,12 +252,42 @@ mod tests {
 
     #[test]
     fn a_socket_that_cannot_be_joined_is_shared() {
-        let socket = tcp_socket(LOCAL.into()).unwrap();
+        let socket = tcp_socket(LOCAL.into(), true).unwrap();
         socket.bind(&SocketAddr::from(LOCAL).into()).unwrap();
         socket.listen(8).unwrap();
         let address = Address::Tcp(socket.local_addr().unwrap().as_socket().unwrap());
         let adopted = adopt(address, vec![socket.into()], 3).unwrap();
         assert_eq!(adopted.sockets.len(), 3);
         assert_eq!(adopted.queues().unwrap().len(), 1, "one queue for all");
+    }
+
+    #[test]
+    fn a_socket_of_both_families_is_joined_by_such_sockets() {
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        for only_v6 in [false, true] {
+            let socket = tcp_socket(any, only_v6).unwrap();
+            socket.bind(&any.into()).unwrap();
+            socket.set_reuse_port(true).unwrap();
+            socket.listen(8).unwrap();
+            let address = Address::Tcp(socket.local_addr().unwrap().as_socket().unwrap());
+            let adopted = adopt(address, vec![socket.into()], 2).unwrap();
+            assert_eq!(adopted.dual, !only_v6);
+            for socket in adopted.sockets {
+                assert_eq!(Socket::from(socket).only_v6().unwrap(), only_v6);
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_want_of_ipv6_counts_as_one() {
+        for (errno, is_none) in [
+            (Errno::AFNOSUPPORT, true),
+            (Errno::ADDRNOTAVAIL, true),
+            (Errno::ADDRINUSE, false),
+            (Errno::MFILE, false),
+            (Errno::ACCESS, false),
+        ] {
+            assert_eq!(is_no_ipv6(&errno.into()), is_none, "{errno}");
+        }
     }
 }

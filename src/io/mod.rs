@@ -15,7 +15,8 @@
 //! microsecond), [`reactor`] (edge-triggered readiness), [`buffer`] (the pool), [`stream`] (one
 //! connection), [`relay`] and [`splice`] (octets from one stream to another), [`listen`] (sockets that
 //! listen), [`accept`] (connections that arrive), [`signal`] (to the cores and back), [`hands`] (large
-//! futures used again), `kernel` and `sys` (system calls), [`cores`] (the threads and their loop).
+//! futures used again), [`turn`] (fair turns), `kernel` and `sys` (system calls), [`cores`] (the threads and
+//! their loop).
 
 pub mod accept;
 pub mod alarm;
@@ -32,5 +33,6 @@ pub mod splice;
 pub mod stream;
 mod sys;
 mod timer;
+pub mod turn;
 
 pub use kernel::Fd;

@@ -8,7 +8,8 @@
 //!
 //! The edge rule (epoll(7), Q&A 9): a read that returns less than was asked for has emptied the
 //! socket, and what comes later raises a new edge. So a socket counts as readable from an edge
-//! until a short read, unless the peer has hung up: then it stays readable to the end.
+//! until a short read, unless the peer has hung up: then it stays readable to the end. Nor does a short read mean
+//! anything once the peer has sent urgent data (tcp(7)): a read stops in front of the mark, whatever lies behind it.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -23,6 +24,7 @@ use slab::Slab;
 use super::clock::{Clock, Moment};
 use super::kernel::{Event, EventFlags, Eventfd, Fd, Poller};
 use super::timer::{Wheel, tick_after};
+use super::turn::Line;
 
 /// Events taken from the kernel in one turn, at most.
 const BATCH: usize = 256;
@@ -36,6 +38,19 @@ pub enum Way {
     Read,
     /// Towards the peer.
     Write,
+}
+
+/// A new connection is not closed to make room before it has been silent for so long: its first request may be on
+/// the way. Whoever keeps one knows that it may be closed (RFC 9112 section 9.5).
+const GRACE: Duration = Duration::from_millis(250);
+
+/// How a source is idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Nothing has come on it yet.
+    New,
+    /// It is kept for more.
+    Kept,
 }
 
 /// One direction of one source.
@@ -57,6 +72,10 @@ struct Source {
     generation: u32,
     /// The peer will send no more, or the connection is broken.
     hung_up: bool,
+    /// The peer has sent urgent data.
+    urgent: bool,
+    /// Nothing is under way on it.
+    idle: Option<Idle>,
     /// The connection is broken, or both sides have said that they will send no more.
     broken: bool,
 }
@@ -70,6 +89,7 @@ pub struct Reactor {
     wheel: RefCell<Wheel>,
     generation: Cell<u32>,
     events: RefCell<Vec<Event>>,
+    line: RefCell<Line>,
     aborted: Cell<bool>,
 }
 
@@ -114,6 +134,7 @@ impl Reactor {
             wheel: RefCell::default(),
             generation: Cell::new(0),
             events: RefCell::new(Vec::with_capacity(BATCH)),
+            line: RefCell::default(),
             aborted: Cell::new(false),
         })
     }
@@ -225,12 +246,17 @@ impl Reactor {
         self.sources.borrow()[key].sides[way as usize].ready
     }
 
+    /// Has the peer sent urgent data?
+    pub fn is_urgent(&self, key: usize) -> bool {
+        self.sources.borrow()[key].urgent
+    }
+
     /// The kernel said "would block" (or a read came back short): wait for the next edge. After a
-    /// hang-up a short read does not clear, for no edge would follow; `drained` says that the kernel
+    /// hang-up, or urgent data, a short read does not clear, for no edge would follow; `drained` says that the kernel
     /// said so itself.
     pub fn clear(&self, key: usize, way: Way, drained: bool) {
         let source = &mut self.sources.borrow_mut()[key];
-        if drained || way == Way::Write || !source.hung_up {
+        if drained || way == Way::Write || !source.hung_up && !source.urgent {
             source.sides[way as usize].ready = false;
         }
     }
@@ -238,10 +264,49 @@ impl Reactor {
     /// The moment after which waits for `way` fail; `None`: never. A deadline may be up to one tick late.
     pub fn set_deadline(&self, key: usize, way: Way, moment: Option<Moment>) {
         let tick = moment.map_or(0, tick_after);
-        self.sources.borrow_mut()[key].sides[way as usize].deadline = tick;
+        let mut sources = self.sources.borrow_mut();
+        sources[key].sides[way as usize].deadline = tick;
+        sources[key].idle = None;
+        drop(sources);
         if tick != 0 {
             self.wheel.borrow_mut().set(key, tick);
         }
+    }
+
+    /// Nothing is under way on this source until a deadline of it is changed.
+    pub fn set_idle(&self, key: usize, idle: Idle) {
+        self.sources.borrow_mut()[key].idle = Some(idle);
+    }
+
+    /// Has idle sources time out now instead of later: a `part` of all that wait, at least one, those that have been
+    /// silent longest. `waits` are those that deadlines of new and of kept sources were set with. Gives their number; 0
+    /// if there is none that may go.
+    pub fn expire_idle(&self, part: usize, waits: [Duration; 2]) -> usize {
+        let ticks = |duration| tick_after(Moment(0) + duration) - 1;
+        let [waits, grace] = [waits.map(ticks), [GRACE, Duration::ZERO].map(ticks)];
+        // The tick that is over; a core that has just begun waits for the first.
+        let now = (tick_after(self.clock.now()) - 1).max(1);
+        let mut wheel = self.wheel.borrow_mut();
+        let mut sources = self.sources.borrow_mut();
+        let silent_since = |(key, source): (usize, &Source)| {
+            let idle = source.idle? as usize;
+            let Side { deadline, armed, .. } = source.sides[Way::Read as usize];
+            let since = deadline.saturating_sub(waits[idle]);
+            (armed && since + grace[idle] <= now).then_some((since, key))
+        };
+        let mut found: Vec<(u32, usize)> = sources.iter().filter_map(silent_since).collect();
+        let count = found.len().div_ceil(part);
+        if count > 0 {
+            found.select_nth_unstable(count - 1);
+        }
+        for (_, key) in &found[..count] {
+            let source = &mut sources[*key];
+            source.idle = None;
+            source.sides[Way::Read as usize].deadline = now;
+            wheel.set(*key, now);
+            source.wake(Way::Read);
+        }
+        count
     }
 
     /// Is there a deadline for `way`?
@@ -257,6 +322,22 @@ impl Reactor {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
             other => other,
         }
+    }
+
+    /// Waits until the others had their turn: for who has used up a [`Slice`](super::turn::Slice).
+    pub async fn next_turn(&self) {
+        let mut ticket = None;
+        std::future::poll_fn(|cx| self.line.borrow_mut().poll(&mut ticket, cx)).await;
+    }
+
+    /// Does anybody wait in [`Reactor::next_turn`]?
+    pub(super) fn has_line(&self) -> bool {
+        !self.line.borrow().is_empty()
+    }
+
+    /// Lets the first of those go on.
+    pub(super) fn call_next(&self) {
+        self.line.borrow_mut().call();
     }
 
     fn slot(&self) -> usize {
@@ -309,7 +390,8 @@ impl Reactor {
         let broken = EventFlags::HUP | EventFlags::ERR;
         source.broken |= flags.intersects(broken);
         source.hung_up |= flags.intersects(broken | EventFlags::RDHUP);
-        if flags.intersects(EventFlags::IN | EventFlags::RDHUP | broken) {
+        source.urgent |= flags.intersects(EventFlags::PRI);
+        if flags.intersects(EventFlags::IN | EventFlags::PRI | EventFlags::RDHUP | broken) {
             source.sides[Way::Read as usize].ready = true;
             source.wake(Way::Read);
         }

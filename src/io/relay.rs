@@ -5,15 +5,11 @@ use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
-use futures_lite::future::yield_now;
-
 use super::buffer::Share;
 use super::reactor::Way;
 use super::splice::{self, Copied, Loan, Pipes};
 use super::stream::Stream;
-
-/// Rounds before other tasks have their turn.
-pub(super) const BATCH: u64 = 16;
+use super::turn::Slice;
 
 /// What is to be moved.
 #[derive(Debug)]
@@ -62,8 +58,23 @@ impl Relay<'_> {
         moved: &Cell<u64>,
     ) -> (Means, Result<(), Ended>) {
         match splice::choose(pipes, self.limit) {
-            Ok(loan) => (Means::Spliced, self.splice(loan, moved).await),
-            Err(why) => (Means::Copied(why), self.copy(share, moved).await),
+            Ok(loan) => (Means::Spliced, self.splice_and_copy(loan, share, moved).await),
+            Err(why) => (Means::Copied(why), self.copy(self.limit, share, moved).await),
+        }
+    }
+
+    /// Urgent data does not go through a pipe: what is left then is copied.
+    async fn splice_and_copy(
+        &self,
+        pipe: Loan<'_>,
+        share: &Share,
+        moved: &Cell<u64>,
+    ) -> Result<(), Ended> {
+        let before = moved.get();
+        self.splice(pipe, moved).await?;
+        match self.limit - (moved.get() - before) {
+            0 => Ok(()),
+            left => Box::pin(self.copy(left, share, moved)).await, // rare, and nobody else carries the room
         }
     }
 
@@ -72,20 +83,14 @@ impl Relay<'_> {
         !self.patient && !self.from.is_readable()
     }
 
-    /// Moves octets through a pipe; otherwise as [`Relay::run`].
+    /// Moves octets through a pipe, as far as there are no urgent ones; otherwise as [`Relay::run`].
     pub async fn splice(&self, pipe: Loan<'_>, moved: &Cell<u64>) -> Result<(), Ended> {
         pipe.run(self, moved).await
     }
 
-    async fn copy(&self, share: &Share, moved: &Cell<u64>) -> Result<(), Ended> {
-        let mut left = self.limit;
-        for round in 1_u64.. {
-            if left == 0 || self.must_stop() {
-                break;
-            }
-            if round.is_multiple_of(BATCH) {
-                yield_now().await;
-            }
+    async fn copy(&self, mut left: u64, share: &Share, moved: &Cell<u64>) -> Result<(), Ended> {
+        let mut slice = Slice::default();
+        while left > 0 && !self.must_stop() {
             self.from.deadline_in(Way::Read, self.read_wait);
             self.from.ready(Way::Read).await.map_err(Ended::From)?;
             let hold = share.hold().await;
@@ -97,6 +102,10 @@ impl Relay<'_> {
                 Some(n) => {
                     left -= n as u64;
                     self.to.send(buf, self.write_wait, moved).await.0.map_err(Ended::To)?;
+                    drop(hold);
+                    if slice.spend(n as u64) {
+                        self.from.reactor().next_turn().await;
+                    }
                 }
             }
         }

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::buffer::Buf;
 use super::clock::Moment;
 use super::kernel::{self, Fd};
-use super::reactor::{Reactor, Way};
+use super::reactor::{Idle, Reactor, Way};
 
 /// How long a receiver may take nothing while others wait for the buffer that is meant for it.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -51,6 +51,12 @@ pub enum Address {
     Unix(Box<Path>),
 }
 
+/// The process, or the system, has no descriptor, or no memory for a socket, left (socket(2), accept(2)).
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    lacks.iter().any(|lack| error.raw_os_error() == Some(lack.raw_os_error()))
+}
+
 impl Stream {
     /// Takes over a connected, non-blocking socket.
     pub fn new(fd: Fd, reactor: &Rc<Reactor>) -> io::Result<Stream> {
@@ -76,6 +82,16 @@ impl Stream {
         Ok(stream)
     }
 
+    /// The number of its descriptor.
+    pub fn number(&self) -> usize {
+        kernel::number(&self.fd)
+    }
+
+    /// The number that the next descriptor would have: the lowest that is free. Fails when there is none.
+    pub fn next_number(&self) -> io::Result<usize> {
+        Ok(kernel::next_number(&self.fd)?)
+    }
+
     /// The reactor this stream belongs to.
     pub fn reactor(&self) -> &Rc<Reactor> {
         &self.reactor
@@ -89,6 +105,13 @@ impl Stream {
     /// Waits for `way` fail with `TimedOut` after `moment`.
     pub fn deadline_at(&self, way: Way, moment: Moment) {
         self.reactor.set_deadline(self.key, way, Some(moment));
+    }
+
+    /// Nothing is under way: reads wait for `wait` from now, or less if room is needed, see
+    /// [`Reactor::expire_idle`]. Holds until the deadline for reads is changed.
+    pub fn idle_for(&self, wait: Duration, idle: Idle) {
+        self.deadline_in(Way::Read, wait);
+        self.reactor.set_idle(self.key, idle);
     }
 
     /// Waits for `way` last as long as they last.
@@ -120,6 +143,11 @@ impl Stream {
     /// Something can be read: octets, the end, or an error.
     pub fn is_readable(&self) -> bool {
         self.reactor.is_ready(self.key, Way::Read)
+    }
+
+    /// The peer has sent urgent data, at some time: splice(2) does not pass its mark.
+    pub fn is_urgent(&self) -> bool {
+        self.reactor.is_urgent(self.key)
     }
 
     /// Asks the kernel itself whether the stream is silent: open, and nothing to read.

@@ -1,5 +1,6 @@
 //! A connection arrives, is admitted, and is parked whenever there is nothing to be read on it.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -10,23 +11,24 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
-use futures_lite::future::yield_now;
 
 use super::client::{Client, is_trusted};
+use super::letters::Lack;
 use super::worker::Worker;
-use super::{Next, Served, linger, tunnel};
+use super::{Next, Served, linger, room, tunnel};
 use crate::io::accept::Listener;
+use crate::io::clock::Moment;
 use crate::io::hands::Hands;
 use crate::io::listen::BACKLOG;
 use crate::io::reactor::Way;
-use crate::io::stream::Stream;
+use crate::io::stream::{Stream, is_out_of_descriptors};
 
 /// Connections accepted before other tasks have their turn.
 const BATCH: u64 = 64;
 /// How long accepting pauses when there is no room, or no descriptor.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How often a lack of descriptors is complained about.
+/// How often a lack of room is complained about.
 const COMPLAINT: Duration = Duration::from_secs(60);
 
 /// Once draining, a connection is closed when it has been silent for so long: at once, if it was idle
@@ -40,34 +42,34 @@ pub(super) type Servers = Hands<Client, Served>;
 /// been completed by the kernel, and closing the listening socket would reset them.
 pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<Servers>) {
     let mut late = 0;
-    let mut complained = None;
+    let mut complaint = Complaint::default();
     for turn in 1_u64.. {
-        let Ok(place) = place(&worker).await else { return };
-        if late > BACKLOG {
-            return;
-        }
-        late += i32::from(worker.draining.get());
-        // A place that nobody takes is free again before anything is waited for.
-        let fill = |(stream, peer)| admit(place, stream, peer, &servers);
-        match listener.try_accept().map(|accepted| accepted.map(fill)) {
-            Ok(Some(())) => {}
+        match listener.try_accept() {
+            Ok(Some((stream, peer))) => {
+                worker.stats.accepted.add(1);
+                let Ok(place) = place(&worker, &stream, &mut complaint).await else { return };
+                admit(place, stream, peer, &servers);
+                late += i32::from(worker.draining.get());
+                if late > BACKLOG {
+                    return;
+                }
+            }
             Ok(None) if worker.draining.get() => return,
             Ok(None) if more(&worker, &listener).await.is_err() => return,
             Ok(None) => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return,
             Err(error) => {
                 worker.stats.accept_pauses.add(1);
-                if complained.is_none_or(|last| worker.now() >= last + COMPLAINT) {
-                    complained = Some(worker.now());
-                    tracing::warn!(%error, "cannot accept a connection; pausing");
-                }
-                if worker.core.sleep(PAUSE).await.is_err() {
+                complaint.make(&worker, &error);
+                let made =
+                    is_out_of_descriptors(&error) && room::make_room(&worker, Lack::Descriptor);
+                if pause(&worker, made).await.is_err() {
                     return;
                 }
             }
         }
         if turn.is_multiple_of(BATCH) {
-            yield_now().await;
+            worker.core.reactor.next_turn().await;
         }
     }
 }
@@ -81,28 +83,67 @@ async fn more(worker: &Worker, listener: &Listener) -> io::Result<()> {
     waited.await
 }
 
-/// A place for one more connection, when there is one. Those that wait meanwhile wait in the kernel.
-async fn place(worker: &Rc<Worker>) -> io::Result<Place> {
-    if let Some(place) = Place::take(worker) {
+/// A place for a connection that has been accepted, when there is one and its descriptor leaves enough to the
+/// upstreams. Idle clients have to make room. Those behind it wait in the kernel meanwhile.
+async fn place(
+    worker: &Rc<Worker>,
+    stream: &Stream,
+    complaint: &mut Complaint,
+) -> io::Result<Place> {
+    if stream.number() < worker.marks.clients
+        && let Some(place) = Place::take(worker)
+    {
         return Ok(place);
     }
     worker.stats.accept_pauses.add(1);
-    tracing::debug!("as many connections as allowed; pausing");
     loop {
-        // A connection of this core that ends wakes us; those of other cores are looked for.
-        let freed = poll_fn(|cx| {
-            worker.waiting.replace(Some(cx.waker().clone()));
-            if worker.is_full() { Poll::Pending } else { Poll::Ready(Ok(())) }
-        });
-        freed.or(worker.core.sleep(PAUSE)).await?;
-        if let Some(place) = Place::take(worker) {
+        let scarce = !stream.next_number().is_ok_and(|next| next < worker.marks.clients);
+        let made = if scarce {
+            complaint.make(worker, &"few descriptors are left");
+            room::make_room(worker, Lack::Descriptor)
+        } else if let Some(place) = Place::take(worker) {
             return Ok(place);
+        } else {
+            complaint.make(worker, &"there are --max-connections clients");
+            room::make_room(worker, Lack::Place)
+        };
+        pause(worker, made).await?;
+    }
+}
+
+/// Waits until the room that was made is there; or, if none was, until a client leaves, or for a moment.
+async fn pause(worker: &Worker, made: bool) -> io::Result<()> {
+    if made {
+        worker.core.reactor.next_turn().await;
+        return Ok(());
+    }
+    // A client of this core that leaves wakes us; those of other cores are looked for.
+    let mut first = true;
+    let left = poll_fn(|cx| {
+        worker.waiting.replace(Some(cx.waker().clone()));
+        if std::mem::take(&mut first) { Poll::Pending } else { Poll::Ready(Ok(())) }
+    });
+    left.or(worker.core.sleep(PAUSE)).await
+}
+
+/// Says that there is no room, once in a while.
+#[derive(Default)]
+struct Complaint {
+    last: Option<Moment>,
+}
+
+impl Complaint {
+    fn make(&mut self, worker: &Worker, error: &dyn fmt::Display) {
+        if self.last.is_none_or(|last| worker.now() >= last + COMPLAINT) {
+            self.last = Some(worker.now());
+            tracing::warn!(%error, "no room for a connection: idle ones are closed, or it waits");
         }
     }
 }
 
 fn admit(place: Place, stream: Stream, peer: Option<SocketAddr>, servers: &Rc<Servers>) {
     let worker = Rc::clone(&place.0);
+    tracing::debug!(?peer, "accepted");
     let trusted = is_trusted(&worker.plan.headers.trusted, peer);
     // It lives here, and is lent: an async function keeps what it is given twice, and this is what an
     // idle connection consists of.
@@ -146,7 +187,6 @@ struct Admitted(Place);
 
 impl Admitted {
     fn new(place: Place) -> Admitted {
-        place.0.stats.accepted.add(1);
         place.0.stats.connections.up();
         Admitted(place)
     }
@@ -180,7 +220,7 @@ async fn connection(worker: &Worker, client: &mut Option<Client>, servers: &Serv
 async fn parked(worker: &Worker, client: &Option<Client>) -> bool {
     let Some(client) = client else { return false };
     let waits = &worker.plan.waits;
-    client.expect_request(waits.read, waits.idle);
+    client.expect_request(waits);
     let hurry = worker.now() + GRACE.min(waits.idle);
     let waited = poll_fn(|cx| {
         if worker.draining.get() && client.unfinished.is_none() {

@@ -1,12 +1,13 @@
 //! A message body on its way from one stream to another. Written once, for both directions.
 //!
-//! Octets that came together with the head are taken in by [`Body::absorb`], so that they can leave together
-//! with the head; [`Body::run`] moves the rest.
+//! Octets that came together with the head are read by [`Body::absorb`] and leave together with the head by
+//! [`Body::send_absorbed`]; [`Body::run`] moves the rest.
+//!
+//! Law: whatever reads octets of a body moves the cursor behind them in the same step, before anything is
+//! sent. A send can fail; then the body would count as read, and its octets be read as the next request.
 
 use std::cell::Cell;
 use std::io;
-
-use futures_lite::future::yield_now;
 
 use super::progress::Upload;
 use super::worker::Worker;
@@ -17,9 +18,7 @@ use crate::io::reactor::Way;
 use crate::io::relay::{Ended, Means, Relay};
 use crate::io::splice::Copied;
 use crate::io::stream::Stream;
-
-/// Reads before other tasks have their turn.
-const BATCH: u64 = 16;
+use crate::io::turn::Slice;
 
 /// Octets left free before a payload for its chunk-size line, and behind it for the end of the chunk
 /// and of the body.
@@ -35,6 +34,15 @@ pub(super) enum Cut {
     To(io::Error),
     /// It is malformed, or larger than allowed.
     Bad(Reason),
+}
+
+/// What [`Body::absorb`] read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Absorbed {
+    /// Octets that belong to the body; what follows belongs to the next message.
+    pub taken: usize,
+    /// Octets of payload, which lie at the front now.
+    pub payload: usize,
 }
 
 /// How the sender marks the end, and how far we are.
@@ -62,6 +70,8 @@ pub(super) struct Body<'a> {
     read: &'a Cell<u64>,
     /// Octets sent, with the head that goes before.
     sent: &'a Cell<u64>,
+    /// Names that stay behind in the trailers.
+    pub withheld: &'a [String],
     /// How the request fares whose answer this is.
     pub upload: Option<&'a Cell<Upload>>,
     /// What the sender sent after the end of a chunked body.
@@ -95,6 +105,7 @@ impl<'a> Body<'a> {
             allowed: most.unwrap_or(u64::MAX),
             read,
             sent,
+            withheld: &[],
             upload: None,
             surplus: Vec::new(),
             trailers: Vec::new(),
@@ -106,18 +117,19 @@ impl<'a> Body<'a> {
         matches!(self.source, Source::Done)
     }
 
-    /// Takes what belongs to the body from the front of `octets` (changing them) and appends it to
-    /// `out`, framed as it should leave. When `out` is full it is sent. Returns how many octets were taken, and
-    /// `out` with what remains to be sent.
-    pub async fn absorb(&mut self, octets: &mut [u8], mut out: Buf) -> (Result<usize, Cut>, Buf) {
-        let (taken, payload) = match self.advance(octets) {
-            Ok(taken) => taken,
-            Err(cut) => return (Err(cut), out),
-        };
-        let payload = &octets[..payload];
+    /// Reads what belongs to the body from the front of `octets`, changing them, and says how much that is.
+    /// The caller moves its cursor by it at once: between the two nothing is waited for, and nothing can fail.
+    pub fn absorb(&mut self, octets: &mut [u8]) -> Result<Absorbed, Cut> {
+        let (taken, payload) = self.advance(octets)?;
+        Ok(Absorbed { taken, payload })
+    }
+
+    /// Appends `payload` to `out`, framed as it should leave, and the end of the body if this was all of it; then
+    /// sends all that. Sends whenever `out` is full, too.
+    pub async fn send_absorbed(&mut self, payload: &[u8], mut out: Buf) -> Result<(), Cut> {
         let mut line = [0; CHUNK_ROOM];
         let framed = self.chunked && !payload.is_empty();
-        let mut parts = [&[][..]; 5];
+        let mut parts = [&[][..]; 4];
         parts[0] = if framed { chunked::size_line(payload.len() as u64, &mut line) } else { &[] };
         parts[1] = payload;
         parts[2] = if framed { CHUNK_END } else { &[] };
@@ -132,13 +144,11 @@ impl<'a> Body<'a> {
                 if !part.is_empty() {
                     let sent;
                     (sent, out) = self.send(out).await;
-                    if let Err(cut) = sent {
-                        return (Err(cut), out);
-                    }
+                    sent?;
                 }
             }
         }
-        (Ok(taken), out)
+        self.send(out).await.0
     }
 
     /// Moves what is left, as it comes, to the end of the body.
@@ -146,10 +156,8 @@ impl<'a> Body<'a> {
         if !self.is_done() && (self.chunked || matches!(self.source, Source::Chunked(_))) {
             self.worker.stats.copied[Copied::Transformed as usize].add(1);
         }
-        for round in 1_u64.. {
-            if round.is_multiple_of(BATCH) {
-                yield_now().await;
-            }
+        let mut slice = Slice::default();
+        loop {
             match &self.source {
                 Source::Done => return Ok(()),
                 Source::Length(left) => {
@@ -162,10 +170,15 @@ impl<'a> Body<'a> {
                     Err(Cut::From(None)) if !self.was_reset() => self.source = Source::Done,
                     Err(cut) => return Err(cut),
                 },
-                _ => self.step().await?,
+                _ => {
+                    let before = self.read.get();
+                    self.step().await?;
+                    if slice.spend(self.read.get() - before) {
+                        self.from.reactor().next_turn().await;
+                    }
+                }
             }
         }
-        Ok(())
     }
 
     /// The end that can be read is none: see [`Upload::Reset`].
@@ -242,8 +255,7 @@ impl<'a> Body<'a> {
         self.send(buf).await.0
     }
 
-    /// Sends what [`Body::absorb`] left, or a head that goes before the body.
-    pub async fn send(&mut self, buf: Buf) -> (Result<(), Cut>, Buf) {
+    async fn send(&mut self, buf: Buf) -> (Result<(), Cut>, Buf) {
         let wait = self.worker.plan.waits.write;
         let (result, buf) = self.to.send(buf, wait, self.sent).await;
         (result.map_err(Cut::To), buf)
@@ -262,7 +274,7 @@ impl<'a> Body<'a> {
             Source::Chunked(decoder) => {
                 let decoded = decoder.decode(octets).map_err(Cut::Bad)?;
                 if decoded.done {
-                    self.trailers = decoder.trailers().to_vec();
+                    self.trailers = decoder.trailers_without(self.withheld);
                 }
                 (decoded.consumed, decoded.payload, decoded.done)
             }

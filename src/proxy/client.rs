@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::Network;
+use crate::config::{Headers, Network, Waits};
 use crate::io::clock::Moment;
-use crate::io::reactor::Way;
+use crate::io::reactor::{Idle, Way};
 use crate::io::stream::Stream;
 
 /// What is kept of a client while nothing happens: no buffer, no large future.
@@ -15,7 +15,7 @@ pub(super) struct Client {
     pub stream: Stream,
     /// The peer; `None` over a Unix socket.
     pub peer: Option<SocketAddr>,
-    /// Its `X-Forwarded-*` are believed.
+    /// It is believed what it says about its own client.
     pub trusted: bool,
     /// It has been answered at least once.
     pub served: bool,
@@ -32,14 +32,25 @@ pub(super) struct Unfinished {
 }
 
 impl Client {
+    /// The names of further fields that it may not send.
+    pub fn withheld<'p>(&self, headers: &'p Headers) -> &'p [String] {
+        if self.trusted { &[] } else { &headers.trusted_names }
+    }
+
     /// Sets the deadline for what is waited for next: the rest of a head, or a new request.
-    pub fn expect_request(&self, head_wait: Duration, idle_wait: Duration) {
+    pub fn expect_request(&self, waits: &Waits) {
+        let [new, kept] = idle_waits(waits);
         match &self.unfinished {
-            Some(unfinished) => self.stream.deadline_at(Way::Read, unfinished.since + head_wait),
-            None if self.served => self.stream.deadline_in(Way::Read, idle_wait),
-            None => self.stream.deadline_in(Way::Read, head_wait.min(idle_wait)),
+            Some(unfinished) => self.stream.deadline_at(Way::Read, unfinished.since + waits.read),
+            None if self.served => self.stream.idle_for(kept, Idle::Kept),
+            None => self.stream.idle_for(new, Idle::New),
         }
     }
+}
+
+/// How long a client may be idle that is [new, kept](Idle).
+pub(super) fn idle_waits(waits: &Waits) -> [Duration; 2] {
+    [waits.read.min(waits.idle), waits.idle]
 }
 
 /// Is `peer` in one of the trusted networks?

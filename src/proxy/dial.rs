@@ -1,11 +1,19 @@
 //! An endpoint is chosen, and a connection to it taken or made.
 
+use std::time::Duration;
+
 use super::check::Checked;
-use super::letters::Event;
+use super::decide::Again;
+use super::letters::{Change, Event, Lack};
 use super::ongoing::Ongoing;
+use super::room;
 use crate::http::Reason;
 use crate::stats::Attempt;
 use crate::upstream::{Connection, Refusal};
+
+/// How often a request waits for a descriptor, and how long each time.
+const PAUSES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A request that has a connection to go to.
 pub(super) struct Dialled<'o> {
@@ -24,26 +32,43 @@ impl<'o> Dialled<'o> {
 pub(super) async fn dial(checked: Checked<'_>) -> Result<Dialled<'_>, Reason> {
     let ongoing = checked.into_inner();
     let worker = ongoing.worker.clone();
+    let mut pauses = 0..PAUSES;
     loop {
         let upstreams = &worker.upstreams;
-        let chosen = match ongoing.endpoint {
-            // A replay goes to the same endpoint: only its connection was stale.
-            Some(endpoint) if ongoing.replayed && ongoing.tried.is_empty() => Some(endpoint),
-            _ => upstreams.choose(&ongoing.tried, worker.now()),
+        let chosen = match (ongoing.again, ongoing.endpoint) {
+            // Only the connection was stale; unless the endpoint has been found dead meanwhile.
+            (Some(Again::Here), Some(endpoint))
+                if ongoing.tried.is_empty() && upstreams.works(endpoint) =>
+            {
+                Some(endpoint)
+            }
+            _ => upstreams.choose(&ongoing.tried, ongoing.again.is_some(), worker.now()),
         };
         let Some(index) = chosen else { return Err(Reason::NoUpstream) };
         ongoing.endpoint = Some(index);
         let certain = !ongoing.heads.request.method.is_idempotent();
-        if !ongoing.replayed
+        if ongoing.again.is_none()
             && let Some(connection) = upstreams.idle(index, certain)
         {
             return Ok(Dialled { ongoing, connection });
         }
         let before = worker.now();
-        match upstreams.connect(index).await {
+        match upstreams.connect(index, worker.marks.upstreams).await {
             Ok(connection) => {
                 ongoing.connect = Some(worker.now() - before);
+                if upstreams.endpoint(index).set_alive(true) {
+                    let change = Change { index, alive: true, reason: "", cause: None };
+                    worker.report(Event::Changed(change));
+                }
                 return Ok(Dialled { ongoing, connection });
+            }
+            Err(refusal) if refusal.reason == Reason::NoDescriptors => {
+                pauses.next().ok_or(refusal.reason)?;
+                if room::make_room(&worker, Lack::Descriptor) {
+                    worker.core.reactor.next_turn().await;
+                } else {
+                    worker.core.sleep(PAUSE).await.map_err(|_| Reason::Stopped)?;
+                }
             }
             Err(refusal) => {
                 let last = ongoing.tried.len() >= worker.plan.retries as usize;
@@ -66,12 +91,17 @@ fn note(ongoing: &mut Ongoing, index: usize, refusal: &Refusal) {
         worker.report(Event::Unreachable(index));
     }
     let cause = refusal.cause.as_ref().map(ToString::to_string);
-    tracing::debug!(upstream = %endpoint.name, reason = refusal.reason.label(), ?cause, "not connected");
+    let reason = refusal.reason.label();
+    tracing::debug!(upstream = %endpoint.name, reason, ?cause, "not connected");
+    if refusal.reason != Reason::Stopped && endpoint.set_alive(false) {
+        let change = Change { index, alive: false, reason, cause: cause.clone() };
+        worker.report(Event::Changed(change));
+    }
     ongoing.tried.push(index);
     ongoing.attempts.push(Attempt {
         upstream: endpoint.name.clone(),
         reused: false,
-        outcome: refusal.reason.label(),
+        outcome: reason,
         cause,
     });
 }

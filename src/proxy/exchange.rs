@@ -9,6 +9,7 @@ use std::task::Poll;
 use super::body::{Body, Cut};
 use super::check::Checked;
 use super::client::Client;
+use super::decide::{self, Again, Attempted};
 use super::dial::Dialled;
 use super::ongoing::{Ongoing, identity, written};
 use super::progress::{Failed, Progress, Upload};
@@ -42,8 +43,8 @@ pub(super) struct Agreed {
 pub(super) enum Outcome<'o> {
     /// The client was answered.
     Done(Exchanged),
-    /// The connection had died while it was idle, and the request can be sent again.
-    Stale(Checked<'o>),
+    /// The attempt came to nothing and left no trace: the request is sent again.
+    Again(Checked<'o>),
 }
 
 /// Sends the request and relays the answer.
@@ -77,27 +78,27 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason
             if failed.reason.fault() == Fault::Upstream {
                 stats.failures.add(1);
             }
-            let stale = connection.reused && failed.silent && !ongoing.replayed;
-            if stale && is_replayable(ongoing, &connection, &progress, failed.reason) {
-                replay(ongoing, &connection, failed);
-                Ok(Outcome::Stale(Checked::again(ongoing)))
-            } else {
-                ongoing.cause = failed.cause;
-                Err(failed.reason)
+            match decide::again(attempted(ongoing, &connection, &progress, &failed)) {
+                Some(again) => {
+                    note(ongoing, &connection, again, failed);
+                    Ok(Outcome::Again(Checked::again(ongoing)))
+                }
+                None => {
+                    ongoing.cause = failed.cause;
+                    Err(failed.reason)
+                }
             }
         }
     }
 }
 
-/// May the request be sent a second time, and is all of it still here? It may if its method is
-/// idempotent (RFC 9110 section 9.2.2), or if the upstream closed in order and its kernel had
-/// acknowledged nothing of the request by then: so its program never saw it.
-fn is_replayable(
+/// What the decision to send the request again rests on.
+fn attempted(
     ongoing: &Ongoing,
     connection: &Connection,
     progress: &Progress,
-    reason: Reason,
-) -> bool {
+    failed: &Failed,
+) -> Attempted {
     let request = &ongoing.heads.request;
     let here = (ongoing.input.len() - request.len) as u64;
     let whole = match request.framing {
@@ -106,19 +107,39 @@ fn is_replayable(
         // Decoding has changed the octets in the buffer.
         Framing::Chunked | Framing::UntilClose => false,
     };
+    // If the upstream closed in order and its kernel had acknowledged nothing of the request by then, its
+    // program never saw it.
     let unseen = || {
-        reason == Reason::UpstreamClosed && connection.stream.untaken(progress.upstream_sent.get())
+        failed.reason == Reason::UpstreamClosed
+            && connection.stream.untaken(progress.upstream_sent.get())
     };
-    whole && (request.method.is_idempotent() || unseen())
+    let worker = &ongoing.worker;
+    let index = connection.endpoint;
+    Attempted {
+        silent: failed.silent,
+        whole,
+        repeatable: failed.silent && whole && (request.method.is_idempotent() || unseen()),
+        reused: connection.reused,
+        again: ongoing.again,
+        another: ongoing.tried.len() < worker.plan.retries as usize
+            && worker.upstreams.has_other(&ongoing.tried, index),
+    }
 }
 
 /// Notes the attempt that came to nothing, and that another one follows.
-fn replay(ongoing: &mut Ongoing, connection: &Connection, failed: Failed) {
-    ongoing.worker.stats.replays.add(1);
-    ongoing.replayed = true;
+fn note(ongoing: &mut Ongoing, connection: &Connection, again: Again, failed: Failed) {
+    let worker = &ongoing.worker;
+    match again {
+        Again::Here => worker.stats.replays.add(1),
+        Again::Elsewhere => {
+            worker.stats.retries.add(1);
+            ongoing.tried.push(connection.endpoint);
+        }
+    }
+    ongoing.again = Some(again);
     ongoing.attempts.push(Attempt {
-        upstream: ongoing.worker.upstreams.endpoint(connection.endpoint).name.clone(),
-        reused: true,
+        upstream: worker.upstreams.endpoint(connection.endpoint).name.clone(),
+        reused: connection.reused,
         outcome: failed.reason.label(),
         cause: failed.cause.map(|cause| cause.to_string()),
     });
@@ -130,7 +151,9 @@ fn settle(ongoing: &mut Ongoing, progress: &Progress) {
     stats.client_bytes[0].add(progress.client_read.get());
     stats.upstream_bytes[0].add(progress.upstream_read.get());
     stats.upstream_bytes[1].add(progress.upstream_sent.get());
-    ongoing.bytes_in = ongoing.used as u64 + progress.client_read.get();
+    // What followed a chunked body is the next request's.
+    let read = progress.client_read.get() - ongoing.surplus.len() as u64;
+    ongoing.bytes_in = ongoing.used as u64 + read;
     ongoing.bytes_out += progress.client_sent.get();
     ongoing.status = progress.status.get();
     ongoing.in_interim = progress.in_interim.get();
@@ -161,16 +184,14 @@ async fn across(
     let from = (&client.stream, framing, &progress.client_read);
     let to = (upstream, framing, &progress.upstream_sent);
     let mut body = Body::new(worker, share, from, to, most);
+    body.withheld = client.withheld(&worker.plan.headers);
 
     let upload = Cell::new(Upload::Going);
-    let (taken, out) = body.absorb(&mut input.filled_mut()[heads.request.len..], head).await;
-    let sent = match taken {
-        Ok(taken) => {
-            *used = heads.request.len + taken;
-            body.send(out).await.0
-        }
-        Err(cut) => Err(cut),
-    };
+    let here = heads.request.len;
+    let absorbed = body.absorb(&mut input.filled_mut()[here..]).map_err(|cut| of_upload(&cut))?;
+    *used = here + absorbed.taken;
+    *request_read = body.is_done();
+    let sent = body.send_absorbed(&input.filled()[here..][..absorbed.payload], head).await;
     drop(hold);
     match sent {
         Ok(()) if body.is_done() => upload.set(Upload::Whole),
@@ -222,6 +243,7 @@ fn request_head(
     let edits = RequestEdits {
         peer: ongoing.client.peer.map(|peer| peer.ip()),
         trusted: ongoing.client.trusted,
+        withheld: ongoing.client.withheld(&worker.plan.headers),
         secure: false,
         host: match worker.plan.headers.host {
             HostHeader::Pass if !ongoing.heads.request.host.is_empty() => None,

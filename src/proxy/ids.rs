@@ -1,4 +1,5 @@
-//! Request identities: 32 hexadecimal digits, unlikely to be met twice.
+//! Request identities: 32 hexadecimal digits, unlikely to be met twice. And masking keys, which
+//! nobody may foresee.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -7,23 +8,36 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 pub(super) type Id = [u8; 32];
 
 /// Makes identities: 64 bits that are the core's own, and 64 from a counter that is well mixed.
+///
+/// Peers see identities, and whoever sees one can tell the next: so masks have a source of their own.
 #[derive(Debug)]
 pub(super) struct Ids {
     prefix: u64,
     counter: Cell<u64>,
+    /// SipHash under a random key that never leaves it.
+    secret: RandomState,
+    /// Masks made so far.
+    masks: Cell<u64>,
 }
 
 impl Ids {
     pub fn new() -> Ids {
         // Two hashers of the standard library, each with random keys from the system.
         let random = || RandomState::new().build_hasher().finish();
-        Ids { prefix: random(), counter: Cell::new(random()) }
+        Ids {
+            prefix: random(),
+            counter: Cell::new(random()),
+            secret: RandomState::new(),
+            masks: Cell::new(0),
+        }
     }
 
-    /// A masking key (RFC 6455 section 5.3).
+    /// A masking key (RFC 6455 section 5.3): 32 bits that nothing seen before foretells.
     pub fn mask(&self) -> [u8; 4] {
-        let [.., a, b, c, d] = self.next();
-        [a, b, c, d]
+        let count = self.masks.get();
+        self.masks.set(count.wrapping_add(1));
+        let [mask @ .., _, _, _, _] = self.secret.hash_one(count).to_be_bytes();
+        mask
     }
 
     pub fn next(&self) -> Id {
@@ -64,5 +78,23 @@ mod tests {
         let mut out = [0; 16];
         hex(0x0123_4567_89ab_cdef, &mut out);
         assert_eq!(&out, b"0123456789abcdef");
+    }
+
+    #[test]
+    fn every_octet_of_a_mask_takes_every_value() {
+        let ids = Ids::new();
+        let masks: Vec<[u8; 4]> = (0..10_000).map(|_| ids.mask()).collect();
+        for octet in 0..4 {
+            let values: HashSet<u8> = masks.iter().map(|mask| mask[octet]).collect();
+            assert_eq!(values.len(), 256, "octet {octet}");
+        }
+    }
+
+    #[test]
+    fn identities_tell_nothing_of_masks() {
+        let [one, other] = [(); 2].map(|()| Ids { prefix: 1, counter: Cell::new(1), ..Ids::new() });
+        let masks = |ids: &Ids| -> [[u8; 4]; 4] { [(); 4].map(|()| ids.mask()) };
+        assert_ne!(masks(&one), masks(&other));
+        assert_eq!(one.next(), other.next());
     }
 }

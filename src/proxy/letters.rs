@@ -13,6 +13,8 @@ pub enum Letter {
     Accept,
     /// Accept what waits already and no more, finish what is under way, close what is idle.
     Drain,
+    /// Close something idle: another core lacks this.
+    MakeRoom(Lack),
     /// End everything: tunnels with a Close where that is possible, the rest at once.
     Stop,
 }
@@ -22,4 +24,30 @@ pub enum Letter {
 pub enum Event {
     /// An endpoint known by name could not be connected to: resolve it again.
     Unreachable(usize),
+    /// An endpoint could be connected to, and cannot now, or the other way round.
+    Changed(Change),
+    /// This is lacking, and there is nothing to close for it on this core.
+    Crowded(Lack),
+}
+
+/// What there is not enough of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// A descriptor.
+    Descriptor,
+    /// One of the `--max-connections`.
+    Place,
+}
+
+/// What became of an endpoint.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Which one.
+    pub index: usize,
+    /// It can be connected to.
+    pub alive: bool,
+    /// Why not: the label of a reason; empty if it is alive.
+    pub reason: &'static str,
+    /// What the operating system said.
+    pub cause: Option<String>,
 }

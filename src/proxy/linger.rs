@@ -10,6 +10,7 @@ use futures_lite::FutureExt;
 
 use crate::io::reactor::Way;
 use crate::io::stream::Stream;
+use crate::io::turn::Slice;
 
 /// How long the peer has, in all.
 const TIME: Duration = Duration::from_secs(2);
@@ -32,13 +33,16 @@ pub(super) async fn linger(stream: &Stream) {
 
 /// Reads and drops. Ends with the peer, or when it has sent enough.
 async fn swallow(stream: &Stream) -> io::Result<()> {
-    let mut octets = 0;
+    let (mut octets, mut slice) = (0, Slice::default());
     while octets < OCTETS {
         stream.ready(Way::Read).await?;
         match stream.read(&mut [0; 4096])? {
             Some(0) => return Ok(()),
             Some(n) => octets += n,
             None => {}
+        }
+        if slice.spend(0) {
+            stream.reactor().next_turn().await;
         }
     }
     Ok(())

@@ -24,6 +24,7 @@ mod begin;
 mod body;
 mod check;
 mod client;
+mod decide;
 mod dial;
 mod exchange;
 mod finish;
@@ -34,6 +35,7 @@ mod ongoing;
 mod progress;
 mod record;
 mod respond;
+mod room;
 mod seed;
 mod tunnel;
 mod worker;
@@ -43,6 +45,7 @@ use std::rc::Rc;
 
 use crate::http::Reason;
 use crate::io::hands::Desk;
+use crate::io::turn::Slice;
 use begin::Begin;
 use client::Client;
 use exchange::{Exchanged, Outcome};
@@ -50,7 +53,7 @@ use ongoing::Ongoing;
 use tunnel::Tunnel;
 use worker::Worker;
 
-pub use letters::{Event, Letter};
+pub use letters::{Change, Event, Lack, Letter};
 pub use seed::Seed;
 
 /// What becomes of the connection after a request.
@@ -77,6 +80,7 @@ async fn serve(worker: Rc<Worker>, desk: Rc<Desk<Client, Served>>) -> Infallible
     loop {
         let client = desk.job().await;
         let mut ongoing = Ongoing::new(Rc::clone(&worker), client);
+        let mut slice = Slice::default();
         let next = loop {
             let outcome = match begin::begin(&mut ongoing) {
                 Begin::Nothing => break Next::Park,
@@ -85,6 +89,8 @@ async fn serve(worker: Rc<Worker>, desk: Rc<Desk<Client, Served>>) -> Infallible
                 Begin::Request => steps(&mut ongoing).await,
             };
             match finish::finish(&mut ongoing, outcome).await {
+                // Answers of our own wait for nobody, so a row of requests could go on without end.
+                Next::Again if slice.spend(0) => worker.core.reactor.next_turn().await,
                 Next::Again => {}
                 next => break next,
             }
@@ -100,7 +106,7 @@ async fn steps(ongoing: &mut Ongoing) -> Result<Exchanged, Reason> {
         let dialled = dial::dial(checked).await?;
         match exchange::exchange(dialled).await? {
             Outcome::Done(exchanged) => return Ok(exchanged),
-            Outcome::Stale(again) => checked = again,
+            Outcome::Again(again) => checked = again,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Next;
 use super::client::{Client, Unfinished};
+use super::decide::Again;
 use super::ids::Id;
 use super::worker::Worker;
 use crate::http::write::{Full, Writer};
@@ -52,14 +53,14 @@ pub(super) struct Ongoing {
     pub ends_with_close: bool,
     /// The whole request was read.
     pub request_read: bool,
-    /// Endpoints that could not be connected to.
+    /// Endpoints that could not be connected to, or that failed the request and are not asked again.
     pub tried: Vec<usize>,
     /// The endpoint that was chosen last.
     pub endpoint: Option<usize>,
     /// The connection to it had been used before.
     pub reused: bool,
-    /// A second attempt after a stale connection: only a fresh one will do.
-    pub replayed: bool,
+    /// The request is sent again: only a fresh connection will do.
+    pub again: Option<Again>,
     /// Attempts that failed, for the log.
     pub attempts: Vec<Attempt>,
     /// What the operating system said about the last one.
@@ -102,7 +103,7 @@ impl Ongoing {
             tried: Vec::new(),
             endpoint: None,
             reused: false,
-            replayed: false,
+            again: None,
             attempts: Vec::new(),
             cause: None,
             connect: None,
@@ -138,7 +139,7 @@ impl Ongoing {
         self.tried.clear();
         self.endpoint = None;
         self.reused = false;
-        self.replayed = false;
+        self.again = None;
         self.attempts.clear();
         self.cause = None;
         self.connect = None;

@@ -242,27 +242,22 @@ impl<'a> Answer<'a> {
             && !self.worker.draining.get();
         let out = self.final_head(&input, &hold, leaves, persistent)?;
         let progress = self.progress;
-        progress.status.set(Some(self.response.status));
-        progress.ends_with_close.set(leaves == Framing::UntilClose);
-
         let from = (self.upstream, came, &progress.upstream_read);
         let to = (&self.client.stream, leaves, &progress.client_sent);
         let mut body = Body::new(self.worker, self.share, from, to, None);
         body.upload = Some(self.upload);
-        let arrived = &mut input.filled_mut()[self.response.len..];
-        let length = arrived.len();
-        let (taken, out) = body.absorb(arrived, out).await;
+        input.consume(self.response.len);
+        let absorbed = body.absorb(input.filled_mut()).map_err(of_answer)?;
+        // Not before: what is refused here leaves the client without an octet, and free for another answer.
+        progress.status.set(Some(self.response.status));
+        progress.ends_with_close.set(leaves == Framing::UntilClose);
+        let behind = input.len() - absorbed.taken;
+        let sent = body.send_absorbed(&input.filled()[..absorbed.payload], out).await;
         drop(input);
-        let sent = match taken {
-            Ok(taken) => body.send(out).await.0.map(|()| taken),
-            Err(cut) => Err(cut),
-        };
         drop(hold);
-        let result = match sent {
-            Ok(taken) => body.run().await.map(|()| length - taken + body.surplus.len()),
-            Err(cut) => Err(cut),
-        };
-        let excess = result.map_err(of_answer)?;
+        sent.map_err(of_answer)?;
+        body.run().await.map_err(of_answer)?;
+        let excess = behind + body.surplus.len();
         Ok(Answered {
             status: self.response.status,
             persistent,

@@ -14,6 +14,7 @@ use super::accept::{self, Servers};
 use super::client::Client;
 use super::ids::Ids;
 use super::letters::{Event, Letter};
+use super::room::{self, Marks};
 use super::worker::Worker;
 use crate::config::Plan;
 use crate::http::Limits;
@@ -82,6 +83,7 @@ impl Seed {
         let listeners = self.listeners.into_iter().map(|socket| Listener::new(socket, reactor));
         let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
         let worker = Rc::new(Worker {
+            marks: Marks::of(self.plan.limits.descriptors),
             limits: Limits { head: self.plan.limits.head, ..Limits::default() },
             core: Rc::clone(&core),
             plan: self.plan,
@@ -130,6 +132,7 @@ impl Worker {
                 listeners.clear();
                 self.drain();
             }
+            Letter::MakeRoom(lack) => drop(room::close_idle(self, lack)),
             Letter::Stop => {
                 drop(keeper.take());
                 listeners.clear();
@@ -180,7 +183,12 @@ mod tests {
     use crate::io::stream::Address;
 
     fn seed() -> (Seed, std::net::SocketAddr) {
-        let around = Surroundings { cwd: Path::new("/"), cores: 1, stdout_is_terminal: false };
+        let around = Surroundings {
+            cwd: Path::new("/"),
+            cores: 1,
+            descriptors: 1024,
+            stdout_is_terminal: false,
+        };
         let words = ["--upstream", "127.0.0.1:1", "--access-log", "off"].map(Into::into);
         let Ok(Asked::Run(plan, _)) = config::load(words, [], &around) else { panic!() };
         let bound = bind(&Address::Tcp(([127, 0, 0, 1], 0).into()), 1).unwrap();

@@ -15,8 +15,6 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_lite::future::yield_now;
-
 use super::client::Client;
 use super::ongoing::UnderWay;
 use super::worker::Worker;
@@ -28,6 +26,7 @@ use crate::io::reactor::Way;
 use crate::io::relay::{Ended, Relay};
 use crate::io::splice;
 use crate::io::stream::Stream;
+use crate::io::turn::Slice;
 use crate::stats::Record;
 
 /// Reads of one way before others have their turn.
@@ -182,15 +181,17 @@ impl<'a> Flow<'a> {
         if self.up {
             Box::pin(self.early()).await?;
         }
+        let mut slice = Slice::default();
         loop {
             poll_fn(|cx| self.poll_readable(cx)).await?;
+            let before = self.octets();
             if let Some(work) = self.at_once()?
                 && work.await?
             {
                 return Ok(());
             }
-            if self.from().is_readable() {
-                yield_now().await;
+            if slice.spend(self.octets() - before) && self.from().is_readable() {
+                self.from().reactor().next_turn().await;
             }
         }
     }
@@ -213,6 +214,11 @@ impl<'a> Flow<'a> {
 
     fn moved(self) -> &'a Moved {
         &self.ends.tunnel.moved
+    }
+
+    /// Octets that went through this way so far.
+    fn octets(self) -> u64 {
+        self.moved().octets[usize::from(!self.up)].get()
     }
 
     /// Where the frames of this way stand.
@@ -336,7 +342,10 @@ impl<'a> Flow<'a> {
     /// What is left of a large frame goes through the kernel, as far as it is there. Else as
     /// [`Flow::take_some`].
     async fn splice_payload(self) -> Result<bool, Broken> {
-        let left = self.frames().map_or(0, |frames| frames.get().left());
+        let left = match self.frames() {
+            Some(frames) if !self.from().is_urgent() => frames.get().left(),
+            _ => 0,
+        };
         let Ok(pipe) = splice::choose(&self.worker().core.pipes, left) else { return Ok(false) };
         let _moving = self.moved().moving();
         let waits = &self.worker().plan.waits;
@@ -438,16 +447,20 @@ impl<'a> Flow<'a> {
         self.to().send(buf, wait, &uncounted).await.0.map_err(|_| Broken::To)?;
         drop(hold);
         while !self.drop_some()? {
+            if self.from().is_readable() {
+                self.from().reactor().next_turn().await;
+            }
             self.from().ready(Way::Read).await.map_err(|_| Broken::From)?;
         }
         Ok(true)
     }
 
-    /// Reads and drops what is there. `true`: a Close was among it, or the end.
+    /// Reads and drops what is there, or a fair part of it. `true`: a Close was among it, or the end.
     fn drop_some(self) -> Result<bool, Broken> {
         let Some(frames) = self.frames() else { return Ok(true) };
         let mut bin = [0; 4096];
-        while let Some(n) = self.from().read(&mut bin).map_err(|_| Broken::From)? {
+        for _ in 0..BATCH {
+            let Some(n) = self.from().read(&mut bin).map_err(|_| Broken::From)? else { break };
             let mut follower = frames.get();
             follower.follow(&bin[..n]);
             frames.set(follower);

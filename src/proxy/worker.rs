@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 
 use super::ids::Ids;
 use super::letters::Event;
 use super::ongoing::Heads;
+use super::room::Marks;
 use crate::config::Plan;
 use crate::http::Limits;
 use crate::http::date::imf_fixdate;
@@ -26,6 +27,7 @@ pub(super) struct Worker {
     pub upstreams: upstream::Pool,
     pub recorder: Option<Recorder>,
     pub connections: Arc<AtomicUsize>,
+    pub marks: Marks,
     pub limits: Limits,
     pub ids: Ids,
     /// Heads whose storage waits to be used again: at most one for each right of the pool.
@@ -71,11 +73,6 @@ impl Worker {
     /// The time.
     pub fn now(&self) -> Moment {
         self.core.reactor.clock().now()
-    }
-
-    /// There are as many clients as there may be, on all cores together.
-    pub fn is_full(&self) -> bool {
-        self.connections.load(Relaxed) >= self.plan.limits.connections
     }
 
     /// A head begun at `started` should be here by now.

@@ -141,6 +141,8 @@ pub struct Core {
     pub panics: Counter,
     /// Accept pauses for want of connections or descriptors.
     pub accept_pauses: Counter,
+    /// Idle clients closed to make room.
+    pub idle_closed: Counter,
     /// Records that found the queue full.
     pub records_dropped: Counter,
     /// Buffers lent out, as of the last request that began or ended.
@@ -174,6 +176,7 @@ impl Core {
             copied: counters(copies),
             panics: Counter::default(),
             accept_pauses: Counter::default(),
+            idle_closed: Counter::default(),
             records_dropped: Counter::default(),
             buffers_used: Gauge::default(),
             buffer_waits: Counter::default(),

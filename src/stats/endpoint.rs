@@ -18,6 +18,11 @@ impl EndpointState {
         EndpointState { name: name.into(), alive: AtomicBool::new(true) }
     }
 
+    /// Notes whether it answers. `true`: that has changed.
+    pub fn set_alive(&self, alive: bool) -> bool {
+        self.is_alive() != alive && self.alive.swap(alive, Relaxed) != alive
+    }
+
     /// Whether it is believed to answer.
     pub fn is_alive(&self) -> bool {
         self.alive.load(Relaxed)

@@ -15,12 +15,15 @@ const REST_DOUBLINGS: u32 = 5;
 #[derive(Debug, Default)]
 pub struct Rest {
     failures: Cell<u32>,
+    /// The last connection was made.
+    reached: Cell<bool>,
     until: Cell<Option<Moment>>,
 }
 
 impl Rest {
     /// A connection failed.
     pub fn failed(&self, now: Moment) {
+        self.reached.set(false);
         let failures = self.failures.get();
         self.failures.set(failures.saturating_add(1));
         self.until.set(Some(now + REST_MIN * 2_u32.pow(failures.min(REST_DOUBLINGS))));
@@ -28,13 +31,44 @@ impl Rest {
 
     /// A connection was made.
     pub fn recovered(&self) {
+        self.reached.set(true);
+        self.renewed();
+    }
+
+    /// What is known of it means nothing any more: it is somewhere else now.
+    pub fn renewed(&self) {
         self.failures.set(0);
         self.until.set(None);
+    }
+
+    /// The last connection was made.
+    pub fn works(&self) -> bool {
+        self.reached.get()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failures.get() > 0
     }
 
     fn is_resting(&self, now: Moment) -> bool {
         self.until.get().is_some_and(|until| now < until)
     }
+
+    /// Somebody finds out whether it is back; the others pass over it meanwhile.
+    fn tried(&self, now: Moment) {
+        self.until.set(Some(now + REST_MIN));
+    }
+}
+
+/// Whom an endpoint is chosen for.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'a> {
+    /// Endpoints that were tried already.
+    pub tried: &'a [usize],
+    /// The request has failed once: whoever is known to work is preferred to whoever may.
+    pub again: bool,
+    /// The time.
+    pub now: Moment,
 }
 
 /// Goes round the endpoints, all cores together: the one thing they share here is how often it was
@@ -45,30 +79,40 @@ pub struct RoundRobin {
 }
 
 impl RoundRobin {
-    /// The next endpoint that was not `tried` and does not rest; one that rests if there is no other:
-    /// trying it is better than refusing. `None`: all were tried.
+    /// The next endpoint that was not tried and works, or has rested: the request is its trial then. Else one that
+    /// rests, for trying it is better than refusing. `None`: all were tried.
     ///
     /// Passing over one takes its turn, so that the one behind it is not served twice as often.
     pub fn choose<'a>(
         &self,
         endpoints: usize,
         rest: impl Fn(usize) -> &'a Rest,
-        tried: &[usize],
-        now: Moment,
+        turn: Turn<'_>,
     ) -> Option<usize> {
-        let mut resting = None;
-        for _ in 0..endpoints {
-            let index = self.turns.fetch_add(1, Relaxed) % endpoints;
+        let Turn { tried, again, now } = turn;
+        let (mut doubtful, mut resting) = (None, None);
+        let first = self.turns.fetch_add(1, Relaxed);
+        for passed in 0..endpoints {
+            let index = first.wrapping_add(passed) % endpoints;
+            let state = rest(index);
             if tried.contains(&index) {
                 continue;
             }
-            if !rest(index).is_resting(now) {
+            if state.is_resting(now) {
+                resting.get_or_insert(index);
+            } else if again && !state.works() {
+                doubtful.get_or_insert(index);
+            } else {
+                if state.has_failed() {
+                    state.tried(now);
+                }
+                if passed > 0 {
+                    self.turns.fetch_add(passed, Relaxed);
+                }
                 return Some(index);
             }
-            resting.get_or_insert(index);
         }
-        // Other cores took turns meanwhile, so the round may have missed one.
-        resting.or_else(|| (0..endpoints).find(|index| !tried.contains(index)))
+        doubtful.or(resting)
     }
 }
 
@@ -79,17 +123,36 @@ mod tests {
     #[test]
     fn it_goes_round_and_passes_over_the_tried_and_the_resting() {
         let rests = [Rest::default(), Rest::default(), Rest::default()];
+        rests.iter().for_each(Rest::recovered);
         let robin = RoundRobin::default();
         let now = Moment(1_000_000);
-        let choose = |tried: &[usize], now| robin.choose(3, |index| &rests[index], tried, now);
+        let choose = |tried: &[usize], now| {
+            robin.choose(3, |index| &rests[index], Turn { tried, again: !tried.is_empty(), now })
+        };
         assert_eq!([(); 4].map(|()| choose(&[], now)), [Some(0), Some(1), Some(2), Some(0)]);
         assert_eq!(choose(&[1], now), Some(2));
         rests[1].failed(now);
         assert_eq!([(); 3].map(|()| choose(&[], now)), [Some(0), Some(2), Some(0)]);
         assert_eq!(choose(&[0, 2], now), Some(1), "a resting one is better than none");
         assert_eq!(choose(&[0, 1, 2], now), None);
-        let rested = [(); 3].map(|()| choose(&[], now + REST_MIN));
-        assert!(rested.contains(&Some(1)), "{rested:?}");
+        let rested = [(); 6].map(|()| choose(&[], now + REST_MIN));
+        let trials = rested.iter().filter(|chosen| **chosen == Some(1)).count();
+        assert_eq!(trials, 1, "one finds out whether it is back: {rested:?}");
+    }
+
+    #[test]
+    fn who_failed_once_is_sent_where_it_works() {
+        let rests = [(); 5].map(|()| Rest::default());
+        rests[..3].iter().for_each(|rest| rest.failed(Moment(0)));
+        rests[4].recovered(); // and of number 3 nothing is known
+        let robin = RoundRobin::default();
+        let now = Moment(0) + 2 * REST_MIN; // all have rested
+        for first in 0..5 {
+            let turn = Turn { tried: &[first], again: true, now };
+            let expected = if first == 4 { 0..4 } else { 4..5 };
+            let chosen = robin.choose(5, |index| &rests[index], turn).unwrap();
+            assert!(expected.contains(&chosen), "{first}: {chosen}");
+        }
     }
 
     #[test]
@@ -99,7 +162,8 @@ mod tests {
         rests[0].failed(Moment(0));
         let mut chosen = [0; 3];
         for _ in 0..300 {
-            let index = robin.choose(3, |index| &rests[index], &[], Moment(0)).unwrap();
+            let turn = Turn { tried: &[], again: false, now: Moment(0) };
+            let index = robin.choose(3, |index| &rests[index], turn).unwrap();
             chosen[index] += 1;
         }
         assert_eq!(chosen, [0, 150, 150]);

@@ -49,6 +49,13 @@ impl Idle {
         self.streams.borrow_mut().retain_mut(stays);
     }
 
+    /// Closes those that were used longest ago, half of all, and says how many.
+    pub fn close_oldest(&self) -> usize {
+        let mut streams = self.streams.borrow_mut();
+        let half = streams.len().div_ceil(2);
+        streams.drain(..half).count()
+    }
+
     /// Closes all.
     pub fn clear(&self) {
         self.streams.borrow_mut().clear();

@@ -6,17 +6,16 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::balance::{Rest, RoundRobin};
+use super::balance::{Rest, RoundRobin, Turn};
 use super::idle::Idle;
 use crate::config::{Place, Plan, Upstream};
-use crate::http::Reason;
+use crate::http::{Fault, Reason};
 use crate::io::clock::Moment;
 use crate::io::reactor::Reactor;
-use crate::io::stream::{Address, Stream};
+use crate::io::stream::{Address, Stream, is_out_of_descriptors};
 use crate::stats;
 
 /// Addresses of one name tried for one connection.
@@ -106,9 +105,21 @@ impl Pool {
         &self.endpoints[index]
     }
 
-    /// The endpoint whose turn it is, but none of those `tried`.
-    pub fn choose(&self, tried: &[usize], now: Moment) -> Option<usize> {
-        self.robin.choose(self.endpoints.len(), |index| &self.endpoints[index].rest, tried, now)
+    /// The endpoint whose turn it is, but none of those `tried`. `again`: the request has failed once, so one that is
+    /// known to work is preferred.
+    pub fn choose(&self, tried: &[usize], again: bool, now: Moment) -> Option<usize> {
+        let rest = |index: usize| &self.endpoints[index].rest;
+        self.robin.choose(self.endpoints.len(), rest, Turn { tried, again, now })
+    }
+
+    /// Is there an endpoint that was not `tried`, besides the one at `index`?
+    pub fn has_other(&self, tried: &[usize], index: usize) -> bool {
+        (0..self.endpoints.len()).any(|other| other != index && !tried.contains(&other))
+    }
+
+    /// The last connection that this core asked the endpoint for was made.
+    pub fn works(&self, index: usize) -> bool {
+        self.endpoints[index].rest.works()
     }
 
     /// A silent connection that was used before, if there is one. `certain`: ask the kernel too, for a request that
@@ -126,19 +137,19 @@ impl Pool {
         Some(Connection { endpoint: index, stream, reused: true })
     }
 
-    /// A new connection.
-    pub async fn connect(&self, index: usize) -> Result<Connection, Refusal> {
+    /// A new connection, if its descriptor is below `most`. What fails for want of a descriptor is not counted as a
+    /// failure of the endpoint.
+    pub async fn connect(&self, index: usize, most: usize) -> Result<Connection, Refusal> {
         let endpoint = &self.endpoints[index];
-        match endpoint.connect(self.connect_wait, &self.reactor).await {
+        match endpoint.connect(self.connect_wait, most, &self.reactor).await {
             Ok(stream) => {
                 endpoint.rest.recovered();
-                endpoint.state.alive.store(true, Relaxed);
                 self.stats.upstreams[index].connects.add(1);
                 Ok(Connection { endpoint: index, stream, reused: false })
             }
+            Err(refusal) if refusal.reason.fault() == Fault::Proxy => Err(refusal),
             Err(refusal) => {
                 endpoint.rest.failed(self.reactor.clock().now());
-                endpoint.state.alive.store(false, Relaxed);
                 self.stats.upstreams[index].connect_failures.add(1);
                 Err(refusal)
             }
@@ -158,7 +169,7 @@ impl Pool {
     pub fn resolved(&self, index: usize, addresses: Arc<[Address]>) {
         let endpoint = &self.endpoints[index];
         endpoint.preferred.set(0);
-        endpoint.rest.recovered();
+        endpoint.rest.renewed();
         *endpoint.addresses.borrow_mut() = addresses;
     }
 
@@ -176,6 +187,16 @@ impl Pool {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Closes half of the idle connections to each endpoint, those used longest ago, and says how many.
+    pub fn close_oldest(&self) -> usize {
+        let closed = self.endpoints.iter().zip(&self.stats.upstreams).map(|(endpoint, stats)| {
+            let closed = endpoint.idle.close_oldest();
+            stats.idle.set(endpoint.idle.len() as u64);
+            closed
+        });
+        closed.sum()
     }
 
     /// Closes all idle connections.
@@ -200,28 +221,43 @@ impl Endpoint {
         }
     }
 
+    /// Notes whether it can be connected to. `true`: that has changed, for all cores.
+    pub fn set_alive(&self, alive: bool) -> bool {
+        self.state.set_alive(alive)
+    }
+
     /// Its addresses come from a name, so a failure may mean that they are out of date.
     pub fn is_name(&self) -> bool {
         self.is_name
     }
 
-    async fn connect(&self, wait: Duration, reactor: &Rc<Reactor>) -> Result<Stream, Refusal> {
+    async fn connect(
+        &self,
+        wait: Duration,
+        most: usize,
+        reactor: &Rc<Reactor>,
+    ) -> Result<Stream, Refusal> {
         let addresses = Arc::clone(&self.addresses.borrow());
         let mut refusal = Refusal { reason: Reason::ResolveFailed, cause: None };
         let first = self.preferred.get();
         for step in 0..addresses.len().min(ADDRESSES_TRIED) {
             let index = (first + step) % addresses.len();
             match Stream::connect(&addresses[index], wait, reactor).await {
+                Ok(stream) if stream.number() >= most => return Err(NO_DESCRIPTORS),
                 Ok(stream) => {
                     self.preferred.set(index);
                     return Ok(stream);
                 }
+                Err(error) if is_out_of_descriptors(&error) => return Err(NO_DESCRIPTORS),
                 Err(error) => refusal = Refusal::from(error),
             }
         }
         Err(refusal)
     }
 }
+
+/// Nothing is known of the endpoint: the lack is ours.
+const NO_DESCRIPTORS: Refusal = Refusal { reason: Reason::NoDescriptors, cause: None };
 
 impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Refusal {

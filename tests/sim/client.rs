@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use crate::book::Book;
 use crate::chance::Chance;
-use crate::end::End;
+use crate::end::{End, Fault};
 use crate::frames::Talk;
 use crate::message::{Framing, Head, Piece, Reader, decimal};
 use crate::net::{Actor, Happening, Micros, Net};
 use crate::octets::{are, downwards, octets, upwards};
-use crate::scenario::{Ask, Ending, Framed, Person};
+use crate::scenario::{Ask, Ending, Framed, Person, named};
 
 /// How long a client waits to be told to go on.
 const PATIENCE: Micros = 700_000;
@@ -36,6 +36,8 @@ pub struct Client {
     talk: Option<(Talk, usize)>,
     /// What was said before the handshake was answered.
     ahead: Option<(Talk, usize)>,
+    /// Its connection failed, or it was told that no other request can follow.
+    over: bool,
 }
 
 /// The answer under way.
@@ -62,6 +64,15 @@ impl Client {
             put: 0,
             talk: None,
             ahead: None,
+            over: false,
+        }
+    }
+
+    /// Something goes wrong with it now, in the middle of a call of the core.
+    pub fn fail(&mut self, fault: Fault, net: &mut Net) {
+        if let Some(end) = &mut self.end {
+            self.over = true;
+            end.suffer(fault, net);
         }
     }
 
@@ -85,14 +96,15 @@ impl Client {
             end.close(net);
         }
         if let Some(in_order) = end.ended {
-            self.ended(in_order, book);
+            self.ended(in_order, net.now, book);
             end.close(net);
         }
         self.ask(&mut end, net, book);
         end.write(net);
         while self.ends.front().is_some_and(|(at, _)| *at <= end.written) {
             let id = self.ends.pop_front().map_or(0, |(_, id)| id);
-            book.asks[id].fate.written = true;
+            let fate = &mut book.asks[id].fate;
+            (fate.written, fate.written_at) = (true, net.now);
         }
         end.again(net);
         self.end = Some(end);
@@ -125,7 +137,7 @@ impl Client {
         {
             let alone = |id: &usize| {
                 let ask = &book.asks[*id];
-                ask.websocket || ask.expect || ask.malformed.is_some()
+                ask.websocket || ask.expect || ask.malformed.is_some() || ask.spoilt.is_some()
             };
             if !self.awaiting.is_empty() && (alone(&id) || self.awaiting.iter().any(alone)) {
                 break;
@@ -136,6 +148,7 @@ impl Client {
             ask.fate.begun = true;
             let head = head(id, ask);
             let body = body(id, ask, &mut net.chance);
+            ask.fate.size = (head.len() + body.len()) as u64;
             let held_back = ask.expect;
             self.put(end, head.as_bytes());
             if held_back {
@@ -239,6 +252,10 @@ impl Client {
             self.answer = Some(Answer { status, own, length: 0, last: false });
             return Ok(());
         }
+        let last = head.get("connection") == Some("close") || ask.minor == 0;
+        self.over |= last;
+        ask.fate.kept = !last;
+        identity(id, head, status == 408 && !self.person.undisturbed, ask)?;
         if !own && !matches!(ask.script.end, Ending::Garbage(_)) {
             if head.get("x-sim") != Some(&id.to_string()) {
                 return Err(format!("to request {id} came {head:?}"));
@@ -253,7 +270,6 @@ impl Client {
             return Err(format!("chunks for HTTP/1.0, request {id}"));
         }
         self.reader.body(if bodiless { Framing::Length(0) } else { framing });
-        let last = head.get("connection") == Some("close") || ask.minor == 0;
         self.answer = Some(Answer { status, own, length: 0, last });
         Ok(())
     }
@@ -314,7 +330,20 @@ impl Client {
     }
 
     /// The connection ended, in order or not.
-    fn ended(&mut self, in_order: bool, book: &mut Book) {
+    fn ended(&mut self, in_order: bool, now: Micros, book: &mut Book) {
+        if self.person.undisturbed
+            && !self.over
+            && self.answer.is_none()
+            && self.talk.is_none()
+            && let Some(id) = self.awaiting.front()
+            && let ask = &book.asks[*id]
+            && ask.fate.written
+            && ask.fate.written_at + PATIENCE < now
+            // A reset shows that what only a close could end is not whole, and may take all of it away.
+            && (in_order || ask.minor == 1 && ask.script.framing != Framed::UntilClose)
+        {
+            book.complain(format!("client {} was left without an answer to {id}", self.index));
+        }
         if in_order
             && self.reader.ends_with_close()
             && let Some(answer) = self.answer.take()
@@ -326,12 +355,36 @@ impl Client {
     }
 }
 
-fn head(id: usize, ask: &Ask) -> String {
+/// Each answer goes by the identity of its request.
+fn identity(id: usize, head: &Head, is_late: bool, ask: &Ask) -> Result<(), String> {
+    // What was not read as a request has an identity of its own: one malformed, too late or too large.
+    let is_large = ask.padding > 0 && head.line.contains(" 431 ");
+    if ask.malformed.is_some() || is_late || is_large {
+        return Ok(());
+    }
+    let told = head.get("x-request-id").ok_or(format!("no identity for request {id}: {head:?}"))?;
+    let name = ask.named.then(|| named(id));
+    if let Some(name) = name.as_ref().or(ask.fate.told.as_ref())
+        && name != told
+    {
+        return Err(format!("to request {id}, called {name}, came {head:?}"));
+    }
+    Ok(())
+}
+
+/// The head as it is sent.
+pub fn head(id: usize, ask: &Ask) -> String {
     if let Some(malformed) = ask.malformed {
         return malformed.to_owned();
     }
     let mut head =
         format!("{} /r{id} HTTP/1.{}\r\nHost: sim\r\nX-Sim: {id}\r\n", ask.method, ask.minor);
+    if ask.named {
+        head.push_str(&format!("X-Request-Id: {}\r\n", named(id)));
+    }
+    if ask.padding > 0 {
+        head.push_str(&format!("X-Padding: {}\r\n", "p".repeat(ask.padding)));
+    }
     match ask.body {
         Some(_) if ask.chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
         Some(length) => head.push_str(&format!("Content-Length: {length}\r\n")),
@@ -352,23 +405,41 @@ fn head(id: usize, ask: &Ask) -> String {
 
 fn body(id: usize, ask: &Ask, chance: &mut Chance) -> Vec<u8> {
     let Some(length) = ask.body.filter(|_| ask.malformed.is_none()) else { return Vec::new() };
-    let octets = octets(upwards(id), 0, length);
-    if ask.chunked { chunked(&octets, chance) } else { octets }
+    let octets = octets(ask.key(id), 0, length);
+    if !ask.chunked {
+        return octets;
+    }
+    let (mut framed, framing) = in_chunks(&octets, ask.in_one, chance);
+    if let Some(share) = ask.spoilt {
+        framed[framing[framing.len() * usize::from(share) >> 16]] = 0;
+    }
+    framed
 }
 
 /// In chunks of any size, with extensions and trailers now and then.
 pub fn chunked(octets: &[u8], chance: &mut Chance) -> Vec<u8> {
+    in_chunks(octets, false, chance).0
+}
+
+/// As [`chunked`], and which octets are framing.
+fn in_chunks(octets: &[u8], in_one: bool, chance: &mut Chance) -> (Vec<u8>, Vec<usize>) {
     let mut framed = Vec::with_capacity(octets.len() + 100);
+    let mut framing = Vec::new();
+    let mut frame = |framed: &mut Vec<u8>, octets: &[u8]| {
+        framing.extend(framed.len()..framed.len() + octets.len());
+        framed.extend(octets);
+    };
     let mut rest = octets;
     while !rest.is_empty() {
-        let least = rest.len().min(1 + octets.len() / 50);
+        let least = if in_one { rest.len() } else { rest.len().min(1 + octets.len() / 50) };
         let n = (chance.magnitude(rest.len() as u64) as usize).max(least);
         let extension = if chance.one_in(10) { ";a=b" } else { "" };
-        framed.extend(format!("{n:x}{extension}\r\n").bytes());
+        frame(&mut framed, format!("{n:x}{extension}\r\n").as_bytes());
         framed.extend(&rest[..n]);
-        framed.extend(b"\r\n");
+        frame(&mut framed, b"\r\n");
         rest = &rest[n..];
     }
-    framed.extend(if chance.one_in(8) { &b"0\r\nX-Trailer: 1\r\n\r\n"[..] } else { b"0\r\n\r\n" });
-    framed
+    let trailers = chance.one_in(8);
+    frame(&mut framed, if trailers { b"0\r\nX-Trailer: 1\r\n\r\n" } else { b"0\r\n\r\n" });
+    (framed, framing)
 }

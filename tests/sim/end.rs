@@ -190,6 +190,14 @@ impl End {
             return;
         }
         self.fault = None;
+        self.suffer(fault, net);
+    }
+
+    /// Has it go wrong now.
+    pub fn suffer(&mut self, fault: Fault, net: &mut Net) {
+        if self.closed {
+            return;
+        }
         net.trace.say(net.now, || format!("{:?} on {} : {fault:?}", self.actor, self.socket));
         match fault {
             Fault::Reset => self.reset(net),

@@ -8,10 +8,10 @@ use crate::http::upgrade;
 use crate::message::{Head, Piece, Reader, decimal};
 use crate::net::{Actor, Happening, Micros, Net};
 use crate::octets::{are, downwards, octets, upwards};
-use crate::scenario::{Ask, Ending, Framed};
+use crate::scenario::{Ask, Ending, Framed, named};
 
-/// Requests one head of which may be seen: the second may be the replay of the first.
-const SEEN_MOST: u32 = 2;
+/// How often one head may be seen: replayed once on a fresh connection, and by two upstreams more (--max-retries).
+const SEEN_MOST: u32 = 4;
 /// How long a broken connection stays open, for whoever would use it again.
 const OPEN: Micros = 50_000;
 /// Octets of a WebSocket message.
@@ -86,6 +86,12 @@ impl Origin {
         self.end.again(net);
     }
 
+    /// Something goes wrong with it now, in the middle of a call of the core.
+    pub fn fail(&mut self, fault: Fault, net: &mut Net, book: &mut Book) {
+        self.end.suffer(fault, net);
+        self.broken(book);
+    }
+
     // ---- what it hears ----
 
     fn hear(&mut self, octets: &[u8], book: &mut Book) -> Result<(), String> {
@@ -99,11 +105,15 @@ impl Origin {
                 return Err(format!("used again although {why}: {text:?}"));
             }
         }
+        if self.end.finished && self.exchange.as_ref().is_none_or(|exchange| exchange.read_whole) {
+            // Who has said that nothing more will come processes nothing more (RFC 9112 section 9.6).
+            return Ok(());
+        }
         self.reader.push(octets);
         while let Some(piece) = self.reader.next()? {
             match piece {
                 Piece::Head(head) => self.head(&head, book)?,
-                Piece::Octets(octets) => self.body(&octets)?,
+                Piece::Octets(octets) => self.body(&octets, book)?,
                 Piece::End => self.whole(book)?,
             }
         }
@@ -119,11 +129,12 @@ impl Origin {
         let (method, path, version) = (words.next(), words.next(), words.next());
         let mut exchange = Exchange { id: None, read: 0, read_whole: false, stage: Stage::Reading };
         if path != Some("/m") {
-            let id = path.and_then(|path| path.strip_prefix("/r")).unwrap_or_default();
+            let nobody = || format!("nobody asked {}", head.line);
+            let id = path.and_then(|path| path.strip_prefix("/r")).ok_or_else(nobody)?;
             let id = decimal(id)? as usize;
-            let ask = book.asks.get_mut(id).ok_or(format!("nobody asked {}", head.line))?;
+            let ask = book.asks.get_mut(id).ok_or_else(nobody)?;
             ask.fate.seen += 1;
-            let again = matches!(ask.method, "GET" | "HEAD" | "PUT" | "DELETE");
+            let again = matches!(ask.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
             if ask.fate.seen > if again { SEEN_MOST } else { 1 } {
                 return Err(format!("seen {} times: {}", ask.fate.seen, head.line));
             }
@@ -135,6 +146,14 @@ impl Origin {
             if !same || version != Some("HTTP/1.1") || !ask.fate.begun {
                 return Err(format!("not as asked: {head:?}"));
             }
+            let told = head.get("x-request-id").ok_or("a request without an identity")?;
+            let name = ask.named.then(|| named(id));
+            if name.is_some_and(|name| name != told)
+                || ask.fate.told.as_ref().is_some_and(|before| before != told)
+            {
+                return Err(format!("request {id} is called {told}"));
+            }
+            ask.fate.told = Some(told.to_owned());
             exchange.id = Some(id);
         }
         self.exchange = Some(exchange);
@@ -142,10 +161,10 @@ impl Origin {
         Ok(())
     }
 
-    fn body(&mut self, octets: &[u8]) -> Result<(), String> {
+    fn body(&mut self, octets: &[u8], book: &Book) -> Result<(), String> {
         let exchange = self.exchange.as_mut().ok_or("a body without a head")?;
         let Some(id) = exchange.id else { return Ok(()) };
-        if !are(octets, upwards(id), exchange.read) {
+        if !are(octets, book.asks[id].key(id), exchange.read) {
             return Err(format!("wrong octets in request {id} from octet {}", exchange.read));
         }
         exchange.read += octets.len() as u64;
@@ -156,11 +175,14 @@ impl Origin {
         let exchange = self.exchange.as_mut().ok_or("the end of nothing")?;
         let id = exchange.id.ok_or("a malformed request came whole")?;
         let ask = &book.asks[id];
+        if ask.spoilt.is_some() {
+            return Err(format!("request {id} is malformed, and came whole"));
+        }
         if exchange.read != ask.body.unwrap_or(0) as u64 || !ask.fate.written {
             return Err(format!("request {id} ended after {} of {:?}", exchange.read, ask.body));
         }
         exchange.read_whole = true;
-        if exchange.stage == Stage::Done {
+        if exchange.stage == Stage::Done && !ask.script.end.is_open() {
             self.exchange = None;
         }
         Ok(())
@@ -206,7 +228,7 @@ impl Origin {
             }
             Stage::Writing if self.end.out.is_empty() && !self.end.finished => {
                 exchange.stage = Stage::Done;
-                let done = exchange.read_whole;
+                let done = exchange.read_whole && !ask.script.end.is_open();
                 self.sent(ask, net);
                 if done {
                     self.exchange = None;
@@ -241,7 +263,11 @@ impl Origin {
                 ask.fate.answered |= until_close;
                 self.end.close(net);
             }
-            Ending::Reset(_) => self.end.reset(net),
+            Ending::Reset(_) => {
+                self.end.reset(net);
+                // On a Unix socket there is no reset without octets unread.
+                ask.fate.answered |= until_close && !self.end.was_reset;
+            }
             Ending::Stall(_) => self.tainted = Some("its answer was not finished"),
         }
     }
@@ -249,7 +275,8 @@ impl Origin {
     /// Something went wrong with the connection; the answer may have been out all the same. One that
     /// only a close ends is whole whenever that comes in order.
     fn broken(&mut self, book: &mut Book) {
-        if let Some(Exchange { id: Some(id), stage: Stage::Writing, .. }) = &self.exchange
+        if let Some(Exchange { id: Some(id), stage: Stage::Writing | Stage::Done, .. }) =
+            &self.exchange
             && (self.end.closed || self.end.finished)
         {
             let ask = &mut book.asks[*id];
@@ -308,6 +335,9 @@ fn written(id: usize, ask: &Ask, chance: &mut crate::chance::Chance) -> Vec<u8> 
     }
     let status = script.status;
     let mut head = format!("HTTP/1.1 {status} Sim\r\nX-Sim: {id}\r\n");
+    if script.padding > 0 {
+        head.push_str(&format!("X-Padding: {}\r\n", "p".repeat(script.padding)));
+    }
     let (no_framing, bodiless) = (matches!(status, 204 | 304), ask.method == "HEAD");
     let closes = matches!(script.end, Ending::Close(_)) || script.framing == Framed::UntilClose;
     if closes {

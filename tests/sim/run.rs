@@ -31,18 +31,31 @@ pub struct Outcome {
     pub reasons: Vec<u64>,
 }
 
-static PLAN: LazyLock<Plan> = LazyLock::new(|| {
-    let around = Surroundings { cwd: Path::new("/"), cores: 1, stdout_is_terminal: false };
-    let words =
-        ["--upstream", "10.0.0.1:1", "--upstream", "10.0.0.2:2", "--upstream", "10.0.0.3:3"];
-    match config::load(words.map(Into::into), [], &around) {
-        Ok(Asked::Run(plan, _)) => *plan,
-        _ => panic!("a plan"),
-    }
+/// The same three upstreams by TCP and by Unix sockets.
+static PLANS: LazyLock<[Plan; 2]> = LazyLock::new(|| {
+    let around = Surroundings {
+        cwd: Path::new("/"),
+        cores: 1,
+        descriptors: 1_024,
+        stdout_is_terminal: false,
+    };
+    let load = |upstreams: [&str; 3]| {
+        let words = upstreams.into_iter().flat_map(|upstream| ["--upstream", upstream]);
+        match config::load(words.map(Into::into), [], &around) {
+            Ok(Asked::Run(plan, _)) => *plan,
+            _ => panic!("a plan"),
+        }
+    };
+    let tcp = load(["10.0.0.1:1", "10.0.0.2:2", "10.0.0.3:3"]);
+    [tcp, load(["unix:/1.sock", "unix:/2.sock", "unix:/3.sock"])]
 });
 
 fn plan(scenario: &Scenario) -> Plan {
-    let mut plan = PLAN.clone();
+    let [mut plan, local] = PLANS.clone();
+    let upstreams = plan.upstreams.iter_mut().zip(&local.upstreams).zip(scenario.local);
+    for ((upstream, local), _) in upstreams.filter(|(_, is_local)| *is_local) {
+        *upstream = local.clone();
+    }
     plan.upstreams.truncate(scenario.endpoints);
     plan.waits = scenario.waits.clone();
     plan.limits.buffers = scenario.buffers;
@@ -167,6 +180,9 @@ fn octets(world: &mut World, stats: &stats::Core) {
 /// Each request ended once, and those that nothing stood against were answered.
 fn fates(world: &mut World, scenario: &Scenario, records: &[Box<Record>]) {
     let all = scenario.records > records.len();
+    if records.iter().any(|record| record.peer.is_none_or(|peer| !peer.is_ipv4())) {
+        world.book.complain("a client of IPv4 was taken for another".to_owned());
+    }
     for (id, ask) in world.book.asks.clone().iter().enumerate() {
         let target = format!("/r{id}");
         let ended = records.iter().filter(|record| record.target == target).count();
@@ -174,6 +190,16 @@ fn fates(world: &mut World, scenario: &Scenario, records: &[Box<Record>]) {
         if ended > 1 || all && ended == 0 && (fate.seen > 0 || fate.got.is_some_and(|_| !fate.own))
         {
             world.book.complain(format!("request {id} has {ended} records"));
+        }
+        let read = records.iter().find(|record| record.target == target);
+        if let Some(Record { bytes_in, .. }) = read.map(|record| &**record)
+            && !ask.websocket
+            && fate.kept
+            && *bytes_in < fate.size
+        {
+            let size = fate.size;
+            let text = format!("of request {id} only {bytes_in} octets of {size} were read");
+            world.book.complain(text);
         }
         if ask.sound && (fate.own || fate.got.is_none()) {
             world.book.complain(format!("request {id} was sound, and got {:?}", fate.got));

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use crate::chance::Chance;
 use crate::config::Waits;
+use crate::edges;
 use crate::end::{Fault, Pace, When};
 use crate::net::Micros;
+use crate::octets::{smuggled, upwards};
 
 /// How the kernel and the way are. Odds are one in so many; 0: never.
 #[derive(Clone, Debug)]
@@ -14,6 +16,7 @@ pub struct Weather {
     /// Octets that may be under way or unread, at most and at least.
     pub room: u64,
     pub room_least: u64,
+    pub client_room_least: u64,
     /// A segment is cut.
     pub cuts: u64,
     /// A system call is interrupted.
@@ -25,6 +28,10 @@ pub struct Weather {
     /// An origin refuses to be connected to, or does not answer.
     pub refused: u64,
     pub unanswered: u64,
+    /// The others get on by the time the core makes a call.
+    pub overlaps: u64,
+    /// The peer fails in the middle of what the core sends.
+    pub breaks: u64,
 }
 
 /// A request, and what became of it.
@@ -42,15 +49,44 @@ pub struct Ask {
     pub eager: bool,
     /// Sent in place of it all.
     pub malformed: Option<&'static str>,
+    /// It says what it wants to be called.
+    pub named: bool,
+    /// Octets of a field that means nothing.
+    pub padding: usize,
+    /// Its body is one of requests that nobody makes.
+    pub smuggles: bool,
+    /// If in chunks, then in one.
+    pub in_one: bool,
+    /// Where the framing of its chunks is broken: a share of it, in 1/2^16.
+    pub spoilt: Option<u16>,
     pub script: Script,
     /// Nothing in it, nor around it, keeps it from being answered.
     pub sound: bool,
     pub fate: Fate,
 }
 
+impl Ask {
+    /// What the octets of its body are called.
+    pub fn key(&self, id: usize) -> u64 {
+        if self.smuggles { smuggled(id) } else { upwards(id) }
+    }
+}
+
+/// What a request calls itself.
+pub fn named(id: usize) -> String {
+    format!("sim-{id}")
+}
+
 /// What became of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Fate {
+    /// Octets of its head and its body, and when the last of them had left.
+    pub size: u64,
+    pub written_at: Micros,
+    /// What tidegate called it to an origin.
+    pub told: Option<String>,
+    /// Its answer said that another request may follow.
+    pub kept: bool,
     /// The client began to write it, and has written it all.
     pub begun: bool,
     pub written: bool,
@@ -75,6 +111,8 @@ pub struct Script {
     pub status: u16,
     pub framing: Framed,
     pub length: usize,
+    /// Octets of a field that means nothing.
+    pub padding: usize,
     pub end: Ending,
 }
 
@@ -106,6 +144,11 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// It will never be all out, but the connection may end yet.
+    pub fn is_open(self) -> bool {
+        matches!(self, Ending::Stall(_))
+    }
+
     /// The answer is whole.
     pub fn is_sound(self) -> bool {
         matches!(self, Ending::Keep | Ending::Close(_) | Ending::CloseIdle(_))
@@ -121,6 +164,8 @@ pub struct Person {
     pub depth: usize,
     pub pace: Pace,
     pub fault: Option<(When, Fault)>,
+    /// Nothing but its requests can be a reason to leave it without an answer.
+    pub undisturbed: bool,
 }
 
 /// How the core is ended.
@@ -141,6 +186,8 @@ pub struct Scenario {
     pub asks: Vec<Ask>,
     pub people: Vec<Person>,
     pub endpoints: usize,
+    /// Which of them have Unix sockets.
+    pub local: [bool; 3],
     /// One in so many connections to origins has a fault of its own.
     pub faulty: u64,
     pub stopping: Stopping,
@@ -154,6 +201,9 @@ pub struct Scenario {
     /// Places for records that wait to be written down.
     pub records: usize,
 }
+
+/// More of a head than this, and it may be too large when tidegate has added to it.
+const PADDING_MOST: usize = 15_000;
 
 /// Kinds of trouble.
 struct Trouble {
@@ -232,6 +282,7 @@ pub fn of(seed: u64) -> Scenario {
         weather,
         people,
         endpoints: c.between(1, 3) as usize,
+        local: [false; 3],
         faulty,
         stopping,
         waits,
@@ -244,19 +295,26 @@ pub fn of(seed: u64) -> Scenario {
         records: if trouble.scarce && c.one_in(3) { 3 } else { 10_000 },
         asks,
     };
+    if edges::have(seed) {
+        edges::add(&mut scenario, seed);
+    }
     judge(&mut scenario, &trouble);
     scenario
 }
 
 /// Which requests have to be answered, come what may to others.
 fn judge(scenario: &mut Scenario, trouble: &Trouble) {
-    let quiet = scenario.stopping == Stopping::Quiet && scenario.faulty == 0 && !trouble.weather;
-    for person in &scenario.people {
+    let undisturbed = scenario.stopping == Stopping::Quiet && !trouble.weather;
+    let quiet = undisturbed && scenario.faulty == 0 && scenario.weather.breaks == 0;
+    for person in &mut scenario.people {
+        person.undisturbed = undisturbed && person.fault.is_none();
         let sound = |ask: &Ask| {
             let small = scenario.body_most.is_none_or(|most| ask.body.unwrap_or(0) as u64 <= most);
             let again =
                 !trouble.origins || matches!(ask.method, "GET" | "HEAD") && ask.body.is_none();
-            small && again && ask.malformed.is_none() && ask.script.end.is_sound()
+            let fits = ask.padding.max(ask.script.padding) < PADDING_MOST;
+            let wellformed = ask.malformed.is_none() && ask.spoilt.is_none();
+            small && again && fits && wellformed && ask.script.end.is_sound()
         };
         let all = person.asks.iter().all(|id| sound(&scenario.asks[*id]));
         if quiet && all && person.fault.is_none() {
@@ -297,12 +355,15 @@ fn weather(c: &mut Chance, trouble: &Trouble, largest: u64) -> Weather {
         latency: (c.between(0, slow / 2), slow),
         room: c.pick(&[512, 16_384, 262_144]),
         room_least: 64.max(largest / 32),
+        client_room_least: 64.max(largest / 32),
         cuts: c.pick(&[0, 2, 10]),
         interrupts: c.pick(&[0, 0, 20]),
         no_descriptors: odds(c, 10),
         aborted: odds(c, 10),
         refused: odds(c, 4),
         unanswered: odds(c, 6),
+        overlaps: 0,
+        breaks: 0,
     }
 }
 
@@ -327,6 +388,7 @@ fn person(c: &mut Chance, trouble: &Trouble, asks: &mut Vec<Ask>) -> Person {
         depth: if c.one_in(3) { c.between(2, 5) as usize } else { 1 },
         pace,
         fault,
+        undisturbed: false,
     }
 }
 
@@ -376,6 +438,11 @@ fn ask(c: &mut Chance, trouble: &Trouble) -> Ask {
         websocket,
         eager: websocket && c.one_in(4),
         malformed: (trouble.clients && c.one_in(20)).then(|| c.pick(MALFORMED)),
+        named: false,
+        padding: 0,
+        smuggles: false,
+        in_one: false,
+        spoilt: None,
         script: script(c, trouble, has_body),
         sound: false,
         fate: Fate::default(),
@@ -412,6 +479,7 @@ fn script(c: &mut Chance, trouble: &Trouble, has_body: bool) -> Script {
         status: c.pick(&[200, 200, 200, 200, 204, 304, 404, 500]),
         framing,
         length: length(c, trouble),
+        padding: 0,
         end: if until_close { Ending::Close(c.magnitude(50_000)) } else { ending },
     }
 }

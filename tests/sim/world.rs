@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use crate::book::Book;
 use crate::chance::Chance;
 use crate::client::Client;
+use crate::end::Fault;
 use crate::net::{Actor, Happening, Micros, Net};
 use crate::origin::Origin;
 use crate::proxy::Letter;
@@ -19,6 +20,8 @@ use crate::trace::Trace;
 
 /// Turns of the core's loop in one scenario; more are a loop that never rests.
 const TURNS: u64 = 2_000_000;
+/// How late the core is at most when it makes a call.
+const LATE_MOST: Micros = 2000;
 /// What lingering, ticks of the timer and the like add to the waits of the plan.
 const SLACK: Duration = Duration::from_secs(5);
 
@@ -126,10 +129,7 @@ impl World {
         self.net.now += self.net.chance.between(1, 20);
         let until = timeout.map_or(Micros::MAX, |timeout| self.net.now + timeout);
         loop {
-            while let Some(what) = self.net.due() {
-                self.stirred = self.net.now;
-                self.happen(what);
-            }
+            self.catch_up();
             self.net.collect(events);
             if !events.is_empty() || until <= self.net.now {
                 return Ok(());
@@ -143,6 +143,70 @@ impl World {
         }
     }
 
+    /// An origin takes the far end of a connection.
+    fn welcome(&mut self, far: usize) {
+        let net = &mut self.net;
+        let pace = scenario::pace(&mut net.chance, 300 + self.largest);
+        let faulty = net.chance.one_in(self.faulty);
+        let most = 1000 + self.largest as u64;
+        let fault = faulty.then(|| scenario::fault(&mut net.chance, most));
+        let index = self.origins.len();
+        self.origins.push(Origin::new(index, far, pace, fault));
+        net.hold(far, Actor::Origin(index));
+    }
+
+    /// Connects to the socket of an origin on this machine.
+    pub fn connect_local(&mut self) -> Result<usize, Errno> {
+        let (ours, far) = self.net.connect_local()?;
+        self.welcome(far);
+        Ok(ours)
+    }
+
+    /// All the others run beside the core, and may have got on by the time it makes a call.
+    pub fn meanwhile(&mut self) {
+        if self.net.chance.one_in(self.net.weather.overlaps) {
+            self.net.now += self.net.chance.magnitude(LATE_MOST);
+            self.catch_up();
+        }
+    }
+
+    fn catch_up(&mut self) {
+        while let Some(what) = self.net.due() {
+            self.stirred = self.net.now;
+            self.happen(what);
+        }
+    }
+
+    /// A call that sends at most `most` octets to the peer of `id`, and in whose middle that may fail: after
+    /// any of them, and so that the core is told when it sends the next.
+    pub fn sending(
+        &mut self,
+        id: usize,
+        most: usize,
+        mut send: impl FnMut(&mut Net, usize) -> Result<usize, Errno>,
+    ) -> Result<usize, Errno> {
+        if !self.net.chance.one_in(self.net.weather.breaks) {
+            return send(&mut self.net, most);
+        }
+        let World { net, book, .. } = self;
+        let n = net.chance.below(most + 1);
+        let taken = if n > 0 { Some(send(net, n)?) } else { None };
+        if net.chance.one_in(2) {
+            net.hurry(id);
+        }
+        let fault = net.chance.pick(&[Fault::Reset, Fault::Reset, Fault::Close, Fault::Finish]);
+        match net.other(id) {
+            Some(Actor::Client(index)) => self.clients[index].fail(fault, net),
+            Some(Actor::Origin(index)) => self.origins[index].fail(fault, net, book),
+            None => {}
+        }
+        net.hurry(id);
+        match taken {
+            Some(n) => Ok(n),
+            None => send(net, most),
+        }
+    }
+
     fn happen(&mut self, what: Happening) {
         let World { net, book, .. } = self;
         match what {
@@ -151,13 +215,7 @@ impl World {
             Happening::Connected(id, port, accepted) => {
                 net.trace.note(net.now, "connected", id, port as i64);
                 let Some(far) = net.connected(id, accepted) else { return };
-                let pace = scenario::pace(&mut net.chance, 300 + self.largest);
-                let faulty = net.chance.one_in(self.faulty);
-                let most = 1000 + self.largest as u64;
-                let fault = faulty.then(|| scenario::fault(&mut net.chance, most));
-                let index = self.origins.len();
-                self.origins.push(Origin::new(index, far, pace, fault));
-                net.hold(far, Actor::Origin(index));
+                self.welcome(far);
             }
             Happening::Run(Actor::Client(index)) => self.clients[index].run(net, book),
             Happening::Run(Actor::Origin(index)) => self.origins[index].run(net, book),

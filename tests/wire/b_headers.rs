@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::harness::{Head, Origin, Proxy};
+use crate::harness::{Head, Origin, Proxy, run};
 
 /// The request an origin saw after `fields` were sent through a proxy with `flags`.
 #[track_caller]
@@ -206,4 +206,81 @@ fn b18_names_that_some_origins_take_for_ours_do_not_pass() {
     assert!(!String::from_utf8_lossy(&seen.raw).contains("6.6.6.6"), "{seen:?}");
     assert!(!String::from_utf8_lossy(&seen.raw).contains("https"), "{seen:?}");
     assert_eq!(seen.get("X_Own"), Some("1"));
+}
+
+const CLAIMS: &str = "True-Client-IP: 6.6.6.6\r\nX-Kept: 1\r\ntrue_client.ip: 6.6.6.7\r\n\
+                      X-Original-URL: /admin\r\nTrue-Client: 2\r\n";
+const SOMEWHERE: [&str; 4] = ["--upstream", "127.0.0.1:9", "--listen", "127.0.0.1:0"];
+const TRUSTED_HEADERS: [&str; 2] = ["--trusted-header", "true-client-ip, X-Original-URL"];
+
+#[test]
+fn b19_further_claims_of_strangers_are_dropped_where_they_are_named() {
+    let seen = forwarded(&TRUSTED_HEADERS, CLAIMS);
+    let raw = String::from_utf8_lossy(&seen.raw).into_owned();
+    assert!(!raw.contains("6.6.6") && !raw.contains("/admin"), "{raw}");
+    assert_eq!((seen.get("X-Kept"), seen.get("True-Client")), (Some("1"), Some("2")));
+    let nearer = [&TRUSTED_HEADERS[..], &["--trusted-proxy", "10.0.0.0/8"]].concat();
+    assert_eq!(forwarded(&nearer, CLAIMS).get("True-Client-IP"), None);
+    assert_eq!(forwarded(&[], CLAIMS).get("True-Client-IP"), Some("6.6.6.6"));
+}
+
+#[test]
+fn b20_and_kept_where_a_trusted_proxy_says_them() {
+    let flags = [&TRUSTED_HEADERS[..], &["--trusted-proxy", "127.0.0.0/8"]].concat();
+    let seen = forwarded(&flags, CLAIMS);
+    assert_eq!(seen.get("True-Client-IP"), Some("6.6.6.6"));
+    assert_eq!(seen.get("X-Original-URL"), Some("/admin"));
+}
+
+/// The names of the trailers an origin saw of `CLAIMS`, which came with their head or after it.
+fn trailers_through(flags: &[&str], later: bool) -> Vec<String> {
+    let origin = Origin::echoing();
+    let proxy = Proxy::with(&origin, flags);
+    let mut client = proxy.client();
+    let head = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let end = format!("0\r\n{CLAIMS}\r\n");
+    if later {
+        client.send(head);
+        origin.wait_for_connections(1);
+        client.send(end);
+    } else {
+        client.send([head, &end].concat());
+    }
+    assert_eq!(client.response().status, 200);
+    origin.request().trailers.into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn b21_trailers_of_strangers_have_none_of_them_either() {
+    for later in [false, true] {
+        assert_eq!(trailers_through(&TRUSTED_HEADERS, later), ["X-Kept", "True-Client"]);
+        let trusting = [&TRUSTED_HEADERS[..], &["--trusted-proxy", "127.0.0.0/8"]].concat();
+        assert_eq!(trailers_through(&trusting, later).len(), 5);
+    }
+}
+
+#[test]
+fn b22_what_cgi_takes_for_a_setting_of_its_own_never_passes() {
+    for flags in [&[][..], &["--trusted-proxy", "127.0.0.0/8"]] {
+        let seen = forwarded(flags, "Proxy: http://6.6.6.6:1\r\nproxy: b\r\nX-Proxy: c\r\n");
+        assert_eq!((seen.get("Proxy"), seen.get("X-Proxy")), (None, Some("c")));
+    }
+}
+
+#[test]
+fn b23_x_forwarded_alone_is_a_claim_as_well() {
+    assert_eq!(forwarded(&[], "X-Forwarded: for=6.6.6.6\r\n").get("X-Forwarded"), None);
+    let trusting = ["--trusted-proxy", "127.0.0.0/8"];
+    let seen = forwarded(&trusting, "X-Forwarded: for=6.6.6.6\r\n");
+    assert_eq!(seen.get("X-Forwarded"), Some("for=6.6.6.6"));
+}
+
+#[test]
+fn b24_fields_that_cannot_be_taken_away_are_told_at_the_start() {
+    let names = ["Host", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "X-*"];
+    for name in names.into_iter().chain(["X-Forwarded-For", "Proxy", "a b"]) {
+        let end = run(&[&SOMEWHERE[..], &["--trusted-header", name]].concat(), &[]);
+        assert_eq!(end.code, Some(2), "{name}: {}", end.stderr);
+        assert!(end.stderr.contains("error: --trusted-header: "), "{}", end.stderr);
+    }
 }

@@ -110,6 +110,42 @@ fn e07_a_reused_connection_that_dies_is_replaced_silently() {
     }
 }
 
+/// Two origins: one that answers once, then resets whatever comes and on whatever connection; and one that is well.
+fn dying_and_well() -> [Origin; 2] {
+    let asked = AtomicUsize::new(0);
+    let dying = Origin::start(move |peer| {
+        loop {
+            peer.request()?;
+            if asked.fetch_add(1, Relaxed) > 0 {
+                return peer.reset();
+            }
+            peer.send(ONE)?;
+        }
+    });
+    [dying, Origin::named("well")]
+}
+
+#[test]
+fn e07b_a_dying_upstream_costs_no_answer_while_another_one_is_well() {
+    let origins = dying_and_well();
+    let proxy = Proxy::start(&["--upstream", &origins[0].url(), "--upstream", &origins[1].url()]);
+    let mut client = proxy.client();
+    for _ in 0..20 {
+        assert_eq!(client.get("/").status, 200);
+    }
+}
+
+#[test]
+fn e07c_a_post_that_was_sent_goes_to_no_other_upstream() {
+    let origins = dying_and_well();
+    let proxy = Proxy::start(&["--upstream", &origins[0].url(), "--upstream", &origins[1].url()]);
+    for _ in 0..6 {
+        proxy.client().send(POST).response();
+    }
+    let posts = origins.map(|origin| origin.requests().len());
+    assert_eq!(posts.iter().sum::<usize>(), 6, "{posts:?}");
+}
+
 #[test]
 fn e08_what_cannot_be_asked_twice_is_not() {
     let origin = stale(true);
@@ -563,4 +599,26 @@ fn e30_an_answer_that_broke_off_in_its_head_leaves_nothing_for_the_next_one() {
         let answer = client.response();
         assert_eq!((answer.status, answer.text().as_str()), (200, "1"));
     }
+}
+
+#[test]
+fn e20_the_log_says_once_that_an_upstream_is_down_and_that_it_is_up_again() {
+    let refusing = Refusing::new();
+    let url = refusing.url();
+    let proxy = Proxy::start(&["--upstream", &url]);
+    for _ in 0..5 {
+        assert_eq!(proxy.client().get("/").status, 503);
+    }
+    proxy.wait_for_log("all upstreams are down");
+    let _origin = refusing.relent(|peer| peer.answer(ONE).map(drop));
+    eventually("it answers", || proxy.client().get("/").status == 200);
+    proxy.wait_for_log("upstream is up");
+    let log = proxy.log();
+    let lines = |text: &str| log.iter().filter(|line| line.contains(text)).collect::<Vec<_>>();
+    let down = lines("upstream is down");
+    assert_eq!((down.len(), lines("upstream is up").len()), (1, 1), "{log:#?}");
+    for part in ["WARN", &url, "connect_refused", "Connection refused"] {
+        assert!(down[0].contains(part), "{part}: {down:?}");
+    }
+    assert!(lines("upstream is up")[0].contains("INFO"), "{log:#?}");
 }

@@ -14,17 +14,45 @@ const MIB: usize = 1024 * 1024;
 
 #[test]
 fn g01_beyond_max_connections_clients_wait_and_are_served() {
-    let origin = Origin::named("a");
-    let proxy = Proxy::with(&origin, &["--max-connections", "2"]);
-    let mut clients = [proxy.client(), proxy.client()];
-    clients.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "a"));
-    let mut waiting = proxy.client();
+    let (asked, answer) = (Gate::default(), Gate::default());
+    let origin = {
+        let (asked, answer) = (asked.clone(), answer.clone());
+        Origin::serving(move |_| {
+            asked.open();
+            answer.wait();
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na".to_vec()
+        })
+    };
+    let proxy = Proxy::with(&origin, &["--max-connections", "1"]);
+    let (mut inside, mut waiting) = (proxy.client(), proxy.client());
+    inside.send(GET);
+    asked.wait();
     waiting.send(GET);
     waiting.expect_silence(Duration::from_millis(100));
-    assert_eq!(clients[1].get("/").text(), "a", "those inside are served on");
-    let [first, _second] = clients;
-    drop(first);
-    assert_eq!(waiting.response().text(), "a");
+    answer.open();
+    assert_eq!(inside.response().text(), "a", "who is inside is served");
+    assert_eq!(waiting.response().text(), "a", "and makes room when idle");
+    inside.expect_closed();
+    assert_eq!(proxy.metric("/connections/idle_closed"), 1);
+}
+
+#[test]
+fn g01b_idle_clients_make_room_those_first_that_were_silent_longest() {
+    let origin = Origin::named("a");
+    for workers in ["1", "2"] {
+        let proxy = Proxy::with(&origin, &["--max-connections", "20", "--workers", workers]);
+        let mut silent: Vec<_> = (0..10).map(|_| proxy.client()).collect();
+        eventually("all are in", || proxy.metric("/connections/current") == 10);
+        let mut kept: Vec<_> = (0..10).map(|_| proxy.client()).collect();
+        kept.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "a"));
+        for _ in 0..100 {
+            assert_eq!(proxy.client().get("/").text(), "a");
+        }
+        assert_ne!(proxy.metric("/connections/idle_closed"), 0);
+        if workers == "1" {
+            silent[0].expect_closed();
+        }
+    }
 }
 
 #[test]

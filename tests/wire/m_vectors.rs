@@ -13,6 +13,8 @@ use crate::harness::{Client, DEADLINE, Origin, Peer, Proxy, Request, Response};
 const CHUNKS: &str = "2\r\nhi\r\n0\r\n\r\n";
 /// What an origin says when it is not about the answer.
 const PLAIN: &str = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+/// What the vectors take for granted.
+const FLAGS: &[&str] = &["--allow-upgrade", "other", "--trusted-header", "True-Client-IP"];
 /// Bodies longer than this are not made up.
 const LONGEST: usize = 1 << 20;
 
@@ -44,7 +46,7 @@ impl Recorder {
             let _ = ended.send((peer.number, request));
             Ok(())
         });
-        let proxy = Proxy::with(&origin, &["--allow-upgrade", "other"]);
+        let proxy = Proxy::with(&origin, FLAGS);
         Recorder { proxy, origin, ended: receiver, seen: 0 }
     }
 
@@ -272,7 +274,7 @@ impl Scripted {
                 }
             }
         });
-        let proxy = Proxy::with(&origin, &["--allow-upgrade", "other"]);
+        let proxy = Proxy::with(&origin, FLAGS);
         Scripted { proxy, origin, answer }
     }
 

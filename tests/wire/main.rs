@@ -30,4 +30,5 @@ mod n_desync;
 mod o_faults;
 mod p_siege;
 mod q_load;
-mod r_surface;
+mod r_sockets;
+mod s_surface;

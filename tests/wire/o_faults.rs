@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::harness::{
-    Chance, Client, Origin, Peer, Proxy, assert_same, chunked, eventually, pattern,
+    Chance, Client, Origin, Peer, Proxy, Wire, assert_same, chunked, eventually, pattern,
 };
 
 const CLIENTS: usize = 8;
@@ -239,4 +239,37 @@ fn o01_whatever_breaks_nobody_gets_anothers_octets_and_all_comes_home() {
     assert_eq!(sum(&metrics["reasons"]), sum(&metrics["requests"]), "one reason each: {metrics:#}");
     assert_eq!(proxy.metric("/panics"), 0);
     assert_eq!(proxy.stop().code, Some(0));
+}
+
+/// Sends `octets` with an urgent mark in the middle and another before the end.
+fn send_marked(wire: &mut Wire, octets: &[u8]) -> io::Result<()> {
+    let (first, second) = (octets.len() / 2, octets.len() - 1);
+    wire.send_urgently(&octets[..first])?;
+    wire.send_urgently(&octets[first..second])?;
+    wire.send(&octets[second..])
+}
+
+#[test]
+fn o10_urgent_octets_stay_where_they_are_and_stall_nothing() {
+    // Copied with the head, copied behind it, and spliced.
+    for length in [10, 20_000, 200_000] {
+        let body = pattern(length);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes();
+        let answer = [head, body.clone()].concat();
+        let origin = Origin::start(move |peer| {
+            loop {
+                peer.request()?;
+                send_marked(&mut *peer, &answer)?;
+            }
+        });
+        let proxy = Proxy::before(&origin);
+        let mut client = proxy.client();
+        for _ in 0..20 {
+            let head = format!("PUT / HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n");
+            let request = [head.into_bytes(), body.clone()].concat();
+            send_marked(client.wire(), &request).expect("it reads");
+            assert_same(&client.response().body, &body);
+            assert_same(&origin.requests().pop().expect("one").body, &body);
+        }
+    }
 }

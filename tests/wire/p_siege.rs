@@ -5,9 +5,11 @@
 //! `tests/foreign/siege.py` does the same with thousands, and with other people's tools.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -306,10 +308,18 @@ fn allow_descriptors(proxy: &Proxy, n: usize) {
 
 #[test]
 fn p10_without_descriptors_accepting_pauses_and_those_inside_are_served() {
-    let origin = origin(Peer::hold);
+    let go_on = Gate::default();
+    let origin = {
+        let go_on = go_on.clone();
+        origin(move |peer| {
+            go_on.wait();
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow")
+        })
+    };
     let proxy = Proxy::before(&origin);
     let mut inside = proxy.client();
-    assert_eq!(inside.get("/").text(), "a");
+    inside.send("GET /slow HTTP/1.1\r\nHost: t\r\n\r\n");
+    eventually("it is asked", || proxy.metric("/active") == 1);
     survives(&proxy, Duration::from_secs(1), || {
         let crowd = Crowd::saying(50, &proxy.address, &["GET"]);
         eventually("all are in", || proxy.metric("/connections/current") >= 51);
@@ -317,17 +327,35 @@ fn p10_without_descriptors_accepting_pauses_and_those_inside_are_served() {
         allow_descriptors(&proxy, 8);
         let mut outside = proxy.client();
         outside.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
-        for _ in 0..20 {
-            assert_eq!(inside.get("/").text(), "a", "its upstream connection is kept");
-        }
+        go_on.open();
+        assert_eq!(inside.response().text(), "slow");
         outside.expect_silence(Duration::from_millis(150));
         allow_descriptors(&proxy, proxy.descriptors() - 20);
         drop(crowd);
         assert_eq!(outside.response().text(), "a", "it is served when there is room again");
         drop(inside);
     });
-    let warnings = proxy.log().iter().filter(|line| line.contains("cannot accept")).count();
+    let warnings = proxy.log().iter().filter(|line| line.contains("no room")).count();
     assert!((1..=2).contains(&warnings), "{warnings} warnings");
+}
+
+#[test]
+fn p10b_idle_clients_leave_descriptors_to_upstreams_newcomers_and_the_admin() {
+    let origin = origin(Peer::hold);
+    let url = origin.url();
+    for asked in [&[][..], &["--max-connections", "1000"]] {
+        let proxy = Proxy::with_descriptors(128, &[asked, &["--upstream", &url]].concat());
+        // Twice as many as there are descriptors: those that come later take the place of those that came first.
+        let crowd: Vec<_> = (0..256).map(|_| proxy.client()).collect();
+        for _ in 0..20 {
+            assert_eq!(proxy.client().get("/").text(), "a", "a newcomer");
+        }
+        assert_eq!(proxy.ask("/health").status, 200);
+        let upstream = format!("tidegate_upstream_failures_total{{upstream=\"{url}\"}} 0");
+        let page = proxy.ask("/metrics?format=prometheus").text();
+        assert!(page.contains(&upstream), "{page}");
+        drop(crowd);
+    }
 }
 
 #[test]
@@ -470,4 +498,61 @@ fn p14_origins_that_stop_reading_make_room_when_others_wait() {
     drop(crowd);
     all_home(&proxy);
     assert!(proxy.metric("/reasons/upstream_write_timeout") > 0);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "reads that are not recorded")]
+fn p16_greedy_bodies_leave_a_core_to_others() {
+    // Both as fast as they can, for as long as somebody reads; large enough to be spliced, or in chunks.
+    let origin = Origin::start(|peer| {
+        let piece = vec![b'x'; 64 * 1024];
+        loop {
+            let head = peer.request_head()?.line;
+            if head.starts_with("GET / ") {
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")?;
+            } else if head.starts_with("GET /chunked ") {
+                peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+                let chunk = chunked(&piece, piece.len());
+                let chunk = &chunk[..chunk.len() - "0\r\n\r\n".len()];
+                loop {
+                    peer.send(chunk)?;
+                }
+            } else {
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")?;
+                loop {
+                    peer.send(&piece)?;
+                }
+            }
+        }
+    });
+    for body in ["/chunked", "/length"] {
+        let proxy = Proxy::with(&origin, &["--workers", "1"]);
+        let (stop, read) = (AtomicBool::new(false), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut socket = TcpStream::connect(&proxy.address).expect("it listens");
+                    let request = format!("GET {body} HTTP/1.1\r\nHost: t\r\n\r\n");
+                    socket.write_all(request.as_bytes()).expect("it reads");
+                    let mut piece = vec![0; 256 * 1024];
+                    while !stop.load(Relaxed) {
+                        read.fetch_add(socket.read(&mut piece).expect("more"), Relaxed);
+                    }
+                });
+            }
+            eventually("both are served", || read.load(Relaxed) > 10 * 1024 * 1024);
+            let mut client = proxy.client();
+            let mut waits: Vec<_> = (0..40)
+                .map(|_| {
+                    let before = Instant::now();
+                    assert_eq!(client.get("/").text(), "a");
+                    before.elapsed()
+                })
+                .collect();
+            stop.store(true, Relaxed);
+            waits.sort();
+            println!("{body}: a small answer took {:?}, at most {:?}", waits[20], waits[39]);
+            assert!(waits[36] < Duration::from_millis(100), "{body}: {waits:?}");
+        });
+    }
 }

@@ -1,7 +1,7 @@
 //! `src/io/kernel.rs` a second time: the same names, on the world of this thread.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::Timespec;
@@ -85,6 +85,7 @@ impl Eventfd {
 
 pub(super) fn recv(fd: &Fd, octets: &mut [u8]) -> Result<usize, Errno> {
     with(|world| {
+        world.meanwhile();
         world.net.interrupt()?;
         let id = fd.0.socket()?;
         let got = world.net.recv(id, octets.len()).map(|got| {
@@ -101,17 +102,30 @@ pub(super) fn recv_trunc(fd: &Fd, octets: &mut [u8]) -> Result<usize, Errno> {
 }
 
 pub(super) fn peek(fd: &Fd) -> Result<usize, Errno> {
-    with(|world| world.net.peek(fd.0.socket()?))
+    with(|world| {
+        world.meanwhile();
+        world.net.peek(fd.0.socket()?)
+    })
 }
 
 pub(super) fn send(fd: &Fd, octets: &[u8]) -> Result<usize, Errno> {
     with(|world| {
+        world.meanwhile();
         world.net.interrupt()?;
         let id = fd.0.socket()?;
-        let sent = world.net.send(id, octets);
+        let sent = world.sending(id, octets.len(), |net, n| net.send(id, &octets[..n]));
         world.net.note("send", id, &sent);
         sent
     })
+}
+
+/// The kernel gives out the lowest that is free: so none is larger than how many are open.
+pub(super) fn number(_: &Fd) -> usize {
+    with(|world| world.net.open)
+}
+
+pub(super) fn next_number(fd: &Fd) -> Result<usize, Errno> {
+    Ok(number(fd))
 }
 
 pub(super) fn shutdown(fd: &Fd) -> Result<(), Errno> {
@@ -131,13 +145,18 @@ pub(super) fn accept(_: &Fd) -> Result<(Fd, Peer), Errno> {
         world.net.interrupt()?;
         world.net.accept()
     })?;
-    let peer = SocketAddr::from(([192, 0, 2, 1], (1024 + id) as u16));
+    // A listener of both families names the same client so, one of IPv4 so.
+    let client = Ipv4Addr::new(192, 0, 2, 1);
+    let ip = if id % 4 < 2 { client.into() } else { IpAddr::V6(client.to_ipv6_mapped()) };
+    let peer = SocketAddr::new(ip, (1024 + id) as u16);
     Ok((Fd::new(Handle::Socket(id)), Some(peer)))
 }
 
 pub(super) fn connect(address: &Address) -> io::Result<(Fd, bool)> {
-    let Address::Tcp(address) = address else { return Err(Errno::AFNOSUPPORT.into()) };
-    let (id, pending) = with(|world| world.net.connect(address.port()))?;
+    let (id, pending) = with(|world| match address {
+        Address::Tcp(address) => world.net.connect(address.port()),
+        Address::Unix(_) => world.connect_local().map(|id| (id, false)),
+    })?;
     Ok((Fd::new(Handle::Socket(id)), pending))
 }
 
@@ -148,6 +167,7 @@ pub(super) fn pipe(_: usize) -> io::Result<(Fd, Fd, Option<usize>)> {
 
 pub(super) fn splice(from: &Fd, to: &Fd, n: usize) -> Result<usize, Errno> {
     with(|world| {
+        world.meanwhile();
         world.net.interrupt()?;
         match (from.0, to.0) {
             (Handle::Socket(id), Handle::Inlet(pipe)) => {
@@ -156,7 +176,7 @@ pub(super) fn splice(from: &Fd, to: &Fd, n: usize) -> Result<usize, Errno> {
                 got
             }
             (Handle::Outlet(pipe), Handle::Socket(id)) => {
-                let sent = world.net.splice_out(pipe, id, n);
+                let sent = world.sending(id, n, |net, n| net.splice_out(pipe, id, n));
                 world.net.note("splice out", id, &sent);
                 sent
             }
@@ -166,7 +186,7 @@ pub(super) fn splice(from: &Fd, to: &Fd, n: usize) -> Result<usize, Errno> {
 }
 
 pub(super) fn tcp_counts(fd: &Fd) -> Option<Counts> {
-    with(|world| Some(world.net.counts(fd.0.socket().ok()?)))
+    with(|world| world.net.counts(fd.0.socket().ok()?))
 }
 
 pub(super) fn monotonic() -> Instant {

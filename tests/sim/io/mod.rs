@@ -25,6 +25,8 @@ pub mod splice;
 pub mod stream;
 #[path = "../../../src/io/timer.rs"]
 mod timer;
+#[path = "../../../src/io/turn.rs"]
+pub mod turn;
 
 /// Processor time has no place in a world with a time of its own.
 mod sys {

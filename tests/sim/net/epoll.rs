@@ -83,15 +83,15 @@ impl Net {
             Handle::Eventfd => return on(self.notified, EventFlags::IN),
             _ => return on(!self.backlog.is_empty(), EventFlags::IN),
         };
-        let space = self.space(id);
+        let roomy = self.is_roomy(id);
         let socket = &mut self.sockets[id];
         if socket.connecting {
             return EventFlags::empty();
         }
-        let roomy = space * 3 >= socket.room;
         socket.starved |= !roomy;
         on(socket.error.is_some(), EventFlags::ERR)
-            | on(socket.reset || socket.fin && socket.finished, EventFlags::HUP)
+            | on(socket.reset || socket.alone, EventFlags::HUP)
+            | on(socket.fin && socket.finished, EventFlags::HUP)
             | on(socket.reset || socket.fin, EventFlags::IN | EventFlags::RDHUP)
             | on(!socket.unread.is_empty(), EventFlags::IN)
             | on(socket.reset || socket.finished || roomy, EventFlags::OUT)

@@ -9,6 +9,9 @@
 //!   arrived before a RST is read first, then the error once, then the end; after a FIN the end at once.
 //! - A close with octets unread, or with SO_LINGER 0, is a RST, and what was under way may be lost.
 //!   Octets that reach a closed socket bring a RST back.
+//! - A Unix socket delivers at once. A close is known at once, too: EPIPE for whoever writes; whoever
+//!   reads gets what was there, then ECONNRESET if the peer had octets unread, then the end. There is room
+//!   when three quarters are free.
 //! - An acknowledgement comes with whatever comes from the peer, or by itself up to 40 ms late. A closed
 //!   socket acknowledges nothing.
 
@@ -89,6 +92,8 @@ struct Watch {
 #[derive(Default)]
 struct Socket {
     peer: usize,
+    /// It is a Unix socket.
+    local: bool,
     /// Who holds it; `None`: the core, or nobody yet.
     actor: Option<Actor>,
     /// Its actor was told that something happened.
@@ -108,6 +113,8 @@ struct Socket {
     finished: bool,
     /// Has received one.
     fin: bool,
+    /// The peer is closed; only a Unix socket knows at once.
+    alone: bool,
     /// Has received a RST, or could not connect.
     reset: bool,
     error: Option<Errno>,
@@ -226,14 +233,18 @@ impl Net {
 
     // ---- connections ----
 
-    fn pair(&mut self) -> (usize, usize) {
+    fn pair(&mut self, room_least: u64) -> (usize, usize) {
         let (near, far) = (self.sockets.len(), self.sockets.len() + 1);
         for peer in [far, near] {
-            let room =
-                self.chance.magnitude(self.weather.room).max(self.weather.room_least) as usize;
+            let room = self.chance.magnitude(self.weather.room).max(room_least) as usize;
             self.sockets.push(Socket { peer, room, ..Socket::default() });
         }
         (near, far)
+    }
+
+    /// Who holds the other end.
+    pub fn other(&self, id: usize) -> Option<Actor> {
+        self.sockets[self.sockets[id].peer].actor
     }
 
     /// A client connects. `None`: refused.
@@ -241,7 +252,7 @@ impl Net {
         if !self.listening {
             return None;
         }
-        let (client, ours) = self.pair();
+        let (client, ours) = self.pair(self.weather.client_room_least);
         self.sockets[client].actor = Some(actor);
         self.backlog.push_back(ours);
         self.trace.note(self.now, "connection", ours, 0);
@@ -275,13 +286,31 @@ impl Net {
         }
         let refused = self.chance.one_in(weather.refused);
         let silent = self.chance.one_in(weather.unanswered);
-        let (ours, _) = self.pair();
+        let (ours, _) = self.pair(self.weather.room_least);
         self.trace.note(self.now, "connect", ours, i64::from(port));
         self.sockets[ours].connecting = true;
         if !silent {
             self.later(Happening::Connected(ours, usize::from(port), !refused));
         }
         Ok((ours, true))
+    }
+
+    /// The core connects to a Unix socket: at once, or not at all. Both ends.
+    pub fn connect_local(&mut self) -> Result<(usize, usize), Errno> {
+        if self.chance.one_in(self.weather.no_descriptors) {
+            return Err(Errno::MFILE);
+        }
+        if self.chance.one_in(self.weather.refused) {
+            return Err(self.chance.pick(&[Errno::CONNREFUSED, Errno::NOENT]));
+        }
+        if self.chance.one_in(self.weather.unanswered) {
+            return Err(Errno::AGAIN);
+        }
+        let (ours, far) = self.pair(self.weather.room_least);
+        self.sockets[ours].local = true;
+        self.sockets[far].local = true;
+        self.trace.note(self.now, "connect local", ours, 0);
+        Ok((ours, far))
     }
 
     /// The end of a connect. The far end, if there is somebody to hold it.
@@ -353,10 +382,11 @@ impl Net {
     fn sendable(&mut self, id: usize, n: usize) -> Result<usize, Errno> {
         let space = self.space(id);
         let socket = &mut self.sockets[id];
-        if let Some(error) = socket.error.take() {
+        // A Unix socket keeps its error for the reader.
+        if let Some(error) = socket.error.take_if(|_| !socket.local) {
             return Err(error);
         }
-        if socket.reset || socket.finished {
+        if socket.reset || socket.finished || socket.alone {
             return Err(Errno::PIPE);
         }
         if space == 0 || socket.connecting {
@@ -372,12 +402,12 @@ impl Net {
         if !socket.unread.is_empty() {
             return Ok(n.min(socket.unread.len()));
         }
-        if socket.fin {
+        if socket.fin && !socket.local {
             return Ok(0);
         }
         match socket.error.take() {
             Some(error) => Err(error),
-            None if socket.reset => Ok(0),
+            None if socket.reset || socket.fin => Ok(0),
             None => Err(Errno::AGAIN),
         }
     }
@@ -425,9 +455,19 @@ impl Net {
         self.sockets[id].error.take().map_or(Ok(()), Err)
     }
 
-    pub fn counts(&self, id: usize) -> Counts {
+    /// `None`: there is no such thing for a Unix socket.
+    pub fn counts(&self, id: usize) -> Option<Counts> {
         let socket = &self.sockets[id];
-        Counts { sent: socket.sent, acknowledged: socket.acknowledged }
+        let counts = Counts { sent: socket.sent, acknowledged: socket.acknowledged };
+        (!socket.local).then_some(counts)
+    }
+
+    /// There is so much room that a writer is told.
+    fn is_roomy(&self, id: usize) -> bool {
+        let (space, socket) = (self.space(id), &self.sockets[id]);
+        let enough =
+            if socket.local { 4 * space >= 3 * socket.room } else { 3 * space >= socket.room };
+        enough || space == socket.room
     }
 }
 

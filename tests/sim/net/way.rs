@@ -22,6 +22,9 @@ pub(super) struct Segment {
 
 impl Net {
     pub(super) fn transmit(&mut self, id: usize, load: Load) {
+        if self.sockets[id].local {
+            return self.hand_over(id, load);
+        }
         let at = self.now + self.latency();
         let socket = &mut self.sockets[id];
         socket.last = socket.last.max(at);
@@ -35,6 +38,34 @@ impl Net {
         let at = segment.at;
         socket.wire.push_back(segment);
         self.at(at, Happening::Deliver(id));
+    }
+
+    /// Between Unix sockets there is no way. Their peer is open, or the octets would not have been taken.
+    fn hand_over(&mut self, id: usize, load: Load) {
+        let to = self.sockets[id].peer;
+        match load {
+            Load::Data(octets) => {
+                let text = || format!("{id} to {to}: {}", octets.escape_ascii());
+                self.trace.say(self.now, text);
+                self.sockets[to].unread.extend(octets);
+            }
+            Load::Fin => self.sockets[to].fin = true,
+            Load::Rst | Load::Ack => return,
+        }
+        self.edge(to);
+    }
+
+    /// All that is on its way between the two ends arrives now, and what comes back at once.
+    pub fn hurry(&mut self, id: usize) {
+        let ends = [id, self.sockets[id].peer];
+        for end in ends.into_iter().cycle().take(4) {
+            for segment in &mut self.sockets[end].wire {
+                segment.at = self.now;
+            }
+            for _ in 0..self.sockets[end].wire.len() {
+                self.deliver(end);
+            }
+        }
     }
 
     pub fn deliver(&mut self, id: usize) {
@@ -86,9 +117,9 @@ impl Net {
 
     /// Tells whoever found no room that there is some again.
     pub fn make_room(&mut self, id: usize) {
-        let space = self.space(id);
+        let roomy = self.is_roomy(id);
         let socket = &mut self.sockets[id];
-        if socket.starved && space * 3 >= socket.room {
+        if socket.starved && roomy {
             socket.starved = false;
             self.edge(id);
         }
@@ -111,6 +142,19 @@ impl Net {
         }
     }
 
+    /// Closes a Unix socket; `true`: with octets `unread`, which the peer is told.
+    fn leave_alone(&mut self, id: usize, unread: bool) -> bool {
+        self.trace.note(self.now, "close local", id, i64::from(unread));
+        let peer = self.sockets[id].peer;
+        let other = &mut self.sockets[peer];
+        if !other.closed {
+            (other.fin, other.alone) = (true, true);
+            other.error = unread.then_some(Errno::CONNRESET);
+            self.edge(peer);
+        }
+        unread
+    }
+
     /// `true`: with a reset.
     pub fn close_socket(&mut self, id: usize) -> bool {
         let cut = self.chance.below(self.sockets[id].wire.len() + 1);
@@ -118,6 +162,9 @@ impl Net {
         let unread = !std::mem::take(&mut socket.unread).is_empty();
         socket.closed = true;
         socket.watch = Watch::default();
+        if socket.local {
+            return self.leave_alone(id, unread);
+        }
         let reset = !socket.reset && !socket.connecting && (socket.linger_0 || unread);
         if reset {
             // Octets that have not left yet are lost.

@@ -62,6 +62,16 @@ impl Proxy {
         Proxy::launch(command, home)
     }
 
+    /// Starts it with the usual flags and a hard limit on descriptors.
+    #[track_caller]
+    pub fn with_descriptors(most: usize, flags: &[&str]) -> Proxy {
+        let home = Scratch::new();
+        let mut shell = Command::new("/bin/sh");
+        let limited = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
+        shell.arg("-c").arg(limited).arg(env!("CARGO_BIN_EXE_tidegate"));
+        Proxy::launch(prepared(shell, &usual_and(flags), &home), home)
+    }
+
     #[track_caller]
     fn launch(mut command: Command, home: Scratch) -> Proxy {
         let mut child = command.spawn().expect("the binary starts");
@@ -253,7 +263,10 @@ pub fn run(flags: &[&str], environment: &[(&str, &str)]) -> Finished {
 }
 
 fn command(flags: &[String], home: &Scratch) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    prepared(Command::new(env!("CARGO_BIN_EXE_tidegate")), flags, home)
+}
+
+fn prepared(mut command: Command, flags: &[String], home: &Scratch) -> Command {
     command.args(flags).env_clear().current_dir(home.path());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

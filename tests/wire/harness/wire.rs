@@ -66,6 +66,15 @@ impl Wire {
         self.socket.write_all(bytes.as_ref())
     }
 
+    /// Sends `bytes` as urgent data: the last of them has the mark (tcp(7)).
+    pub fn send_urgently(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        let mut bytes = bytes.as_ref();
+        while !bytes.is_empty() {
+            bytes = &bytes[self.socket.send_out_of_band(bytes)?..];
+        }
+        Ok(())
+    }
+
     /// Sends `bytes` one octet at a time, each in a segment of its own.
     pub fn send_slowly(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         bytes.as_ref().chunks(1).try_for_each(|octet| self.socket.write_all(octet))

@@ -4,10 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{PipeWriter, Read, pipe};
 use std::process::{Command, Output, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
-use crate::harness::{Origin, Proxy, Scratch};
+use crate::harness::{DEADLINE, Origin, Proxy, Scratch};
 
 /// What prints and ends.
 const PRINTS: [&[&str]; 6] = [
@@ -22,14 +24,23 @@ const PRINTS: [&[&str]; 6] = [
 /// What is refused, with its exit code.
 const REFUSED: [(&[&str], i32); 2] = [(&["--no-such-flag"], 2), (&["--log", "x"], 2)];
 
-/// Runs the binary to its end; an empty directory is its own.
+/// Runs the binary to its end, which has to come in time; an empty directory is its own.
 fn end(flags: &[&str], edit: impl FnOnce(&mut Command)) -> Output {
     let home = Scratch::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command.args(flags).env_clear().current_dir(home.path()).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     edit(&mut command);
-    command.output().expect("the binary starts")
+    let mut child = command.spawn().expect("the binary starts");
+    let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+    let deadline = Timespec::try_from(DEADLINE).unwrap();
+    let in_time = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&deadline)) == Ok(1);
+    if !in_time {
+        let _ = child.kill();
+    }
+    let ended = child.wait_with_output().expect("the child can be waited for");
+    assert!(in_time, "{flags:?} did not end: {}", String::from_utf8_lossy(&ended.stderr));
+    ended
 }
 
 /// Takes nothing: every write fails, for want of space.
@@ -45,7 +56,7 @@ fn broken() -> PipeWriter {
 }
 
 #[test]
-fn r01_output_that_nobody_takes_is_an_exit_code_and_one_line() {
+fn s01_output_that_nobody_takes_is_an_exit_code_and_one_line() {
     for flags in PRINTS {
         let outputs: [Stdio; 2] = [full().into(), broken().into()];
         for (output, why) in outputs.into_iter().zip(["No space left", "Broken pipe"]) {
@@ -60,7 +71,7 @@ fn r01_output_that_nobody_takes_is_an_exit_code_and_one_line() {
 }
 
 #[test]
-fn r02_where_standard_error_fails_the_exit_code_still_tells() {
+fn s02_where_standard_error_fails_the_exit_code_still_tells() {
     for (flags, code) in PRINTS.map(|flags| (flags, 1)).into_iter().chain(REFUSED) {
         let outputs: [(Stdio, Stdio); 2] =
             [(full().into(), full().into()), (broken().into(), broken().into())];
@@ -72,19 +83,17 @@ fn r02_where_standard_error_fails_the_exit_code_still_tells() {
 }
 
 #[test]
-fn r03_a_log_that_cannot_be_written_stops_nothing() {
+fn s03_a_log_that_cannot_be_written_stops_nothing() {
     let origin = Origin::named("a");
     // A port that is taken: it says so in its log, and ends.
     let taken = ["--listen", origin.address(), "--upstream", "http://a:1", "--admin", "off"];
     for stderr in [Stdio::from(full()), Stdio::from(broken())] {
         assert_eq!(end(&taken, |command| _ = command.stderr(stderr)).status.code(), Some(1));
     }
-    let ended = end(&[&["--demo"], &taken[..2]].concat(), |command| _ = command.stdout(broken()));
-    assert_eq!(ended.status.code(), Some(1), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
 #[test]
-fn r04_the_log_is_a_json_object_a_line_where_that_is_asked_for() {
+fn s04_the_log_is_a_json_object_a_line_where_that_is_asked_for() {
     let flags = ["--listen", "127.0.0.1:0", "--admin", "off", "--log-format", "json"];
     let origin = Origin::named("a");
     let taken = ["--listen", origin.address(), "--upstream", "http://a:1"];
@@ -103,7 +112,7 @@ fn r04_the_log_is_a_json_object_a_line_where_that_is_asked_for() {
 }
 
 #[test]
-fn r05_fields_of_the_json_log_are_keys_with_their_types() {
+fn s05_fields_of_the_json_log_are_keys_with_their_types() {
     let origin = Origin::named("a");
     let proxy = Proxy::start_as(&["--upstream", &origin.url(), "--listen", "127.0.0.1:0"], |c| {
         c.args(["--admin", "off", "--access-log", "off", "--workers", "1"]);
@@ -139,7 +148,7 @@ fn r05_fields_of_the_json_log_are_keys_with_their_types() {
 }
 
 #[test]
-fn r06_no_color_and_a_dumb_terminal_hold_for_every_log() {
+fn s06_no_color_and_a_dumb_terminal_hold_for_every_log() {
     let cases: [(&[(&str, &str)], bool); 5] = [
         (&[("TERM", "xterm")], true),
         (&[], true),
@@ -174,7 +183,7 @@ fn on_a_terminal(environment: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn r07_the_companions_do_not_panic_either() {
+fn s07_the_companions_do_not_panic_either() {
     let cases: [(&str, &[&str], i32); 4] = [
         (env!("CARGO_BIN_EXE_tidegate-origin"), &["--help"], 1),
         (env!("CARGO_BIN_EXE_tidegate-origin"), &["--paths"], 1),
@@ -184,5 +193,17 @@ fn r07_the_companions_do_not_panic_either() {
     for (program, flags, code) in cases {
         let ended = Command::new(program).args(flags).stdout(full()).stderr(full()).status();
         assert_eq!(ended.expect("the binary starts").code(), Some(code), "{program} {flags:?}");
+    }
+}
+
+#[test]
+fn s08_a_demo_that_cannot_say_what_to_try_ends() {
+    for (output, why) in [(Stdio::from(full()), "No space left"), (broken().into(), "Broken pipe")]
+    {
+        let flags = ["--demo", "--listen", "127.0.0.1:0", "--admin", "off"];
+        let ended = end(&flags, |command| _ = command.stdout(output));
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains("cannot write to standard output: ") && said.contains(why), "{said}");
     }
 }

@@ -1,0 +1,46 @@
+//! What the log says of upstreams: each change once, and when none is left.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_io::Timer;
+use flume::Receiver;
+
+use tidegate::proxy::Change;
+use tidegate::stats::EndpointState;
+
+/// An upstream that goes and comes is told of no more often than this.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Tells of changes as the cores report them, until they are gone. Which upstreams are alive is read from their
+/// `states`, so a report that was lost is made good by any other.
+pub async fn tell(states: Vec<Arc<EndpointState>>, changes: Receiver<Change>) {
+    let mut told = vec![true; states.len()];
+    while let Ok(change) = changes.recv_async().await {
+        let causes = causes(std::iter::once(change).chain(changes.drain()));
+        let now: Vec<bool> = states.iter().map(|state| state.is_alive()).collect();
+        let differing = (0..now.len()).filter(|index| now[*index] != told[*index]);
+        for index in differing {
+            let upstream = &states[index].name;
+            if now[index] {
+                tracing::info!(%upstream, "upstream is up: a connection was made");
+            } else if let Some(Change { reason, cause, .. }) = causes.get(&index) {
+                let cause = cause.as_deref().unwrap_or("nothing known");
+                tracing::warn!(%upstream, reason, cause, "upstream is down");
+            } else {
+                tracing::warn!(%upstream, "upstream is down");
+            }
+        }
+        if now != told && !now.contains(&true) {
+            tracing::error!(upstreams = now.len(), "all upstreams are down: requests get 503");
+        }
+        told = now;
+        Timer::after(PAUSE).await;
+    }
+}
+
+/// The last report of each upstream that failed.
+fn causes(changes: impl Iterator<Item = Change>) -> HashMap<usize, Change> {
+    changes.filter(|change| !change.alive).map(|change| (change.index, change)).collect()
+}

@@ -1,0 +1,96 @@
+//! What a seed decides beyond that: octets that nearly fill the buffers they go through, bodies that look
+//! like requests, upstreams on this machine, and peers that fail in the middle of a call.
+
+use crate::chance::Chance;
+use crate::client::head;
+use crate::scenario::{self, Ask, Scenario};
+
+/// Octets of the buffer that a head, and what comes with it, is read into.
+const BUFFER: usize = 16 * 1024;
+/// What tidegate adds to a head, and a little more.
+const ADDED: usize = 200;
+/// Octets of the framing of a body that is one chunk.
+const FRAMING: usize = 15;
+/// A client that has so many octets on the way has sent them at once.
+const AT_ONCE: u64 = 3 * BUFFER as u64;
+
+/// Has this seed any of it? Those found before keep to what they were found with.
+pub fn have(seed: u64) -> bool {
+    matches!(seed % 4, 0 | 3)
+}
+
+/// Adds it to a scenario.
+pub fn add(scenario: &mut Scenario, seed: u64) {
+    let mut chance = Chance::seeded(seed ^ 0xed6e_5000_0000);
+    let c = &mut chance;
+    let [full, padded, spoilt] = [2, 4, 4].map(|odds| c.one_in(odds));
+    scenario.weather.overlaps = c.pick(&[0, 0, 3, 20]);
+    scenario.weather.breaks = c.pick(&[0, 5, 20]);
+    scenario.local = [3, 3, 3].map(|odds| c.one_in(odds));
+    for (id, ask) in scenario.asks.iter_mut().enumerate() {
+        if ask.malformed.is_some() {
+            continue;
+        }
+        ask.named = !c.one_in(4);
+        ask.smuggles = c.one_in(2);
+        ask.in_one = c.one_in(2);
+        if !ask.websocket {
+            ask.method = c.pick(&[ask.method, ask.method, ask.method, "OPTIONS", "PATCH", "BREW"]);
+        }
+        if padded && c.one_in(3) {
+            ask.padding = nearly_full(c) - 250;
+        }
+        if padded && c.one_in(4) {
+            ask.script.padding = nearly_full(c) - 100;
+        }
+        if full && ask.body.is_some() && c.one_in(2) {
+            fill(c, id, ask);
+        }
+        if spoilt && ask.chunked && c.one_in(3) {
+            ask.spoilt = Some(c.below(1 << 16) as u16);
+        }
+    }
+    let largest = scenario.asks.iter().map(size).max().unwrap_or(0) as u64;
+    let least = 64.max(largest / 32);
+    let weather = &mut scenario.weather;
+    weather.room_least = least;
+    weather.client_room_least = if full { AT_ONCE } else { least };
+    if full && !c.one_in(4) {
+        weather.cuts = 0;
+    }
+    for person in &mut scenario.people {
+        if let Some(spoilt) = person.asks.iter().position(|id| scenario.asks[*id].spoilt.is_some())
+        {
+            person.asks.truncate(spoilt + 1);
+        }
+        let total = person.asks.iter().map(|id| 300 + size(&scenario.asks[*id])).sum();
+        person.pace = scenario::pace(c, total);
+        if full && !c.one_in(4) {
+            person.pace.write = 1 << 20;
+        }
+    }
+    if scenario.body_most.is_some() && c.one_in(2) {
+        scenario.body_most = Some(nearly_full(c) as u64);
+    }
+}
+
+fn size(ask: &Ask) -> usize {
+    (ask.body.unwrap_or(0) + ask.padding).max(ask.script.length + ask.script.padding)
+}
+
+/// Octets that fill a buffer, nearly or just not.
+fn nearly_full(c: &mut Chance) -> usize {
+    if c.one_in(2) {
+        c.between((BUFFER - ADDED) as u64, BUFFER as u64 + 20) as usize
+    } else {
+        c.between(15_500, 16_500) as usize
+    }
+}
+
+/// Head and body nearly fill a buffer together.
+fn fill(c: &mut Chance, id: usize, ask: &mut Ask) {
+    ask.padding = 0;
+    ask.body = Some(BUFFER);
+    let framing = if ask.chunked { FRAMING } else { 0 };
+    ask.body = Some(nearly_full(c) - head(id, ask).len() - framing);
+}
