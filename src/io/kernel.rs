@@ -130,8 +130,8 @@ pub(super) fn next_number(fd: &Fd) -> Result<usize, Errno> {
     Ok(number(&rustix::io::fcntl_dupfd_cloexec(fd, 0)?))
 }
 
-/// socket(2) and connect(2), non-blocking, without Nagle's delay, urgent octets among the others. `true`: connecting is under way
-/// (EINPROGRESS).
+/// socket(2) and connect(2), non-blocking, without Nagle's delay, urgent octets among the others. `true`:
+/// connecting is under way (EINPROGRESS).
 pub(super) fn connect(address: &Address) -> io::Result<(Fd, bool)> {
     let (domain, protocol, address) = match address {
         Address::Tcp(address) => {

@@ -22,6 +22,11 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use super::stream::Address;
 use super::sys;
 
+/// Octets beyond its peer's window that the kernel takes for a client (TCP_NOTSENT_LOWAT in tcp(7)). A client that
+/// does not read could else have 4 MiB there (tcp_wmem), and some hundred of them all memory that the system has
+/// for TCP. What is on its way to a client that does read is not counted.
+const UNSENT: u32 = 256 * 1024;
+
 /// Connections the kernel completes before they are accepted.
 pub const BACKLOG: i32 = 4096;
 
@@ -73,10 +78,16 @@ fn tcp_socket(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
-    // Accepted sockets inherit this from their listener: no system call for each of them.
+    prepare(&socket)?;
+    Ok(socket)
+}
+
+/// What accepted sockets inherit from their listener, so that it costs no system call for each of them: no delay,
+/// urgent octets among the others, and a bound on what waits in the kernel to be sent.
+fn prepare(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_out_of_band_inline(true)?;
-    Ok(socket)
+    socket.set_tcp_notsent_lowat(UNSENT)
 }
 
 fn bind_unix(path: &Path, cores: usize) -> io::Result<Bound> {
@@ -129,8 +140,7 @@ impl Passed {
         let name = socket.local_addr()?;
         let address = match (name.as_socket(), name.as_pathname()) {
             (Some(address), _) => {
-                socket.set_tcp_nodelay(true)?;
-                socket.set_out_of_band_inline(true)?;
+                prepare(&socket)?;
                 Address::Tcp(address)
             }
             (_, Some(path)) => Address::Unix(path.into()),

@@ -112,6 +112,8 @@ impl Origin {
         self.reader.push(octets);
         while let Some(piece) = self.reader.next()? {
             match piece {
+                // It has read the last one to its end only after it had finished.
+                Piece::Head(_) if self.end.finished => return Ok(()),
                 Piece::Head(head) => self.head(&head, book)?,
                 Piece::Octets(octets) => self.body(&octets, book)?,
                 Piece::End => self.whole(book)?,

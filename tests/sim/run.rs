@@ -195,10 +195,10 @@ fn fates(world: &mut World, scenario: &Scenario, records: &[Box<Record>]) {
         if let Some(Record { bytes_in, .. }) = read.map(|record| &**record)
             && !ask.websocket
             && fate.kept
-            && *bytes_in < fate.size
+            && *bytes_in != fate.size
         {
             let size = fate.size;
-            let text = format!("of request {id} only {bytes_in} octets of {size} were read");
+            let text = format!("of request {id}, {size} octets long, {bytes_in} were read");
             world.book.complain(text);
         }
         if ask.sound && (fate.own || fate.got.is_none()) {

@@ -306,6 +306,8 @@ pub fn of(seed: u64) -> Scenario {
 fn judge(scenario: &mut Scenario, trouble: &Trouble) {
     let undisturbed = scenario.stopping == Stopping::Quiet && !trouble.weather;
     let quiet = undisturbed && scenario.faulty == 0 && scenario.weather.breaks == 0;
+    // A connection that is kept may have to make room while the next request is on its way.
+    let crowded = scenario.people.len() > scenario.connections;
     for person in &mut scenario.people {
         person.undisturbed = undisturbed && person.fault.is_none();
         let sound = |ask: &Ask| {
@@ -322,7 +324,8 @@ fn judge(scenario: &mut Scenario, trouble: &Trouble) {
                 scenario.asks[*id].sound = true;
                 // What follows would not be answered on the same connection.
                 let ask = &scenario.asks[*id];
-                let closes = ask.close || ask.minor == 0 || ask.script.early || ask.websocket;
+                let closes =
+                    crowded || ask.close || ask.minor == 0 || ask.script.early || ask.websocket;
                 if closes || matches!(ask.script.end, Ending::Close(_)) {
                     break;
                 }
