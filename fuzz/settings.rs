@@ -48,14 +48,17 @@ fn advice_holds(rejected: &Rejected) {
         assert!(taken.is_ok(), "{setting}: {value} is offered\n{text}{taken:?}");
     }
     for told in advice(text).iter().filter_map(|told| told.strip_prefix("write ")) {
+        // An offer may look like a flag: names of fields begin with dashes if they like.
+        if offers.iter().any(|(_, value)| told.starts_with(value)) {
+            continue;
+        }
         let words: Vec<String> = told.split_whitespace().map(str::to_owned).collect();
         match words.first().filter(|word| word.starts_with('-')) {
             Some(flag) if flag == "--env-file" => {}
             Some(_) => assert!(reads(&words).is_ok(), "{words:?} is told\n{text}"),
             None => {
-                let offered = offers.iter().any(|(_, value)| told.starts_with(value));
                 let prose = PROSE.iter().any(|begin| told.starts_with(begin));
-                assert!(offered || prose, "nobody tried {told:?}\n{text}");
+                assert!(prose, "nobody tried {told:?}\n{text}");
             }
         }
     }

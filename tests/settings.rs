@@ -26,7 +26,7 @@ const ODD: &str = "\
     unix:/a|unix:///a|unix://a|/run/a.sock|./a.sock|http:///a|http://unix:a|http://unix:/a:/x|\"http://a:1\"|\
     'json'|\"80\"|`on`|json,|warning|WARN|verbose|info;|JSON|jsn|/var/log/x.log|x.log|-|--|x=y|10.0.0.0/8|\
     10.0.0.1/8|10.0.0.0/33|10.0.0.0/|10.0.0.0/x|10.0.0.0/255.0.0.0|10.0.0.0/255.0.255.0|10.|[::1]/128|\
-    [::ffff:10.0.0.1]:80|::ffff:10.0.0.1:80|True-Client-IP:|Host|X-Real-IP|X-A X-B|X-Internal-*|\
+    [::ffff:10.0.0.1]:80|::ffff:10.0.0.1:80|True-Client-IP:|Host|X-Real-IP|X-A X-B|--a b|X-Internal-*|\
     ::ffff:10.0.0.0/104|::ffff:10.1.0.0/104|::ffff:10.0.0.0/90|10.0.0.0/8 ::1|a,,b|,|a b c|h2c|\u{202e}|\t|~|\
     $PORT|${PORT}|%d|{env.X}";
 
