@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use crate::config::{Asked, Listen, Network, Place, Plan, Rejected, Surroundings, load};
@@ -18,8 +18,8 @@ pub static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
 
 /// Loads the settings, and looks at what came of it.
 pub fn check(args: &[OsString], env: &[(OsString, OsString)]) {
-    let (cores, descriptors) = (2, 100_000);
-    let around = Surroundings { cwd: &HOME, cores, descriptors, stdout_is_terminal: false };
+    let around =
+        Surroundings { cwd: &HOME, cores: 2, descriptors: 100_000, stdout_is_terminal: false };
     match load(args.to_vec(), env.to_vec(), &around) {
         Ok(Asked::Run(plan, told)) => {
             assert!(!plan.upstreams.is_empty());
@@ -28,8 +28,62 @@ pub fn check(args: &[OsString], env: &[(OsString, OsString)]) {
         }
         Ok(Asked::Demo(plan, _)) => sane(&plan),
         Ok(Asked::Check(text) | Asked::Show(text)) => assert!(text.ends_with('\n')),
-        Err(rejected) => well_told(&rejected),
+        Err(rejected) => {
+            well_told(&rejected);
+            advice_holds(&rejected);
+        }
     }
+}
+
+/// Words that begin advice in prose: not to be written as they stand.
+const PROSE: [&str; 9] =
+    ["a ", "an ", "the ", "digits ", "letters, ", "four ", "it ", "KEY=VALUE", "one "];
+
+/// Whoever writes what the advice says has one mistake less: each value that is offered is taken for its setting, and
+/// so is each flag that is spelled out; and nothing else is told to be written word for word.
+fn advice_holds(rejected: &Rejected) {
+    let Rejected { text, offers, .. } = rejected;
+    for (setting, value) in offers {
+        let taken = reads(&[format!("--{setting}={value}")]);
+        assert!(taken.is_ok(), "{setting}: {value} is offered\n{text}{taken:?}");
+    }
+    for told in advice(text).iter().filter_map(|told| told.strip_prefix("write ")) {
+        // An offer may look like a flag: names of fields begin with dashes if they like.
+        if offers.iter().any(|(_, value)| told.starts_with(value)) {
+            continue;
+        }
+        let words: Vec<String> = told.split_whitespace().map(str::to_owned).collect();
+        match words.first().filter(|word| word.starts_with('-')) {
+            Some(flag) if flag == "--env-file" => {}
+            Some(_) => assert!(reads(&words).is_ok(), "{words:?} is told\n{text}"),
+            None => {
+                let prose = PROSE.iter().any(|begin| told.starts_with(begin));
+                assert!(prose, "nobody tried {told:?}\n{text}");
+            }
+        }
+    }
+}
+
+/// The last line of each block of a report: what would be right.
+pub fn advice(text: &str) -> Vec<&str> {
+    let lines: Vec<&str> = text.lines().collect();
+    let within = |line: &&&[&str]| line[0].starts_with("    ") && !line[1].starts_with("    ");
+    let pairs: Vec<&[&str]> = lines.windows(2).collect();
+    let last = pairs.iter().filter(within).map(|pair| pair[0].trim_start());
+    last.map(|line| line.trim_start_matches('^').trim_start()).collect()
+}
+
+/// What comes of these words where nothing else can be wrong.
+pub fn reads(words: &[String]) -> Result<Asked, Rejected> {
+    let others = ["--listen=unix:/clients", "--admin=off", "--upstream=unix:/service"];
+    let given = |flag: &str| {
+        let name = flag.split('=').next().unwrap_or_default();
+        words.iter().any(|word| word.split('=').next() == Some(name))
+    };
+    let others = others.into_iter().filter(|flag| !given(flag)).map(OsString::from);
+    let cwd = Path::new("/nonexistent");
+    let around = Surroundings { cwd, cores: 2, descriptors: 100_000, stdout_is_terminal: false };
+    load(others.chain(words.iter().map(OsString::from)), [], &around)
 }
 
 fn is_one_line(text: &str) -> bool {

@@ -1,6 +1,6 @@
 //! `--demo`: two origins inside the process, the proxy in front of them, and what to try.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 
 use tidegate::config::{Place, Plan, Told, Upstream};
@@ -18,8 +18,7 @@ pub fn run(mut plan: Plan, told: &Told) -> Result<(), String> {
     let names: Vec<_> = plan.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
     control::run(plan, told, |doors| {
         let [proxy, admin] = [&doors.listen, &doors.admin].map(|row| row.first().map(base));
-        // Whoever has closed standard output does not want to read it.
-        let _ = io::stdout().write_all(welcome(&names, proxy, admin).as_bytes());
+        crate::print(&welcome(&names, proxy, admin))
     })
 }
 

@@ -4,12 +4,11 @@ mod control;
 mod demo;
 mod own_log;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::thread;
 
-use tidegate::config::{self, Asked, LogLevel, Plan, Surroundings, Told};
-use tracing_subscriber::filter::LevelFilter;
+use tidegate::config::{self, Asked, Surroundings, Told};
 
 fn main() -> ExitCode {
     let cwd = std::env::current_dir().unwrap_or_default();
@@ -17,24 +16,29 @@ fn main() -> ExitCode {
         cwd: &cwd,
         descriptors: descriptors(),
         cores: thread::available_parallelism().map_or(1, usize::from),
-        stdout_is_terminal: std::io::stdout().is_terminal(),
+        stdout_is_terminal: io::stdout().is_terminal(),
     };
     let environment = std::env::vars_os().filter(|(name, _)| name != control::INHERIT);
     match config::load(std::env::args_os().skip(1), environment, &around) {
-        Ok(Asked::Show(text) | Asked::Check(text)) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+        Ok(Asked::Show(text) | Asked::Check(text)) => match print(&text) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&format!("tidegate: {error}\n"));
+                ExitCode::FAILURE
+            }
+        },
         Ok(Asked::Run(plan, told)) => {
-            tell(&plan, &told);
-            finish(control::run(*plan, &told, |_| {}))
+            own_log::open(plan.log, plan.log_format);
+            warn(&told);
+            finish(control::run(*plan, &told, |_| Ok(())))
         }
         Ok(Asked::Demo(plan, told)) => {
-            tell(&plan, &told);
+            own_log::open(plan.log, plan.log_format);
+            warn(&told);
             finish(demo::run(*plan, &told))
         }
         Err(rejected) => {
-            eprint!("{}", rejected.text);
+            complain(&rejected.text);
             ExitCode::from(rejected.exit)
         }
     }
@@ -50,21 +54,21 @@ fn descriptors() -> usize {
     current.and_then(|current| usize::try_from(current).ok()).unwrap_or(usize::MAX)
 }
 
-/// Opens tidegate's own log, and begins it with what is odd about the settings.
-fn tell(plan: &Plan, told: &Told) {
-    let level = match plan.log {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(|| own_log::Stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+/// Writes what was asked for to standard output. The reader may have left, or the disk may be full: the macros of the
+/// standard library would panic.
+fn print(text: &str) -> Result<(), String> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| format!("cannot write to standard output: {error}"))
+}
+
+/// Says on standard error what is wrong; if that fails too, the exit code has to say it.
+fn complain(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Tells what is odd about the settings.
+fn warn(told: &Told) {
     told.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 }
 

@@ -3,6 +3,10 @@
 //! Each rule is a function from a [`Source`] to findings; the table [`BANS`] says which words have
 //! no place where. Every rule is shown a case that must fail, at the bottom, so that none sleeps.
 
+#[path = "../examples/settings.rs"]
+#[expect(dead_code, reason = "its main is run by hand")]
+mod settings;
+
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 use std::fs;
@@ -62,13 +66,10 @@ fn the_tree_is_tidy() {
 #[test]
 fn the_readme_shows_the_settings_as_they_are() {
     let readme = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
-    let shown = readme
-        .split_once("<!-- settings -->")
-        .and_then(|(_, rest)| rest.split_once("<!-- /settings -->").map(|(shown, _)| shown.trim()));
-    if let Some(shown) = shown {
-        let wanted = tidegate::config::markdown();
-        assert_eq!(shown, wanted.trim(), "README.md: put this between the two marks:\n{wanted}");
-    }
+    let wanted = settings::with_table(&readme, &tidegate::config::markdown());
+    // To the octet: whoever runs the example on a README that is right must not change it.
+    let right = wanted.expect("README.md has the two marks") == readme;
+    assert!(right, "README.md is out of date: cargo run --example settings README.md");
 }
 
 #[test]

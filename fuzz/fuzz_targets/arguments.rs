@@ -1,5 +1,5 @@
-//! Any command line and environment: no panic, a plan that is valid or mistakes that are well told. One word
-//! a line; lines like `TIDEGATE_X=y` and `HTTP_SERVER_URL_X=y` are the environment.
+//! Any command line and environment: no panic, a plan that is valid or mistakes that are well told, with advice
+//! that holds. One word a line; lines like `TIDEGATE_X=y` and `HTTP_SERVER_URL_X=y` are the environment.
 #![no_main]
 
 use std::ffi::OsString;

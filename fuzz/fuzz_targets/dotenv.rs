@@ -1,4 +1,4 @@
-//! Any dotenv file: no panic, a plan that is valid or mistakes that are well told.
+//! Any dotenv file: no panic, a plan that is valid or mistakes that are well told, with advice that holds.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -93,6 +93,7 @@ pub(super) fn config(plan: &Plan) -> Value {
         headers,
         access_log,
         log,
+        log_format,
     } = plan;
     let upstreams = upstreams.iter().map(|upstream| {
         json!({ "name": upstream.name, "authority": upstream.authority, "place": place(&upstream.place) })
@@ -139,6 +140,7 @@ pub(super) fn config(plan: &Plan) -> Value {
             "file": access_log.file.as_ref().map(|path| path.to_string_lossy()),
         },
         "log": log.name(),
+        "log_format": log_format.name(),
     })
 }
 

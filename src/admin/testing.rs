@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::View;
 use crate::config::{
-    AccessLog, Headers, HostHeader, Limits, Listen, LogFormat, LogLevel, Network, Place, Plan,
-    Upstream, Waits,
+    AccessLog, Headers, HostHeader, Limits, Listen, LogFormat, LogLevel, Network, OwnLogFormat,
+    Place, Plan, Upstream, Waits,
 };
 use crate::stats::{Attempt, Core, EndpointState, Record, State};
 
@@ -72,6 +72,7 @@ pub fn plan() -> Plan {
         retries: 2,
         half_close: true,
         log: LogLevel::Info,
+        log_format: OwnLogFormat::Human,
         limits: Limits {
             descriptors: 1024,
             head: 16_384,

@@ -15,19 +15,21 @@ fn main() -> ExitCode {
         Ok(Request::Run(plan)) => Arc::new(*plan),
         Ok(Request::Print(text)) => return print(&text, 0),
         Err(wrong) => {
-            eprintln!("tidegate-load: {wrong}\n--help lists all flags");
+            complain(&format!("tidegate-load: {wrong}\n--help lists all flags\n"));
             return ExitCode::from(2);
         }
     };
     allow_many_connections();
-    let shows = io::stderr().is_terminal();
+    // The line is drawn over itself, which a dumb terminal cannot do.
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let shows = io::stderr().is_terminal() && !dumb;
     let standing = |connections| {
         print(&format!("idle {connections}\n"), 0);
     };
     let outcome = match tidegate::load::run(&plan, shows, standing) {
         Ok(outcome) => outcome,
         Err(error) => {
-            eprintln!("tidegate-load: {error}");
+            complain(&format!("tidegate-load: {error}\n"));
             return ExitCode::FAILURE;
         }
     };
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
         Some(digest) => print(&format!("{digest}\n"), code),
         None if plan.kind == Kind::Idle || plan.prints_hash => {
             if code != 0 {
-                eprint!("{}", report.table());
+                complain(&report.table());
             }
             ExitCode::from(code)
         }
@@ -47,11 +49,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints to standard output, where a reader may have left; then there is nobody to tell.
+/// Prints to standard output; where that fails, so does whatever was to be told.
 fn print(text: &str, code: u8) -> ExitCode {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    ExitCode::from(code)
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::from(code),
+        Err(error) => {
+            complain(&format!("tidegate-load: cannot write to standard output: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says on standard error what is wrong, if anybody reads it.
+fn complain(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// Raises the soft limit on descriptors to the hard one; without it, there are fewer connections.

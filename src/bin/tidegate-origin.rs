@@ -1,5 +1,6 @@
 //! `tidegate-origin`: a fast test backend to put behind a proxy.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -50,8 +51,7 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     if arguments.paths {
-        print!("{PATHS}");
-        return ExitCode::SUCCESS;
+        return print(PATHS);
     }
     let listen = arguments.listen.unwrap_or(([127, 0, 0, 1], arguments.port).into());
     let mut settings = Settings::new(listen);
@@ -64,13 +64,13 @@ fn main() -> ExitCode {
     }
     allow_many_connections();
     let served = origin::spawn(settings).and_then(|origin| {
-        eprintln!("tidegate-origin: listening on http://{}", origin.address());
+        complain(&format!("tidegate-origin: listening on http://{}", origin.address()));
         origin.wait()
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tidegate-origin: {listen}: {error}");
+            complain(&format!("tidegate-origin: {listen}: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -82,15 +82,29 @@ fn arguments() -> Result<Arguments, ExitCode> {
     let words: Vec<String> = words.collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     Arguments::from_args(&["tidegate-origin"], &words).map_err(|early| match early.status {
-        Ok(()) => {
-            println!("{}", early.output);
-            ExitCode::SUCCESS
-        }
+        Ok(()) => print(&format!("{}\n", early.output)),
         Err(()) => {
-            eprintln!("{}", early.output);
+            complain(&early.output);
             ExitCode::from(2)
         }
     })
+}
+
+/// Prints to standard output; where that fails, the exit code says so.
+fn print(text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("tidegate-origin: cannot write to standard output: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says on standard error what there is to say, if anybody reads it.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Raises the soft limit on descriptors to the hard one; without it, there are fewer connections.

@@ -1,17 +1,17 @@
 //! Everything that was given -> a [`Plan`], with every mistake reported.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::layers::{Given, Layers, Origin};
-use super::mistake::{Report, Wrong, wrong};
+use super::mistake::{Report, Wrong, instead, wrong};
 use super::plan::*;
-use super::table::{self, Setting};
-use super::{Surroundings, places, values};
+use super::table::{self, Fallback, Form, Setting};
+use super::{Surroundings, advice, places, values};
 
 /// A plan, and the settings that are about the plan and not in it.
 ///
@@ -30,7 +30,7 @@ pub struct Built {
 /// What may be listed at most: addresses to listen on, networks.
 const MOST_LISTED: usize = 256;
 /// Where a demo listens unless it is told.
-const DEMO_LISTEN: &str = "127.0.0.1:8080";
+const DEMO_LISTEN: Listen = Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
 /// Names of fields at most: each is compared with every field of a request that has its length.
 const MOST_NAMES: usize = 32;
 /// Upstreams at most; each costs counters on every core.
@@ -76,6 +76,7 @@ pub fn build(
         },
         access_log: desk.access_log(around.stdout_is_terminal),
         log: desk.one("log", log_level).unwrap_or(LogLevel::Info),
+        log_format: desk.one("log-format", own_log_format).unwrap_or(OwnLogFormat::Human),
         listen,
     };
     Built { plan, strict, demo }
@@ -87,10 +88,11 @@ const CONNECTIONS: usize = 20_000;
 const DESCRIPTORS_FIXED: usize = 64;
 const DESCRIPTORS_OF_A_CORE: usize = 8;
 
-/// How many clients so many descriptors are enough for, when each has a request and that its upstream connection.
+/// How many clients so many descriptors are enough for, when each has a request and that its upstream connection;
+/// at least one for each worker.
 fn connections_for(descriptors: usize, workers: usize) -> usize {
     let fixed = DESCRIPTORS_FIXED + DESCRIPTORS_OF_A_CORE * workers;
-    (descriptors.saturating_sub(fixed) / 2).min(CONNECTIONS).max(1)
+    (descriptors.saturating_sub(fixed) / 2).max(workers)
 }
 
 /// Where settings are asked for by name, and mistakes are written down.
@@ -103,7 +105,6 @@ struct Desk<'a> {
 struct Item<T> {
     value: T,
     given: Given,
-    part: Range<usize>,
 }
 
 impl Desk<'_> {
@@ -116,21 +117,29 @@ impl Desk<'_> {
             let all = 0..again.text.len();
             self.report.mistake_in(&again.origin, &again.text, all, wrong(what, "leave one out"));
         }
-        read(&text).map_err(|wrong| self.refuse(&text, 0..text.len(), &origin, wrong)).ok()
+        let Setting { form, fallback, .. } = *setting(name);
+        let read =
+            |text: &str| read(text).map_err(|wrong| by_default(fallback, text).unwrap_or(wrong));
+        advice::read(form, &text, read)
+            .map_err(|wrong| self.refuse(&text, 0..text.len(), &origin, wrong))
+            .ok()
     }
 
     /// A setting with any number of values, apart from those with mistakes.
     fn all<T>(
         &mut self,
-        given: Vec<Given>,
+        name: &str,
         most: usize,
         read: impl Fn(&str) -> Result<T, Wrong>,
     ) -> Vec<Item<T>> {
+        let form = setting(name).form;
         let mut items = Vec::new();
-        for Given { text, origin } in given {
+        for Given { text, origin } in self.layers.of(setting(name)) {
             for part in parts(&text) {
                 let read = match &text[part.clone()] {
-                    "" => Err(wrong("there is nothing here", "take a comma out")),
+                    "" if !text.trim().is_empty() => {
+                        Err(wrong("there is nothing here", "take a comma out"))
+                    }
                     _ if items.len() == most => {
                         let right = "leave some out";
                         self.refuse(
@@ -141,12 +150,13 @@ impl Desk<'_> {
                         );
                         return items;
                     }
-                    item => read(item),
+                    item => advice::read(form, item, &read)
+                        .map_err(|wrong| advice::several(form, item, &read).unwrap_or(wrong)),
                 };
                 match read {
                     Ok(value) => {
                         let given = Given { text: text.clone(), origin: origin.clone() };
-                        items.push(Item { value, given, part });
+                        items.push(Item { value, given });
                     }
                     Err(wrong) => self.refuse(&text, part, &origin, wrong),
                 }
@@ -157,7 +167,7 @@ impl Desk<'_> {
 
     fn refuse(&mut self, text: &str, part: Range<usize>, origin: &Origin, mut wrong: Wrong) {
         if matches!(origin, Origin::Dotenv { .. }) && text.contains('$') {
-            wrong.right.push_str(" (variables are not expanded)");
+            wrong.rest.push_str(" (variables are not expanded)");
         }
         self.report.mistake_in(origin, text, part, wrong);
     }
@@ -211,13 +221,13 @@ impl Desk<'_> {
             (None, None) => cores,
         };
         let enough = connections_for(around.descriptors, workers);
-        let Some(connections) = connections else { return (workers, enough.max(workers)) };
+        let Some(connections) = connections else { return (workers, enough.min(CONNECTIONS)) };
         if workers > connections
             && let Some(Given { text, origin }) = self.layers.of(setting("workers")).first()
         {
             let what = format!("there are fewer connections (--max-connections {connections})");
-            let right = format!("write {connections} or less");
-            self.report.mistake_in(origin, text, 0..text.len(), wrong(what, right));
+            let right = instead(what, [connections.to_string()]).and(" or less");
+            self.report.mistake_in(origin, text, 0..text.len(), right);
         } else if connections > enough
             && let Some(Given { text, origin }) = self.layers.of(setting("max-connections")).first()
         {
@@ -225,20 +235,31 @@ impl Desk<'_> {
                 "{connections} clients with a request each need more than {} descriptors",
                 around.descriptors
             );
-            let right = format!("write {enough} or less, or raise the hard limit (ulimit -Hn)");
-            self.report.warning_in(origin, text, wrong(what, right));
+            let right = instead(what, [enough.to_string()]);
+            let right = right.and(" or less, or raise the hard limit (ulimit -Hn)");
+            self.report.warning_in(origin, text, right);
         }
         (workers, connections)
     }
 
     /// Without those that others cover: the kernel would refuse them.
     fn listen(&mut self, demo: bool) -> Vec<Listen> {
-        let mut given = self.layers.of(setting("listen"));
-        if demo && let [Given { text, origin: Origin::Default }] = &mut given[..] {
+        let is_default = |given: &Given| given.origin == Origin::Default;
+        if demo && self.layers.of(setting("listen")).iter().all(is_default) {
             // Whoever only tries it out has not asked to be seen by others.
-            *text = DEMO_LISTEN.to_owned();
+            return vec![DEMO_LISTEN];
         }
-        let items = self.all(given, MOST_LISTED, places::listen);
+        let admin = self.layers.of(setting("admin")).into_iter().next();
+        let by_default = admin.filter(is_default);
+        let by_default = by_default.and_then(|given| places::listen(&given.text).ok());
+        let read = |text: &str| match places::listen(text)? {
+            listen if by_default.as_ref().is_some_and(|admin| collide(&listen, admin)) => {
+                let what = "clients and admin cannot have the same address";
+                Err(wrong(what, "take another port, or give the admin one with --admin"))
+            }
+            listen => Ok(listen),
+        };
+        let items = self.all("listen", MOST_LISTED, read);
         let all: Vec<Listen> = items.iter().map(|item| item.value.clone()).collect();
         let mut kept = Vec::new();
         for (at, Item { value, given, .. }) in items.into_iter().enumerate() {
@@ -260,17 +281,15 @@ impl Desk<'_> {
     }
 
     fn admin(&mut self, listen: &[Listen]) -> Option<Listen> {
-        let read = |text: &str| match text {
-            "off" => Ok(None),
-            text => places::listen(text).map(Some),
+        let read = |text: &str| match places::admin(text)? {
+            Some(admin) if listen.iter().any(|listen| collide(listen, &admin)) => {
+                let what = "clients and admin cannot have the same address";
+                Err(wrong(what, "take another port, or off"))
+            }
+            admin => Ok(admin),
         };
         let admin = self.one("admin", read).flatten()?;
         let Given { text, origin } = self.layers.of(setting("admin")).into_iter().next()?;
-        if listen.iter().any(|listen| listen.covers(&admin) || admin.covers(listen)) {
-            let what = "clients and admin cannot have the same address";
-            let right = "write another port, or off";
-            self.report.mistake_in(&origin, &text, 0..text.len(), wrong(what, right));
-        }
         let open = match &admin {
             Listen::Any(port) => Some(*port),
             Listen::Tcp(address) => (!address.ip().is_loopback()).then_some(address.port()),
@@ -278,31 +297,36 @@ impl Desk<'_> {
         };
         if let Some(port) = open {
             let what = "whoever reaches this address sees status and metrics";
-            let right = format!("write 127.0.0.1:{port} if they need not");
-            self.report.warning_in(&origin, &text, wrong(what, right));
+            let offers = ["127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}"));
+            let right = match offers.into_iter().find(|offer| read(offer).is_ok()) {
+                Some(offer) => instead(what, [offer]).and(" if they need not"),
+                // Clients have this port there.
+                None => wrong(what, "take a port of 127.0.0.1 if they need not"),
+            };
+            self.report.warning_in(&origin, &text, right);
         }
         Some(admin)
     }
 
     fn upstreams(&mut self, listen: &[Listen], demo: bool, must_run: bool) -> Vec<Upstream> {
-        let mut items =
-            self.all(self.layers.of(setting("upstream")), MOST_UPSTREAMS, places::upstream);
+        let read = |text: &str| match places::upstream(text)? {
+            Upstream { place, .. } if listen.iter().any(|listen| leads_back(&place, listen)) => {
+                let what = "tidegate listens there itself, so requests would go in circles";
+                Err(wrong(what, "write the address of the service itself"))
+            }
+            upstream => Ok(upstream),
+        };
+        let read = |text: &str| read(text).map_err(|wrong| with_options(text).unwrap_or(wrong));
+        let mut items = self.all("upstream", MOST_UPSTREAMS, read);
         let read_one = |text: &str| match text.contains(',') {
             true => Err(wrong("one URL is possible here", "write a variable for each URL")),
-            false => places::upstream(text),
+            false => read(text),
         };
         for server in &self.layers.servers {
             let Given { text, origin } = server;
-            match read_one(text) {
-                Ok(value) => items.push(Item { value, given: server.clone(), part: 0..text.len() }),
+            match advice::read(Form::Urls, text, read_one) {
+                Ok(value) => items.push(Item { value, given: server.clone() }),
                 Err(wrong) => self.refuse(text, 0..text.len(), origin, wrong),
-            }
-        }
-        for Item { value, given, part } in &items {
-            if listen.iter().any(|listen| leads_back(&value.place, listen)) {
-                let what = "tidegate listens there itself, so requests would go in circles";
-                let right = "write where the service listens";
-                self.refuse(&given.text, part.clone(), &given.origin, wrong(what, right));
             }
         }
         if demo && let Some(Item { given, .. }) = items.first() {
@@ -322,8 +346,7 @@ impl Desk<'_> {
     }
 
     fn trusted(&mut self) -> Vec<Network> {
-        let given = self.layers.of(setting("trusted-proxy"));
-        let items = self.all(given, MOST_LISTED, places::network);
+        let items = self.all("trusted-proxy", MOST_LISTED, places::network);
         for Item { value, given, .. } in &items {
             if value.prefix == 0 {
                 let what = "everyone is believed, so anyone can pretend to be any client";
@@ -335,19 +358,24 @@ impl Desk<'_> {
     }
 
     fn trusted_names(&mut self) -> Vec<String> {
-        let given = self.layers.of(setting("trusted-header"));
-        let items = self.all(given, MOST_NAMES, values::field);
+        let items = self.all("trusted-header", MOST_NAMES, values::field);
         items.into_iter().map(|item| item.value).collect()
     }
 
     fn upgrades(&mut self) -> Vec<String> {
-        let given = self.layers.of(setting("allow-upgrade"));
-        let items = self.all(given, MOST_LISTED, values::protocol);
+        let items = self.all("allow-upgrade", MOST_LISTED, values::protocol);
         items.into_iter().map(|item| item.value).collect()
     }
 
     fn access_log(&mut self, stdout_is_terminal: bool) -> AccessLog {
-        let file: Option<PathBuf> = self.one("access-log-file", places::file);
+        let file = |text: &str| match text {
+            "-" => Err(wrong(
+                "- is no name of standard output here",
+                "leave it out: that is the default",
+            )),
+            text => places::file(text),
+        };
+        let file: Option<PathBuf> = self.one("access-log-file", file);
         let default = match file {
             None if stdout_is_terminal => LogFormat::Human,
             _ => LogFormat::Json,
@@ -379,6 +407,21 @@ impl Desk<'_> {
     }
 }
 
+/// A word that asks for the default.
+fn by_default(fallback: Fallback, text: &str) -> Option<Wrong> {
+    let (Fallback::Value(default) | Fallback::Depends(default)) = fallback else { return None };
+    let asked = ["auto", "default"].iter().any(|word| text.eq_ignore_ascii_case(word));
+    asked.then(|| wrong("there is no word for the default", format!("leave it out: {default}")))
+}
+
+/// A URL with something behind it, such as `http://a:1 weight=3`.
+fn with_options(text: &str) -> Option<Wrong> {
+    let (url, options) = text.split_once([' ', '\t'])?;
+    let option = |word: &str| word.contains('=') && !word.contains("://");
+    let all = options.split_whitespace().all(option);
+    all.then(|| instead("options of an upstream are not there yet", [url]))
+}
+
 /// A row of the table; the names asked for here are literals, and a test asks for each.
 fn setting(name: &str) -> &'static Setting {
     table::find(name).unwrap_or_else(|| unreachable!("no setting is called {name}"))
@@ -395,6 +438,11 @@ fn parts(text: &str) -> Vec<Range<usize>> {
         start += piece.len() + 1;
     }
     parts
+}
+
+/// Two listeners that cannot both be.
+fn collide(one: &Listen, other: &Listen) -> bool {
+    one.covers(other) || other.covers(one)
 }
 
 /// The upstream is our own listener.
@@ -421,6 +469,10 @@ fn host_header(text: &str) -> Result<HostHeader, Wrong> {
 }
 
 fn log_format(text: &str) -> Result<Option<LogFormat>, Wrong> {
+    if text.contains('/') {
+        let what = "this is a file, and its format is wanted here";
+        return Err(wrong(what, "name the file with --access-log-file"));
+    }
     let choices = [
         ("human", Some(LogFormat::Human)),
         ("json", Some(LogFormat::Json)),
@@ -429,6 +481,10 @@ fn log_format(text: &str) -> Result<Option<LogFormat>, Wrong> {
         ("off", None),
     ];
     values::choice(&choices, text)
+}
+
+fn own_log_format(text: &str) -> Result<OwnLogFormat, Wrong> {
+    values::choice(&[("human", OwnLogFormat::Human), ("json", OwnLogFormat::Json)], text)
 }
 
 fn log_level(text: &str) -> Result<LogLevel, Wrong> {

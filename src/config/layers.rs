@@ -201,6 +201,9 @@ fn read_file(
     report: &mut Report,
 ) -> (Option<String>, Vec<Variable>) {
     let file = asked.map_or(".env", |given| given.text.as_str());
+    if file.is_empty() {
+        return (None, Vec::new()); // `build` says so
+    }
     let bytes = match read_bounded(&cwd.join(file), asked.is_some()) {
         Ok(bytes) => bytes,
         Err(error) if asked.is_none() && error.kind() == io::ErrorKind::NotFound => {
@@ -280,6 +283,18 @@ impl Display for Origin {
 }
 
 impl Origin {
+    /// The setting that is named there.
+    pub fn setting(&self) -> Option<&'static Setting> {
+        match self {
+            Origin::Words | Origin::Default => None,
+            Origin::Flag(flag) => table::find(flag.trim_start_matches("--")),
+            Origin::Env(key) | Origin::Dotenv { key, .. } if key.starts_with(SERVER) => {
+                table::find("upstream")
+            }
+            Origin::Env(key) | Origin::Dotenv { key, .. } => meant(key, false),
+        }
+    }
+
     /// Where to look, for the head of a message; `start` is an offset into the value.
     pub fn position(&self, start: usize) -> String {
         let Origin::Dotenv { file, key, line, column, raw } = self else {

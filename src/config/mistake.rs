@@ -10,14 +10,49 @@ use std::ops::Range;
 pub struct Wrong {
     /// What is wrong.
     pub wrong: String,
-    /// What would be right, as advice.
-    pub right: String,
+    /// Values that may be written instead, word for word; `advice` tries them before they are told.
+    pub offers: Vec<String>,
+    /// What follows the offers; without any, the whole advice.
+    pub rest: String,
 }
 
-/// A refusal; both texts may quote the user, and so are made fit to be shown.
+/// A refusal with advice in words. The texts may quote the user, and so are made fit to be shown.
 pub fn wrong(wrong: impl AsRef<str>, right: impl AsRef<str>) -> Wrong {
-    let fit = |text: &str| clip(escape(text), 160);
-    Wrong { wrong: fit(wrong.as_ref()), right: fit(right.as_ref()) }
+    Wrong { wrong: fit(wrong.as_ref()), offers: Vec::new(), rest: fit(right.as_ref()) }
+}
+
+/// A refusal of what could mean anything: `advice` gives examples.
+pub fn unclear(what: impl AsRef<str>) -> Wrong {
+    wrong(what, "")
+}
+
+/// A refusal that offers values to be written instead.
+pub fn instead<T: Into<String>>(
+    wrong: impl AsRef<str>,
+    offers: impl IntoIterator<Item = T>,
+) -> Wrong {
+    let offers = offers.into_iter().map(Into::into).collect();
+    Wrong { wrong: fit(wrong.as_ref()), offers, rest: String::new() }
+}
+
+impl Wrong {
+    /// The same, with something to say behind the offers.
+    pub fn and(self, rest: impl AsRef<str>) -> Wrong {
+        Wrong { rest: fit(rest.as_ref()), ..self }
+    }
+
+    /// What would be right, as advice.
+    pub fn right(&self) -> String {
+        if self.offers.is_empty() {
+            return self.rest.clone();
+        }
+        let offers: Vec<String> = self.offers.iter().map(|offer| fit(offer)).collect();
+        format!("write {}{}", offers.join(" or "), self.rest)
+    }
+}
+
+fn fit(text: &str) -> String {
+    clip(escape(text), 160)
 }
 
 /// One thing to tell, with the place it is about.
@@ -86,14 +121,23 @@ impl Report {
         }
         let s = if count == 1 { "" } else { "s" };
         let _ = writeln!(text, "tidegate: {count} mistake{s}, not started; --help lists all flags");
-        Err(Rejected { exit, text })
+        let offers = self.mistakes.iter().flat_map(Note::offers).collect();
+        Err(Rejected { exit, text, offers })
     }
 }
 
 impl Note {
+    /// What may be written for which setting.
+    fn offers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let setting = self.origin.setting().map(|setting| setting.name);
+        let offers =
+            setting.into_iter().flat_map(|name| self.wrong.offers.iter().map(move |o| (name, o)));
+        offers.map(|(name, offer)| (name, offer.clone()))
+    }
+
     /// Everything in one line, for a log.
     fn line(&self) -> String {
-        let Wrong { wrong, right } = &self.wrong;
+        let (wrong, right) = (&self.wrong.wrong, self.wrong.right());
         let value = self.value.as_ref().map_or_else(String::new, |(value, part)| {
             format!(" {}", clip(escape(&value[part.clone()]), WIDEST_ITEM))
         });
@@ -105,7 +149,7 @@ impl Note {
 
     /// Several lines: what is wrong, the words with a caret below, what would be right.
     fn block(&self) -> String {
-        let Wrong { wrong, right } = &self.wrong;
+        let (wrong, right) = (&self.wrong.wrong, self.wrong.right());
         let Some((value, part)) = &self.value else {
             return match &self.origin {
                 Origin::Words | Origin::Default => format!("error: {wrong}\n    {right}\n"),
@@ -199,7 +243,10 @@ mod tests {
     fn advice_may_quote_a_user_safely() {
         let advice = wrong("\u{1b}[2J", format!("write \n{}", "x".repeat(1000)));
         assert_eq!(advice.wrong, "\\u{1b}[2J");
-        assert!(advice.right.starts_with("write \\nxxx") && advice.right.len() == 160);
+        assert!(advice.right().starts_with("write \\nxxx") && advice.right().len() == 160);
+        let offer = instead("no", ["\u{1b}".repeat(1000)]).and("\n");
+        assert!(offer.right().starts_with("write \\u{1b}") && offer.right().len() < 170);
+        assert!(!offer.right().contains(char::is_control));
         assert_eq!(escape(&escape("\n\\\"")), escape("\n\\\""));
     }
 

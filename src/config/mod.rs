@@ -15,9 +15,11 @@
 //! places     addresses, upstream URLs, networks             ":8080" -> every address
 //! build      all of it -> a Plan
 //! ```
+//! `advice` tries what a refusal offers before anyone is told to write it.
 //! `table` holds one row for each setting: parser, help, `config show` and README all read it.
 //! `mistake` and `show` put results into words.
 
+mod advice;
 mod build;
 mod dotenv;
 mod layers;
@@ -77,6 +79,8 @@ pub struct Rejected {
     pub exit: u8,
     /// Every mistake, complete with a line feed at the end, for standard error.
     pub text: String,
+    /// Each value that the text says to write instead, word for word, with the name of its setting.
+    pub offers: Vec<(&'static str, String)>,
 }
 
 /// The facts of the machine that defaults depend on.
@@ -177,7 +181,7 @@ mod tests {
         assert_eq!((plan.waits.expect, plan.waits.drain), (second(1), second(20)));
         assert_eq!(plan.waits.drain_delay, second(0));
         assert_eq!(plan.access_log, AccessLog { format: Some(LogFormat::Json), file: None });
-        assert_eq!(plan.log, LogLevel::Info);
+        assert_eq!((plan.log, plan.log_format), (LogLevel::Info, OwnLogFormat::Human));
         assert_eq!(told.warnings, Vec::<String>::new());
     }
 
@@ -242,7 +246,7 @@ error: .env:3:1: there is no = in this line
     ^^^^ write KEY=VALUE, or # before it
 error: TIDEGATE_WORKERS: a sign makes no sense here
     TIDEGATE_WORKERS=+4
-                     ^^ write digits only, such as 4
+                     ^^ write 4
 error: --listen: a colon is missing
     --listen 80
              ^^ write :80
@@ -253,10 +257,20 @@ error: .env:2:27: TIDEGATE_MAX_BODY: this unit is not known
                               ^^^^ write 10MB
 error: --read-timeout: a duration needs a unit
     --read-timeout 30
-                   ^^ write 30s
+                   ^^ write 30s or 30ms
 tidegate: 6 mistakes, not started; --help lists all flags
 ";
-        assert_eq!(rejected, Rejected { exit: 2, text: expected.to_owned() });
+        assert_eq!((rejected.exit, rejected.text.as_str()), (2, expected));
+        let offers: Vec<(&str, &str)> =
+            rejected.offers.iter().map(|(name, offer)| (*name, offer.as_str())).collect();
+        let all = [
+            ("workers", "4"),
+            ("listen", ":80"),
+            ("max-body", "10MB"),
+            ("read-timeout", "30s"),
+            ("read-timeout", "30ms"),
+        ];
+        assert_eq!(offers, all);
     }
 
     #[test]
@@ -290,6 +304,18 @@ tidegate: 6 mistakes, not started; --help lists all flags
         }
         let warnings = [
             ("--admin :8082", "sees status and metrics; write 127.0.0.1:8082"),
+            (
+                "--listen 127.0.0.1:8082 --admin 10.0.0.1:8082",
+                "sees status and metrics; write [::1]:8082 if they need not",
+            ),
+            (
+                "--listen 127.0.0.1:1,[::1]:1 --admin 10.0.0.1:1",
+                "sees status and metrics; take a port of 127.0.0.1 if they need not",
+            ),
+            (
+                "--max-connections 60000",
+                "need more than 100000 descriptors; write 49952 or less, or",
+            ),
             ("--access-log off --access-log-file x", "no file is written"),
             ("--trusted-proxy 0.0.0.0/0", "everyone is believed"),
             ("--listen :1,:1", "given twice and used once"),
@@ -314,6 +340,9 @@ tidegate: 6 mistakes, not started; --help lists all flags
             let listen: Vec<String> = plan.listen.iter().map(Listen::to_string).collect();
             assert_eq!(listen.join(" "), kept, "{line}");
         }
+        // More than the default, and there are enough descriptors.
+        let (wide, told) = plan("--upstream a:1 --max-connections 40000", &[], "");
+        assert_eq!((wide.limits.connections, told.warnings), (40_000, Vec::new()));
         // One worker for each core, but never more than there are connections.
         assert_eq!(plan("--upstream a:1 --max-connections 1", &[], "").0.workers, 1);
     }
@@ -413,7 +442,7 @@ tidegate: 6 mistakes, not started; --help lists all flags
             "--upstream a:1 --trusted-proxy 10.0.0.0/8,::1 --half-close --host-header upstream",
             "--upstream a:1 --backend-header --read-timeout 1ms --drain-delay 2s --drain-timeout 0s --max-body 10MB",
             "--upstream a:1 --max-head 1KiB --access-log combined --access-log-file a#'b\\\"c",
-            "--upstream a:1 --log trace --expect-timeout 0s --max-upstream-idle 0 --access-log off",
+            "--upstream a:1 --log trace --log-format json --expect-timeout 0s --max-upstream-idle 0 --access-log off",
         ];
         for line in lines {
             let (wanted, _) = plan(line, &[], "");

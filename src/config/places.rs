@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::mistake::{Wrong, wrong};
+use super::mistake::{Wrong, instead, unclear, wrong};
 use super::plan::{Listen, Network, Place, Upstream};
 use super::values::digits;
 
@@ -17,31 +17,38 @@ pub fn listen(text: &str) -> Result<Listen, Wrong> {
         return socket_path(path).map(Listen::Unix);
     }
     if let Some((scheme, rest)) = text.split_once("://") {
-        let right = format!("write {}", rest.trim_end_matches('/'));
-        return Err(wrong(format!("an address has no scheme such as {scheme}://"), right));
+        let rest = [rest.trim_end_matches('/')];
+        return Err(match scheme.to_ascii_lowercase().as_str() {
+            "https" => instead("TLS for clients is not there yet", rest).and(" for plain HTTP"),
+            "unix" => instead(
+                "a Unix socket is written otherwise",
+                [format!("unix:/{}", rest[0].trim_start_matches('/'))],
+            ),
+            _ => instead(format!("an address has no scheme such as {scheme}://"), rest),
+        });
     }
     if digits(text).is_some() {
-        return Err(wrong("a colon is missing", format!("write :{text}")));
+        return Err(instead("a colon is missing", [format!(":{text}")]));
     }
-    let Some((host, port)) = split_port(text) else {
-        let host = address(&bracketed(text)).map_or("127.0.0.1".to_owned(), |_| bracketed(text));
-        return Err(wrong("the port is missing", format!("write {host}:8080")));
-    };
+    let Some((host, port)) = split_port(text) else { return Err(no_port(text)) };
     let address = match host {
         "" => None,
-        "*" => return Err(wrong("* is not an address", format!("write :{port}"))),
+        "*" => return Err(instead("* is not an address", [format!(":{port}")])),
         "localhost" => {
-            return Err(wrong("names are not looked up here", format!("write 127.0.0.1:{port}")));
+            return Err(instead("names are not looked up here", [format!("127.0.0.1:{port}")]));
+        }
+        host if digits(host).is_some() => {
+            return Err(instead("this is not an IP address", [format!(":{port}")]));
         }
         host => match address(host) {
             Some(address) if address.to_canonical() != address => {
-                let right = format!("write {}:{port}", address.to_canonical());
-                return Err(wrong("this is an IPv4 address in IPv6 clothes", right));
+                let right = format!("{}:{port}", address.to_canonical());
+                return Err(instead("this is an IPv4 address in IPv6 clothes", [right]));
             }
             Some(address) => Some(address),
             None => {
-                let right = format!("write 127.0.0.1:{port}");
-                return Err(wrong("this is not an IP address", right));
+                let right = format!("127.0.0.1:{port}");
+                return Err(instead("this is not an IP address", [right]));
             }
         },
     };
@@ -52,10 +59,55 @@ pub fn listen(text: &str) -> Result<Listen, Wrong> {
     }
 }
 
+/// [`listen`], or `off`.
+pub fn admin(text: &str) -> Result<Option<Listen>, Wrong> {
+    match text {
+        "off" => Ok(None),
+        // Not on every address, as it would be for clients.
+        text if digits(text).is_some() => {
+            Err(instead("this is only a port", [format!("127.0.0.1:{text}")]))
+        }
+        text => listen(text).map(Some),
+    }
+}
+
+/// What listens nowhere, since it names no port.
+fn no_port(text: &str) -> Wrong {
+    const WHAT: &str = "the port is missing";
+    match text {
+        text if text.starts_with(['/', '.']) => {
+            instead("the path of a socket begins with unix:", [format!("unix:{text}")])
+        }
+        "*" => instead(WHAT, [":8080"]),
+        "localhost" => instead(WHAT, ["127.0.0.1:8080"]),
+        text if text.contains('%') => unclear("zones are not understood"),
+        text => match ipv6_and_port(text) {
+            Some((host, port)) => {
+                instead("an IPv6 address goes in brackets", [format!("[{host}]:{port}")])
+            }
+            None if address(&bracketed(text)).is_some() => {
+                instead(WHAT, [format!("{}:8080", bracketed(text))])
+            }
+            None => unclear("this is not an address"),
+        },
+    }
+}
+
+/// `::1:9001`: an IPv6 address that lacks its brackets, and a port. Read whole it may be an address, too, but who
+/// writes that means a port.
+fn ipv6_and_port(text: &str) -> Option<(Ipv6Addr, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = digits(port).and_then(|port| u16::try_from(port).ok())?;
+    Ipv6Addr::from_str(host).ok().map(|host| (host, port))
+}
+
 /// `http://host[:port]`, `http://unix:/path`, or either without `http://`.
 ///
 /// The name is canonical: lower case, IPv6 in its shortest form, port 80 left out.
 pub fn upstream(text: &str) -> Result<Upstream, Wrong> {
+    if let Some(right) = mistyped_scheme(text) {
+        return Err(instead("http:// is mistyped", [right]));
+    }
     let (explicit, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (plain_http(scheme, rest).map(|()| true)?, rest),
         None => (false, text),
@@ -63,17 +115,21 @@ pub fn upstream(text: &str) -> Result<Upstream, Wrong> {
     if let Some(path) = rest.strip_prefix("unix:") {
         return unix_upstream(path);
     }
+    if rest.starts_with('/') {
+        let socket = format!("http://unix:/{}", rest.trim_start_matches('/'));
+        return Err(instead("a Unix socket is written otherwise", [socket]));
+    }
     let authority = authority(rest)?;
     if !explicit && digits(authority.strip_prefix(':').unwrap_or(authority)).is_some() {
         let port = authority.trim_start_matches(':');
-        return Err(wrong("the host is missing", format!("write http://127.0.0.1:{port}")));
+        return Err(instead("the host is missing", [format!("http://127.0.0.1:{port}")]));
     }
     let (host, port) = match split_port(authority) {
         Some((host, port)) => (host, Some(port)),
         None if explicit => (authority, None),
         None => {
-            let right = format!("write http://{}", bracketed(&host_name(authority)?));
-            return Err(wrong("the port is missing", right));
+            let host = format!("http://{}", bracketed(&host_name(authority)?));
+            return Err(instead("the port is missing", [host]).and(" for port 80, or add :PORT"));
         }
     };
     let host = host_name(host)?;
@@ -100,27 +156,40 @@ pub fn network(text: &str) -> Result<Network, Wrong> {
         None => (text, None),
     };
     let Ok(address) = IpAddr::from_str(host) else {
-        return Err(wrong("this is not a network", "write 10.0.0.0/8, fd00::/8 or an address"));
+        return Err(match host {
+            "localhost" => instead("names are not looked up here", ["127.0.0.1", "::1"]),
+            _ => match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+                Some(inner) => instead("brackets are for ports", [text.replacen(host, inner, 1)]),
+                None => unclear("this is not a network"),
+            },
+        });
     };
     let widest = if address.is_ipv4() { 32 } else { 128 };
+    if let Some(length) = prefix.and_then(mask_length) {
+        return Err(instead("a mask is written as its length", [format!("{host}/{length}")]));
+    }
     let prefix = match prefix.map(digits) {
         None => widest,
         Some(Some(prefix)) if prefix <= widest => prefix,
         Some(_) => {
-            let right = format!("write {host}/{widest} for this address alone");
-            return Err(wrong(format!("the prefix goes from 0 to {widest}"), right));
+            let what = format!("the prefix goes from 0 to {widest}");
+            return Err(instead(what, [format!("{host}/{widest}")]).and(" for this address alone"));
         }
     } as u8;
     if let IpAddr::V6(v6) = address
         && let Some(v4) = v6.to_ipv4_mapped()
     {
-        let right = format!("write {v4}/{}", prefix.saturating_sub(96).min(32));
-        return Err(wrong("an IPv4 network in IPv6 clothes would never match", right));
+        let what = "an IPv4 network in IPv6 clothes would never match";
+        return Err(match prefix.checked_sub(96) {
+            Some(prefix) => instead(what, [format!("{v4}/{prefix}")]),
+            None => unclear(what),
+        });
     }
     let masked = masked(address, prefix);
     if masked != address {
-        let right = format!("write {masked}/{prefix}, or {address} for the address alone");
-        return Err(wrong("bits are set beyond the prefix", right));
+        let what = "bits are set beyond the prefix";
+        let offers = [format!("{masked}/{prefix}"), address.to_string()];
+        return Err(instead(what, offers).and(" for the address alone"));
     }
     Ok(Network { address, prefix })
 }
@@ -142,17 +211,30 @@ pub fn file(text: &str) -> Result<PathBuf, Wrong> {
 fn plain_http(scheme: &str, rest: &str) -> Result<(), Wrong> {
     match scheme.to_ascii_lowercase().as_str() {
         "http" => Ok(()),
-        "https" => {
-            Err(wrong("TLS to upstreams is not possible yet", format!("write http://{rest}")))
+        "https" | "wss" => {
+            let plain = instead("TLS to upstreams is not there yet", [format!("http://{rest}")]);
+            Err(plain.and(" if it speaks plain HTTP there"))
         }
-        "ws" | "wss" => Err(wrong("WebSockets travel over http", format!("write http://{rest}"))),
-        "h2c" | "grpc" => Err(wrong("HTTP/2 is not spoken", format!("write http://{rest}"))),
-        "tcp" => Err(wrong("only HTTP is spoken", format!("write http://{rest}"))),
+        "ws" => Err(instead("WebSockets travel over http", [format!("http://{rest}")])),
+        "h2c" | "grpc" => Err(instead("HTTP/2 is not spoken", [format!("http://{rest}")])),
+        "tcp" => Err(instead("only HTTP is spoken", [format!("http://{rest}")])),
         "unix" => {
-            Err(wrong("a Unix socket is written otherwise", format!("write http://unix:{rest}")))
+            let socket = format!("http://unix:/{}", rest.trim_start_matches('/'));
+            Err(instead("a Unix socket is written otherwise", [socket]))
         }
-        _ => Err(wrong("this scheme is not known", format!("write http://{rest}"))),
+        _ => Err(instead("this scheme is not known", [format!("http://{rest}")])),
     }
+}
+
+/// `http:/a`, `http//a` and the like: the URL that was meant.
+fn mistyped_scheme(text: &str) -> Option<String> {
+    let behind = text.get(..4).filter(|scheme| scheme.eq_ignore_ascii_case("http"));
+    let behind = behind.map(|_| &text[4..])?;
+    let rest = behind.trim_start_matches([':', '/', ';', '.']);
+    let port = digits(rest.split('/').next()?).is_some();
+    let mark = behind.starts_with([':', '/', ';']);
+    (mark && !behind.starts_with("://") && !rest.is_empty() && !port)
+        .then(|| format!("http://{rest}"))
 }
 
 /// What is left of a URL behind its scheme: an authority, and nothing with it.
@@ -160,24 +242,24 @@ fn authority(rest: &str) -> Result<&str, Wrong> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     if let Some((_, host)) = authority.rsplit_once('@') {
-        return Err(wrong("user names have no place here", format!("write http://{host}")));
+        return Err(instead("user names have no place here", [format!("http://{host}")]));
     }
     match tail {
         "" | "/" => Ok(authority),
         tail if tail.starts_with('/') => {
-            let right = format!("write http://{authority}; the client's path is sent on as it is");
-            Err(wrong("an upstream has no path", right))
+            let right = instead("an upstream has no path", [format!("http://{authority}")]);
+            Err(right.and("; the client's path is sent on as it is"))
         }
         _ => {
             let what = "an upstream has no query and no fragment";
-            Err(wrong(what, format!("write http://{authority}")))
+            Err(instead(what, [format!("http://{authority}")]))
         }
     }
 }
 
 fn unix_upstream(path: &str) -> Result<Upstream, Wrong> {
     if let Some((socket, _)) = path.split_once(":/") {
-        return Err(wrong("an upstream has no path", format!("write http://unix:{socket}")));
+        return Err(instead("an upstream has no path", [format!("http://unix:{socket}")]));
     }
     if path.bytes().any(|byte| !byte.is_ascii_graphic()) {
         // The name becomes the value of `X-Backend-Server`.
@@ -190,10 +272,12 @@ fn unix_upstream(path: &str) -> Result<Upstream, Wrong> {
 
 fn socket_path(path: &str) -> Result<PathBuf, Wrong> {
     if path.is_empty() {
-        return Err(wrong("the path of the socket is missing", "write unix:/run/tidegate.sock"));
+        let right = "write the whole path, such as unix:/run/tidegate.sock";
+        return Err(wrong("the path of the socket is missing", right));
     }
     if !path.starts_with('/') {
-        let right = format!("write unix:/run/{}", path.trim_start_matches("./"));
+        // Relative to what, nobody can say: a service has no working directory worth the name.
+        let right = "write the whole path, such as unix:/run/tidegate.sock";
         return Err(wrong("the path of a socket is absolute", right));
     }
     if path.len() > LONGEST_SOCKET_PATH {
@@ -206,7 +290,7 @@ fn socket_path(path: &str) -> Result<PathBuf, Wrong> {
 /// A host name or IP literal in canonical form, IPv6 without brackets.
 fn host_name(host: &str) -> Result<String, Wrong> {
     if host.is_empty() {
-        return Err(wrong("the host is missing", "write http://127.0.0.1:9001"));
+        return Err(unclear("the host is missing"));
     }
     if host.starts_with('[') || host.contains(':') {
         return match address(host) {
@@ -214,11 +298,7 @@ fn host_name(host: &str) -> Result<String, Wrong> {
             None if host.contains('%') => {
                 Err(wrong("zones are not understood", "write the address without %..."))
             }
-            None if Ipv6Addr::from_str(host).is_ok() => Err(wrong(
-                "an IPv6 address goes in brackets",
-                format!("write http://[{host}]:9001"),
-            )),
-            None => Err(wrong("this is not an IPv6 address", "write http://[::1]:9001")),
+            None => Err(no_brackets(host)),
         };
     }
     if !host.is_ascii() {
@@ -243,6 +323,25 @@ fn host_name(host: &str) -> Result<String, Wrong> {
     Ok(name)
 }
 
+/// A host with colons that is no IPv6 address in brackets.
+fn no_brackets(host: &str) -> Wrong {
+    const WHAT: &str = "an IPv6 address goes in brackets";
+    match ipv6_and_port(host) {
+        Some((address, port)) => instead(WHAT, [format!("http://[{address}]:{port}")]),
+        None if Ipv6Addr::from_str(host).is_ok() => instead(WHAT, [format!("http://[{host}]")]),
+        None => {
+            let right = "write an IPv6 address in brackets, such as http://[::1]:9001";
+            wrong("this is not an IPv6 address", right)
+        }
+    }
+}
+
+/// The length of a mask such as 255.255.0.0.
+fn mask_length(text: &str) -> Option<u32> {
+    let mask = Ipv4Addr::from_str(text).ok()?.to_bits();
+    (mask.leading_ones() == mask.count_ones()).then(|| mask.leading_ones())
+}
+
 /// `host:port`; the colons of an IPv6 address only count outside of brackets.
 fn split_port(text: &str) -> Option<(&str, &str)> {
     let (host, port) = text.rsplit_once(':')?;
@@ -263,7 +362,7 @@ fn bracketed(host: &str) -> String {
 }
 
 fn bad_port(least: u16) -> Wrong {
-    wrong("this is not a port", format!("write a number from {least} to 65535"))
+    wrong("this is not a port", format!("write a number from {least} to 65535 behind the colon"))
 }
 
 fn masked(address: IpAddr, prefix: u8) -> IpAddr {
@@ -282,6 +381,8 @@ fn masked(address: IpAddr, prefix: u8) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::advice;
+    use crate::config::table::Form;
 
     #[test]
     fn addresses_to_listen_on() {
@@ -304,29 +405,47 @@ mod tests {
     fn what_is_no_address_is_told_with_advice() {
         let cases = [
             ("8080", "write :8080"),
-            ("", "write 127.0.0.1:8080"),
             ("127.0.0.1", "write 127.0.0.1:8080"),
             ("::1", "write [::1]:8080"),
-            ("::1:80", "write [::1:80]:8080"),
-            ("8080\"", "write 127.0.0.1:8080"),
+            ("::1:80", "write [::1]:80"),
+            (":::80", "write [::]:80"),
+            ("2001:db8::1", "write [2001:db8::1]:8080"),
+            ("2001:db8:0:0:0:0:0:1", "write [2001:db8:0:0:0:0:0:1]:8080"),
+            ("localhost", "write 127.0.0.1:8080"),
+            (
+                "off",
+                "write an address such as :8080, 127.0.0.1:8080, [::1]:8080 or unix:/run/tidegate.sock",
+            ),
+            (
+                "fe80::1%eth0:80",
+                "write an address such as :8080, 127.0.0.1:8080, [::1]:8080 or unix:/run/tidegate.sock",
+            ),
+            ("/run/a.sock", "write unix:/run/a.sock"),
+            ("*", "write :8080"),
             ("*:80", "write :80"),
+            ("8080:80", "write :80"),
+            ("https://:8443", "write :8443 for plain HTTP"),
             ("localhost:80", "write 127.0.0.1:80"),
             ("example.com:80", "write 127.0.0.1:80"),
             ("[::ffff:10.0.0.1]:80", "write 10.0.0.1:80"),
             ("http://127.0.0.1:80/", "write 127.0.0.1:80"),
-            (":+80", "write a number from 0 to 65535"),
-            (":65536", "write a number from 0 to 65535"),
-            (":", "write a number from 0 to 65535"),
-            ("unix:", "write unix:/run/tidegate.sock"),
-            ("unix:a.sock", "write unix:/run/a.sock"),
+            (":+80", "write a number from 0 to 65535 behind the colon"),
+            (":65536", "write a number from 0 to 65535 behind the colon"),
+            (":", "write a number from 0 to 65535 behind the colon"),
+            ("unix:", "write the whole path, such as unix:/run/tidegate.sock"),
+            ("unix:a.sock", "write the whole path, such as unix:/run/tidegate.sock"),
             ("unix:/run/", "write the path of a file"),
             ("unix:/a\0b", "rename the file"),
         ];
         for (text, right) in cases {
-            assert_eq!(listen(text).unwrap_err().right, right, "{text}");
+            assert_eq!(
+                advice::read(Form::Listens, text, listen).unwrap_err().right(),
+                right,
+                "{text}"
+            );
         }
         let long = format!("unix:/{}", "a".repeat(LONGEST_SOCKET_PATH));
-        assert_eq!(listen(&long).unwrap_err().right, "write a shorter path");
+        assert_eq!(listen(&long).unwrap_err().right(), "write a shorter path");
     }
 
     #[test]
@@ -352,7 +471,13 @@ mod tests {
     #[test]
     fn what_is_no_upstream_is_told_with_advice() {
         let cases = [
-            ("https://a:1", "write http://a:1"),
+            ("https://a:1", "write http://a:1 if it speaks plain HTTP there"),
+            ("wss://a:1", "write http://a:1 if it speaks plain HTTP there"),
+            ("http:a:1", "write http://a:1"),
+            ("http:/a:1", "write http://a:1"),
+            ("http//a:1", "write http://a:1"),
+            ("http:///run/a", "write http://unix:/run/a"),
+            ("/run/a", "write http://unix:/run/a"),
             ("ws://a:1", "write http://a:1"),
             ("h2c://a:1", "write http://a:1"),
             ("unix:///run/a", "write http://unix:/run/a"),
@@ -362,28 +487,37 @@ mod tests {
             ("http://me:secret@a:1", "write http://a:1"),
             ("9001", "write http://127.0.0.1:9001"),
             (":9001", "write http://127.0.0.1:9001"),
-            ("backend", "write http://backend"),
-            ("[::1]", "write http://[::1]"),
-            ("http://", "write http://127.0.0.1:9001"),
-            ("http://:80", "write http://127.0.0.1:9001"),
-            ("http://a:", "write a number from 1 to 65535"),
-            ("http://a:0", "write a number from 1 to 65535"),
-            ("http://a:+1", "write a number from 1 to 65535"),
-            ("http://::1", "write http://[::1]:9001"),
+            ("backend", "write http://backend for port 80, or add :PORT"),
+            ("[::1]", "write http://[::1] for port 80, or add :PORT"),
+            ("http://", "write a URL such as http://127.0.0.1:9001 or http://unix:/run/app.sock"),
+            (
+                "http://:80",
+                "write a URL such as http://127.0.0.1:9001 or http://unix:/run/app.sock",
+            ),
+            ("http://a:", "write a number from 1 to 65535 behind the colon"),
+            ("http://a:0", "write a number from 1 to 65535 behind the colon"),
+            ("http://a:+1", "write a number from 1 to 65535 behind the colon"),
+            ("http://::1", "write http://[::1]"),
+            ("http://::1:9001", "write http://[::1]:9001"),
+            ("::1:9001", "write http://[::1]:9001"),
             ("http://[::1%eth0]:1", "write the address without %..."),
-            ("http://[::g]:1", "write http://[::1]:9001"),
+            ("http://[::g]:1", "write an IPv6 address in brackets, such as http://[::1]:9001"),
             ("http://1.2.3:1", "write four numbers from 0 to 255, such as 127.0.0.1"),
             ("http://0x7f.1:1", "write four numbers from 0 to 255, such as 127.0.0.1"),
             ("http://bücher.example:1", "write it in its xn-- form"),
             ("http://unix:/run/a:/path", "write http://unix:/run/a"),
-            ("http://unix:", "write unix:/run/tidegate.sock"),
+            ("http://unix:", "write the whole path, such as unix:/run/tidegate.sock"),
             ("http://unix:/run/a b", "rename the socket"),
         ];
         for (text, right) in cases {
-            assert_eq!(upstream(text).unwrap_err().right, right, "{text}");
+            assert_eq!(
+                advice::read(Form::Urls, text, upstream).unwrap_err().right(),
+                right,
+                "{text}"
+            );
         }
         for odd in ["http://a..b", "http://a b", "http://a\r\nb", "http://.", "http://a%20b"] {
-            assert!(upstream(odd).unwrap_err().right.starts_with("write letters"), "{odd:?}");
+            assert!(upstream(odd).unwrap_err().right().starts_with("write letters"), "{odd:?}");
         }
     }
 
@@ -395,15 +529,24 @@ mod tests {
         assert_eq!(network("0.0.0.0/0").unwrap().prefix, 0);
         assert_eq!(network("::/0").unwrap().prefix, 0);
         let cases = [
-            ("10.1.0.0/8", "write 10.0.0.0/8, or 10.1.0.0 for the address alone"),
+            ("10.1.0.0/8", "write 10.0.0.0/8 or 10.1.0.0 for the address alone"),
+            ("10.0.0.0/255.0.0.0", "write 10.0.0.0/8"),
+            ("[::1]", "write ::1"),
+            ("[fd00::]/8", "write fd00::/8"),
+            ("localhost", "write 127.0.0.1 or ::1"),
+            ("::ffff:10.0.0.0/90", "write a network such as 10.0.0.0/8, fd00::/8 or 192.0.2.7"),
             ("10.0.0.0/33", "write 10.0.0.0/32 for this address alone"),
             ("10.0.0.0/+8", "write 10.0.0.0/32 for this address alone"),
-            ("fd00::1/8", "write fd00::/8, or fd00::1 for the address alone"),
+            ("fd00::1/8", "write fd00::/8 or fd00::1 for the address alone"),
             ("::ffff:10.0.0.0/104", "write 10.0.0.0/8"),
-            ("private", "write 10.0.0.0/8, fd00::/8 or an address"),
+            ("private", "write a network such as 10.0.0.0/8, fd00::/8 or 192.0.2.7"),
         ];
         for (text, right) in cases {
-            assert_eq!(network(text).unwrap_err().right, right, "{text}");
+            assert_eq!(
+                advice::read(Form::Networks, text, network).unwrap_err().right(),
+                right,
+                "{text}"
+            );
         }
     }
 

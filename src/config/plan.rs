@@ -170,6 +170,25 @@ impl LogLevel {
     }
 }
 
+/// How a line of the proxy's own log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnLogFormat {
+    /// One line for a person.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl OwnLogFormat {
+    /// The word for it in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            OwnLogFormat::Human => "human",
+            OwnLogFormat::Json => "json",
+        }
+    }
+}
+
 /// Bounds on what one peer, or all of them, may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -252,4 +271,6 @@ pub struct Plan {
     pub access_log: AccessLog,
     /// The proxy's own log, on standard error.
     pub log: LogLevel,
+    /// How that is written.
+    pub log_format: OwnLogFormat,
 }

@@ -190,6 +190,7 @@ fn value_of(name: &str, built: &Built) -> String {
             access_log.file.as_ref().map_or_else(String::new, |file| file.display().to_string())
         }
         "log" => plan.log.name().to_owned(),
+        "log-format" => plan.log_format.name().to_owned(),
         "strict" => switch(*strict),
         "demo" => switch(*demo),
         name => unreachable!("{name} has no place in the plan; a test shows all settings"),

@@ -54,6 +54,28 @@ impl Form {
             Protocols | Fields => "NAME",
         }
     }
+
+    /// What such a value is called, and values that are right anywhere.
+    pub fn examples(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Switch => ("one of", &["on", "off"]),
+            Count => ("digits only,", &["100"]),
+            Time | Seconds => ("a duration", &["500ms", "30s", "5m", "1h"]),
+            Size => ("a size", &["8KiB", "16KiB"]),
+            SizeOrOff => ("a size", &["64KiB", "10MB", "1GiB", "off"]),
+            Choice(_) => ("one of its words", &[]),
+            File => ("the path of a file", &[]),
+            Admin => ("an address", &["127.0.0.1:8082", "unix:/run/admin.sock", "off"]),
+            Listens => (
+                "an address",
+                &[":8080", "127.0.0.1:8080", "[::1]:8080", "unix:/run/tidegate.sock"],
+            ),
+            Urls => ("a URL", &["http://127.0.0.1:9001", "http://unix:/run/app.sock"]),
+            Networks => ("a network", &["10.0.0.0/8", "fd00::/8", "192.0.2.7"]),
+            Protocols => ("the name of a protocol", &["tcp"]),
+            Fields => ("the name of a field", &["True-Client-IP", "X-Original-URL"]),
+        }
+    }
 }
 
 /// What holds when nothing is given.
@@ -202,7 +224,7 @@ const WAITS: &[Setting] = &[
 
 const LIMITS: &[Setting] = &[
     row("max-head", Size, Value("16KiB"), "Head of a request or an answer").range(1024, BUFFER),
-    row("max-body", SizeOrOff, Value("off"), "Body of a request").range(0, PIB),
+    row("max-body", SizeOrOff, Value("off"), "Body of a request").range(1, PIB),
     row("max-connections", Count, Depends(CONNECTIONS), "Clients; beyond it idle ones are closed")
         .range(1, 1 << 20),
     count("buffers", "16384", (16, 1 << 18), "Buffers of 16 KiB that each core may use"),
@@ -213,6 +235,7 @@ const LOGS: &[Setting] = &[
     row("access-log", Choice(FORMATS), Depends("terminal: human; else json"), "Log of requests"),
     row("access-log-file", File, Depends("standard output"), "Where requests are logged"),
     row("log", Choice(LEVELS), Value("info"), "Log of tidegate itself, on standard error"),
+    row("log-format", Choice(OWN_FORMATS), Value("human"), "Lines of that log"),
 ];
 
 const SETTINGS: &[Setting] = &[
@@ -224,6 +247,7 @@ const SETTINGS: &[Setting] = &[
 const CONNECTIONS: &str = "20000, or by descriptors";
 const HOSTS: &str = "pass|upstream";
 const FORMATS: &str = "human|json|common|combined|off";
+const OWN_FORMATS: &str = "human|json";
 const LEVELS: &str = "error|warn|info|debug|trace";
 
 /// What flags of other programs are called here: suggested, never accepted.
@@ -247,8 +271,70 @@ pub const COUSINS: [(&str, &str); 23] = [
     ("max-body", "body-limit max-body-size client-max-body-size max-request-size"),
     ("max-connections", "maxconn max-conn max-conns max-clients worker-connections"),
     ("max-upstream-idle", "pool-size max-idle max-idle-conns"),
-    ("access-log", "log-format access-log-format"),
+    ("access-log", "access-log-format"),
     ("access-log-file", "log-file"),
     ("log", "log-level loglevel level verbose verbosity debug v"),
-    ("env-file", "config config-file dotenv c"),
+    ("env-file", "dotenv env"),
+];
+
+/// Flags that are settled but not built: whoever tries one hears that, and not what it resembles.
+pub const LATER: [&str; 58] = [
+    "config",
+    "watch",
+    "state",
+    "include",
+    "tls-cert",
+    "tls-key",
+    "tls-self-signed",
+    "resolve",
+    "balance",
+    "sticky-cookie",
+    "hash",
+    "retry-on",
+    "retry-budget",
+    "slow-start",
+    "health",
+    "health-path",
+    "health-interval",
+    "health-timeout",
+    "health-fall",
+    "health-rise",
+    "breaker",
+    "breaker-failures",
+    "breaker-open",
+    "queue-max-requests",
+    "upstream-tls-ca",
+    "path",
+    "paths",
+    "allow",
+    "deny",
+    "method",
+    "content-type",
+    "auth-token",
+    "auth-header",
+    "auth-jwks",
+    "auth-audience",
+    "api-key",
+    "limit-rate",
+    "limit-burst",
+    "limit-by",
+    "limit-window",
+    "limit-store",
+    "rate-limit",
+    "redis-url",
+    "cache",
+    "cache-size",
+    "cache-entries",
+    "cache-ttl",
+    "compress",
+    "detach-after",
+    "detach-callback-query",
+    "detach-callback-allow",
+    "detach-max",
+    "request-header",
+    "response-header",
+    "security-headers",
+    "serve-admin",
+    "proxy-protocol",
+    "admin-token",
 ];

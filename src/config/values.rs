@@ -4,7 +4,8 @@ use crate::http::{Name, grammar};
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::mistake::{Wrong, nearest, wrong};
+use super::advice;
+use super::mistake::{Wrong, instead, nearest, unclear, wrong};
 use super::table::Form;
 
 /// A whole number of digits only; `None` also if it is too large.
@@ -20,35 +21,63 @@ pub fn digits(text: &str) -> Option<u64> {
 }
 
 /// A number in the form's smallest unit (one, millisecond, octet), within `least..=greatest`.
-pub fn number(form: Form, (least, greatest): (u64, u64), text: &str) -> Result<u64, Wrong> {
-    let units = units(form);
-    let end = text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
-    let (figures, unit) = text.split_at(end);
-    if figures.is_empty() {
-        return Err(not_a_number(form, text));
-    }
-    let Some((_, factor)) = units.iter().find(|(known, _)| *known == unit) else {
-        return Err(bad_unit(form, figures, unit));
-    };
-    match digits(figures).and_then(|number| number.checked_mul(*factor)) {
-        Some(number) if (least..=greatest).contains(&number) => Ok(number),
-        Some(number) if number < least => Err(wrong(
-            format!("at least {} is needed", show(form, least)),
-            format!("write {} or more", show(form, least)),
-        )),
-        _ => Err(wrong(
-            format!("more than {} is not possible", show(form, greatest)),
-            format!("write {} or less", show(form, greatest)),
-        )),
+pub fn number(form: Form, range: (u64, u64), text: &str) -> Result<u64, Wrong> {
+    match exact(form, text) {
+        Some(number) => within(form, range, number),
+        None => Err(no_number(form, range, text)),
     }
 }
+
+/// Digits and one of the form's units; `u64::MAX` stands for all that is larger.
+fn exact(form: Form, text: &str) -> Option<u64> {
+    let (figures, unit) = figures(text);
+    let (_, factor) = units(form).iter().find(|(known, _)| *known == unit)?;
+    let number = (!figures.is_empty()).then(|| digits(figures))?;
+    Some(number.and_then(|number| number.checked_mul(*factor)).unwrap_or(u64::MAX))
+}
+
+/// The digits at the start of a text, and what follows.
+fn figures(text: &str) -> (&str, &str) {
+    text.split_at(text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+fn within(form: Form, (least, greatest): (u64, u64), number: u64) -> Result<u64, Wrong> {
+    let [lower, upper] = [least, greatest].map(|bound| show(form, bound));
+    match number {
+        number if number < u64::MAX && (least..=greatest).contains(&number) => Ok(number),
+        0 if form == Form::SizeOrOff => {
+            Err(instead("a limit of 0 would let nothing through", ["off"]).and(" for no limit"))
+        }
+        // Elsewhere 0 often means that there is no limit, so the upper one is told as well.
+        0 => {
+            let rest = format!(" or more, up to {upper}");
+            Err(instead(format!("at least {lower} is needed"), [lower]).and(rest))
+        }
+        number if number < least => {
+            Err(instead(format!("at least {lower} is needed"), [lower]).and(" or more"))
+        }
+        _ => Err(instead(format!("more than {upper} is not possible"), [upper]).and(" or less")),
+    }
+}
+
+/// The text is a word for "not at all" or "without a limit".
+pub fn is_off(text: &str) -> bool {
+    OFF.contains(&text.to_ascii_lowercase().as_str()) || is_unlimited(text)
+}
+
+fn is_unlimited(text: &str) -> bool {
+    UNLIMITED.contains(&text.to_ascii_lowercase().as_str())
+}
+
+const OFF: [&str; 9] = ["off", "no", "none", "never", "false", "disable", "disabled", "null", "0"];
+const UNLIMITED: [&str; 6] = ["unlimited", "infinite", "infinity", "inf", "max", "-1"];
 
 /// `on` and `off`, with the words other programs use for them.
 pub fn switch(text: &str) -> Result<bool, Wrong> {
     match text.to_ascii_lowercase().as_str() {
         "on" | "true" | "yes" | "1" => Ok(true),
         "off" | "false" | "no" | "0" => Ok(false),
-        _ => Err(wrong("this is a switch", "write on or off")),
+        _ => Err(instead("this is a switch", ["on", "off"])),
     }
 }
 
@@ -69,10 +98,10 @@ pub fn protocol(text: &str) -> Result<String, Wrong> {
 /// it a message would be another one.
 pub fn field(text: &str) -> Result<String, Wrong> {
     if !grammar::is_token(text.as_bytes()) || text.len() > 64 {
-        return Err(wrong("this is not the name of a field", "write one such as True-Client-IP"));
+        return Err(unclear("this is not the name of a field"));
     }
     if text.contains('*') {
-        return Err(wrong("a star stands for nothing here", "write every name in full"));
+        return Err(wrong("a star stands for nothing here", "name every field in full"));
     }
     match Name::of(text.as_bytes()) {
         Name::Other => Ok(text.to_owned()),
@@ -93,9 +122,10 @@ pub fn choice<T: Copy>(choices: &[(&str, T)], text: &str) -> Result<T, Wrong> {
     let found = choices.iter().find(|(word, _)| *word == text);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        let near = nearest(text, words.iter().copied());
+        let begins = || words.iter().copied().find(|word| text.starts_with(word));
+        let near = nearest(text, words.iter().copied()).or_else(begins);
         let hint = near.map_or_else(String::new, |word| format!("; did you mean {word}?"));
-        wrong(format!("this is none of the choices{hint}"), format!("write {}", words.join(" or ")))
+        instead(format!("this is none of the choices{hint}"), words)
     })
 }
 
@@ -138,62 +168,173 @@ fn units(form: Form) -> &'static [(&'static str, u64)] {
     }
 }
 
-fn not_a_number(form: Form, text: &str) -> Wrong {
-    let signed = text.starts_with(['-', '+']);
-    let what = if signed { "a sign makes no sense here" } else { "this is not a number" };
-    match form {
-        Form::Time | Form::Seconds => wrong(what, "write a duration such as 500ms, 30s, 5m or 1h"),
-        Form::SizeOrOff => wrong(what, "write a size such as 64KiB, 10MB or 1GiB, or off"),
-        Form::Size => wrong(what, "write a size such as 8KiB or 16KiB"),
-        _ => wrong(what, "write digits only, such as 4"),
+/// A text that is no number of this form: what may have been meant, as far as that is in the range.
+fn no_number(form: Form, range: (u64, u64), text: &str) -> Wrong {
+    let (least, greatest) = range;
+    // A bare 0 is a number that lacks its unit.
+    if is_off(text) && text != "0" {
+        let shown = |number| [show(form, number)];
+        return match form {
+            Form::SizeOrOff => instead("this is not a size", ["off"]).and(" for no limit"),
+            _ if is_unlimited(text) || least > 0 => {
+                instead("there is always a limit", shown(greatest)).and(" or less")
+            }
+            _ => instead("this is not a number", shown(0)).and(" for none"),
+        };
+    }
+    let (what, meant) = respelled(form, text);
+    let fits =
+        |meant: &&String| exact(form, meant).is_some_and(|n| (least..=greatest).contains(&n));
+    let fitting: Vec<&String> = meant.iter().filter(fits).collect();
+    if !fitting.is_empty() {
+        return instead(what, fitting);
+    }
+    let out_of_range = meant.first().and_then(|meant| exact(form, meant));
+    match out_of_range.map(|number| within(form, range, number)) {
+        Some(Err(refusal)) => refusal,
+        _ => wrong(what, advice::example(form)),
     }
 }
 
-/// A number is followed by something that is not one of the form's units.
-fn bad_unit(form: Form, figures: &str, unit: &str) -> Wrong {
-    let known = units(form).iter().map(|(known, _)| *known);
-    match form {
-        _ if unit.starts_with('.') => {
-            wrong("fractions are not understood", "write a whole number of a smaller unit")
+/// What is wrong with a number, and how it would be written.
+fn respelled(form: Form, text: &str) -> (&'static str, Vec<String>) {
+    let time = matches!(form, Form::Time | Form::Seconds);
+    let (figures, unit) = figures(text);
+    let with = |units: [&str; 2]| units.map(|unit| format!("{figures}{unit}")).to_vec();
+    let all = |number: Option<u64>| number.map(|n| show(form, n)).into_iter().collect();
+    if text.starts_with('+') {
+        return ("a sign makes no sense here", reading(form, text.trim_start_matches('+')));
+    }
+    if text.starts_with('-') {
+        return ("a sign makes no sense here", Vec::new());
+    }
+    if let Some(plain) = ungrouped(text) {
+        return ("digits are not put in groups here", reading(form, &plain));
+    }
+    if let Some(plain) = without_exponent(text) {
+        return ("exponents are not understood", reading(form, &plain));
+    }
+    if let Some(parts) = fraction(form, text) {
+        return ("fractions are not understood", parts);
+    }
+    match (figures, unit) {
+        ("", _) => ("this is not a number", Vec::new()),
+        (_, "") if form == Form::Time => ("a duration needs a unit", with(["s", "ms"])),
+        (_, "") if !time && form != Form::Count => ("a size needs a unit", with(["B", "KiB"])),
+        _ if time && unit.contains(|c: char| c.is_ascii_digit()) => {
+            ("a duration has one number and one unit", all(sum(form, text)))
         }
-        Form::Time if unit.is_empty() => {
-            wrong("a duration needs a unit", format!("write {figures}s"))
+        _ if form == Form::Count => {
+            ("this is not a whole number", all(scaled(form, figures, unit)))
         }
-        Form::Size | Form::SizeOrOff if unit.is_empty() => {
-            wrong("a size needs a unit", format!("write {figures}B or {figures}KiB"))
-        }
-        Form::Time | Form::Seconds if unit.contains(|c: char| c.is_ascii_digit()) => {
-            wrong("a duration has one number and one unit", "write 90s rather than 1m30s")
-        }
-        Form::Time | Form::Seconds | Form::Size | Form::SizeOrOff => {
-            let same = known.clone().find(|known| known.eq_ignore_ascii_case(unit.trim()));
-            let long = same.or_else(|| long_unit(form, unit.trim()));
-            let right = match long {
-                Some(known) => format!("write {figures}{known}"),
-                None => format!("units are {}", known.collect::<Vec<_>>().join(", ")),
-            };
-            wrong("this unit is not known", right.trim_end_matches(", "))
-        }
-        _ => wrong("this is not a whole number", format!("write {figures}, digits only")),
+        _ => ("this unit is not known", named(form, figures, unit)),
     }
 }
 
-/// What other programs call a unit.
-fn long_unit(form: Form, unit: &str) -> Option<&'static str> {
+/// How a text is written that may still not be a number of this form.
+fn reading(form: Form, text: &str) -> Vec<String> {
+    match exact(form, text) {
+        Some(_) => vec![text.to_owned()],
+        None => respelled(form, text).1,
+    }
+}
+
+/// The same figures with the unit that was meant.
+fn named(form: Form, figures: &str, unit: &str) -> Vec<String> {
+    match meant_unit(form, unit) {
+        Some((known, _)) if !known.is_empty() => vec![format!("{figures}{known}")],
+        _ => scaled(form, figures, unit).map(|number| show(form, number)).into_iter().collect(),
+    }
+}
+
+/// `1_000` and `1,000`: the digits together.
+fn ungrouped(text: &str) -> Option<String> {
+    let end = text.rfind(['_', ',', '\''])?;
+    let mark = text[end..].chars().next()?;
+    let (digits, unit) = figures(&text[end + 1..]);
+    let groups: Vec<&str> = text[..end].split(mark).chain([digits]).collect();
+    let (first, others) = groups.split_first()?;
+    let plain = |group: &&str| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit());
+    let grouped = plain(first) && others.iter().all(|group| group.len() == 3 && plain(group));
+    grouped.then(|| format!("{}{unit}", groups.concat()))
+}
+
+/// `1e6`: the number it stands for, with the unit behind it.
+fn without_exponent(text: &str) -> Option<String> {
+    let (number, rest) = figures(text);
+    let (exponent, unit) = figures(rest.strip_prefix(['e', 'E'])?);
+    if unit.contains(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let power =
+        u32::try_from(digits(exponent)?).ok().and_then(|power| 10_u64.checked_pow(power))?;
+    Some(format!("{}{unit}", digits(number)?.checked_mul(power)?))
+}
+
+/// `1.5s`: the same in a smaller unit, or for what has none the numbers around it. `None`: no fraction.
+fn fraction(form: Form, text: &str) -> Option<Vec<String>> {
+    let (whole, rest) = figures(text);
+    let (parts, unit) = figures(rest.strip_prefix('.')?);
+    let number = || {
+        let base = 10_u64.checked_pow(parts.len() as u32)?;
+        let number = digits(if whole.is_empty() { "0" } else { whole })?;
+        let number = number.checked_mul(base)?.checked_add(digits(parts)?)?;
+        let (_, factor) = meant_unit(form, unit)?;
+        Some((number.checked_mul(factor)?, base))
+    };
+    let Some((number, base)) = number() else { return Some(Vec::new()) };
+    let exact = number.is_multiple_of(base);
+    Some(match form {
+        _ if exact => vec![show(form, number / base)],
+        Form::Count => vec![show(form, number / base), show(form, number / base + 1)],
+        _ => Vec::new(),
+    })
+}
+
+/// `1m30s`: all of it together.
+fn sum(form: Form, text: &str) -> Option<u64> {
+    let (mut sum, mut left) = (0_u64, text);
+    while !left.is_empty() {
+        let (number, rest) = figures(left);
+        let end = rest.bytes().position(|b| b.is_ascii_digit()).unwrap_or(rest.len());
+        sum = sum.checked_add(scaled(form, number, &rest[..end])?)?;
+        left = &rest[end..];
+    }
+    Some(sum)
+}
+
+fn scaled(form: Form, figures: &str, unit: &str) -> Option<u64> {
+    let (_, factor) = meant_unit(form, unit)?;
+    digits(figures)?.checked_mul(factor)
+}
+
+/// A unit however it is spelled, by other programs as well; without a name where the form has none like it.
+fn meant_unit(form: Form, unit: &str) -> Option<(&'static str, u64)> {
+    const DAY: u64 = 86_400_000;
+    let unit = unit.trim();
+    let known = |name: &str| units(form).iter().copied().find(|(known, _)| *known == name);
+    let same = |(known, _): &(&str, u64)| known.eq_ignore_ascii_case(unit);
+    if let Some(exact) = known(unit).or_else(|| units(form).iter().copied().find(same)) {
+        return Some(exact);
+    }
     let unit = unit.to_ascii_lowercase();
     let time = matches!(form, Form::Time | Form::Seconds);
-    Some(match (unit.as_str(), time) {
-        ("sec" | "secs" | "second" | "seconds", true) => "s",
-        ("min" | "mins" | "minute" | "minutes", true) => "m",
-        ("hr" | "hrs" | "hour" | "hours", true) => "h",
-        ("msec" | "millis" | "milliseconds", true) => "ms",
-        ("b" | "byte" | "bytes", false) => "B",
-        ("k" | "ki", false) => "KiB",
-        ("m" | "mi", false) => "MiB",
-        ("g" | "gi", false) => "GiB",
-        ("t" | "ti", false) => "TiB",
-        _ => return None,
-    })
+    match (unit.as_str(), time) {
+        ("k", _) if form == Form::Count => Some(("", 1000)),
+        ("m", _) if form == Form::Count => Some(("", 1_000_000)),
+        ("", true) => Some(("", 1000)),
+        ("sec" | "secs" | "second" | "seconds", true) => known("s"),
+        ("min" | "mins" | "minute" | "minutes", true) => known("m"),
+        ("hr" | "hrs" | "hour" | "hours", true) => known("h"),
+        ("msec" | "millis" | "milliseconds", true) => known("ms"),
+        ("d" | "day" | "days", true) => Some(("", DAY)),
+        ("byte" | "bytes", false) => known("B"),
+        ("k" | "ki", false) => known("KiB"),
+        ("m" | "mi", false) => known("MiB"),
+        ("g" | "gi", false) => known("GiB"),
+        ("t" | "ti", false) => known("TiB"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -203,7 +344,7 @@ mod tests {
     const ANY: (u64, u64) = (0, u64::MAX);
 
     fn advice(form: Form, text: &str) -> String {
-        number(form, ANY, text).unwrap_err().right
+        number(form, ANY, text).unwrap_err().right()
     }
 
     #[test]
@@ -238,21 +379,41 @@ mod tests {
     #[test]
     fn every_refusal_says_what_would_be_right() {
         let cases = [
-            (Form::Time, "30", "write 30s"),
-            (Form::Time, "1m30s", "write 90s rather than 1m30s"),
-            (Form::Time, "1.5s", "write a whole number of a smaller unit"),
+            (Form::Time, "30", "write 30s or 30ms"),
+            (Form::Time, "1m30s", "write 90s"),
+            (Form::Time, "2h30m", "write 150m"),
+            (Form::Time, "1.5s", "write 1500ms"),
+            (Form::Time, ".5h", "write 30m"),
+            (Form::Time, "0.0001s", "write a duration such as 500ms, 30s, 5m or 1h"),
             (Form::Time, "30S", "write 30s"),
             (Form::Time, "30 sec", "write 30s"),
-            (Form::Time, "30d", "units are s, ms, m, h"),
-            (Form::Seconds, "3x", "units are s, ms, m, h"),
+            (Form::Time, "30d", "write 720h"),
+            (Form::Time, "1e3", "write 1000s or 1000ms"),
+            (Form::Time, "1e3ms", "write 1000ms"),
+            (Form::Seconds, "3x", "write a duration such as 500ms, 30s, 5m or 1h"),
+            (Form::Seconds, "1e3", "write 1000"),
             (Form::Time, "", "write a duration such as 500ms, 30s, 5m or 1h"),
             (Form::Time, "-5s", "write a duration such as 500ms, 30s, 5m or 1h"),
+            (Form::Time, "never", "write 0s for none"),
             (Form::Size, "64", "write 64B or 64KiB"),
             (Form::Size, "64k", "write 64KiB"),
             (Form::Size, "64mb", "write 64MB"),
-            (Form::SizeOrOff, "none", "write a size such as 64KiB, 10MB or 1GiB, or off"),
-            (Form::Count, "5k", "write 5, digits only"),
-            (Form::Count, "+5", "write digits only, such as 4"),
+            (Form::Size, "1,024KiB", "write 1024KiB"),
+            (Form::Size, "1.5MiB", "write 1536KiB"),
+            (Form::SizeOrOff, "none", "write off for no limit"),
+            (Form::SizeOrOff, "-1", "write off for no limit"),
+            (Form::SizeOrOff, "1e6", "write 1000000B or 1000000KiB"),
+            (Form::Count, "1e6", "write 1000000"),
+            (Form::Count, "1_000", "write 1000"),
+            (Form::Count, "1,000,000", "write 1000000"),
+            (Form::Count, "5k", "write 5000"),
+            (Form::Count, "1.5k", "write 1500"),
+            (Form::Count, "4.5", "write 4 or 5"),
+            (Form::Count, "4.0", "write 4"),
+            (Form::Count, "+5", "write 5"),
+            (Form::Count, "4x", "write digits only, such as 100"),
+            (Form::Count, "1e99", "write digits only, such as 100"),
+            (Form::Count, "off", "write 0 for none"),
         ];
         for (form, text, right) in cases {
             assert_eq!(advice(form, text), right, "{text}");
@@ -263,10 +424,25 @@ mod tests {
     fn nothing_overflows_and_ranges_hold() {
         let huge = "18446744073709551615h";
         let range = (1000, 86_400_000);
-        assert_eq!(number(Form::Time, range, huge).unwrap_err().right, "write 24h or less");
+        assert_eq!(number(Form::Time, range, huge).unwrap_err().right(), "write 24h or less");
         assert_eq!(number(Form::Time, range, "24h"), Ok(86_400_000));
-        assert_eq!(number(Form::Time, range, "86400001ms").unwrap_err().right, "write 24h or less");
-        assert_eq!(number(Form::Time, range, "999ms").unwrap_err().right, "write 1s or more");
+        assert_eq!(
+            number(Form::Time, range, "86400001ms").unwrap_err().right(),
+            "write 24h or less"
+        );
+        assert_eq!(number(Form::Time, range, "999ms").unwrap_err().right(), "write 1s or more");
+        let advice = |form, text| number(form, range, text).unwrap_err().right();
+        // What is offered is in the range as well.
+        assert_eq!(advice(Form::Time, "0"), "write 1s or more, up to 24h");
+        assert_eq!(advice(Form::Time, "off"), "write 24h or less");
+        assert_eq!(advice(Form::Time, "30000"), "write 30000s or 30000ms");
+        assert_eq!(advice(Form::Time, "100000"), "write 100000ms");
+        assert_eq!(advice(Form::Time, "7d"), "write 24h or less");
+        let head = |text| number(Form::Size, (1024, 16_384), text).unwrap_err().right();
+        assert_eq!((head("8192"), head("16")), ("write 8192B".into(), "write 16KiB".into()));
+        assert_eq!(head("unlimited"), "write 16KiB or less");
+        let body = |text| number(Form::SizeOrOff, (1, 1 << 50), text).unwrap_err().right();
+        assert_eq!((body("0"), body("0KiB")), (body("0B"), "write off for no limit".into()));
         let long = "9".repeat(100_000);
         assert!(number(Form::Count, ANY, &long).is_err());
     }
@@ -312,7 +488,7 @@ mod tests {
         let choices = [("human", 1), ("json", 2)];
         assert_eq!(choice(&choices, "json"), Ok(2));
         let refusal = choice(&choices, "jsn").unwrap_err();
-        assert_eq!(refusal.right, "write human or json");
+        assert_eq!(refusal.right(), "write human or json");
         assert!(refusal.wrong.ends_with("did you mean json?"));
     }
 }

@@ -12,7 +12,7 @@ use argh::FromArgs;
 
 use super::layers::{Given, Origin};
 use super::mistake::{Report, Wrong, nearest, wrong};
-use super::table::{self, ACTIONS, COUSINS, Form, Setting};
+use super::table::{self, ACTIONS, COUSINS, Form, LATER, Setting};
 use super::values;
 
 /// What the words ask for.
@@ -116,12 +116,8 @@ impl Shape<'_> {
         let value = match value {
             Some(value) => value,
             None if setting.form == Form::Switch => {
-                if let Some(next) = args.next_if(|next| values::switch(next).is_ok()) {
-                    let right = format!("write {flag}={next}");
-                    let what = format!("{flag} takes no second word");
-                    self.report.mistake(Origin::Words, wrong(what, right));
-                }
-                "on".to_owned()
+                let next = args.next_if(|next| values::switch(next).is_ok());
+                next.unwrap_or_else(|| "on".to_owned())
             }
             None => match args.next_if(|next| !is_flag(next)) {
                 Some(value) => value,
@@ -156,18 +152,10 @@ fn is_flag(word: &str) -> bool {
 }
 
 fn missing(setting: &Setting) -> Wrong {
-    let example = match setting.form {
-        Form::Urls => "http://127.0.0.1:9001",
-        Form::Networks => "10.0.0.0/8",
-        Form::Protocols => "tcp",
-        Form::Fields => "True-Client-IP",
-        Form::File => "PATH",
-        Form::Count => "4",
-        Form::SizeOrOff => "10MB",
-        form => match setting.fallback {
-            table::Fallback::Value(value) => value,
-            _ => form.placeholder().split('|').next().unwrap_or_default(),
-        },
+    let example = match (setting.fallback, setting.form.examples().1.first()) {
+        (table::Fallback::Value(value), _) if value != "off" => value,
+        (_, Some(example)) => example,
+        _ => setting.form.placeholder().split('|').next().unwrap_or_default(),
     };
     wrong("the value is missing", format!("write --{} {example}", setting.name))
 }
@@ -176,8 +164,14 @@ fn missing(setting: &Setting) -> Wrong {
 fn unknown(flag: &str) -> Wrong {
     let what = format!("there is no flag {flag}");
     let name = flag.trim_start_matches('-').to_ascii_lowercase().replace('_', "-");
+    if LATER.iter().any(|later| *later == name) {
+        return wrong(format!("{flag} is not there yet"), "tidegate --help lists all flags");
+    }
+    if let Some(off) = NEGATIONS.iter().find_map(|no| table::find(name.strip_prefix(no)?)) {
+        return without(what, off);
+    }
     let names = || table::settings().flat_map(Setting::names);
-    let actions = ACTIONS.iter().map(|(_, long, _)| &long[2..]);
+    let actions = ACTIONS.iter().map(|(_, long, _)| &long[2..]).chain(["origin"]);
     let exact = names().find(|known| *known == name);
     let cousin = || {
         let knows = |(_, cousins): &&(&str, &str)| cousins.split(' ').any(|cousin| cousin == name);
@@ -191,13 +185,42 @@ fn unknown(flag: &str) -> Wrong {
     }
 }
 
+/// What stands before a flag to take it back.
+const NEGATIONS: [&str; 4] = ["no-", "disable-", "without-", "skip-"];
+
+/// A flag that is meant to switch a setting off.
+fn without(what: String, setting: &Setting) -> Wrong {
+    let words = match setting.form {
+        Form::Switch => "on|off",
+        form => form.placeholder(),
+    };
+    match words.split('|').any(|word| word == "off") {
+        true => wrong(what, format!("write --{} off", setting.name)),
+        false => wrong(what, format!("--{} cannot be switched off", setting.name)),
+    }
+}
+
 /// Words that are neither flags nor commands.
 fn not_a_command(words: &[String]) -> Wrong {
+    // What is a command is not to blame, but what stands behind it.
+    let first_two: Vec<&str> = words.iter().take(2).map(String::as_str).collect();
+    let known = match first_two[..] {
+        ["config", "show"] => 2,
+        ["check", ..] => 1,
+        _ => 0,
+    };
+    let words = if words.len() > known { &words[known..] } else { words };
     let shown = words.join(" ");
     let what = format!("\"{shown}\" is not a command");
     let first = words.first().map_or("", String::as_str);
     if first.contains(':') {
-        return wrong(what, format!("did you mean --upstream {shown}?"));
+        return wrong(what, format!("did you mean --upstream {}?", words.join(",")));
+    }
+    if values::digits(first).is_some() {
+        return wrong(what, format!("did you mean --listen :{first}?"));
+    }
+    if ["run", "start", "serve", "up"].contains(&first) {
+        return wrong(what, "leave it out: without a command, tidegate runs");
     }
     match nearest(&shown, ["check", "config show", "config show --origin"]) {
         Some(near) => wrong(what, format!("did you mean {near}?")),
@@ -236,7 +259,7 @@ line! {
     idle_timeout upstream_idle_timeout tunnel_idle_timeout expect_timeout
     drain_delay drain_timeout
     max_head max_body max_connections buffers max_upstream_idle
-    access_log access_log_file log
+    access_log access_log_file log log_format
     env_file strict demo
 }
 
@@ -330,10 +353,10 @@ mod tests {
 
     #[test]
     fn switches_need_no_value_but_take_one() {
+        assert_eq!(given("--half-close off")[0].1, "off");
+        assert_eq!(given("--half-close check")[0].1, "on");
         assert_eq!(given("--half-close")[0].1, "on");
         assert_eq!(given("--half-close=off")[0].1, "off");
-        let (_, mistakes) = read_all("--half-close off");
-        assert!(mistakes[1].contains("write --half-close=off"), "{mistakes:?}");
     }
 
     #[test]
@@ -380,6 +403,20 @@ mod tests {
             ("--banana", "there is no flag --banana", "tidegate --help lists all flags"),
             ("--log", "--log: the value is missing", "write --log info"),
             ("--log --strict", "--log: the value is missing", "write --log info"),
+            ("--no-half-close", "there is no flag --no-half-close", "write --half-close off"),
+            ("--no-half_close", "there is no flag --no-half_close", "write --half-close off"),
+            ("--disable-admin", "there is no flag --disable-admin", "write --admin off"),
+            ("--no-access-log", "there is no flag --no-access-log", "write --access-log off"),
+            ("--no-max-body", "there is no flag --no-max-body", "write --max-body off"),
+            ("--no-listen", "there is no flag --no-listen", "--listen cannot be switched off"),
+            ("--config a.toml", "--config is not there yet", "tidegate --help lists all flags"),
+            ("--watch", "--watch is not there yet", "tidegate --help lists all flags"),
+            ("run", "\"run\" is not a command", "leave it out: without a command, tidegate runs"),
+            ("8080", "\"8080\" is not a command", "did you mean --listen :8080?"),
+            ("a:1 b:2", "\"a:1 b:2\" is not a command", "did you mean --upstream a:1,b:2?"),
+            ("check a:1", "\"a:1\" is not a command", "did you mean --upstream a:1?"),
+            ("config show a:1", "\"a:1\" is not a command", "did you mean --upstream a:1?"),
+            ("config show --orgin", "there is no flag --orgin", "did you mean --origin?"),
             ("--check=no", "--check takes no value", "write --check"),
             ("chek", "\"chek\" is not a command", "did you mean check?"),
             ("config", "\"config\" is not a command", "commands are: check, config show"),

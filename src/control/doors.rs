@@ -13,8 +13,8 @@ use tidegate::config::{Listen, Plan, Told};
 use tidegate::io::listen::{Bound, Passed, adopt, bind, has_ipv6};
 use tidegate::io::stream::Address;
 
-use super::advice;
 use super::inherit::{Label, Role};
+use super::remedies;
 
 /// All sockets of one address.
 #[derive(Debug)]
@@ -183,8 +183,8 @@ impl Row<'_> {
         };
         let bound = bind(address, self.cores).map_err(|error| {
             let (address_text, origin) = (text(address), self.told.origin(setting));
-            let advice = advice::listening(role, address, &error);
-            format!("cannot listen on {address_text} ({setting}, from {origin}): {error}{advice}")
+            let remedy = remedies::listening(role, address, &error);
+            format!("cannot listen on {address_text} ({setting}, from {origin}): {error}{remedy}")
         })?;
         Ok(self.push(Label { role, lent: false }, false, bound))
     }

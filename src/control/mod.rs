@@ -7,12 +7,11 @@
 //! - Only this thread starts a process, and only `handover` does.
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
-//! The files: `doors` (listening sockets, found or opened), `advice` (what to do where the machine says
+//! The files: `doors` (listening sockets, found or opened), `remedies` (what to do where the machine says
 //! no), `inherit` (what the process before us left), `crew` (the cores), `events` (what they report),
 //! `names` (resolving), `health` (what the log says of upstreams), `handover` (the next process), `drain`
 //! (the end), `notify` (the service manager), `start` (cores and log), `program` (where we are on the disk).
 
-mod advice;
 mod crew;
 mod doors;
 mod drain;
@@ -23,6 +22,7 @@ mod inherit;
 mod names;
 mod notify;
 mod program;
+mod remedies;
 mod start;
 
 use std::env;
@@ -49,9 +49,13 @@ pub use inherit::INHERIT;
 use inherit::{Inheritance, Label, READY, Report};
 use notify::Notify;
 
-/// Runs the proxy until a signal ends it; says so to `opened` when its doors are open. The error is what
-/// to tell the user.
-pub fn run(plan: Plan, told: &Told, opened: impl FnOnce(&Doors)) -> Result<(), String> {
+/// Runs the proxy until a signal ends it, unless `opened` fails, which is called when its doors are open.
+/// The error is what to tell the user.
+pub fn run(
+    plan: Plan,
+    told: &Told,
+    opened: impl FnOnce(&Doors) -> Result<(), String>,
+) -> Result<(), String> {
     let Inheritance { mut report, sockets } = Inheritance::take(|name| env::var_os(name))?;
     let result =
         Doors::open(&plan, told, sockets).and_then(|doors| serve(plan, doors, &mut report, opened));
@@ -66,11 +70,11 @@ fn serve(
     plan: Plan,
     doors: Doors,
     report: &mut Report,
-    opened: impl FnOnce(&Doors),
+    opened: impl FnOnce(&Doors) -> Result<(), String>,
 ) -> Result<(), String> {
     let (recorder, writer, reopen) = start::log(&plan)?;
     let unwritten = recorder.as_ref().map(|recorder| Arc::clone(recorder.unwritten()));
-    opened(&doors);
+    opened(&doors)?;
     let (mut live, admin) = Live::start(Arc::new(plan), doors, recorder, reopen)?;
     let executor = LocalExecutor::new();
     let result = smol::block_on(executor.run(live.run(&executor, admin, report)));

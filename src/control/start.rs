@@ -16,9 +16,9 @@ use tidegate::proxy::{Event, Seed};
 use tidegate::stats::{self, EndpointState, Recorder};
 use tidegate::upstream::RoundRobin;
 
-use super::advice;
 use super::crew::Crew;
 use super::doors::Door;
+use super::remedies;
 
 /// Records that wait for the log writer at most.
 const RECORDS: usize = 16 * 1024;
@@ -92,8 +92,8 @@ pub fn log(plan: &Plan) -> Result<Log, String> {
     let unwritten = Arc::clone(recorder.unwritten());
     let writer =
         log::writer(records, format, output.clone(), reopened, unwritten).map_err(|error| {
-            let advice = advice::logging(&error);
-            format!("cannot write the access log to {output} (--access-log-file): {error}{advice}")
+            let remedy = remedies::logging(&error);
+            format!("cannot write the access log to {output} (--access-log-file): {error}{remedy}")
         })?;
     Ok((Some(recorder), Some(writer), Some(reopen)))
 }

@@ -31,3 +31,4 @@ mod o_faults;
 mod p_siege;
 mod q_load;
 mod r_sockets;
+mod s_surface;

@@ -15,9 +15,8 @@ pub(super) struct Formatter {
 }
 
 impl Formatter {
-    /// Colours the human format when a terminal shows it, unless `NO_COLOR` forbids that.
-    pub fn new(format: LogFormat, terminal: bool) -> Formatter {
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    /// `colour` is for the human format alone.
+    pub fn new(format: LogFormat, colour: bool) -> Formatter {
         Formatter { format, colour }
     }
 
@@ -137,8 +136,8 @@ fn json_attempt(attempt: &Attempt, out: &mut String) {
     out.push('}');
 }
 
-/// `,"key":"value"` or `,"key":null`.
-fn string(out: &mut String, key: &str, value: Option<&str>) {
+/// Appends `,"key":"value"` or `,"key":null`, such that the value can neither end its line nor drive a terminal.
+pub fn string(out: &mut String, key: &str, value: Option<&str>) {
     let _ = write!(out, ",\"{key}\":");
     let Some(value) = value else {
         out.push_str("null");

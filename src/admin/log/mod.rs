@@ -4,18 +4,22 @@
 //! lines, writes them together. While there is traffic it pauses between batches instead of
 //! waiting on the queue, so that a core's send does not have to wake it.
 
+mod colour;
 mod line;
 mod output;
 
+pub use colour::colours;
+pub use line::string;
 pub use output::Output;
 
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use flume::{Receiver, RecvTimeoutError, Selector};
 
+use crate::admin::clock::Moment;
 use crate::config::LogFormat;
 use crate::stats::{Counter, Record};
 use line::Formatter;
@@ -42,9 +46,14 @@ pub fn writer(
     unwritten: Arc<Counter>,
 ) -> io::Result<JoinHandle<()>> {
     let sink = output.open()?;
-    let lines = Formatter::new(format, sink.is_terminal());
+    let lines = Formatter::new(format, colours(sink.is_terminal()));
     let writer = Writer { records, reopen, output, sink, lines, unwritten, complained: None };
     thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run())
+}
+
+/// Appends a moment as logs write it: `2026-11-21T04:05:06.789Z`.
+pub fn timestamp(time: SystemTime, out: &mut String) {
+    Moment::new(time).rfc3339(out);
 }
 
 struct Writer {

@@ -89,22 +89,22 @@ pub fn listening(role: Role, address: &Address, error: &io::Error) -> String {
         (Address::Tcp(_), Role::Listen) => Clients,
         (Address::Tcp(_), Role::Admin) => Admin,
     };
-    behind(advice(asked, error))
+    behind(remedy(asked, error))
 }
 
 /// The same where the file of the access log could not be opened.
 pub fn logging(error: &io::Error) -> String {
-    behind(advice(LogFile, error))
+    behind(remedy(LogFile, error))
 }
 
-fn advice(asked: Asked, error: &io::Error) -> Option<&'static str> {
+fn remedy(asked: Asked, error: &io::Error) -> Option<&'static str> {
     let is_it = |errno: &Errno| error.raw_os_error() == Some(errno.raw_os_error());
     let mut rows = TABLE.iter();
-    rows.find(|(row, errno, _)| *row == asked && is_it(errno)).map(|(_, _, advice)| *advice)
+    rows.find(|(row, errno, _)| *row == asked && is_it(errno)).map(|(_, _, remedy)| *remedy)
 }
 
-fn behind(advice: Option<&str>) -> String {
-    advice.map_or_else(String::new, |advice| format!("; {advice}"))
+fn behind(remedy: Option<&str>) -> String {
+    remedy.map_or_else(String::new, |remedy| format!("; {remedy}"))
 }
 
 #[cfg(test)]
@@ -132,11 +132,11 @@ mod tests {
             (Clients, Errno::NOMEM, None),
         ];
         for (asked, errno, part) in cases {
-            let told = advice(asked, &errno.into());
+            let told = remedy(asked, &errno.into());
             assert_eq!(told.is_some(), part.is_some(), "{asked:?} {errno}");
             assert!(told.unwrap_or_default().contains(part.unwrap_or_default()), "{told:?}");
         }
-        assert_eq!(behind(advice(Clients, &io::Error::other("no errno"))), "");
+        assert_eq!(behind(remedy(Clients, &io::Error::other("no errno"))), "");
     }
 
     #[test]
