@@ -51,9 +51,10 @@ pub enum Address {
     Unix(Box<Path>),
 }
 
-/// The process, or the system, has no descriptor, or no memory for a socket, left (socket(2), accept(2)).
+/// The process, or the system, has no descriptor, no memory for a socket, or no room for another one to be watched
+/// left (socket(2), accept(2), epoll_ctl(2)).
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
-    let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
     lacks.iter().any(|lack| error.raw_os_error() == Some(lack.raw_os_error()))
 }
 

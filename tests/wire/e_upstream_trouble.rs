@@ -309,7 +309,7 @@ fn e15_a_chunk_that_is_none_cuts_the_answer_short() {
         let origin = Origin::answering(format!("{head}{chunk}"));
         let proxy = Proxy::before(&origin);
         let mut client = proxy.client();
-        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
         let came = client.until_gone();
         let refused = came.starts_with(b"HTTP/1.1 502 ");
         assert!(refused || !came.ends_with(b"0\r\n\r\n"), "\"{}\"", came.escape_ascii());

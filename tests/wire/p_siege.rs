@@ -427,8 +427,9 @@ fn p12_memory_stays_below_its_ceiling() {
         crowds[1].go_on(b"3\r\nxyz\r\n");
         assert_eq!(proxy.client().get("/").text(), "a");
     }
-    eventually("all are in", || proxy.metric("/connections/current") >= 390);
-    eventually("all under way", || proxy.metric("/active") >= 180);
+    // Those that read nothing may have been ended by now: others wait for their buffers.
+    eventually("all are in", || proxy.metric("/connections/current") >= 360);
+    eventually("all under way", || proxy.metric("/active") >= 150);
     drop(crowds);
     all_home(&proxy);
     let [_, most] = resident(&proxy);
