@@ -80,7 +80,7 @@ const FAILED_ONCE: &[(u64, &str)] = &[
     (64, "a read that stopped at an urgent octet was taken to have emptied the socket"),
     (7223, "the same: splice never gets past such an octet"),
     (156, "a lack of descriptors was counted as a failure of the upstream"),
-    (1995, "a request that could go to another upstream got 502 when one died"),
+    (1668, "a replay went to the upstream that had just failed, and so did not reach the other"),
 ];
 
 type Case = (&'static str, fn() -> Vec<String>);
