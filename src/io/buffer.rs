@@ -171,9 +171,10 @@ impl Hold<'_> {
     pub fn take(&self) -> Buf {
         let pool = &self.0.pool;
         let mut stock = pool.stock.borrow_mut();
-        stock.used += 1;
         let granted = pool.rights_total - pool.rights_left.get();
-        assert!(stock.used <= granted * SHARE, "a share was overdrawn: {} buffers", stock.used);
+        // Counted only then: whoever overdraws must not leave others with less.
+        assert!(stock.used < granted * SHARE, "a share was overdrawn: {} buffers", stock.used);
+        stock.used += 1;
         drop(stock);
         pool.take(false)
     }

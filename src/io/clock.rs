@@ -9,9 +9,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::kernel;
 
-/// A point in time: microseconds since the core's clock was made.
+/// A point in time: microseconds since a little before the core's clock was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub u64);
+
+/// When a clock begins: late enough for a deadline that has just passed to be told from none.
+const BEGINNING: Moment = Moment(100_000);
 
 impl Add<Duration> for Moment {
     type Output = Moment;
@@ -45,9 +48,9 @@ impl Default for Clock {
     fn default() -> Self {
         Clock {
             origin: kernel::monotonic(),
-            now: Cell::new(Moment(0)),
+            now: Cell::new(BEGINNING),
             wall_s: Cell::new(unix_s()),
-            wall_read: Cell::new(Moment(0)),
+            wall_read: Cell::new(BEGINNING),
         }
     }
 }
@@ -61,7 +64,8 @@ impl Clock {
     /// Reads the clock. Only the core's loop does.
     pub fn tick(&self) -> Moment {
         let micros = kernel::monotonic().duration_since(self.origin).as_micros();
-        self.now.set(Moment(u64::try_from(micros).unwrap_or(u64::MAX)));
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        self.now.set(Moment(micros.saturating_add(BEGINNING.0)));
         self.now.get()
     }
 

@@ -289,8 +289,7 @@ impl Reactor {
     pub fn expire_idle(&self, part: usize, waits: [Duration; 2]) -> usize {
         let ticks = |duration| tick_after(Moment(0) + duration) - 1;
         let [waits, grace] = [waits.map(ticks), [GRACE, Duration::ZERO].map(ticks)];
-        // The tick that is over; a core that has just begun waits for the first.
-        let now = (tick_after(self.clock.now()) - 1).max(1);
+        let now = tick_after(self.clock.now()) - 1; // the tick that is over
         let mut wheel = self.wheel.borrow_mut();
         let mut sources = self.sources.borrow_mut();
         let silent_since = |(key, source): (usize, &Source)| {

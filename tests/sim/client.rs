@@ -411,7 +411,8 @@ fn body(id: usize, ask: &Ask, chance: &mut Chance) -> Vec<u8> {
     }
     let (mut framed, framing) = in_chunks(&octets, ask.in_one, chance);
     if let Some(share) = ask.spoilt {
-        framed[framing[(framing.len() * usize::from(share)) >> 16]] = 0;
+        let at = (framing.len() * usize::from(share)) >> 16;
+        framed[framing[at]] = 0;
     }
     framed
 }

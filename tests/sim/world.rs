@@ -21,6 +21,8 @@ use crate::trace::Trace;
 
 /// Turns of the core's loop in one scenario; more are a loop that never rests.
 const TURNS: u64 = 2_000_000;
+/// How long the kernel takes between some connections of a process that died and others.
+const CLOSING_MOST: Micros = 2000;
 /// How late the core is at most when it makes a call.
 const LATE_MOST: Micros = 2000;
 /// What lingering, ticks of the timer and the like add to the waits of the plan.
@@ -160,7 +162,11 @@ impl World {
         let index = self.origins.len();
         let actor = Actor::Origin(index);
         let end = End::new(far, actor, pace, fault, urgent);
-        self.origins.push(Origin::new(index, upstream, end));
+        let mut origin = Origin::new(index, upstream, end);
+        if net.dying == Some(upstream) {
+            origin.fail(Fault::Stall, net, &mut self.book);
+        }
+        self.origins.push(origin);
         net.hold(far, actor);
     }
 
@@ -172,13 +178,22 @@ impl World {
         Ok(ours)
     }
 
-    /// As after kill -9: each connection is closed, those with octets unread are reset.
+    /// As after kill -9: nobody does anything any more, and the kernel closes the connections one after the
+    /// other, those with octets unread by a reset, and at some time the listening socket. Until then
+    /// connections are made, and end.
     fn die(&mut self, upstream: usize) {
         let World { net, book, .. } = self;
-        net.dead = Some(upstream);
+        let last = net.dying.replace(upstream).is_some() && net.chance.one_in(3);
         for origin in self.origins.iter_mut().filter(|origin| origin.upstream == upstream) {
-            let fault = net.chance.pick(&[Fault::Reset, Fault::Close]);
-            origin.fail(fault, net, book);
+            let closed = last || net.chance.one_in(2);
+            let ends = [Fault::Reset, Fault::Close];
+            origin.fail(if closed { net.chance.pick(&ends) } else { Fault::Stall }, net, book);
+        }
+        if last {
+            net.dead = Some(upstream);
+        } else {
+            let next = net.now + net.chance.magnitude(CLOSING_MOST);
+            net.at(next, Happening::Die(upstream));
         }
     }
 

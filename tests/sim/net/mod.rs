@@ -146,7 +146,8 @@ pub struct Net {
     /// Connections it accepted and could not watch, and so let go.
     pub unwatched: u64,
     pub notified: bool,
-    /// The upstream that is gone.
+    /// The upstream that does nothing any more, and that is gone.
+    pub dying: Option<usize>,
     pub dead: Option<usize>,
     /// Octets the core read from clients and sent to them, read from origins and sent to them.
     pub clients: [u64; 2],
@@ -174,6 +175,7 @@ impl Net {
             turned_away: 0,
             unwatched: 0,
             notified: false,
+            dying: None,
             dead: None,
             clients: [0; 2],
             origins: [0; 2],
