@@ -83,7 +83,9 @@ impl Core {
         let over = clock.now() + TURN;
         let mut ran = 0;
         // One of those in line goes on in every turn, however much else there is to do.
-        self.reactor.call_next();
+        if self.reactor.has_line() {
+            self.reactor.call_next();
+        }
         loop {
             while self.executor.try_tick() {
                 ran += 1;

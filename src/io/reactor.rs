@@ -268,19 +268,23 @@ impl Reactor {
 
     /// The moment after which waits for `way` fail; `None`: never. A deadline may be up to one tick late.
     pub fn set_deadline(&self, key: usize, way: Way, moment: Option<Moment>) {
+        self.set(key, way, moment, None);
+    }
+
+    /// Nothing is under way on this source: reads wait until `moment`, or less, see [`Reactor::expire_idle`]. Holds until
+    /// a deadline of it is changed.
+    pub fn set_idle(&self, key: usize, moment: Moment, idle: Idle) {
+        self.set(key, Way::Read, Some(moment), Some(idle));
+    }
+
+    fn set(&self, key: usize, way: Way, moment: Option<Moment>, idle: Option<Idle>) {
         let tick = moment.map_or(0, tick_after);
-        let mut sources = self.sources.borrow_mut();
-        sources[key].sides[way as usize].deadline = tick;
-        sources[key].idle = None;
-        drop(sources);
+        let source = &mut self.sources.borrow_mut()[key];
+        source.sides[way as usize].deadline = tick;
+        source.idle = idle;
         if tick != 0 {
             self.wheel.borrow_mut().set(key, tick);
         }
-    }
-
-    /// Nothing is under way on this source until a deadline of it is changed.
-    pub fn set_idle(&self, key: usize, idle: Idle) {
-        self.sources.borrow_mut()[key].idle = Some(idle);
     }
 
     /// Has idle sources time out now instead of later: a `part` of all that wait, at least one, those that have been

@@ -111,8 +111,7 @@ impl Stream {
     /// Nothing is under way: reads wait for `wait` from now, or less if room is needed, see
     /// [`Reactor::expire_idle`]. Holds until the deadline for reads is changed.
     pub fn idle_for(&self, wait: Duration, idle: Idle) {
-        self.deadline_in(Way::Read, wait);
-        self.reactor.set_idle(self.key, idle);
+        self.reactor.set_idle(self.key, self.reactor.clock().now() + wait, idle);
     }
 
     /// Waits for `way` last as long as they last.
