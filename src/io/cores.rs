@@ -17,6 +17,8 @@ use super::sys;
 
 /// How long tasks run before the kernel is asked for events again: nobody who becomes ready waits much longer.
 const TURN: Duration = Duration::from_millis(1);
+/// The same where only those are left that had a slice already.
+const TURN_OF_SLICES: Duration = Duration::from_micros(250);
 /// Tasks run between two looks at the clock.
 const TASKS_PER_LOOK: u32 = 16;
 /// Tasks run before the kernel is asked for events again, should the clock stand still.
@@ -80,7 +82,7 @@ impl Core {
     /// Runs tasks for one turn. `true`: some are left that could go on.
     fn run_tasks(&self) -> bool {
         let clock = self.reactor.clock();
-        let over = clock.now() + TURN;
+        let begun = clock.now();
         let mut ran = 0;
         // One of those in line goes on in every turn, however much else there is to do.
         if self.reactor.has_line() {
@@ -89,14 +91,16 @@ impl Core {
         loop {
             while self.executor.try_tick() {
                 ran += 1;
-                if ran % TASKS_PER_LOOK == 0 && (ran >= TASKS_PER_TURN || clock.tick() >= over) {
+                if ran % TASKS_PER_LOOK == 0
+                    && (ran >= TASKS_PER_TURN || clock.tick() >= begun + TURN)
+                {
                     return true;
                 }
             }
             if !self.reactor.has_line() {
                 return false;
             }
-            if ran >= TASKS_PER_TURN || clock.tick() >= over {
+            if ran >= TASKS_PER_TURN || clock.tick() >= begun + TURN_OF_SLICES {
                 return true;
             }
             self.reactor.call_next();
