@@ -91,8 +91,12 @@ const DESCRIPTORS_OF_A_CORE: usize = 8;
 /// How many clients so many descriptors are enough for, when each has a request and that its upstream connection;
 /// at least one for each worker.
 fn connections_for(descriptors: usize, workers: usize) -> usize {
-    let fixed = DESCRIPTORS_FIXED + DESCRIPTORS_OF_A_CORE * workers;
-    (descriptors.saturating_sub(fixed) / 2).max(workers)
+    (descriptors.saturating_sub(descriptors_fixed(workers)) / 2).max(workers)
+}
+
+/// Descriptors that tidegate needs before the first client comes.
+pub fn descriptors_fixed(workers: usize) -> usize {
+    DESCRIPTORS_FIXED + DESCRIPTORS_OF_A_CORE * workers
 }
 
 /// Where settings are asked for by name, and mistakes are written down.

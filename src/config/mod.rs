@@ -38,6 +38,7 @@ use layers::Layers;
 use mistake::Report;
 use words::Command;
 
+pub use build::descriptors_fixed;
 pub use plan::*;
 pub use show::markdown;
 

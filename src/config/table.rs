@@ -197,7 +197,7 @@ const WHERE: &[Setting] = &[
 ];
 
 const REQUESTS: &[Setting] = &[
-    count("max-retries", "2", (0, 100), "Further upstreams tried when one does not connect"),
+    count("max-retries", "2", (0, 100), "Further upstreams tried when one fails before it answers"),
     row("host-header", Choice(HOSTS), Value("pass"), "The Host sent on: as it came, or its own"),
     switch("backend-header", "Name the upstream in X-Backend-Server on answers"),
     row("trusted-proxy", Networks, Nothing, "Peers whose X-Forwarded-* fields are believed"),

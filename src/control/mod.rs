@@ -57,8 +57,9 @@ pub fn run(
     opened: impl FnOnce(&Doors) -> Result<(), String>,
 ) -> Result<(), String> {
     let Inheritance { mut report, sockets } = Inheritance::take(|name| env::var_os(name))?;
-    let result =
-        Doors::open(&plan, told, sockets).and_then(|doors| serve(plan, doors, &mut report, opened));
+    let result = start::enough_descriptors(&plan)
+        .and_then(|()| Doors::open(&plan, told, sockets))
+        .and_then(|doors| serve(plan, doors, &mut report, opened));
     if let Err(error) = &result {
         // Only if we have not been ready.
         report.send(error.as_bytes());

@@ -9,7 +9,7 @@ use std::time::Instant;
 use flume::{Receiver, Sender};
 
 use tidegate::admin::{View, log};
-use tidegate::config::Plan;
+use tidegate::config::{Plan, descriptors_fixed};
 use tidegate::http::{Fault, Reason};
 use tidegate::io::splice::Copied;
 use tidegate::proxy::{Event, Seed};
@@ -78,6 +78,18 @@ pub fn cores(
         copies: &Copied::LABELS,
     };
     Ok((view, events, crew))
+}
+
+/// Refuses to start where there would be no descriptor for a client and its upstream.
+pub fn enough_descriptors(plan: &Plan) -> Result<(), String> {
+    let (have, workers) = (plan.limits.descriptors, plan.workers);
+    let least = descriptors_fixed(workers) + 2;
+    if have >= least {
+        return Ok(());
+    }
+    Err(format!(
+        "{have} descriptors are too few for --workers {workers}: raise the hard limit to {least} or more (ulimit -Hn)"
+    ))
 }
 
 /// Where requests are written down, the thread that does it, and how to have it open its file again.

@@ -17,6 +17,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::harness::{
     Client, Gate, Origin, Peer, Proxy, Scratch, Wire, chunked, eventually, memory_allowed, pattern,
+    run_with_descriptors,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -356,6 +357,15 @@ fn p10b_idle_clients_leave_descriptors_to_upstreams_newcomers_and_the_admin() {
         assert!(page.contains(&upstream), "{page}");
         drop(crowd);
     }
+}
+
+#[test]
+fn p10c_too_few_descriptors_are_refused_with_what_to_do() {
+    let flags = ["--upstream", "127.0.0.1:1", "--workers", "2"];
+    let refused = run_with_descriptors(64, &flags);
+    assert_eq!(refused.code, Some(1));
+    let advice = "64 descriptors are too few for --workers 2: raise the hard limit to 82 or more";
+    assert!(refused.stderr.contains(advice), "{}", refused.stderr);
 }
 
 #[test]

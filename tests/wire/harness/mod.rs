@@ -25,7 +25,7 @@ pub use frames::{CLOSE, TEXT, frame, masked};
 pub use gate::{Gate, eventually};
 pub use message::{Ending, Head, Request, Response};
 pub use origin::{Origin, Peer, Refusing, Silent};
-pub use proxy::{Finished, Proxy, run};
+pub use proxy::{Finished, Proxy, run, run_with_descriptors};
 pub use scratch::Scratch;
 pub use wire::{DEADLINE, Wire};
 

@@ -66,10 +66,7 @@ impl Proxy {
     #[track_caller]
     pub fn with_descriptors(most: usize, flags: &[&str]) -> Proxy {
         let home = Scratch::new();
-        let mut shell = Command::new("/bin/sh");
-        let limited = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
-        shell.arg("-c").arg(limited).arg(env!("CARGO_BIN_EXE_tidegate"));
-        Proxy::launch(prepared(shell, &usual_and(flags), &home), home)
+        Proxy::launch(prepared(limited(most), &usual_and(flags), &home), home)
     }
 
     #[track_caller]
@@ -246,17 +243,28 @@ impl Drop for Proxy {
 pub fn run(flags: &[&str], environment: &[(&str, &str)]) -> Finished {
     let home = Scratch::new();
     let flags = flags.iter().map(|flag| flag.to_string()).collect::<Vec<_>>();
-    let mut child = command(&flags, &home)
-        .envs(environment.iter().copied())
-        .spawn()
-        .expect("the binary starts");
+    let mut command = command(&flags, &home);
+    command.envs(environment.iter().copied());
+    finished(command)
+}
+
+/// Runs the binary with a hard limit on descriptors, to its end.
+#[track_caller]
+pub fn run_with_descriptors(most: usize, flags: &[&str]) -> Finished {
+    let flags: Vec<_> = flags.iter().map(|flag| flag.to_string()).collect();
+    finished(prepared(limited(most), &flags, &Scratch::new()))
+}
+
+#[track_caller]
+fn finished(mut command: Command) -> Finished {
+    let mut child = command.spawn().expect("the binary starts");
     let [out, err] = [
         Lines::of(child.stdout.take().expect("stdout is piped")),
         Lines::of(child.stderr.take().expect("stderr is piped")),
     ];
     if !err.ends() || !out.ends() {
         let _ = child.kill();
-        panic!("{flags:?} did not end in time: {:?}", err.all());
+        panic!("{command:?} did not end in time: {:?}", err.all());
     }
     let code = child.wait().expect("the child can be waited for").code();
     Finished { code, stdout: out.all().join("\n"), stderr: err.all().join("\n") }
@@ -264,6 +272,14 @@ pub fn run(flags: &[&str], environment: &[(&str, &str)]) -> Finished {
 
 fn command(flags: &[String], home: &Scratch) -> Command {
     prepared(Command::new(env!("CARGO_BIN_EXE_tidegate")), flags, home)
+}
+
+/// A shell that limits itself, and becomes the binary.
+fn limited(descriptors: usize) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    let limited = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+    shell.arg("-c").arg(limited).arg(env!("CARGO_BIN_EXE_tidegate"));
+    shell
 }
 
 fn prepared(mut command: Command, flags: &[String], home: &Scratch) -> Command {
