@@ -11,7 +11,7 @@ use super::layers::{Given, Layers, Origin};
 use super::mistake::{Report, Wrong, instead, wrong};
 use super::plan::*;
 use super::table::{self, Fallback, Form, Setting};
-use super::{Surroundings, advice, places, values};
+use super::{Surroundings, advice, descriptors, places, values};
 
 /// A plan, and the settings that are about the plan and not in it.
 ///
@@ -80,23 +80,6 @@ pub fn build(
         listen,
     };
     Built { plan, strict, demo }
-}
-
-/// Client connections at most, if nobody says how many and there are enough descriptors.
-const CONNECTIONS: usize = 20_000;
-/// Descriptors that are neither a client's nor an upstream's: those of the control plane, and of each core.
-const DESCRIPTORS_FIXED: usize = 64;
-const DESCRIPTORS_OF_A_CORE: usize = 8;
-
-/// How many clients so many descriptors are enough for, when each has a request and that its upstream connection;
-/// at least one for each worker.
-fn connections_for(descriptors: usize, workers: usize) -> usize {
-    (descriptors.saturating_sub(descriptors_fixed(workers)) / 2).max(workers)
-}
-
-/// Descriptors that tidegate needs before the first client comes.
-pub fn descriptors_fixed(workers: usize) -> usize {
-    DESCRIPTORS_FIXED + DESCRIPTORS_OF_A_CORE * workers
 }
 
 /// Where settings are asked for by name, and mistakes are written down.
@@ -224,8 +207,10 @@ impl Desk<'_> {
             (None, Some(connections)) => cores.min(connections.max(1)),
             (None, None) => cores,
         };
-        let enough = connections_for(around.descriptors, workers);
-        let Some(connections) = connections else { return (workers, enough.min(CONNECTIONS)) };
+        let enough = descriptors::connections_for(around.descriptors, workers);
+        let Some(connections) = connections else {
+            return (workers, enough.min(descriptors::CONNECTIONS));
+        };
         if workers > connections
             && let Some(Given { text, origin }) = self.layers.of(setting("workers")).first()
         {

@@ -15,12 +15,14 @@
 //! places     addresses, upstream URLs, networks             ":8080" -> every address
 //! build      all of it -> a Plan
 //! ```
+//! `descriptors` says how many clients a limit on descriptors is enough for.
 //! `advice` tries what a refusal offers before anyone is told to write it.
 //! `table` holds one row for each setting: parser, help, `config show` and README all read it.
 //! `mistake` and `show` put results into words.
 
 mod advice;
 mod build;
+mod descriptors;
 mod dotenv;
 mod layers;
 mod mistake;
@@ -38,7 +40,7 @@ use layers::Layers;
 use mistake::Report;
 use words::Command;
 
-pub use build::descriptors_fixed;
+pub use descriptors::descriptors_fixed;
 pub use plan::*;
 pub use show::markdown;
 

@@ -271,8 +271,8 @@ impl Reactor {
         self.set(key, way, moment, None);
     }
 
-    /// Nothing is under way on this source: reads wait until `moment`, or less, see [`Reactor::expire_idle`]. Holds until
-    /// a deadline of it is changed.
+    /// Nothing is under way on this source: reads wait until `moment`, or less, see [`Reactor::expire_idle`]. Holds
+    /// until a deadline of it is changed.
     pub fn set_idle(&self, key: usize, moment: Moment, idle: Idle) {
         self.set(key, Way::Read, Some(moment), Some(idle));
     }
