@@ -59,7 +59,9 @@ async fn accept(core: Rc<Core>, listener: Listener, origin: Address) {
 
 /// Both directions of one client, until either of them ends.
 async fn pair(core: Rc<Core>, client: Stream, origin: Address) {
-    let Ok(upstream) = Stream::connect(&origin, LONG, &core.reactor).await else { return };
+    let Ok(upstream) = Stream::connect(&origin, LONG, usize::MAX, &core.reactor).await else {
+        return;
+    };
     let share = core.pool.share();
     let there = relay(&core, &share, &client, &upstream);
     let back = relay(&core, &share, &upstream, &client);

@@ -173,9 +173,12 @@ fn put(line: &[u8], format: OwnLogFormat) -> io::Result<()> {
     }
     let dropped = DROPPED.swap(0, Relaxed);
     if dropped > 0 {
-        let told = stderr.write_all(gap(dropped, format).as_bytes());
-        if told.is_err() || !has_room(&stderr) {
+        if let Err(error) = stderr.write_all(gap(dropped, format).as_bytes()) {
             DROPPED.fetch_add(dropped, Relaxed);
+            return Err(error);
+        }
+        // They are told of; only this line is dropped now.
+        if !has_room(&stderr) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
     }

@@ -73,24 +73,24 @@ impl Seats {
         let state = Arc::default();
         self.taken.push(Taken { state: Arc::clone(&state), leave });
         let seat = Seat { state, turn: Arc::clone(&self.turn), bell: self.bell.clone(), told };
-        seat.falls_silent();
+        seat.end_answer();
         seat
     }
 }
 
 impl Seat {
     /// From now on its client is owed nothing.
-    pub fn falls_silent(&self) {
+    pub fn end_answer(&self) {
         self.change(self.turn.fetch_add(1, Relaxed) + 1);
     }
 
     /// From now on its client is owed an answer.
-    pub fn is_asked(&self) {
+    pub fn begin_answer(&self) {
         self.change(ANSWERED);
     }
 
     /// Is its client to leave, once it is owed nothing?
-    pub fn is_wanted(&self) -> bool {
+    pub fn must_leave(&self) -> bool {
         self.told.is_closed()
     }
 
@@ -149,19 +149,19 @@ mod tests {
             for _ in 0..SEATS {
                 all.push(poll_once(seats.take()).await.expect("a free seat"));
             }
-            all.iter().for_each(Seat::is_asked);
+            all.iter().for_each(Seat::begin_answer);
             let mut next = pin!(seats.take());
             assert!(poll_once(&mut next).await.is_none(), "all are being answered");
-            assert!(!all.iter().any(Seat::is_wanted));
+            assert!(!all.iter().any(Seat::must_leave));
             // The first to fall silent leaves, even if others do so after it.
-            [5, 3].iter().for_each(|at: &usize| all[*at].falls_silent());
+            [5, 3].iter().for_each(|at: &usize| all[*at].end_answer());
             assert!(poll_once(&mut next).await.is_none(), "it has not left yet");
             let wanted = |all: &[Seat]| -> Vec<usize> {
-                (0..all.len()).filter(|at| all[*at].is_wanted()).collect()
+                (0..all.len()).filter(|at| all[*at].must_leave()).collect()
             };
             assert_eq!(wanted(&all), [5]);
             // Its request came at last, so it is the other's turn.
-            all[5].is_asked();
+            all[5].begin_answer();
             assert!(poll_once(&mut next).await.is_none());
             assert_eq!(wanted(&all), [3, 5]);
             assert!(all[3].wanted::<()>().await.is_err());

@@ -94,6 +94,7 @@ async fn accept(
                 continue;
             }
         };
+        // Who is in hand at a hand-over is served, when there is a seat.
         let (view, closing, seat) = (view.clone(), closing.clone(), seats.take().await);
         match client {
             Client::Tcp(stream) => executor.spawn(attend(stream, view, closing, false, seat)),
@@ -127,13 +128,13 @@ where
 {
     let mut input = Vec::new();
     loop {
-        seat.falls_silent();
+        seat.end_answer();
         let heard = within(PATIENCE, hear(&mut stream, &mut input)).or(seat.wanted()).await;
-        seat.is_asked();
+        seat.begin_answer();
         let (answer, bodiless, keep) = match heard {
             Ok(Some(Ok(request))) => {
                 let bodiless = request.method == "HEAD";
-                let keep = request.keep && !closing.load(Relaxed) && !seat.is_wanted();
+                let keep = request.keep && !closing.load(Relaxed) && !seat.must_leave();
                 (routes::answer(view, &request, local), bodiless, keep)
             }
             Ok(Some(Err(refusal))) => (routes::refusal(refusal), false, false),
@@ -144,7 +145,7 @@ where
         };
         within(PATIENCE, say(&mut stream, &answer, bodiless, keep)).await?;
         if !keep {
-            seat.falls_silent();
+            seat.end_answer();
             return within(LINGER, linger(&mut stream)).or(seat.wanted()).await;
         }
     }

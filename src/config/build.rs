@@ -48,8 +48,8 @@ pub fn build(
     let demo = desk.one("demo", values::switch).unwrap_or(false);
     // Read by `layers` already; here only its mistakes count.
     let _ = desk.one("env-file", places::file);
-    let (workers, connections) = desk.workers(around);
     let listen = desk.listen(demo);
+    let (workers, connections) = desk.workers(around, &listen);
     let admin = desk.admin(&listen);
     let upstreams = desk.upstreams(&listen, demo, must_run);
     let plan = Plan {
@@ -195,7 +195,7 @@ impl Desk<'_> {
     }
 
     /// Workers and connections: each worker gets at least one connection.
-    fn workers(&mut self, around: &Surroundings<'_>) -> (usize, usize) {
+    fn workers(&mut self, around: &Surroundings<'_>, listen: &[Listen]) -> (usize, usize) {
         let Setting { form, range, .. } = *setting("max-connections");
         let connections = self.one("max-connections", |text| values::number(form, range, text));
         let connections = connections.map(|connections| connections as usize);
@@ -207,7 +207,7 @@ impl Desk<'_> {
             (None, Some(connections)) => cores.min(connections.max(1)),
             (None, None) => cores,
         };
-        let enough = descriptors::connections_for(around.descriptors, workers);
+        let enough = descriptors::connections_for(around.descriptors, workers, listen);
         let Some(connections) = connections else {
             return (workers, enough.min(descriptors::CONNECTIONS));
         };
@@ -221,7 +221,7 @@ impl Desk<'_> {
             && let Some(Given { text, origin }) = self.layers.of(setting("max-connections")).first()
         {
             let what = format!(
-                "{connections} clients with a request each need more than {} descriptors",
+                "{connections} clients need up to 2 descriptors each, and the limit is {}",
                 around.descriptors
             );
             let right = instead(what, [enough.to_string()]);
@@ -261,7 +261,11 @@ impl Desk<'_> {
                         same if *same == value => "the same is given twice and used once".into(),
                         wider => format!("{wider} takes in {value} as well"),
                     };
-                    self.report.warning_in(&given.origin, &given.text, wrong(what, "leave it out"));
+                    self.report.warning_in(
+                        &given.origin,
+                        &given.text,
+                        wrong(what, format!("leave {value} out")),
+                    );
                 }
                 None => kept.push(value),
             }

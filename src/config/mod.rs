@@ -40,7 +40,7 @@ use layers::Layers;
 use mistake::Report;
 use words::Command;
 
-pub use descriptors::descriptors_fixed;
+pub use descriptors::{Marks, in_use};
 pub use plan::*;
 pub use show::markdown;
 
@@ -247,12 +247,12 @@ mod tests {
 error: .env:3:1: there is no = in this line
     oops
     ^^^^ write KEY=VALUE, or # before it
-error: TIDEGATE_WORKERS: a sign makes no sense here
-    TIDEGATE_WORKERS=+4
-                     ^^ write 4
 error: --listen: a colon is missing
     --listen 80
              ^^ write :80
+error: TIDEGATE_WORKERS: a sign makes no sense here
+    TIDEGATE_WORKERS=+4
+                     ^^ write 4
 error: no upstream is given, so there is nowhere to send requests
     write: tidegate --upstream http://127.0.0.1:9001   or: tidegate --demo
 error: .env:2:27: TIDEGATE_MAX_BODY: this unit is not known
@@ -317,12 +317,12 @@ tidegate: 6 mistakes, not started; --help lists all flags
             ),
             (
                 "--max-connections 60000",
-                "need more than 100000 descriptors; write 49952 or less, or",
+                "2 descriptors each, and the limit is 100000; write 49960 or less, or",
             ),
             ("--access-log off --access-log-file x", "no file is written"),
             ("--trusted-proxy 0.0.0.0/0", "everyone is believed"),
             ("--listen :1,:1", "given twice and used once"),
-            ("--listen :1,[::]:1", ":1 takes in [::]:1 as well; leave it out"),
+            ("--listen :1,[::]:1", ":1 takes in [::]:1 as well; leave [::]:1 out"),
             ("--listen 127.0.0.1:1,0.0.0.0:1", "0.0.0.0:1 takes in 127.0.0.1:1 as well"),
         ];
         for (line, what) in warnings {

@@ -43,7 +43,7 @@ pub fn listen(text: &str) -> Result<Listen, Wrong> {
         host => match address(host) {
             Some(address) if address.to_canonical() != address => {
                 let right = format!("{}:{port}", address.to_canonical());
-                return Err(instead("this is an IPv4 address in IPv6 clothes", [right]));
+                return Err(instead("this is an IPv4-mapped IPv6 address", [right]));
             }
             Some(address) => Some(address),
             None => {
@@ -179,7 +179,7 @@ pub fn network(text: &str) -> Result<Network, Wrong> {
     if let IpAddr::V6(v6) = address
         && let Some(v4) = v6.to_ipv4_mapped()
     {
-        let what = "an IPv4 network in IPv6 clothes would never match";
+        let what = "an IPv4-mapped network would never match";
         return Err(match prefix.checked_sub(96) {
             Some(prefix) => instead(what, [format!("{v4}/{prefix}")]),
             None => unclear(what),

@@ -148,7 +148,7 @@ impl Row<'_> {
 
     /// Opens each address that `wanted` stands for.
     fn open(&mut self, wanted: &Listen, rest: &mut Rest) -> Result<(), String> {
-        let has_ipv6 = has_ipv6();
+        let has_ipv6 = matches!(wanted, Listen::Any(_)) && has_ipv6();
         if let (Listen::Any(_), false) = (wanted, has_ipv6) {
             tracing::info!(address = %wanted, "this machine has no IPv6: IPv4 alone");
         }
@@ -167,7 +167,9 @@ impl Row<'_> {
     /// from and what would help. Gives the address back, with the port that was chosen.
     fn open_one(&mut self, address: &Address, rest: &mut Rest) -> Result<Address, String> {
         let role = self.role;
-        let is_in = |bound: &Bound| bound.dual && fits(address, &bound.address, true);
+        let is_in = |bound: &Bound| {
+            bound.dual && !is_any_port(address) && fits(address, &bound.address, true)
+        };
         if let Some(dual) = self.doors.iter().find(|door| is_in(&door.bound)) {
             return Ok(dual.bound.address.clone());
         }
@@ -183,8 +185,9 @@ impl Row<'_> {
         };
         let bound = bind(address, self.cores).map_err(|error| {
             let (address_text, origin) = (text(address), self.told.origin(setting));
+            let origin = if origin == setting { String::new() } else { format!(", from {origin}") };
             let remedy = remedies::listening(role, address, &error);
-            format!("cannot listen on {address_text} ({setting}, from {origin}): {error}{remedy}")
+            format!("cannot listen on {address_text} ({setting}{origin}): {error}{remedy}")
         })?;
         Ok(self.push(Label { role, lent: false }, false, bound))
     }
@@ -226,6 +229,10 @@ fn fits(wanted: &Address, address: &Address, dual: bool) -> bool {
         }
         (wanted, address) => wanted == address,
     }
+}
+
+fn is_any_port(address: &Address) -> bool {
+    matches!(address, Address::Tcp(address) if address.port() == 0)
 }
 
 fn text(address: &Address) -> String {

@@ -14,12 +14,18 @@ use tidegate::stats::EndpointState;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Tells of changes as the cores report them, until they are gone. Which upstreams are alive is read from their
-/// `states`, so a report that was lost is made good by any other.
+/// `states`, so a report that was lost costs no more than its cause.
 pub async fn tell(states: Vec<Arc<EndpointState>>, changes: Receiver<Change>) {
     let mut told = vec![true; states.len()];
-    while let Ok(change) = changes.recv_async().await {
-        let causes = causes(std::iter::once(change).chain(changes.drain()));
-        let now: Vec<bool> = states.iter().map(|state| state.is_alive()).collect();
+    loop {
+        let alive = || states.iter().map(|state| state.is_alive());
+        let mut causes = HashMap::new();
+        if alive().eq(told.iter().copied()) {
+            let Ok(change) = changes.recv_async().await else { return };
+            note(&mut causes, change);
+        }
+        changes.drain().for_each(|change| note(&mut causes, change));
+        let now: Vec<bool> = alive().collect();
         let differing = (0..now.len()).filter(|index| now[*index] != told[*index]);
         for index in differing {
             let upstream = &states[index].name;
@@ -40,7 +46,9 @@ pub async fn tell(states: Vec<Arc<EndpointState>>, changes: Receiver<Change>) {
     }
 }
 
-/// The last report of each upstream that failed.
-fn causes(changes: impl Iterator<Item = Change>) -> HashMap<usize, Change> {
-    changes.filter(|change| !change.alive).map(|change| (change.index, change)).collect()
+/// Keeps the last report of each upstream that failed.
+fn note(causes: &mut HashMap<usize, Change>, change: Change) {
+    if !change.alive {
+        causes.insert(change.index, change);
+    }
 }

@@ -65,11 +65,7 @@ const TABLE: &[(Asked, Errno, &str)] = &[
         Errno::ADDRINUSE,
         "another process listens there (`ss -lxp` shows which): stop that, or write another path",
     ),
-    (
-        Socket,
-        Errno::EXIST,
-        "what is there is no socket, so it is left alone: remove it, or write another path",
-    ),
+    (Socket, Errno::EXIST, "this is not a socket, so it is left alone: write another path"),
     (Socket, Errno::NOENT, NO_FOLDER),
     (Socket, Errno::NOTDIR, NOT_A_FOLDER),
     (Socket, Errno::ACCESS, NO_RIGHT),

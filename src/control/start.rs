@@ -9,7 +9,7 @@ use std::time::Instant;
 use flume::{Receiver, Sender};
 
 use tidegate::admin::{View, log};
-use tidegate::config::{Plan, descriptors_fixed};
+use tidegate::config::{Marks, Plan, in_use};
 use tidegate::http::{Fault, Reason};
 use tidegate::io::splice::Copied;
 use tidegate::proxy::{Event, Seed};
@@ -80,16 +80,16 @@ pub fn cores(
     Ok((view, events, crew))
 }
 
-/// Refuses to start where there would be no descriptor for a client and its upstream.
+/// Refuses to start where there would be no descriptor for a client.
 pub fn enough_descriptors(plan: &Plan) -> Result<(), String> {
     let (have, workers) = (plan.limits.descriptors, plan.workers);
-    let least = descriptors_fixed(workers) + 2;
-    if have >= least {
+    let used = in_use(workers, &plan.listen);
+    if used + workers < Marks::of(have).clients {
         return Ok(());
     }
-    Err(format!(
-        "{have} descriptors are too few for --workers {workers}: raise the hard limit to {least} or more (ulimit -Hn)"
-    ))
+    let what =
+        format!("{have} descriptors are too few for --workers {workers} and what they listen on");
+    Err(format!("{what}: raise the hard limit (ulimit -Hn) to {} or more", 2 * used + 64))
 }
 
 /// Where requests are written down, the thread that does it, and how to have it open its file again.

@@ -85,9 +85,7 @@ impl Core {
         let begun = clock.now();
         let mut ran = 0;
         // One of those in line goes on in every turn, however much else there is to do.
-        if self.reactor.has_line() {
-            self.reactor.call_next();
-        }
+        self.reactor.call_next();
         loop {
             while self.executor.try_tick() {
                 ran += 1;

@@ -125,14 +125,19 @@ pub(super) fn number(fd: &Fd) -> usize {
     usize::try_from(fd.as_raw_fd()).unwrap_or(0)
 }
 
-/// fcntl(2), F_DUPFD_CLOEXEC, closed at once: the lowest number that is free.
+/// fcntl(2), F_DUPFD_CLOEXEC: the same file under the lowest number that is free.
+pub(super) fn duplicate(fd: &Fd) -> Result<Fd, Errno> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 0)
+}
+
+/// The number that the next descriptor will have.
 pub(super) fn next_number(fd: &Fd) -> Result<usize, Errno> {
-    Ok(number(&rustix::io::fcntl_dupfd_cloexec(fd, 0)?))
+    Ok(number(&duplicate(fd)?))
 }
 
 /// socket(2) and connect(2), non-blocking, without Nagle's delay, urgent octets among the others. `true`:
-/// connecting is under way (EINPROGRESS).
-pub(super) fn connect(address: &Address) -> io::Result<(Fd, bool)> {
+/// connecting is under way (EINPROGRESS). EMFILE if its number is not below `most`.
+pub(super) fn connect(address: &Address, most: usize) -> io::Result<(Fd, bool)> {
     let (domain, protocol, address) = match address {
         Address::Tcp(address) => {
             (Domain::for_address(*address), Some(Protocol::TCP), SockAddr::from(*address))
@@ -140,6 +145,9 @@ pub(super) fn connect(address: &Address) -> io::Result<(Fd, bool)> {
         Address::Unix(path) => (Domain::UNIX, None, SockAddr::unix(path)?),
     };
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), protocol)?;
+    if socket.as_raw_fd() as usize >= most {
+        return Err(Errno::MFILE.into());
+    }
     if protocol.is_some() {
         socket.set_tcp_nodelay(true)?;
         socket.set_out_of_band_inline(true)?;
@@ -153,9 +161,13 @@ pub(super) fn connect(address: &Address) -> io::Result<(Fd, bool)> {
 }
 
 /// pipe2(2), non-blocking: its ends to read from and to write to, and what it holds when at least
-/// `capacity` octets are asked for (F_SETPIPE_SZ); `None`: the kernel's default (pipe(7)).
-pub(super) fn pipe(capacity: usize) -> io::Result<(Fd, Fd, Option<usize>)> {
+/// `capacity` octets are asked for (F_SETPIPE_SZ); `None`: the kernel's default (pipe(7)). EMFILE if their numbers are
+/// not below `most`.
+pub(super) fn pipe(capacity: usize, most: usize) -> io::Result<(Fd, Fd, Option<usize>)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    if number(&read).max(number(&write)) >= most {
+        return Err(Errno::MFILE.into());
+    }
     let capacity = fcntl_setpipe_size(&write, capacity).ok();
     Ok((read, write, capacity))
 }

@@ -90,6 +90,7 @@ pub struct Reactor {
     generation: Cell<u32>,
     events: RefCell<Vec<Event>>,
     line: RefCell<Line>,
+    turns: Cell<u64>,
     aborted: Cell<bool>,
 }
 
@@ -135,6 +136,7 @@ impl Reactor {
             generation: Cell::new(0),
             events: RefCell::new(Vec::with_capacity(BATCH)),
             line: RefCell::default(),
+            turns: Cell::new(1),
             aborted: Cell::new(false),
         })
     }
@@ -246,7 +248,7 @@ impl Reactor {
         self.sources.borrow()[key].sides[way as usize].ready
     }
 
-    /// The peer has sent urgent data, though no event has told of it yet.
+    /// Notes urgent data that no event has told of yet.
     pub fn set_urgent(&self, key: usize) {
         self.sources.borrow_mut()[key].urgent = true;
     }
@@ -287,10 +289,10 @@ impl Reactor {
         }
     }
 
-    /// Has idle sources time out now instead of later: a `part` of all that wait, at least one, those that have been
-    /// silent longest. `waits` are those that deadlines of new and of kept sources were set with. Gives their number; 0
-    /// if there is none that may go.
-    pub fn expire_idle(&self, part: usize, waits: [Duration; 2]) -> usize {
+    /// Has idle sources time out now instead of later: one in `one_in` of all that wait, at least one, those that have
+    /// been silent longest. `waits` are those that deadlines of new and of kept sources were set with. Gives their
+    /// number; 0 if there is none that may go.
+    pub fn expire_idle(&self, one_in: usize, waits: [Duration; 2]) -> usize {
         let ticks = |duration| tick_after(Moment(0) + duration) - 1;
         let [waits, grace] = [waits.map(ticks), [GRACE, Duration::ZERO].map(ticks)];
         let now = tick_after(self.clock.now()) - 1; // the tick that is over
@@ -303,7 +305,7 @@ impl Reactor {
             (armed && since + grace[idle] <= now).then_some((since, key))
         };
         let mut found: Vec<(u32, usize)> = sources.iter().filter_map(silent_since).collect();
-        let count = found.len().div_ceil(part);
+        let count = found.len().div_ceil(one_in);
         if count > 0 {
             found.select_nth_unstable(count - 1);
         }
@@ -338,6 +340,11 @@ impl Reactor {
         std::future::poll_fn(|cx| self.line.borrow_mut().poll(&mut ticket, cx)).await;
     }
 
+    /// The number of this turn.
+    pub fn turns(&self) -> u64 {
+        self.turns.get()
+    }
+
     /// Does anybody wait in [`Reactor::next_turn`]?
     pub(super) fn has_line(&self) -> bool {
         !self.line.borrow().is_empty()
@@ -368,6 +375,7 @@ impl Reactor {
             tv_sec: millis.min(60_000) / 1000,
             tv_nsec: millis.min(60_000) % 1000 * 1_000_000,
         });
+        self.turns.set(self.turns.get() + 1);
         let mut events = self.events.borrow_mut();
         events.clear();
         match self.poller.wait(&mut events, timeout.as_ref()) {

@@ -39,6 +39,8 @@ pub struct Pipes {
     free: RefCell<Vec<Pipe>>,
     made: Cell<usize>,
     limit: usize,
+    /// Their descriptors have numbers below this.
+    most: Cell<usize>,
 }
 
 impl fmt::Debug for Pipes {
@@ -70,12 +72,17 @@ impl Drop for Loan<'_> {
 impl Pipes {
     /// At most `limit` pipes; each is made when it is first needed.
     pub fn new(limit: usize) -> Pipes {
-        Pipes { free: RefCell::default(), made: Cell::new(0), limit }
+        Pipes { free: RefCell::default(), made: Cell::new(0), limit, most: Cell::new(usize::MAX) }
     }
 
     /// Pipes lent out now.
     pub fn lent(&self) -> usize {
         self.made.get() - self.free.borrow().len()
+    }
+
+    /// From now on pipes are made only of descriptors below `most`.
+    pub fn keep_below(&self, most: usize) {
+        self.most.set(most);
     }
 
     /// Closes those that nobody uses now, and says how many.
@@ -90,7 +97,7 @@ impl Pipes {
         let pipe = match self.free.borrow_mut().pop() {
             Some(pipe) => pipe,
             None if self.made.get() < self.limit => {
-                let pipe = Pipe::new().ok()?;
+                let pipe = Pipe::new(self.most.get()).ok()?;
                 self.made.set(self.made.get() + 1);
                 pipe
             }
@@ -101,8 +108,8 @@ impl Pipes {
 }
 
 impl Pipe {
-    fn new() -> io::Result<Pipe> {
-        let (read, write, capacity) = kernel::pipe(CAPACITY)?;
+    fn new(most: usize) -> io::Result<Pipe> {
+        let (read, write, capacity) = kernel::pipe(CAPACITY, most)?;
         Ok(Pipe { read, write, capacity: capacity.unwrap_or(CAPACITY_DEFAULT) })
     }
 }
@@ -131,8 +138,10 @@ async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), E
         let (mut held, mut end) = (0, false);
         while held < want.min(FILLED) && !end {
             match kernel::splice(relay.from.fd(), &pipe.write, want - held) {
-                Ok(0) if relay.from.has_ended() => end = true,
-                Ok(0) => break,
+                Ok(0) => {
+                    end = relay.from.has_ended().map_err(Ended::From)?;
+                    break;
+                }
                 Ok(n) => held += n,
                 // An empty pipe takes something: it is the socket that has nothing.
                 Err(Errno::AGAIN) if held == 0 => {

@@ -51,9 +51,9 @@ pub enum Address {
     Unix(Box<Path>),
 }
 
-/// The process, or the system, has no descriptor, no memory for a socket, or no room for another one to be watched
-/// left (socket(2), accept(2), epoll_ctl(2)).
-pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+/// The process or the system has run out of descriptors, of memory for sockets, or of watches (socket(2), accept(2),
+/// epoll_ctl(2)).
+pub fn is_out_of_resources(error: &io::Error) -> bool {
     let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
     lacks.iter().any(|lack| error.raw_os_error() == Some(lack.raw_os_error()))
 }
@@ -65,13 +65,14 @@ impl Stream {
         Ok(Stream { fd, key, reactor: Rc::clone(reactor) })
     }
 
-    /// Connects to `address`; `TimedOut` after `wait`.
+    /// Connects to `address`; `TimedOut` after `wait`, and out of descriptors if the next is not below `most`.
     pub async fn connect(
         address: &Address,
         wait: Duration,
+        most: usize,
         reactor: &Rc<Reactor>,
     ) -> io::Result<Stream> {
-        let (fd, pending) = kernel::connect(address)?;
+        let (fd, pending) = kernel::connect(address, most)?;
         let stream = Stream::new(fd, reactor)?;
         if pending {
             stream.clear(Way::Write);
@@ -91,6 +92,17 @@ impl Stream {
     /// The number that the next descriptor would have: the lowest that is free. Fails when there is none.
     pub fn next_number(&self) -> io::Result<usize> {
         Ok(kernel::next_number(&self.fd)?)
+    }
+
+    /// The same connection under the lowest number that is free; this one is to be dropped then.
+    ///
+    /// # Errors
+    /// When there is no descriptor for the moment in which there are two.
+    pub fn renumbered(&self) -> io::Result<Stream> {
+        let stream = Stream::new(kernel::duplicate(&self.fd)?, &self.reactor)?;
+        // The file lives on, so closing this descriptor of it will not take it off the kernel's list.
+        self.reactor.leave(&self.fd);
+        Ok(stream)
     }
 
     /// The reactor this stream belongs to.
@@ -150,14 +162,17 @@ impl Stream {
         self.reactor.is_urgent(self.key)
     }
 
-    /// Asks the kernel itself whether nothing but the end is left, when splice(2) came to an end: it does so in
-    /// front of urgent data, too.
-    pub(super) fn has_ended(&self) -> bool {
-        let more = matches!(kernel::peek(&self.fd), Ok(1..));
-        if more {
-            self.reactor.set_urgent(self.key);
+    /// splice(2) came to an end. It does so in front of urgent data, too: asks the kernel whether nothing but the end
+    /// is left, and notes urgent data if not.
+    pub(super) fn has_ended(&self) -> io::Result<bool> {
+        match kernel::peek(&self.fd) {
+            Ok(0) => Ok(true),
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {
+                self.reactor.set_urgent(self.key);
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
         }
-        !more
     }
 
     /// Asks the kernel itself whether the stream is silent: open, and nothing to read.

@@ -1,8 +1,8 @@
-//! Fair turns: what one task may do before all others had their turn.
+//! Fair turns: what one task may do before the others have theirs.
 //!
-//! A task that moves a large body could go on for ever without waiting: its sender is always ready. So it
-//! counts what it did in a [`Slice`], and gets in [`Line`] when that is used up. Those in line go on one after another,
-//! behind the tasks that the kernel's last events woke, while the turn lasts; one of them in every turn.
+//! A task that moves a large body could go on for ever without waiting: its sender is always ready. So it counts what
+//! it did in a [`Slice`], and joins the [`Line`] when that is used up. Those in line go on one after another, behind
+//! the tasks that the kernel's last events woke, while the turn lasts; one of them in every turn.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
@@ -55,7 +55,7 @@ impl Line {
         }
     }
 
-    /// Joins the line, or waits in it with the ticket it got.
+    /// Joins the line, or waits in it with the ticket it got. Its task stays the same, so the first waker is kept.
     pub fn poll(&mut self, ticket: &mut Option<u64>, cx: &Context<'_>) -> Poll<()> {
         let Some(ticket) = *ticket else {
             *ticket = Some(self.called + self.waiting.len() as u64);

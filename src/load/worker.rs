@@ -201,7 +201,8 @@ impl Worker {
         let mut last = Fault::Other;
         for place in places {
             let address = Address::Tcp(self.plan.addresses[place]);
-            match Stream::connect(&address, self.plan.timeout, &self.core.reactor).await {
+            match Stream::connect(&address, self.plan.timeout, usize::MAX, &self.core.reactor).await
+            {
                 Ok(stream) => {
                     self.known.set(Some(place));
                     return Ok(stream);

@@ -21,7 +21,7 @@ use crate::io::clock::Moment;
 use crate::io::hands::Hands;
 use crate::io::listen::BACKLOG;
 use crate::io::reactor::Way;
-use crate::io::stream::{Stream, is_out_of_descriptors};
+use crate::io::stream::{Stream, is_out_of_resources};
 
 /// Connections accepted before other tasks have their turn.
 const BATCH: u64 = 64;
@@ -47,7 +47,8 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<S
         match listener.try_accept() {
             Ok(Some((stream, peer))) => {
                 worker.stats.accepted.add(1);
-                let Ok(place) = place(&worker, &stream, &mut complaint).await else { return };
+                let found = place(&worker, stream, &mut complaint).await;
+                let Ok((place, stream)) = found else { return };
                 admit(place, stream, peer, &servers);
                 late += i32::from(worker.draining.get());
                 if late > BACKLOG {
@@ -62,7 +63,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<S
                 worker.stats.accept_pauses.add(1);
                 complaint.make(&worker, &error);
                 let made =
-                    is_out_of_descriptors(&error) && room::make_room(&worker, Lack::Descriptor);
+                    is_out_of_resources(&error) && room::make_room(&worker, Lack::Descriptor);
                 if pause(&worker, made).await.is_err() {
                     return;
                 }
@@ -83,26 +84,34 @@ async fn more(worker: &Worker, listener: &Listener) -> io::Result<()> {
     waited.await
 }
 
-/// A place for a connection that has been accepted, when there is one and its descriptor leaves enough to the
-/// upstreams. Idle clients have to make room. Those behind it wait in the kernel meanwhile.
+/// A place for a connection that has been accepted, when there is one, and a descriptor for it that leaves enough to
+/// the upstreams. Idle clients have to make room. Later connections wait in the kernel meanwhile.
 async fn place(
     worker: &Rc<Worker>,
-    stream: &Stream,
+    stream: Stream,
     complaint: &mut Complaint,
-) -> io::Result<Place> {
-    if stream.number() < worker.marks.clients
+) -> io::Result<(Place, Stream)> {
+    let most = worker.marks.clients;
+    if stream.number() < most
         && let Some(place) = Place::take(worker)
     {
-        return Ok(place);
+        return Ok((place, stream));
     }
     worker.stats.accept_pauses.add(1);
     loop {
-        let scarce = !stream.next_number().is_ok_and(|next| next < worker.marks.clients);
+        let scarce = stream.number() >= most && !stream.next_number().is_ok_and(|next| next < most);
         let made = if scarce {
             complaint.make(worker, &"few descriptors are left");
             room::make_room(worker, Lack::Descriptor)
         } else if let Some(place) = Place::take(worker) {
-            return Ok(place);
+            if stream.number() < most {
+                return Ok((place, stream));
+            }
+            // Its own number is one of those that are kept for others.
+            if let Ok(renumbered) = stream.renumbered() {
+                return Ok((place, renumbered));
+            }
+            false
         } else {
             complaint.make(worker, &"there are --max-connections clients");
             room::make_room(worker, Lack::Place)
@@ -120,7 +129,7 @@ async fn pause(worker: &Worker, made: bool) -> io::Result<()> {
     // A client of this core that leaves wakes us; those of other cores are looked for.
     let mut first = true;
     let left = poll_fn(|cx| {
-        worker.waiting.replace(Some(cx.waker().clone()));
+        worker.waiting.borrow_mut().push(cx.waker().clone());
         if std::mem::take(&mut first) { Poll::Pending } else { Poll::Ready(Ok(())) }
     });
     left.or(worker.core.sleep(PAUSE)).await
@@ -133,10 +142,10 @@ struct Complaint {
 }
 
 impl Complaint {
-    fn make(&mut self, worker: &Worker, error: &dyn fmt::Display) {
+    fn make(&mut self, worker: &Worker, reason: &dyn fmt::Display) {
         if self.last.is_none_or(|last| worker.now() >= last + COMPLAINT) {
             self.last = Some(worker.now());
-            tracing::warn!(%error, "no room for a connection: idle ones are closed, or it waits");
+            tracing::warn!(%reason, "no room for another client: closing idle ones, or it waits");
         }
     }
 }
@@ -176,7 +185,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Relaxed);
-        if let Some(waiting) = self.0.waiting.take() {
+        for waiting in self.0.waiting.take() {
             waiting.wake();
         }
     }

@@ -1,6 +1,6 @@
-//! Decisions, each a pure function.
+//! Is a failed request sent again, and where to?
 
-/// Where a request is sent again whose attempt came to nothing.
+/// Where a request goes whose attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
     /// To the same upstream, over a new connection: the old one had died while it was idle.
@@ -13,7 +13,7 @@ pub(super) enum Again {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempted {
     /// The connection ended before one octet of an answer came.
-    pub silent: bool,
+    pub unanswered: bool,
     /// The whole request is still here, as it came.
     pub whole: bool,
     /// The upstream may have the request twice: its method is idempotent (RFC 9110 section 9.2.2), or it is
@@ -29,8 +29,8 @@ pub(super) struct Attempted {
 
 /// Is the request sent again, and where to?
 pub(super) fn again(attempted: Attempted) -> Option<Again> {
-    let Attempted { silent, whole, repeatable, reused, again, another } = attempted;
-    if !silent || !whole || !repeatable {
+    let Attempted { unanswered, whole, repeatable, reused, again, another } = attempted;
+    if !unanswered || !whole || !repeatable {
         return None;
     }
     if reused && again.is_none() {
@@ -47,7 +47,7 @@ mod tests {
     fn a_stale_connection_is_replaced_and_a_dying_upstream_left() {
         use Again::{Elsewhere, Here};
         let fine = Attempted {
-            silent: true,
+            unanswered: true,
             whole: true,
             repeatable: true,
             reused: true,
@@ -63,7 +63,7 @@ mod tests {
             (Attempted { again: Some(Elsewhere), reused: false, ..fine }, Some(Elsewhere)),
             (Attempted { reused: false, another: false, ..fine }, None),
             (Attempted { again: Some(Here), another: false, ..fine }, None),
-            (Attempted { silent: false, ..fine }, None),
+            (Attempted { unanswered: false, ..fine }, None),
             (Attempted { whole: false, ..fine }, None),
             (Attempted { repeatable: false, ..fine }, None),
         ] {

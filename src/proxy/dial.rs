@@ -11,7 +11,7 @@ use crate::http::Reason;
 use crate::stats::Attempt;
 use crate::upstream::{Connection, Refusal};
 
-/// How often a request waits for a descriptor, and how long each time.
+/// How often a request tries for a descriptor, and how long it waits where none was made free.
 const PAUSES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -36,9 +36,10 @@ pub(super) async fn dial(checked: Checked<'_>) -> Result<Dialled<'_>, Reason> {
     loop {
         let upstreams = &worker.upstreams;
         let chosen = match (ongoing.again, ongoing.endpoint) {
-            // Only the connection was stale; unless the endpoint has been found dead meanwhile.
+            // Only the connection was stale; another one is asked if this one has been found dead meanwhile.
             (Some(Again::Here), Some(endpoint))
-                if ongoing.tried.is_empty() && upstreams.works(endpoint) =>
+                if !ongoing.tried.contains(&endpoint)
+                    && (upstreams.works(endpoint) || worker.plan.retries == 0) =>
             {
                 Some(endpoint)
             }

@@ -116,8 +116,9 @@ fn attempted(
     let worker = &ongoing.worker;
     let index = connection.endpoint;
     Attempted {
-        silent: failed.silent,
+        unanswered: failed.silent,
         whole,
+        // The kernel is asked only where it matters.
         repeatable: failed.silent && whole && (request.method.is_idempotent() || unseen()),
         reused: connection.reused,
         again: ongoing.again,

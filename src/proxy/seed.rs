@@ -14,9 +14,9 @@ use super::accept::{self, Servers};
 use super::client::Client;
 use super::ids::Ids;
 use super::letters::{Event, Letter};
-use super::room::{self, Marks};
+use super::room;
 use super::worker::Worker;
-use crate::config::Plan;
+use crate::config::{Marks, Plan};
 use crate::http::Limits;
 use crate::io::Fd;
 use crate::io::accept::Listener;
@@ -82,8 +82,10 @@ impl Seed {
             upstream::Pool::new(&self.plan, &self.endpoints, self.robin, reactor, &self.stats);
         let listeners = self.listeners.into_iter().map(|socket| Listener::new(socket, reactor));
         let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
+        let marks = Marks::of(self.plan.limits.descriptors);
+        core.pipes.keep_below(marks.upstreams);
         let worker = Rc::new(Worker {
-            marks: Marks::of(self.plan.limits.descriptors),
+            marks,
             limits: Limits { head: self.plan.limits.head, ..Limits::default() },
             core: Rc::clone(&core),
             plan: self.plan,
@@ -95,7 +97,9 @@ impl Seed {
             heads: RefCell::default(),
             draining: Cell::new(false),
             closing: Cell::new(false),
-            waiting: Cell::new(None),
+            waiting: RefCell::default(),
+            room_made: Cell::new(0),
+            room_asked: Cell::new(core.reactor.clock().now()),
             date: Cell::new((0, [0; 29])),
             events: self.events,
         });

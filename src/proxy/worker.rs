@@ -10,8 +10,7 @@ use std::task::Waker;
 use super::ids::Ids;
 use super::letters::Event;
 use super::ongoing::Heads;
-use super::room::Marks;
-use crate::config::Plan;
+use crate::config::{Marks, Plan};
 use crate::http::Limits;
 use crate::http::date::imf_fixdate;
 use crate::io::clock::Moment;
@@ -37,8 +36,11 @@ pub(super) struct Worker {
     pub draining: Cell<bool>,
     /// Tunnels are to close, politely where they can.
     pub closing: Cell<bool>,
-    /// Whoever waits for a connection to end before it accepts another.
-    pub waiting: Cell<Option<Waker>>,
+    /// Whoever waits for a connection to end before it admits another: one for each listener, at most.
+    pub waiting: RefCell<Vec<Waker>>,
+    /// The turn in which room was made last, and when other cores were asked for some.
+    pub room_made: Cell<u64>,
+    pub room_asked: Cell<Moment>,
     pub date: Cell<(u64, [u8; 29])>,
     pub events: flume::Sender<Event>,
 }

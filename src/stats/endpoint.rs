@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 pub struct EndpointState {
     /// The upstream's name, its canonical URL.
     pub name: Arc<str>,
-    /// It is believed to answer; the balancer prefers those that are.
+    /// It is believed to answer.
     pub alive: AtomicBool,
 }
 

@@ -15,7 +15,7 @@ const REST_DOUBLINGS: u32 = 5;
 #[derive(Debug, Default)]
 pub struct Rest {
     failures: Cell<u32>,
-    /// The last connection was made.
+    /// The last attempt to connect succeeded.
     reached: Cell<bool>,
     until: Cell<Option<Moment>>,
 }
@@ -31,44 +31,51 @@ impl Rest {
 
     /// A connection was made.
     pub fn recovered(&self) {
-        self.reached.set(true);
         self.renewed();
+        self.reached.set(true);
     }
 
     /// What is known of it means nothing any more: it is somewhere else now.
     pub fn renewed(&self) {
+        self.reached.set(false);
         self.failures.set(0);
         self.until.set(None);
     }
 
-    /// The last connection was made.
+    /// The last attempt to connect succeeded.
     pub fn works(&self) -> bool {
         self.reached.get()
-    }
-
-    fn has_failed(&self) -> bool {
-        self.failures.get() > 0
     }
 
     fn is_resting(&self, now: Moment) -> bool {
         self.until.get().is_some_and(|until| now < until)
     }
 
-    /// Somebody finds out whether it is back; the others pass over it meanwhile.
-    fn tried(&self, now: Moment) {
-        self.until.set(Some(now + REST_MIN));
+    /// A request finds out whether it is back; the others pass over it until `wait` is over, in which it should
+    /// be known.
+    fn begin_trial(&self, now: Moment, wait: Duration) {
+        if self.failures.get() > 0 {
+            self.until.set(Some(now + wait));
+        }
+    }
+
+    /// The request found a kept connection, so it finds nothing out: the next one may.
+    pub fn end_trial(&self) {
+        self.until.set(None);
     }
 }
 
-/// Whom an endpoint is chosen for.
+/// The request that an endpoint is chosen for.
 #[derive(Clone, Copy, Debug)]
-pub struct Turn<'a> {
+pub struct Choice<'a> {
     /// Endpoints that were tried already.
     pub tried: &'a [usize],
     /// The request has failed once: whoever is known to work is preferred to whoever may.
     pub again: bool,
     /// The time.
     pub now: Moment,
+    /// How long connecting may take.
+    pub wait: Duration,
 }
 
 /// Goes round the endpoints, all cores together: the one thing they share here is how often it was
@@ -87,9 +94,9 @@ impl RoundRobin {
         &self,
         endpoints: usize,
         rest: impl Fn(usize) -> &'a Rest,
-        turn: Turn<'_>,
+        choice: Choice<'_>,
     ) -> Option<usize> {
-        let Turn { tried, again, now } = turn;
+        let Choice { tried, again, now, wait } = choice;
         let (mut doubtful, mut resting) = (None, None);
         let first = self.turns.fetch_add(1, Relaxed);
         for passed in 0..endpoints {
@@ -103,14 +110,15 @@ impl RoundRobin {
             } else if again && !state.works() {
                 doubtful.get_or_insert(index);
             } else {
-                if state.has_failed() {
-                    state.tried(now);
-                }
+                state.begin_trial(now, wait);
                 if passed > 0 {
                     self.turns.fetch_add(passed, Relaxed);
                 }
                 return Some(index);
             }
+        }
+        if let Some(index) = doubtful {
+            rest(index).begin_trial(now, wait);
         }
         doubtful.or(resting)
     }
@@ -127,7 +135,11 @@ mod tests {
         let robin = RoundRobin::default();
         let now = Moment(1_000_000);
         let choose = |tried: &[usize], now| {
-            robin.choose(3, |index| &rests[index], Turn { tried, again: !tried.is_empty(), now })
+            robin.choose(
+                3,
+                |index| &rests[index],
+                Choice { tried, again: !tried.is_empty(), now, wait: REST_MIN },
+            )
         };
         assert_eq!([(); 4].map(|()| choose(&[], now)), [Some(0), Some(1), Some(2), Some(0)]);
         assert_eq!(choose(&[1], now), Some(2));
@@ -141,6 +153,32 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_that_found_a_kept_connection_is_none() {
+        let rests = [Rest::default(), Rest::default()];
+        rests[0].failed(Moment(0));
+        rests[1].recovered();
+        let robin = RoundRobin::default();
+        let now = Moment(0) + REST_MIN;
+        let choice = Choice { tried: &[], again: false, now, wait: REST_MIN };
+        let choose = || robin.choose(2, |index| &rests[index], choice);
+        assert_eq!([(); 4].map(|()| choose()), [Some(0), Some(1), Some(1), Some(1)]);
+        rests[0].end_trial();
+        let kept = [(); 4].map(|()| choose().inspect(|index| rests[*index].end_trial()));
+        assert_eq!(kept.iter().filter(|chosen| **chosen == Some(0)).count(), 2, "{kept:?}");
+    }
+
+    #[test]
+    fn one_retry_at_a_time_tries_an_endpoint_that_has_failed() {
+        let rests = [Rest::default(), Rest::default()];
+        rests[0].failed(Moment(0));
+        let robin = RoundRobin::default();
+        let now = Moment(0) + REST_MIN;
+        let choice = Choice { tried: &[1], again: true, now, wait: REST_MIN };
+        assert_eq!(robin.choose(2, |index| &rests[index], choice), Some(0));
+        assert!(rests[0].is_resting(now), "others pass over it");
+    }
+
+    #[test]
     fn who_failed_once_is_sent_where_it_works() {
         let rests = [(); 5].map(|()| Rest::default());
         rests[..3].iter().for_each(|rest| rest.failed(Moment(0)));
@@ -148,7 +186,7 @@ mod tests {
         let robin = RoundRobin::default();
         let now = Moment(0) + 2 * REST_MIN; // all have rested
         for first in 0..5 {
-            let turn = Turn { tried: &[first], again: true, now };
+            let turn = Choice { tried: &[first], again: true, now, wait: REST_MIN };
             let expected = if first == 4 { 0..4 } else { 4..5 };
             let chosen = robin.choose(5, |index| &rests[index], turn).unwrap();
             assert!(expected.contains(&chosen), "{first}: {chosen}");
@@ -162,7 +200,8 @@ mod tests {
         rests[0].failed(Moment(0));
         let mut chosen = [0; 3];
         for _ in 0..300 {
-            let turn = Turn { tried: &[], again: false, now: Moment(0) };
+            let now = Moment(0);
+            let turn = Choice { tried: &[], again: false, now, wait: REST_MIN };
             let index = robin.choose(3, |index| &rests[index], turn).unwrap();
             chosen[index] += 1;
         }

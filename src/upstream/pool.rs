@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::balance::{Rest, RoundRobin, Turn};
+use super::balance::{Choice, Rest, RoundRobin};
 use super::idle::Idle;
 use crate::config::{Place, Plan, Upstream};
 use crate::http::{Fault, Reason};
 use crate::io::clock::Moment;
 use crate::io::reactor::Reactor;
-use crate::io::stream::{Address, Stream, is_out_of_descriptors};
+use crate::io::stream::{Address, Stream, is_out_of_resources};
 use crate::stats;
 
 /// Addresses of one name tried for one connection.
@@ -32,7 +32,7 @@ pub struct Endpoint {
     addresses: RefCell<Arc<[Address]>>,
     /// The address that worked last.
     preferred: Cell<usize>,
-    /// Why there are no addresses.
+    /// Its addresses come from a name.
     is_name: bool,
     rest: Rest,
     idle: Idle,
@@ -109,7 +109,8 @@ impl Pool {
     /// known to work is preferred.
     pub fn choose(&self, tried: &[usize], again: bool, now: Moment) -> Option<usize> {
         let rest = |index: usize| &self.endpoints[index].rest;
-        self.robin.choose(self.endpoints.len(), rest, Turn { tried, again, now })
+        let choice = Choice { tried, again, now, wait: self.connect_wait };
+        self.robin.choose(self.endpoints.len(), rest, choice)
     }
 
     /// Is there an endpoint that was not `tried`, besides the one at `index`?
@@ -117,7 +118,7 @@ impl Pool {
         (0..self.endpoints.len()).any(|other| other != index && !tried.contains(&other))
     }
 
-    /// The last connection that this core asked the endpoint for was made.
+    /// The last attempt of this core to connect to the endpoint succeeded.
     pub fn works(&self, index: usize) -> bool {
         self.endpoints[index].rest.works()
     }
@@ -133,6 +134,7 @@ impl Pool {
         }
         stats.idle.set(endpoint.idle.len() as u64);
         let stream = stream?;
+        endpoint.rest.end_trial();
         stats.reused.add(1);
         Some(Connection { endpoint: index, stream, reused: true })
     }
@@ -242,13 +244,12 @@ impl Endpoint {
         let first = self.preferred.get();
         for step in 0..addresses.len().min(ADDRESSES_TRIED) {
             let index = (first + step) % addresses.len();
-            match Stream::connect(&addresses[index], wait, reactor).await {
-                Ok(stream) if stream.number() >= most => return Err(NO_DESCRIPTORS),
+            match Stream::connect(&addresses[index], wait, most, reactor).await {
                 Ok(stream) => {
                     self.preferred.set(index);
                     return Ok(stream);
                 }
-                Err(error) if is_out_of_descriptors(&error) => return Err(NO_DESCRIPTORS),
+                Err(error) if is_out_of_resources(&error) => return Err(NO_DESCRIPTORS),
                 Err(error) => refusal = Refusal::from(error),
             }
         }

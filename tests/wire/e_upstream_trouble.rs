@@ -602,7 +602,7 @@ fn e30_an_answer_that_broke_off_in_its_head_leaves_nothing_for_the_next_one() {
 }
 
 #[test]
-fn e20_the_log_says_once_that_an_upstream_is_down_and_that_it_is_up_again() {
+fn e31_the_log_says_once_that_an_upstream_is_down_and_that_it_is_up_again() {
     let refusing = Refusing::new();
     let url = refusing.url();
     let proxy = Proxy::start(&["--upstream", &url]);
@@ -621,4 +621,23 @@ fn e20_the_log_says_once_that_an_upstream_is_down_and_that_it_is_up_again() {
         assert!(down[0].contains(part), "{part}: {down:?}");
     }
     assert!(lines("upstream is up")[0].contains("INFO"), "{log:#?}");
+}
+
+#[test]
+fn e32_an_upstream_that_failed_once_gets_its_share_again() {
+    let refusing = Refusing::new();
+    let (url, other) = (refusing.url(), Origin::named("b"));
+    let flags = ["--upstream", &url, "--upstream", &other.url(), "--workers", "1"];
+    let proxy = Proxy::start(&flags);
+    let mut client = proxy.client();
+    (0..4).for_each(|_| assert_eq!(client.get("/").text(), "b"));
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
+    let _origin = refusing.relent(move |peer| {
+        loop {
+            peer.answer(answer)?;
+        }
+    });
+    eventually("it is back", || client.get("/").text() == "a");
+    let texts: Vec<_> = (0..20).map(|_| client.get("/").text()).collect();
+    assert_eq!(texts.iter().filter(|text| *text == "a").count(), 10, "{texts:?}");
 }

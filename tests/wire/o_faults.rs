@@ -250,7 +250,7 @@ fn send_marked(wire: &mut Wire, octets: &[u8]) -> io::Result<()> {
 }
 
 #[test]
-fn o10_urgent_octets_stay_where_they_are_and_stall_nothing() {
+fn o05_urgent_octets_stay_where_they_are_and_stall_nothing() {
     // Copied with the head, copied behind it, and spliced.
     for length in [10, 20_000, 200_000] {
         let body = pattern(length);

@@ -250,7 +250,7 @@ fn r08_what_the_machine_refuses_is_told_with_a_remedy() {
         ("--admin", in_use, "another port, or off"),
         ("--listen", "192.0.2.1:0".to_owned(), "`ip address`"),
         ("--listen", "127.0.0.1:81".to_owned(), "1024"),
-        ("--listen", unix(&file), "no socket"),
+        ("--listen", unix(&file), "not a socket"),
         ("--listen", unix(&served), "another path"),
         ("--admin", unix(&scratch.join("none/socket")), "folder"),
         ("--access-log-file", scratch.join("none/log"), "folder"),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::Timespec;
@@ -15,14 +16,18 @@ use crate::world::with;
 /// Unix time when a world begins, in seconds.
 const BEGINNING_S: u64 = 1_800_000_000;
 
-/// An open file of the core.
+/// A descriptor of the core. The last one of its file closes it.
 #[derive(Debug)]
-pub struct Fd(Handle);
+pub struct Fd(Rc<Handle>);
 
 impl Fd {
     pub fn new(handle: Handle) -> Fd {
+        Fd::again(&Rc::new(handle))
+    }
+
+    fn again(file: &Rc<Handle>) -> Fd {
         with(|world| world.net.open += 1);
-        Fd(handle)
+        Fd(Rc::clone(file))
     }
 }
 
@@ -30,7 +35,9 @@ impl Drop for Fd {
     fn drop(&mut self) {
         with(|world| {
             world.net.open -= 1;
-            world.net.close(self.0);
+            if Rc::strong_count(&self.0) == 1 {
+                world.net.close(*self.0);
+            }
         });
     }
 }
@@ -45,7 +52,7 @@ impl Poller {
     }
 
     pub fn add(&self, fd: &Fd, data: u64) -> io::Result<()> {
-        Ok(with(|world| world.net.watch(fd.0, data))?)
+        Ok(with(|world| world.net.watch(*fd.0, data))?)
     }
 
     pub fn add_eventfd(&self, _: &Eventfd, data: u64) -> io::Result<()> {
@@ -53,7 +60,7 @@ impl Poller {
     }
 
     pub fn delete(&self, fd: &Fd) -> Result<(), Errno> {
-        with(|world| world.net.unwatch(fd.0));
+        with(|world| world.net.unwatch(*fd.0));
         Ok(())
     }
 
@@ -124,6 +131,11 @@ pub(super) fn number(_: &Fd) -> usize {
     with(|world| world.net.open)
 }
 
+pub(super) fn duplicate(fd: &Fd) -> Result<Fd, Errno> {
+    with(|world| world.net.another(1))?;
+    Ok(Fd::again(&fd.0))
+}
+
 pub(super) fn next_number(fd: &Fd) -> Result<usize, Errno> {
     Ok(number(fd))
 }
@@ -152,7 +164,7 @@ pub(super) fn accept(_: &Fd) -> Result<(Fd, Peer), Errno> {
     Ok((Fd::new(Handle::Socket(id)), Some(peer)))
 }
 
-pub(super) fn connect(address: &Address) -> io::Result<(Fd, bool)> {
+pub(super) fn connect(address: &Address, _: usize) -> io::Result<(Fd, bool)> {
     let (id, pending) = with(|world| match address {
         Address::Tcp(address) => world.net.connect(address.port()),
         Address::Unix(path) => world.connect_local(path).map(|id| (id, false)),
@@ -160,7 +172,7 @@ pub(super) fn connect(address: &Address) -> io::Result<(Fd, bool)> {
     Ok((Fd::new(Handle::Socket(id)), pending))
 }
 
-pub(super) fn pipe(_: usize) -> io::Result<(Fd, Fd, Option<usize>)> {
+pub(super) fn pipe(_: usize, _: usize) -> io::Result<(Fd, Fd, Option<usize>)> {
     let (pipe, capacity) = with(|world| world.net.pipe())?;
     Ok((Fd::new(Handle::Outlet(pipe)), Fd::new(Handle::Inlet(pipe)), Some(capacity)))
 }
@@ -169,7 +181,7 @@ pub(super) fn splice(from: &Fd, to: &Fd, n: usize) -> Result<usize, Errno> {
     with(|world| {
         world.meanwhile();
         world.net.interrupt()?;
-        match (from.0, to.0) {
+        match (*from.0, *to.0) {
             (Handle::Socket(id), Handle::Inlet(pipe)) => {
                 let got = world.net.splice_in(id, pipe, n);
                 world.net.note("splice in", id, &got);

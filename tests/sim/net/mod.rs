@@ -249,7 +249,7 @@ impl Net {
     // ---- connections ----
 
     /// So many more descriptors, if they are to be had.
-    fn another(&mut self, n: usize) -> Result<(), Errno> {
+    pub fn another(&mut self, n: usize) -> Result<(), Errno> {
         let scarce = self.open + n > self.weather.descriptors;
         let none = scarce || self.chance.one_in(self.weather.no_descriptors);
         if none { Err(Errno::MFILE) } else { Ok(()) }
