@@ -42,7 +42,9 @@ pub enum Way {
 
 /// A new connection is not closed to make room before it has been silent for so long: its first request may be on
 /// the way. Whoever keeps one knows that it may be closed (RFC 9112 section 9.5).
-const GRACE: Duration = Duration::from_millis(250);
+const GRACE_NEW: Duration = Duration::from_millis(250);
+/// The same of a request that has begun. These go only when nobody is left who has nothing under way.
+const GRACE_BEGUN: Duration = Duration::from_secs(1);
 
 /// How a source is idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub enum Idle {
     New,
     /// It is kept for more.
     Kept,
+    /// A request has begun on it, and is long in coming.
+    Begun,
 }
 
 /// One direction of one source.
@@ -290,21 +294,26 @@ impl Reactor {
     }
 
     /// Has idle sources time out now instead of later: one in `one_in` of all that wait, at least one, those that have
-    /// been silent longest. `waits` are those that deadlines of new and of kept sources were set with. Gives their
+    /// been silent longest. `waits` are those that deadlines were set with, in the order of [`Idle`]. Gives their
     /// number; 0 if there is none that may go.
-    pub fn expire_idle(&self, one_in: usize, waits: [Duration; 2]) -> usize {
+    pub fn expire_idle(&self, one_in: usize, waits: [Duration; 3]) -> usize {
         let ticks = |duration| tick_after(Moment(0) + duration) - 1;
-        let [waits, grace] = [waits.map(ticks), [GRACE, Duration::ZERO].map(ticks)];
+        let grace = [GRACE_NEW, Duration::ZERO, GRACE_BEGUN].map(ticks);
+        let waits = waits.map(ticks);
         let now = tick_after(self.clock.now()) - 1; // the tick that is over
         let mut wheel = self.wheel.borrow_mut();
         let mut sources = self.sources.borrow_mut();
-        let silent_since = |(key, source): (usize, &Source)| {
-            let idle = source.idle? as usize;
+        let silent_since = |(key, source): (usize, &Source), begun: bool| {
+            let idle = source.idle.filter(|idle| (*idle == Idle::Begun) == begun)? as usize;
             let Side { deadline, armed, .. } = source.sides[Way::Read as usize];
             let since = deadline.saturating_sub(waits[idle]);
             (armed && since + grace[idle] <= now).then_some((since, key))
         };
-        let mut found: Vec<(u32, usize)> = sources.iter().filter_map(silent_since).collect();
+        let all = |begun| sources.iter().filter_map(move |source| silent_since(source, begun));
+        let mut found: Vec<(u32, usize)> = all(false).collect();
+        if found.is_empty() {
+            found = all(true).collect();
+        }
         let count = found.len().div_ceil(one_in);
         if count > 0 {
             found.select_nth_unstable(count - 1);

@@ -132,9 +132,13 @@ impl Loan<'_> {
 async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), Ended> {
     let mut left = relay.limit;
     let mut slice = Slice::default();
-    while left > 0 && !relay.must_stop() && !relay.from.is_urgent() {
+    while left > 0 && !relay.must_stop() {
         let want = usize::try_from(left).unwrap_or(usize::MAX).min(pipe.capacity);
         relay.readable().await?;
+        // Only now: in front of urgent data splice says that there is nothing, and no edge would follow.
+        if relay.from.is_urgent() {
+            break;
+        }
         let (mut held, mut end) = (0, false);
         while held < want.min(FILLED) && !end {
             match kernel::splice(relay.from.fd(), &pipe.write, want - held) {

@@ -123,7 +123,12 @@ impl Stream {
     /// Nothing is under way: reads wait for `wait` from now, or less if room is needed, see
     /// [`Reactor::expire_idle`]. Holds until the deadline for reads is changed.
     pub fn idle_for(&self, wait: Duration, idle: Idle) {
-        self.reactor.set_idle(self.key, self.reactor.clock().now() + wait, idle);
+        self.idle_until(self.reactor.clock().now() + wait, idle);
+    }
+
+    /// As [`Stream::idle_for`], until `moment`.
+    pub fn idle_until(&self, moment: Moment, idle: Idle) {
+        self.reactor.set_idle(self.key, moment, idle);
     }
 
     /// Waits for `way` last as long as they last.

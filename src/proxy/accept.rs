@@ -239,10 +239,11 @@ async fn parked(worker: &Worker, client: &Option<Client>) -> bool {
     });
     match waited.await {
         Ok(()) => true,
-        // A head that began and did not come is answered.
+        // A head that began and did not come in time is answered. Or else somebody needs the room.
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            let late = client.unfinished.as_ref().is_some_and(|head| worker.late(head.since));
             // Boxed, for it is rare: a parked connection should not carry the room for it.
-            client.unfinished.is_some() || Box::pin(just_came(worker, client)).await
+            late || Box::pin(just_came(worker, client)).await
         }
         Err(_) => false,
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::{Headers, Network, Waits};
 use crate::io::clock::Moment;
-use crate::io::reactor::{Idle, Way};
+use crate::io::reactor::Idle;
 use crate::io::stream::Stream;
 
 /// What is kept of a client while nothing happens: no buffer, no large future.
@@ -39,18 +39,18 @@ impl Client {
 
     /// Sets the deadline for what is waited for next: the rest of a head, or a new request.
     pub fn expect_request(&self, waits: &Waits) {
-        let [new, kept] = idle_waits(waits);
+        let [new, kept, _] = idle_waits(waits);
         match &self.unfinished {
-            Some(unfinished) => self.stream.deadline_at(Way::Read, unfinished.since + waits.read),
+            Some(unfinished) => self.stream.idle_until(unfinished.since + waits.read, Idle::Begun),
             None if self.served => self.stream.idle_for(kept, Idle::Kept),
             None => self.stream.idle_for(new, Idle::New),
         }
     }
 }
 
-/// How long a client may be idle that is [new, kept](Idle).
-pub(super) fn idle_waits(waits: &Waits) -> [Duration; 2] {
-    [waits.read.min(waits.idle), waits.idle]
+/// How long a client may be idle, in the order of [`Idle`].
+pub(super) fn idle_waits(waits: &Waits) -> [Duration; 3] {
+    [waits.read.min(waits.idle), waits.idle, waits.read]
 }
 
 /// Is `peer` in one of the trusted networks?

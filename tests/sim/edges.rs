@@ -14,8 +14,11 @@ const FRAMING: usize = 15;
 /// A client that has so many octets on the way has sent them at once.
 const AT_ONCE: u64 = 3 * BUFFER as u64;
 
+/// Bodies of so many octets are spliced.
+const SPLICED: u64 = 48 * 1024;
+
 /// One in so many scenarios has urgent octets; 0: none has.
-const URGENT: u64 = 8;
+const URGENT: u64 = 4;
 /// The same of descriptors that run out.
 const SHORT: u64 = 8;
 /// The same of an upstream that dies while another is well.
@@ -91,7 +94,17 @@ pub fn urge(scenario: &mut Scenario, seed: u64) {
     scenario.urgent = c.pick(&[2, 4]);
     for person in &mut scenario.people {
         let Some(id) = person.asks.first().filter(|_| c.one_in(scenario.urgent)) else { continue };
-        let ask = &scenario.asks[*id];
+        let ask = &mut scenario.asks[*id];
+        let plain = ask.malformed.is_none() && ask.spoilt.is_none() && !ask.websocket;
+        if plain && c.one_in(2) {
+            // Spliced, both ways.
+            (ask.method, ask.body) = ("PUT", Some(c.between(SPLICED, 4 * SPLICED) as usize));
+            (ask.chunked, ask.expect, ask.script.early) = (false, false, false);
+            if person.pace.read >= 4096 {
+                ask.script.length = c.between(SPLICED, 4 * SPLICED) as usize;
+            }
+        }
+        let ask = &*ask;
         // Not behind all it says: a close with that octet unread is a reset.
         let most = head(*id, ask).len() + ask.body.unwrap_or(0);
         person.urgent = ask.malformed.is_none().then(|| c.below(most) as u64);

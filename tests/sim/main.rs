@@ -79,6 +79,7 @@ const FAILED_ONCE: &[(u64, &str)] = &[
     (3022, "an answer refused before any of it had left was taken for begun: the client got none"),
     (64, "a read that stopped at an urgent octet was taken to have emptied the socket"),
     (7223, "the same: splice never gets past such an octet"),
+    (6795, "the same, when the mark came while splice was waited with"),
     (156, "a lack of descriptors was counted as a failure of the upstream"),
     (11231, "a replay went to the upstream that had just failed, and so did not reach the other"),
 ];

@@ -65,6 +65,27 @@ fn g01c_clients_of_another_core_make_room_too() {
 }
 
 #[test]
+fn g01d_requests_that_began_and_do_not_come_make_room_at_last() {
+    let origin = Origin::named("a");
+    for began in ["G", "\r\n"] {
+        let proxy = Proxy::with(&origin, &["--max-connections", "10", "--workers", "1"]);
+        let mut slow: Vec<_> = (0..10).map(|_| proxy.client()).collect();
+        for client in &mut slow {
+            client.send(began);
+        }
+        eventually("all are in", || proxy.metric("/bytes/client_received") >= 10);
+        // It waits for a second, and takes the place of the first of them; not for their time-out.
+        let mut newcomer = proxy.client();
+        assert_eq!(newcomer.get("/").text(), "a");
+        slow[0].expect_closed();
+        // Whoever has nothing under way goes before the other slow ones.
+        assert_eq!(proxy.client().get("/").text(), "a");
+        newcomer.expect_closed();
+        assert_eq!(proxy.metric("/connections/idle_closed"), 2);
+    }
+}
+
+#[test]
 fn g02_nobody_is_dropped_at_the_limit() {
     let origin = Origin::named("a");
     let flags = ["--max-connections", "4", "--workers", "2"];

@@ -273,3 +273,25 @@ fn o05_urgent_octets_stay_where_they_are_and_stall_nothing() {
         }
     }
 }
+
+#[test]
+fn o06_an_urgent_octet_that_comes_while_a_body_is_spliced_stalls_nothing() {
+    let body = pattern(200_000);
+    for _ in 0..5 {
+        let origin = Origin::start(|peer| {
+            peer.request()?;
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")
+        });
+        let proxy = Proxy::before(&origin);
+        let mut client = proxy.client();
+        let length = body.len();
+        client.send(format!("PUT / HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n"));
+        client.send(&body[..length / 2]);
+        origin.wait_for_connections(1);
+        eventually("half is there", || origin.received(0).len() > length / 2);
+        client.wire().send_urgently(&body[length / 2..length - 10]).expect("it reads");
+        client.send(&body[length - 10..]);
+        assert_eq!(client.response().text(), "a");
+        assert_same(&origin.request().body, &body);
+    }
+}

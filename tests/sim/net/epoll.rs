@@ -63,7 +63,9 @@ impl Net {
         if most > 1 && self.chance.one_in(4) {
             most = self.chance.between(1, most as u64) as usize;
         }
-        for _ in 0..most {
+        while most > 0 || events.is_empty() {
+            most = most.saturating_sub(1);
+            // What was closed meanwhile has nothing to tell: the next one may.
             let Some(handle) = self.ready.pop_front() else { break };
             let flags = self.flags(handle);
             let watch = self.watched(handle);
