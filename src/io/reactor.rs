@@ -299,7 +299,7 @@ impl Reactor {
     pub fn expire_idle(&self, one_in: usize, waits: [Duration; 3]) -> usize {
         let ticks = |duration| tick_after(Moment(0) + duration) - 1;
         let grace = [GRACE_NEW, Duration::ZERO, GRACE_BEGUN].map(ticks);
-        let waits = waits.map(ticks);
+        let waits = waits.map(|wait| ticks(wait) + 1); // a deadline is the tick after
         let now = tick_after(self.clock.now()) - 1; // the tick that is over
         let mut wheel = self.wheel.borrow_mut();
         let mut sources = self.sources.borrow_mut();

@@ -43,6 +43,8 @@ fn g01b_idle_clients_make_room_those_first_that_were_silent_longest() {
     let proxy = Proxy::with(&origin, &flags);
     let mut kept: Vec<_> = (0..20).map(|_| proxy.client()).collect();
     kept.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "a"));
+    // Silences are told apart by the tick of the timers, 32 ms.
+    kept[19].expect_silence(Duration::from_millis(80));
     let mut newcomers: Vec<_> = (0..5).map(|_| proxy.client()).collect();
     newcomers.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "a"));
     kept[..5].iter_mut().for_each(|client| client.expect_closed());
@@ -78,7 +80,8 @@ fn g01d_requests_that_began_and_do_not_come_make_room_at_last() {
         let mut newcomer = proxy.client();
         assert_eq!(newcomer.get("/").text(), "a");
         slow[0].expect_closed();
-        // Whoever has nothing under way goes before the other slow ones.
+        // Whoever has nothing under way goes before the other slow ones, but not before one tick of the timers.
+        newcomer.expect_silence(Duration::from_millis(80));
         assert_eq!(proxy.client().get("/").text(), "a");
         newcomer.expect_closed();
         assert_eq!(proxy.metric("/connections/idle_closed"), 2);
