@@ -16,7 +16,7 @@ use super::splice::Pipes;
 use super::sys;
 
 /// How long tasks run before the kernel is asked for events again: nobody who becomes ready waits much longer.
-const TURN: Duration = Duration::from_millis(1);
+const TURN: Duration = Duration::from_millis(4);
 /// The same where only those are left that had a slice already.
 const TURN_OF_SLICES: Duration = Duration::from_micros(250);
 /// Tasks run between two looks at the clock.
