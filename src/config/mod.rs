@@ -267,8 +267,8 @@ tidegate: 6 mistakes, not started; --help lists all flags
         let offers: Vec<(&str, &str)> =
             rejected.offers.iter().map(|(name, offer)| (*name, offer.as_str())).collect();
         let all = [
-            ("workers", "4"),
             ("listen", ":80"),
+            ("workers", "4"),
             ("max-body", "10MB"),
             ("read-timeout", "30s"),
             ("read-timeout", "30ms"),

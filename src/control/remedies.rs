@@ -118,7 +118,7 @@ mod tests {
             (Admin, Errno::ACCESS, Some("CAP_NET_BIND_SERVICE")),
             (Admin, Errno::ADDRNOTAVAIL, Some("127.0.0.1")),
             (Socket, Errno::ADDRINUSE, Some("listens")),
-            (Socket, Errno::EXIST, Some("no socket")),
+            (Socket, Errno::EXIST, Some("not a socket")),
             (Socket, Errno::NOENT, Some("folder")),
             (Socket, Errno::ACCESS, Some("this user")),
             (LogFile, Errno::NOENT, Some("folder")),

@@ -1,7 +1,7 @@
 //! Fair turns: what one task may do before the others have theirs.
 //!
 //! A task that moves a large body could go on for ever without waiting: its sender is always ready. So it counts what
-//! it did in a [`Slice`], and joins the [`Line`] when that is used up. Those in line go on one after another, behind
+//! it did in a [`Slice`], and joins a line when that is used up. Those in line go on one after another, behind
 //! the tasks that the kernel's last events woke, while the turn lasts; one of them in every turn.
 
 use std::collections::VecDeque;
