@@ -1,4 +1,4 @@
-//! What the log says of upstreams: each change once, and when none is left.
+//! What the log says of upstreams: once a second which of them have changed, and when none is left.
 
 use std::collections::HashMap;
 use std::sync::Arc;
