@@ -16,10 +16,10 @@ use std::time::Duration;
 use futures_lite::future;
 
 use tidegate::io::accept::Listener;
-use tidegate::io::buffer::{SIZE, Share};
+use tidegate::io::buffer::{Quota, SIZE};
 use tidegate::io::cores::Core;
 use tidegate::io::listen;
-use tidegate::io::reactor::Way;
+use tidegate::io::reactor::Direction;
 use tidegate::io::relay::Relay;
 use tidegate::io::stream::{Address, Stream};
 
@@ -70,9 +70,9 @@ async fn pair(core: Rc<Core>, client: Stream, origin: Address) {
 }
 
 /// One direction: small messages through a buffer; what fills one is spliced for as long as there is more.
-async fn relay(core: &Core, share: &Share, from: &Stream, to: &Stream) -> io::Result<()> {
+async fn relay(core: &Core, share: &Quota, from: &Stream, to: &Stream) -> io::Result<()> {
     loop {
-        from.ready(Way::Read).await?;
+        from.ready(Direction::Read).await?;
         let hold = share.hold().await;
         let mut buf = hold.take();
         let received = from.try_recv(&mut buf, SIZE)?;

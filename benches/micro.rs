@@ -17,7 +17,7 @@ use tidegate::http::{Limits, Method, Progress, Request, Response, outward};
 use tidegate::io::buffer::{Pool, SHARE};
 use tidegate::io::clock::Moment;
 use tidegate::io::listen;
-use tidegate::io::reactor::{Reactor, Way};
+use tidegate::io::reactor::{Direction, Reactor};
 use tidegate::io::stream::Address;
 
 mod thirty;
@@ -183,7 +183,7 @@ fn timer_set(bencher: Bencher<'_, '_>, sources: usize) {
     bencher.bench_local(|| {
         at += 1;
         let due = Moment(60_000_000 + at as u64 * 100);
-        reactor.set_deadline(keys[at % sources], Way::Read, Some(due));
+        reactor.set_deadline(keys[at % sources], Direction::Read, Some(due));
     });
 }
 
@@ -195,7 +195,7 @@ fn timer_take(bencher: Bencher<'_, '_>, passed: usize) {
     std::thread::sleep(std::time::Duration::from_millis(200));
     bencher.bench_local(|| {
         for key in &keys {
-            reactor.set_deadline(*key, Way::Read, Some(Moment(1)));
+            reactor.set_deadline(*key, Direction::Read, Some(Moment(1)));
         }
         reactor.turn(true).is_ok()
     });

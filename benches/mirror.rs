@@ -15,7 +15,7 @@ use tidegate::io::accept::Listener;
 use tidegate::io::buffer::{Buf, SIZE};
 use tidegate::io::cores::Core;
 use tidegate::io::listen;
-use tidegate::io::reactor::Way;
+use tidegate::io::reactor::Direction;
 use tidegate::io::stream::{Address, Stream};
 
 const BUFFERS: usize = 16_384;
@@ -58,7 +58,7 @@ async fn serve(core: &Core, stream: Stream) -> io::Result<()> {
     let share = core.pool.share();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        stream.ready(Way::Read).await?;
+        stream.ready(Direction::Read).await?;
         let mut block = [0; 1024];
         match stream.read(&mut block)? {
             Some(0) => return Ok(()),
@@ -78,7 +78,7 @@ async fn serve(core: &Core, stream: Stream) -> io::Result<()> {
 
     let mut reflection = Reflection::default();
     loop {
-        stream.ready(Way::Read).await?;
+        stream.ready(Direction::Read).await?;
         let hold = share.hold().await;
         let (mut from, mut to) = (hold.take(), hold.take());
         // What is sent is never longer than what was kept of a header and what was read.

@@ -21,8 +21,8 @@ use tidegate::io::signal::Mailbox;
 use tidegate::io::splice::Copied;
 use tidegate::io::stream::Address;
 use tidegate::origin;
-use tidegate::proxy::{Letter, Seed};
-use tidegate::stats::{self, EndpointState};
+use tidegate::proxy::{Command, CoreSpec};
+use tidegate::stats::{self, UpstreamState};
 use tidegate::upstream::RoundRobin;
 
 /// Counts what is asked for by the thread that has set [`COUNTED`].
@@ -58,7 +58,7 @@ static ALLOCATOR: Counting = Counting;
 /// One core in front of one origin.
 struct Proxy {
     address: SocketAddr,
-    mailbox: Mailbox<Letter>,
+    mailbox: Mailbox<Command>,
     core: thread::JoinHandle<usize>,
     stats: Arc<stats::Core>,
     _origin: origin::Origin,
@@ -86,9 +86,9 @@ fn start() -> Proxy {
     let mut bound = listen::bind(&Address::Tcp(([127, 0, 0, 1], 0).into()), 1).unwrap();
     let Address::Tcp(address) = bound.address else { panic!("{bound:?}") };
     let stats = Arc::new(stats::Core::new(Reason::ALL.len(), Copied::LABELS.len(), 1));
-    let seed = Seed {
+    let seed = CoreSpec {
         index: 0,
-        endpoints: vec![Arc::new(EndpointState::new(plan.upstreams[0].name.as_str()))],
+        upstreams: vec![Arc::new(UpstreamState::new(plan.upstreams[0].name.as_str()))],
         plan,
         stats: Arc::clone(&stats),
         robin: RoundRobin::default(),
@@ -99,16 +99,16 @@ fn start() -> Proxy {
     };
     let (hand_over, mailbox) = flume::bounded(1);
     let core = thread::spawn(move || {
-        let enrol = |core: &tidegate::io::cores::Core| {
+        let register = |core: &tidegate::io::cores::Core| {
             COUNTED.set(true);
-            let (mailbox, letters) = Mailbox::new(core.reactor.notifier());
+            let (mailbox, commands) = Mailbox::new(core.reactor.notifier());
             hand_over.send(mailbox).unwrap();
-            letters
+            commands
         };
-        seed.run(enrol).unwrap()
+        seed.run(register).unwrap()
     });
     let mailbox = mailbox.recv().unwrap();
-    assert!(mailbox.send(Letter::Accept));
+    assert!(mailbox.send(Command::Accept));
     Proxy { address, mailbox, core, stats, _origin: origin }
 }
 
@@ -153,7 +153,7 @@ fn a_plain_request_allocates_less_than_once() {
         assert!(each <= 0.15, "{each} allocations for each request");
         assert!(each > 0.0, "the counter does not count");
     }
-    assert!(proxy.mailbox.send(Letter::Drain));
+    assert!(proxy.mailbox.send(Command::Drain));
     assert_eq!(proxy.core.join().unwrap(), 0, "buffers that did not come home");
     let ended: u64 = proxy.stats.reasons.iter().map(stats::Counter::get).sum();
     assert_eq!(ended, proxy.stats.requests.get());

@@ -69,7 +69,7 @@ impl Snapshot {
     fn of(view: &View) -> Snapshot {
         let figures = Figures::of(&view.cores);
         let reasons = view.reasons.iter().enumerate();
-        let endpoints = view.endpoints.iter();
+        let upstreams = view.upstreams.iter();
         Snapshot {
             version: view.version,
             ready: view.state.get() == Phase::Ready,
@@ -81,7 +81,7 @@ impl Snapshot {
                 .map(|(at, label)| (*label, (view.fault)(at).unwrap_or("nobody")))
                 .collect(),
             copies: view.copies,
-            upstreams: endpoints.map(|one| (one.name.clone(), one.is_alive())).collect(),
+            upstreams: upstreams.map(|one| (one.name.clone(), one.is_alive())).collect(),
             figures,
         }
     }
@@ -405,7 +405,7 @@ mod tests {
     #[test]
     fn labels_cannot_break_out_of_their_quotes() {
         let mut view = busy();
-        view.endpoints[0] = Arc::new(crate::stats::EndpointState::new("http://unix:/a\"b\\c\nd"));
+        view.upstreams[0] = Arc::new(crate::stats::UpstreamState::new("http://unix:/a\"b\\c\nd"));
         let page = prometheus(&view);
         assert!(
             page.contains(r#"tidegate_upstream_alive{upstream="http://unix:/a\"b\\c\nd"} 1"#),

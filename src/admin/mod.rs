@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::Plan;
-use crate::stats::{Core, Counter, EndpointState, State};
+use crate::stats::{Core, Counter, State, UpstreamState};
 
 /// Everything the admin may show. Made once by `main`; whatever changes in it is atomic.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub struct View {
     /// Lines of the access log that could not be written.
     pub unwritten: Arc<Counter>,
     /// One per upstream, in the plan's order.
-    pub endpoints: Vec<Arc<EndpointState>>,
+    pub upstreams: Vec<Arc<UpstreamState>>,
     /// The label of each reason a request can end with; indices are those of [`Core::reasons`].
     pub reasons: &'static [&'static str],
     /// Whose fault the reason at an index is (`"client"`, `"upstream"`, ...); `None`: nobody's.

@@ -133,19 +133,19 @@ mod tests {
     }
 
     #[test]
-    fn dead_endpoints_show_but_do_not_make_us_unready() {
+    fn dead_upstreams_show_but_do_not_make_us_unready() {
         let view = view();
         view.state.set(Phase::Ready);
-        for endpoint in &view.endpoints {
-            endpoint.alive.store(false, std::sync::atomic::Ordering::Relaxed);
+        for upstream in &view.upstreams {
+            upstream.alive.store(false, std::sync::atomic::Ordering::Relaxed);
         }
         let answer = get(&view, "/ready");
         assert_eq!(answer.status, 200);
-        assert_eq!(json(&answer)["endpoints"], json!({ "alive": 0, "total": 2 }));
+        assert_eq!(json(&answer)["upstreams"], json!({ "alive": 0, "total": 2 }));
     }
 
     #[test]
-    fn status_tells_of_endpoints_and_totals() {
+    fn status_tells_of_upstreams_and_totals() {
         let status = json(&get(&busy(), "/status"));
         assert_eq!(status["state"], "STARTING");
         assert_eq!(status["listeners"], json!(["127.0.0.1:8080"]));
@@ -154,14 +154,14 @@ mod tests {
             "connections": 3, "active": 0, "tunnels": 3, "requests": 4, "responses": 4, "errors": 1,
         });
         assert_eq!(status["totals"], totals);
-        let endpoint = json!({
+        let upstream = json!({
             "url": "http://127.0.0.1:9002",
             "alive": true,
             "connections": { "current": 3, "active": 1, "idle": 2 },
             "requests": 4,
             "failures": 1,
         });
-        assert_eq!(status["endpoints"][1], endpoint);
+        assert_eq!(status["upstreams"][1], upstream);
     }
 
     #[test]
@@ -198,7 +198,7 @@ mod tests {
     fn settings_are_shown_whole() {
         let config = json(&get(&view(), "/config"));
         assert_eq!(config["listen"], json!(["127.0.0.1:0"]));
-        assert_eq!(config["waits"]["expect_s"], 1.5);
+        assert_eq!(config["timeouts"]["expect_s"], 1.5);
         assert_eq!(config["headers"]["trusted"], json!(["10.0.0.0/8"]));
         assert_eq!(config["headers"]["trusted_names"], json!(["True-Client-IP"]));
         assert_eq!(config["limits"]["body_bytes"], Value::Null);

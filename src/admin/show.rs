@@ -22,21 +22,22 @@ pub(super) fn health(view: &View) -> Value {
 /// told instead.
 pub(super) fn ready(view: &View) -> (u16, Value) {
     let phase = view.state.get();
-    let alive = view.endpoints.iter().filter(|endpoint| endpoint.is_alive()).count();
-    let endpoints = json!({ "alive": alive, "total": view.endpoints.len() });
+    let alive = view.upstreams.iter().filter(|upstream| upstream.is_alive()).count();
+    let upstreams = json!({ "alive": alive, "total": view.upstreams.len() });
     let status = if phase == Phase::Ready { 200 } else { 503 };
-    (status, json!({ "status": phase_name(phase), "endpoints": endpoints }))
+    (status, json!({ "status": phase_name(phase), "upstreams": upstreams }))
 }
 
 /// `/metrics` for people and scripts.
 pub(super) fn metrics(view: &View) -> Value {
     let figures = Figures::of(&view.cores);
     let mut page = figures_of(view, &figures);
-    let upstreams = view.endpoints.iter().zip(&figures.upstreams);
+    let upstreams = view.upstreams.iter().zip(&figures.upstreams);
     page["uptime_s"] = json!(view.started.elapsed().as_secs_f64());
     page["log_lines_unwritten"] = json!(view.unwritten.get());
-    page["upstreams"] =
-        upstreams.map(|(endpoint, one)| (endpoint.name.to_string(), upstream(one))).collect();
+    page["upstreams"] = upstreams
+        .map(|(upstream, one)| (upstream.name.to_string(), upstream_totals(one)))
+        .collect();
     page["buffers"]["total"] = json!(view.plan.limits.buffers * view.cores.len());
     let cores =
         view.cores.iter().map(|core| figures_of(view, &Figures::of(std::slice::from_ref(core))));
@@ -44,14 +45,14 @@ pub(super) fn metrics(view: &View) -> Value {
     page
 }
 
-/// `/status`: the process and its endpoints at a glance.
+/// `/status`: the process and its upstreams at a glance.
 pub(super) fn status(view: &View) -> Value {
     let figures = Figures::of(&view.cores);
-    let endpoints = view.endpoints.iter().zip(&figures.upstreams);
-    let endpoints = endpoints.map(|(endpoint, one)| {
+    let upstreams = view.upstreams.iter().zip(&figures.upstreams);
+    let upstreams = upstreams.map(|(upstream, one)| {
         json!({
-            "url": *endpoint.name,
-            "alive": endpoint.is_alive(),
+            "url": *upstream.name,
+            "alive": upstream.is_alive(),
             "connections": { "current": one.active + one.idle, "active": one.active, "idle": one.idle },
             "requests": one.requests,
             "failures": one.failures,
@@ -67,7 +68,7 @@ pub(super) fn status(view: &View) -> Value {
         "workers": view.cores.len(),
         "listeners": view.listen,
         "admin": view.plan.admin.as_ref().map(Listen::to_string),
-        "endpoints": endpoints.collect::<Value>(),
+        "upstreams": upstreams.collect::<Value>(),
         "totals": {
             "connections": figures.connections,
             "active": figures.active,
@@ -89,7 +90,7 @@ pub(super) fn config(plan: &Plan) -> Value {
         retries,
         half_close,
         limits,
-        waits,
+        timeouts,
         headers,
         access_log,
         log,
@@ -113,17 +114,17 @@ pub(super) fn config(plan: &Plan) -> Value {
             "buffers_per_worker": limits.buffers,
             "upstream_idle_per_worker": limits.upstream_idle,
         },
-        "waits": {
-            "read_s": seconds(waits.read),
-            "write_s": seconds(waits.write),
-            "connect_s": seconds(waits.connect),
-            "response_s": seconds(waits.response),
-            "idle_s": seconds(waits.idle),
-            "tunnel_idle_s": seconds(waits.tunnel_idle),
-            "upstream_idle_s": seconds(waits.upstream_idle),
-            "expect_s": seconds(waits.expect),
-            "drain_delay_s": seconds(waits.drain_delay),
-            "drain_s": seconds(waits.drain),
+        "timeouts": {
+            "read_s": seconds(timeouts.read),
+            "write_s": seconds(timeouts.write),
+            "connect_s": seconds(timeouts.connect),
+            "response_s": seconds(timeouts.response),
+            "idle_s": seconds(timeouts.idle),
+            "tunnel_idle_s": seconds(timeouts.tunnel_idle),
+            "upstream_idle_s": seconds(timeouts.upstream_idle),
+            "expect_s": seconds(timeouts.expect),
+            "drain_delay_s": seconds(timeouts.drain_delay),
+            "drain_s": seconds(timeouts.drain),
         },
         "headers": {
             "host": match headers.host {
@@ -177,13 +178,13 @@ fn figures_of(view: &View, figures: &Figures) -> Value {
             "bytes": figures.spliced_bytes,
             "copied": labelled(view.copies, &figures.copied),
         },
-        "buffers": { "used": figures.buffers_used, "waits": figures.buffer_waits },
+        "buffers": { "used": figures.buffers_used, "timeouts": figures.buffer_waits },
         "panics": figures.panics,
         "log_records_dropped": figures.records_dropped,
     })
 }
 
-fn upstream(figures: &UpstreamFigures) -> Value {
+fn upstream_totals(figures: &UpstreamFigures) -> Value {
     json!({
         "requests": figures.requests,
         "codes": codes(&figures.responses),

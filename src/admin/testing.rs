@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use super::View;
 use crate::config::{
     AccessLog, Headers, HostHeader, Limits, Listen, LogFormat, LogLevel, Network, OwnLogFormat,
-    Place, Plan, Upstream, Waits,
+    Place, Plan, Timeouts, Upstream,
 };
-use crate::stats::{Attempt, Core, EndpointState, Record, State};
+use crate::stats::{Attempt, Core, Record, State, UpstreamState};
 
 /// A path for a file of this process; an older one is removed.
 pub fn scratch(name: &str) -> PathBuf {
@@ -81,7 +81,7 @@ pub fn plan() -> Plan {
             buffers: 64,
             upstream_idle: 32,
         },
-        waits: Waits {
+        timeouts: Timeouts {
             read: second * 10,
             write: second * 10,
             connect: second,
@@ -111,7 +111,7 @@ pub const COPIES: &[&str] = &["small", "no_pipe"];
 pub fn view() -> View {
     let core = || Arc::new(Core::new(REASONS.len(), COPIES.len(), 2));
     let plan = plan();
-    let endpoint = |upstream: &Upstream| Arc::new(EndpointState::new(upstream.name.as_str()));
+    let upstream = |upstream: &Upstream| Arc::new(UpstreamState::new(upstream.name.as_str()));
     View {
         version: "1.2.3",
         listen: vec!["127.0.0.1:8080".to_owned()],
@@ -119,7 +119,7 @@ pub fn view() -> View {
         started: now(),
         cores: vec![core(), core()],
         unwritten: Arc::default(),
-        endpoints: plan.upstreams.iter().map(endpoint).collect(),
+        upstreams: plan.upstreams.iter().map(upstream).collect(),
         plan: Arc::new(plan),
         reasons: REASONS,
         fault: |index| [None, Some("client"), Some("upstream")][index],

@@ -66,7 +66,7 @@ pub fn build(
             buffers: desk.number("buffers") as usize,
             upstream_idle: desk.number("max-upstream-idle") as usize,
         },
-        waits: desk.waits(),
+        timeouts: desk.timeouts(),
         headers: Headers {
             host: desk.one("host-header", host_header).unwrap_or(HostHeader::Pass),
             backend: desk.one("backend-header", values::switch).unwrap_or(false),
@@ -179,8 +179,8 @@ impl Desk<'_> {
         Duration::from_millis(self.number(name))
     }
 
-    fn waits(&mut self) -> Waits {
-        Waits {
+    fn timeouts(&mut self) -> Timeouts {
+        Timeouts {
             read: self.wait("read-timeout"),
             write: self.wait("write-timeout"),
             connect: self.wait("connect-timeout"),

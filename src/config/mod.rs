@@ -178,11 +178,11 @@ mod tests {
         assert_eq!((plan.limits.head, plan.limits.body), (16 * 1024, None));
         assert_eq!((plan.limits.connections, plan.limits.buffers), (20_000, 16_384));
         assert_eq!(plan.limits.upstream_idle, 1024);
-        assert_eq!((plan.waits.read, plan.waits.write), (second(30), second(30)));
-        assert_eq!((plan.waits.connect, plan.waits.response), (second(2), second(60)));
-        assert_eq!((plan.waits.idle, plan.waits.upstream_idle), (second(60), second(30)));
-        assert_eq!((plan.waits.expect, plan.waits.drain), (second(1), second(20)));
-        assert_eq!(plan.waits.drain_delay, second(0));
+        assert_eq!((plan.timeouts.read, plan.timeouts.write), (second(30), second(30)));
+        assert_eq!((plan.timeouts.connect, plan.timeouts.response), (second(2), second(60)));
+        assert_eq!((plan.timeouts.idle, plan.timeouts.upstream_idle), (second(60), second(30)));
+        assert_eq!((plan.timeouts.expect, plan.timeouts.drain), (second(1), second(20)));
+        assert_eq!(plan.timeouts.drain_delay, second(0));
         assert_eq!(plan.access_log, AccessLog { format: Some(LogFormat::Json), file: None });
         assert_eq!((plan.log, plan.log_format), (LogLevel::Info, OwnLogFormat::Human));
         assert_eq!(told.warnings, Vec::<String>::new());
@@ -194,8 +194,9 @@ mod tests {
         let file =
             "TIDEGATE_READ_TIMEOUT=3s\n\nTIDEGATE_WRITE_TIMEOUT=3s\nTIDEGATE_IDLE_TIMEOUT=3s";
         let (plan, told) = plan("--upstream a:1 --read-timeout 1s", &env, file);
-        let waits = [plan.waits.read, plan.waits.write, plan.waits.idle, plan.waits.connect];
-        assert_eq!(waits.map(|wait| wait.as_secs()), [1, 2, 3, 2]);
+        let timeouts =
+            [plan.timeouts.read, plan.timeouts.write, plan.timeouts.idle, plan.timeouts.connect];
+        assert_eq!(timeouts.map(|wait| wait.as_secs()), [1, 2, 3, 2]);
         assert_eq!(told.origin("--read-timeout"), "--read-timeout");
         assert_eq!(told.origin("write-timeout"), "TIDEGATE_WRITE_TIMEOUT");
         assert_eq!(told.origin("idle-timeout"), ".env line 4");

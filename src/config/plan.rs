@@ -208,7 +208,7 @@ pub struct Limits {
 
 /// How long tidegate waits, for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waits {
+pub struct Timeouts {
     /// A whole request head, from its first octet (408); and between reads of a body.
     pub read: Duration,
     /// Between writes that make progress, to either side.
@@ -257,14 +257,14 @@ pub struct Plan {
     pub admin: Option<Listen>,
     /// Data plane threads, at least one.
     pub workers: usize,
-    /// How many more endpoints are tried when one cannot be connected to.
+    /// how many more upstreams are tried when one cannot be connected to.
     pub retries: u32,
     /// A client that closes its sending side while it waits for the answer still gets it.
     pub half_close: bool,
     /// Bounds.
     pub limits: Limits,
     /// Time-outs.
-    pub waits: Waits,
+    pub timeouts: Timeouts,
     /// Header fields.
     pub headers: Headers,
     /// The access log.

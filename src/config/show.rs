@@ -148,7 +148,7 @@ fn range_text(setting: &Setting) -> String {
 /// A value of the plan as it would be written.
 fn value_of(name: &str, built: &Built) -> String {
     let Built { plan, strict, demo } = built;
-    let Plan { limits, waits, headers, access_log, .. } = plan;
+    let Plan { limits, timeouts, headers, access_log, .. } = plan;
     let switch = |on: bool| if on { "on" } else { "off" }.to_owned();
     let size = |octets| values::show(Form::Size, octets);
     let wait = |duration| values::show_duration(duration).to_string();
@@ -170,16 +170,16 @@ fn value_of(name: &str, built: &Built) -> String {
         "trusted-header" => join(headers.trusted_names.iter().cloned()),
         "allow-upgrade" => join(headers.upgrades.iter().cloned()),
         "half-close" => switch(plan.half_close),
-        "read-timeout" => wait(waits.read),
-        "write-timeout" => wait(waits.write),
-        "connect-timeout" => wait(waits.connect),
-        "response-timeout" => wait(waits.response),
-        "idle-timeout" => wait(waits.idle),
-        "upstream-idle-timeout" => wait(waits.upstream_idle),
-        "tunnel-idle-timeout" => wait(waits.tunnel_idle),
-        "expect-timeout" => wait(waits.expect),
-        "drain-delay" => wait(waits.drain_delay),
-        "drain-timeout" => wait(waits.drain),
+        "read-timeout" => wait(timeouts.read),
+        "write-timeout" => wait(timeouts.write),
+        "connect-timeout" => wait(timeouts.connect),
+        "response-timeout" => wait(timeouts.response),
+        "idle-timeout" => wait(timeouts.idle),
+        "upstream-idle-timeout" => wait(timeouts.upstream_idle),
+        "tunnel-idle-timeout" => wait(timeouts.tunnel_idle),
+        "expect-timeout" => wait(timeouts.expect),
+        "drain-delay" => wait(timeouts.drain_delay),
+        "drain-timeout" => wait(timeouts.drain),
         "max-head" => size(limits.head as u64),
         "max-body" => limits.body.map_or_else(|| "off".to_owned(), size),
         "max-connections" => limits.connections.to_string(),

@@ -182,7 +182,7 @@ const fn count(
 pub const GROUPS: [(&str, &[Setting]); 6] = [
     ("Where", WHERE),
     ("Requests", REQUESTS),
-    ("Waits", WAITS),
+    ("Timeouts", WAITS),
     ("Limits", LIMITS),
     ("Logs", LOGS),
     ("Settings", SETTINGS),

@@ -5,7 +5,7 @@ use std::thread;
 use flume::{Receiver, Sender};
 
 use tidegate::io::signal::Mailbox;
-use tidegate::proxy::{Letter, Seed};
+use tidegate::proxy::{Command, CoreSpec};
 
 /// A core that has ended: how many buffers and pipes were missing, or why it failed.
 type Ended = Result<usize, String>;
@@ -14,7 +14,7 @@ type Ended = Result<usize, String>;
 #[derive(Debug)]
 pub struct Crew {
     /// One for each core.
-    pub mailboxes: Vec<Mailbox<Letter>>,
+    pub mailboxes: Vec<Mailbox<Command>>,
     report: Sender<Ended>,
     ended: Receiver<Ended>,
 }
@@ -27,16 +27,16 @@ impl Crew {
     }
 
     /// Starts a core on a thread of its own, and waits until it can be told things.
-    pub fn start(&mut self, seed: Seed) -> Result<(), String> {
-        let index = seed.index;
+    pub fn start(&mut self, spec: CoreSpec) -> Result<(), String> {
+        let index = spec.index;
         let report = self.report.clone();
         let (hand_over, mailbox) = flume::bounded(1);
         let run = move || {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                seed.run(|core| {
-                    let (mailbox, letters) = Mailbox::new(core.reactor.notifier());
+                spec.run(|core| {
+                    let (mailbox, commands) = Mailbox::new(core.reactor.notifier());
                     let _ = hand_over.send(mailbox);
-                    letters
+                    commands
                 })
             }));
             let ended = match result {
@@ -55,14 +55,14 @@ impl Crew {
         Ok(())
     }
 
-    /// Sends every core the same letter.
-    pub fn tell(&self, letter: &Letter) {
+    /// Sends every core the same command.
+    pub fn tell(&self, command: &Command) {
         self.mailboxes.iter().for_each(|mailbox| {
-            mailbox.send(letter.clone());
+            mailbox.send(command.clone());
         });
     }
 
-    /// Waits for a core to end that was not told to; says why.
+    /// Timeouts for a core to end that was not told to; says why.
     pub async fn failure(&self) -> String {
         match self.ended.recv_async().await {
             Ok(Err(failure)) => failure,
@@ -70,7 +70,7 @@ impl Crew {
         }
     }
 
-    /// Waits until no core is running; may be dropped and called again.
+    /// Timeouts until no core is running; may be dropped and called again.
     ///
     /// # Errors
     /// When a core failed, instead of ending.

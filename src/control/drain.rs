@@ -14,7 +14,7 @@ use async_io::Timer;
 use async_signal::Signal;
 use futures_lite::{FutureExt, StreamExt};
 
-use tidegate::proxy::Letter;
+use tidegate::proxy::Command;
 use tidegate::stats::Phase;
 
 use super::{Ending, Live};
@@ -38,7 +38,7 @@ impl Live {
     /// # Errors
     /// When a core failed, or did not stop.
     pub(super) async fn drain(&mut self, ending: Ending) -> Result<(), String> {
-        let (delay, drain) = (self.plan.waits.drain_delay, self.plan.waits.drain);
+        let (delay, drain) = (self.plan.timeouts.drain_delay, self.plan.timeouts.drain);
         let mut hurry = false;
         // After a hand-over `/ready` stays as it is: whoever still asks here reaches the other process
         // with his next connection, and that one is ready.
@@ -54,7 +54,7 @@ impl Live {
         self.count(drain);
         // With these the kernel would go on completing connections for sockets nobody accepts from.
         self.copies.clear();
-        self.crew.tell(&Letter::Drain);
+        self.crew.tell(&Command::Drain);
         let mut running = self.crew.mailboxes.len();
         if !hurry {
             let all = async { self.crew.wait(&mut running).await.map(|()| true) };
@@ -79,7 +79,7 @@ impl Live {
         } else {
             tracing::info!(connections, "closed what was left");
         }
-        self.crew.tell(&Letter::Stop);
+        self.crew.tell(&Command::Stop);
         let late = async {
             Timer::after(STOP_WAIT).await;
             Err("cores did not stop, which is a defect in tidegate".to_owned())

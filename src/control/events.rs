@@ -3,7 +3,7 @@
 use flume::{Receiver, Sender};
 
 use tidegate::io::signal::Mailbox;
-use tidegate::proxy::{Change, Event, Letter};
+use tidegate::proxy::{Change, Command, Event};
 
 /// Passes reports on until the cores are gone. What one of the receivers cannot take in now is lost: the next
 /// report of its kind makes it good.
@@ -11,14 +11,14 @@ pub async fn pass_on(
     events: Receiver<Event>,
     unreachable: Sender<usize>,
     changes: Sender<Change>,
-    mailboxes: Vec<Mailbox<Letter>>,
+    mailboxes: Vec<Mailbox<Command>>,
 ) {
     while let Ok(event) = events.recv_async().await {
         match event {
             Event::Unreachable(index) => drop(unreachable.try_send(index)),
             Event::Changed(change) => drop(changes.try_send(change)),
             Event::Crowded(lack) => mailboxes.iter().for_each(|mailbox| {
-                mailbox.send(Letter::MakeRoom(lack));
+                mailbox.send(Command::MakeRoom(lack));
             }),
         }
     }

@@ -8,14 +8,14 @@ use async_io::Timer;
 use flume::Receiver;
 
 use tidegate::proxy::Change;
-use tidegate::stats::EndpointState;
+use tidegate::stats::UpstreamState;
 
 /// An upstream that goes and comes is told of no more often than this.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Tells of changes as the cores report them, until they are gone. Which upstreams are alive is read from their
 /// `states`, so a report that was lost costs no more than its cause.
-pub async fn tell(states: Vec<Arc<EndpointState>>, changes: Receiver<Change>) {
+pub async fn tell(states: Vec<Arc<UpstreamState>>, changes: Receiver<Change>) {
     let mut told = vec![true; states.len()];
     loop {
         let alive = || states.iter().map(|state| state.is_alive());

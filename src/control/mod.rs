@@ -3,7 +3,7 @@
 //!
 //! Laws:
 //! - The only place that wires the rooms together; no room knows it.
-//! - Never in the data path: cores get letters and report back, and none of them waits for us.
+//! - Never in the data path: cores get commands and report back, and none of them waits for us.
 //! - Only this thread starts a process, and only `handover` does.
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
@@ -39,7 +39,7 @@ use smol::{LocalExecutor, Task};
 use tidegate::admin::{self, View};
 use tidegate::config::{Plan, Told};
 use tidegate::io::listen::SocketFile;
-use tidegate::proxy::{Event, Letter};
+use tidegate::proxy::{Command, Event};
 use tidegate::stats::{Phase, Recorder, State};
 
 use crew::Crew;
@@ -191,13 +191,13 @@ impl Live {
         let passing = events::pass_on(self.events.clone(), unreachable, changes, mailboxes.clone());
         let _passing = executor.spawn(passing);
         let _resolving = executor.spawn(names::keep_resolving(plan, mailboxes, names));
-        let _health = executor.spawn(health::tell(self.view.endpoints.clone(), changed));
+        let _health = executor.spawn(health::tell(self.view.upstreams.clone(), changed));
         // Until now the process before us has answered for us.
         self.open_admin(executor, admin)?;
         for address in &self.view.listen {
             tracing::info!(%address, "listening");
         }
-        self.crew.tell(&Letter::Accept);
+        self.crew.tell(&Command::Accept);
         self.state.set(Phase::Ready);
         tracing::info!(workers = self.plan.workers, upstreams = self.plan.upstreams.len(), "ready");
         self.files.extend(self.foreign_files.drain(..).map(SocketFile::new));
@@ -278,7 +278,7 @@ impl Live {
         }
     }
 
-    /// Waits for something to happen; an error is the end of a core.
+    /// Timeouts for something to happen; an error is the end of a core.
     async fn news(&self, heir: &mut Option<Heir>) -> Result<News, String> {
         let failure = async { Err(self.crew.failure().await) };
         let signal = async {

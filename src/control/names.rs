@@ -10,7 +10,7 @@ use futures_lite::FutureExt;
 
 use tidegate::config::Plan;
 use tidegate::io::signal::Mailbox;
-use tidegate::proxy::Letter;
+use tidegate::proxy::Command;
 use tidegate::upstream::resolve::resolve;
 
 /// The start waits so long for names to be resolved.
@@ -19,7 +19,7 @@ const WAIT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Resolves all names, or as many as the start can wait for.
-pub async fn resolve_all(plan: &Plan, mailboxes: &[Mailbox<Letter>]) {
+pub async fn resolve_all(plan: &Plan, mailboxes: &[Mailbox<Command>]) {
     let all = async {
         for index in 0..plan.upstreams.len() {
             look_up(plan, index, mailboxes).await;
@@ -34,7 +34,7 @@ pub async fn resolve_all(plan: &Plan, mailboxes: &[Mailbox<Letter>]) {
 /// Resolves an upstream's name again when a core could not connect to it.
 pub async fn keep_resolving(
     plan: Arc<Plan>,
-    mailboxes: Vec<Mailbox<Letter>>,
+    mailboxes: Vec<Mailbox<Command>>,
     unreachable: Receiver<usize>,
 ) {
     while let Ok(first) = unreachable.recv_async().await {
@@ -52,11 +52,11 @@ pub async fn keep_resolving(
     }
 }
 
-async fn look_up(plan: &Plan, index: usize, mailboxes: &[Mailbox<Letter>]) {
+async fn look_up(plan: &Plan, index: usize, mailboxes: &[Mailbox<Command>]) {
     let upstream = &plan.upstreams[index];
     match resolve(&upstream.place).await {
         Ok(addresses) => mailboxes.iter().for_each(|mailbox| {
-            mailbox.send(Letter::Resolved(index, Arc::clone(&addresses)));
+            mailbox.send(Command::Resolved(index, Arc::clone(&addresses)));
         }),
         Err(error) => {
             tracing::warn!(upstream = %upstream.name, %error, "cannot resolve the name");

@@ -12,8 +12,8 @@ use tidegate::admin::{View, log};
 use tidegate::config::{Marks, Plan, in_use};
 use tidegate::http::{Fault, Reason};
 use tidegate::io::splice::Copied;
-use tidegate::proxy::{Event, Seed};
-use tidegate::stats::{self, EndpointState, Recorder};
+use tidegate::proxy::{CoreSpec, Event};
+use tidegate::stats::{self, Recorder, UpstreamState};
 use tidegate::upstream::RoundRobin;
 
 use super::crew::Crew;
@@ -31,32 +31,32 @@ pub fn cores(
     doors: Vec<Door>,
     recorder: Option<Recorder>,
 ) -> Result<(View, Receiver<Event>, Crew), String> {
-    let endpoints: Vec<_> = plan
+    let upstreams: Vec<_> = plan
         .upstreams
         .iter()
-        .map(|upstream| Arc::new(EndpointState::new(upstream.name.as_str())))
+        .map(|upstream| Arc::new(UpstreamState::new(upstream.name.as_str())))
         .collect();
     let connections = Arc::new(AtomicUsize::new(0));
     let robin = RoundRobin::default();
     let (report, events) = flume::bounded(EVENTS);
     let listen = doors.iter().map(Door::address).collect();
-    let mut hands: Vec<Vec<OwnedFd>> = (0..plan.workers).map(|_| Vec::new()).collect();
+    let mut future_pool: Vec<Vec<OwnedFd>> = (0..plan.workers).map(|_| Vec::new()).collect();
     for door in doors {
         for (turn, socket) in door.bound.sockets.into_iter().enumerate() {
-            hands[turn % plan.workers].push(socket);
+            future_pool[turn % plan.workers].push(socket);
         }
     }
     let mut cores = Vec::new();
     let mut crew = Crew::new(plan.workers);
-    for (index, listeners) in hands.into_iter().enumerate() {
+    for (index, listeners) in future_pool.into_iter().enumerate() {
         let (reasons, copied) = (Reason::ALL.len(), Copied::LABELS.len());
         let stats = Arc::new(stats::Core::new(reasons, copied, plan.upstreams.len()));
         cores.push(Arc::clone(&stats));
-        crew.start(Seed {
+        crew.start(CoreSpec {
             index,
             plan: Arc::clone(plan),
             stats,
-            endpoints: endpoints.clone(),
+            upstreams: upstreams.clone(),
             robin: robin.clone(),
             recorder: recorder.clone(),
             connections: Arc::clone(&connections),
@@ -72,7 +72,7 @@ pub fn cores(
         started: started(),
         cores,
         unwritten: recorder.map_or_else(Arc::default, |one| Arc::clone(one.unwritten())),
-        endpoints,
+        upstreams,
         reasons: labels(),
         fault,
         copies: &Copied::LABELS,

@@ -310,12 +310,12 @@ mod tests {
     fn an_ordinary_request() {
         let text = "POST /a?b=|c HTTP/1.1\r\nHost: example.com:8080\r\nContent-Length: 3\r\n\
                     Expect: 100-Continue\r\n\r\n";
-        let (method, host, path, framing, persistent, waits) = read(text).unwrap().unwrap();
+        let (method, host, path, framing, persistent, timeouts) = read(text).unwrap().unwrap();
         assert_eq!(
             (method, host.as_str(), path.as_str()),
             (Method::Post, "example.com:8080", "/a?b=|c")
         );
-        assert_eq!((framing, persistent, waits), (Framing::Length(3), true, true));
+        assert_eq!((framing, persistent, timeouts), (Framing::Length(3), true, true));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use rustix::io::Errno;
 
 use super::kernel::{self, Fd};
-use super::reactor::{Reactor, Way};
+use super::reactor::{Direction, Reactor};
 use super::stream::Stream;
 
 /// A listening socket registered with a core's reactor.
@@ -30,9 +30,9 @@ impl Listener {
         Ok(Listener(Stream::new(socket, reactor)?))
     }
 
-    /// Waits until a connection may be waiting.
+    /// Timeouts until a connection may be waiting.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_ready(Way::Read, cx)
+        self.0.poll_ready(Direction::Read, cx)
     }
 
     /// The next of the connections that wait, and its peer (`None` over a Unix socket). `None`: none
@@ -48,7 +48,7 @@ impl Listener {
                     return Ok(Some((stream, peer.map(canonical))));
                 }
                 Err(Errno::AGAIN) => {
-                    self.0.clear(Way::Read);
+                    self.0.clear(Direction::Read);
                     return Ok(None);
                 }
                 Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}

@@ -1,7 +1,7 @@
 //! The pool: all octets of requests and answers lie in its buffers, and their number has a bound.
 //!
 //! There are two ways to a buffer. A request under way has one for its head ([`Pool::head`]): there are
-//! never more of these than connections. Everything else is taken with a [`Hold`], the right to
+//! never more of these than connections. Everything else is taken with a [`Permit`], the right to
 //! have [`SHARE`] buffers at once; there are as many rights as the pool can satisfy together, so who has one
 //! never waits for a buffer and the pool cannot deadlock.
 //!
@@ -32,11 +32,11 @@ pub struct Pool {
     /// Who waits for a right, first come first served: so by ascending ticket.
     queue: RefCell<VecDeque<(u64, Waker)>>,
     tickets: Cell<u64>,
-    stock: RefCell<Stock>,
+    stock: RefCell<FreeList>,
 }
 
 /// What lies in the pool, and what is lent out of it.
-struct Stock {
+struct FreeList {
     /// A stack, so that the buffer used last, still in the processor's cache, goes out first.
     free: Vec<Box<[u8]>>,
     /// Free buffers kept; those beyond go back to the system.
@@ -64,7 +64,7 @@ impl Pool {
             rights_total,
             queue: RefCell::default(),
             tickets: Cell::new(0),
-            stock: RefCell::new(Stock { free: Vec::new(), keep, used: 0, heads: 0 }),
+            stock: RefCell::new(FreeList { free: Vec::new(), keep, used: 0, heads: 0 }),
         })
     }
 
@@ -80,7 +80,7 @@ impl Pool {
     }
 
     /// How often somebody had to wait for a right.
-    pub fn waits(&self) -> u64 {
+    pub fn timeouts(&self) -> u64 {
         self.tickets.get()
     }
 
@@ -96,8 +96,8 @@ impl Pool {
     }
 
     /// What an exchange holds its right with. It has none yet.
-    pub fn share(self: &Rc<Self>) -> Share {
-        Share { pool: Rc::clone(self), holds: Cell::new(0) }
+    pub fn share(self: &Rc<Self>) -> Quota {
+        Quota { pool: Rc::clone(self), holds: Cell::new(0) }
     }
 
     fn grant(&self) -> bool {
@@ -122,22 +122,22 @@ impl Pool {
 }
 
 /// One exchange's part of the pool: a right while it has octets in hand, nothing while it waits.
-pub struct Share {
+pub struct Quota {
     pool: Rc<Pool>,
     /// Parts of the exchange that have octets in hand. They share one right.
     holds: Cell<usize>,
 }
 
-impl fmt::Debug for Share {
+impl fmt::Debug for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Share").field("holds", &self.holds.get()).finish()
+        f.debug_struct("Quota").field("holds", &self.holds.get()).finish()
     }
 }
 
-impl Share {
+impl Quota {
     /// The right to have buffers, when one is left; who asked first gets it first. At once, if another
     /// part of the exchange holds it already. Whoever asks while there are none has no octets in hand.
-    pub async fn hold(&self) -> Hold<'_> {
+    pub async fn hold(&self) -> Permit<'_> {
         match self.try_hold() {
             Some(hold) => hold,
             None => {
@@ -148,25 +148,25 @@ impl Share {
         }
     }
 
-    /// As [`Share::hold`], if it takes no waiting.
-    pub fn try_hold(&self) -> Option<Hold<'_>> {
+    /// As [`Quota::hold`], if it takes no waiting.
+    pub fn try_hold(&self) -> Option<Permit<'_>> {
         let granted =
             self.holds.get() > 0 || self.pool.queue.borrow().is_empty() && self.pool.grant();
         granted.then(|| self.another())
     }
 
-    fn another(&self) -> Hold<'_> {
+    fn another(&self) -> Permit<'_> {
         self.holds.set(self.holds.get() + 1);
-        Hold(self)
+        Permit(self)
     }
 }
 
 /// The right to have [`SHARE`] buffers at once, together with other holds of the same exchange. Buffers go
 /// home before it does.
 #[derive(Debug)]
-pub struct Hold<'a>(&'a Share);
+pub struct Permit<'a>(&'a Quota);
 
-impl Hold<'_> {
+impl Permit<'_> {
     /// An empty buffer. The holders keep to [`SHARE`] at once; overdrawing is a defect and panics.
     pub fn take(&self) -> Buf {
         let pool = &self.0.pool;
@@ -180,9 +180,9 @@ impl Hold<'_> {
     }
 }
 
-impl Drop for Hold<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let Hold(Share { pool, holds }) = self;
+        let Permit(Quota { pool, holds }) = self;
         holds.set(holds.get() - 1);
         if holds.get() == 0 {
             pool.rights_left.set(pool.rights_left.get() + 1);
@@ -193,14 +193,14 @@ impl Drop for Hold<'_> {
 
 /// A wait for a right. Given up, it leaves the queue.
 struct Waiting<'a> {
-    share: &'a Share,
+    share: &'a Quota,
     ticket: u64,
 }
 
 impl<'a> Future for Waiting<'a> {
-    type Output = Hold<'a>;
+    type Output = Permit<'a>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Hold<'a>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit<'a>> {
         let share = self.share;
         let mut queue = share.pool.queue.borrow_mut();
         let place = queue.binary_search_by_key(&self.ticket, |(ticket, _)| *ticket);
@@ -352,7 +352,7 @@ mod tests {
     use super::*;
 
     /// A hold, if there is one to be had at once.
-    fn now<'a>(hold: Pin<&mut impl Future<Output = Hold<'a>>>) -> Option<Hold<'a>> {
+    fn now<'a>(hold: Pin<&mut impl Future<Output = Permit<'a>>>) -> Option<Permit<'a>> {
         match hold.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(hold) => Some(hold),
             Poll::Pending => None,
@@ -403,7 +403,7 @@ mod tests {
         drop(second);
         assert!(now(third.as_mut()).is_some());
         assert_eq!(pool.rights_left.get(), 2);
-        assert_eq!((pool.queue.borrow().len(), pool.waits()), (0, 3));
+        assert_eq!((pool.queue.borrow().len(), pool.timeouts()), (0, 3));
     }
 
     #[test]

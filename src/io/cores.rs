@@ -1,7 +1,7 @@
 //! The threads of the data plane and the loop each of them runs.
 //!
 //! One turn: run tasks that are ready, and those that had a slice already while there is time; take events from the
-//! kernel (which makes tasks ready); take letters from the control plane.
+//! kernel (which makes tasks ready); take commands from the control plane.
 
 use std::fmt;
 use std::io;
@@ -23,7 +23,7 @@ const TURN_OF_SLICES: Duration = Duration::from_micros(250);
 const TASKS_PER_LOOK: u32 = 16;
 /// Tasks run before the kernel is asked for events again, should the clock stand still.
 const TASKS_PER_TURN: u32 = 512;
-/// Letters taken before tasks run again.
+/// Commands taken before tasks run again.
 const LETTERS_PER_TURN: usize = 64;
 
 /// What one core owns. Never leaves its thread.
@@ -62,19 +62,19 @@ impl Core {
         self.executor.spawn(future)
     }
 
-    /// Runs tasks, and hands `letters` to `read`, until no task is left.
+    /// Runs tasks, and hands `commands` to `read`, until no task is left.
     ///
     /// # Errors
     /// When the kernel refuses to wait for events, which is a defect.
-    pub fn run<T>(&self, letters: &flume::Receiver<T>, mut read: impl FnMut(T)) -> io::Result<()> {
+    pub fn run<T>(&self, commands: &flume::Receiver<T>, mut read: impl FnMut(T)) -> io::Result<()> {
         loop {
             let unfinished = self.run_tasks();
             if self.executor.is_empty() {
                 return Ok(());
             }
-            let more = unfinished || !letters.is_empty();
+            let more = unfinished || !commands.is_empty();
             if self.reactor.turn(more)?.notified || more {
-                letters.try_iter().take(LETTERS_PER_TURN).for_each(&mut read);
+                commands.try_iter().take(LETTERS_PER_TURN).for_each(&mut read);
             }
         }
     }
@@ -110,7 +110,7 @@ impl Core {
         sys::thread_times()
     }
 
-    /// Waits for `duration`, coarse to a tick. Fails only when the core is told to abort.
+    /// Timeouts for `duration`, coarse to a tick. Fails only when the core is told to abort.
     pub async fn sleep(&self, duration: Duration) -> io::Result<()> {
         self.reactor.sleep(duration).await
     }

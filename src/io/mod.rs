@@ -14,7 +14,7 @@
 //! The files: [`clock`] (the time, read once a turn), `timer` (the wheel), [`alarm`] (a wait to the
 //! microsecond), [`reactor`] (edge-triggered readiness), [`buffer`] (the pool), [`stream`] (one
 //! connection), [`relay`] and [`splice`] (octets from one stream to another), [`listen`] (sockets that
-//! listen), [`accept`] (connections that arrive), [`signal`] (to the cores and back), [`hands`] (large
+//! listen), [`accept`] (connections that arrive), [`signal`] (to the cores and back), [`future_pool`] (large
 //! futures used again), [`turn`] (fair turns), `kernel` and `sys` (system calls), [`cores`] (the threads and
 //! their loop).
 
@@ -23,7 +23,7 @@ pub mod alarm;
 pub mod buffer;
 pub mod clock;
 pub mod cores;
-pub mod hands;
+pub mod future_pool;
 mod kernel;
 pub mod listen;
 pub mod reactor;

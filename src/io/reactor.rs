@@ -33,7 +33,7 @@ const NOTIFIER: u64 = u64::MAX;
 
 /// A direction of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// Towards us.
     Read,
     /// Towards the peer.
@@ -165,8 +165,8 @@ impl Reactor {
     /// Has every waiting task look again at what it waits for.
     pub fn wake_all(&self) {
         for (_, source) in self.sources.borrow_mut().iter_mut() {
-            source.wake(Way::Read);
-            source.wake(Way::Write);
+            source.wake(Direction::Read);
+            source.wake(Direction::Write);
         }
     }
 
@@ -201,9 +201,14 @@ impl Reactor {
         let _ = self.poller.delete(fd);
     }
 
-    /// Waits until `way` is ready: an edge was seen and [`Reactor::clear`] was not called since.
+    /// Timeouts until `way` is ready: an edge was seen and [`Reactor::clear`] was not called since.
     /// Fails with `TimedOut` when the deadline has passed, with `ConnectionAborted` after an abort.
-    pub fn poll_ready(&self, key: usize, way: Way, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_ready(
+        &self,
+        key: usize,
+        way: Direction,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut sources = self.sources.borrow_mut();
         let source = &mut sources[key];
         let side = &source.sides[way as usize];
@@ -216,9 +221,9 @@ impl Reactor {
         Poll::Pending
     }
 
-    /// Waits until the connection is broken or, with `or_finished`, the peer has sent its FIN, whatever
+    /// Timeouts until the connection is broken or, with `or_finished`, the peer has sent its FIN, whatever
     /// lies unread. No deadline of the reading side counts for it. Fails only after an abort.
-    pub fn poll_gone(
+    pub fn poll_closed(
         &self,
         key: usize,
         or_finished: bool,
@@ -230,7 +235,7 @@ impl Reactor {
         if let Some(result) = self.outcome(gone, 0) {
             return Poll::Ready(result);
         }
-        let old = source.arm(Way::Read, cx.waker());
+        let old = source.arm(Direction::Read, cx.waker());
         drop(sources);
         drop(old);
         Poll::Pending
@@ -248,7 +253,7 @@ impl Reactor {
     }
 
     /// Is `way` ready now?
-    pub fn is_ready(&self, key: usize, way: Way) -> bool {
+    pub fn is_ready(&self, key: usize, way: Direction) -> bool {
         self.sources.borrow()[key].sides[way as usize].ready
     }
 
@@ -265,25 +270,25 @@ impl Reactor {
     /// The kernel said "would block" (or a read came back short): wait for the next edge. After a
     /// hang-up, or urgent data, a short read does not clear, for no edge would follow; `drained` says that the kernel
     /// said so itself.
-    pub fn clear(&self, key: usize, way: Way, drained: bool) {
+    pub fn clear(&self, key: usize, way: Direction, drained: bool) {
         let source = &mut self.sources.borrow_mut()[key];
-        if drained || way == Way::Write || !source.hung_up && !source.urgent {
+        if drained || way == Direction::Write || !source.hung_up && !source.urgent {
             source.sides[way as usize].ready = false;
         }
     }
 
     /// The moment after which waits for `way` fail; `None`: never. A deadline may be up to one tick late.
-    pub fn set_deadline(&self, key: usize, way: Way, moment: Option<Moment>) {
+    pub fn set_deadline(&self, key: usize, way: Direction, moment: Option<Moment>) {
         self.set(key, way, moment, None);
     }
 
     /// Nothing is under way on this source: reads wait until `moment`, or less, see [`Reactor::expire_idle`]. Holds
     /// until a deadline of it is changed.
     pub fn set_idle(&self, key: usize, moment: Moment, idle: Idle) {
-        self.set(key, Way::Read, Some(moment), Some(idle));
+        self.set(key, Direction::Read, Some(moment), Some(idle));
     }
 
-    fn set(&self, key: usize, way: Way, moment: Option<Moment>, idle: Option<Idle>) {
+    fn set(&self, key: usize, way: Direction, moment: Option<Moment>, idle: Option<Idle>) {
         let tick = moment.map_or(0, tick_after);
         let source = &mut self.sources.borrow_mut()[key];
         source.sides[way as usize].deadline = tick;
@@ -294,19 +299,19 @@ impl Reactor {
     }
 
     /// Has idle sources time out now instead of later: one in `one_in` of all that wait, at least one, those that have
-    /// been silent longest. `waits` are those that deadlines were set with, in the order of [`Idle`]. Gives their
+    /// been silent longest. `timeouts` are those that deadlines were set with, in the order of [`Idle`]. Gives their
     /// number; 0 if there is none that may go.
-    pub fn expire_idle(&self, one_in: usize, waits: [Duration; 3]) -> usize {
+    pub fn expire_idle(&self, one_in: usize, timeouts: [Duration; 3]) -> usize {
         let ticks = |duration| tick_after(Moment(0) + duration) - 1;
         let grace = [GRACE_NEW, Duration::ZERO, GRACE_BEGUN].map(ticks);
-        let waits = waits.map(|wait| ticks(wait) + 1); // a deadline is the tick after
+        let timeouts = timeouts.map(|wait| ticks(wait) + 1); // a deadline is the tick after
         let now = tick_after(self.clock.now()) - 1; // the tick that is over
         let mut wheel = self.wheel.borrow_mut();
         let mut sources = self.sources.borrow_mut();
         let silent_since = |(key, source): (usize, &Source), begun: bool| {
             let idle = source.idle.filter(|idle| (*idle == Idle::Begun) == begun)? as usize;
-            let Side { deadline, armed, .. } = source.sides[Way::Read as usize];
-            let since = deadline.saturating_sub(waits[idle]);
+            let Side { deadline, armed, .. } = source.sides[Direction::Read as usize];
+            let since = deadline.saturating_sub(timeouts[idle]);
             (armed && since + grace[idle] <= now).then_some((since, key))
         };
         let all = |begun| sources.iter().filter_map(move |source| silent_since(source, begun));
@@ -321,29 +326,29 @@ impl Reactor {
         for (_, key) in &found[..count] {
             let source = &mut sources[*key];
             source.idle = None;
-            source.sides[Way::Read as usize].deadline = now;
+            source.sides[Direction::Read as usize].deadline = now;
             wheel.set(*key, now);
-            source.wake(Way::Read);
+            source.wake(Direction::Read);
         }
         count
     }
 
     /// Is there a deadline for `way`?
-    pub fn has_deadline(&self, key: usize, way: Way) -> bool {
+    pub fn has_deadline(&self, key: usize, way: Direction) -> bool {
         self.sources.borrow()[key].sides[way as usize].deadline != 0
     }
 
-    /// Waits for `duration`, coarse to one tick. Fails only after an abort.
+    /// Timeouts for `duration`, coarse to one tick. Fails only after an abort.
     pub async fn sleep(&self, duration: Duration) -> io::Result<()> {
         let nap = Nap { reactor: self, key: self.slot() };
-        self.set_deadline(nap.key, Way::Read, Some(self.clock.now() + duration));
-        match std::future::poll_fn(|cx| self.poll_ready(nap.key, Way::Read, cx)).await {
+        self.set_deadline(nap.key, Direction::Read, Some(self.clock.now() + duration));
+        match std::future::poll_fn(|cx| self.poll_ready(nap.key, Direction::Read, cx)).await {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
             other => other,
         }
     }
 
-    /// Waits until the others had their turn: for who has used up a [`Slice`](super::turn::Slice).
+    /// Timeouts until the others had their turn: for who has used up a [`Slice`](super::turn::Slice).
     pub async fn next_turn(&self) {
         let mut ticket = None;
         std::future::poll_fn(|cx| self.line.borrow_mut().poll(&mut ticket, cx)).await;
@@ -368,11 +373,11 @@ impl Reactor {
         let generation = self.generation.get();
         self.generation.set(generation.wrapping_add(1) % (u32::MAX - 1));
         let mut source = Source { generation, ..Source::default() };
-        source.sides[Way::Write as usize].ready = true;
+        source.sides[Direction::Write as usize].ready = true;
         self.sources.borrow_mut().insert(source)
     }
 
-    /// Waits for events (not at all if `busy`, at most until the next timer otherwise), marks what is
+    /// Timeouts for events (not at all if `busy`, at most until the next timer otherwise), marks what is
     /// ready and wakes who waits for it; then the same for deadlines.
     pub fn turn(&self, busy: bool) -> io::Result<Turn> {
         let wait =
@@ -417,12 +422,12 @@ impl Reactor {
         source.hung_up |= flags.intersects(broken | EventFlags::RDHUP);
         source.urgent |= flags.intersects(EventFlags::PRI);
         if flags.intersects(EventFlags::IN | EventFlags::PRI | EventFlags::RDHUP | broken) {
-            source.sides[Way::Read as usize].ready = true;
-            source.wake(Way::Read);
+            source.sides[Direction::Read as usize].ready = true;
+            source.wake(Direction::Read);
         }
         if flags.intersects(EventFlags::OUT | broken) {
-            source.sides[Way::Write as usize].ready = true;
-            source.wake(Way::Write);
+            source.sides[Direction::Write as usize].ready = true;
+            source.wake(Direction::Write);
         }
     }
 
@@ -434,7 +439,7 @@ impl Reactor {
         while let Some(key) = wheel.take(now) {
             let Some(source) = sources.get_mut(key) else { continue };
             let mut next = u32::MAX;
-            for way in [Way::Read, Way::Write] {
+            for way in [Direction::Read, Direction::Write] {
                 match source.sides[way as usize].deadline {
                     0 => {}
                     due if due <= now => source.wake(way),
@@ -451,7 +456,7 @@ impl Reactor {
 impl Source {
     /// Remembers who waits; hands back the waker that was there, to be dropped outside the borrow. The two
     /// directions share one waker, so a stream belongs to one task at a time.
-    fn arm(&mut self, way: Way, waker: &Waker) -> Option<Waker> {
+    fn arm(&mut self, way: Direction, waker: &Waker) -> Option<Waker> {
         self.sides[way as usize].armed = true;
         match &self.waker {
             Some(old) if old.will_wake(waker) => None,
@@ -460,7 +465,7 @@ impl Source {
     }
 
     /// Wakes who waits, if anybody does. The waker stays for the next wait of the same task.
-    fn wake(&mut self, way: Way) {
+    fn wake(&mut self, way: Direction) {
         if std::mem::take(&mut self.sides[way as usize].armed)
             && let Some(waker) = &self.waker
         {

@@ -5,9 +5,9 @@ use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
-use super::buffer::Share;
-use super::reactor::Way;
-use super::splice::{self, Copied, Loan, Pipes};
+use super::buffer::Quota;
+use super::reactor::Direction;
+use super::splice::{self, Copied, PipeGuard, Pipes};
 use super::stream::Stream;
 use super::turn::Slice;
 
@@ -20,7 +20,7 @@ pub struct Relay<'a> {
     pub to: &'a Stream,
     /// How many; `u64::MAX`: until the end.
     pub limit: u64,
-    /// Waits for octets that are not there yet; else stops, with `Ok`, when there are none.
+    /// Timeouts for octets that are not there yet; else stops, with `Ok`, when there are none.
     pub patient: bool,
     /// How long the source may be silent.
     pub read_wait: Duration,
@@ -53,7 +53,7 @@ impl Relay<'_> {
     /// one buffer from `share` at a time, and only while there are octets in it.
     pub async fn run(
         &self,
-        share: &Share,
+        share: &Quota,
         pipes: &Pipes,
         moved: &Cell<u64>,
     ) -> (Means, Result<(), Ended>) {
@@ -66,8 +66,8 @@ impl Relay<'_> {
     /// Urgent data does not go through a pipe: what is left then is copied.
     async fn splice_and_copy(
         &self,
-        pipe: Loan<'_>,
-        share: &Share,
+        pipe: PipeGuard<'_>,
+        share: &Quota,
         moved: &Cell<u64>,
     ) -> Result<(), Ended> {
         let before = moved.get();
@@ -84,15 +84,15 @@ impl Relay<'_> {
     }
 
     /// Moves octets through a pipe, as far as there are no urgent ones; otherwise as [`Relay::run`].
-    pub async fn splice(&self, pipe: Loan<'_>, moved: &Cell<u64>) -> Result<(), Ended> {
+    pub async fn splice(&self, pipe: PipeGuard<'_>, moved: &Cell<u64>) -> Result<(), Ended> {
         pipe.run(self, moved).await
     }
 
-    async fn copy(&self, mut left: u64, share: &Share, moved: &Cell<u64>) -> Result<(), Ended> {
+    async fn copy(&self, mut left: u64, share: &Quota, moved: &Cell<u64>) -> Result<(), Ended> {
         let mut slice = Slice::default();
         while left > 0 && !self.must_stop() {
-            self.from.deadline_in(Way::Read, self.read_wait);
-            self.from.ready(Way::Read).await.map_err(Ended::From)?;
+            self.from.deadline_in(Direction::Read, self.read_wait);
+            self.from.ready(Direction::Read).await.map_err(Ended::From)?;
             let hold = share.hold().await;
             let mut buf = hold.take();
             let max = usize::try_from(left).unwrap_or(usize::MAX);

@@ -13,7 +13,7 @@ pub struct Mailbox<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// A mailbox whose letters wake `notifier`'s reactor, and the end from which the core takes them.
+    /// A mailbox whose commands wake `notifier`'s reactor, and the end from which the core takes them.
     pub fn new(notifier: Notifier) -> (Mailbox<T>, flume::Receiver<T>) {
         let (sender, receiver) = flume::bounded(WAITING);
         (Mailbox { sender, notifier }, receiver)

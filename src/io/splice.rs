@@ -9,7 +9,7 @@ use std::io;
 use rustix::io::Errno;
 
 use super::kernel::{self, Fd};
-use super::reactor::Way;
+use super::reactor::Direction;
 use super::relay::{Ended, Relay};
 use super::stream::Stream;
 use super::turn::Slice;
@@ -50,18 +50,18 @@ impl fmt::Debug for Pipes {
 }
 
 /// A pipe on loan. Dropped, it is closed, unless it was handed back empty.
-pub struct Loan<'a> {
+pub struct PipeGuard<'a> {
     pipes: &'a Pipes,
     pipe: Option<Pipe>,
 }
 
-impl fmt::Debug for Loan<'_> {
+impl fmt::Debug for PipeGuard<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Loan")
+        f.write_str("PipeGuard")
     }
 }
 
-impl Drop for Loan<'_> {
+impl Drop for PipeGuard<'_> {
     fn drop(&mut self) {
         if self.pipe.is_some() {
             self.pipes.made.set(self.pipes.made.get() - 1);
@@ -93,7 +93,7 @@ impl Pipes {
     }
 
     /// A pipe, if one is left or can be made.
-    pub fn take(&self) -> Option<Loan<'_>> {
+    pub fn take(&self) -> Option<PipeGuard<'_>> {
         let pipe = match self.free.borrow_mut().pop() {
             Some(pipe) => pipe,
             None if self.made.get() < self.limit => {
@@ -103,7 +103,7 @@ impl Pipes {
             }
             None => return None,
         };
-        Some(Loan { pipes: self, pipe: Some(pipe) })
+        Some(PipeGuard { pipes: self, pipe: Some(pipe) })
     }
 }
 
@@ -114,7 +114,7 @@ impl Pipe {
     }
 }
 
-impl Loan<'_> {
+impl PipeGuard<'_> {
     /// Moves octets as `relay` says; the pipe goes home if it is empty in the end.
     pub(super) async fn run(mut self, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), Ended> {
         let Some(pipe) = &self.pipe else { return Ok(()) };
@@ -149,7 +149,7 @@ async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), E
                 Ok(n) => held += n,
                 // An empty pipe takes something: it is the socket that has nothing.
                 Err(Errno::AGAIN) if held == 0 => {
-                    relay.from.clear(Way::Read);
+                    relay.from.clear(Direction::Read);
                     break;
                 }
                 // Or else the pipe is full, of small pieces: empty it, and see.
@@ -198,7 +198,7 @@ impl Copied {
 }
 
 /// A pipe for a body of `length` octets between two plain sockets, or the reason why not.
-pub fn choose(pipes: &Pipes, length: u64) -> Result<Loan<'_>, Copied> {
+pub fn choose(pipes: &Pipes, length: u64) -> Result<PipeGuard<'_>, Copied> {
     if length < WORTHWHILE {
         return Err(Copied::Short);
     }
@@ -208,15 +208,15 @@ pub fn choose(pipes: &Pipes, length: u64) -> Result<Loan<'_>, Copied> {
 impl Relay<'_> {
     /// The next octets can be read.
     async fn readable(&self) -> Result<(), Ended> {
-        self.from.deadline_in(Way::Read, self.read_wait);
-        self.from.ready(Way::Read).await.map_err(Ended::From)
+        self.from.deadline_in(Direction::Read, self.read_wait);
+        self.from.ready(Direction::Read).await.map_err(Ended::From)
     }
 
     /// The kernel took nothing: wait until it does.
     async fn writable(&self) -> Result<(), Ended> {
         let to: &Stream = self.to;
-        to.clear(Way::Write);
-        to.deadline_in(Way::Write, self.write_wait);
-        to.ready(Way::Write).await.map_err(Ended::To)
+        to.clear(Direction::Write);
+        to.deadline_in(Direction::Write, self.write_wait);
+        to.ready(Direction::Write).await.map_err(Ended::To)
     }
 }

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::buffer::Buf;
 use super::clock::Moment;
 use super::kernel::{self, Fd};
-use super::reactor::{Idle, Reactor, Way};
+use super::reactor::{Direction, Idle, Reactor};
 
 /// How long a receiver may take nothing while others wait for the buffer that is meant for it.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -75,10 +75,10 @@ impl Stream {
         let (fd, pending) = kernel::connect(address, most)?;
         let stream = Stream::new(fd, reactor)?;
         if pending {
-            stream.clear(Way::Write);
-            stream.deadline_in(Way::Write, wait);
-            stream.ready(Way::Write).await?;
-            stream.no_deadline(Way::Write);
+            stream.clear(Direction::Write);
+            stream.deadline_in(Direction::Write, wait);
+            stream.ready(Direction::Write).await?;
+            stream.no_deadline(Direction::Write);
             kernel::socket_error(&stream.fd)?;
         }
         Ok(stream)
@@ -110,13 +110,13 @@ impl Stream {
         &self.reactor
     }
 
-    /// Waits for `way` fail with `TimedOut` once `wait` has passed from now. Holds until it is changed.
-    pub fn deadline_in(&self, way: Way, wait: Duration) {
+    /// Timeouts for `way` fail with `TimedOut` once `wait` has passed from now. Holds until it is changed.
+    pub fn deadline_in(&self, way: Direction, wait: Duration) {
         self.deadline_at(way, self.reactor.clock().now() + wait);
     }
 
-    /// Waits for `way` fail with `TimedOut` after `moment`.
-    pub fn deadline_at(&self, way: Way, moment: Moment) {
+    /// Timeouts for `way` fail with `TimedOut` after `moment`.
+    pub fn deadline_at(&self, way: Direction, moment: Moment) {
         self.reactor.set_deadline(self.key, way, Some(moment));
     }
 
@@ -131,35 +131,35 @@ impl Stream {
         self.reactor.set_idle(self.key, moment, idle);
     }
 
-    /// Waits for `way` last as long as they last.
-    pub fn no_deadline(&self, way: Way) {
+    /// Timeouts for `way` last as long as they last.
+    pub fn no_deadline(&self, way: Direction) {
         self.reactor.set_deadline(self.key, way, None);
     }
 
     /// Is there a deadline for `way`?
-    pub fn has_deadline(&self, way: Way) -> bool {
+    pub fn has_deadline(&self, way: Direction) -> bool {
         self.reactor.has_deadline(self.key, way)
     }
 
-    /// Waits until `way` is probably ready.
-    pub async fn ready(&self, way: Way) -> io::Result<()> {
+    /// Timeouts until `way` is probably ready.
+    pub async fn ready(&self, way: Direction) -> io::Result<()> {
         poll_fn(|cx| self.poll_ready(way, cx)).await
     }
 
-    /// Waits until `way` is probably ready.
-    pub fn poll_ready(&self, way: Way, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Timeouts until `way` is probably ready.
+    pub fn poll_ready(&self, way: Direction, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.reactor.poll_ready(self.key, way, cx)
     }
 
-    /// Waits until the connection is broken or, with `or_finished`, the peer has sent its FIN,
+    /// Timeouts until the connection is broken or, with `or_finished`, the peer has sent its FIN,
     /// whatever lies unread. Only beside reads of the same task. Fails only after an abort.
-    pub fn poll_gone(&self, or_finished: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.reactor.poll_gone(self.key, or_finished, cx)
+    pub fn poll_closed(&self, or_finished: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.reactor.poll_closed(self.key, or_finished, cx)
     }
 
     /// Something can be read: octets, the end, or an error.
     pub fn is_readable(&self) -> bool {
-        self.reactor.is_ready(self.key, Way::Read)
+        self.reactor.is_ready(self.key, Direction::Read)
     }
 
     /// The peer has sent urgent data, at some time: splice(2) does not pass its mark.
@@ -181,10 +181,10 @@ impl Stream {
     }
 
     /// Asks the kernel itself whether the stream is silent: open, and nothing to read.
-    pub fn is_silent(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         let silent = kernel::peek(&self.fd) == Err(Errno::AGAIN);
         if silent {
-            self.clear(Way::Read);
+            self.clear(Direction::Read);
         }
         silent
     }
@@ -193,7 +193,7 @@ impl Stream {
     /// that means that its program never saw them: the FIN would have acknowledged what had
     /// arrived before. After a reset it means nothing, for a reset acknowledges nothing. Only for a TCP
     /// stream that we opened.
-    pub fn untaken(&self, octets: u64) -> bool {
+    pub fn is_unacknowledged(&self, octets: u64) -> bool {
         let counts = kernel::tcp_counts(&self.fd);
         counts.is_some_and(|counts| counts.acknowledged + octets <= counts.sent)
     }
@@ -208,12 +208,12 @@ impl Stream {
                 Ok(n) => {
                     buf.fill(n);
                     if n > 0 && n < room {
-                        self.reactor.clear(self.key, Way::Read, false);
+                        self.reactor.clear(self.key, Direction::Read, false);
                     }
                     return Ok(Some(n));
                 }
                 Err(Errno::AGAIN) => {
-                    self.reactor.clear(self.key, Way::Read, true);
+                    self.reactor.clear(self.key, Direction::Read, true);
                     return Ok(None);
                 }
                 Err(Errno::INTR) => {}
@@ -238,12 +238,12 @@ impl Stream {
         match n {
             Ok(n) => {
                 if n > 0 && n < room {
-                    self.reactor.clear(self.key, Way::Read, false);
+                    self.reactor.clear(self.key, Direction::Read, false);
                 }
                 Ok(Some(n))
             }
             Err(Errno::AGAIN) => {
-                self.clear(Way::Read);
+                self.clear(Direction::Read);
                 Ok(None)
             }
             Err(Errno::INTR) => Ok(None),
@@ -257,7 +257,7 @@ impl Stream {
         match kernel::send(&self.fd, octets) {
             Ok(n) => Ok(Some(n)),
             Err(Errno::AGAIN) => {
-                self.clear(Way::Write);
+                self.clear(Direction::Write);
                 Ok(None)
             }
             Err(Errno::INTR) => Ok(None),
@@ -301,7 +301,7 @@ impl Stream {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !buf.is_empty() {
-            match self.poll_ready(Way::Write, cx) {
+            match self.poll_ready(Direction::Write, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
@@ -309,7 +309,7 @@ impl Stream {
                     if error.kind() != io::ErrorKind::TimedOut || now >= *until || buf.is_wanted() {
                         return Poll::Ready(Err(error));
                     }
-                    self.deadline_at(Way::Write, (*until).min(now + PATIENCE));
+                    self.deadline_at(Direction::Write, (*until).min(now + PATIENCE));
                     continue;
                 }
             }
@@ -321,9 +321,9 @@ impl Stream {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     // Nothing goes now: from here the peer has `wait` to take something.
-                    self.clear(Way::Write);
+                    self.clear(Direction::Write);
                     *until = self.reactor.clock().now() + wait;
-                    self.deadline_in(Way::Write, wait.min(PATIENCE));
+                    self.deadline_in(Direction::Write, wait.min(PATIENCE));
                 }
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
@@ -343,7 +343,7 @@ impl Stream {
         let _ = kernel::set_linger_0(&self.fd);
     }
 
-    pub(super) fn clear(&self, way: Way) {
+    pub(super) fn clear(&self, way: Direction) {
         self.reactor.clear(self.key, way, true);
     }
 

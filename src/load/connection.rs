@@ -14,7 +14,7 @@ use super::plan::Kind;
 use super::worker::Worker;
 use crate::http::upgrade::Offer;
 use crate::http::{Asked, Method};
-use crate::io::reactor::Way;
+use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
 
 /// How long a connection rests after it could not be opened, so that a dead server does not make us spin.
@@ -80,8 +80,8 @@ impl<'w> Connection<'w> {
             return self.worker.stands(false);
         };
         self.worker.stands(true);
-        stream.no_deadline(Way::Read);
-        let gone = poll_fn(|cx| stream.poll_gone(true, cx)).await;
+        stream.no_deadline(Direction::Read);
+        let gone = poll_fn(|cx| stream.poll_closed(true, cx)).await;
         if gone.is_ok() && !self.worker.has_ended() {
             self.worker.note(Err(Fault::ClosedEarly), self.worker.now());
         }
@@ -90,7 +90,7 @@ impl<'w> Connection<'w> {
     /// One request, on this connection or a new one. Where the server has closed an old one without taking
     /// notice of the request, a new one is tried, once.
     async fn ask(&mut self) -> Result<(), Fault> {
-        if self.stream.as_ref().is_some_and(|stream| stream.is_readable() && !stream.is_silent()) {
+        if self.stream.as_ref().is_some_and(|stream| stream.is_readable() && !stream.is_quiet()) {
             self.stream = None;
         }
         let used = self.stream.is_some() && self.carried > 0;
@@ -186,7 +186,7 @@ async fn exchange<H: Heard>(
     octets: &[u8],
     heard: &mut H,
 ) -> Result<Heeded, (Fault, bool)> {
-    stream.deadline_in(Way::Read, worker.plan.timeout);
+    stream.deadline_in(Direction::Read, worker.plan.timeout);
     let mut exchange = Exchange { worker, stream, octets, sent: 0, heard, answered: false };
     let result = poll_fn(|cx| exchange.poll(cx)).await;
     result.map_err(|fault| (fault, exchange.was_stale(fault)))

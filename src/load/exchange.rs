@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use super::fault::Fault;
 use super::worker::Worker;
-use crate::io::reactor::Way;
+use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
 
 /// What is read until it is whole.
@@ -60,7 +60,7 @@ impl<H: Heard> Exchange<'_, H> {
             self.send(cx)?;
         }
         loop {
-            match self.stream.poll_ready(Way::Read, cx) {
+            match self.stream.poll_ready(Direction::Read, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(ready) => ready.map_err(|error| Fault::exchanging(&error))?,
             }
@@ -76,7 +76,7 @@ impl<H: Heard> Exchange<'_, H> {
     /// what it said is read before the failure counts.
     fn send(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
         while self.sent < self.octets.len() {
-            match self.stream.poll_ready(Way::Write, cx) {
+            match self.stream.poll_ready(Direction::Write, cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(ready) => ready.map_err(|error| Fault::exchanging(&error))?,
             }

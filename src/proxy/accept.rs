@@ -13,14 +13,14 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 
 use super::client::{Client, is_trusted};
-use super::letters::Lack;
+use super::command::Lack;
 use super::worker::Worker;
 use super::{Next, Served, linger, room, tunnel};
 use crate::io::accept::Listener;
 use crate::io::clock::Moment;
-use crate::io::hands::Hands;
+use crate::io::future_pool::FuturePool;
 use crate::io::listen::BACKLOG;
-use crate::io::reactor::Way;
+use crate::io::reactor::Direction;
 use crate::io::stream::{Stream, is_out_of_resources};
 
 /// Connections accepted before other tasks have their turn.
@@ -36,7 +36,7 @@ const COMPLAINT: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Those who serve requests.
-pub(super) type Servers = Hands<Client, Served>;
+pub(super) type Servers = FuturePool<Client, Served>;
 
 /// Accepts connections until the core ends; once draining, only those that wait already. They have
 /// been completed by the kernel, and closing the listening socket would reset them.
@@ -75,7 +75,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<S
     }
 }
 
-/// Waits until more connections may be waiting, or draining begins.
+/// Timeouts until more connections may be waiting, or draining begins.
 async fn more(worker: &Worker, listener: &Listener) -> io::Result<()> {
     let waited = poll_fn(|cx| match listener.poll_ready(cx) {
         Poll::Pending if worker.draining.get() => Poll::Ready(Ok(())),
@@ -120,7 +120,7 @@ async fn place(
     }
 }
 
-/// Waits until the room that was made is there; or, if none was, until a client leaves, or for a moment.
+/// Timeouts until the room that was made is there; or, if none was, until a client leaves, or for a moment.
 async fn pause(worker: &Worker, made: bool) -> io::Result<()> {
     if made {
         worker.core.reactor.next_turn().await;
@@ -145,7 +145,7 @@ impl Complaint {
     fn make(&mut self, worker: &Worker, reason: &dyn fmt::Display) {
         if self.last.is_none_or(|last| worker.now() >= last + COMPLAINT) {
             self.last = Some(worker.now());
-            tracing::warn!(%reason, "no room for another client: closing idle ones, or it waits");
+            tracing::warn!(%reason, "no room for another client: closing idle ones, or it timeouts");
         }
     }
 }
@@ -225,17 +225,17 @@ async fn connection(worker: &Worker, client: &mut Option<Client>, servers: &Serv
     }
 }
 
-/// Waits for octets. `false`: there will be none, or nobody wants them any more.
+/// Timeouts for octets. `false`: there will be none, or nobody wants them any more.
 async fn parked(worker: &Worker, client: &Option<Client>) -> bool {
     let Some(client) = client else { return false };
-    let waits = &worker.plan.waits;
-    client.expect_request(waits);
-    let hurry = worker.now() + GRACE.min(waits.idle);
+    let timeouts = &worker.plan.timeouts;
+    client.expect_request(timeouts);
+    let hurry = worker.now() + GRACE.min(timeouts.idle);
     let waited = poll_fn(|cx| {
         if worker.draining.get() && client.unfinished.is_none() {
-            client.stream.deadline_at(Way::Read, hurry);
+            client.stream.deadline_at(Direction::Read, hurry);
         }
-        client.stream.poll_ready(Way::Read, cx)
+        client.stream.poll_ready(Direction::Read, cx)
     });
     match waited.await {
         Ok(()) => true,
@@ -252,9 +252,9 @@ async fn parked(worker: &Worker, client: &Option<Client>) -> bool {
 /// Is there something the reactor has not told us of yet? A request that came in time for the kernel
 /// is not lost to a close.
 async fn just_came(worker: &Worker, client: &Client) -> bool {
-    if client.stream.is_silent() {
+    if client.stream.is_quiet() {
         return false;
     }
-    client.stream.deadline_in(Way::Read, worker.plan.waits.read);
-    client.stream.ready(Way::Read).await.is_ok()
+    client.stream.deadline_in(Direction::Read, worker.plan.timeouts.read);
+    client.stream.ready(Direction::Read).await.is_ok()
 }

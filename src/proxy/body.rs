@@ -13,8 +13,8 @@ use super::progress::Upload;
 use super::worker::Worker;
 use crate::http::chunked::{self, Decoder};
 use crate::http::{Framing, Reason};
-use crate::io::buffer::{Buf, Share};
-use crate::io::reactor::Way;
+use crate::io::buffer::{Buf, Quota};
+use crate::io::reactor::Direction;
 use crate::io::relay::{Ended, Means, Relay};
 use crate::io::splice::Copied;
 use crate::io::stream::Stream;
@@ -58,7 +58,7 @@ enum Source {
 /// A body and the two streams it goes between.
 pub(super) struct Body<'a> {
     worker: &'a Worker,
-    share: &'a Share,
+    share: &'a Quota,
     from: &'a Stream,
     to: &'a Stream,
     source: Source,
@@ -84,7 +84,7 @@ impl<'a> Body<'a> {
     /// A body framed as `came` says by the sender, and to be framed as `leaves` says.
     pub fn new(
         worker: &'a Worker,
-        share: &'a Share,
+        share: &'a Quota,
         (from, came, read): (&'a Stream, Framing, &'a Cell<u64>),
         (to, leaves, sent): (&'a Stream, Framing, &'a Cell<u64>),
         most: Option<u64>,
@@ -188,14 +188,14 @@ impl<'a> Body<'a> {
 
     /// Exactly `limit` octets, as they are.
     async fn relay(&mut self, limit: u64) -> Result<(), Cut> {
-        let waits = &self.worker.plan.waits;
+        let timeouts = &self.worker.plan.timeouts;
         let relay = Relay {
             from: self.from,
             to: self.to,
             limit,
             patient: true,
-            read_wait: waits.read,
-            write_wait: waits.write,
+            read_wait: timeouts.read,
+            write_wait: timeouts.write,
         };
         let before = self.sent.get();
         let (means, result) = relay.run(self.share, &self.worker.core.pipes, self.sent).await;
@@ -218,8 +218,8 @@ impl<'a> Body<'a> {
 
     /// One read, and what it brought framed anew and sent.
     async fn step(&mut self) -> Result<(), Cut> {
-        self.from.deadline_in(Way::Read, self.worker.plan.waits.read);
-        self.from.ready(Way::Read).await.map_err(|error| Cut::From(Some(error)))?;
+        self.from.deadline_in(Direction::Read, self.worker.plan.timeouts.read);
+        self.from.ready(Direction::Read).await.map_err(|error| Cut::From(Some(error)))?;
         let hold = self.share.hold().await;
         let mut buf = hold.take();
         buf.clear(CHUNK_ROOM);
@@ -256,7 +256,7 @@ impl<'a> Body<'a> {
     }
 
     async fn send(&mut self, buf: Buf) -> (Result<(), Cut>, Buf) {
-        let wait = self.worker.plan.waits.write;
+        let wait = self.worker.plan.timeouts.write;
         let (result, buf) = self.to.send(buf, wait, self.sent).await;
         (result.map_err(Cut::To), buf)
     }

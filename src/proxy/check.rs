@@ -3,7 +3,7 @@
 use super::begin::Begun;
 use super::ongoing::Ongoing;
 use crate::http::{Framing, Reason};
-use crate::io::reactor::Way;
+use crate::io::reactor::Direction;
 
 /// A request that may be forwarded.
 pub(super) struct Checked<'o>(&'o mut Ongoing);
@@ -25,7 +25,7 @@ pub(super) fn check(begun: Begun<'_>) -> Result<Checked<'_>, Reason> {
     let ongoing = begun.into_inner();
     let request = &ongoing.heads.request;
     // From here on the client is only waited for where the exchange says so.
-    ongoing.client.stream.no_deadline(Way::Read);
+    ongoing.client.stream.no_deadline(Direction::Read);
     ongoing.request_read = request.framing == Framing::None;
     match (request.framing, ongoing.worker.plan.limits.body) {
         (Framing::Length(length), Some(most)) if length > most => Err(Reason::BodyTooLarge),

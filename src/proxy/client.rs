@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::{Headers, Network, Waits};
+use crate::config::{Headers, Network, Timeouts};
 use crate::io::clock::Moment;
 use crate::io::reactor::Idle;
 use crate::io::stream::Stream;
@@ -38,10 +38,12 @@ impl Client {
     }
 
     /// Sets the deadline for what is waited for next: the rest of a head, or a new request.
-    pub fn expect_request(&self, waits: &Waits) {
-        let [new, kept, _] = idle_waits(waits);
+    pub fn expect_request(&self, timeouts: &Timeouts) {
+        let [new, kept, _] = idle_waits(timeouts);
         match &self.unfinished {
-            Some(unfinished) => self.stream.idle_until(unfinished.since + waits.read, Idle::Begun),
+            Some(unfinished) => {
+                self.stream.idle_until(unfinished.since + timeouts.read, Idle::Begun)
+            }
             None if self.served => self.stream.idle_for(kept, Idle::Kept),
             None => self.stream.idle_for(new, Idle::New),
         }
@@ -49,8 +51,8 @@ impl Client {
 }
 
 /// How long a client may be idle, in the order of [`Idle`].
-pub(super) fn idle_waits(waits: &Waits) -> [Duration; 3] {
-    [waits.read.min(waits.idle), waits.idle, waits.read]
+pub(super) fn idle_waits(timeouts: &Timeouts) -> [Duration; 3] {
+    [timeouts.read.min(timeouts.idle), timeouts.idle, timeouts.read]
 }
 
 /// Is `peer` in one of the trusted networks?

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::check::Checked;
+use super::command::{Change, Event, Lack};
 use super::decide::Again;
-use super::letters::{Change, Event, Lack};
 use super::ongoing::Ongoing;
 use super::room;
 use crate::http::Reason;

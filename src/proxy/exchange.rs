@@ -19,8 +19,8 @@ use crate::config::HostHeader;
 use crate::http::forward::{self, RequestEdits};
 use crate::http::upgrade::{Offer, offer};
 use crate::http::{Fault, Framing, Reason};
-use crate::io::buffer::{Buf, Hold};
-use crate::io::reactor::Way;
+use crate::io::buffer::{Buf, Permit};
+use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
 use crate::stats::Attempt;
 use crate::upstream::Connection;
@@ -111,7 +111,7 @@ fn attempted(
     // program never saw it.
     let unseen = || {
         failed.reason == Reason::UpstreamClosed
-            && connection.stream.untaken(progress.upstream_sent.get())
+            && connection.stream.is_unacknowledged(progress.upstream_sent.get())
     };
     let worker = &ongoing.worker;
     let index = connection.endpoint;
@@ -236,7 +236,7 @@ async fn across(
 fn request_head(
     worker: &Worker,
     ongoing: &Ongoing,
-    hold: &Hold<'_>,
+    hold: &Permit<'_>,
     connection: &Connection,
     offer: Option<Offer<'_>>,
 ) -> Result<Buf, Failed> {
@@ -272,7 +272,7 @@ async fn watched<T>(
             return Poll::Ready(result);
         }
         let or_finished = upload.get() != Upload::Going && !worker.plan.half_close;
-        client.stream.poll_gone(or_finished, cx).map(|gone| {
+        client.stream.poll_closed(or_finished, cx).map(|gone| {
             let reason = if gone.is_ok() { Reason::ClientGone } else { Reason::Stopped };
             Err(reason.into())
         })
@@ -284,7 +284,7 @@ async fn watched<T>(
 async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, Failed> {
     let upload = answer.upload;
     let upstream = answer.upstream;
-    let response_wait = answer.worker.plan.waits.response;
+    let response_wait = answer.worker.plan.timeouts.response;
     let mut send = pin!(body.run());
     let mut receive = pin!(answer.relay());
     poll_fn(|cx| {
@@ -298,7 +298,7 @@ async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, 
                 Err((reason, _)) => return Poll::Ready(Err(reason.into())),
             }
             // Only now has the upstream all it needs to answer.
-            upstream.deadline_in(Way::Read, response_wait);
+            upstream.deadline_in(Direction::Read, response_wait);
         }
         receive.as_mut().poll(cx)
     })

@@ -36,7 +36,7 @@ pub(super) async fn finish(ongoing: &mut Ongoing, outcome: Result<Exchanged, Rea
     ongoing.reset();
     match next {
         // Octets that the reactor has not told of yet would make a reset of the close just as well.
-        Next::Close if unread || !ongoing.client.stream.is_silent() => Next::Linger,
+        Next::Close if unread || !ongoing.client.stream.is_quiet() => Next::Linger,
         Next::Again if meant_otherwise => Next::Linger,
         next => next,
     }
@@ -95,7 +95,7 @@ async fn fail(ongoing: &mut Ongoing, reason: Reason) -> Next {
     };
     ongoing.status = Some(status);
     let octets = Cell::new(0);
-    let (sent, _) = ongoing.client.stream.send(out, worker.plan.waits.write, &octets).await;
+    let (sent, _) = ongoing.client.stream.send(out, worker.plan.timeouts.write, &octets).await;
     ongoing.bytes_out += octets.get();
     if sent.is_ok() && persistent { Next::Again } else { Next::Close }
 }

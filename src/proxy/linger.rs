@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 
-use crate::io::reactor::Way;
+use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
 use crate::io::turn::Slice;
 
@@ -22,10 +22,10 @@ pub(super) async fn linger(stream: &Stream) {
     if stream.finish().is_err() {
         return;
     }
-    stream.no_deadline(Way::Read);
+    stream.no_deadline(Direction::Read);
     let gone = async {
         swallow(stream).await?;
-        poll_fn(|cx| stream.poll_gone(true, cx)).await
+        poll_fn(|cx| stream.poll_closed(true, cx)).await
     };
     // Either way the connection ends here.
     let _ = gone.or(stream.reactor().sleep(TIME)).await;
@@ -35,7 +35,7 @@ pub(super) async fn linger(stream: &Stream) {
 async fn swallow(stream: &Stream) -> io::Result<()> {
     let (mut octets, mut slice) = (0, Slice::default());
     while octets < OCTETS {
-        stream.ready(Way::Read).await?;
+        stream.ready(Direction::Read).await?;
         match stream.read(&mut [0; 4096])? {
             Some(0) => return Ok(()),
             Some(n) => octets += n,

@@ -16,7 +16,7 @@
 //! - Every step consumes what the step before it made; the fields are private and there is one
 //!   maker each. So no upstream is contacted before `check` has spoken.
 //! - Every request that was begun goes through `finish`, once, with one reason from `http::close`.
-//! - A core applies letters between turns; a request sees one plan from begin to finish.
+//! - A core applies commands between turns; a request sees one plan from begin to finish.
 //! - On the plain path nothing is locked and nothing allocated.
 
 mod accept;
@@ -24,19 +24,19 @@ mod begin;
 mod body;
 mod check;
 mod client;
+mod command;
+mod core_spec;
 mod decide;
 mod dial;
 mod exchange;
 mod finish;
 mod ids;
-mod letters;
 mod linger;
 mod ongoing;
 mod progress;
 mod record;
 mod respond;
 mod room;
-mod seed;
 mod tunnel;
 mod worker;
 
@@ -44,7 +44,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use crate::http::Reason;
-use crate::io::hands::Desk;
+use crate::io::future_pool::Slot;
 use crate::io::turn::Slice;
 use begin::Begin;
 use client::Client;
@@ -53,8 +53,8 @@ use ongoing::Ongoing;
 use tunnel::Tunnel;
 use worker::Worker;
 
-pub use letters::{Change, Event, Lack, Letter};
-pub use seed::Seed;
+pub use command::{Change, Command, Event, Lack};
+pub use core_spec::CoreSpec;
 
 /// What becomes of the connection after a request.
 enum Next {
@@ -76,9 +76,9 @@ enum Next {
 type Served = (Client, Next);
 
 /// Serves client after client, each as long as there are requests.
-async fn serve(worker: Rc<Worker>, desk: Rc<Desk<Client, Served>>) -> Infallible {
+async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible {
     loop {
-        let client = desk.job().await;
+        let client = slot.job().await;
         let mut ongoing = Ongoing::new(Rc::clone(&worker), client);
         let mut slice = Slice::default();
         let next = loop {
@@ -95,7 +95,7 @@ async fn serve(worker: Rc<Worker>, desk: Rc<Desk<Client, Served>>) -> Infallible
                 next => break next,
             }
         };
-        desk.done((ongoing.end(&next), next));
+        slot.done((ongoing.end(&next), next));
     }
 }
 

@@ -11,7 +11,7 @@ use super::ids::Id;
 use super::worker::Worker;
 use crate::http::write::{Full, Writer};
 use crate::http::{Name, Reason, Request, Response, acceptable_id};
-use crate::io::buffer::{Buf, Hold, Share};
+use crate::io::buffer::{Buf, Permit, Quota};
 use crate::io::clock::Moment;
 use crate::stats::Attempt;
 
@@ -26,7 +26,7 @@ pub(super) struct Heads {
 pub(super) struct Ongoing {
     pub worker: Rc<Worker>,
     pub client: Client,
-    pub share: Share,
+    pub share: Quota,
     pub heads: Box<Heads>,
     /// The request's head, then the octets that came with it. The spans of `heads.request` are offsets
     /// into it, so nothing in it moves before `finish`.
@@ -170,7 +170,7 @@ impl Ongoing {
 
 /// A buffer of `hold` with what `write` puts into it.
 pub(super) fn written(
-    hold: &Hold<'_>,
+    hold: &Permit<'_>,
     write: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
 ) -> Result<Buf, Full> {
     let mut buf = hold.take();

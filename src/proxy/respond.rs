@@ -15,8 +15,8 @@ use crate::http::upgrade::Offer;
 use crate::http::websocket::Follower;
 use crate::http::write::{CONTINUE, Full, Writer};
 use crate::http::{self, Asked, Framing, Reason, Request, Response, Version, outward};
-use crate::io::buffer::{Buf, Hold, Share};
-use crate::io::reactor::Way;
+use crate::io::buffer::{Buf, Permit, Quota};
+use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
 
 /// Interim answers relayed for one request.
@@ -49,7 +49,7 @@ fn add(count: &Cell<u64>, n: usize) {
 pub(super) struct Answer<'a> {
     pub worker: &'a Worker,
     pub client: &'a Client,
-    pub share: &'a Share,
+    pub share: &'a Quota,
     pub request: &'a Request,
     /// The request's identity.
     pub id: &'a [u8],
@@ -88,10 +88,10 @@ impl<'a> Answer<'a> {
 
     /// Reads until the final head lies, judged, at the front of the buffer it returns. The right to have
     /// buffers is held only while there is a part of a head.
-    async fn head(&mut self) -> Result<(Buf, Hold<'a>), Failed> {
+    async fn head(&mut self) -> Result<(Buf, Permit<'a>), Failed> {
         let share = self.share;
         let mut interim = 0;
-        let mut input = None::<(Buf, Hold<'a>)>;
+        let mut input = None::<(Buf, Permit<'a>)>;
         loop {
             if let Some((buf, hold)) = &mut input {
                 while !buf.is_empty() && self.judge(buf)? == http::Progress::Complete {
@@ -148,18 +148,18 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Waits until the upstream has something for us.
+    /// Timeouts until the upstream has something for us.
     async fn wait(&mut self) -> Result<(), Failed> {
-        let waits = &self.worker.plan.waits;
+        let timeouts = &self.worker.plan.timeouts;
         match self.upload.get() {
             _ if self.progress.first_byte.get().is_some() => {
-                self.upstream.deadline_in(Way::Read, waits.read);
+                self.upstream.deadline_in(Direction::Read, timeouts.read);
             }
             Upload::Going if self.owes_continue => {
-                self.upstream.deadline_in(Way::Read, waits.expect);
+                self.upstream.deadline_in(Direction::Read, timeouts.expect);
             }
-            Upload::Going => self.upstream.no_deadline(Way::Read),
-            _ => self.upstream.deadline_in(Way::Read, waits.response),
+            Upload::Going => self.upstream.no_deadline(Direction::Read),
+            _ => self.upstream.deadline_in(Direction::Read, timeouts.response),
         }
         match self.woken().await {
             Woken::Readable => Ok(()),
@@ -172,7 +172,7 @@ impl<'a> Answer<'a> {
     }
 
     async fn woken(&self) -> Woken {
-        poll_fn(|cx| match self.upstream.poll_ready(Way::Read, cx) {
+        poll_fn(|cx| match self.upstream.poll_ready(Direction::Read, cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Woken::Readable),
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
                 Poll::Ready(Woken::TimedOut)
@@ -194,7 +194,7 @@ impl<'a> Answer<'a> {
 
     /// Relays an interim answer, but not to a client that does not know them (RFC 9110 section
     /// 15.2), and not a second `100 Continue`.
-    async fn interim(&mut self, input: &Buf, hold: &Hold<'_>) -> Result<(), Failed> {
+    async fn interim(&mut self, input: &Buf, hold: &Permit<'_>) -> Result<(), Failed> {
         let invites = self.response.status == 100;
         let wanted = !invites || std::mem::take(&mut self.owes_continue);
         if self.request.version == Version::Http10 || !wanted {
@@ -213,7 +213,7 @@ impl<'a> Answer<'a> {
     }
 
     /// A 101 that was proven, and what the upstream sent right behind it.
-    async fn switch(&mut self, mut input: Buf, hold: Hold<'_>) -> Result<Answered, Failed> {
+    async fn switch(&mut self, mut input: Buf, hold: Permit<'_>) -> Result<Answered, Failed> {
         let edits = self.edits(Framing::None, true);
         let write =
             |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
@@ -232,7 +232,7 @@ impl<'a> Answer<'a> {
     }
 
     /// The final head, which lies at the front of `input`, and the body behind it.
-    async fn message(&mut self, mut input: Buf, hold: Hold<'_>) -> Result<Answered, Failed> {
+    async fn message(&mut self, mut input: Buf, hold: Permit<'_>) -> Result<Answered, Failed> {
         let came = self.response.framing;
         let leaves = outward(came, self.request.version);
         let whole = self.upload.get() == Upload::Whole;
@@ -283,7 +283,7 @@ impl<'a> Answer<'a> {
     fn final_head(
         &self,
         input: &Buf,
-        hold: &Hold<'_>,
+        hold: &Permit<'_>,
         framing: Framing,
         persistent: bool,
     ) -> Result<Buf, Failed> {
@@ -294,7 +294,7 @@ impl<'a> Answer<'a> {
     }
 
     async fn send(&mut self, out: Buf) -> Result<(), Failed> {
-        let wait = self.worker.plan.waits.write;
+        let wait = self.worker.plan.timeouts.write;
         let (result, _) = self.client.stream.send(out, wait, &self.progress.client_sent).await;
         result.map_err(|error| of_answer(Cut::To(error)))
     }

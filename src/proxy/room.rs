@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::client::idle_waits;
-use super::letters::{Event, Lack};
+use super::command::{Event, Lack};
 use super::worker::Worker;
 
 /// Of the idle clients one in so many is closed at a time, so that looking for them costs little for each.
@@ -45,7 +45,7 @@ pub(super) fn close_idle(worker: &Worker, lack: Lack) -> bool {
 }
 
 fn close_idle_clients(worker: &Worker) -> bool {
-    let closed = worker.core.reactor.expire_idle(ONE_IN, idle_waits(&worker.plan.waits));
+    let closed = worker.core.reactor.expire_idle(ONE_IN, idle_waits(&worker.plan.timeouts));
     worker.stats.idle_closed.add(closed as u64);
     closed > 0
 }

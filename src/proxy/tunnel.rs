@@ -20,9 +20,9 @@ use super::ongoing::UnderWay;
 use super::worker::Worker;
 use crate::http::Reason;
 use crate::http::websocket::{Follower, GOING_AWAY, close_frame};
-use crate::io::buffer::{Buf, Hold, Share};
+use crate::io::buffer::{Buf, Permit, Quota};
 use crate::io::clock::Moment;
-use crate::io::reactor::Way;
+use crate::io::reactor::Direction;
 use crate::io::relay::{Ended, Relay};
 use crate::io::splice;
 use crate::io::stream::Stream;
@@ -48,7 +48,7 @@ pub(super) struct Tunnel {
     /// What will be written down in the end.
     pub record: Option<Box<Record>>,
     /// The part of the pool that both ways use.
-    pub share: Share,
+    pub share: Quota,
     /// What went through.
     pub moved: Moved,
 }
@@ -78,7 +78,7 @@ impl Moved {
     }
 
     /// Nothing has moved for `idle`, and nothing is moving.
-    fn is_silent(&self, now: Moment, idle: Duration) -> bool {
+    fn is_quiet(&self, now: Moment, idle: Duration) -> bool {
         if self.moving.get() > 0 {
             self.last.set(now);
         }
@@ -208,7 +208,7 @@ impl<'a> Flow<'a> {
         if self.up { &self.ends.tunnel.upstream } else { self.ends.client }
     }
 
-    async fn hold(self) -> Hold<'a> {
+    async fn hold(self) -> Permit<'a> {
         self.ends.tunnel.share.hold().await
     }
 
@@ -266,7 +266,7 @@ impl<'a> Flow<'a> {
     }
 
     /// Moves what is there, up to a fair part of it, after the `rest`. `true`: the sender has ended.
-    async fn slowly(self, rest: Option<(Hold<'a>, Buf)>) -> Result<bool, Broken> {
+    async fn slowly(self, rest: Option<(Permit<'a>, Buf)>) -> Result<bool, Broken> {
         let hold = match rest {
             Some((hold, buf)) => {
                 self.pass(buf).await?;
@@ -296,7 +296,7 @@ impl<'a> Flow<'a> {
     }
 
     /// What can be read at once; nothing in the buffer: the sender has ended, and the receiver knows.
-    fn take_some(self, hold: &Hold<'_>) -> Result<Option<Buf>, Broken> {
+    fn take_some(self, hold: &Permit<'_>) -> Result<Option<Buf>, Broken> {
         let mut buf = hold.take();
         match self.from().try_recv(&mut buf, self.most()) {
             Ok(None) => return Ok(None),
@@ -330,7 +330,7 @@ impl<'a> Flow<'a> {
     async fn deliver(self, buf: Buf) -> (u64, Result<(), Broken>) {
         let _moving = self.moved().moving();
         let octets = Cell::new(0);
-        let (sent, _) = self.to().send(buf, self.worker().plan.waits.write, &octets).await;
+        let (sent, _) = self.to().send(buf, self.worker().plan.timeouts.write, &octets).await;
         (octets.get(), sent.map_err(|_| Broken::To))
     }
 
@@ -348,14 +348,14 @@ impl<'a> Flow<'a> {
         };
         let Ok(pipe) = splice::choose(&self.worker().core.pipes, left) else { return Ok(false) };
         let _moving = self.moved().moving();
-        let waits = &self.worker().plan.waits;
+        let timeouts = &self.worker().plan.timeouts;
         let relay = Relay {
             from: self.from(),
             to: self.to(),
             limit: left,
             patient: false,
-            read_wait: waits.read,
-            write_wait: waits.write,
+            read_wait: timeouts.read,
+            write_wait: timeouts.write,
         };
         let moved = Cell::new(0);
         let result = relay.splice(pipe, &moved).await;
@@ -394,23 +394,23 @@ impl<'a> Flow<'a> {
         sent.add(octets);
     }
 
-    /// Waits until something can be read, or the time has come to close. A silence is only one when
+    /// Timeouts until something can be read, or the time has come to close. A silence is only one when
     /// both ways are silent.
     fn poll_readable(self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let idle = self.worker().plan.waits.tunnel_idle;
+        let idle = self.worker().plan.timeouts.tunnel_idle;
         loop {
             if self.must_close() {
                 return Poll::Ready(Ok(()));
             }
-            match self.from().poll_ready(Way::Read, cx) {
+            match self.from().poll_ready(Direction::Read, cx) {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                    if self.moved().is_silent(self.worker().now(), idle) {
+                    if self.moved().is_quiet(self.worker().now(), idle) {
                         return Poll::Ready(Err(Broken::Idle));
                     }
-                    self.from().deadline_at(Way::Read, self.moved().last.get() + idle);
+                    self.from().deadline_at(Direction::Read, self.moved().last.get() + idle);
                 }
-                Poll::Pending if !self.from().has_deadline(Way::Read) => {
-                    self.from().deadline_at(Way::Read, self.moved().last.get() + idle);
+                Poll::Pending if !self.from().has_deadline(Direction::Read) => {
+                    self.from().deadline_at(Direction::Read, self.moved().last.get() + idle);
                 }
                 other => return other.map_err(|_| Broken::From),
             }
@@ -443,14 +443,14 @@ impl<'a> Flow<'a> {
         let hold = self.hold().await;
         let mut buf = hold.take();
         let _fits = buf.append(&frame[..length]);
-        let (wait, uncounted) = (self.worker().plan.waits.write, Cell::new(0));
+        let (wait, uncounted) = (self.worker().plan.timeouts.write, Cell::new(0));
         self.to().send(buf, wait, &uncounted).await.0.map_err(|_| Broken::To)?;
         drop(hold);
         while !self.drop_some()? {
             if self.from().is_readable() {
                 self.from().reactor().next_turn().await;
             }
-            self.from().ready(Way::Read).await.map_err(|_| Broken::From)?;
+            self.from().ready(Direction::Read).await.map_err(|_| Broken::From)?;
         }
         Ok(true)
     }

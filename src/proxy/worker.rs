@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 
+use super::command::Event;
 use super::ids::Ids;
-use super::letters::Event;
 use super::ongoing::Heads;
 use crate::config::{Marks, Plan};
 use crate::http::Limits;
@@ -64,7 +64,7 @@ impl Worker {
     /// Brings the figures about buffers up to date.
     pub fn tell_buffers(&self) {
         self.stats.buffers_used.set(self.core.pool.used() as u64);
-        self.stats.buffer_waits.add(self.core.pool.waits() - self.stats.buffer_waits.get());
+        self.stats.buffer_waits.add(self.core.pool.timeouts() - self.stats.buffer_waits.get());
     }
 
     /// Tells the control plane; what it cannot take in now is lost.
@@ -79,7 +79,7 @@ impl Worker {
 
     /// A head begun at `started` should be here by now.
     pub fn late(&self, started: Moment) -> bool {
-        self.now() >= started + self.plan.waits.read
+        self.now() >= started + self.plan.timeouts.read
     }
 
     /// The time for `Date` fields, made once a second.

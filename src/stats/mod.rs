@@ -4,11 +4,11 @@
 //! anyone may read. So counting is a load and a store, never a locked instruction.
 
 mod counters;
-mod endpoint;
 mod record;
 mod state;
+mod upstream;
 
 pub use counters::{BUCKETS_S, Core, Counter, Gauge, Histogram, Upstream};
-pub use endpoint::EndpointState;
 pub use record::{Attempt, Record, Recorder, records};
 pub use state::{Phase, State};
+pub use upstream::UpstreamState;

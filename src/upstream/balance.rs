@@ -13,14 +13,14 @@ const REST_DOUBLINGS: u32 = 5;
 
 /// Whether an endpoint could be connected to lately.
 #[derive(Debug, Default)]
-pub struct Rest {
+pub struct Backoff {
     failures: Cell<u32>,
     /// The last attempt to connect succeeded.
     reached: Cell<bool>,
     until: Cell<Option<Moment>>,
 }
 
-impl Rest {
+impl Backoff {
     /// A connection failed.
     pub fn failed(&self, now: Moment) {
         self.reached.set(false);
@@ -93,7 +93,7 @@ impl RoundRobin {
     pub fn choose<'a>(
         &self,
         endpoints: usize,
-        rest: impl Fn(usize) -> &'a Rest,
+        rest: impl Fn(usize) -> &'a Backoff,
         choice: Choice<'_>,
     ) -> Option<usize> {
         let Choice { tried, again, now, wait } = choice;
@@ -130,8 +130,8 @@ mod tests {
 
     #[test]
     fn it_goes_round_and_passes_over_the_tried_and_the_resting() {
-        let rests = [Rest::default(), Rest::default(), Rest::default()];
-        rests.iter().for_each(Rest::recovered);
+        let rests = [Backoff::default(), Backoff::default(), Backoff::default()];
+        rests.iter().for_each(Backoff::recovered);
         let robin = RoundRobin::default();
         let now = Moment(1_000_000);
         let choose = |tried: &[usize], now| {
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_trial_that_found_a_kept_connection_is_none() {
-        let rests = [Rest::default(), Rest::default()];
+        let rests = [Backoff::default(), Backoff::default()];
         rests[0].failed(Moment(0));
         rests[1].recovered();
         let robin = RoundRobin::default();
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn one_retry_at_a_time_tries_an_endpoint_that_has_failed() {
-        let rests = [Rest::default(), Rest::default()];
+        let rests = [Backoff::default(), Backoff::default()];
         rests[0].failed(Moment(0));
         let robin = RoundRobin::default();
         let now = Moment(0) + REST_MIN;
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn who_failed_once_is_sent_where_it_works() {
-        let rests = [(); 5].map(|()| Rest::default());
+        let rests = [(); 5].map(|()| Backoff::default());
         rests[..3].iter().for_each(|rest| rest.failed(Moment(0)));
         rests[4].recovered(); // and of number 3 nothing is known
         let robin = RoundRobin::default();
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn one_that_rests_does_not_double_the_load_of_the_next() {
-        let rests = [Rest::default(), Rest::default(), Rest::default()];
+        let rests = [Backoff::default(), Backoff::default(), Backoff::default()];
         let robin = RoundRobin::default();
         rests[0].failed(Moment(0));
         let mut chosen = [0; 3];
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn rest_doubles_to_a_bound_and_ends_with_a_success() {
-        let rest = Rest::default();
+        let rest = Backoff::default();
         let now = Moment(0);
         (0..40).for_each(|_| rest.failed(now));
         assert!(rest.is_resting(now + Duration::from_secs(31)));

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::task::Context;
 use std::time::Duration;
 
-use crate::io::reactor::Way;
+use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
 
 /// A stack of silent connections.
@@ -19,15 +19,15 @@ impl Idle {
         self.streams.borrow().len()
     }
 
-    /// Keeps `stream` for up to `wait`, and has `keeper` woken when it turns readable or that has
+    /// Keeps `stream` for up to `wait`, and has `reaper` woken when it turns readable or that has
     /// passed. Not kept: one that has something to say already, and one too many.
-    pub fn put(&self, stream: Stream, wait: Duration, most: usize, keeper: &mut Context<'_>) {
-        stream.deadline_in(Way::Read, wait);
+    pub fn put(&self, stream: Stream, wait: Duration, most: usize, reaper: &mut Context<'_>) {
+        stream.deadline_in(Direction::Read, wait);
         // A read that stopped at the end of its body says nothing about what follows.
-        if stream.is_readable() && !stream.is_silent() {
+        if stream.is_readable() && !stream.is_quiet() {
             return;
         }
-        if self.len() < most && stream.poll_ready(Way::Read, keeper).is_pending() {
+        if self.len() < most && stream.poll_ready(Direction::Read, reaper).is_pending() {
             self.streams.borrow_mut().push(stream);
         }
     }
@@ -44,8 +44,8 @@ impl Idle {
     }
 
     /// Closes those that turned readable or were idle too long.
-    pub fn sweep(&self, keeper: &mut Context<'_>) {
-        let stays = |stream: &mut Stream| stream.poll_ready(Way::Read, keeper).is_pending();
+    pub fn sweep(&self, reaper: &mut Context<'_>) {
+        let stays = |stream: &mut Stream| stream.poll_ready(Direction::Read, reaper).is_pending();
         self.streams.borrow_mut().retain_mut(stays);
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::balance::{Choice, Rest, RoundRobin};
+use super::balance::{Backoff, Choice, RoundRobin};
 use super::idle::Idle;
 use crate::config::{Place, Plan, Upstream};
 use crate::http::{Fault, Reason};
@@ -27,14 +27,14 @@ pub struct Endpoint {
     pub name: Arc<str>,
     /// The `Host` it expects when its own is asked for.
     pub authority: Box<str>,
-    state: Arc<stats::EndpointState>,
+    state: Arc<stats::UpstreamState>,
     /// Where it is now; empty while its name is unresolved.
     addresses: RefCell<Arc<[Address]>>,
     /// The address that worked last.
     preferred: Cell<usize>,
     /// Its addresses come from a name.
     is_name: bool,
-    rest: Rest,
+    rest: Backoff,
     idle: Idle,
 }
 
@@ -75,14 +75,14 @@ pub struct Pool {
     idle_wait: Duration,
     idle_most: usize,
     /// Wakes the task that closes idle connections; a no-op until [`Pool::keep`] runs.
-    keeper: RefCell<Waker>,
+    reaper: RefCell<Waker>,
 }
 
 impl Pool {
     /// The plan's endpoints. `states` has one entry for each, in the plan's order.
     pub fn new(
         plan: &Plan,
-        states: &[Arc<stats::EndpointState>],
+        states: &[Arc<stats::UpstreamState>],
         robin: RoundRobin,
         reactor: &Rc<Reactor>,
         stats: &Arc<stats::Core>,
@@ -93,10 +93,10 @@ impl Pool {
             robin,
             reactor: Rc::clone(reactor),
             stats: Arc::clone(stats),
-            connect_wait: plan.waits.connect,
-            idle_wait: plan.waits.upstream_idle,
+            connect_wait: plan.timeouts.connect,
+            idle_wait: plan.timeouts.upstream_idle,
             idle_most: plan.limits.upstream_idle,
-            keeper: RefCell::new(Waker::noop().clone()),
+            reaper: RefCell::new(Waker::noop().clone()),
         }
     }
 
@@ -129,7 +129,7 @@ impl Pool {
         let stats = &self.stats.upstreams[index];
         let endpoint = &self.endpoints[index];
         let mut stream = endpoint.idle.take();
-        while certain && stream.as_ref().is_some_and(|stream| !stream.is_silent()) {
+        while certain && stream.as_ref().is_some_and(|stream| !stream.is_quiet()) {
             stream = endpoint.idle.take();
         }
         stats.idle.set(endpoint.idle.len() as u64);
@@ -161,8 +161,8 @@ impl Pool {
     /// Takes back a connection whose answer was read to the end, and nothing after it.
     pub fn give_back(&self, connection: Connection) {
         let endpoint = &self.endpoints[connection.endpoint];
-        let keeper = self.keeper.borrow();
-        let mut cx = Context::from_waker(&keeper);
+        let reaper = self.reaper.borrow();
+        let mut cx = Context::from_waker(&reaper);
         endpoint.idle.put(connection.stream, self.idle_wait, self.idle_most, &mut cx);
         self.stats.upstreams[connection.endpoint].idle.set(endpoint.idle.len() as u64);
     }
@@ -181,7 +181,7 @@ impl Pool {
             if self.reactor.is_aborted() {
                 return Poll::Ready(());
             }
-            *self.keeper.borrow_mut() = cx.waker().clone();
+            *self.reaper.borrow_mut() = cx.waker().clone();
             for (endpoint, stats) in self.endpoints.iter().zip(&self.stats.upstreams) {
                 endpoint.idle.sweep(cx);
                 stats.idle.set(endpoint.idle.len() as u64);
@@ -209,7 +209,7 @@ impl Pool {
 }
 
 impl Endpoint {
-    fn new((upstream, state): (&Upstream, &Arc<stats::EndpointState>)) -> Endpoint {
+    fn new((upstream, state): (&Upstream, &Arc<stats::UpstreamState>)) -> Endpoint {
         let known = super::resolve::literal(&upstream.place);
         Endpoint {
             name: Arc::clone(&state.name),
@@ -218,7 +218,7 @@ impl Endpoint {
             is_name: known.is_none() && matches!(upstream.place, Place::Tcp { .. }),
             addresses: RefCell::new(known.into_iter().collect()),
             preferred: Cell::new(0),
-            rest: Rest::default(),
+            rest: Backoff::default(),
             idle: Idle::default(),
         }
     }

@@ -126,12 +126,12 @@ pub fn kill(scenario: &mut Scenario, seed: u64) {
     if !c.one_in(DEATH) {
         return;
     }
-    scenario.endpoints = c.between(2, 3) as usize;
+    scenario.upstreams = c.between(2, 3) as usize;
     scenario.retries = scenario.retries.max(1);
     scenario.faulty = 0;
     scenario.weather.breaks = 0;
     scenario.death =
-        Some((c.between(1, scenario.endpoints as u64) as usize, c.magnitude(1_000_000)));
+        Some((c.between(1, scenario.upstreams as u64) as usize, c.magnitude(1_000_000)));
     for ask in &mut scenario.asks {
         ask.script.interim.clear();
         let plain = ask.malformed.is_none() && ask.spoilt.is_none() && !ask.websocket;

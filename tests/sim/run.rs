@@ -11,9 +11,9 @@ use crate::io::listen;
 use crate::io::splice::Copied;
 use crate::io::stream::Address;
 use crate::net::Micros;
-use crate::proxy::{Letter, Seed};
+use crate::proxy::{Command, CoreSpec};
 use crate::scenario::{self, Scenario, Stopping};
-use crate::stats::{self, Counter, EndpointState, Record};
+use crate::stats::{self, Counter, Record, UpstreamState};
 use crate::trace::Trace;
 use crate::upstream::RoundRobin;
 use crate::world::{self, World, with};
@@ -56,8 +56,8 @@ fn plan(scenario: &Scenario) -> Plan {
     for ((upstream, local), _) in upstreams.filter(|(_, is_local)| *is_local) {
         *upstream = local.clone();
     }
-    plan.upstreams.truncate(scenario.endpoints);
-    plan.waits = scenario.waits.clone();
+    plan.upstreams.truncate(scenario.upstreams);
+    plan.timeouts = scenario.timeouts.clone();
     plan.limits.buffers = scenario.buffers;
     plan.limits.connections = scenario.connections;
     plan.limits.upstream_idle = scenario.upstream_idle;
@@ -74,19 +74,19 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
         println!("{scenario:#?}");
     }
     let plan = Arc::new(plan(&scenario));
-    let counters = stats::Core::new(Reason::ALL.len(), Copied::LABELS.len(), scenario.endpoints);
+    let counters = stats::Core::new(Reason::ALL.len(), Copied::LABELS.len(), scenario.upstreams);
     let stats = Arc::new(counters);
-    let (letters, mailbox) = flume::bounded(16);
+    let (commands, mailbox) = flume::bounded(16);
     let chance = Chance::seeded(seed ^ 0x5eed_5eed);
     let trace = Trace::new(aloud);
-    world::begin(World::new(&scenario, chance, trace, letters, Arc::clone(&stats)));
+    world::begin(World::new(&scenario, chance, trace, commands, Arc::clone(&stats)));
     let (recorder, records) = stats::records(scenario.records);
     let Ok(bound) = listen::bind(&Address::Tcp(([127, 0, 0, 1], 80).into()), 1) else { panic!() };
-    let endpoint =
-        |upstream: &config::Upstream| Arc::new(EndpointState::new(upstream.name.as_str()));
-    let core = Seed {
+    let upstream =
+        |upstream: &config::Upstream| Arc::new(UpstreamState::new(upstream.name.as_str()));
+    let core = CoreSpec {
         index: 0,
-        endpoints: plan.upstreams.iter().map(endpoint).collect(),
+        upstreams: plan.upstreams.iter().map(upstream).collect(),
         plan,
         stats: Arc::clone(&stats),
         robin: RoundRobin::default(),
@@ -98,7 +98,7 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let connections = Arc::clone(&core.connections);
     let ended = catch_unwind(AssertUnwindSafe(|| {
         core.run(|_| {
-            with(|world| world.tell(Letter::Accept));
+            with(|world| world.tell(Command::Accept));
             mailbox
         })
     }));

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::chance::Chance;
-use crate::config::Waits;
+use crate::config::Timeouts;
 use crate::edges;
 use crate::end::{Fault, Pace, When};
 use crate::net::Micros;
@@ -194,7 +194,7 @@ pub struct Scenario {
     pub weather: Weather,
     pub asks: Vec<Ask>,
     pub people: Vec<Person>,
-    pub endpoints: usize,
+    pub upstreams: usize,
     /// Which of them have Unix sockets.
     pub local: [bool; 3],
     /// The port of an upstream that dies, and when.
@@ -204,7 +204,7 @@ pub struct Scenario {
     /// One in so many sends an urgent octet.
     pub urgent: u64,
     pub stopping: Stopping,
-    pub waits: Waits,
+    pub timeouts: Timeouts,
     pub buffers: usize,
     pub connections: usize,
     pub upstream_idle: usize,
@@ -285,7 +285,7 @@ pub fn of(seed: u64) -> Scenario {
         2 => Stopping::Drain(c.magnitude(2_000_000), None),
         _ => Stopping::Quiet,
     };
-    let waits = waits(c);
+    let timeouts = timeouts(c);
     let faulty = if trouble.origins && c.one_in(2) { 3 } else { 0 };
     let (mut asks, mut people) = (Vec::new(), Vec::new());
     let many = c.magnitude(20) as usize;
@@ -299,13 +299,13 @@ pub fn of(seed: u64) -> Scenario {
     let mut scenario = Scenario {
         weather,
         people,
-        endpoints: c.between(1, 3) as usize,
+        upstreams: c.between(1, 3) as usize,
         local: [false; 3],
         death: None,
         faulty,
         urgent: 0,
         stopping,
-        waits,
+        timeouts,
         buffers: scarce(c, 32) as usize,
         connections: scarce(c, 16) as usize,
         upstream_idle: if c.one_in(4) { c.below(3) } else { 64 },
@@ -336,7 +336,7 @@ fn judge(scenario: &mut Scenario, trouble: &Trouble) {
             matches!(ask.method, "GET" | "HEAD" | "OPTIONS" | "DELETE") && ask.body.is_none();
         let sound = ask.script.end.is_sound() && ask.script.padding == 0 && ask.padding == 0;
         let malformed = ask.malformed.is_some() || ask.websocket;
-        let two = scenario.endpoints > 1 && scenario.retries > 0;
+        let two = scenario.upstreams > 1 && scenario.retries > 0;
         ask.stood_by = well && two && again && sound && !malformed;
     }
     // A connection that is kept may have to make room while the next request is on its way.
@@ -367,10 +367,10 @@ fn judge(scenario: &mut Scenario, trouble: &Trouble) {
     }
 }
 
-fn waits(c: &mut Chance) -> Waits {
+fn timeouts(c: &mut Chance) -> Timeouts {
     let base = c.pick(&[1500, 3000, 6000]);
     let mut wait = || Duration::from_millis(c.between(base, 3 * base));
-    Waits {
+    Timeouts {
         read: wait(),
         write: wait(),
         connect: wait(),

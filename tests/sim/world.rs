@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::end::{End, Fault};
 use crate::net::{Actor, Happening, Micros, Net};
 use crate::origin::Origin;
-use crate::proxy::Letter;
+use crate::proxy::Command;
 use crate::scenario::{self, Scenario, Stopping};
 use crate::stats;
 use crate::trace::Trace;
@@ -59,7 +59,7 @@ pub struct World {
     faulty: u64,
     urgent: u64,
     largest: usize,
-    letters: flume::Sender<Letter>,
+    commands: flume::Sender<Command>,
     stats: Arc<stats::Core>,
     /// When something last happened.
     stirred: Micros,
@@ -77,7 +77,7 @@ impl World {
         scenario: &Scenario,
         chance: Chance,
         trace: Trace,
-        letters: flume::Sender<Letter>,
+        commands: flume::Sender<Command>,
         stats: Arc<stats::Core>,
     ) -> World {
         let mut net = Net::new(chance, scenario.weather.clone(), trace);
@@ -109,7 +109,7 @@ impl World {
             faulty: scenario.faulty,
             urgent: scenario.urgent,
             largest: scenario.asks.iter().map(size).max().unwrap_or(0),
-            letters,
+            commands,
             stats,
             stirred: 0,
             told: false,
@@ -119,13 +119,13 @@ impl World {
     }
 
     /// Writes to the core.
-    pub fn tell(&mut self, letter: Letter) {
-        self.told |= !matches!(letter, Letter::Accept);
-        if matches!(letter, Letter::Stop) {
+    pub fn tell(&mut self, command: Command) {
+        self.told |= !matches!(command, Command::Accept);
+        if matches!(command, Command::Stop) {
             self.stopped.get_or_insert(self.net.now);
         }
         // A core that has ended reads no letters.
-        let _ = self.letters.try_send(letter);
+        let _ = self.commands.try_send(command);
         self.net.notify();
     }
 
@@ -257,8 +257,8 @@ impl World {
             Happening::Run(Actor::Client(index)) => self.clients[index].run(net, book),
             Happening::Run(Actor::Origin(index)) => self.origins[index].run(net, book),
             Happening::Die(upstream) => self.die(upstream),
-            Happening::Drain => self.tell(Letter::Drain),
-            Happening::Stop => self.tell(Letter::Stop),
+            Happening::Drain => self.tell(Command::Drain),
+            Happening::Stop => self.tell(Command::Stop),
         }
     }
 
@@ -268,10 +268,10 @@ impl World {
         let left = self.stats.connections.get();
         assert!(!self.told, "told to end, the core has not ended; {left} connections are left");
         if left > 0 {
-            self.book.complain(format!("{left} connections outlived all waits"));
+            self.book.complain(format!("{left} connections outlived all timeouts"));
         }
         self.stirred = self.net.now;
-        self.tell(Letter::Drain);
+        self.tell(Command::Drain);
     }
 }
 
@@ -282,8 +282,9 @@ fn began() -> Instant {
 
 /// All waits of the plan one after the other.
 fn patience(scenario: &Scenario) -> Micros {
-    let waits = &scenario.waits;
-    let connects = waits.connect * (scenario.retries + 1);
-    let others = [waits.read, waits.write, waits.response, waits.idle, waits.tunnel_idle];
-    (connects + others.iter().sum::<Duration>() + waits.expect + SLACK).as_micros() as Micros
+    let timeouts = &scenario.timeouts;
+    let connects = timeouts.connect * (scenario.retries + 1);
+    let others =
+        [timeouts.read, timeouts.write, timeouts.response, timeouts.idle, timeouts.tunnel_idle];
+    (connects + others.iter().sum::<Duration>() + timeouts.expect + SLACK).as_micros() as Micros
 }

@@ -13,7 +13,7 @@ const ONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
 const POST: &str = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello";
 
 #[test]
-fn e01_a_refused_connection_moves_on_to_the_next_endpoint() {
+fn e01_a_refused_connection_moves_on_to_the_next_upstream() {
     let (refusing, origin) = (Refusing::new(), Origin::named("b"));
     let proxy = Proxy::start(&["--upstream", &refusing.url(), "--upstream", &origin.url()]);
     let mut client = proxy.client();
@@ -56,7 +56,7 @@ fn e03_max_retries_bounds_the_search() {
 }
 
 #[test]
-fn e04_an_endpoint_that_comes_back_is_used_again() {
+fn e04_an_upstream_that_comes_back_is_used_again() {
     let refusing = Refusing::new();
     let proxy = Proxy::start(&["--upstream", &refusing.url()]);
     let mut client = proxy.client();
@@ -66,7 +66,7 @@ fn e04_an_endpoint_that_comes_back_is_used_again() {
             peer.answer(ONE)?;
         }
     });
-    eventually("the endpoint in use again", || client.get("/").status == 200);
+    eventually("the upstream in use again", || client.get("/").status == 200);
 }
 
 #[test]

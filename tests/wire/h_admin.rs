@@ -55,18 +55,18 @@ fn h02_metrics_come_as_json_and_for_scrapers() {
 }
 
 #[test]
-fn h03_status_lists_the_endpoints() {
+fn h03_status_lists_the_upstreams() {
     let (a, b) = (Origin::named("a"), Origin::named("b"));
     let proxy = Proxy::start(&["--upstream", &a.url(), "--upstream", &b.url()]);
     let mut client = proxy.client();
     (0..4).for_each(|_| drop(client.get("/")));
     let requests = |n: usize| {
         let status: Value = serde_json::from_slice(&proxy.ask("/status").body).unwrap();
-        let endpoint = &status["endpoints"][n];
+        let upstream = &status["upstreams"][n];
         let urls = [&a, &b].map(Origin::url);
-        assert!(urls.iter().any(|url| url.as_str() == endpoint["url"]), "{status:#}");
-        assert_eq!(endpoint["alive"], true);
-        endpoint["requests"].as_u64().unwrap_or_else(|| panic!("{status:#}"))
+        assert!(urls.iter().any(|url| url.as_str() == upstream["url"]), "{status:#}");
+        assert_eq!(upstream["alive"], true);
+        upstream["requests"].as_u64().unwrap_or_else(|| panic!("{status:#}"))
     };
     eventually("both counted", || requests(0) == 2 && requests(1) == 2);
 }

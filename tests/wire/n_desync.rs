@@ -487,10 +487,10 @@ fn n16_answers_that_would_split() {
 #[test]
 fn n17_an_origin_that_answers_before_it_was_asked() {
     let (ask, asked) = (Gate::default(), Gate::default());
-    let (waits, tells) = (ask.clone(), asked.clone());
+    let (timeouts, tells) = (ask.clone(), asked.clone());
     let origin = crooked(move |peer| {
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")?;
-        waits.wait();
+        timeouts.wait();
         // Onto a connection that has gone idle: it would be the answer to whoever comes next.
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond")?;
         tells.open();
@@ -514,7 +514,7 @@ fn n18_an_early_answer_ends_the_connection_with_the_body() {
     assert_eq!(proxy.client().get("/victim").text(), "/victim");
     let seen: Vec<_> = origin.requests().into_iter().map(|request| request.target).collect();
     assert_eq!(seen, ["/first", "/victim"]);
-    assert_eq!(origin.connections(), 2, "the first one still waits for a body");
+    assert_eq!(origin.connections(), 2, "the first one still timeouts for a body");
 }
 
 #[test]

@@ -210,10 +210,10 @@ fn o01_whatever_breaks_nobody_gets_anothers_octets_and_all_comes_home() {
     println!("FAULT_SEED={seed}");
     let (a, b) = (Origin::start(origin), Origin::start(origin));
     let (a_url, b_url) = (a.url(), b.url());
-    let waits = ["response", "read", "write"].map(|wait| format!("--{wait}-timeout"));
+    let timeouts = ["response", "read", "write"].map(|wait| format!("--{wait}-timeout"));
     let mut flags = vec!["--upstream", &a_url, "--upstream", &b_url, "--workers", "2"];
     flags.extend(["--buffers", "64", "--upstream-idle-timeout", "300ms"]);
-    flags.extend(waits.iter().flat_map(|wait| [wait.as_str(), "400ms"]));
+    flags.extend(timeouts.iter().flat_map(|wait| [wait.as_str(), "400ms"]));
     let proxy = Proxy::start(&flags);
     let began = Instant::now();
     let run = |index: usize| {
@@ -230,7 +230,10 @@ fn o01_whatever_breaks_nobody_gets_anothers_octets_and_all_comes_home() {
     let clients: Vec<_> = (0..CLIENTS).map(|index| thread::spawn(run(index))).collect();
     let results: Vec<_> = clients.into_iter().map(thread::JoinHandle::join).collect();
     assert!(results.iter().all(Result::is_ok), "replay with FAULT_SEED={seed}");
-    assert!(began.elapsed() < Duration::from_secs(60), "no exchange takes longer than its waits");
+    assert!(
+        began.elapsed() < Duration::from_secs(60),
+        "no exchange takes longer than its timeouts"
+    );
 
     eventually("all clients gone", || proxy.metric("/connections/current") == 0);
     eventually("all requests over", || proxy.metric("/active") == 0);

@@ -61,13 +61,13 @@ fn run(flags: &str, url: &str) -> Output {
     finish(command(flags, url).spawn().expect("the load starts"))
 }
 
-/// Waits for its end; what takes too long is killed, and so fails.
+/// Timeouts for its end; what takes too long is killed, and so fails.
 #[track_caller]
 fn finish(child: Child) -> Output {
     let pid = Pid::from_child(&child);
-    let (done, waits) = mpsc::channel::<()>();
+    let (done, timeouts) = mpsc::channel::<()>();
     thread::spawn(move || {
-        if waits.recv_timeout(6 * DEADLINE) == Err(RecvTimeoutError::Timeout) {
+        if timeouts.recv_timeout(6 * DEADLINE) == Err(RecvTimeoutError::Timeout) {
             let _ = kill_process(pid, Signal::KILL);
         }
     });

@@ -9,8 +9,8 @@ pub mod buffer;
 pub mod clock;
 #[path = "../../../src/io/cores.rs"]
 pub mod cores;
-#[path = "../../../src/io/hands.rs"]
-pub mod hands;
+#[path = "../../../src/io/future_pool.rs"]
+pub mod future_pool;
 mod kernel;
 pub mod listen;
 #[path = "../../../src/io/reactor.rs"]

@@ -6,7 +6,7 @@ use crate::io::stream::Address;
 
 /// From the control plane to a core.
 #[derive(Clone, Debug)]
-pub enum Letter {
+pub enum Command {
     /// The addresses of an endpoint's name.
     Resolved(usize, Arc<[Address]>),
     /// Begin to accept connections.

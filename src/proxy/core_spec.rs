@@ -12,8 +12,8 @@ use std::time::Duration;
 use super::Served;
 use super::accept::{self, Servers};
 use super::client::Client;
+use super::command::{Command, Event};
 use super::ids::Ids;
-use super::letters::{Event, Letter};
 use super::room;
 use super::worker::Worker;
 use crate::config::{Marks, Plan};
@@ -21,8 +21,8 @@ use crate::http::Limits;
 use crate::io::Fd;
 use crate::io::accept::Listener;
 use crate::io::cores::Core;
-use crate::io::hands::Desk;
-use crate::stats::{self, EndpointState, Recorder};
+use crate::io::future_pool::Slot;
+use crate::stats::{self, Recorder, UpstreamState};
 use crate::upstream;
 
 /// Pipes one core may own: each holds some 128 KiB of a body inside the kernel.
@@ -32,7 +32,7 @@ const PIPES: usize = 256;
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// What a worker is made from; may be sent to its thread.
-pub struct Seed {
+pub struct CoreSpec {
     /// 0 for the first core.
     pub index: usize,
     /// What was asked.
@@ -40,7 +40,7 @@ pub struct Seed {
     /// This core's counters.
     pub stats: Arc<stats::Core>,
     /// What all cores know of each endpoint.
-    pub endpoints: Vec<Arc<EndpointState>>,
+    pub upstreams: Vec<Arc<UpstreamState>>,
     /// Whose turn it is.
     pub robin: upstream::RoundRobin,
     /// Where finished requests are written down; `None`: nowhere.
@@ -53,33 +53,36 @@ pub struct Seed {
     pub events: flume::Sender<Event>,
 }
 
-impl fmt::Debug for Seed {
+impl fmt::Debug for CoreSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Seed({})", self.index)
+        write!(f, "CoreSpec({})", self.index)
     }
 }
 
-impl Seed {
+impl CoreSpec {
     /// Runs the core until it was told to end and has ended; how many buffers and pipes did not come home then is 0
-    /// but for a defect. Call it on the core's own thread; `enrol`
+    /// but for a defect. Call it on the core's own thread; `register`
     /// gets the core once it is made, to open its mailbox.
     ///
     /// # Errors
     /// When the kernel gives no descriptors, or refuses to wait for events.
-    pub fn run(self, enrol: impl FnOnce(&Core) -> flume::Receiver<Letter>) -> io::Result<usize> {
-        self.serve_with(enrol, super::serve)
+    pub fn run(
+        self,
+        register: impl FnOnce(&Core) -> flume::Receiver<Command>,
+    ) -> io::Result<usize> {
+        self.serve_with(register, super::serve)
     }
 
     fn serve_with<F: Future<Output = Infallible> + 'static>(
         self,
-        enrol: impl FnOnce(&Core) -> flume::Receiver<Letter>,
-        serve: impl Fn(Rc<Worker>, Rc<Desk<Client, Served>>) -> F + 'static,
+        register: impl FnOnce(&Core) -> flume::Receiver<Command>,
+        serve: impl Fn(Rc<Worker>, Rc<Slot<Client, Served>>) -> F + 'static,
     ) -> io::Result<usize> {
         let core = Core::new(self.index, self.plan.limits.buffers, PIPES)?;
-        let letters = enrol(&core);
+        let commands = register(&core);
         let reactor = &core.reactor;
         let upstreams =
-            upstream::Pool::new(&self.plan, &self.endpoints, self.robin, reactor, &self.stats);
+            upstream::Pool::new(&self.plan, &self.upstreams, self.robin, reactor, &self.stats);
         let listeners = self.listeners.into_iter().map(|socket| Listener::new(socket, reactor));
         let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
         let marks = Marks::of(self.plan.limits.descriptors);
@@ -104,41 +107,41 @@ impl Seed {
             events: self.events,
         });
         let colleague = Rc::clone(&worker);
-        let hire = move |desk| serve(Rc::clone(&colleague), desk);
+        let hire = move |slot| serve(Rc::clone(&colleague), slot);
         let servers = Servers::new(core.pool.rights(), hire);
-        worker.live(Rc::new(servers), listeners, &letters)?;
+        worker.run(Rc::new(servers), listeners, &commands)?;
         worker.upstreams.close_idle();
         Ok(core.pool.lent() + core.pipes.lent())
     }
 }
 
 impl Worker {
-    /// Does what the letters say until nothing is left to be done.
-    fn live(
+    /// Does what the commands say until nothing is left to be done.
+    fn run(
         self: &Rc<Self>,
         servers: Rc<Servers>,
         mut listeners: Vec<Listener>,
-        letters: &flume::Receiver<Letter>,
+        commands: &flume::Receiver<Command>,
     ) -> io::Result<()> {
-        let keeper = Rc::clone(self);
-        let keeper = Cell::new(Some(self.core.spawn(async move { keeper.upstreams.keep().await })));
+        let reaper = Rc::clone(self);
+        let reaper = Cell::new(Some(self.core.spawn(async move { reaper.upstreams.keep().await })));
         let spawn = |listener| {
             self.core.spawn(accept::accept(Rc::clone(self), listener, Rc::clone(&servers)))
         };
         let mut accepting = Vec::new();
-        self.core.run(letters, |letter| match letter {
-            Letter::Resolved(index, addresses) => self.upstreams.resolved(index, addresses),
-            Letter::Accept => accepting = listeners.drain(..).map(spawn).collect(),
-            Letter::Drain => {
-                // The core ends when no task is left: so the keeper has to go. Those that accept
+        self.core.run(commands, |command| match command {
+            Command::Resolved(index, addresses) => self.upstreams.resolved(index, addresses),
+            Command::Accept => accepting = listeners.drain(..).map(spawn).collect(),
+            Command::Drain => {
+                // The core ends when no task is left: so the reaper has to go. Those that accept
                 // go by themselves.
-                drop(keeper.take());
+                drop(reaper.take());
                 listeners.clear();
                 self.drain();
             }
-            Letter::MakeRoom(lack) => drop(room::close_idle(self, lack)),
-            Letter::Stop => {
-                drop(keeper.take());
+            Command::MakeRoom(lack) => drop(room::close_idle(self, lack)),
+            Command::Stop => {
+                drop(reaper.take());
                 listeners.clear();
                 accepting.clear();
                 self.stop();
@@ -186,7 +189,7 @@ mod tests {
     use crate::io::splice::Copied;
     use crate::io::stream::Address;
 
-    fn seed() -> (Seed, std::net::SocketAddr) {
+    fn spec() -> (CoreSpec, std::net::SocketAddr) {
         let around = Surroundings {
             cwd: Path::new("/"),
             cores: 1,
@@ -197,34 +200,34 @@ mod tests {
         let Ok(Asked::Run(plan, _)) = config::load(words, [], &around) else { panic!() };
         let bound = bind(&Address::Tcp(([127, 0, 0, 1], 0).into()), 1).unwrap();
         let Address::Tcp(address) = bound.address else { panic!() };
-        let seed = Seed {
+        let spec = CoreSpec {
             index: 0,
             plan: Arc::new(*plan),
             stats: Arc::new(stats::Core::new(Reason::ALL.len(), Copied::LABELS.len(), 1)),
-            endpoints: vec![Arc::new(EndpointState::new("http://127.0.0.1:1"))],
+            upstreams: vec![Arc::new(UpstreamState::new("http://127.0.0.1:1"))],
             robin: upstream::RoundRobin::default(),
             recorder: None,
             connections: Arc::default(),
             listeners: bound.sockets,
             events: flume::bounded(1).0,
         };
-        (seed, address)
+        (spec, address)
     }
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "a client of the standard library")]
     fn a_panic_ends_one_connection_and_is_counted() {
-        let (seed, address) = seed();
-        let stats = Arc::clone(&seed.stats);
-        let connections = Arc::clone(&seed.connections);
+        let (spec, address) = spec();
+        let stats = Arc::clone(&spec.stats);
+        let connections = Arc::clone(&spec.connections);
         let (hand_over, mailbox) = flume::bounded(1);
         let core = thread::spawn(move || {
             let hired = Cell::new(0);
-            let serve = move |worker: Rc<Worker>, desk| {
+            let serve = move |worker: Rc<Worker>, slot| {
                 hired.set(hired.get() + 1);
                 let first = hired.get() == 1;
                 let stats = Arc::clone(&worker.stats);
-                let mut serving = Box::pin(crate::proxy::serve(worker, desk));
+                let mut serving = Box::pin(crate::proxy::serve(worker, slot));
                 poll_fn(move |cx| {
                     let endless = serving.as_mut().poll(cx);
                     let served = stats.reasons.iter().any(|reason| reason.get() > 0);
@@ -232,15 +235,15 @@ mod tests {
                     endless
                 })
             };
-            let enrol = |core: &Core| {
-                let (mailbox, letters) = Mailbox::new(core.reactor.notifier());
+            let register = |core: &Core| {
+                let (mailbox, commands) = Mailbox::new(core.reactor.notifier());
                 hand_over.send(mailbox).unwrap();
-                letters
+                commands
             };
-            seed.serve_with(enrol, serve).unwrap()
+            spec.serve_with(register, serve).unwrap()
         });
         let mailbox = mailbox.recv().unwrap();
-        assert!(mailbox.send(Letter::Accept));
+        assert!(mailbox.send(Command::Accept));
         for panics in [true, false] {
             let mut client = TcpStream::connect(address).unwrap();
             client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -251,7 +254,7 @@ mod tests {
                 client.read_to_end(&mut Vec::new()).unwrap();
             }
         }
-        assert!(mailbox.send(Letter::Drain));
+        assert!(mailbox.send(Command::Drain));
         assert_eq!(core.join().unwrap(), 0, "buffers came home");
         assert_eq!((stats.panics.get(), stats.requests.get()), (1, 2));
         assert_eq!((stats.connections.get(), connections.load(Relaxed)), (0, 0));

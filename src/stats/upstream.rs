@@ -1,21 +1,21 @@
-//! What all cores and the admin must agree on about one endpoint.
+//! What all cores and the admin must agree on about one upstream.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// One endpoint, shared as an `Arc` by the cores that use it and the admin that shows it.
+/// One upstream, shared as an `Arc` by the cores that use it and the admin that shows it.
 #[derive(Debug)]
-pub struct EndpointState {
+pub struct UpstreamState {
     /// The upstream's name, its canonical URL.
     pub name: Arc<str>,
     /// It is believed to answer.
     pub alive: AtomicBool,
 }
 
-impl EndpointState {
-    /// An endpoint believed alive until it shows otherwise.
-    pub fn new(name: impl Into<Arc<str>>) -> EndpointState {
-        EndpointState { name: name.into(), alive: AtomicBool::new(true) }
+impl UpstreamState {
+    /// An upstream believed alive until it shows otherwise.
+    pub fn new(name: impl Into<Arc<str>>) -> UpstreamState {
+        UpstreamState { name: name.into(), alive: AtomicBool::new(true) }
     }
 
     /// Notes whether it answers. `true`: that has changed.
