@@ -22,8 +22,8 @@ use tidegate::io::splice::Copied;
 use tidegate::io::stream::Address;
 use tidegate::origin;
 use tidegate::proxy::{Command, CoreSpec};
-use tidegate::stats::{self, UpstreamState};
-use tidegate::upstream::RoundRobin;
+use tidegate::stats;
+use tidegate::upstream::{Registry, RoundRobin};
 
 /// Counts what is asked for by the thread that has set [`COUNTED`].
 struct Counting;
@@ -85,11 +85,10 @@ fn start() -> Proxy {
     let plan = Arc::new(plan(origin.address()));
     let mut bound = listen::bind(&Address::Tcp(([127, 0, 0, 1], 0).into()), 1).unwrap();
     let Address::Tcp(address) = bound.address else { panic!("{bound:?}") };
-    let stats = Arc::new(stats::Core::new(Reason::ALL.len(), Copied::LABELS.len(), 1));
-    let seed = CoreSpec {
+    let stats = Arc::new(stats::Core::new(Reason::ALL.len(), Copied::LABELS.len()));
+    let spec = CoreSpec {
         index: 0,
-        upstreams: vec![Arc::new(UpstreamState::new(plan.upstreams[0].name.as_str()))],
-        plan,
+        runtime: Registry::new(1).link(plan),
         stats: Arc::clone(&stats),
         robin: RoundRobin::default(),
         recorder: None,
@@ -105,7 +104,7 @@ fn start() -> Proxy {
             hand_over.send(mailbox).unwrap();
             commands
         };
-        seed.run(register).unwrap()
+        spec.run(register).unwrap()
     });
     let mailbox = mailbox.recv().unwrap();
     assert!(mailbox.send(Command::Accept));

@@ -221,7 +221,7 @@ fn accepted(head: &Request, bytes: &[u8]) -> Head {
         shown(head.host.of(bytes)),
         body(head.framing),
         goes_on(head.persistent),
-        if head.expects_continue { ", timeouts" } else { "" },
+        if head.expects_continue { ", waits" } else { "" },
         match head.upgrade {
             Upgrade::None => "",
             Upgrade::WebSocket => ", websocket",

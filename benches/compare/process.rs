@@ -120,7 +120,7 @@ impl Running {
         Ok(Running { child: child?, address: ([127, 0, 0, 1], port).into() })
     }
 
-    /// Timeouts until it accepts connections.
+    /// Waits until it accepts connections.
     pub fn wait_until_it_listens(&mut self) -> Result<(), String> {
         wait_for(|| {
             if let Ok(Some(status)) = self.child.try_wait() {

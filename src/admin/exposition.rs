@@ -67,7 +67,7 @@ struct Snapshot {
 
 impl Snapshot {
     fn of(view: &View) -> Snapshot {
-        let figures = Figures::of(&view.cores);
+        let figures = Figures::of(&view.cores, &view.upstreams);
         let reasons = view.reasons.iter().enumerate();
         let upstreams = view.upstreams.iter();
         Snapshot {
@@ -405,7 +405,8 @@ mod tests {
     #[test]
     fn labels_cannot_break_out_of_their_quotes() {
         let mut view = busy();
-        view.upstreams[0] = Arc::new(crate::stats::UpstreamState::new("http://unix:/a\"b\\c\nd"));
+        view.upstreams[0] =
+            Arc::new(crate::stats::UpstreamState::new("http://unix:/a\"b\\c\nd", 2));
         let page = prometheus(&view);
         assert!(
             page.contains(r#"tidegate_upstream_alive{upstream="http://unix:/a\"b\\c\nd"} 1"#),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::stats::{BUCKETS_S, Core, Counter, Histogram, Upstream};
+use crate::stats::{BUCKETS_S, Core, Counter, Histogram, Upstream, UpstreamState};
 
 /// Durations in the buckets of [`BUCKETS_S`], not cumulative, the last without a bound.
 #[derive(Clone, Debug, Default)]
@@ -72,12 +72,14 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    /// Adds up `cores`. They are read while they count, so sums may be a request apart from each other.
-    pub fn of(cores: &[Arc<Core>]) -> Figures {
+    /// Adds up `cores`, and what they count about each of `upstreams`. They are read while they count, so sums may be
+    /// a request apart from each other.
+    pub fn of(cores: &[Arc<Core>], upstreams: &[Arc<UpstreamState>]) -> Figures {
         let mut figures = Figures::default();
         for core in cores {
             figures.add(core);
         }
+        figures.upstreams = upstreams.iter().map(|entry| UpstreamFigures::of(entry)).collect();
         figures
     }
 
@@ -104,10 +106,6 @@ impl Figures {
         add_all(&mut self.upstream_bytes, &core.upstream_bytes);
         add_all(grown(&mut self.reasons, core.reasons.len()), &core.reasons);
         add_all(grown(&mut self.copied, core.copied.len()), &core.copied);
-        let upstreams = grown(&mut self.upstreams, core.upstreams.len());
-        for (sum, upstream) in upstreams.iter_mut().zip(&core.upstreams) {
-            sum.add(upstream);
-        }
     }
 
     /// Requests that ended by somebody's fault.
@@ -118,6 +116,12 @@ impl Figures {
 }
 
 impl UpstreamFigures {
+    fn of(entry: &UpstreamState) -> UpstreamFigures {
+        let mut figures = UpstreamFigures::default();
+        entry.cores().iter().for_each(|core| figures.add(core));
+        figures
+    }
+
     fn add(&mut self, upstream: &Upstream) {
         self.requests += upstream.requests.get();
         self.failures += upstream.failures.get();
@@ -151,7 +155,7 @@ mod tests {
     #[test]
     fn cores_are_added_up() {
         let view = busy();
-        let figures = Figures::of(&view.cores);
+        let figures = Figures::of(&view.cores, &view.upstreams);
         assert_eq!((figures.requests, figures.connections), (4, 3));
         assert_eq!(figures.responses, [0, 3, 0, 0, 1]);
         assert_eq!(figures.reasons, [3, 0, 1]);

@@ -50,7 +50,7 @@ impl Seats {
         Seats { taken: Vec::new(), turn: Arc::new(AtomicU64::new(LEFT)), bell, changed }
     }
 
-    /// Timeouts for a free seat, and has the longest silent client leave if there is none. One that is told
+    /// Waits for a free seat, and has the longest silent client leave if there is none. One that is told
     /// so, and whose request came at last, is answered first: then it is the next one's turn.
     pub async fn take(&mut self) -> Seat {
         loop {
@@ -94,7 +94,7 @@ impl Seat {
         self.told.is_closed()
     }
 
-    /// Timeouts until its client is to leave; an error, as for any other end of a connection.
+    /// Waits until its client is to leave; an error, as for any other end of a connection.
     pub async fn wanted<T>(&self) -> io::Result<T> {
         // Nothing is ever sent: it is closed.
         let _ = self.told.recv().await;

@@ -30,7 +30,7 @@ pub(super) fn ready(view: &View) -> (u16, Value) {
 
 /// `/metrics` for people and scripts.
 pub(super) fn metrics(view: &View) -> Value {
-    let figures = Figures::of(&view.cores);
+    let figures = Figures::of(&view.cores, &view.upstreams);
     let mut page = figures_of(view, &figures);
     let upstreams = view.upstreams.iter().zip(&figures.upstreams);
     page["uptime_s"] = json!(view.started.elapsed().as_secs_f64());
@@ -39,15 +39,17 @@ pub(super) fn metrics(view: &View) -> Value {
         .map(|(upstream, one)| (upstream.name.to_string(), upstream_totals(one)))
         .collect();
     page["buffers"]["total"] = json!(view.plan.limits.buffers * view.cores.len());
-    let cores =
-        view.cores.iter().map(|core| figures_of(view, &Figures::of(std::slice::from_ref(core))));
+    let cores = view
+        .cores
+        .iter()
+        .map(|core| figures_of(view, &Figures::of(std::slice::from_ref(core), &[])));
     page["cores"] = cores.collect();
     page
 }
 
 /// `/status`: the process and its upstreams at a glance.
 pub(super) fn status(view: &View) -> Value {
-    let figures = Figures::of(&view.cores);
+    let figures = Figures::of(&view.cores, &view.upstreams);
     let upstreams = view.upstreams.iter().zip(&figures.upstreams);
     let upstreams = upstreams.map(|(upstream, one)| {
         json!({
@@ -178,7 +180,7 @@ fn figures_of(view: &View, figures: &Figures) -> Value {
             "bytes": figures.spliced_bytes,
             "copied": labelled(view.copies, &figures.copied),
         },
-        "buffers": { "used": figures.buffers_used, "timeouts": figures.buffer_waits },
+        "buffers": { "used": figures.buffers_used, "waits": figures.buffer_waits },
         "panics": figures.panics,
         "log_records_dropped": figures.records_dropped,
     })

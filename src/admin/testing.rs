@@ -109,9 +109,9 @@ pub const COPIES: &[&str] = &["small", "no_pipe"];
 
 /// Two cores that know `REASONS`, `COPIES` and the upstreams of `plan`.
 pub fn view() -> View {
-    let core = || Arc::new(Core::new(REASONS.len(), COPIES.len(), 2));
+    let core = || Arc::new(Core::new(REASONS.len(), COPIES.len()));
     let plan = plan();
-    let upstream = |upstream: &Upstream| Arc::new(UpstreamState::new(upstream.name.as_str()));
+    let upstream = |upstream: &Upstream| Arc::new(UpstreamState::new(upstream.name.as_str(), 2));
     View {
         version: "1.2.3",
         listen: vec!["127.0.0.1:8080".to_owned()],
@@ -150,11 +150,12 @@ pub fn busy() -> View {
     one.tunnels_opened.add(3);
     two.tunnels_opened.add(4);
     two.copied[1].add(7);
-    two.upstreams[1].requests.add(4);
-    two.upstreams[1].responses[1].add(3);
-    two.upstreams[1].failures.add(1);
-    two.upstreams[1].active.set(1);
-    two.upstreams[1].idle.set(2);
-    two.upstreams[1].first_byte.observe(Duration::from_millis(2));
+    let upstream = view.upstreams[1].of_core(1);
+    upstream.requests.add(4);
+    upstream.responses[1].add(3);
+    upstream.failures.add(1);
+    upstream.active.set(1);
+    upstream.idle.set(2);
+    upstream.first_byte.observe(Duration::from_millis(2));
     view
 }

@@ -62,7 +62,7 @@ impl Crew {
         });
     }
 
-    /// Timeouts for a core to end that was not told to; says why.
+    /// Waits for a core to end that was not told to; says why.
     pub async fn failure(&self) -> String {
         match self.ended.recv_async().await {
             Ok(Err(failure)) => failure,
@@ -70,7 +70,7 @@ impl Crew {
         }
     }
 
-    /// Timeouts until no core is running; may be dropped and called again.
+    /// Waits until no core is running; may be dropped and called again.
     ///
     /// # Errors
     /// When a core failed, instead of ending.

@@ -1,21 +1,24 @@
 //! What cores report, and who has to know.
 
+use std::sync::Arc;
+
 use flume::{Receiver, Sender};
 
 use tidegate::io::signal::Mailbox;
 use tidegate::proxy::{Change, Command, Event};
+use tidegate::stats::UpstreamState;
 
 /// Passes reports on until the cores are gone. What one of the receivers cannot take in now is lost: the next
 /// report of its kind makes it good.
 pub async fn pass_on(
     events: Receiver<Event>,
-    unreachable: Sender<usize>,
+    unreachable: Sender<Arc<UpstreamState>>,
     changes: Sender<Change>,
     mailboxes: Vec<Mailbox<Command>>,
 ) {
     while let Ok(event) = events.recv_async().await {
         match event {
-            Event::Unreachable(index) => drop(unreachable.try_send(index)),
+            Event::Unreachable(entry) => drop(unreachable.try_send(entry)),
             Event::Changed(change) => drop(changes.try_send(change)),
             Event::Crowded(lack) => mailboxes.iter().for_each(|mailbox| {
                 mailbox.send(Command::MakeRoom(lack));

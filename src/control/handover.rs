@@ -62,7 +62,7 @@ impl Heir {
         self.child.id()
     }
 
-    /// Timeouts until it is ready, has failed, or took too long; an error is what it had to say, if it
+    /// Waits until it is ready, has failed, or took too long; an error is what it had to say, if it
     /// did not end without a word. May be dropped and called again.
     pub async fn settle(&mut self) -> Result<(), Option<String>> {
         let Heir { line, words, patience, .. } = self;

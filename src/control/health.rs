@@ -31,7 +31,7 @@ pub async fn tell(states: Vec<Arc<UpstreamState>>, changes: Receiver<Change>) {
             let upstream = &states[index].name;
             if now[index] {
                 tracing::info!(%upstream, "upstream is up: a connection was made");
-            } else if let Some(Change { reason, cause, .. }) = causes.get(&index) {
+            } else if let Some(Change { reason, cause, .. }) = causes.get(upstream) {
                 let cause = cause.as_deref().unwrap_or("nothing known");
                 tracing::warn!(%upstream, reason, cause, "upstream is down");
             } else {
@@ -47,8 +47,8 @@ pub async fn tell(states: Vec<Arc<UpstreamState>>, changes: Receiver<Change>) {
 }
 
 /// Keeps the last report of each upstream that failed.
-fn note(causes: &mut HashMap<usize, Change>, change: Change) {
+fn note(causes: &mut HashMap<Arc<str>, Change>, change: Change) {
     if !change.alive {
-        causes.insert(change.index, change);
+        causes.insert(Arc::clone(&change.upstream.name), change);
     }
 }

@@ -41,6 +41,7 @@ use tidegate::config::{Plan, Told};
 use tidegate::io::listen::SocketFile;
 use tidegate::proxy::{Command, Event};
 use tidegate::stats::{Phase, Recorder, State};
+use tidegate::upstream::{Registry, Runtime};
 
 use crew::Crew;
 pub use doors::{Door, Doors};
@@ -114,6 +115,7 @@ enum News {
 /// The event loop's state.
 struct Live {
     plan: Arc<Plan>,
+    runtime: Arc<Runtime>,
     state: Arc<State>,
     view: Arc<View>,
     crew: Crew,
@@ -154,10 +156,12 @@ impl Live {
         let foreign_files = files(true).collect();
         let files = files(false).map(SocketFile::new).collect();
         let Doors { listen, admin } = doors;
-        let (view, events, crew) = start::cores(&plan, listen, recorder)?;
+        let runtime = Registry::new(plan.workers).link(Arc::clone(&plan));
+        let (view, events, crew) = start::cores(&runtime, listen, recorder)?;
         let (hand_over, handed_over) = flume::bounded(1);
         let live = Live {
             plan,
+            runtime,
             state: Arc::clone(&view.state),
             view: Arc::new(view),
             crew,
@@ -184,13 +188,13 @@ impl Live {
         if !report.is_awaited() {
             self.open_admin(executor, std::mem::take(&mut admin))?;
         }
-        names::resolve_all(&self.plan, &self.crew.mailboxes).await;
-        let (plan, mailboxes) = (Arc::clone(&self.plan), self.crew.mailboxes.clone());
+        names::resolve_all(&self.runtime, &self.crew.mailboxes).await;
+        let (runtime, mailboxes) = (Arc::clone(&self.runtime), self.crew.mailboxes.clone());
         let (unreachable, names) = flume::bounded(REPORTS);
         let (changes, changed) = flume::bounded(REPORTS);
         let passing = events::pass_on(self.events.clone(), unreachable, changes, mailboxes.clone());
         let _passing = executor.spawn(passing);
-        let _resolving = executor.spawn(names::keep_resolving(plan, mailboxes, names));
+        let _resolving = executor.spawn(names::keep_resolving(runtime, mailboxes, names));
         let _health = executor.spawn(health::tell(self.view.upstreams.clone(), changed));
         // Until now the process before us has answered for us.
         self.open_admin(executor, admin)?;
@@ -278,7 +282,7 @@ impl Live {
         }
     }
 
-    /// Timeouts for something to happen; an error is the end of a core.
+    /// Waits for something to happen; an error is the end of a core.
     async fn news(&self, heir: &mut Option<Heir>) -> Result<News, String> {
         let failure = async { Err(self.crew.failure().await) };
         let signal = async {

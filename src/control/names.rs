@@ -8,9 +8,11 @@ use async_io::Timer;
 use flume::Receiver;
 use futures_lite::FutureExt;
 
-use tidegate::config::Plan;
+use tidegate::config::Upstream;
 use tidegate::io::signal::Mailbox;
 use tidegate::proxy::Command;
+use tidegate::stats::UpstreamState;
+use tidegate::upstream::Runtime;
 use tidegate::upstream::resolve::resolve;
 
 /// The start waits so long for names to be resolved.
@@ -19,10 +21,10 @@ const WAIT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Resolves all names, or as many as the start can wait for.
-pub async fn resolve_all(plan: &Plan, mailboxes: &[Mailbox<Command>]) {
+pub async fn resolve_all(runtime: &Runtime, mailboxes: &[Mailbox<Command>]) {
     let all = async {
-        for index in 0..plan.upstreams.len() {
-            look_up(plan, index, mailboxes).await;
+        for (spec, entry) in runtime.plan.upstreams.iter().zip(&runtime.upstreams) {
+            look_up(spec, entry, mailboxes).await;
         }
     };
     let patience = async {
@@ -33,33 +35,35 @@ pub async fn resolve_all(plan: &Plan, mailboxes: &[Mailbox<Command>]) {
 
 /// Resolves an upstream's name again when a core could not connect to it.
 pub async fn keep_resolving(
-    plan: Arc<Plan>,
+    runtime: Arc<Runtime>,
     mailboxes: Vec<Mailbox<Command>>,
-    unreachable: Receiver<usize>,
+    unreachable: Receiver<Arc<UpstreamState>>,
 ) {
     while let Ok(first) = unreachable.recv_async().await {
         // A failing upstream is reported by every core and every request: ask once for each.
         Timer::after(PAUSE).await;
         let mut due = VecDeque::from([first]);
-        for index in unreachable.drain() {
-            if !due.contains(&index) {
-                due.push_back(index);
+        for entry in unreachable.drain() {
+            if !due.iter().any(|known| Arc::ptr_eq(known, &entry)) {
+                due.push_back(entry);
             }
         }
-        for index in due {
-            look_up(&plan, index, &mailboxes).await;
+        for entry in due {
+            let all = runtime.plan.upstreams.iter().zip(&runtime.upstreams);
+            for (spec, _) in all.filter(|(_, known)| Arc::ptr_eq(known, &entry)) {
+                look_up(spec, &entry, &mailboxes).await;
+            }
         }
     }
 }
 
-async fn look_up(plan: &Plan, index: usize, mailboxes: &[Mailbox<Command>]) {
-    let upstream = &plan.upstreams[index];
-    match resolve(&upstream.place).await {
+async fn look_up(spec: &Upstream, entry: &Arc<UpstreamState>, mailboxes: &[Mailbox<Command>]) {
+    match resolve(&spec.place).await {
         Ok(addresses) => mailboxes.iter().for_each(|mailbox| {
-            mailbox.send(Command::Resolved(index, Arc::clone(&addresses)));
+            mailbox.send(Command::Resolved(Arc::clone(entry), Arc::clone(&addresses)));
         }),
         Err(error) => {
-            tracing::warn!(upstream = %upstream.name, %error, "cannot resolve the name");
+            tracing::warn!(upstream = %spec.name, %error, "cannot resolve the name");
         }
     }
 }

@@ -13,8 +13,8 @@ use tidegate::config::{Marks, Plan, in_use};
 use tidegate::http::{Fault, Reason};
 use tidegate::io::splice::Copied;
 use tidegate::proxy::{CoreSpec, Event};
-use tidegate::stats::{self, Recorder, UpstreamState};
-use tidegate::upstream::RoundRobin;
+use tidegate::stats::{self, Recorder};
+use tidegate::upstream::{RoundRobin, Runtime};
 
 use super::crew::Crew;
 use super::doors::Door;
@@ -27,36 +27,31 @@ const EVENTS: usize = 1024;
 
 /// Starts a core for each worker; sockets are dealt out in turn.
 pub fn cores(
-    plan: &Arc<Plan>,
+    runtime: &Arc<Runtime>,
     doors: Vec<Door>,
     recorder: Option<Recorder>,
 ) -> Result<(View, Receiver<Event>, Crew), String> {
-    let upstreams: Vec<_> = plan
-        .upstreams
-        .iter()
-        .map(|upstream| Arc::new(UpstreamState::new(upstream.name.as_str())))
-        .collect();
+    let plan = &runtime.plan;
     let connections = Arc::new(AtomicUsize::new(0));
     let robin = RoundRobin::default();
     let (report, events) = flume::bounded(EVENTS);
     let listen = doors.iter().map(Door::address).collect();
-    let mut future_pool: Vec<Vec<OwnedFd>> = (0..plan.workers).map(|_| Vec::new()).collect();
+    let mut dealt: Vec<Vec<OwnedFd>> = (0..plan.workers).map(|_| Vec::new()).collect();
     for door in doors {
         for (turn, socket) in door.bound.sockets.into_iter().enumerate() {
-            future_pool[turn % plan.workers].push(socket);
+            dealt[turn % plan.workers].push(socket);
         }
     }
     let mut cores = Vec::new();
     let mut crew = Crew::new(plan.workers);
-    for (index, listeners) in future_pool.into_iter().enumerate() {
+    for (index, listeners) in dealt.into_iter().enumerate() {
         let (reasons, copied) = (Reason::ALL.len(), Copied::LABELS.len());
-        let stats = Arc::new(stats::Core::new(reasons, copied, plan.upstreams.len()));
+        let stats = Arc::new(stats::Core::new(reasons, copied));
         cores.push(Arc::clone(&stats));
         crew.start(CoreSpec {
             index,
-            plan: Arc::clone(plan),
+            runtime: Arc::clone(runtime),
             stats,
-            upstreams: upstreams.clone(),
             robin: robin.clone(),
             recorder: recorder.clone(),
             connections: Arc::clone(&connections),
@@ -72,7 +67,7 @@ pub fn cores(
         started: started(),
         cores,
         unwritten: recorder.map_or_else(Arc::default, |one| Arc::clone(one.unwritten())),
-        upstreams,
+        upstreams: runtime.upstreams.clone(),
         reasons: labels(),
         fault,
         copies: &Copied::LABELS,

@@ -30,7 +30,7 @@ impl Listener {
         Ok(Listener(Stream::new(socket, reactor)?))
     }
 
-    /// Timeouts until a connection may be waiting.
+    /// Waits until a connection may be waiting.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.poll_ready(Direction::Read, cx)
     }

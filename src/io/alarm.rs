@@ -52,7 +52,7 @@ impl Alarm {
         Ok(Alarm { fd, key, reactor: Rc::clone(reactor), zero })
     }
 
-    /// Timeouts until `moment` has come; not at all if it has. Fails only after an abort, or if the kernel
+    /// Waits until `moment` has come; not at all if it has. Fails only after an abort, or if the kernel
     /// refuses the timer. One wait at a time.
     pub async fn until(&self, moment: Moment) -> io::Result<()> {
         let due = self.zero + Duration::from_micros(moment.0);
@@ -81,7 +81,7 @@ mod tests {
         let core = Core::new(0, 0, 0).unwrap();
         let (inner, late) = (Rc::clone(&core), Rc::new(Cell::new([u64::MAX; 3])));
         let told = Rc::clone(&late);
-        let timeouts = core.spawn(async move {
+        let waits = core.spawn(async move {
             let alarm = Alarm::new(&inner.reactor).unwrap();
             let mut late = [0; 3];
             for (late, wait) in late.iter_mut().zip([0, 700, 3_300]) {
@@ -92,7 +92,7 @@ mod tests {
             told.set(late);
         });
         core.run(&flume::bounded::<()>(1).1, |()| {}).unwrap();
-        drop(timeouts);
+        drop(waits);
         // How late it may be is up to a busy machine; never, would be a defect.
         assert_ne!(late.get(), [u64::MAX; 3]);
     }
@@ -101,13 +101,13 @@ mod tests {
     fn an_abort_ends_the_wait() {
         let core = Core::new(0, 0, 0).unwrap();
         let (waiting, aborting) = (Rc::clone(&core), Rc::clone(&core));
-        let timeouts = core.spawn(async move {
+        let waits = core.spawn(async move {
             let alarm = Alarm::new(&waiting.reactor).unwrap();
             let error = alarm.until(Moment(u64::MAX / 4)).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
         });
         let aborts = core.spawn(async move { aborting.reactor.abort() });
         core.run(&flume::bounded::<()>(1).1, |()| {}).unwrap();
-        assert!(timeouts.is_finished() && aborts.is_finished());
+        assert!(waits.is_finished() && aborts.is_finished());
     }
 }

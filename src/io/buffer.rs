@@ -80,7 +80,7 @@ impl Pool {
     }
 
     /// How often somebody had to wait for a right.
-    pub fn timeouts(&self) -> u64 {
+    pub fn waits(&self) -> u64 {
         self.tickets.get()
     }
 
@@ -403,7 +403,7 @@ mod tests {
         drop(second);
         assert!(now(third.as_mut()).is_some());
         assert_eq!(pool.rights_left.get(), 2);
-        assert_eq!((pool.queue.borrow().len(), pool.timeouts()), (0, 3));
+        assert_eq!((pool.queue.borrow().len(), pool.waits()), (0, 3));
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl Core {
         sys::thread_times()
     }
 
-    /// Timeouts for `duration`, coarse to a tick. Fails only when the core is told to abort.
+    /// Waits for `duration`, coarse to a tick. Fails only when the core is told to abort.
     pub async fn sleep(&self, duration: Duration) -> io::Result<()> {
         self.reactor.sleep(duration).await
     }

@@ -25,7 +25,7 @@ impl<J, R> fmt::Debug for Slot<J, R> {
 }
 
 impl<J, R> Slot<J, R> {
-    /// The next job. Timeouts without a waker: whoever brings one polls the future.
+    /// The next job. Waits without a waker: whoever brings one polls the future.
     pub async fn job(&self) -> J {
         poll_fn(|_| self.job.take().map_or(Poll::Pending, Poll::Ready)).await
     }

@@ -201,7 +201,7 @@ impl Reactor {
         let _ = self.poller.delete(fd);
     }
 
-    /// Timeouts until `way` is ready: an edge was seen and [`Reactor::clear`] was not called since.
+    /// Waits until `way` is ready: an edge was seen and [`Reactor::clear`] was not called since.
     /// Fails with `TimedOut` when the deadline has passed, with `ConnectionAborted` after an abort.
     pub fn poll_ready(
         &self,
@@ -221,7 +221,7 @@ impl Reactor {
         Poll::Pending
     }
 
-    /// Timeouts until the connection is broken or, with `or_finished`, the peer has sent its FIN, whatever
+    /// Waits until the connection is broken or, with `or_finished`, the peer has sent its FIN, whatever
     /// lies unread. No deadline of the reading side counts for it. Fails only after an abort.
     pub fn poll_closed(
         &self,
@@ -338,7 +338,7 @@ impl Reactor {
         self.sources.borrow()[key].sides[way as usize].deadline != 0
     }
 
-    /// Timeouts for `duration`, coarse to one tick. Fails only after an abort.
+    /// Waits for `duration`, coarse to one tick. Fails only after an abort.
     pub async fn sleep(&self, duration: Duration) -> io::Result<()> {
         let nap = Nap { reactor: self, key: self.slot() };
         self.set_deadline(nap.key, Direction::Read, Some(self.clock.now() + duration));
@@ -348,7 +348,7 @@ impl Reactor {
         }
     }
 
-    /// Timeouts until the others had their turn: for who has used up a [`Slice`](super::turn::Slice).
+    /// Waits until the others had their turn: for who has used up a [`Slice`](super::turn::Slice).
     pub async fn next_turn(&self) {
         let mut ticket = None;
         std::future::poll_fn(|cx| self.line.borrow_mut().poll(&mut ticket, cx)).await;
@@ -377,7 +377,7 @@ impl Reactor {
         self.sources.borrow_mut().insert(source)
     }
 
-    /// Timeouts for events (not at all if `busy`, at most until the next timer otherwise), marks what is
+    /// Waits for events (not at all if `busy`, at most until the next timer otherwise), marks what is
     /// ready and wakes who waits for it; then the same for deadlines.
     pub fn turn(&self, busy: bool) -> io::Result<Turn> {
         let wait =

@@ -20,7 +20,7 @@ pub struct Relay<'a> {
     pub to: &'a Stream,
     /// How many; `u64::MAX`: until the end.
     pub limit: u64,
-    /// Timeouts for octets that are not there yet; else stops, with `Ok`, when there are none.
+    /// Waits for octets that are not there yet; else stops, with `Ok`, when there are none.
     pub patient: bool,
     /// How long the source may be silent.
     pub read_wait: Duration,

@@ -110,12 +110,12 @@ impl Stream {
         &self.reactor
     }
 
-    /// Timeouts for `way` fail with `TimedOut` once `wait` has passed from now. Holds until it is changed.
+    /// Waits for `way` fail with `TimedOut` once `wait` has passed from now. Holds until it is changed.
     pub fn deadline_in(&self, way: Direction, wait: Duration) {
         self.deadline_at(way, self.reactor.clock().now() + wait);
     }
 
-    /// Timeouts for `way` fail with `TimedOut` after `moment`.
+    /// Waits for `way` fail with `TimedOut` after `moment`.
     pub fn deadline_at(&self, way: Direction, moment: Moment) {
         self.reactor.set_deadline(self.key, way, Some(moment));
     }
@@ -131,7 +131,7 @@ impl Stream {
         self.reactor.set_idle(self.key, moment, idle);
     }
 
-    /// Timeouts for `way` last as long as they last.
+    /// Waits for `way` last as long as they last.
     pub fn no_deadline(&self, way: Direction) {
         self.reactor.set_deadline(self.key, way, None);
     }
@@ -141,17 +141,17 @@ impl Stream {
         self.reactor.has_deadline(self.key, way)
     }
 
-    /// Timeouts until `way` is probably ready.
+    /// Waits until `way` is probably ready.
     pub async fn ready(&self, way: Direction) -> io::Result<()> {
         poll_fn(|cx| self.poll_ready(way, cx)).await
     }
 
-    /// Timeouts until `way` is probably ready.
+    /// Waits until `way` is probably ready.
     pub fn poll_ready(&self, way: Direction, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.reactor.poll_ready(self.key, way, cx)
     }
 
-    /// Timeouts until the connection is broken or, with `or_finished`, the peer has sent its FIN,
+    /// Waits until the connection is broken or, with `or_finished`, the peer has sent its FIN,
     /// whatever lies unread. Only beside reads of the same task. Fails only after an abort.
     pub fn poll_closed(&self, or_finished: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.reactor.poll_closed(self.key, or_finished, cx)

@@ -85,7 +85,7 @@ impl Desk {
         Poll::Pending
     }
 
-    /// When the pacer has to look again: at once if somebody sits and a request is due. Timeouts while nobody
+    /// When the pacer has to look again: at once if somebody sits and a request is due. Waits while nobody
     /// sits; `None`: never again.
     pub fn poll_pace(&self, cx: &mut Context<'_>) -> Poll<Option<Moment>> {
         if self.closed.get() {

@@ -144,7 +144,7 @@ impl Connection {
             }
             match self.source.fill(&mut self.buffers.output, context.now) {
                 Filled::More => continue,
-                Filled::Timeouts(due) => return Ok(Next::Wait(Some(due))),
+                Filled::Wait(due) => return Ok(Next::Wait(Some(due))),
                 Filled::Empty => {}
             }
             if self.ending != Ending::Keep {

@@ -42,7 +42,7 @@ pub(super) enum Filled {
     /// It made something.
     More,
     /// It has nothing before this moment.
-    Timeouts(Instant),
+    Wait(Instant),
     /// It has nothing any more.
     Empty,
 }
@@ -79,7 +79,7 @@ impl Source {
             }
             Source::Lines { next, end, due, every, chunked } => {
                 if next < end && now < *due {
-                    return Filled::Timeouts(*due);
+                    return Filled::Wait(*due);
                 }
                 while next < end && now >= *due && out.len() < BATCH {
                     line(out, *next, *chunked);
@@ -91,7 +91,7 @@ impl Source {
                     *self = Source::Empty;
                 }
             }
-            Source::Later { due, .. } if now < *due => return Filled::Timeouts(*due),
+            Source::Later { due, .. } if now < *due => return Filled::Wait(*due),
             Source::Later { octets, .. } => {
                 out.append(octets);
                 *self = Source::Empty;
@@ -172,7 +172,7 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(source.fill(&mut out, start), Filled::More);
         assert_eq!(out, b"line 0\n");
-        assert_eq!(source.fill(&mut out, start), Filled::Timeouts(start + every));
+        assert_eq!(source.fill(&mut out, start), Filled::Wait(start + every));
         assert_eq!(source.fill(&mut out, start + every), Filled::More);
         assert_eq!(out, b"line 0\nline 1\n");
         assert_eq!(source.fill(&mut out, start), Filled::Empty);

@@ -75,7 +75,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<S
     }
 }
 
-/// Timeouts until more connections may be waiting, or draining begins.
+/// Waits until more connections may be waiting, or draining begins.
 async fn more(worker: &Worker, listener: &Listener) -> io::Result<()> {
     let waited = poll_fn(|cx| match listener.poll_ready(cx) {
         Poll::Pending if worker.draining.get() => Poll::Ready(Ok(())),
@@ -120,7 +120,7 @@ async fn place(
     }
 }
 
-/// Timeouts until the room that was made is there; or, if none was, until a client leaves, or for a moment.
+/// Waits until the room that was made is there; or, if none was, until a client leaves, or for a moment.
 async fn pause(worker: &Worker, made: bool) -> io::Result<()> {
     if made {
         worker.core.reactor.next_turn().await;
@@ -145,7 +145,7 @@ impl Complaint {
     fn make(&mut self, worker: &Worker, reason: &dyn fmt::Display) {
         if self.last.is_none_or(|last| worker.now() >= last + COMPLAINT) {
             self.last = Some(worker.now());
-            tracing::warn!(%reason, "no room for another client: closing idle ones, or it timeouts");
+            tracing::warn!(%reason, "no room for another client: closing idle ones, or it waits");
         }
     }
 }
@@ -153,7 +153,7 @@ impl Complaint {
 fn admit(place: Place, stream: Stream, peer: Option<SocketAddr>, servers: &Rc<Servers>) {
     let worker = Rc::clone(&place.0);
     tracing::debug!(?peer, "accepted");
-    let trusted = is_trusted(&worker.plan.headers.trusted, peer);
+    let trusted = is_trusted(&worker.epoch().plan.headers.trusted, peer);
     // It lives here, and is lent: an async function keeps what it is given twice, and this is what an
     // idle connection consists of.
     let mut client = Some(Client { stream, peer, trusted, served: false, unfinished: None });
@@ -175,7 +175,7 @@ struct Place(Rc<Worker>);
 
 impl Place {
     fn take(worker: &Rc<Worker>) -> Option<Place> {
-        let most = worker.plan.limits.connections;
+        let most = worker.epoch().plan.limits.connections;
         let more = |have| (have < most).then_some(have + 1);
         worker.connections.fetch_update(Relaxed, Relaxed, more).ok()?;
         Some(Place(Rc::clone(worker)))
@@ -225,12 +225,14 @@ async fn connection(worker: &Worker, client: &mut Option<Client>, servers: &Serv
     }
 }
 
-/// Timeouts for octets. `false`: there will be none, or nobody wants them any more.
+/// Waits for octets. `false`: there will be none, or nobody wants them any more.
 async fn parked(worker: &Worker, client: &Option<Client>) -> bool {
     let Some(client) = client else { return false };
-    let timeouts = &worker.plan.timeouts;
-    client.expect_request(timeouts);
-    let hurry = worker.now() + GRACE.min(timeouts.idle);
+    let hurry = {
+        let timeouts = &worker.epoch().plan.timeouts;
+        client.expect_request(timeouts);
+        worker.now() + GRACE.min(timeouts.idle)
+    };
     let waited = poll_fn(|cx| {
         if worker.draining.get() && client.unfinished.is_none() {
             client.stream.deadline_at(Direction::Read, hurry);
@@ -255,6 +257,6 @@ async fn just_came(worker: &Worker, client: &Client) -> bool {
     if client.stream.is_quiet() {
         return false;
     }
-    client.stream.deadline_in(Direction::Read, worker.plan.timeouts.read);
+    client.stream.deadline_in(Direction::Read, worker.epoch().plan.timeouts.read);
     client.stream.ready(Direction::Read).await.is_ok()
 }

@@ -11,6 +11,7 @@ use std::io;
 
 use super::progress::Upload;
 use super::worker::Worker;
+use crate::config::Timeouts;
 use crate::http::chunked::{self, Decoder};
 use crate::http::{Framing, Reason};
 use crate::io::buffer::{Buf, Quota};
@@ -58,6 +59,7 @@ enum Source {
 /// A body and the two streams it goes between.
 pub(super) struct Body<'a> {
     worker: &'a Worker,
+    timeouts: &'a Timeouts,
     share: &'a Quota,
     from: &'a Stream,
     to: &'a Stream,
@@ -84,6 +86,7 @@ impl<'a> Body<'a> {
     /// A body framed as `came` says by the sender, and to be framed as `leaves` says.
     pub fn new(
         worker: &'a Worker,
+        timeouts: &'a Timeouts,
         share: &'a Quota,
         (from, came, read): (&'a Stream, Framing, &'a Cell<u64>),
         (to, leaves, sent): (&'a Stream, Framing, &'a Cell<u64>),
@@ -97,6 +100,7 @@ impl<'a> Body<'a> {
         };
         Body {
             worker,
+            timeouts,
             share,
             from,
             to,
@@ -188,7 +192,7 @@ impl<'a> Body<'a> {
 
     /// Exactly `limit` octets, as they are.
     async fn relay(&mut self, limit: u64) -> Result<(), Cut> {
-        let timeouts = &self.worker.plan.timeouts;
+        let timeouts = self.timeouts;
         let relay = Relay {
             from: self.from,
             to: self.to,
@@ -218,7 +222,7 @@ impl<'a> Body<'a> {
 
     /// One read, and what it brought framed anew and sent.
     async fn step(&mut self) -> Result<(), Cut> {
-        self.from.deadline_in(Direction::Read, self.worker.plan.timeouts.read);
+        self.from.deadline_in(Direction::Read, self.timeouts.read);
         self.from.ready(Direction::Read).await.map_err(|error| Cut::From(Some(error)))?;
         let hold = self.share.hold().await;
         let mut buf = hold.take();
@@ -256,7 +260,7 @@ impl<'a> Body<'a> {
     }
 
     async fn send(&mut self, buf: Buf) -> (Result<(), Cut>, Buf) {
-        let wait = self.worker.plan.timeouts.write;
+        let wait = self.timeouts.write;
         let (result, buf) = self.to.send(buf, wait, self.sent).await;
         (result.map_err(Cut::To), buf)
     }

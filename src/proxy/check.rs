@@ -27,7 +27,7 @@ pub(super) fn check(begun: Begun<'_>) -> Result<Checked<'_>, Reason> {
     // From here on the client is only waited for where the exchange says so.
     ongoing.client.stream.no_deadline(Direction::Read);
     ongoing.request_read = request.framing == Framing::None;
-    match (request.framing, ongoing.worker.plan.limits.body) {
+    match (request.framing, ongoing.epoch.plan.limits.body) {
         (Framing::Length(length), Some(most)) if length > most => Err(Reason::BodyTooLarge),
         _ => Ok(Checked(ongoing)),
     }

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use crate::io::stream::Address;
+use crate::stats::UpstreamState;
+use crate::upstream::Runtime;
 
 /// From the control plane to a core.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// The addresses of an endpoint's name.
-    Resolved(usize, Arc<[Address]>),
+    /// Requests that begin from now on go by this plan; those under way, and tunnels, end under theirs.
+    Adopt(Arc<Runtime>),
+    /// The addresses of an upstream's name.
+    Resolved(Arc<UpstreamState>, Arc<[Address]>),
     /// Begin to accept connections.
     Accept,
     /// Accept what waits already and no more, finish what is under way, close what is idle.
@@ -22,9 +26,9 @@ pub enum Command {
 /// From a core to the control plane.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// An endpoint known by name could not be connected to: resolve it again.
-    Unreachable(usize),
-    /// An endpoint could be connected to, and cannot now, or the other way round.
+    /// An upstream known by name could not be connected to: resolve it again.
+    Unreachable(Arc<UpstreamState>),
+    /// An upstream could be connected to, and cannot now, or the other way round.
     Changed(Change),
     /// This is lacking, and there is nothing to close for it on this core.
     Crowded(Lack),
@@ -39,11 +43,11 @@ pub enum Lack {
     Place,
 }
 
-/// What became of an endpoint.
+/// What became of an upstream.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// Which one.
-    pub index: usize,
+    pub upstream: Arc<UpstreamState>,
     /// It can be connected to.
     pub alive: bool,
     /// Why not: the label of a reason; empty if it is alive.

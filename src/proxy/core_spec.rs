@@ -7,23 +7,25 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::task::Waker;
 use std::time::Duration;
 
 use super::Served;
 use super::accept::{self, Servers};
 use super::client::Client;
 use super::command::{Command, Event};
+use super::epoch::Epoch;
 use super::ids::Ids;
 use super::room;
 use super::worker::Worker;
-use crate::config::{Marks, Plan};
+use crate::config::Marks;
 use crate::http::Limits;
 use crate::io::Fd;
 use crate::io::accept::Listener;
 use crate::io::cores::Core;
 use crate::io::future_pool::Slot;
-use crate::stats::{self, Recorder, UpstreamState};
-use crate::upstream;
+use crate::stats::{self, Recorder};
+use crate::upstream::{PoolContext, RoundRobin, Runtime};
 
 /// Pipes one core may own: each holds some 128 KiB of a body inside the kernel.
 const PIPES: usize = 256;
@@ -35,14 +37,12 @@ const CLOSE_WAIT: Duration = Duration::from_secs(1);
 pub struct CoreSpec {
     /// 0 for the first core.
     pub index: usize,
-    /// What was asked.
-    pub plan: Arc<Plan>,
+    /// The plan to begin with, and what is known of its upstreams.
+    pub runtime: Arc<Runtime>,
     /// This core's counters.
     pub stats: Arc<stats::Core>,
-    /// What all cores know of each endpoint.
-    pub upstreams: Vec<Arc<UpstreamState>>,
     /// Whose turn it is.
-    pub robin: upstream::RoundRobin,
+    pub robin: RoundRobin,
     /// Where finished requests are written down; `None`: nowhere.
     pub recorder: Option<Recorder>,
     /// Client connections over all cores.
@@ -78,22 +78,27 @@ impl CoreSpec {
         register: impl FnOnce(&Core) -> flume::Receiver<Command>,
         serve: impl Fn(Rc<Worker>, Rc<Slot<Client, Served>>) -> F + 'static,
     ) -> io::Result<usize> {
-        let core = Core::new(self.index, self.plan.limits.buffers, PIPES)?;
+        let limits = &self.runtime.plan.limits;
+        let core = Core::new(self.index, limits.buffers, PIPES)?;
         let commands = register(&core);
         let reactor = &core.reactor;
-        let upstreams =
-            upstream::Pool::new(&self.plan, &self.upstreams, self.robin, reactor, &self.stats);
+        let context = PoolContext {
+            core: self.index,
+            robin: self.robin,
+            reactor: Rc::clone(reactor),
+            reaper: Rc::new(RefCell::new(Waker::noop().clone())),
+        };
         let listeners = self.listeners.into_iter().map(|socket| Listener::new(socket, reactor));
         let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
-        let marks = Marks::of(self.plan.limits.descriptors);
+        let marks = Marks::of(limits.descriptors);
         core.pipes.keep_below(marks.upstreams);
         let worker = Rc::new(Worker {
             marks,
-            limits: Limits { head: self.plan.limits.head, ..Limits::default() },
+            limits: Limits { head: limits.head, ..Limits::default() },
             core: Rc::clone(&core),
-            plan: self.plan,
             stats: self.stats,
-            upstreams,
+            epoch: RefCell::new(Epoch::new(&self.runtime, &context, None)),
+            context,
             recorder: self.recorder,
             connections: self.connections,
             ids: Ids::new(),
@@ -110,7 +115,7 @@ impl CoreSpec {
         let hire = move |slot| serve(Rc::clone(&colleague), slot);
         let servers = Servers::new(core.pool.rights(), hire);
         worker.run(Rc::new(servers), listeners, &commands)?;
-        worker.upstreams.close_idle();
+        worker.epoch().pool.close_idle();
         Ok(core.pool.lent() + core.pipes.lent())
     }
 }
@@ -124,13 +129,14 @@ impl Worker {
         commands: &flume::Receiver<Command>,
     ) -> io::Result<()> {
         let reaper = Rc::clone(self);
-        let reaper = Cell::new(Some(self.core.spawn(async move { reaper.upstreams.keep().await })));
+        let reaper = Cell::new(Some(self.core.spawn(async move { reaper.reap().await })));
         let spawn = |listener| {
             self.core.spawn(accept::accept(Rc::clone(self), listener, Rc::clone(&servers)))
         };
         let mut accepting = Vec::new();
         self.core.run(commands, |command| match command {
-            Command::Resolved(index, addresses) => self.upstreams.resolved(index, addresses),
+            Command::Adopt(runtime) => self.adopt(&runtime),
+            Command::Resolved(entry, addresses) => self.epoch().pool.resolved(&entry, &addresses),
             Command::Accept => accepting = listeners.drain(..).map(spawn).collect(),
             Command::Drain => {
                 // The core ends when no task is left: so the reaper has to go. Those that accept
@@ -167,7 +173,7 @@ impl Worker {
     /// Has everything that waits look around and end: accepting, idle clients, idle upstreams.
     fn drain(&self) {
         self.draining.set(true);
-        self.upstreams.close_idle();
+        self.epoch().pool.close_idle();
         self.core.reactor.wake_all();
     }
 }
@@ -176,42 +182,122 @@ impl Worker {
 mod tests {
     use std::future::poll_fn;
     use std::io::{Read, Write};
-    use std::net::TcpStream;
+    use std::net::{TcpListener, TcpStream};
     use std::path::Path;
     use std::sync::atomic::Ordering::Relaxed;
     use std::thread;
 
     use super::*;
-    use crate::config::{self, Asked, Surroundings};
+    use crate::config::{self, Asked, Plan, Surroundings};
     use crate::http::Reason;
     use crate::io::listen::bind;
     use crate::io::signal::Mailbox;
     use crate::io::splice::Copied;
     use crate::io::stream::Address;
+    use crate::upstream::Registry;
 
-    fn spec() -> (CoreSpec, std::net::SocketAddr) {
+    fn plan(upstreams: &str) -> Plan {
         let around = Surroundings {
             cwd: Path::new("/"),
             cores: 1,
             descriptors: 1024,
             stdout_is_terminal: false,
         };
-        let words = ["--upstream", "127.0.0.1:1", "--access-log", "off"].map(Into::into);
+        let words = ["--upstream", upstreams, "--access-log", "off"].map(Into::into);
         let Ok(Asked::Run(plan, _)) = config::load(words, [], &around) else { panic!() };
+        *plan
+    }
+
+    fn spec() -> (CoreSpec, std::net::SocketAddr) {
+        let plan = plan("127.0.0.1:1");
         let bound = bind(&Address::Tcp(([127, 0, 0, 1], 0).into()), 1).unwrap();
         let Address::Tcp(address) = bound.address else { panic!() };
         let spec = CoreSpec {
             index: 0,
-            plan: Arc::new(*plan),
-            stats: Arc::new(stats::Core::new(Reason::ALL.len(), Copied::LABELS.len(), 1)),
-            upstreams: vec![Arc::new(UpstreamState::new("http://127.0.0.1:1"))],
-            robin: upstream::RoundRobin::default(),
+            runtime: Registry::new(1).link(Arc::new(plan)),
+            stats: Arc::new(stats::Core::new(Reason::ALL.len(), Copied::LABELS.len())),
+            robin: RoundRobin::default(),
             recorder: None,
             connections: Arc::default(),
             listeners: bound.sockets,
             events: flume::bounded(1).0,
         };
         (spec, address)
+    }
+
+    /// An upstream that answers every request with one octet; ends with the test.
+    #[expect(clippy::disallowed_methods, reason = "an upstream of the standard library")]
+    fn origin(body: char) -> String {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{body}");
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, answer) = (stream.unwrap(), answer.clone());
+                thread::spawn(move || {
+                    let mut request = [0; 1024];
+                    // The test's requests come whole: one read each.
+                    while stream.read(&mut request).is_ok_and(|n| n > 0) {
+                        stream.write_all(answer.as_bytes()).unwrap();
+                    }
+                });
+            }
+        });
+        url
+    }
+
+    fn runtime(registry: &mut Registry, upstreams: &[&str]) -> Arc<Runtime> {
+        registry.link(Arc::new(plan(&upstreams.join(","))))
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a client of the standard library")]
+    fn a_plan_takes_over_what_it_still_needs_of_the_one_before() {
+        let (a, b) = (origin('a'), origin('b'));
+        let mut registry = Registry::new(1);
+        let [first, second, third] =
+            [&[&*a][..], &[&*b, &*a], &[&*b]].map(|urls| runtime(&mut registry, urls));
+        let (mut spec, address) = spec();
+        spec.runtime = Arc::clone(&first);
+        let (hand_over, mailbox) = flume::bounded(1);
+        let core = thread::spawn(move || {
+            let register = |core: &Core| {
+                let (mailbox, commands) = Mailbox::new(core.reactor.notifier());
+                hand_over.send(mailbox).unwrap();
+                commands
+            };
+            spec.run(register).unwrap()
+        });
+        let mailbox = mailbox.recv().unwrap();
+        assert!(mailbox.send(Command::Accept));
+        let mut client = TcpStream::connect(address).unwrap();
+        let mut ask = || {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            let mut answer = Vec::new();
+            while !answer.windows(4).any(|four| four == b"\r\n\r\n") || answer.ends_with(b"\n") {
+                let mut octet = [0];
+                client.read_exact(&mut octet).unwrap();
+                answer.push(octet[0]);
+            }
+            char::from(answer[answer.len() - 1])
+        };
+        let (of_a, of_b) = (first.upstreams[0].of_core(0), second.upstreams[0].of_core(0));
+        assert_eq!([ask(), ask()], ['a', 'a']);
+        assert!(mailbox.send(Command::Adopt(Arc::clone(&second))));
+        while of_b.requests.get() < 3 {
+            ask();
+        }
+        assert_eq!(of_a.connects.get(), 1, "its idle connection outlived the plan");
+        assert!(mailbox.send(Command::Adopt(third)));
+        // The plan is in force when nothing goes to the upstream that it does not name.
+        while of_a.idle.get() > 0 {
+            ask();
+        }
+        let requests = of_a.requests.get();
+        assert_eq!([ask(), ask(), ask()], ['b', 'b', 'b']);
+        assert_eq!((of_a.requests.get(), of_a.active.get()), (requests, 0));
+        assert!(mailbox.send(Command::Drain));
+        assert_eq!(core.join().unwrap(), 0, "buffers came home");
     }
 
     #[test]

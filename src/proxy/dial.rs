@@ -1,5 +1,7 @@
-//! An endpoint is chosen, and a connection to it taken or made.
+//! An upstream is picked, and a connection to it taken or made.
 
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::Checked;
@@ -7,61 +9,49 @@ use super::command::{Change, Event, Lack};
 use super::decide::Again;
 use super::ongoing::Ongoing;
 use super::room;
+use super::worker::Worker;
 use crate::http::Reason;
 use crate::stats::Attempt;
-use crate::upstream::{Connection, Refusal};
+use crate::upstream::{Connection, Lease, Outcome, Pick, Refusal, Upstream};
 
 /// How often a request tries for a descriptor, and how long it waits where none was made free.
 const PAUSES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A request that has a connection to go to.
+/// A request that has an upstream, and a connection to go to it.
 pub(super) struct Dialled<'o> {
     ongoing: &'o mut Ongoing,
+    lease: Lease,
     connection: Connection,
 }
 
 impl<'o> Dialled<'o> {
     /// For the next step.
-    pub fn into_inner(self) -> (&'o mut Ongoing, Connection) {
-        (self.ongoing, self.connection)
+    pub fn into_inner(self) -> (&'o mut Ongoing, Lease, Connection) {
+        (self.ongoing, self.lease, self.connection)
     }
 }
 
-/// Goes from endpoint to endpoint until one can be connected to; at most `retries` more than one.
+/// Goes from upstream to upstream until one can be connected to; at most `retries` more than one.
 pub(super) async fn dial(checked: Checked<'_>) -> Result<Dialled<'_>, Reason> {
     let ongoing = checked.into_inner();
     let worker = ongoing.worker.clone();
     let mut pauses = 0..PAUSES;
     loop {
-        let upstreams = &worker.upstreams;
-        let chosen = match (ongoing.again, ongoing.endpoint) {
-            // Only the connection was stale; another one is asked if this one has been found dead meanwhile.
-            (Some(Again::Here), Some(endpoint))
-                if !ongoing.tried.contains(&endpoint)
-                    && (upstreams.works(endpoint) || worker.plan.retries == 0) =>
-            {
-                Some(endpoint)
-            }
-            _ => upstreams.choose(&ongoing.tried, ongoing.again.is_some(), worker.now()),
-        };
-        let Some(index) = chosen else { return Err(Reason::NoUpstream) };
-        ongoing.endpoint = Some(index);
+        let Some(lease) = pick(ongoing, &worker) else { return Err(Reason::NoUpstream) };
+        ongoing.upstream = Some(Rc::clone(lease.upstream()));
         let certain = !ongoing.heads.request.method.is_idempotent();
         if ongoing.again.is_none()
-            && let Some(connection) = upstreams.idle(index, certain)
+            && let Some(connection) = lease.idle(certain)
         {
-            return Ok(Dialled { ongoing, connection });
+            return Ok(Dialled { ongoing, lease, connection });
         }
         let before = worker.now();
-        match upstreams.connect(index, worker.marks.upstreams).await {
+        match lease.connect(&ongoing.epoch.pool).await {
             Ok(connection) => {
                 ongoing.connect = Some(worker.now() - before);
-                if upstreams.endpoint(index).set_alive(true) {
-                    let change = Change { index, alive: true, reason: "", cause: None };
-                    worker.report(Event::Changed(change));
-                }
-                return Ok(Dialled { ongoing, connection });
+                report_up(&worker, lease.upstream());
+                return Ok(Dialled { ongoing, lease, connection });
             }
             Err(refusal) if refusal.reason == Reason::NoDescriptors => {
                 pauses.next().ok_or(refusal.reason)?;
@@ -72,10 +62,11 @@ pub(super) async fn dial(checked: Checked<'_>) -> Result<Dialled<'_>, Reason> {
                 }
             }
             Err(refusal) => {
-                let last = ongoing.tried.len() >= worker.plan.retries as usize;
-                note(ongoing, index, &refusal);
+                let last = ongoing.tried.len() >= ongoing.epoch.plan.retries as usize;
+                let reason = verdict(&refusal);
+                note(ongoing, lease, refusal);
                 if last {
-                    return Err(verdict(&refusal));
+                    return Err(reason);
                 }
                 worker.stats.retries.add(1);
             }
@@ -83,28 +74,48 @@ pub(super) async fn dial(checked: Checked<'_>) -> Result<Dialled<'_>, Reason> {
     }
 }
 
+/// The upstream to ask now.
+fn pick(ongoing: &Ongoing, worker: &Worker) -> Option<Lease> {
+    let Ongoing { epoch, tried, again, upstream, .. } = ongoing;
+    if let (Some(Again::Here), Some(upstream)) = (again, upstream)
+        // Only the connection was stale; another upstream is asked if this one has been found dead meanwhile.
+        && !tried.iter().any(|tried| Rc::ptr_eq(tried, upstream))
+        && (upstream.works() || epoch.plan.retries == 0)
+    {
+        return Some(epoch.pool.lease(upstream));
+    }
+    epoch.pool.pick(&Pick { tried, again: again.is_some(), now: worker.now() })
+}
+
+fn report_up(worker: &Worker, upstream: &Upstream) {
+    if upstream.set_alive(true) {
+        let upstream = Arc::clone(upstream.entry());
+        worker.report(Event::Changed(Change { upstream, alive: true, reason: "", cause: None }));
+    }
+}
+
 /// Remembers a connection that could not be made.
-fn note(ongoing: &mut Ongoing, index: usize, refusal: &Refusal) {
+fn note(ongoing: &mut Ongoing, lease: Lease, refusal: Refusal) {
     let worker = &ongoing.worker;
-    let endpoint = worker.upstreams.endpoint(index);
-    worker.stats.upstreams[index].failures.add(1);
-    if endpoint.is_name() {
-        worker.report(Event::Unreachable(index));
+    let upstream = Rc::clone(lease.upstream());
+    lease.end(Outcome::Failed(refusal.reason));
+    if upstream.is_name() {
+        worker.report(Event::Unreachable(Arc::clone(upstream.entry())));
     }
-    let cause = refusal.cause.as_ref().map(ToString::to_string);
+    let cause = refusal.cause.map(|cause| cause.to_string());
     let reason = refusal.reason.label();
-    tracing::debug!(upstream = %endpoint.name, reason, ?cause, "not connected");
-    if refusal.reason != Reason::Stopped && endpoint.set_alive(false) {
-        let change = Change { index, alive: false, reason, cause: cause.clone() };
-        worker.report(Event::Changed(change));
+    tracing::debug!(upstream = %upstream.name(), reason, ?cause, "not connected");
+    if refusal.reason != Reason::Stopped && upstream.set_alive(false) {
+        let (upstream, cause) = (Arc::clone(upstream.entry()), cause.clone());
+        worker.report(Event::Changed(Change { upstream, alive: false, reason, cause }));
     }
-    ongoing.tried.push(index);
     ongoing.attempts.push(Attempt {
-        upstream: endpoint.name.clone(),
+        upstream: Arc::clone(upstream.name()),
         reused: false,
         outcome: reason,
         cause,
     });
+    ongoing.tried.push(upstream);
 }
 
 /// Nothing could be connected to: that is 503, unless it took so long that 504 says more, or the core was

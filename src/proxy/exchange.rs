@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use super::body::{Body, Cut};
@@ -11,19 +13,20 @@ use super::check::Checked;
 use super::client::Client;
 use super::decide::{self, Again, Attempted};
 use super::dial::Dialled;
+use super::epoch::Epoch;
 use super::ongoing::{Ongoing, identity, written};
 use super::progress::{Failed, Progress, Upload};
 use super::respond::{Answer, Answered, Switched};
 use super::worker::Worker;
-use crate::config::HostHeader;
+use crate::config::{HostHeader, Plan};
 use crate::http::forward::{self, RequestEdits};
 use crate::http::upgrade::{Offer, offer};
-use crate::http::{Fault, Framing, Reason};
+use crate::http::{Framing, Reason};
 use crate::io::buffer::{Buf, Permit};
 use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
 use crate::stats::Attempt;
-use crate::upstream::Connection;
+use crate::upstream::{Connection, Lease, Outcome, Upstream};
 
 /// An answer that reached the client whole.
 pub(super) struct Exchanged {
@@ -40,7 +43,7 @@ pub(super) struct Agreed {
 }
 
 /// What an exchange led to.
-pub(super) enum Outcome<'o> {
+pub(super) enum Exchange<'o> {
     /// The client was answered.
     Done(Exchanged),
     /// The attempt came to nothing and left no trace: the request is sent again.
@@ -48,40 +51,37 @@ pub(super) enum Outcome<'o> {
 }
 
 /// Sends the request and relays the answer.
-pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason> {
-    let (ongoing, connection) = dialled.into_inner();
-    let worker = ongoing.worker.clone();
-    let index = connection.endpoint;
-    let stats = &worker.stats.upstreams[index];
+pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Exchange<'_>, Reason> {
+    let (ongoing, lease, connection) = dialled.into_inner();
+    let (worker, epoch) = (ongoing.worker.clone(), ongoing.epoch.clone());
     ongoing.reused = connection.reused;
-    stats.requests.add(1);
-    stats.active.up();
+    lease.upstream().stats().requests.add(1);
     let progress = Progress::default();
-    let result = across(&worker, ongoing, &connection, &progress).await;
-    stats.active.down();
-    settle(ongoing, &progress);
+    let ends = Ends { worker: &worker, plan: &epoch.plan, upstream: lease.upstream() };
+    let result = across(ends, ongoing, &connection.stream, &progress).await;
+    settle(ongoing, lease.upstream(), &progress);
     match result {
         Ok(answered) => {
-            stats.responses[usize::from(answered.status / 100) - 1].add(1);
             let persistent = answered.persistent;
             let mut tunnel = None;
             if let Some(switched) = answered.switched {
                 tunnel = Some(Agreed { upstream: connection.stream, switched });
             } else if answered.reusable && !worker.draining.get() {
-                worker.upstreams.give_back(connection);
+                epoch.pool.give_back(lease.upstream(), connection);
             }
-            Ok(Outcome::Done(Exchanged { persistent, tunnel }))
+            lease.end(Outcome::Answered(answered.status));
+            Ok(Exchange::Done(Exchanged { persistent, tunnel }))
         }
         Err(failed) => {
             // A head that broke off must not be read on where the next answer begins.
             ongoing.heads.response.clear();
-            if failed.reason.fault() == Fault::Upstream {
-                stats.failures.add(1);
-            }
-            match decide::again(attempted(ongoing, &connection, &progress, &failed)) {
+            let again = decide::again(attempted(ongoing, &lease, &connection, &progress, &failed));
+            let upstream = Rc::clone(lease.upstream());
+            lease.end(Outcome::Failed(failed.reason));
+            match again {
                 Some(again) => {
-                    note(ongoing, &connection, again, failed);
-                    Ok(Outcome::Again(Checked::again(ongoing)))
+                    note(ongoing, upstream, connection.reused, again, failed);
+                    Ok(Exchange::Again(Checked::again(ongoing)))
                 }
                 None => {
                     ongoing.cause = failed.cause;
@@ -95,6 +95,7 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Outcome<'_>, Reason
 /// What the decision to send the request again rests on.
 fn attempted(
     ongoing: &Ongoing,
+    lease: &Lease,
     connection: &Connection,
     progress: &Progress,
     failed: &Failed,
@@ -113,8 +114,7 @@ fn attempted(
         failed.reason == Reason::UpstreamClosed
             && connection.stream.is_unacknowledged(progress.upstream_sent.get())
     };
-    let worker = &ongoing.worker;
-    let index = connection.endpoint;
+    let Epoch { plan, pool } = &*ongoing.epoch;
     Attempted {
         unanswered: failed.silent,
         whole,
@@ -122,32 +122,32 @@ fn attempted(
         repeatable: failed.silent && whole && (request.method.is_idempotent() || unseen()),
         reused: connection.reused,
         again: ongoing.again,
-        another: ongoing.tried.len() < worker.plan.retries as usize
-            && worker.upstreams.has_other(&ongoing.tried, index),
+        another: ongoing.tried.len() < plan.retries as usize
+            && pool.has_other(&ongoing.tried, lease.upstream()),
     }
 }
 
 /// Notes the attempt that came to nothing, and that another one follows.
-fn note(ongoing: &mut Ongoing, connection: &Connection, again: Again, failed: Failed) {
+fn note(ongoing: &mut Ongoing, upstream: Rc<Upstream>, reused: bool, again: Again, failed: Failed) {
     let worker = &ongoing.worker;
+    ongoing.attempts.push(Attempt {
+        upstream: Arc::clone(upstream.name()),
+        reused,
+        outcome: failed.reason.label(),
+        cause: failed.cause.map(|cause| cause.to_string()),
+    });
     match again {
         Again::Here => worker.stats.replays.add(1),
         Again::Elsewhere => {
             worker.stats.retries.add(1);
-            ongoing.tried.push(connection.endpoint);
+            ongoing.tried.push(upstream);
         }
     }
     ongoing.again = Some(again);
-    ongoing.attempts.push(Attempt {
-        upstream: worker.upstreams.endpoint(connection.endpoint).name.clone(),
-        reused: connection.reused,
-        outcome: failed.reason.label(),
-        cause: failed.cause.map(|cause| cause.to_string()),
-    });
 }
 
 /// Counts what went across, however it ended.
-fn settle(ongoing: &mut Ongoing, progress: &Progress) {
+fn settle(ongoing: &mut Ongoing, upstream: &Upstream, progress: &Progress) {
     let stats = &ongoing.worker.stats;
     stats.client_bytes[0].add(progress.client_read.get());
     stats.upstream_bytes[0].add(progress.upstream_read.get());
@@ -159,33 +159,37 @@ fn settle(ongoing: &mut Ongoing, progress: &Progress) {
     ongoing.status = progress.status.get();
     ongoing.in_interim = progress.in_interim.get();
     ongoing.ends_with_close = progress.ends_with_close.get();
-    if let (Some(sent), Some(first), Some(index)) =
-        (progress.request_sent.get(), progress.first_byte.get(), ongoing.endpoint)
-    {
-        stats.upstreams[index].first_byte.observe(first - sent);
+    if let (Some(sent), Some(first)) = (progress.request_sent.get(), progress.first_byte.get()) {
+        upstream.stats().first_byte.observe(first - sent);
         ongoing.first_byte = Some(first - ongoing.started);
     }
 }
 
+/// What a request goes by, and where.
+#[derive(Clone, Copy)]
+struct Ends<'a> {
+    worker: &'a Worker,
+    plan: &'a Plan,
+    upstream: &'a Upstream,
+}
+
 async fn across(
-    worker: &Worker,
+    ends: Ends<'_>,
     ongoing: &mut Ongoing,
-    connection: &Connection,
+    stream: &Stream,
     progress: &Progress,
 ) -> Result<Answered, Failed> {
-    let offer =
-        offer(&ongoing.heads.request, ongoing.input.filled(), &worker.plan.headers.upgrades);
+    let Ends { worker, plan, upstream } = ends;
+    let offer = offer(&ongoing.heads.request, ongoing.input.filled(), &plan.headers.upgrades);
     let share = &ongoing.share;
     let hold = share.hold().await;
-    let head = request_head(worker, ongoing, &hold, connection, offer)?;
+    let head = request_head(ends, ongoing, &hold, offer)?;
     let Ongoing { client, heads, input, made_id, used, request_read, surplus, .. } = ongoing;
     let framing = heads.request.framing;
-    let upstream = &connection.stream;
-    let most = worker.plan.limits.body;
     let from = (&client.stream, framing, &progress.client_read);
-    let to = (upstream, framing, &progress.upstream_sent);
-    let mut body = Body::new(worker, share, from, to, most);
-    body.withheld = client.withheld(&worker.plan.headers);
+    let to = (stream, framing, &progress.upstream_sent);
+    let mut body = Body::new(worker, &plan.timeouts, share, from, to, plan.limits.body);
+    body.withheld = client.withheld(&plan.headers);
 
     let upload = Cell::new(Upload::Going);
     let here = heads.request.len;
@@ -206,6 +210,7 @@ async fn across(
     progress.request_sent.set(Some(worker.now()));
     let mut answer = Answer {
         worker,
+        plan,
         client,
         share,
         request: &heads.request,
@@ -213,8 +218,8 @@ async fn across(
         response: &mut heads.response,
         offer,
         date: worker.date(),
-        upstream,
-        backend: &worker.upstreams.endpoint(connection.endpoint).name,
+        upstream: stream,
+        backend: upstream.name(),
         upload: &upload,
         owes_continue: heads.request.expects_continue && upload.get() == Upload::Going,
         progress,
@@ -223,9 +228,9 @@ async fn across(
         // Boxed: most requests have no body that comes later, and should not carry the room for it.
         Upload::Going => {
             let mut both = Box::pin(both(&mut body, &mut answer));
-            watched(both.as_mut(), worker, client, &upload).await
+            watched(both.as_mut(), plan, client, &upload).await
         }
-        _ => watched(pin!(answer.relay()), worker, client, &upload).await,
+        _ => watched(pin!(answer.relay()), plan, client, &upload).await,
     };
     *request_read = body.is_done();
     *surplus = std::mem::take(&mut body.surplus);
@@ -234,21 +239,19 @@ async fn across(
 
 /// The request's head as it leaves.
 fn request_head(
-    worker: &Worker,
+    Ends { plan, upstream, .. }: Ends<'_>,
     ongoing: &Ongoing,
     hold: &Permit<'_>,
-    connection: &Connection,
     offer: Option<Offer<'_>>,
 ) -> Result<Buf, Failed> {
-    let endpoint = worker.upstreams.endpoint(connection.endpoint);
     let edits = RequestEdits {
         peer: ongoing.client.peer.map(|peer| peer.ip()),
         trusted: ongoing.client.trusted,
-        withheld: ongoing.client.withheld(&worker.plan.headers),
+        withheld: ongoing.client.withheld(&plan.headers),
         secure: false,
-        host: match worker.plan.headers.host {
+        host: match plan.headers.host {
             HostHeader::Pass if !ongoing.heads.request.host.is_empty() => None,
-            _ => Some(endpoint.authority.as_bytes()),
+            _ => Some(upstream.authority.as_bytes()),
         },
         request_id: ongoing.id(),
         upgrade: offer,
@@ -263,7 +266,7 @@ fn request_head(
 /// connection always does.
 async fn watched<T>(
     mut exchange: Pin<&mut impl Future<Output = Result<T, Failed>>>,
-    worker: &Worker,
+    plan: &Plan,
     client: &Client,
     upload: &Cell<Upload>,
 ) -> Result<T, Failed> {
@@ -271,7 +274,7 @@ async fn watched<T>(
         if let Poll::Ready(result) = exchange.as_mut().poll(cx) {
             return Poll::Ready(result);
         }
-        let or_finished = upload.get() != Upload::Going && !worker.plan.half_close;
+        let or_finished = upload.get() != Upload::Going && !plan.half_close;
         client.stream.poll_closed(or_finished, cx).map(|gone| {
             let reason = if gone.is_ok() { Reason::ClientGone } else { Reason::Stopped };
             Err(reason.into())
@@ -284,7 +287,7 @@ async fn watched<T>(
 async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, Failed> {
     let upload = answer.upload;
     let upstream = answer.upstream;
-    let response_wait = answer.worker.plan.timeouts.response;
+    let response_wait = answer.plan.timeouts.response;
     let mut send = pin!(body.run());
     let mut receive = pin!(answer.relay());
     poll_fn(|cx| {

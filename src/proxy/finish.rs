@@ -2,6 +2,7 @@
 //! of the connection.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use super::Next;
 use super::exchange::{Agreed, Exchanged};
@@ -49,6 +50,7 @@ fn tunnel(ongoing: &mut Ongoing, agreed: Agreed) -> Next {
     worker.stats.client_bytes[1].add(ongoing.bytes_out);
     let early = ongoing.input.filled()[ongoing.used..].to_vec();
     Next::Tunnel(Box::new(Tunnel {
+        epoch: Rc::clone(&ongoing.epoch),
         upstream: agreed.upstream,
         early: Cell::new(early),
         frames: agreed.switched.frames.map(|down| [Follower::default(), down].map(Cell::new)),
@@ -95,7 +97,8 @@ async fn fail(ongoing: &mut Ongoing, reason: Reason) -> Next {
     };
     ongoing.status = Some(status);
     let octets = Cell::new(0);
-    let (sent, _) = ongoing.client.stream.send(out, worker.plan.timeouts.write, &octets).await;
+    let (sent, _) =
+        ongoing.client.stream.send(out, ongoing.epoch.plan.timeouts.write, &octets).await;
     ongoing.bytes_out += octets.get();
     if sent.is_ok() && persistent { Next::Again } else { Next::Close }
 }

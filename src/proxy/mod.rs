@@ -28,6 +28,7 @@ mod command;
 mod core_spec;
 mod decide;
 mod dial;
+mod epoch;
 mod exchange;
 mod finish;
 mod ids;
@@ -48,7 +49,7 @@ use crate::io::future_pool::Slot;
 use crate::io::turn::Slice;
 use begin::Begin;
 use client::Client;
-use exchange::{Exchanged, Outcome};
+use exchange::{Exchange, Exchanged};
 use ongoing::Ongoing;
 use tunnel::Tunnel;
 use worker::Worker;
@@ -105,8 +106,8 @@ async fn steps(ongoing: &mut Ongoing) -> Result<Exchanged, Reason> {
     loop {
         let dialled = dial::dial(checked).await?;
         match exchange::exchange(dialled).await? {
-            Outcome::Done(exchanged) => return Ok(exchanged),
-            Outcome::Again(again) => checked = again,
+            Exchange::Done(exchanged) => return Ok(exchanged),
+            Exchange::Again(again) => checked = again,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Next;
 use super::client::{Client, Unfinished};
 use super::decide::Again;
+use super::epoch::Epoch;
 use super::ids::Id;
 use super::worker::Worker;
 use crate::http::write::{Full, Writer};
@@ -14,6 +15,7 @@ use crate::http::{Name, Reason, Request, Response, acceptable_id};
 use crate::io::buffer::{Buf, Permit, Quota};
 use crate::io::clock::Moment;
 use crate::stats::Attempt;
+use crate::upstream::Upstream;
 
 /// Parsed heads. Their storage is used again by later requests of the same core.
 #[derive(Debug, Default)]
@@ -25,6 +27,8 @@ pub(super) struct Heads {
 /// One request, and the connection it came on.
 pub(super) struct Ongoing {
     pub worker: Rc<Worker>,
+    /// The plan that the request began under.
+    pub epoch: Rc<Epoch>,
     pub client: Client,
     pub share: Quota,
     pub heads: Box<Heads>,
@@ -53,10 +57,10 @@ pub(super) struct Ongoing {
     pub ends_with_close: bool,
     /// The whole request was read.
     pub request_read: bool,
-    /// Endpoints that could not be connected to, or that failed the request and are not asked again.
-    pub tried: Vec<usize>,
-    /// The endpoint that was chosen last.
-    pub endpoint: Option<usize>,
+    /// Upstreams that could not be connected to, or that failed the request and are not asked again.
+    pub tried: Vec<Rc<Upstream>>,
+    /// The upstream that was picked last.
+    pub upstream: Option<Rc<Upstream>>,
     /// The connection to it had been used before.
     pub reused: bool,
     /// The request is sent again: only a fresh connection will do.
@@ -84,6 +88,7 @@ impl Ongoing {
         let heads = worker.heads.borrow_mut().pop().unwrap_or_default();
         let under_way = UnderWay { worker: Rc::clone(&worker), what: What::Nothing };
         Ongoing {
+            epoch: worker.epoch(),
             worker,
             client,
             share,
@@ -101,7 +106,7 @@ impl Ongoing {
             ends_with_close: false,
             request_read: false,
             tried: Vec::new(),
-            endpoint: None,
+            upstream: None,
             reused: false,
             again: None,
             attempts: Vec::new(),
@@ -115,6 +120,7 @@ impl Ongoing {
     pub fn begin(&mut self, used: usize) {
         self.used = used;
         self.bytes_in = used as u64;
+        self.epoch = self.worker.epoch();
         self.made_id = self.worker.ids.next();
         self.under_way.begin();
         self.worker.tell_buffers();
@@ -137,7 +143,7 @@ impl Ongoing {
         self.ends_with_close = false;
         self.request_read = false;
         self.tried.clear();
-        self.endpoint = None;
+        self.upstream = None;
         self.reused = false;
         self.again = None;
         self.attempts.clear();

@@ -1,5 +1,7 @@
 //! What is written down about a request.
 
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::ongoing::Ongoing;
@@ -22,12 +24,13 @@ fn record(ongoing: &mut Ongoing, reason: Reason) -> Record {
     let total = clock.now() - ongoing.started;
     let time = clock.realtime().checked_sub(total).unwrap_or(UNIX_EPOCH);
     let mut attempts = std::mem::take(&mut ongoing.attempts);
-    let failed_to_connect = ongoing.tried.last() == ongoing.endpoint.as_ref();
-    if let Some(endpoint) = ongoing.endpoint
-        && !failed_to_connect
+    let failed_to_connect =
+        |upstream| ongoing.tried.last().is_some_and(|last| Rc::ptr_eq(last, upstream));
+    if let Some(upstream) = &ongoing.upstream
+        && !failed_to_connect(upstream)
     {
         attempts.push(Attempt {
-            upstream: ongoing.worker.upstreams.endpoint(endpoint).name.clone(),
+            upstream: Arc::clone(upstream.name()),
             reused: ongoing.reused,
             outcome: reason.label(),
             cause: ongoing.cause.take().map(|cause| cause.to_string()),

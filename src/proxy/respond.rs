@@ -10,6 +10,7 @@ use super::client::Client;
 use super::ongoing::written;
 use super::progress::{Failed, Progress, Upload};
 use super::worker::Worker;
+use crate::config::Plan;
 use crate::http::forward::{self, ResponseEdits};
 use crate::http::upgrade::Offer;
 use crate::http::websocket::Follower;
@@ -48,6 +49,8 @@ fn add(count: &Cell<u64>, n: usize) {
 /// An answer under way.
 pub(super) struct Answer<'a> {
     pub worker: &'a Worker,
+    /// The plan that the request began under.
+    pub plan: &'a Plan,
     pub client: &'a Client,
     pub share: &'a Quota,
     pub request: &'a Request,
@@ -148,9 +151,9 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Timeouts until the upstream has something for us.
+    /// Waits until the upstream has something for us.
     async fn wait(&mut self) -> Result<(), Failed> {
-        let timeouts = &self.worker.plan.timeouts;
+        let timeouts = &self.plan.timeouts;
         match self.upload.get() {
             _ if self.progress.first_byte.get().is_some() => {
                 self.upstream.deadline_in(Direction::Read, timeouts.read);
@@ -244,7 +247,7 @@ impl<'a> Answer<'a> {
         let progress = self.progress;
         let from = (self.upstream, came, &progress.upstream_read);
         let to = (&self.client.stream, leaves, &progress.client_sent);
-        let mut body = Body::new(self.worker, self.share, from, to, None);
+        let mut body = Body::new(self.worker, &self.plan.timeouts, self.share, from, to, None);
         body.upload = Some(self.upload);
         input.consume(self.response.len);
         let absorbed = body.absorb(input.filled_mut()).map_err(of_answer)?;
@@ -275,7 +278,7 @@ impl<'a> Answer<'a> {
             persistent,
             framing,
             date: &self.date,
-            backend: self.worker.plan.headers.backend.then_some(self.backend.as_bytes()),
+            backend: self.plan.headers.backend.then_some(self.backend.as_bytes()),
             request_id: Some(self.id),
         }
     }
@@ -294,7 +297,7 @@ impl<'a> Answer<'a> {
     }
 
     async fn send(&mut self, out: Buf) -> Result<(), Failed> {
-        let wait = self.worker.plan.timeouts.write;
+        let wait = self.plan.timeouts.write;
         let (result, _) = self.client.stream.send(out, wait, &self.progress.client_sent).await;
         result.map_err(|error| of_answer(Cut::To(error)))
     }

@@ -37,7 +37,7 @@ pub(super) fn close_idle(worker: &Worker, lack: Lack) -> bool {
     match lack {
         Lack::Descriptor => {
             worker.core.pipes.close_free() > 0
-                || worker.upstreams.close_oldest() > 0
+                || worker.epoch().pool.close_oldest() > 0
                 || close_idle_clients(worker)
         }
         Lack::Place => close_idle_clients(worker),
@@ -45,7 +45,7 @@ pub(super) fn close_idle(worker: &Worker, lack: Lack) -> bool {
 }
 
 fn close_idle_clients(worker: &Worker) -> bool {
-    let closed = worker.core.reactor.expire_idle(ONE_IN, idle_waits(&worker.plan.timeouts));
+    let closed = worker.core.reactor.expire_idle(ONE_IN, idle_waits(&worker.epoch().plan.timeouts));
     worker.stats.idle_closed.add(closed as u64);
     closed > 0
 }

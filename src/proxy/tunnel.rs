@@ -12,12 +12,15 @@ use std::cell::Cell;
 use std::future::{poll_fn, ready};
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::client::Client;
+use super::epoch::Epoch;
 use super::ongoing::UnderWay;
 use super::worker::Worker;
+use crate::config::Timeouts;
 use crate::http::Reason;
 use crate::http::websocket::{Follower, GOING_AWAY, close_frame};
 use crate::io::buffer::{Buf, Permit, Quota};
@@ -34,6 +37,8 @@ const BATCH: u32 = 16;
 
 /// A tunnel that was agreed on; made by `finish` out of the request that asked for it.
 pub(super) struct Tunnel {
+    /// The plan that the request began under.
+    pub epoch: Rc<Epoch>,
     /// The connection to the upstream.
     pub upstream: Stream,
     /// What the client sent before it could know of the 101.
@@ -200,6 +205,10 @@ impl<'a> Flow<'a> {
         self.ends.worker
     }
 
+    fn timeouts(self) -> &'a Timeouts {
+        &self.ends.tunnel.epoch.plan.timeouts
+    }
+
     fn from(self) -> &'a Stream {
         if self.up { self.ends.client } else { &self.ends.tunnel.upstream }
     }
@@ -330,7 +339,7 @@ impl<'a> Flow<'a> {
     async fn deliver(self, buf: Buf) -> (u64, Result<(), Broken>) {
         let _moving = self.moved().moving();
         let octets = Cell::new(0);
-        let (sent, _) = self.to().send(buf, self.worker().plan.timeouts.write, &octets).await;
+        let (sent, _) = self.to().send(buf, self.timeouts().write, &octets).await;
         (octets.get(), sent.map_err(|_| Broken::To))
     }
 
@@ -348,7 +357,7 @@ impl<'a> Flow<'a> {
         };
         let Ok(pipe) = splice::choose(&self.worker().core.pipes, left) else { return Ok(false) };
         let _moving = self.moved().moving();
-        let timeouts = &self.worker().plan.timeouts;
+        let timeouts = self.timeouts();
         let relay = Relay {
             from: self.from(),
             to: self.to(),
@@ -394,10 +403,10 @@ impl<'a> Flow<'a> {
         sent.add(octets);
     }
 
-    /// Timeouts until something can be read, or the time has come to close. A silence is only one when
+    /// Waits until something can be read, or the time has come to close. A silence is only one when
     /// both ways are silent.
     fn poll_readable(self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let idle = self.worker().plan.timeouts.tunnel_idle;
+        let idle = self.timeouts().tunnel_idle;
         loop {
             if self.must_close() {
                 return Poll::Ready(Ok(()));
@@ -443,7 +452,7 @@ impl<'a> Flow<'a> {
         let hold = self.hold().await;
         let mut buf = hold.take();
         let _fits = buf.append(&frame[..length]);
-        let (wait, uncounted) = (self.worker().plan.timeouts.write, Cell::new(0));
+        let (wait, uncounted) = (self.timeouts().write, Cell::new(0));
         self.to().send(buf, wait, &uncounted).await.0.map_err(|_| Broken::To)?;
         drop(hold);
         while !self.drop_some()? {

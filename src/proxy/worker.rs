@@ -8,22 +8,25 @@ use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 
 use super::command::Event;
+use super::epoch::Epoch;
 use super::ids::Ids;
 use super::ongoing::Heads;
-use crate::config::{Marks, Plan};
+use crate::config::Marks;
 use crate::http::Limits;
 use crate::http::date::imf_fixdate;
 use crate::io::clock::Moment;
 use crate::io::cores::Core;
 use crate::stats::{self, Record, Recorder};
-use crate::upstream;
+use crate::upstream::{PoolContext, Runtime, reap};
 
 /// One core of the data plane.
 pub(super) struct Worker {
     pub core: Rc<Core>,
-    pub plan: Arc<Plan>,
+    /// The plan in force; see [`Worker::epoch`].
+    pub epoch: RefCell<Rc<Epoch>>,
+    /// What pools of all epochs share.
+    pub context: PoolContext,
     pub stats: Arc<stats::Core>,
-    pub upstreams: upstream::Pool,
     pub recorder: Option<Recorder>,
     pub connections: Arc<AtomicUsize>,
     pub marks: Marks,
@@ -64,7 +67,7 @@ impl Worker {
     /// Brings the figures about buffers up to date.
     pub fn tell_buffers(&self) {
         self.stats.buffers_used.set(self.core.pool.used() as u64);
-        self.stats.buffer_waits.add(self.core.pool.timeouts() - self.stats.buffer_waits.get());
+        self.stats.buffer_waits.add(self.core.pool.waits() - self.stats.buffer_waits.get());
     }
 
     /// Tells the control plane; what it cannot take in now is lost.
@@ -77,9 +80,25 @@ impl Worker {
         self.core.reactor.clock().now()
     }
 
+    /// The plan in force. A request asks once, and holds what it got.
+    pub fn epoch(&self) -> Rc<Epoch> {
+        Rc::clone(&self.epoch.borrow())
+    }
+
+    /// Puts `runtime` in force for the requests that begin from now on.
+    pub fn adopt(&self, runtime: &Runtime) {
+        let next = Epoch::new(runtime, &self.context, Some(&self.epoch.borrow()));
+        self.epoch.replace(next);
+    }
+
+    /// Closes idle connections to upstreams that turn readable or grow old, until the core ends.
+    pub async fn reap(&self) {
+        reap(&self.context, |cx| self.epoch.borrow().pool.sweep(cx)).await;
+    }
+
     /// A head begun at `started` should be here by now.
     pub fn late(&self, started: Moment) -> bool {
-        self.now() >= started + self.plan.timeouts.read
+        self.now() >= started + self.epoch.borrow().plan.timeouts.read
     }
 
     /// The time for `Date` fields, made once a second.

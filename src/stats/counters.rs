@@ -149,13 +149,11 @@ pub struct Core {
     pub buffers_used: Gauge,
     /// Requests that had to wait for buffers.
     pub buffer_waits: Counter,
-    /// One per upstream, in the plan's order.
-    pub upstreams: Vec<Upstream>,
 }
 
 impl Core {
-    /// Counters for a core that knows `reasons` ways to end, `copies` reasons not to splice and `upstreams`.
-    pub fn new(reasons: usize, copies: usize, upstreams: usize) -> Self {
+    /// Counters for a core that knows `reasons` ways to end and `copies` reasons not to splice.
+    pub fn new(reasons: usize, copies: usize) -> Self {
         let counters = |n| std::iter::repeat_with(Counter::default).take(n).collect();
         Core {
             accepted: Counter::default(),
@@ -180,7 +178,6 @@ impl Core {
             records_dropped: Counter::default(),
             buffers_used: Gauge::default(),
             buffer_waits: Counter::default(),
-            upstreams: std::iter::repeat_with(Upstream::default).take(upstreams).collect(),
         }
     }
 }

@@ -1,7 +1,9 @@
-//! What all cores and the admin must agree on about one upstream.
+//! The entry of one upstream in the registry: what all cores and the admin know of it, whatever plan is in force.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::Upstream;
 
 /// One upstream, shared as an `Arc` by the cores that use it and the admin that shows it.
 #[derive(Debug)]
@@ -10,12 +12,25 @@ pub struct UpstreamState {
     pub name: Arc<str>,
     /// It is believed to answer.
     pub alive: AtomicBool,
+    /// What each core counts about it.
+    cores: Box<[Upstream]>,
 }
 
 impl UpstreamState {
-    /// An upstream believed alive until it shows otherwise.
-    pub fn new(name: impl Into<Arc<str>>) -> UpstreamState {
-        UpstreamState { name: name.into(), alive: AtomicBool::new(true) }
+    /// An upstream believed alive until it shows otherwise, with counters for so many `cores`.
+    pub fn new(name: impl Into<Arc<str>>, cores: usize) -> UpstreamState {
+        let cores = std::iter::repeat_with(Upstream::default).take(cores).collect();
+        UpstreamState { name: name.into(), alive: AtomicBool::new(true), cores }
+    }
+
+    /// What the core with this number counts about it; only that core may change it.
+    pub fn of_core(&self, core: usize) -> &Upstream {
+        &self.cores[core]
+    }
+
+    /// What all cores count about it.
+    pub fn cores(&self) -> &[Upstream] {
+        &self.cores
     }
 
     /// Notes whether it answers. `true`: that has changed.

@@ -1,4 +1,4 @@
-//! Which endpoint is next: round robin, passing over those that rest after a failure.
+//! Which upstream is next: round robin, passing over those that back off after a failure.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::io::clock::Moment;
 
-/// How long an endpoint rests after its first failure; doubled with each further one in a row.
-const REST_MIN: Duration = Duration::from_secs(1);
-const REST_DOUBLINGS: u32 = 5;
+/// How long an upstream is passed over after its first failure; doubled with each further one in a row.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+const BACKOFF_DOUBLINGS: u32 = 5;
 
-/// Whether an endpoint could be connected to lately.
+/// Whether an upstream could be connected to lately.
 #[derive(Debug, Default)]
 pub struct Backoff {
     failures: Cell<u32>,
@@ -26,7 +26,7 @@ impl Backoff {
         self.reached.set(false);
         let failures = self.failures.get();
         self.failures.set(failures.saturating_add(1));
-        self.until.set(Some(now + REST_MIN * 2_u32.pow(failures.min(REST_DOUBLINGS))));
+        self.until.set(Some(now + BACKOFF_MIN * 2_u32.pow(failures.min(BACKOFF_DOUBLINGS))));
     }
 
     /// A connection was made.
@@ -65,12 +65,10 @@ impl Backoff {
     }
 }
 
-/// The request that an endpoint is chosen for.
+/// The request that an upstream is chosen for.
 #[derive(Clone, Copy, Debug)]
-pub struct Choice<'a> {
-    /// Endpoints that were tried already.
-    pub tried: &'a [usize],
-    /// The request has failed once: whoever is known to work is preferred to whoever may.
+pub struct Choice {
+    /// The request has failed once: an upstream that is known to work is preferred to one that may.
     pub again: bool,
     /// The time.
     pub now: Moment,
@@ -78,47 +76,52 @@ pub struct Choice<'a> {
     pub wait: Duration,
 }
 
-/// Goes round the endpoints, all cores together: the one thing they share here is how often it was
-/// somebody's turn.
+/// A member of a group that round robin can judge.
+pub trait Member {
+    /// Whether it could be connected to lately.
+    fn backoff(&self) -> &Backoff;
+}
+
+/// Goes round the members of a pool, all cores together: cores share only how often it was somebody's turn.
 #[derive(Clone, Debug, Default)]
 pub struct RoundRobin {
     turns: Arc<AtomicUsize>,
 }
 
 impl RoundRobin {
-    /// The next endpoint that was not tried and works, or has rested: the request is its trial then. Else one that
-    /// rests, for trying it is better than refusing. `None`: all were tried.
+    /// The next member that was not tried and works, or has backed off long enough: the request is its trial then.
+    /// Else one that backs off, for trying it is better than refusing. `None`: all were tried.
     ///
     /// Passing over one takes its turn, so that the one behind it is not served twice as often.
-    pub fn choose<'a>(
+    pub fn choose<'a, M: Member>(
         &self,
-        endpoints: usize,
-        rest: impl Fn(usize) -> &'a Backoff,
-        choice: Choice<'_>,
-    ) -> Option<usize> {
-        let Choice { tried, again, now, wait } = choice;
+        members: &'a [M],
+        was_tried: impl Fn(&M) -> bool,
+        choice: Choice,
+    ) -> Option<&'a M> {
+        let Choice { again, now, wait } = choice;
         let (mut doubtful, mut resting) = (None, None);
         let first = self.turns.fetch_add(1, Relaxed);
-        for passed in 0..endpoints {
-            let index = first.wrapping_add(passed) % endpoints;
-            let state = rest(index);
-            if tried.contains(&index) {
+        for passed in 0..members.len() {
+            let member = &members[first.wrapping_add(passed) % members.len()];
+            let backoff = member.backoff();
+            if was_tried(member) {
                 continue;
             }
-            if state.is_resting(now) {
-                resting.get_or_insert(index);
-            } else if again && !state.works() {
-                doubtful.get_or_insert(index);
+            if backoff.is_resting(now) {
+                resting.get_or_insert(member);
+            } else if again && !backoff.works() {
+                doubtful.get_or_insert(member);
             } else {
-                state.begin_trial(now, wait);
+                backoff.begin_trial(now, wait);
                 if passed > 0 {
                     self.turns.fetch_add(passed, Relaxed);
                 }
-                return Some(index);
+                return Some(member);
             }
         }
-        if let Some(index) = doubtful {
-            rest(index).begin_trial(now, wait);
+        if let Some(member) = doubtful {
+            member.backoff().begin_trial(now, wait);
         }
         doubtful.or(resting)
     }
@@ -128,81 +131,100 @@ impl RoundRobin {
 mod tests {
     use super::*;
 
+    impl Member for (usize, Backoff) {
+        fn backoff(&self) -> &Backoff {
+            &self.1
+        }
+    }
+
+    type Members<const N: usize> = [(usize, Backoff); N];
+
+    fn members<const N: usize>() -> Members<N> {
+        std::array::from_fn(|index| (index, Backoff::default()))
+    }
+
+    /// The index of the member that is chosen.
+    fn choose(
+        robin: &RoundRobin,
+        members: &[(usize, Backoff)],
+        tried: &[usize],
+        choice: Choice,
+    ) -> Option<usize> {
+        robin.choose(members, |(index, _)| tried.contains(index), choice).map(|(index, _)| *index)
+    }
+
     #[test]
     fn it_goes_round_and_passes_over_the_tried_and_the_resting() {
-        let rests = [Backoff::default(), Backoff::default(), Backoff::default()];
-        rests.iter().for_each(Backoff::recovered);
+        let upstreams = members::<3>();
+        upstreams.iter().for_each(|(_, backoff)| backoff.recovered());
         let robin = RoundRobin::default();
         let now = Moment(1_000_000);
         let choose = |tried: &[usize], now| {
-            robin.choose(
-                3,
-                |index| &rests[index],
-                Choice { tried, again: !tried.is_empty(), now, wait: REST_MIN },
-            )
+            let choice = Choice { again: !tried.is_empty(), now, wait: BACKOFF_MIN };
+            choose(&robin, &upstreams, tried, choice)
         };
         assert_eq!([(); 4].map(|()| choose(&[], now)), [Some(0), Some(1), Some(2), Some(0)]);
         assert_eq!(choose(&[1], now), Some(2));
-        rests[1].failed(now);
+        upstreams[1].1.failed(now);
         assert_eq!([(); 3].map(|()| choose(&[], now)), [Some(0), Some(2), Some(0)]);
         assert_eq!(choose(&[0, 2], now), Some(1), "a resting one is better than none");
         assert_eq!(choose(&[0, 1, 2], now), None);
-        let rested = [(); 6].map(|()| choose(&[], now + REST_MIN));
+        let rested = [(); 6].map(|()| choose(&[], now + BACKOFF_MIN));
         let trials = rested.iter().filter(|chosen| **chosen == Some(1)).count();
         assert_eq!(trials, 1, "one finds out whether it is back: {rested:?}");
     }
 
     #[test]
     fn a_trial_that_found_a_kept_connection_is_none() {
-        let rests = [Backoff::default(), Backoff::default()];
-        rests[0].failed(Moment(0));
-        rests[1].recovered();
+        let upstreams = members::<2>();
+        upstreams[0].1.failed(Moment(0));
+        upstreams[1].1.recovered();
         let robin = RoundRobin::default();
-        let now = Moment(0) + REST_MIN;
-        let choice = Choice { tried: &[], again: false, now, wait: REST_MIN };
-        let choose = || robin.choose(2, |index| &rests[index], choice);
+        let now = Moment(0) + BACKOFF_MIN;
+        let choice = Choice { again: false, now, wait: BACKOFF_MIN };
+        let choose = || choose(&robin, &upstreams, &[], choice);
         assert_eq!([(); 4].map(|()| choose()), [Some(0), Some(1), Some(1), Some(1)]);
-        rests[0].end_trial();
-        let kept = [(); 4].map(|()| choose().inspect(|index| rests[*index].end_trial()));
+        upstreams[0].1.end_trial();
+        let kept = [(); 4].map(|()| choose().inspect(|index| upstreams[*index].1.end_trial()));
         assert_eq!(kept.iter().filter(|chosen| **chosen == Some(0)).count(), 2, "{kept:?}");
     }
 
     #[test]
-    fn one_retry_at_a_time_tries_an_endpoint_that_has_failed() {
-        let rests = [Backoff::default(), Backoff::default()];
-        rests[0].failed(Moment(0));
+    fn one_retry_at_a_time_tries_an_upstream_that_has_failed() {
+        let upstreams = members::<2>();
+        upstreams[0].1.failed(Moment(0));
         let robin = RoundRobin::default();
-        let now = Moment(0) + REST_MIN;
-        let choice = Choice { tried: &[1], again: true, now, wait: REST_MIN };
-        assert_eq!(robin.choose(2, |index| &rests[index], choice), Some(0));
-        assert!(rests[0].is_resting(now), "others pass over it");
+        let now = Moment(0) + BACKOFF_MIN;
+        let choice = Choice { again: true, now, wait: BACKOFF_MIN };
+        assert_eq!(choose(&robin, &upstreams, &[1], choice), Some(0));
+        assert!(upstreams[0].1.is_resting(now), "others pass over it");
     }
 
     #[test]
     fn who_failed_once_is_sent_where_it_works() {
-        let rests = [(); 5].map(|()| Backoff::default());
-        rests[..3].iter().for_each(|rest| rest.failed(Moment(0)));
-        rests[4].recovered(); // and of number 3 nothing is known
+        let upstreams = members::<5>();
+        upstreams[..3].iter().for_each(|(_, backoff)| backoff.failed(Moment(0)));
+        upstreams[4].1.recovered(); // and of number 3 nothing is known
         let robin = RoundRobin::default();
-        let now = Moment(0) + 2 * REST_MIN; // all have rested
+        let now = Moment(0) + 2 * BACKOFF_MIN; // all have rested
         for first in 0..5 {
-            let turn = Choice { tried: &[first], again: true, now, wait: REST_MIN };
+            let turn = Choice { again: true, now, wait: BACKOFF_MIN };
             let expected = if first == 4 { 0..4 } else { 4..5 };
-            let chosen = robin.choose(5, |index| &rests[index], turn).unwrap();
+            let chosen = choose(&robin, &upstreams, &[first], turn).unwrap();
             assert!(expected.contains(&chosen), "{first}: {chosen}");
         }
     }
 
     #[test]
-    fn one_that_rests_does_not_double_the_load_of_the_next() {
-        let rests = [Backoff::default(), Backoff::default(), Backoff::default()];
+    fn one_that_backs_off_does_not_double_the_load_of_the_next() {
+        let upstreams = members::<3>();
         let robin = RoundRobin::default();
-        rests[0].failed(Moment(0));
+        upstreams[0].1.failed(Moment(0));
         let mut chosen = [0; 3];
         for _ in 0..300 {
             let now = Moment(0);
-            let turn = Choice { tried: &[], again: false, now, wait: REST_MIN };
-            let index = robin.choose(3, |index| &rests[index], turn).unwrap();
+            let turn = Choice { again: false, now, wait: BACKOFF_MIN };
+            let index = choose(&robin, &upstreams, &[], turn).unwrap();
             chosen[index] += 1;
         }
         assert_eq!(chosen, [0, 150, 150]);

@@ -1,4 +1,4 @@
-//! Idle connections to one endpoint, the one used last first out.
+//! Idle connections to one upstream, the one used last first out.
 
 use std::cell::RefCell;
 use std::task::Context;

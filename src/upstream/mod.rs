@@ -1,16 +1,26 @@
-//! WHERE TO? Endpoints, balancing, connections to them, and the idle ones kept for the next request.
+//! WHERE TO? Pools of upstreams, balancing, leases, connections, and the idle ones kept for the next request.
 //!
 //! Laws:
 //! - May use `config`, `stats`, `http` (reasons) and `io`; knows nothing of requests.
-//! - A core's [`Pool`] is its own, idle connections included; what cores share is whose turn it is.
+//! - A handle names an upstream, never a number: an [`Upstream`] on a core, its entry in the registry
+//!   ([`stats::UpstreamState`](crate::stats::UpstreamState)) between cores and the control plane.
+//! - A core's [`Pool`] is its own, idle connections included; cores share whose turn it is, and the entries.
+//! - A request holds a [`Lease`] from the pick on; [`Lease::end`] is the one place that learns what came of it.
 //! - Names are resolved on the control plane ([`resolve`]); a core only ever sees addresses.
 //! - An idle connection that turns readable, for whatever reason, is closed at once: an upstream
 //!   that speaks before it is asked is not trusted with a request.
 
 mod balance;
 mod idle;
+mod lease;
 mod pool;
+mod registry;
 pub mod resolve;
+#[expect(clippy::module_inception, reason = "the room is named after what stands in this file")]
+mod upstream;
 
 pub use balance::RoundRobin;
-pub use pool::{Connection, Endpoint, Pool, Refusal};
+pub use lease::{Connection, Lease, Outcome};
+pub use pool::{Pick, Pool, PoolContext, reap};
+pub use registry::{Registry, Runtime};
+pub use upstream::{Refusal, Upstream};

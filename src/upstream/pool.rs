@@ -1,273 +1,155 @@
-//! One core's endpoints.
+//! The upstreams of a pool, as one core sees them.
 
-use std::cell::{Cell, RefCell};
-use std::fmt;
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::balance::{Backoff, Choice, RoundRobin};
-use super::idle::Idle;
-use crate::config::{Place, Plan, Upstream};
-use crate::http::{Fault, Reason};
+use super::balance::{Choice, RoundRobin};
+use super::lease::{Connection, Lease};
+use super::upstream::{Dialling, Upstream};
+use crate::config::{Marks, Plan};
 use crate::io::clock::Moment;
 use crate::io::reactor::Reactor;
-use crate::io::stream::{Address, Stream, is_out_of_resources};
-use crate::stats;
+use crate::io::stream::Address;
+use crate::stats::UpstreamState;
 
-/// Addresses of one name tried for one connection.
-const ADDRESSES_TRIED: usize = 3;
-
-/// One endpoint as a core sees it.
-pub struct Endpoint {
-    /// Its canonical URL.
-    pub name: Arc<str>,
-    /// The `Host` it expects when its own is asked for.
-    pub authority: Box<str>,
-    state: Arc<stats::UpstreamState>,
-    /// Where it is now; empty while its name is unresolved.
-    addresses: RefCell<Arc<[Address]>>,
-    /// The address that worked last.
-    preferred: Cell<usize>,
-    /// Its addresses come from a name.
-    is_name: bool,
-    rest: Backoff,
-    idle: Idle,
+/// The request that an upstream is picked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Pick<'a> {
+    /// Upstreams that are not asked again.
+    pub tried: &'a [Rc<Upstream>],
+    /// The request has failed once: an upstream that is known to work is preferred.
+    pub again: bool,
+    /// The time.
+    pub now: Moment,
 }
 
-impl fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Endpoint({})", self.name)
-    }
-}
-
-/// A connection to an endpoint, for one request.
-#[derive(Debug)]
-pub struct Connection {
-    /// Index of the endpoint.
-    pub endpoint: usize,
-    /// The connection itself.
-    pub stream: Stream,
-    /// It has carried a request before.
-    pub reused: bool,
-}
-
-/// Why an endpoint could not be connected to.
-#[derive(Debug)]
-pub struct Refusal {
-    /// For the answer, the log and the metrics.
-    pub reason: Reason,
-    /// What the operating system said.
-    pub cause: Option<io::Error>,
-}
-
-/// All endpoints, as one core sees them.
+/// Upstreams, whose turn it is, and how they are connected to.
 #[derive(Debug)]
 pub struct Pool {
-    endpoints: Vec<Endpoint>,
+    upstreams: Vec<Rc<Upstream>>,
     robin: RoundRobin,
     reactor: Rc<Reactor>,
-    stats: Arc<stats::Core>,
     connect_wait: Duration,
+    /// Descriptors of connections to upstreams are below this.
+    descriptors: usize,
     idle_wait: Duration,
     idle_most: usize,
-    /// Wakes the task that closes idle connections; a no-op until [`Pool::keep`] runs.
-    reaper: RefCell<Waker>,
+    /// Wakes the task that closes idle connections: see [`Pool::reap`].
+    reaper: Rc<RefCell<Waker>>,
+}
+
+/// What a core gives to the pools of all its epochs.
+#[derive(Clone, Debug)]
+pub struct PoolContext {
+    /// Whose counters it writes.
+    pub core: usize,
+    /// Whose turn it is, over all cores.
+    pub robin: RoundRobin,
+    /// The core's reactor.
+    pub reactor: Rc<Reactor>,
+    /// Wakes the core's reaper; a no-op until one runs.
+    pub reaper: Rc<RefCell<Waker>>,
 }
 
 impl Pool {
-    /// The plan's endpoints. `states` has one entry for each, in the plan's order.
+    /// The plan's upstreams. `entries` has one for each, in the plan's order; upstreams of the pool `before` that have
+    /// the same entry are taken over, and the others of that pool retired.
     pub fn new(
         plan: &Plan,
-        states: &[Arc<stats::UpstreamState>],
-        robin: RoundRobin,
-        reactor: &Rc<Reactor>,
-        stats: &Arc<stats::Core>,
+        entries: &[Arc<UpstreamState>],
+        context: &PoolContext,
+        before: Option<&Pool>,
     ) -> Pool {
-        let endpoints = plan.upstreams.iter().zip(states).map(Endpoint::new).collect();
+        let before = before.map(|pool| &pool.upstreams[..]).unwrap_or_default();
+        let known = |entry| before.iter().find(|upstream| Arc::ptr_eq(upstream.entry(), entry));
+        let upstream = |(spec, entry)| match known(entry) {
+            Some(upstream) => Rc::clone(upstream),
+            None => Rc::new(Upstream::new(spec, entry, context.core)),
+        };
+        let upstreams: Vec<_> = plan.upstreams.iter().zip(entries).map(upstream).collect();
+        let gone = before.iter().filter(|upstream| !is_among(&upstreams, upstream));
+        gone.for_each(|upstream| upstream.retire());
         Pool {
-            endpoints,
-            robin,
-            reactor: Rc::clone(reactor),
-            stats: Arc::clone(stats),
+            upstreams,
+            robin: context.robin.clone(),
+            reactor: Rc::clone(&context.reactor),
             connect_wait: plan.timeouts.connect,
+            descriptors: Marks::of(plan.limits.descriptors).upstreams,
             idle_wait: plan.timeouts.upstream_idle,
             idle_most: plan.limits.upstream_idle,
-            reaper: RefCell::new(Waker::noop().clone()),
+            reaper: Rc::clone(&context.reaper),
         }
     }
 
-    /// The endpoint with this index.
-    pub fn endpoint(&self, index: usize) -> &Endpoint {
-        &self.endpoints[index]
+    /// The upstream whose turn it is, for one request. `None`: all were tried.
+    pub fn pick(&self, pick: &Pick<'_>) -> Option<Lease> {
+        let choice = Choice { again: pick.again, now: pick.now, wait: self.connect_wait };
+        let was_tried = |upstream: &Rc<Upstream>| is_among(pick.tried, upstream);
+        self.robin.choose(&self.upstreams, was_tried, choice).cloned().map(Lease::new)
     }
 
-    /// The endpoint whose turn it is, but none of those `tried`. `again`: the request has failed once, so one that is
-    /// known to work is preferred.
-    pub fn choose(&self, tried: &[usize], again: bool, now: Moment) -> Option<usize> {
-        let rest = |index: usize| &self.endpoints[index].rest;
-        let choice = Choice { tried, again, now, wait: self.connect_wait };
-        self.robin.choose(self.endpoints.len(), rest, choice)
+    /// The same upstream once more.
+    pub fn lease(&self, upstream: &Rc<Upstream>) -> Lease {
+        Lease::new(Rc::clone(upstream))
     }
 
-    /// Is there an endpoint that was not `tried`, besides the one at `index`?
-    pub fn has_other(&self, tried: &[usize], index: usize) -> bool {
-        (0..self.endpoints.len()).any(|other| other != index && !tried.contains(&other))
+    /// Is there an upstream that was not `tried`, besides `this`?
+    pub fn has_other(&self, tried: &[Rc<Upstream>], this: &Rc<Upstream>) -> bool {
+        let other =
+            |upstream: &Rc<Upstream>| !Rc::ptr_eq(upstream, this) && !is_among(tried, upstream);
+        self.upstreams.iter().any(other)
     }
 
-    /// The last attempt of this core to connect to the endpoint succeeded.
-    pub fn works(&self, index: usize) -> bool {
-        self.endpoints[index].rest.works()
-    }
-
-    /// A silent connection that was used before, if there is one. `certain`: ask the kernel too, for a request that
-    /// cannot be sent twice.
-    pub fn idle(&self, index: usize, certain: bool) -> Option<Connection> {
-        let stats = &self.stats.upstreams[index];
-        let endpoint = &self.endpoints[index];
-        let mut stream = endpoint.idle.take();
-        while certain && stream.as_ref().is_some_and(|stream| !stream.is_quiet()) {
-            stream = endpoint.idle.take();
-        }
-        stats.idle.set(endpoint.idle.len() as u64);
-        let stream = stream?;
-        endpoint.rest.end_trial();
-        stats.reused.add(1);
-        Some(Connection { endpoint: index, stream, reused: true })
-    }
-
-    /// A new connection, if its descriptor is below `most`. What fails for want of a descriptor is not counted as a
-    /// failure of the endpoint.
-    pub async fn connect(&self, index: usize, most: usize) -> Result<Connection, Refusal> {
-        let endpoint = &self.endpoints[index];
-        match endpoint.connect(self.connect_wait, most, &self.reactor).await {
-            Ok(stream) => {
-                endpoint.rest.recovered();
-                self.stats.upstreams[index].connects.add(1);
-                Ok(Connection { endpoint: index, stream, reused: false })
-            }
-            Err(refusal) if refusal.reason.fault() == Fault::Proxy => Err(refusal),
-            Err(refusal) => {
-                endpoint.rest.failed(self.reactor.clock().now());
-                self.stats.upstreams[index].connect_failures.add(1);
-                Err(refusal)
-            }
-        }
+    pub(super) fn dialling(&self) -> Dialling<'_> {
+        Dialling { wait: self.connect_wait, descriptors: self.descriptors, reactor: &self.reactor }
     }
 
     /// Takes back a connection whose answer was read to the end, and nothing after it.
-    pub fn give_back(&self, connection: Connection) {
-        let endpoint = &self.endpoints[connection.endpoint];
+    pub fn give_back(&self, upstream: &Upstream, connection: Connection) {
         let reaper = self.reaper.borrow();
         let mut cx = Context::from_waker(&reaper);
-        endpoint.idle.put(connection.stream, self.idle_wait, self.idle_most, &mut cx);
-        self.stats.upstreams[connection.endpoint].idle.set(endpoint.idle.len() as u64);
+        upstream.keep(connection.stream, self.idle_wait, self.idle_most, &mut cx);
     }
 
-    /// New addresses for an endpoint whose name was resolved.
-    pub fn resolved(&self, index: usize, addresses: Arc<[Address]>) {
-        let endpoint = &self.endpoints[index];
-        endpoint.preferred.set(0);
-        endpoint.rest.renewed();
-        *endpoint.addresses.borrow_mut() = addresses;
+    /// New addresses for an upstream whose name was resolved.
+    pub fn resolved(&self, entry: &Arc<UpstreamState>, addresses: &Arc<[Address]>) {
+        let named = self.upstreams.iter().filter(|upstream| Arc::ptr_eq(upstream.entry(), entry));
+        named.for_each(|upstream| upstream.resolved(Arc::clone(addresses)));
     }
 
-    /// Closes idle connections as they turn readable or grow old; runs until the core ends.
-    pub async fn keep(&self) {
-        poll_fn::<(), _>(|cx| {
-            if self.reactor.is_aborted() {
-                return Poll::Ready(());
-            }
-            *self.reaper.borrow_mut() = cx.waker().clone();
-            for (endpoint, stats) in self.endpoints.iter().zip(&self.stats.upstreams) {
-                endpoint.idle.sweep(cx);
-                stats.idle.set(endpoint.idle.len() as u64);
-            }
-            Poll::Pending
-        })
-        .await;
+    /// Closes idle connections that turned readable or grew old.
+    pub fn sweep(&self, reaper: &mut Context<'_>) {
+        self.upstreams.iter().for_each(|upstream| upstream.sweep(reaper));
     }
 
-    /// Closes half of the idle connections to each endpoint, those used longest ago, and says how many.
+    /// Closes half of the idle connections to each upstream, those used longest ago, and says how many.
     pub fn close_oldest(&self) -> usize {
-        let closed = self.endpoints.iter().zip(&self.stats.upstreams).map(|(endpoint, stats)| {
-            let closed = endpoint.idle.close_oldest();
-            stats.idle.set(endpoint.idle.len() as u64);
-            closed
-        });
-        closed.sum()
+        self.upstreams.iter().map(|upstream| upstream.close_oldest()).sum()
     }
 
     /// Closes all idle connections.
     pub fn close_idle(&self) {
-        self.endpoints.iter().for_each(|endpoint| endpoint.idle.clear());
-        self.stats.upstreams.iter().for_each(|stats| stats.idle.set(0));
+        self.upstreams.iter().for_each(|upstream| upstream.close_idle());
     }
 }
 
-impl Endpoint {
-    fn new((upstream, state): (&Upstream, &Arc<stats::UpstreamState>)) -> Endpoint {
-        let known = super::resolve::literal(&upstream.place);
-        Endpoint {
-            name: Arc::clone(&state.name),
-            authority: upstream.authority.as_str().into(),
-            state: Arc::clone(state),
-            is_name: known.is_none() && matches!(upstream.place, Place::Tcp { .. }),
-            addresses: RefCell::new(known.into_iter().collect()),
-            preferred: Cell::new(0),
-            rest: Backoff::default(),
-            idle: Idle::default(),
+/// Has `sweep` close what must go whenever an idle connection turns readable or grows old, until the core ends.
+pub async fn reap(context: &PoolContext, sweep: impl Fn(&mut Context<'_>)) {
+    poll_fn::<(), _>(|cx| {
+        if context.reactor.is_aborted() {
+            return Poll::Ready(());
         }
-    }
-
-    /// Notes whether it can be connected to. `true`: that has changed, for all cores.
-    pub fn set_alive(&self, alive: bool) -> bool {
-        self.state.set_alive(alive)
-    }
-
-    /// Its addresses come from a name, so a failure may mean that they are out of date.
-    pub fn is_name(&self) -> bool {
-        self.is_name
-    }
-
-    async fn connect(
-        &self,
-        wait: Duration,
-        most: usize,
-        reactor: &Rc<Reactor>,
-    ) -> Result<Stream, Refusal> {
-        let addresses = Arc::clone(&self.addresses.borrow());
-        let mut refusal = Refusal { reason: Reason::ResolveFailed, cause: None };
-        let first = self.preferred.get();
-        for step in 0..addresses.len().min(ADDRESSES_TRIED) {
-            let index = (first + step) % addresses.len();
-            match Stream::connect(&addresses[index], wait, most, reactor).await {
-                Ok(stream) => {
-                    self.preferred.set(index);
-                    return Ok(stream);
-                }
-                Err(error) if is_out_of_resources(&error) => return Err(NO_DESCRIPTORS),
-                Err(error) => refusal = Refusal::from(error),
-            }
-        }
-        Err(refusal)
-    }
+        *context.reaper.borrow_mut() = cx.waker().clone();
+        sweep(cx);
+        Poll::Pending
+    })
+    .await;
 }
 
-/// Nothing is known of the endpoint: the lack is ours.
-const NO_DESCRIPTORS: Refusal = Refusal { reason: Reason::NoDescriptors, cause: None };
-
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Refusal {
-        let reason = match error.kind() {
-            io::ErrorKind::ConnectionRefused => Reason::ConnectRefused,
-            io::ErrorKind::TimedOut => Reason::ConnectTimeout,
-            io::ErrorKind::ConnectionAborted => Reason::Stopped,
-            _ => Reason::ConnectFailed,
-        };
-        Refusal { reason, cause: Some(error) }
-    }
+fn is_among(upstreams: &[Rc<Upstream>], this: &Rc<Upstream>) -> bool {
+    upstreams.iter().any(|upstream| Rc::ptr_eq(upstream, this))
 }

@@ -3,7 +3,7 @@
 
 use crate::chance::Chance;
 use crate::client::head;
-use crate::scenario::{self, Ask, Scenario};
+use crate::scenario::{self, Ask, Scenario, Swap};
 
 /// Octets of the buffer that a head, and what comes with it, is read into.
 const BUFFER: usize = 16 * 1024;
@@ -23,6 +23,8 @@ const URGENT: u64 = 4;
 const SHORT: u64 = 8;
 /// The same of an upstream that dies while another is well.
 const DEATH: u64 = 8;
+/// Plans that follow the first, at most.
+const SWAPS_MOST: u64 = 5;
 
 /// Has this seed any of it? Those found before keep to what they were found with.
 pub fn have(seed: u64) -> bool {
@@ -116,6 +118,24 @@ pub fn run_short(scenario: &mut Scenario, seed: u64) {
     let mut chance = Chance::seeded(seed ^ 0xed6e_5002_0000);
     if chance.one_in(SHORT) {
         scenario.weather.descriptors = 2 + chance.magnitude(24) as usize;
+    }
+}
+
+/// Are plans replaced? In scenarios of either kind, but in none of those that found something before.
+pub fn swaps(seed: u64) -> bool {
+    matches!(seed % 16, 2 | 4 | 8 | 13)
+}
+
+/// Plans replace each other in the middle of everything: upstreams come, go, change places.
+pub fn swap(scenario: &mut Scenario, seed: u64) {
+    let mut chance = Chance::seeded(seed ^ 0xed6e_5004_0000);
+    let c = &mut chance;
+    for _ in 0..c.between(1, SWAPS_MOST) {
+        let mut left: Vec<usize> = (0..scenario.upstreams).collect();
+        let many = c.between(1, scenario.upstreams as u64);
+        let upstreams = (0..many).map(|_| left.remove(c.below(left.len()))).collect();
+        let upstream_idle = c.pick(&[0, 1, 64]);
+        scenario.swaps.push(Swap { at: c.magnitude(2_000_000), upstreams, upstream_idle });
     }
 }
 

@@ -12,10 +12,10 @@ use crate::io::splice::Copied;
 use crate::io::stream::Address;
 use crate::net::Micros;
 use crate::proxy::{Command, CoreSpec};
-use crate::scenario::{self, Scenario, Stopping};
+use crate::scenario::{self, Scenario, Stopping, Swap};
 use crate::stats::{self, Counter, Record, UpstreamState};
 use crate::trace::Trace;
-use crate::upstream::RoundRobin;
+use crate::upstream::{Registry, RoundRobin};
 use crate::world::{self, World, with};
 
 /// A core that is told to stop gives tunnels a second, and may be a tick or two late.
@@ -67,6 +67,14 @@ fn plan(scenario: &Scenario) -> Plan {
     plan
 }
 
+/// The plan that replaces `plan`.
+fn swapped(plan: &Plan, swap: &Swap) -> Arc<Plan> {
+    let mut next = plan.clone();
+    next.upstreams = swap.upstreams.iter().map(|index| plan.upstreams[*index].clone()).collect();
+    next.limits.upstream_idle = swap.upstream_idle;
+    Arc::new(next)
+}
+
 /// Runs the scenario of `seed`; `aloud`: prints what happens.
 pub fn run(seed: u64, aloud: bool) -> Outcome {
     let scenario = scenario::of(seed);
@@ -74,20 +82,22 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
         println!("{scenario:#?}");
     }
     let plan = Arc::new(plan(&scenario));
-    let counters = stats::Core::new(Reason::ALL.len(), Copied::LABELS.len(), scenario.upstreams);
-    let stats = Arc::new(counters);
+    let mut registry = Registry::new(1);
+    let swapped: Vec<_> = scenario.swaps.iter().map(|swap| swapped(&plan, swap)).collect();
+    let runtime = registry.link(plan);
+    let runtimes: Vec<_> = swapped.into_iter().map(|plan| registry.link(plan)).collect();
+    let stats = Arc::new(stats::Core::new(Reason::ALL.len(), Copied::LABELS.len()));
     let (commands, mailbox) = flume::bounded(16);
     let chance = Chance::seeded(seed ^ 0x5eed_5eed);
     let trace = Trace::new(aloud);
-    world::begin(World::new(&scenario, chance, trace, commands, Arc::clone(&stats)));
+    let world = World::new(&scenario, chance, trace, commands, runtimes, Arc::clone(&stats));
+    world::begin(world);
     let (recorder, records) = stats::records(scenario.records);
     let Ok(bound) = listen::bind(&Address::Tcp(([127, 0, 0, 1], 80).into()), 1) else { panic!() };
-    let upstream =
-        |upstream: &config::Upstream| Arc::new(UpstreamState::new(upstream.name.as_str()));
+    let upstreams = runtime.upstreams.clone();
     let core = CoreSpec {
         index: 0,
-        upstreams: plan.upstreams.iter().map(upstream).collect(),
-        plan,
+        runtime,
         stats: Arc::clone(&stats),
         robin: RoundRobin::default(),
         recorder: Some(recorder),
@@ -120,7 +130,7 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     }
     let connections = connections.load(std::sync::atomic::Ordering::Relaxed) as u64;
     let records: Vec<_> = records.try_iter().collect();
-    check(&mut world, &scenario, &stats, &records);
+    check(&mut world, &scenario, &stats, &upstreams, &records);
     expect(&mut world, "connections over all cores", connections, 0);
     Outcome {
         hash: world.net.trace.hash(),
@@ -136,7 +146,13 @@ fn expect(world: &mut World, what: &str, is: u64, should_be: u64) {
 }
 
 /// What must be true after any scenario.
-fn check(world: &mut World, scenario: &Scenario, stats: &stats::Core, records: &[Box<Record>]) {
+fn check(
+    world: &mut World,
+    scenario: &Scenario,
+    stats: &stats::Core,
+    upstreams: &[Arc<UpstreamState>],
+    records: &[Box<Record>],
+) {
     let reasons: u64 = stats.reasons.iter().map(Counter::get).sum();
     let requests = stats.requests.get();
     expect(world, "requests ended with a reason", reasons, requests);
@@ -149,7 +165,8 @@ fn check(world: &mut World, scenario: &Scenario, stats: &stats::Core, records: &
     ] {
         expect(world, what, gauge.get(), 0);
     }
-    for (index, upstream) in stats.upstreams.iter().enumerate() {
+    for (index, entry) in upstreams.iter().enumerate() {
+        let upstream = entry.of_core(0);
         expect(world, &format!("under way to upstream {index}"), upstream.active.get(), 0);
         expect(world, &format!("idle connections to upstream {index}"), upstream.idle.get(), 0);
     }
@@ -159,7 +176,7 @@ fn check(world: &mut World, scenario: &Scenario, stats: &stats::Core, records: &
     let accepted = world.net.accepted - world.net.unwatched;
     expect(world, "connections accepted", stats.accepted.get(), accepted);
     // What tidegate has no descriptor for is no failure of an upstream.
-    let failed: u64 = stats.upstreams.iter().map(|upstream| upstream.connect_failures.get()).sum();
+    let failed: u64 = upstreams.iter().map(|entry| entry.of_core(0).connect_failures.get()).sum();
     let turned_away = world.net.turned_away;
     if scenario.stopping == Stopping::Quiet && failed > turned_away {
         let text = format!("{failed} connects failed, {turned_away} by an upstream");

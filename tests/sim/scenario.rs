@@ -188,6 +188,15 @@ pub enum Stopping {
     Stop(Micros),
 }
 
+/// Another plan comes into force.
+#[derive(Clone, Debug)]
+pub struct Swap {
+    pub at: Micros,
+    /// Which upstreams of the first plan it has, in its order.
+    pub upstreams: Vec<usize>,
+    pub upstream_idle: usize,
+}
+
 /// Everything.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -199,6 +208,8 @@ pub struct Scenario {
     pub local: [bool; 3],
     /// The port of an upstream that dies, and when.
     pub death: Option<(usize, Micros)>,
+    /// Plans that replace the first.
+    pub swaps: Vec<Swap>,
     /// One in so many connections to origins has a fault of its own.
     pub faulty: u64,
     /// One in so many sends an urgent octet.
@@ -302,6 +313,7 @@ pub fn of(seed: u64) -> Scenario {
         upstreams: c.between(1, 3) as usize,
         local: [false; 3],
         death: None,
+        swaps: Vec::new(),
         faulty,
         urgent: 0,
         stopping,
@@ -321,6 +333,9 @@ pub fn of(seed: u64) -> Scenario {
         edges::run_short(&mut scenario, seed);
         edges::kill(&mut scenario, seed);
     }
+    if edges::swaps(seed) {
+        edges::swap(&mut scenario, seed);
+    }
     judge(&mut scenario, &trouble);
     scenario
 }
@@ -336,7 +351,9 @@ fn judge(scenario: &mut Scenario, trouble: &Trouble) {
             matches!(ask.method, "GET" | "HEAD" | "OPTIONS" | "DELETE") && ask.body.is_none();
         let sound = ask.script.end.is_sound() && ask.script.padding == 0 && ask.padding == 0;
         let malformed = ask.malformed.is_some() || ask.websocket;
-        let two = scenario.upstreams > 1 && scenario.retries > 0;
+        let two = scenario.upstreams > 1
+            && scenario.swaps.iter().all(|swap| swap.upstreams.len() > 1)
+            && scenario.retries > 0;
         ask.stood_by = well && two && again && sound && !malformed;
     }
     // A connection that is kept may have to make room while the next request is on its way.

@@ -18,6 +18,7 @@ use crate::proxy::Command;
 use crate::scenario::{self, Scenario, Stopping};
 use crate::stats;
 use crate::trace::Trace;
+use crate::upstream::Runtime;
 
 /// Turns of the core's loop in one scenario; more are a loop that never rests.
 const TURNS: u64 = 2_000_000;
@@ -60,6 +61,8 @@ pub struct World {
     urgent: u64,
     largest: usize,
     commands: flume::Sender<Command>,
+    /// The plans that replace the first, in the scenario's order.
+    runtimes: Vec<Arc<Runtime>>,
     stats: Arc<stats::Core>,
     /// When something last happened.
     stirred: Micros,
@@ -78,6 +81,7 @@ impl World {
         chance: Chance,
         trace: Trace,
         commands: flume::Sender<Command>,
+        runtimes: Vec<Arc<Runtime>>,
         stats: Arc<stats::Core>,
     ) -> World {
         let mut net = Net::new(chance, scenario.weather.clone(), trace);
@@ -86,6 +90,9 @@ impl World {
         }
         if let Some((upstream, at)) = scenario.death {
             net.at(at, Happening::Die(upstream));
+        }
+        for (index, swap) in scenario.swaps.iter().enumerate() {
+            net.at(swap.at, Happening::Adopt(index));
         }
         match scenario.stopping {
             Stopping::Quiet => {}
@@ -110,6 +117,7 @@ impl World {
             urgent: scenario.urgent,
             largest: scenario.asks.iter().map(size).max().unwrap_or(0),
             commands,
+            runtimes,
             stats,
             stirred: 0,
             told: false,
@@ -120,11 +128,11 @@ impl World {
 
     /// Writes to the core.
     pub fn tell(&mut self, command: Command) {
-        self.told |= !matches!(command, Command::Accept);
+        self.told |= matches!(command, Command::Drain | Command::Stop);
         if matches!(command, Command::Stop) {
             self.stopped.get_or_insert(self.net.now);
         }
-        // A core that has ended reads no letters.
+        // A core that has ended reads no commands.
         let _ = self.commands.try_send(command);
         self.net.notify();
     }
@@ -257,6 +265,10 @@ impl World {
             Happening::Run(Actor::Client(index)) => self.clients[index].run(net, book),
             Happening::Run(Actor::Origin(index)) => self.origins[index].run(net, book),
             Happening::Die(upstream) => self.die(upstream),
+            Happening::Adopt(index) => {
+                let runtime = Arc::clone(&self.runtimes[index]);
+                self.tell(Command::Adopt(runtime));
+            }
             Happening::Drain => self.tell(Command::Drain),
             Happening::Stop => self.tell(Command::Stop),
         }
@@ -268,7 +280,7 @@ impl World {
         let left = self.stats.connections.get();
         assert!(!self.told, "told to end, the core has not ended; {left} connections are left");
         if left > 0 {
-            self.book.complain(format!("{left} connections outlived all timeouts"));
+            self.book.complain(format!("{left} connections outlived all waits"));
         }
         self.stirred = self.net.now;
         self.tell(Command::Drain);

@@ -514,7 +514,7 @@ fn n18_an_early_answer_ends_the_connection_with_the_body() {
     assert_eq!(proxy.client().get("/victim").text(), "/victim");
     let seen: Vec<_> = origin.requests().into_iter().map(|request| request.target).collect();
     assert_eq!(seen, ["/first", "/victim"]);
-    assert_eq!(origin.connections(), 2, "the first one still timeouts for a body");
+    assert_eq!(origin.connections(), 2, "the first one still waits for a body");
 }
 
 #[test]

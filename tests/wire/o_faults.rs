@@ -230,10 +230,7 @@ fn o01_whatever_breaks_nobody_gets_anothers_octets_and_all_comes_home() {
     let clients: Vec<_> = (0..CLIENTS).map(|index| thread::spawn(run(index))).collect();
     let results: Vec<_> = clients.into_iter().map(thread::JoinHandle::join).collect();
     assert!(results.iter().all(Result::is_ok), "replay with FAULT_SEED={seed}");
-    assert!(
-        began.elapsed() < Duration::from_secs(60),
-        "no exchange takes longer than its timeouts"
-    );
+    assert!(began.elapsed() < Duration::from_secs(60), "no exchange takes longer than its waits");
 
     eventually("all clients gone", || proxy.metric("/connections/current") == 0);
     eventually("all requests over", || proxy.metric("/active") == 0);

@@ -147,7 +147,7 @@ fn p03_slow_bodies_keep_nobody_out() {
         let mut crowd = Crowd::saying(200, &proxy.address, &SLOW_BODIES);
         eventually("all under way", || proxy.metric("/active") == 200);
         (0..3).for_each(|_| crowd.go_on(b"1\r\nx\r\n"));
-        assert_eq!(proxy.metric("/buffers/used"), 0, "who timeouts for octets has no buffer");
+        assert_eq!(proxy.metric("/buffers/used"), 0, "who waits for octets has no buffer");
         crowd
     });
 }
@@ -553,7 +553,7 @@ fn p16_greedy_bodies_leave_a_core_to_others() {
             }
             eventually("both are served", || read.load(Relaxed) > 10 * 1024 * 1024);
             let mut client = proxy.client();
-            let mut timeouts: Vec<_> = (0..40)
+            let mut waits: Vec<_> = (0..40)
                 .map(|_| {
                     let before = Instant::now();
                     assert_eq!(client.get("/").text(), "a");
@@ -561,9 +561,9 @@ fn p16_greedy_bodies_leave_a_core_to_others() {
                 })
                 .collect();
             stop.store(true, Relaxed);
-            timeouts.sort();
-            println!("{body}: a small answer took {:?}, at most {:?}", timeouts[20], timeouts[39]);
-            assert!(timeouts[36] < Duration::from_millis(100), "{body}: {timeouts:?}");
+            waits.sort();
+            println!("{body}: a small answer took {:?}, at most {:?}", waits[20], waits[39]);
+            assert!(waits[36] < Duration::from_millis(100), "{body}: {waits:?}");
         });
     }
 }

@@ -61,7 +61,7 @@ fn run(flags: &str, url: &str) -> Output {
     finish(command(flags, url).spawn().expect("the load starts"))
 }
 
-/// Timeouts for its end; what takes too long is killed, and so fails.
+/// Waits for its end; what takes too long is killed, and so fails.
 #[track_caller]
 fn finish(child: Child) -> Output {
     let pid = Pid::from_child(&child);

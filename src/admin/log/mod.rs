@@ -89,7 +89,7 @@ impl Writer {
         }
     }
 
-    /// Timeouts for anything to happen; costs nothing until then.
+    /// Waits for anything to happen; costs nothing until then.
     fn wait(&self, may_reopen: bool) -> News {
         let record = |got: Result<_, _>| got.map_or(News::End, News::Record);
         let reopen = |got: Result<(), _>| got.map_or(News::NoReopen, |()| News::Reopen);

@@ -74,6 +74,8 @@ pub enum Happening {
     Run(Actor),
     /// The upstream with this index is gone, with all its connections.
     Die(usize),
+    /// The plan with this index comes into force.
+    Adopt(usize),
     /// The core is told to drain, or to stop.
     Drain,
     Stop,

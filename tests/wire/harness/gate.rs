@@ -18,7 +18,7 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    /// Timeouts for the door to open; panics after twice [`DEADLINE`], so that a case that polls fails before
+    /// Waits for the door to open; panics after twice [`DEADLINE`], so that a case that polls fails before
     /// the script that waits for it.
     #[track_caller]
     pub fn wait(&self) {

@@ -125,7 +125,7 @@ impl Origin {
         requests.remove(0)
     }
 
-    /// Timeouts until `n` connections were accepted.
+    /// Waits until `n` connections were accepted.
     #[track_caller]
     pub fn wait_for_connections(&self, n: usize) {
         eventually("connections at the origin", || self.connections() >= n);

@@ -154,7 +154,7 @@ impl Proxy {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
     }
 
-    /// Timeouts for a line of its own log that holds `text`.
+    /// Waits for a line of its own log that holds `text`.
     #[track_caller]
     pub fn wait_for_log(&self, text: &str) {
         self.log.wait_for(text, |line| line.contains(text));
@@ -183,7 +183,7 @@ impl Proxy {
         self.heirs.push((pid, handle.expect("the new process lives")));
     }
 
-    /// Timeouts for `n` lines of access log and gives all there are.
+    /// Waits for `n` lines of access log and gives all there are.
     #[track_caller]
     pub fn access_log(&self, n: usize) -> Vec<String> {
         self.access_log.wait_for_count(n);
@@ -211,7 +211,7 @@ impl Proxy {
         self.finish()
     }
 
-    /// Timeouts for the end of all processes; the exit code is the first one's.
+    /// Waits for the end of all processes; the exit code is the first one's.
     #[track_caller]
     pub fn finish(mut self) -> Finished {
         self.log.wait_for_end();
@@ -325,7 +325,7 @@ impl Lines {
         self.state.lock().unwrap().0.clone()
     }
 
-    /// Timeouts until `reached` holds or the pipe is closed; whether it holds.
+    /// Waits until `reached` holds or the pipe is closed; whether it holds.
     fn wait(&self, reached: impl Fn(&[String], bool) -> bool) -> bool {
         let state = self.state.lock().unwrap();
         let not_yet = |state: &mut (Vec<String>, bool)| !reached(&state.0, state.1) && !state.1;

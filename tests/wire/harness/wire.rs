@@ -149,7 +149,7 @@ impl Wire {
         Ok(std::mem::take(&mut self.unread))
     }
 
-    /// Timeouts for the other side to be gone, by a goodbye or a reset; what it still sent.
+    /// Waits for the other side to be gone, by a goodbye or a reset; what it still sent.
     pub fn until_gone(&mut self) -> io::Result<Vec<u8>> {
         match self.rest() {
             Err(e) if e.kind() == ErrorKind::ConnectionReset => {

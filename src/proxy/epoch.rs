@@ -1,0 +1,30 @@
+//! A plan in force on one core.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::config::Plan;
+use crate::upstream::{Pool, PoolContext, Runtime};
+
+/// What requests that begin now go by. Each holds its epoch to its end, and so does a tunnel: a plan is replaced for
+/// those that come after, never under a request.
+pub(super) struct Epoch {
+    pub plan: Arc<Plan>,
+    pub pool: Pool,
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Epoch")
+    }
+}
+
+impl Epoch {
+    /// The epoch of `runtime`, which takes over what it still needs of the one `before`.
+    pub fn new(runtime: &Runtime, context: &PoolContext, before: Option<&Epoch>) -> Rc<Epoch> {
+        let before = before.map(|epoch| &epoch.pool);
+        let pool = Pool::new(&runtime.plan, &runtime.upstreams, context, before);
+        Rc::new(Epoch { plan: Arc::clone(&runtime.plan), pool })
+    }
+}
