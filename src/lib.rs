@@ -7,9 +7,11 @@
 //! - [`io`]: how do bytes move? Knows no HTTP; the only room with system calls and `unsafe`.
 //! - [`stats`]: what happened? Per-core counters and the bounded record queue.
 //! - [`config`]: what was asked? Flags, environment, dotenv -> a `Plan` that is valid by construction.
-//! - [`upstream`]: where to? Endpoints, balancing, connections, the idle pool.
+//! - [`upstream`]: where to? Pools, balancing, leases, connections.
 //! - [`proxy`]: the life of a request; the only room that knows the others.
 //! - [`admin`]: who is looking? API, metrics, logs; never in the data path.
+//! - [`process`]: who are we to the system? Sockets, upgrade, service manager, our own log.
+//! - [`control`]: who decides? The control plane: one event loop over all of the above.
 //! - [`origin`]: who answers? A fast test backend for trials, benchmarks and `--demo`; stands alone.
 //! - [`load`]: how much can it take? The load generator, over `http` and `io`.
 //!
@@ -18,10 +20,12 @@
 
 pub mod admin;
 pub mod config;
+pub mod control;
 pub mod http;
 pub mod io;
 pub mod load;
 pub mod origin;
+pub mod process;
 pub mod proxy;
 pub mod stats;
 pub mod upstream;

@@ -14,10 +14,10 @@ use async_io::Timer;
 use async_signal::Signal;
 use futures_lite::{FutureExt, StreamExt};
 
-use tidegate::proxy::Command;
-use tidegate::stats::Phase;
+use crate::proxy::Command;
+use crate::stats::Phase;
 
-use super::{Ending, Live};
+use super::{ControlPlane, Shutdown};
 
 /// Cores that were told to stop have so long to do it.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -32,17 +32,17 @@ struct Left {
     connections: u64,
 }
 
-impl Live {
-    /// Goes from `ending` to the end.
+impl ControlPlane {
+    /// Goes from `shutdown` to the end.
     ///
     /// # Errors
     /// When a core failed, or did not stop.
-    pub(super) async fn drain(&mut self, ending: Ending) -> Result<(), String> {
+    pub(super) async fn drain(&mut self, shutdown: Shutdown) -> Result<(), String> {
         let (delay, drain) = (self.plan.timeouts.drain_delay, self.plan.timeouts.drain);
         let mut hurry = false;
         // After a hand-over `/ready` stays as it is: whoever still asks here reaches the other process
         // with his next connection, and that one is ready.
-        if ending == Ending::Stop {
+        if shutdown == Shutdown::Stop {
             self.state.set(Phase::Draining);
             self.notify.tell("STOPPING=1");
             if !delay.is_zero() {
@@ -54,10 +54,10 @@ impl Live {
         self.count(drain);
         // With these the kernel would go on completing connections for sockets nobody accepts from.
         self.copies.clear();
-        self.crew.tell(&Command::Drain);
-        let mut running = self.crew.mailboxes.len();
+        self.cores.tell(&Command::Drain);
+        let mut running = self.cores.mailboxes.len();
         if !hurry {
-            let all = async { self.crew.wait(&mut running).await.map(|()| true) };
+            let all = async { self.cores.wait(&mut running).await.map(|()| true) };
             let enough = async {
                 self.pass(drain, Duration::ZERO).await;
                 Ok(false)
@@ -79,12 +79,12 @@ impl Live {
         } else {
             tracing::info!(connections, "closed what was left");
         }
-        self.crew.tell(&Command::Stop);
+        self.cores.tell(&Command::Stop);
         let late = async {
             Timer::after(STOP_WAIT).await;
             Err("cores did not stop, which is a defect in tidegate".to_owned())
         };
-        self.crew.wait(running).or(late).await
+        self.cores.wait(running).or(late).await
     }
 
     /// Lets `time` pass, after which there will be `then` more, and counts it down. `true`: a signal
@@ -125,7 +125,7 @@ impl Live {
 
     fn left(&self) -> Left {
         let cores = &self.view.cores;
-        let sum = |figure: fn(&tidegate::stats::Core) -> u64| cores.iter().map(|c| figure(c)).sum();
+        let sum = |figure: fn(&crate::stats::Core) -> u64| cores.iter().map(|c| figure(c)).sum();
         Left {
             requests: sum(|core| core.active.get()),
             tunnels: sum(|core| core.tunnels.get()),

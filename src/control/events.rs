@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use flume::{Receiver, Sender};
 
-use tidegate::io::signal::Mailbox;
-use tidegate::proxy::{Change, Command, Event};
-use tidegate::stats::UpstreamState;
+use crate::io::signal::Mailbox;
+use crate::proxy::{Change, Command, Event};
+use crate::stats::UpstreamState;
 
 /// Passes reports on until the cores are gone. What one of the receivers cannot take in now is lost: the next
 /// report of its kind makes it good.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_io::Timer;
 use flume::Receiver;
 
-use tidegate::proxy::Change;
-use tidegate::stats::UpstreamState;
+use crate::proxy::Change;
+use crate::stats::UpstreamState;
 
 /// An upstream that goes and comes is told of no more often than this.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -1,28 +1,21 @@
-//! WHO DECIDES? The control plane, on the main thread: opens the doors, starts the cores, answers
-//! signals, hands over or ends everything.
+//! WHO DECIDES? The control plane, on the main thread: has the sockets opened, starts the cores, answers signals, hands
+//! over or ends everything.
 //!
 //! Laws:
-//! - The only place that wires the rooms together; no room knows it.
+//! - Wires the rooms together; only `main` knows it.
 //! - Never in the data path: cores get commands and report back, and none of them waits for us.
-//! - Only this thread starts a process, and only `handover` does.
+//! - One event loop, one match: whatever happens is an [`Event`] that [`ControlPlane::until_told`] answers.
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
-//! The files: `doors` (listening sockets, found or opened), `remedies` (what to do where the machine says
-//! no), `inherit` (what the process before us left), `crew` (the cores), `events` (what they report),
-//! `names` (resolving), `health` (what the log says of upstreams), `handover` (the next process), `drain`
-//! (the end), `notify` (the service manager), `start` (cores and log), `program` (where we are on the disk).
+//! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving), `health`
+//! (what the log says of upstreams), `drain` (the end), [`demo`] (origins of our own to try it with).
 
-mod crew;
-mod doors;
+mod cores;
+pub mod demo;
 mod drain;
 mod events;
-mod handover;
 mod health;
-mod inherit;
 mod names;
-mod notify;
-mod program;
-mod remedies;
 mod start;
 
 use std::env;
@@ -36,50 +29,57 @@ use flume::{Receiver, Sender};
 use futures_lite::{FutureExt, StreamExt, future};
 use smol::{LocalExecutor, Task};
 
-use tidegate::admin::{self, View};
-use tidegate::config::{Plan, Told};
-use tidegate::io::listen::SocketFile;
-use tidegate::proxy::{Command, Event};
-use tidegate::stats::{Phase, Recorder, State};
-use tidegate::upstream::{Registry, Runtime};
+use crate::admin::{self, View};
+use crate::config::{Plan, Told};
+use crate::io::listen::SocketFile;
+use crate::process::inherited::{InheritedSockets, Label, Predecessor, READY};
+use crate::process::listeners::{ListenerSockets, Listeners};
+use crate::process::notify::Notify;
+use crate::process::program;
+use crate::process::successor::Successor;
+use crate::proxy::{self, Command};
+use crate::stats::{Phase, Recorder, State};
+use crate::upstream::{Registry, Runtime};
+use cores::Cores;
 
-use crew::Crew;
-pub use doors::{Door, Doors};
-use handover::Heir;
-pub use inherit::INHERIT;
-use inherit::{Inheritance, Label, READY, Report};
-use notify::Notify;
+/// Runs the proxy until a signal ends it.
+///
+/// # Errors
+/// When it could not start, or a core failed: what to tell the user.
+pub fn run(plan: Plan, told: &Told) -> Result<(), String> {
+    start_with(plan, told, |_| Ok(()))
+}
 
-/// Runs the proxy until a signal ends it, unless `opened` fails, which is called when its doors are open.
-/// The error is what to tell the user.
-pub fn run(
+/// [`run`], unless `opened` fails, which is called when the sockets listen.
+fn start_with(
     plan: Plan,
     told: &Told,
-    opened: impl FnOnce(&Doors) -> Result<(), String>,
+    opened: impl FnOnce(&Listeners) -> Result<(), String>,
 ) -> Result<(), String> {
-    let Inheritance { mut report, sockets } = Inheritance::take(|name| env::var_os(name))?;
+    let InheritedSockets { mut predecessor, sockets } =
+        InheritedSockets::take(|name| env::var_os(name))?;
     let result = start::enough_descriptors(&plan)
-        .and_then(|()| Doors::open(&plan, told, sockets))
-        .and_then(|doors| serve(plan, doors, &mut report, opened));
+        .and_then(|()| Listeners::open(&plan, told, sockets))
+        .and_then(|listeners| serve(plan, listeners, &mut predecessor, opened));
     if let Err(error) = &result {
         // Only if we have not been ready.
-        report.send(error.as_bytes());
+        predecessor.send(error.as_bytes());
     }
     result
 }
 
 fn serve(
     plan: Plan,
-    doors: Doors,
-    report: &mut Report,
-    opened: impl FnOnce(&Doors) -> Result<(), String>,
+    listeners: Listeners,
+    predecessor: &mut Predecessor,
+    opened: impl FnOnce(&Listeners) -> Result<(), String>,
 ) -> Result<(), String> {
     let (recorder, writer, reopen) = start::log(&plan)?;
     let unwritten = recorder.as_ref().map(|recorder| Arc::clone(recorder.unwritten()));
-    opened(&doors)?;
-    let (mut live, admin) = Live::start(Arc::new(plan), doors, recorder, reopen)?;
+    opened(&listeners)?;
+    let (mut live, admin) = ControlPlane::start(Arc::new(plan), listeners, recorder, reopen)?;
     let executor = LocalExecutor::new();
-    let result = smol::block_on(executor.run(live.run(&executor, admin, report)));
+    let result = smol::block_on(executor.run(live.run(&executor, admin, predecessor)));
     drop(live);
     // The cores are gone, and with them the last senders: the writer writes what is left.
     if let Some(writer) = writer {
@@ -97,7 +97,7 @@ const REPORTS: usize = 1024;
 
 /// Why it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+enum Shutdown {
     /// We were told to stop.
     Stop,
     /// Another process has taken over.
@@ -105,22 +105,22 @@ enum Ending {
 }
 
 /// Something to be answered.
-enum News {
+enum Event {
     /// A signal came; `None`: there will be no more of them.
     Signal(Option<Signal>),
     /// The new process is ready, or will not be.
-    Heir(Result<(), Option<String>>),
+    Successor(Result<(), Option<String>>),
 }
 
 /// The event loop's state.
-struct Live {
+struct ControlPlane {
     plan: Arc<Plan>,
     runtime: Arc<Runtime>,
     state: Arc<State>,
     view: Arc<View>,
-    crew: Crew,
+    cores: Cores,
     signals: Signals,
-    events: Receiver<Event>,
+    events: Receiver<proxy::Event>,
     reopen: Option<Sender<()>>,
     notify: Notify,
     program: Option<PathBuf>,
@@ -135,36 +135,41 @@ struct Live {
     handed_over: Receiver<()>,
 }
 
-impl Live {
+impl ControlPlane {
     /// Starts the cores; they do not accept yet. Gives the admin's doors back.
     fn start(
         plan: Arc<Plan>,
-        doors: Doors,
+        listeners: Listeners,
         recorder: Option<Recorder>,
         reopen: Option<Sender<()>>,
-    ) -> Result<(Live, Vec<Door>), String> {
+    ) -> Result<(ControlPlane, Vec<ListenerSockets>), String> {
         use Signal::{Hup, Int, Quit, Term, Usr1, Usr2};
         let signals = Signals::new([Term, Int, Quit, Hup, Usr1, Usr2])
             .map_err(|error| format!("cannot take signals: {error}"))?;
         let mut copies = Vec::new();
-        for door in doors.iter() {
-            copies.extend(door.copies().map_err(|error| format!("cannot copy a socket: {error}"))?);
+        for listener in listeners.iter() {
+            copies.extend(
+                listener.copies().map_err(|error| format!("cannot copy a socket: {error}"))?,
+            );
         }
         let files = |inherited| {
-            doors.iter().filter(move |door| door.inherited == inherited).filter_map(Door::file)
+            listeners
+                .iter()
+                .filter(move |listener| listener.inherited == inherited)
+                .filter_map(ListenerSockets::file)
         };
         let foreign_files = files(true).collect();
         let files = files(false).map(SocketFile::new).collect();
-        let Doors { listen, admin } = doors;
+        let Listeners { listen, admin } = listeners;
         let runtime = Registry::new(plan.workers).link(Arc::clone(&plan));
-        let (view, events, crew) = start::cores(&runtime, listen, recorder)?;
+        let (view, events, cores) = start::cores(&runtime, listen, recorder)?;
         let (hand_over, handed_over) = flume::bounded(1);
-        let live = Live {
+        let live = ControlPlane {
             plan,
             runtime,
             state: Arc::clone(&view.state),
             view: Arc::new(view),
-            crew,
+            cores,
             signals,
             events,
             reopen,
@@ -182,14 +187,14 @@ impl Live {
     async fn run(
         &mut self,
         executor: &LocalExecutor<'_>,
-        mut admin: Vec<Door>,
-        report: &mut Report,
+        mut admin: Vec<ListenerSockets>,
+        predecessor: &mut Predecessor,
     ) -> Result<(), String> {
-        if !report.is_awaited() {
+        if !predecessor.is_waiting() {
             self.open_admin(executor, std::mem::take(&mut admin))?;
         }
-        names::resolve_all(&self.runtime, &self.crew.mailboxes).await;
-        let (runtime, mailboxes) = (Arc::clone(&self.runtime), self.crew.mailboxes.clone());
+        names::resolve_all(&self.runtime, &self.cores.mailboxes).await;
+        let (runtime, mailboxes) = (Arc::clone(&self.runtime), self.cores.mailboxes.clone());
         let (unreachable, names) = flume::bounded(REPORTS);
         let (changes, changed) = flume::bounded(REPORTS);
         let passing = events::pass_on(self.events.clone(), unreachable, changes, mailboxes.clone());
@@ -201,30 +206,34 @@ impl Live {
         for address in &self.view.listen {
             tracing::info!(%address, "listening");
         }
-        self.crew.tell(&Command::Accept);
+        self.cores.tell(&Command::Accept);
         self.state.set(Phase::Ready);
         tracing::info!(workers = self.plan.workers, upstreams = self.plan.upstreams.len(), "ready");
         self.files.extend(self.foreign_files.drain(..).map(SocketFile::new));
-        if report.is_awaited() {
+        if predecessor.is_waiting() {
             // The process before us tells the service manager.
-            report.send(READY);
+            predecessor.send(READY);
         } else {
             self.notify.tell("READY=1");
         }
         let watchdog = self.feed_watchdog(executor);
-        let ending = self.until_told().await?;
-        if ending == Ending::HandedOver {
+        let shutdown = self.until_told().await?;
+        if shutdown == Shutdown::HandedOver {
             drop(watchdog);
             self.hand_over = None;
             self.files.drain(..).for_each(SocketFile::leave);
         }
-        self.drain(ending).await
+        self.drain(shutdown).await
     }
 
-    fn open_admin(&self, executor: &LocalExecutor<'_>, doors: Vec<Door>) -> Result<(), String> {
-        for door in doors {
-            tracing::info!(address = %door.address(), "admin");
-            let listener = door.into_admin().map_err(|error| error.to_string())?;
+    fn open_admin(
+        &self,
+        executor: &LocalExecutor<'_>,
+        listeners: Vec<ListenerSockets>,
+    ) -> Result<(), String> {
+        for listener in listeners {
+            tracing::info!(address = %listener.address(), "admin");
+            let listener = listener.into_admin().map_err(|error| error.to_string())?;
             let handed_over = self.handed_over.clone();
             let handed_over = async move {
                 // It is never sent anything: it is done when the other end is dropped.
@@ -249,32 +258,32 @@ impl Live {
     }
 
     /// Answers signals until it is time to end.
-    async fn until_told(&self) -> Result<Ending, String> {
-        let mut heir: Option<Heir> = None;
+    async fn until_told(&self) -> Result<Shutdown, String> {
+        let mut successor: Option<Successor> = None;
         loop {
-            match self.news(&mut heir).await? {
-                News::Signal(Some(Signal::Hup)) => {
+            match self.news(&mut successor).await? {
+                Event::Signal(Some(Signal::Hup)) => {
                     tracing::warn!(
                         "settings are read at the start: SIGUSR2 starts anew, with them"
                     );
                 }
-                News::Signal(Some(Signal::Usr1)) => self.reopen_log(),
-                News::Signal(Some(Signal::Usr2)) if heir.is_some() => {
+                Event::Signal(Some(Signal::Usr1)) => self.reopen_log(),
+                Event::Signal(Some(Signal::Usr2)) if successor.is_some() => {
                     tracing::warn!("an upgrade is under way already");
                 }
-                News::Signal(Some(Signal::Usr2)) => heir = self.start_heir(),
-                News::Signal(_) => {
-                    heir.take().map(Heir::give_up);
-                    return Ok(Ending::Stop);
+                Event::Signal(Some(Signal::Usr2)) => successor = self.start_successor(),
+                Event::Signal(_) => {
+                    successor.take().map(Successor::give_up);
+                    return Ok(Shutdown::Stop);
                 }
-                News::Heir(Ok(())) => {
-                    let pid = heir.as_ref().map_or(0, Heir::pid);
+                Event::Successor(Ok(())) => {
+                    let pid = successor.as_ref().map_or(0, Successor::pid);
                     tracing::info!(pid, "handed over to the new process");
                     self.notify.tell(&format!("MAINPID={pid}"));
-                    return Ok(Ending::HandedOver);
+                    return Ok(Shutdown::HandedOver);
                 }
-                News::Heir(Err(why)) => {
-                    let status = heir.take().map(Heir::give_up).unwrap_or_default();
+                Event::Successor(Err(why)) => {
+                    let status = successor.take().map(Successor::give_up).unwrap_or_default();
                     let why = why.unwrap_or_else(|| format!("it ended with {status}"));
                     tracing::error!(%why, "the upgrade failed; this process goes on");
                 }
@@ -283,31 +292,31 @@ impl Live {
     }
 
     /// Waits for something to happen; an error is the end of a core.
-    async fn news(&self, heir: &mut Option<Heir>) -> Result<News, String> {
-        let failure = async { Err(self.crew.failure().await) };
+    async fn news(&self, successor: &mut Option<Successor>) -> Result<Event, String> {
+        let failure = async { Err(self.cores.failure().await) };
         let signal = async {
             let signal = (&self.signals).next().await;
-            Ok(News::Signal(signal.and_then(Result::ok)))
+            Ok(Event::Signal(signal.and_then(Result::ok)))
         };
         let settled = async {
-            match heir {
-                Some(heir) => Ok(News::Heir(heir.settle().await)),
+            match successor {
+                Some(successor) => Ok(Event::Successor(successor.settle().await)),
                 None => future::pending().await,
             }
         };
         failure.or(settled).or(signal).await
     }
 
-    fn start_heir(&self) -> Option<Heir> {
+    fn start_successor(&self) -> Option<Successor> {
         let Some(program) = self.program.as_deref().filter(|_| std::process::id() != 1) else {
             // A container ends with its first process, so the second one could not outlive us.
             tracing::error!("no upgrade: this is process 1, or its program cannot be found");
             return None;
         };
-        match Heir::start(program, &self.copies) {
-            Ok(heir) => {
-                tracing::info!(program = %program.display(), pid = heir.pid(), "upgrade begins");
-                Some(heir)
+        match Successor::start(program, &self.copies) {
+            Ok(successor) => {
+                tracing::info!(program = %program.display(), pid = successor.pid(), "upgrade begins");
+                Some(successor)
             }
             Err(error) => {
                 let program = program.display();
@@ -321,27 +330,6 @@ impl Live {
         if let Some(reopen) = &self.reopen {
             let _ = reopen.try_send(());
             tracing::info!("access log reopened");
-        }
-    }
-}
-
-/// A number in decimal, of digits only.
-fn digits(text: &str) -> Option<u64> {
-    let digit = |octet: u8| octet.is_ascii_digit().then(|| u64::from(octet - b'0'));
-    let add = |value: u64, octet| value.checked_mul(10)?.checked_add(digit(octet)?);
-    (!text.is_empty()).then(|| text.bytes().try_fold(0, add)).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_digits_only() {
-        assert_eq!(digits("0"), Some(0));
-        assert_eq!(digits("18446744073709551615"), Some(u64::MAX));
-        for text in ["", "+1", "-1", " 1", "1 ", "0x1", "18446744073709551616"] {
-            assert_eq!(digits(text), None, "{text}");
         }
     }
 }

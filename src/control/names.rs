@@ -8,12 +8,12 @@ use async_io::Timer;
 use flume::Receiver;
 use futures_lite::FutureExt;
 
-use tidegate::config::Upstream;
-use tidegate::io::signal::Mailbox;
-use tidegate::proxy::Command;
-use tidegate::stats::UpstreamState;
-use tidegate::upstream::Runtime;
-use tidegate::upstream::resolve::resolve;
+use crate::config::Upstream;
+use crate::io::signal::Mailbox;
+use crate::proxy::Command;
+use crate::stats::UpstreamState;
+use crate::upstream::Runtime;
+use crate::upstream::resolve::resolve;
 
 /// The start waits so long for names to be resolved.
 const WAIT: Duration = Duration::from_secs(2);

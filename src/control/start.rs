@@ -8,17 +8,17 @@ use std::time::Instant;
 
 use flume::{Receiver, Sender};
 
-use tidegate::admin::{View, log};
-use tidegate::config::{Marks, Plan, in_use};
-use tidegate::http::{Fault, Reason};
-use tidegate::io::splice::Copied;
-use tidegate::proxy::{CoreSpec, Event};
-use tidegate::stats::{self, Recorder};
-use tidegate::upstream::{RoundRobin, Runtime};
+use crate::admin::{View, log};
+use crate::config::{Marks, Plan, in_use};
+use crate::http::{Fault, Reason};
+use crate::io::splice::Copied;
+use crate::proxy::{CoreSpec, Event};
+use crate::stats::{self, Recorder};
+use crate::upstream::{RoundRobin, Runtime};
 
-use super::crew::Crew;
-use super::doors::Door;
-use super::remedies;
+use super::cores::Cores;
+use crate::process::listeners::ListenerSockets;
+use crate::process::remedies;
 
 /// Records that wait for the log writer at most.
 const RECORDS: usize = 16 * 1024;
@@ -28,27 +28,27 @@ const EVENTS: usize = 1024;
 /// Starts a core for each worker; sockets are dealt out in turn.
 pub fn cores(
     runtime: &Arc<Runtime>,
-    doors: Vec<Door>,
+    listeners: Vec<ListenerSockets>,
     recorder: Option<Recorder>,
-) -> Result<(View, Receiver<Event>, Crew), String> {
+) -> Result<(View, Receiver<Event>, Cores), String> {
     let plan = &runtime.plan;
     let connections = Arc::new(AtomicUsize::new(0));
     let robin = RoundRobin::default();
     let (report, events) = flume::bounded(EVENTS);
-    let listen = doors.iter().map(Door::address).collect();
+    let listen = listeners.iter().map(ListenerSockets::address).collect();
     let mut dealt: Vec<Vec<OwnedFd>> = (0..plan.workers).map(|_| Vec::new()).collect();
-    for door in doors {
-        for (turn, socket) in door.bound.sockets.into_iter().enumerate() {
+    for listener in listeners {
+        for (turn, socket) in listener.bound.sockets.into_iter().enumerate() {
             dealt[turn % plan.workers].push(socket);
         }
     }
-    let mut cores = Vec::new();
-    let mut crew = Crew::new(plan.workers);
+    let mut counters = Vec::new();
+    let mut cores = Cores::new(plan.workers);
     for (index, listeners) in dealt.into_iter().enumerate() {
         let (reasons, copied) = (Reason::ALL.len(), Copied::LABELS.len());
         let stats = Arc::new(stats::Core::new(reasons, copied));
-        cores.push(Arc::clone(&stats));
-        crew.start(CoreSpec {
+        counters.push(Arc::clone(&stats));
+        cores.start(CoreSpec {
             index,
             runtime: Arc::clone(runtime),
             stats,
@@ -65,14 +65,14 @@ pub fn cores(
         listen,
         state: Arc::default(),
         started: started(),
-        cores,
+        cores: counters,
         unwritten: recorder.map_or_else(Arc::default, |one| Arc::clone(one.unwritten())),
         upstreams: runtime.upstreams.clone(),
         reasons: labels(),
         fault,
         copies: &Copied::LABELS,
     };
-    Ok((view, events, crew))
+    Ok((view, events, cores))
 }
 
 /// Refuses to start where there would be no descriptor for a client.

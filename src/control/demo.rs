@@ -3,11 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tidegate::config::{Place, Plan, Told, Upstream};
-use tidegate::io::stream::Address;
-use tidegate::origin::{self, Origin, Settings};
+use crate::config::{Place, Plan, Told, Upstream};
+use crate::io::stream::Address;
+use crate::origin::{self, Origin, Settings};
 
-use crate::control::{self, Door};
+use super::start_with;
+use crate::process::console;
+use crate::process::listeners::ListenerSockets;
 
 /// Runs the proxy in front of two origins, which end with it.
 pub fn run(mut plan: Plan, told: &Told) -> Result<(), String> {
@@ -16,9 +18,9 @@ pub fn run(mut plan: Plan, told: &Told) -> Result<(), String> {
     let origins = [first.map_err(failure)?, second.map_err(failure)?];
     plan.upstreams = origins.iter().map(|origin| upstream(origin.address())).collect();
     let names: Vec<_> = plan.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
-    control::run(plan, told, |doors| {
-        let [proxy, admin] = [&doors.listen, &doors.admin].map(|row| row.first().map(base));
-        crate::print(&welcome(&names, proxy, admin))
+    start_with(plan, told, |listeners| {
+        let [proxy, admin] = [&listeners.listen, &listeners.admin].map(|row| row.first().map(base));
+        console::print(&welcome(&names, proxy, admin))
     })
 }
 
@@ -46,8 +48,8 @@ fn upstream(address: SocketAddr) -> Upstream {
 }
 
 /// What curl needs to find it, up to the path.
-fn base(door: &Door) -> String {
-    match &door.bound.address {
+fn base(listener: &ListenerSockets) -> String {
+    match &listener.bound.address {
         Address::Tcp(address) if address.ip().is_unspecified() => {
             format!("http://localhost:{}", address.port())
         }

@@ -8,17 +8,17 @@ use std::path::PathBuf;
 
 use async_io::Async;
 
-use tidegate::admin;
-use tidegate::config::{Listen, Plan, Told};
-use tidegate::io::listen::{Bound, Passed, adopt, bind, has_ipv6};
-use tidegate::io::stream::Address;
+use crate::admin;
+use crate::config::{Listen, Plan, Told};
+use crate::io::listen::{Bound, Passed, adopt, bind, has_ipv6};
+use crate::io::stream::Address;
 
-use super::inherit::{Label, Role};
+use super::inherited::{Label, Role};
 use super::remedies;
 
 /// All sockets of one address.
 #[derive(Debug)]
-pub struct Door {
+pub struct ListenerSockets {
     /// What it is for, and whose it is.
     pub label: Label,
     /// It was open before we were started.
@@ -27,7 +27,7 @@ pub struct Door {
     pub bound: Bound,
 }
 
-impl Door {
+impl ListenerSockets {
     /// Copies to be handed on.
     pub fn copies(&self) -> io::Result<Vec<(Label, OwnedFd)>> {
         let queues = self.bound.queues()?;
@@ -37,7 +37,7 @@ impl Door {
     /// The file of a Unix socket, if it is for us to remove.
     pub fn file(&self) -> Option<PathBuf> {
         match &self.bound.address {
-            Address::Unix(path) if !self.label.lent => Some(path.to_path_buf()),
+            Address::Unix(path) if !self.label.activated => Some(path.to_path_buf()),
             _ => None,
         }
     }
@@ -65,40 +65,44 @@ impl Door {
 
 /// All doors.
 #[derive(Debug)]
-pub struct Doors {
+pub struct Listeners {
     /// For clients; at least one.
-    pub listen: Vec<Door>,
+    pub listen: Vec<ListenerSockets>,
     /// For the admin.
-    pub admin: Vec<Door>,
+    pub admin: Vec<ListenerSockets>,
 }
 
-impl Doors {
+impl Listeners {
     /// Opens what the plan asks for, with the sockets that are there already where they fit. Sockets
     /// the service manager passed are used even if the plan does not name them; if it names none
     /// itself, they stand for the default address.
-    pub fn open(plan: &Plan, told: &Told, passed: Vec<(Label, Passed)>) -> Result<Doors, String> {
-        let mut rest = Rest(passed);
-        let mut listen = Row::new(Role::Listen, plan.workers, told);
-        if told.origin("--listen") != "default" || !rest.has_lent(Role::Listen) {
-            plan.listen.iter().try_for_each(|wanted| listen.open(wanted, &mut rest))?;
+    pub fn open(
+        plan: &Plan,
+        told: &Told,
+        passed: Vec<(Label, Passed)>,
+    ) -> Result<Listeners, String> {
+        let mut unclaimed = Unclaimed(passed);
+        let mut listen = RoleListeners::new(Role::Listen, plan.workers, told);
+        if told.origin("--listen") != "default" || !unclaimed.has_activated(Role::Listen) {
+            plan.listen.iter().try_for_each(|wanted| listen.open(wanted, &mut unclaimed))?;
         }
-        listen.take_lent(&mut rest)?;
-        let mut admin = Row::new(Role::Admin, 1, told);
+        listen.take_activated(&mut unclaimed)?;
+        let mut admin = RoleListeners::new(Role::Admin, 1, told);
         if let Some(wanted) = &plan.admin {
-            admin.take_lent(&mut rest)?;
-            if admin.doors.is_empty() {
-                admin.open(wanted, &mut rest)?;
+            admin.take_activated(&mut unclaimed)?;
+            if admin.listeners.is_empty() {
+                admin.open(wanted, &mut unclaimed)?;
             }
         }
-        for (label, passed) in rest.0 {
+        for (label, passed) in unclaimed.0 {
             let address = text(&passed.address);
             tracing::warn!(%address, role = label.word(), "not asked for any more: closed");
         }
-        Ok(Doors { listen: listen.doors, admin: admin.doors })
+        Ok(Listeners { listen: listen.listeners, admin: admin.listeners })
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Door> {
+    pub fn iter(&self) -> impl Iterator<Item = &ListenerSockets> {
         self.listen.iter().chain(&self.admin)
     }
 }
@@ -107,11 +111,11 @@ impl Doors {
 type Group = (Label, Address, Vec<OwnedFd>);
 
 /// Sockets with which we were started and that nobody has asked for yet.
-struct Rest(Vec<(Label, Passed)>);
+struct Unclaimed(Vec<(Label, Passed)>);
 
-impl Rest {
-    fn has_lent(&self, role: Role) -> bool {
-        self.0.iter().any(|(label, _)| *label == Label { role, lent: true })
+impl Unclaimed {
+    fn has_activated(&self, role: Role) -> bool {
+        self.0.iter().any(|(label, _)| *label == Label { role, activated: true })
     }
 
     /// The first address that is wanted, with all its sockets.
@@ -125,29 +129,29 @@ impl Rest {
 }
 
 /// The doors of one role, as they are opened.
-struct Row<'a> {
+struct RoleListeners<'a> {
     role: Role,
     cores: usize,
     told: &'a Told,
-    doors: Vec<Door>,
+    listeners: Vec<ListenerSockets>,
 }
 
-impl Row<'_> {
-    fn new(role: Role, cores: usize, told: &Told) -> Row<'_> {
-        Row { role, cores, told, doors: Vec::new() }
+impl RoleListeners<'_> {
+    fn new(role: Role, cores: usize, told: &Told) -> RoleListeners<'_> {
+        RoleListeners { role, cores, told, listeners: Vec::new() }
     }
 
     /// Takes over all that a service manager passed for this role.
-    fn take_lent(&mut self, rest: &mut Rest) -> Result<(), String> {
-        let lent = Label { role: self.role, lent: true };
-        while let Some(found) = rest.group(|label, _| *label == lent) {
+    fn take_activated(&mut self, unclaimed: &mut Unclaimed) -> Result<(), String> {
+        let activated = Label { role: self.role, activated: true };
+        while let Some(found) = unclaimed.group(|label, _| *label == activated) {
             self.take_over(found)?;
         }
         Ok(())
     }
 
     /// Opens each address that `wanted` stands for.
-    fn open(&mut self, wanted: &Listen, rest: &mut Rest) -> Result<(), String> {
+    fn open(&mut self, wanted: &Listen, unclaimed: &mut Unclaimed) -> Result<(), String> {
         let has_ipv6 = matches!(wanted, Listen::Any(_)) && has_ipv6();
         if let (Listen::Any(_), false) = (wanted, has_ipv6) {
             tracing::info!(address = %wanted, "this machine has no IPv6: IPv4 alone");
@@ -158,22 +162,26 @@ impl Row<'_> {
             if let (Address::Tcp(address), Some(Address::Tcp(first))) = (&mut address, &chosen) {
                 address.set_port(first.port());
             }
-            chosen = Some(self.open_one(&address, rest)?);
+            chosen = Some(self.open_one(&address, unclaimed)?);
         }
         Ok(())
     }
 
     /// Takes over what is there, or binds the address, or says which one is the matter, where it came
     /// from and what would help. Gives the address back, with the port that was chosen.
-    fn open_one(&mut self, address: &Address, rest: &mut Rest) -> Result<Address, String> {
+    fn open_one(
+        &mut self,
+        address: &Address,
+        unclaimed: &mut Unclaimed,
+    ) -> Result<Address, String> {
         let role = self.role;
         let is_in = |bound: &Bound| {
             bound.dual && !is_any_port(address) && fits(address, &bound.address, true)
         };
-        if let Some(dual) = self.doors.iter().find(|door| is_in(&door.bound)) {
+        if let Some(dual) = self.listeners.iter().find(|listener| is_in(&listener.bound)) {
             return Ok(dual.bound.address.clone());
         }
-        let found = rest.group(|label, passed| {
+        let found = unclaimed.group(|label, passed| {
             label.role == role && fits(address, &passed.address, passed.dual)
         });
         if let Some(group) = found {
@@ -189,7 +197,7 @@ impl Row<'_> {
             let remedy = remedies::listening(role, address, &error);
             format!("cannot listen on {address_text} ({setting}{origin}): {error}{remedy}")
         })?;
-        Ok(self.push(Label { role, lent: false }, false, bound))
+        Ok(self.push(Label { role, activated: false }, false, bound))
     }
 
     fn take_over(&mut self, (label, address, sockets): Group) -> Result<Address, String> {
@@ -201,7 +209,7 @@ impl Row<'_> {
 
     fn push(&mut self, label: Label, inherited: bool, bound: Bound) -> Address {
         let address = bound.address.clone();
-        self.doors.push(Door { label, inherited, bound });
+        self.listeners.push(ListenerSockets { label, inherited, bound });
         address
     }
 }

@@ -8,9 +8,9 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
+use crate::admin::log;
+use crate::config::{LogLevel, OwnLogFormat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tidegate::admin::log;
-use tidegate::config::{LogLevel, OwnLogFormat};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::LevelFilter;

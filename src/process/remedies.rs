@@ -5,9 +5,9 @@ use std::io;
 
 use rustix::io::Errno;
 
-use tidegate::io::stream::Address;
+use crate::io::stream::Address;
 
-use super::inherit::Role;
+use super::inherited::Role;
 
 /// What was asked of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

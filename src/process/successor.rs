@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_io::{Async, Timer};
 use futures_lite::{AsyncReadExt, FutureExt};
 
-use super::inherit::{INHERIT, Label, READY};
+use super::inherited::{INHERIT, Label, READY};
 
 /// A new process that has not become ready by then is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,16 +26,16 @@ const OURS_ALONE: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WA
 
 /// A new process that is not ready yet.
 #[derive(Debug)]
-pub struct Heir {
+pub struct Successor {
     child: Child,
     line: Async<UnixStream>,
     words: Vec<u8>,
     patience: Timer,
 }
 
-impl Heir {
+impl Successor {
     /// Starts `program` with our arguments and our environment, and with copies of `sockets`.
-    pub fn start(program: &Path, sockets: &[(Label, OwnedFd)]) -> io::Result<Heir> {
+    pub fn start(program: &Path, sockets: &[(Label, OwnedFd)]) -> io::Result<Successor> {
         let (line, report) = UnixStream::pair()?;
         // A plain dup is not closed on exec: these copies, and nothing else, reach the new process.
         // Only this thread starts processes, and ours are closed again on return.
@@ -54,7 +54,7 @@ impl Heir {
         }
         let line = Async::new(line)?;
         let child = command.spawn()?;
-        Ok(Heir { child, line, words: Vec::new(), patience: Timer::after(PATIENCE) })
+        Ok(Successor { child, line, words: Vec::new(), patience: Timer::after(PATIENCE) })
     }
 
     /// Its process id.
@@ -65,7 +65,7 @@ impl Heir {
     /// Waits until it is ready, has failed, or took too long; an error is what it had to say, if it
     /// did not end without a word. May be dropped and called again.
     pub async fn settle(&mut self) -> Result<(), Option<String>> {
-        let Heir { line, words, patience, .. } = self;
+        let Successor { line, words, patience, .. } = self;
         let hear = async {
             let mut piece = [0; 512];
             while words.len() < WORDS_MOST {

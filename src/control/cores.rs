@@ -4,26 +4,26 @@ use std::thread;
 
 use flume::{Receiver, Sender};
 
-use tidegate::io::signal::Mailbox;
-use tidegate::proxy::{Command, CoreSpec};
+use crate::io::signal::Mailbox;
+use crate::proxy::{Command, CoreSpec};
 
 /// A core that has ended: how many buffers and pipes were missing, or why it failed.
 type Ended = Result<usize, String>;
 
 /// All cores.
 #[derive(Debug)]
-pub struct Crew {
+pub struct Cores {
     /// One for each core.
     pub mailboxes: Vec<Mailbox<Command>>,
     report: Sender<Ended>,
     ended: Receiver<Ended>,
 }
 
-impl Crew {
+impl Cores {
     /// None yet, and at most `most`.
-    pub fn new(most: usize) -> Crew {
+    pub fn new(most: usize) -> Cores {
         let (report, ended) = flume::bounded(most);
-        Crew { mailboxes: Vec::new(), report, ended }
+        Cores { mailboxes: Vec::new(), report, ended }
     }
 
     /// Starts a core on a thread of its own, and waits until it can be told things.

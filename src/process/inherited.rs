@@ -2,14 +2,14 @@
 //!
 //! A tidegate that starts its heir names the descriptors in [`INHERIT`], as words with commas between
 //! them: `report=5,listen=7,listen=8,admin=9`. A service manager names its sockets in its own way
-//! (sd_listen_fds(3)); `lent-` before a word says that they came from there in the first place.
+//! (sd_listen_fds(3)); `activated-` before a word says that they came from there in the first place.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
 
-use tidegate::io::listen::{Passed, take_stream};
+use crate::io::listen::{Passed, take_stream};
 
 use super::digits;
 
@@ -18,9 +18,9 @@ pub const INHERIT: &str = "TIDEGATE_INHERIT";
 /// What a heir says once it accepts connections; anything else is why it cannot.
 pub const READY: &[u8] = b"ready";
 /// The first descriptor a service manager passes.
-const FIRST_LENT: RawFd = 3;
+const FIRST_ACTIVATED: RawFd = 3;
 /// Sockets taken from a service manager at most.
-const LENT_MOST: u64 = 1024;
+const ACTIVATED_MOST: u64 = 1024;
 
 /// What a listening socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,49 +37,50 @@ pub struct Label {
     /// What it is for.
     pub role: Role,
     /// It is the service manager's, and so is the file of a Unix socket.
-    pub lent: bool,
+    pub activated: bool,
 }
 
 impl Label {
     /// The word for it.
     pub fn word(self) -> &'static str {
-        match (self.lent, self.role) {
+        match (self.activated, self.role) {
             (false, Role::Listen) => "listen",
             (false, Role::Admin) => "admin",
-            (true, Role::Listen) => "lent-listen",
-            (true, Role::Admin) => "lent-admin",
+            (true, Role::Listen) => "activated-listen",
+            (true, Role::Admin) => "activated-admin",
         }
     }
 
     fn of(word: &str) -> Option<Label> {
-        let (lent, word) = word.strip_prefix("lent-").map_or((false, word), |word| (true, word));
+        let (activated, word) =
+            word.strip_prefix("activated-").map_or((false, word), |word| (true, word));
         let role = match word {
             "listen" => Role::Listen,
             "admin" => Role::Admin,
             _ => return None,
         };
-        Some(Label { role, lent })
+        Some(Label { role, activated })
     }
 }
 
 /// Everything that was left for us.
 #[derive(Debug)]
-pub struct Inheritance {
+pub struct InheritedSockets {
     /// To the process before us.
-    pub report: Report,
+    pub predecessor: Predecessor,
     /// Its sockets, or the service manager's.
     pub sockets: Vec<(Label, Passed)>,
 }
 
-impl Inheritance {
+impl InheritedSockets {
     /// Takes over what the environment names.
     ///
     /// # Errors
     /// When it names what is not there: then nothing can be relied on.
-    pub fn take(variable: impl Fn(&str) -> Option<OsString>) -> Result<Inheritance, String> {
+    pub fn take(variable: impl Fn(&str) -> Option<OsString>) -> Result<InheritedSockets, String> {
         let named = match variable(INHERIT) {
             Some(words) => words.to_str().and_then(read),
-            None => Some(lent(variable)),
+            None => Some(activated(variable)),
         };
         let named =
             named.ok_or_else(|| format!("{INHERIT} makes no sense; it is not for people"))?;
@@ -90,17 +91,17 @@ impl Inheritance {
             Err(error) => Err(format!("socket {number}, with which we were started: {error}")),
         };
         let sockets = named.sockets.into_iter().map(take).collect::<Result<_, _>>()?;
-        Ok(Inheritance { report: Report(stream), sockets })
+        Ok(InheritedSockets { predecessor: Predecessor(stream), sockets })
     }
 }
 
 /// The line on which the process before us waits for news.
 #[derive(Debug)]
-pub struct Report(Option<UnixStream>);
+pub struct Predecessor(Option<UnixStream>);
 
-impl Report {
+impl Predecessor {
     /// Is another process serving, until we say that we are ready?
-    pub fn is_awaited(&self) -> bool {
+    pub fn is_waiting(&self) -> bool {
         self.0.is_some()
     }
 
@@ -136,20 +137,20 @@ fn read(words: &str) -> Option<Named> {
 
 /// What a service manager passed, if it is for this very process. A socket whose name
 /// (`FileDescriptorName=`) is `admin` is for the admin, the others are for clients.
-fn lent(variable: impl Fn(&str) -> Option<OsString>) -> Named {
+fn activated(variable: impl Fn(&str) -> Option<OsString>) -> Named {
     let number = |name| variable(name).as_deref().and_then(OsStr::to_str).and_then(digits);
     if number("LISTEN_PID") != Some(u64::from(std::process::id())) {
         return Named::default();
     }
-    let count = number("LISTEN_FDS").unwrap_or(0).min(LENT_MOST) as RawFd;
+    let count = number("LISTEN_FDS").unwrap_or(0).min(ACTIVATED_MOST) as RawFd;
     let names = variable("LISTEN_FDNAMES").unwrap_or_default();
     let names = names.to_string_lossy();
     let mut names = names.split(':');
     let label = |number| {
         let role = if names.next() == Some("admin") { Role::Admin } else { Role::Listen };
-        (Label { role, lent: true }, number)
+        (Label { role, activated: true }, number)
     };
-    let sockets = (FIRST_LENT..FIRST_LENT + count).map(label).collect();
+    let sockets = (FIRST_ACTIVATED..FIRST_ACTIVATED + count).map(label).collect();
     Named { report: None, sockets }
 }
 
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn words_are_read_as_they_are_written() {
-        let label = |role, lent| Label { role, lent };
+        let label = |role, activated| Label { role, activated };
         let sockets = vec![
             (label(Role::Listen, false), 7),
             (label(Role::Admin, false), 8),
@@ -168,13 +169,13 @@ mod tests {
         ];
         let words = sockets.iter().map(|(label, number)| format!(",{}={number}", label.word()));
         let words = format!("report=5{}", words.collect::<String>());
-        assert_eq!(words, "report=5,listen=7,admin=8,lent-listen=9,lent-admin=10");
+        assert_eq!(words, "report=5,listen=7,admin=8,activated-listen=9,activated-admin=10");
         assert_eq!(read(&words), Some(Named { report: Some(5), sockets }));
     }
 
     #[test]
     fn words_that_make_no_sense_are_refused() {
-        for words in ["", "listen", "listen=", "listen=+7", "listen=x", "door=7", "listen=7,"] {
+        for words in ["", "listen", "listen=", "listen=+7", "listen=x", "listener=7", "listen=7,"] {
             assert_eq!(read(words), None, "{words}");
         }
     }
@@ -191,10 +192,13 @@ mod tests {
                 _ => None,
             }
         };
-        let named = lent(environment(&us));
+        let named = activated(environment(&us));
         let words: Vec<_> = named.sockets.iter().map(|(label, n)| (label.word(), *n)).collect();
-        assert_eq!(words, [("lent-listen", 3), ("lent-admin", 4), ("lent-listen", 5)]);
-        assert_eq!(lent(environment("1")), Named::default());
-        assert_eq!(lent(|_| None), Named::default());
+        assert_eq!(
+            words,
+            [("activated-listen", 3), ("activated-admin", 4), ("activated-listen", 5)]
+        );
+        assert_eq!(activated(environment("1")), Named::default());
+        assert_eq!(activated(|_| None), Named::default());
     }
 }

@@ -1,0 +1,25 @@
+//! `control` may use every room but `load`.
+#![expect(unused, reason = "nothing runs here: that it compiles is the test")]
+
+#[path = "../../src/admin/mod.rs"]
+pub mod admin;
+#[path = "../../src/config/mod.rs"]
+pub mod config;
+#[path = "../../src/control/mod.rs"]
+pub mod control;
+#[path = "../../src/http/mod.rs"]
+pub mod http;
+#[path = "../../src/io/mod.rs"]
+pub mod io;
+#[path = "../../src/origin/mod.rs"]
+pub mod origin;
+#[path = "../../src/process/mod.rs"]
+pub mod process;
+#[path = "../../src/proxy/mod.rs"]
+pub mod proxy;
+#[path = "../../src/stats/mod.rs"]
+pub mod stats;
+#[path = "../../src/upstream/mod.rs"]
+pub mod upstream;
+
+fn main() {}
