@@ -13,7 +13,6 @@
 //! - [`process`]: who are we to the system? Sockets, upgrade, service manager, our own log.
 //! - [`control`]: who decides? The control plane: one event loop over all of the above.
 //! - [`origin`]: who answers? A fast test backend for trials, benchmarks and `--demo`; stands alone.
-//! - [`load`]: how much can it take? The load generator, over `http` and `io`.
 //!
 //! In scope: HTTP/1.0 and HTTP/1.1 from clients, HTTP/1.1 to upstreams, over TCP and Unix sockets.
 //! Out of scope: HTTP/2 and HTTP/3, forward proxying (`CONNECT`), scripting in the data path.
@@ -23,7 +22,6 @@ pub mod config;
 pub mod control;
 pub mod http;
 pub mod io;
-pub mod load;
 pub mod origin;
 pub mod process;
 pub mod proxy;

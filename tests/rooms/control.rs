@@ -1,4 +1,4 @@
-//! `control` may use every room but `load`.
+//! `control` may use every room.
 #![expect(unused, reason = "nothing runs here: that it compiles is the test")]
 
 #[path = "../../src/admin/mod.rs"]

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 
 use super::fault::Fault;
 use super::worker::Worker;
-use crate::io::reactor::Direction;
-use crate::io::stream::Stream;
+use tidegate::io::reactor::Direction;
+use tidegate::io::stream::Stream;
 
 /// What is read until it is whole.
 pub trait Heard {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::answer::Digest;
 use super::fault::Fault;
 use super::schedule::Rate;
-use crate::http::Method;
-use crate::http::upgrade::KEY;
+use tidegate::http::Method;
+use tidegate::http::upgrade::KEY;
 
 /// What connections do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::plan::{Expected, Kind, Plan};
 use super::request::{self, Draft};
 use super::schedule::Rate;
 use super::target::Target;
-use crate::http::{Method, grammar};
+use tidegate::http::{Method, grammar};
 
 /// Connections of the open loop, unless another number is given.
 const OPEN_CONNECTIONS: usize = 64;

@@ -2,8 +2,8 @@
 
 use super::plan::Opening;
 use super::target::Target;
-use crate::http::grammar;
-use crate::http::upgrade::KEY;
+use tidegate::http::grammar;
+use tidegate::http::upgrade::KEY;
 
 /// Octets in a chunk of a chunked body.
 const CHUNK: usize = 16 * 1024;
@@ -107,7 +107,7 @@ pub fn pattern(len: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Framing, Limits, Progress, Request, Upgrade};
+    use tidegate::http::{Framing, Limits, Progress, Request, Upgrade};
 
     fn draft(target: &Target, body: Option<&[u8]>, chunked: bool) -> Vec<u8> {
         let fields = [field("X-A:  b ").unwrap()];

@@ -1,6 +1,6 @@
 //! When requests are due in the open loop: at fixed moments, whatever became of those before. Pure arithmetic.
 
-use crate::io::clock::Moment;
+use tidegate::io::clock::Moment;
 
 /// Requests per second, in thousandths; never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,35 +1,4 @@
-//! HOW MUCH CAN IT TAKE? The load generator: requests or WebSocket messages against any server, closed
-//! loop or open, with every answer checked and every latency counted.
-//!
-//! Laws:
-//! - Uses `http` and `io`; nothing of ours depends on it but `tidegate-load`.
-//! - Must cost less than what it measures: the request is made once, nothing is allocated for each, and an
-//!   ordinary exchange is one send, one receive and a share of a wait.
-//! - Answers are judged by our own strict parser; what is not a good answer is an error of a named kind,
-//!   and only good ones have a latency.
-//! - In the open loop a latency begins when the request was due, whoever made it wait.
-//! - Bounded: a connection has one request under way, what is due and not sent is counted, not stored.
-//!
-//! Top-down: [`arguments`] make a [`plan`] (by `target` and `request`); [`run`] has each thread be a
-//! `worker` with its `connection`s, which take requests from the `desk` (in the open loop by the
-//! [`schedule`]) and make an `exchange` of each, in which an `answer` or an `echo` is heard; a [`tally`]
-//! counts, by kinds of [`fault`]; `progress` shows, and a [`report`] tells.
-
-mod answer;
-pub mod arguments;
-mod connection;
-mod desk;
-mod echo;
-mod exchange;
-pub mod fault;
-pub mod plan;
-mod progress;
-pub mod report;
-mod request;
-pub mod schedule;
-pub mod tally;
-mod target;
-mod worker;
+//! A run: a worker on each thread, until the end of the plan or a signal.
 
 use std::io;
 use std::sync::Arc;
@@ -38,11 +7,11 @@ use std::thread;
 use async_signal::{Signal, Signals};
 use futures_lite::{FutureExt, StreamExt};
 
-use crate::io::signal::Mailbox;
-use plan::Plan;
-use progress::Progress;
-use tally::Tally;
-use worker::{Event, Live, Stop};
+use super::plan::Plan;
+use super::progress::Progress;
+use super::tally::Tally;
+use super::worker::{self, Event, Live, Stop};
+use tidegate::io::signal::Mailbox;
 
 /// How a run ended.
 #[derive(Debug)]

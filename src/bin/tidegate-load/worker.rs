@@ -16,11 +16,11 @@ use super::fault::Fault;
 use super::plan::{Kind, Plan};
 use super::schedule::Schedule;
 use super::tally::Tally;
-use crate::io::alarm::Alarm;
-use crate::io::clock::Moment;
-use crate::io::cores::Core;
-use crate::io::signal::Mailbox;
-use crate::io::stream::{Address, Stream};
+use tidegate::io::alarm::Alarm;
+use tidegate::io::clock::Moment;
+use tidegate::io::cores::Core;
+use tidegate::io::signal::Mailbox;
+use tidegate::io::stream::{Address, Stream};
 
 /// Octets read at once.
 const SCRATCH: usize = 256 * 1024;

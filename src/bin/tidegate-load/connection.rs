@@ -12,10 +12,10 @@ use super::exchange::{Exchange, Heard, Heeded};
 use super::fault::Fault;
 use super::plan::Kind;
 use super::worker::Worker;
-use crate::http::upgrade::Offer;
-use crate::http::{Asked, Method};
-use crate::io::reactor::Direction;
-use crate::io::stream::Stream;
+use tidegate::http::upgrade::Offer;
+use tidegate::http::{Asked, Method};
+use tidegate::io::reactor::Direction;
+use tidegate::io::stream::Stream;
 
 /// How long a connection rests after it could not be opened, so that a dead server does not make us spin.
 const REST: Duration = Duration::from_millis(50);

@@ -1,13 +1,46 @@
-//! `tidegate-load`: puts a server under load. The room `load` does it; this reads words and prints reports.
+//! `tidegate-load`: HOW MUCH CAN IT TAKE? The load generator: requests or WebSocket messages against any server, closed
+//! loop or open, with every answer checked and every latency counted.
+//!
+//! Laws:
+//! - Uses `http` and `io` of the library; nothing depends on it.
+//! - Must cost less than what it measures: the request is made once, nothing is allocated for each, and an
+//!   ordinary exchange is one send, one receive and a share of a wait.
+//! - Answers are judged by our own strict parser; what is not a good answer is an error of a named kind,
+//!   and only good ones have a latency.
+//! - In the open loop a latency begins when the request was due, whoever made it wait.
+//! - Bounded: a connection has one request under way, what is due and not sent is counted, not stored.
+//!
+//! Top-down: [`arguments`] make a [`plan`] (by `target` and `request`); [`run()`](run::run) has each thread be a
+//! `worker` with its `connection`s, which take requests from the `desk` (in the open loop by the
+//! [`schedule`]) and make an `exchange` of each, in which an `answer` or an `echo` is heard; a [`tally`]
+//! counts, by kinds of [`fault`]; `progress` shows, and a [`report`] tells.
+
+mod answer;
+mod arguments;
+mod connection;
+mod desk;
+mod echo;
+mod exchange;
+mod fault;
+mod plan;
+mod progress;
+mod report;
+mod request;
+mod run;
+mod schedule;
+mod tally;
+mod target;
+mod worker;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tidegate::load::arguments::{self, Request};
-use tidegate::load::plan::Kind;
-use tidegate::load::report::Report;
+
+use arguments::Request;
+use plan::Kind;
+use report::Report;
 
 fn main() -> ExitCode {
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
@@ -26,7 +59,7 @@ fn main() -> ExitCode {
     let standing = |connections| {
         print(&format!("idle {connections}\n"), 0);
     };
-    let outcome = match tidegate::load::run(&plan, shows, standing) {
+    let outcome = match run::run(&plan, shows, standing) {
         Ok(outcome) => outcome,
         Err(error) => {
             complain(&format!("tidegate-load: {error}\n"));

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::exchange::Heard;
 use super::fault::Fault;
-use crate::http::websocket::Header;
+use tidegate::http::websocket::Header;
 
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;

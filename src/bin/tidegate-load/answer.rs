@@ -5,8 +5,8 @@ use hmac_sha256::Hash;
 
 use super::exchange::Heard;
 use super::fault::Fault;
-use crate::http::chunked::Decoder;
-use crate::http::{Asked, Framing, Limits, Progress, Response};
+use tidegate::http::chunked::Decoder;
+use tidegate::http::{Asked, Framing, Limits, Progress, Response};
 
 /// SHA-256, octets.
 pub type Digest = [u8; 32];
@@ -186,7 +186,7 @@ impl Heard for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Method;
+    use tidegate::http::Method;
 
     /// Feeds `wire` in pieces of `size`; whether it is whole, and then status, persistence and hash.
     fn read(wire: &str, size: usize) -> Result<Option<(u16, bool, Digest)>, Fault> {

@@ -1,6 +1,6 @@
 //! Where requests go: `http://host[:port][/path][?query]`.
 
-use crate::http::grammar;
+use tidegate::http::grammar;
 
 /// A URL, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::schedule::Schedule;
-use crate::io::clock::Moment;
+use tidegate::io::clock::Moment;
 
 /// Where a connection waits for a request.
 #[derive(Debug, Default)]
