@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::WITHHELD;
-use crate::http::chunked::{self, Decoder};
+use crate::http::body::{Decoder, Encoder};
 use crate::http::forward::{self, RequestEdits, ResponseEdits};
 use crate::http::write::{Full, Writer};
 use crate::http::{
@@ -58,62 +58,36 @@ impl Message {
     }
 
     fn seal(&mut self) {
-        match self.framing {
-            Framing::Chunked => {
-                if !self.payload.is_empty() {
-                    let length = self.payload.len() as u64;
-                    self.sent.extend_from_slice(chunked::size_line(length, &mut [0; 18]));
-                    self.sent.extend_from_slice(&self.payload);
-                    self.sent.extend_from_slice(b"\r\n");
-                }
-                self.sent.extend_from_slice(&[chunked::LAST, &self.trailers, b"\r\n"].concat());
-            }
-            // Only chunks have trailers.
-            _ => {
-                self.trailers.clear();
-                self.sent.extend_from_slice(&self.payload);
-            }
+        let encoder = Encoder::new(self.framing);
+        if encoder == Encoder::Plain {
+            self.trailers.clear(); // only chunks have them
         }
+        self.sent.extend_from_slice(&encoder.whole(&self.payload, &self.trailers));
     }
 }
 
 /// A body under way: what it takes from the buffer until it is whole.
 struct Content {
     message: Message,
-    came: Framing,
     withheld: &'static [String],
     decoder: Decoder,
 }
 
 impl Content {
     fn new(message: Message, came: Framing, withheld: &'static [String]) -> Content {
-        Content { message, came, withheld, decoder: Decoder::default() }
+        Content { message, withheld, decoder: Decoder::new(came) }
     }
 
     /// Takes what belongs to it; whether it is whole.
     fn take(&mut self, buffer: &mut Vec<u8>) -> Result<bool, Reason> {
         let message = &mut self.message;
-        match self.came {
-            Framing::None => Ok(true),
-            Framing::UntilClose => {
-                message.payload.append(buffer);
-                Ok(false)
-            }
-            Framing::Length(length) => {
-                let left = usize::try_from(length).unwrap_or(usize::MAX) - message.payload.len();
-                message.payload.extend(buffer.drain(..left.min(buffer.len())));
-                Ok(message.payload.len() as u64 == length)
-            }
-            Framing::Chunked => {
-                let decoded = self.decoder.decode(buffer)?;
-                message.payload.extend_from_slice(&buffer[..decoded.payload]);
-                buffer.drain(..decoded.consumed);
-                if decoded.done {
-                    message.trailers = self.decoder.trailers_without(self.withheld);
-                }
-                Ok(decoded.done)
-            }
+        let decoded = self.decoder.decode(buffer)?;
+        message.payload.extend_from_slice(&buffer[..decoded.payload]);
+        buffer.drain(..decoded.consumed);
+        if decoded.done {
+            message.trailers = self.decoder.trailers_without(self.withheld);
         }
+        Ok(decoded.done)
     }
 }
 
@@ -246,7 +220,7 @@ impl<'r> Answers<'r> {
 
     /// The origin closes.
     pub fn finish(&mut self) {
-        if self.content.as_ref().is_some_and(|content| content.came == Framing::UntilClose) {
+        if self.content.as_ref().is_some_and(|content| matches!(content.decoder, Decoder::UntilClose)) {
             self.done();
         }
     }
@@ -282,12 +256,12 @@ impl<'r> Answers<'r> {
     }
 
     fn done(&mut self) {
-        let Some(Content { mut message, came, .. }) = self.content.take() else { return };
+        let Some(Content { mut message, decoder, .. }) = self.content.take() else { return };
         message.seal();
         let switched = message.start == b"101";
         if switched || !message.start.starts_with(b"1") {
             self.requests = &self.requests[1..];
-            let closes = came == Framing::UntilClose || !self.head.persistent;
+            let closes = matches!(decoder, Decoder::UntilClose) || !self.head.persistent;
             self.end = switched.then_some(End::Switches).or(closes.then_some(End::Closes));
         } else if message.version == Version::Http10 {
             return; // does not know interim answers, and gets none

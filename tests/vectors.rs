@@ -10,7 +10,8 @@ use std::sync::LazyLock;
 
 use cases::Case;
 use feed::every_way;
-use tidegate::http::chunked::{self, Decoder};
+use tidegate::http::body::Encoder;
+use tidegate::http::chunked::Decoder;
 use tidegate::http::forward::{self, RequestEdits, ResponseEdits};
 use tidegate::http::websocket::Follower;
 use tidegate::http::write::Writer;
@@ -194,13 +195,7 @@ impl Content {
 
     /// The chunked body as it leaves, having come in one piece.
     fn encoded(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        if !self.payload.is_empty() {
-            out.extend_from_slice(chunked::size_line(self.payload.len() as u64, &mut [0; 18]));
-            out.extend_from_slice(&self.payload);
-            out.extend_from_slice(b"\r\n");
-        }
-        [&out, chunked::LAST, &self.trailers, b"\r\n"].concat()
+        Encoder::Chunked.whole(&self.payload, &self.trailers)
     }
 }
 

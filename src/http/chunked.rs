@@ -19,6 +19,9 @@ use super::write::hexadecimal;
 /// The last chunk; behind it come the trailer lines and an empty line.
 pub const LAST: &[u8] = b"0\r\n";
 
+/// Octets of a size line of ours, line end included.
+pub const SIZE_LINE_MOST: usize = 18;
+
 /// Octets a size line may have, with its extensions and its line end: it bounds what a chunk of one
 /// octet may cost.
 const SIZE_LINE: u16 = 256;
@@ -29,7 +32,7 @@ const TRAILERS: usize = 8 * 1024;
 
 /// The size line of a chunk of `len` octets, for instance `1f4` CRLF. A chunk of 0 would be the
 /// last one.
-pub fn size_line(len: u64, out: &mut [u8; 18]) -> &[u8] {
+pub fn size_line(len: u64, out: &mut [u8; SIZE_LINE_MOST]) -> &[u8] {
     let mut text = [0; 16];
     let digits = hexadecimal(len, &mut text);
     out[..digits.len()].copy_from_slice(digits);
@@ -121,14 +124,19 @@ impl Decoder {
                 at += 1;
             }
         }
-        Ok(Decoded { consumed: at, payload, done: self.state == State::Done })
+        Ok(Decoded { consumed: at, payload, done: self.is_done() })
+    }
+
+    /// The body is complete.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
     }
 
     /// The trailer section, ready to be sent behind [`LAST`] and before an empty line: `Name:
     /// value` lines, without those that may not be in a trailer section. Empty until the body is
     /// done, and mostly then.
     pub fn trailers(&self) -> &[u8] {
-        if self.state == State::Done { &self.trailers } else { b"" }
+        if self.is_done() { &self.trailers } else { b"" }
     }
 
     /// The [`Decoder::trailers`] but those called one of `names`, or like one.

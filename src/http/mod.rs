@@ -19,6 +19,7 @@
 //! - `session`: whether the connection goes on, and what `Connection` names;
 //! - [`upgrade`]: whether it leaves HTTP, and for what (over `sha1`);
 //! - [`chunked`]: the chunked coding, out of it in place and back into it;
+//! - [`body`]: the same for every framing: what belongs to a body, and what leaves for it;
 //! - [`forward`]: the heads that leave;
 //! - [`mod@write`]: the writer below that, and the answers tidegate makes itself;
 //! - [`date`]: the value of `Date`;
@@ -27,6 +28,7 @@
 //!
 //! A request in, a request out, and the answer back:
 //! ```
+//! use tidegate::http::body::Decoder;
 //! use tidegate::http::forward::{self, RequestEdits, ResponseEdits};
 //! use tidegate::http::{Framing, Limits, Method, Progress, Request, Response, outward, upgrade};
 //! use tidegate::http::write::Writer;
@@ -68,10 +70,11 @@
 //! assert!(out.written().ends_with(b"X-Request-Id: 7\r\nTransfer-Encoding: chunked\r\n\r\n"));
 //!
 //! let mut body = bytes[answer.len..].to_vec();
-//! let decoded = tidegate::http::chunked::Decoder::default().decode(&mut body).unwrap();
+//! let decoded = Decoder::new(answer.framing).decode(&mut body).unwrap();
 //! assert_eq!((&body[..decoded.payload], decoded.done), (&b"hi"[..], true));
 //! ```
 
+pub mod body;
 pub mod chunked;
 mod close;
 pub mod date;

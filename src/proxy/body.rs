@@ -12,7 +12,7 @@ use std::io;
 use super::progress::Upload;
 use super::worker::Worker;
 use crate::config::Timeouts;
-use crate::http::chunked::{self, Decoder};
+use crate::http::body::{Decoder, Encoder};
 use crate::http::{Framing, Reason};
 use crate::io::buffer::{Buf, Quota};
 use crate::io::reactor::Direction;
@@ -20,11 +20,6 @@ use crate::io::relay::{Ended, Means, Relay};
 use crate::io::splice::Copied;
 use crate::io::stream::Stream;
 use crate::io::turn::Slice;
-
-/// Octets left free before a payload for its chunk-size line, and behind it for the end of the chunk
-/// and of the body.
-const CHUNK_ROOM: usize = 18;
-const CHUNK_END: &[u8] = b"\r\n";
 
 /// Why a body did not get across.
 #[derive(Debug)]
@@ -46,16 +41,6 @@ pub(super) struct Absorbed {
     pub payload: usize,
 }
 
-/// How the sender marks the end, and how far we are.
-enum Source {
-    /// So many octets are left.
-    Length(u64),
-    Chunked(Box<Decoder>),
-    UntilClose,
-    /// Nothing is left.
-    Done,
-}
-
 /// A body and the two streams it goes between.
 pub(super) struct Body<'a> {
     worker: &'a Worker,
@@ -63,11 +48,10 @@ pub(super) struct Body<'a> {
     share: &'a Quota,
     from: &'a Stream,
     to: &'a Stream,
-    source: Source,
-    /// It leaves in chunks.
-    chunked: bool,
-    /// Octets of payload that may still come.
-    allowed: u64,
+    decoder: Decoder,
+    encoder: Encoder,
+    /// Octets of payload that may still come; `None`: there were more, so it was not read to its end.
+    allowed: Option<u64>,
     /// Octets read by [`Body::run`], framing included.
     read: &'a Cell<u64>,
     /// Octets sent, with the head that goes before.
@@ -78,8 +62,6 @@ pub(super) struct Body<'a> {
     pub upload: Option<&'a Cell<Upload>>,
     /// What the sender sent after the end of a chunked body.
     pub surplus: Vec<u8>,
-    /// Trailer lines of a chunked body, filtered and ready to be sent.
-    trailers: Vec<u8>,
 }
 
 impl<'a> Body<'a> {
@@ -92,54 +74,43 @@ impl<'a> Body<'a> {
         (to, leaves, sent): (&'a Stream, Framing, &'a Cell<u64>),
         most: Option<u64>,
     ) -> Body<'a> {
-        let source = match came {
-            Framing::None => Source::Done,
-            Framing::Length(length) => Source::Length(length),
-            Framing::Chunked => Source::Chunked(Box::default()),
-            Framing::UntilClose => Source::UntilClose,
-        };
         Body {
             worker,
             timeouts,
             share,
             from,
             to,
-            source,
-            chunked: leaves == Framing::Chunked,
-            allowed: most.unwrap_or(u64::MAX),
+            decoder: Decoder::new(came),
+            encoder: Encoder::new(leaves),
+            allowed: Some(most.unwrap_or(u64::MAX)),
             read,
             sent,
             withheld: &[],
             upload: None,
             surplus: Vec::new(),
-            trailers: Vec::new(),
         }
     }
 
     /// The body is all there: nothing is left to be read.
     pub fn is_done(&self) -> bool {
-        matches!(self.source, Source::Done)
+        self.allowed.is_some() && self.decoder.is_done()
     }
 
     /// Reads what belongs to the body from the front of `octets`, changing them, and says how much that is.
     /// The caller moves its cursor by it at once: between the two nothing is waited for, and nothing can fail.
     pub fn absorb(&mut self, octets: &mut [u8]) -> Result<Absorbed, Cut> {
-        let (taken, payload) = self.advance(octets)?;
-        Ok(Absorbed { taken, payload })
+        let decoded = self.decoder.decode(octets).map_err(Cut::Bad)?;
+        self.allowed = self.allowed.and_then(|allowed| allowed.checked_sub(decoded.payload as u64));
+        self.allowed.ok_or(Cut::Bad(Reason::BodyTooLarge))?;
+        Ok(Absorbed { taken: decoded.consumed, payload: decoded.payload })
     }
 
     /// Appends `payload` to `out`, framed as it should leave, and the end of the body if this was all of it; then
     /// sends all that. Sends whenever `out` is full, too.
     pub async fn send_absorbed(&mut self, payload: &[u8], mut out: Buf) -> Result<(), Cut> {
-        let mut line = [0; CHUNK_ROOM];
-        let framed = self.chunked && !payload.is_empty();
-        let mut parts = [&[][..]; 4];
-        parts[0] = if framed { chunked::size_line(payload.len() as u64, &mut line) } else { &[] };
-        parts[1] = payload;
-        parts[2] = if framed { CHUNK_END } else { &[] };
-        let end = if self.chunked && self.is_done() { self.end() } else { Vec::new() };
-        parts[3] = &end;
-        for mut part in parts {
+        let mut line = [0; Encoder::BEFORE];
+        let [before, behind] = self.encoder.frame(payload.len(), &mut line);
+        for mut part in [before, payload, behind, &self.end()] {
             while !part.is_empty() {
                 let n = part.len().min(out.spare().len());
                 // It fits: `n` is no more than there is room for.
@@ -157,37 +128,37 @@ impl<'a> Body<'a> {
 
     /// Moves what is left, as it comes, to the end of the body.
     pub async fn run(&mut self) -> Result<(), Cut> {
-        if !self.is_done() && (self.chunked || matches!(self.source, Source::Chunked(_))) {
+        let transforms =
+            self.encoder == Encoder::Chunked || matches!(self.decoder, Decoder::Chunked(_));
+        if transforms && !self.is_done() {
             self.worker.stats.copied[Copied::Transformed as usize].add(1);
         }
         let mut slice = Slice::default();
         loop {
-            match &self.source {
-                Source::Done => return Ok(()),
-                Source::Length(left) => {
-                    let left = *left;
-                    self.relay(left).await?;
-                    self.source = Source::Done;
+            let plain = self.decoder.plain();
+            if self.is_done() {
+                return Ok(());
+            } else if plain > 0 && self.encoder == Encoder::Plain {
+                match self.relay(plain).await {
+                    Err(Cut::From(None)) if self.ends_here() => {}
+                    moved => moved?,
                 }
-                Source::UntilClose if !self.chunked => match self.relay(u64::MAX).await {
-                    Ok(()) => self.source = Source::Done,
-                    Err(Cut::From(None)) if !self.was_reset() => self.source = Source::Done,
-                    Err(cut) => return Err(cut),
-                },
-                _ => {
-                    let before = self.read.get();
-                    self.step().await?;
-                    if slice.spend(self.read.get() - before) {
-                        self.from.reactor().next_turn().await;
-                    }
+                self.decoder.skip(plain);
+            } else {
+                let before = self.read.get();
+                self.step().await?;
+                if slice.spend(self.read.get() - before) {
+                    self.from.reactor().next_turn().await;
                 }
             }
         }
     }
 
-    /// The end that can be read is none: see [`Upload::Reset`].
-    fn was_reset(&self) -> bool {
-        self.upload.is_some_and(|upload| upload.get() == Upload::Reset)
+    /// The sender has closed. `true`: that is the end of the body, and not one that a reset left: see
+    /// [`Upload::Reset`].
+    fn ends_here(&mut self) -> bool {
+        let was_reset = self.upload.is_some_and(|upload| upload.get() == Upload::Reset);
+        !was_reset && self.decoder.close()
     }
 
     /// Exactly `limit` octets, as they are.
@@ -226,35 +197,29 @@ impl<'a> Body<'a> {
         self.from.ready(Direction::Read).await.map_err(|error| Cut::From(Some(error)))?;
         let hold = self.share.hold().await;
         let mut buf = hold.take();
-        buf.clear(CHUNK_ROOM);
-        let max = buf.spare().len() - CHUNK_END.len() - chunked::LAST.len() - CHUNK_END.len();
+        buf.clear(Encoder::BEFORE);
+        let max = buf.spare().len() - Encoder::BEHIND;
         match self.from.try_recv(&mut buf, max) {
             Ok(None) => return Ok(()),
-            Ok(Some(0)) if matches!(self.source, Source::UntilClose) && !self.was_reset() => {
-                self.source = Source::Done;
-            }
+            Ok(Some(0)) if self.ends_here() => {}
             Ok(Some(0)) => return Err(Cut::From(None)),
             Ok(Some(n)) => self.read.set(self.read.get() + n as u64),
             Err(error) => return Err(Cut::From(Some(error))),
         }
-        let (taken, payload) = self.advance(buf.filled_mut())?;
+        let Absorbed { taken, payload } = self.absorb(buf.filled_mut())?;
         self.surplus.extend_from_slice(&buf.filled()[taken..]);
         buf.truncate(payload);
-        if self.chunked {
-            if payload > 0 {
-                buf.prepend(chunked::size_line(payload as u64, &mut [0; CHUNK_ROOM]));
-                let _fits = buf.append(CHUNK_END);
-            }
-            if self.is_done() {
-                let end = self.end();
-                if !buf.append(&end) {
-                    let sent;
-                    (sent, buf) = self.send(buf).await;
-                    sent?;
-                    // A trailer section is far smaller than a buffer.
-                    let _fits = buf.append(&end);
-                }
-            }
+        let mut line = [0; Encoder::BEFORE];
+        let [before, behind] = self.encoder.frame(payload, &mut line);
+        buf.prepend(before);
+        let _fits = buf.append(behind);
+        let end = self.end();
+        if !buf.append(&end) {
+            let sent;
+            (sent, buf) = self.send(buf).await;
+            sent?;
+            // A trailer section is far smaller than a buffer.
+            let _fits = buf.append(&end);
         }
         self.send(buf).await.0
     }
@@ -265,35 +230,11 @@ impl<'a> Body<'a> {
         (result.map_err(Cut::To), buf)
     }
 
-    /// Reads `octets` as body: how many belong to it, and how many octets of payload now lie at the front.
-    fn advance(&mut self, octets: &mut [u8]) -> Result<(usize, usize), Cut> {
-        let (taken, payload, ends) = match &mut self.source {
-            Source::Done => (0, 0, true),
-            Source::UntilClose => (octets.len(), octets.len(), false),
-            Source::Length(left) => {
-                let n = usize::try_from(*left).unwrap_or(usize::MAX).min(octets.len());
-                *left -= n as u64;
-                (n, n, *left == 0)
-            }
-            Source::Chunked(decoder) => {
-                let decoded = decoder.decode(octets).map_err(Cut::Bad)?;
-                if decoded.done {
-                    self.trailers = decoder.trailers_without(self.withheld);
-                }
-                (decoded.consumed, decoded.payload, decoded.done)
-            }
-        };
-        self.allowed =
-            self.allowed.checked_sub(payload as u64).ok_or(Cut::Bad(Reason::BodyTooLarge))?;
-        // Not before: what is refused was not read to its end, and nothing may follow it.
-        if ends {
-            self.source = Source::Done;
-        }
-        Ok((taken, payload))
-    }
-
-    /// The end of a chunked body: the last chunk, the trailers, an empty line.
+    /// What ends the body, once it is all there.
     fn end(&self) -> Vec<u8> {
-        [chunked::LAST, &self.trailers, CHUNK_END].concat()
+        if !self.is_done() || self.encoder == Encoder::Plain {
+            return Vec::new();
+        }
+        self.encoder.end(&self.decoder.trailers_without(self.withheld))
     }
 }

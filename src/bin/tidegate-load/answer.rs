@@ -5,8 +5,8 @@ use hmac_sha256::Hash;
 
 use super::exchange::Heard;
 use super::fault::Fault;
-use tidegate::http::chunked::Decoder;
-use tidegate::http::{Asked, Framing, Limits, Progress, Response};
+use tidegate::http::body::Decoder;
+use tidegate::http::{Asked, Limits, Progress, Response};
 
 /// SHA-256, octets.
 pub type Digest = [u8; 32];
@@ -16,9 +16,7 @@ pub type Digest = [u8; 32];
 enum Stage {
     #[default]
     Head,
-    Length(u64),
-    Chunked(Decoder),
-    UntilClose,
+    Body(Decoder),
     Whole,
 }
 
@@ -98,12 +96,12 @@ impl Answer {
         }
     }
 
-    fn body_stage(&self) -> Stage {
-        match self.response.framing {
-            Framing::None => Stage::Whole,
-            Framing::Length(octets) => Stage::Length(octets),
-            Framing::Chunked => Stage::Chunked(Decoder::default()),
-            Framing::UntilClose => Stage::UntilClose,
+    /// The answer is whole if its body is.
+    fn look(&mut self) {
+        if let Stage::Body(decoder) = &self.stage
+            && decoder.is_done()
+        {
+            self.stage = Stage::Whole;
         }
     }
 
@@ -125,60 +123,42 @@ impl Heard for Answer {
                 Stage::Head => {
                     let Some(used) = self.head(bytes)? else { return Ok(false) };
                     if !self.response.is_interim() {
-                        self.stage = self.body_stage();
+                        self.stage = Stage::Body(Decoder::new(self.response.framing));
                     }
                     used
                 }
-                Stage::Length(left) => {
-                    let used = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                    *left -= used as u64;
-                    if *left == 0 {
-                        self.stage = Stage::Whole;
-                    }
-                    self.digested(&bytes[..used]);
-                    used
-                }
-                Stage::Chunked(decoder) => {
+                Stage::Body(decoder) => {
                     let decoded = decoder.decode(bytes).map_err(|_| Fault::Malformed)?;
-                    if decoded.done {
-                        self.stage = Stage::Whole;
-                    }
                     self.digested(&bytes[..decoded.payload]);
                     decoded.consumed
                 }
-                Stage::UntilClose => {
-                    self.digested(bytes);
-                    bytes.len()
-                }
             };
+            self.look();
             bytes = &mut bytes[used..];
         }
     }
 
     fn end(&mut self) -> Result<(), Fault> {
-        match self.stage {
-            Stage::UntilClose => {
-                self.stage = Stage::Whole;
-                Ok(())
-            }
-            _ => Err(Fault::ClosedEarly),
+        let Stage::Body(decoder) = &mut self.stage else { return Err(Fault::ClosedEarly) };
+        if !decoder.close() {
+            return Err(Fault::ClosedEarly);
         }
+        self.stage = Stage::Whole;
+        Ok(())
     }
 
     fn unread(&self) -> u64 {
         match self.stage {
-            Stage::Length(left) if !self.hashes => left,
+            Stage::Body(Decoder::Length(left)) if !self.hashes => left,
             _ => 0,
         }
     }
 
     fn skipped(&mut self, octets: u64) -> bool {
-        if let Stage::Length(left) = &mut self.stage {
-            *left -= octets.min(*left);
-            if *left == 0 {
-                self.stage = Stage::Whole;
-            }
+        if let Stage::Body(decoder) = &mut self.stage {
+            decoder.skip(octets);
         }
+        self.look();
         matches!(self.stage, Stage::Whole)
     }
 }

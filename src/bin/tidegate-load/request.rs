@@ -2,6 +2,7 @@
 
 use super::plan::Opening;
 use super::target::Target;
+use tidegate::http::body::Encoder;
 use tidegate::http::grammar;
 use tidegate::http::upgrade::KEY;
 
@@ -62,12 +63,12 @@ impl Draft<'_> {
         let mut out = self.head(&lines);
         match self.body {
             Some(body) if self.chunked => {
+                let mut line = [0; Encoder::BEFORE];
                 for chunk in body.chunks(CHUNK) {
-                    out.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-                    out.extend_from_slice(chunk);
-                    out.extend_from_slice(b"\r\n");
+                    let [before, behind] = Encoder::Chunked.frame(chunk.len(), &mut line);
+                    out.extend_from_slice(&[before, chunk, behind].concat());
                 }
-                out.extend_from_slice(b"0\r\n\r\n");
+                out.extend_from_slice(&Encoder::Chunked.end(b""));
             }
             Some(body) => out.extend_from_slice(body),
             None => {}
