@@ -62,25 +62,25 @@ async fn pair(core: Rc<Core>, client: Stream, origin: Address) {
     let Ok(upstream) = Stream::connect(&origin, LONG, usize::MAX, &core.reactor).await else {
         return;
     };
-    let share = core.pool.share();
-    let there = relay(&core, &share, &client, &upstream);
-    let back = relay(&core, &share, &upstream, &client);
+    let quota = core.pool.quota();
+    let there = relay(&core, &quota, &client, &upstream);
+    let back = relay(&core, &quota, &upstream, &client);
     // Either may fail when the other side has gone, which is how a connection ends.
     let _ = future::or(there, back).await;
 }
 
 /// One direction: small messages through a buffer; what fills one is spliced for as long as there is more.
-async fn relay(core: &Core, share: &Quota, from: &Stream, to: &Stream) -> io::Result<()> {
+async fn relay(core: &Core, quota: &Quota, from: &Stream, to: &Stream) -> io::Result<()> {
     loop {
         from.ready(Direction::Read).await?;
-        let hold = share.hold().await;
-        let mut buf = hold.take();
+        let permit = quota.permit().await;
+        let mut buf = permit.take();
         let received = from.try_recv(&mut buf, SIZE)?;
         if received == Some(0) {
             return Ok(());
         }
         to.send(buf, LONG, &Cell::default()).await.0?;
-        drop(hold);
+        drop(permit);
         if received == Some(SIZE)
             && let Some(pipe) = core.pipes.take()
         {

@@ -154,8 +154,8 @@ fn chunked_decode(bencher: Bencher<'_, '_>, size: usize) {
 #[divan::bench]
 fn pool_take_and_return(bencher: Bencher<'_, '_>) {
     let pool = Pool::new(64 * SHARE);
-    let share = pool.share();
-    bencher.bench_local(|| share.try_hold().map(|hold| hold.take().len()));
+    let quota = pool.quota();
+    bencher.bench_local(|| quota.try_permit().map(|permit| permit.take().len()));
 }
 
 /// A reactor with so many sources, each with a deadline.

@@ -55,7 +55,7 @@ async fn accept(core: Rc<Core>, listener: Listener) {
 }
 
 async fn serve(core: &Core, stream: Stream) -> io::Result<()> {
-    let share = core.pool.share();
+    let quota = core.pool.quota();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         stream.ready(Direction::Read).await?;
@@ -69,18 +69,18 @@ async fn serve(core: &Core, stream: Stream) -> io::Result<()> {
             return Err(io::ErrorKind::InvalidData.into());
         }
     }
-    let hold = share.hold().await;
-    let mut answer = hold.take();
+    let permit = quota.permit().await;
+    let mut answer = permit.take();
     let fits = answer.append(switched(&head).ok_or(io::ErrorKind::InvalidData)?.as_bytes());
     debug_assert!(fits, "a handshake is short");
     stream.send(answer, LONG, &Cell::default()).await.0?;
-    drop(hold);
+    drop(permit);
 
     let mut reflection = Reflection::default();
     loop {
         stream.ready(Direction::Read).await?;
-        let hold = share.hold().await;
-        let (mut from, mut to) = (hold.take(), hold.take());
+        let permit = quota.permit().await;
+        let (mut from, mut to) = (permit.take(), permit.take());
         // What is sent is never longer than what was kept of a header and what was read.
         match stream.try_recv(&mut from, SIZE - HEADER_MAX)? {
             Some(0) => return Ok(()),

@@ -135,7 +135,7 @@ pub fn curves(results: &Results, order: &[&'static str], workload: &Workload) ->
     let low = values().fold(f64::INFINITY, f64::min).clamp(1.0, 1e9).log10().floor();
     let high = values().fold(1.0, f64::max).log10().ceil().max(low + 1.0);
     // 50 % stands at 0.3 of a decade, 99.99 % at 4.
-    let x = |share: f64| left + (-(1.0 - share).log10() - 0.3) / 3.7 * wide;
+    let x = |quota: f64| left + (-(1.0 - quota).log10() - 0.3) / 3.7 * wide;
     let y = |us: f64| top + tall * (1.0 - (us.max(1.0).log10() - low) / (high - low));
     let mut svg = Svg::new(SIZE.0, SIZE.1);
     svg.text(left, 24.0, "start", 14, &format!("{}: latency in µs", workload.what));
@@ -144,15 +144,15 @@ pub fn curves(results: &Results, order: &[&'static str], workload: &Workload) ->
         svg.line((left, y(us)), (left + wide, y(us)), "#dddddd");
         svg.text(left - 8.0, y(us) + 4.0, "end", 11, &digits(us));
     }
-    for (share, label) in
+    for (quota, label) in
         [(0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %")]
     {
-        svg.line((x(share), top), (x(share), top + tall), "#dddddd");
-        svg.text(x(share), top + tall + 18.0, "middle", 11, label);
+        svg.line((x(quota), top), (x(quota), top + tall), "#dddddd");
+        svg.text(x(quota), top + tall + 18.0, "middle", 11, label);
     }
     for (at, (name, points)) in lines.iter().enumerate() {
         let path: Vec<String> =
-            points.iter().map(|(share, us)| format!("{:.1},{:.1}", x(*share), y(*us))).collect();
+            points.iter().map(|(quota, us)| format!("{:.1},{:.1}", x(*quota), y(*us))).collect();
         let (stroke, width) = (colour(name, order), if *name == OURS { 3 } else { 1 });
         svg.put(format_args!(
             r#"<polyline points="{}" fill="none" stroke="{stroke}" stroke-width="{width}"/>"#,
@@ -196,12 +196,12 @@ fn percentiles(histogram: &[(f64, u64)]) -> Vec<(f64, f64)> {
     let shares = (0..=74).map(|step| 1.0 - 10_f64.powf(-0.3 - f64::from(step) * 0.05));
     let mut points = Vec::new();
     let (mut at, mut passed) = (0, histogram[0].1);
-    for share in shares {
-        while (passed as f64) < share * total as f64 && at + 1 < histogram.len() {
+    for quota in shares {
+        while (passed as f64) < quota * total as f64 && at + 1 < histogram.len() {
             at += 1;
             passed += histogram[at].1;
         }
-        points.push((share, histogram[at].0));
+        points.push((quota, histogram[at].0));
     }
     points
 }

@@ -38,7 +38,7 @@ pub fn idle(
             let figure = figure.and_then(|mut running| {
                 running.wait_until_it_listens()?;
                 wait_for(|| play.answers(running.address).then_some(())).ok_or("no answer")?;
-                hold(&running, connections, tunnels).map_err(|error| error.to_string())
+                permit(&running, connections, tunnels).map_err(|error| error.to_string())
             });
             let failed = match figure {
                 Ok(octets) => {
@@ -55,7 +55,7 @@ pub fn idle(
 }
 
 /// Octets for each of so many connections, all of them open and silent.
-fn hold(running: &Running, connections: usize, tunnels: bool) -> io::Result<f64> {
+fn permit(running: &Running, connections: usize, tunnels: bool) -> io::Result<f64> {
     let open = |count| -> io::Result<Vec<_>> {
         let question = Question { path: "/", ..Question::default() };
         let one = |_| match tunnels {

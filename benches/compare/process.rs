@@ -91,8 +91,8 @@ impl Cpu {
     /// Seconds in programs and in the kernel: the exact sum, divided as the ticks are.
     pub fn parts_s(self) -> (f64, f64) {
         let ticks_s = self.user_s + self.system_s;
-        let share = if ticks_s > 0.0 { self.user_s / ticks_s } else { 0.0 };
-        (self.total_s * share, self.total_s * (1.0 - share))
+        let quota = if ticks_s > 0.0 { self.user_s / ticks_s } else { 0.0 };
+        (self.total_s * quota, self.total_s * (1.0 - quota))
     }
 }
 

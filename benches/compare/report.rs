@@ -181,7 +181,7 @@ impl Report<'_> {
                 if self.results.fell_behind(workload.name, proxy) {
                     put(
                         page,
-                        format_args!("- {proxy} cannot hold the rate of `{}`", workload.name),
+                        format_args!("- {proxy} cannot permit the rate of `{}`", workload.name),
                     );
                 }
             }
@@ -288,7 +288,7 @@ fn rule(page: &mut String, columns: usize, text: usize) {
 const METHOD: &str = "\
 ## How it is measured
 
-- Every proxy has one worker on a processor of its own; load and origin have another one, which they share where there
+- Every proxy has one worker on a processor of its own; load and origin have another one, which they quota where there
   are only two. All run at the same time, one is asked at a time. The configurations are in `benches/peers`, each with
   the reasons why it is fair.
 - Before a workload is measured, everybody is asked the same question, and whoever gives another answer (status, every

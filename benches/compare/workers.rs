@@ -80,7 +80,7 @@ fn note(enough: bool, rates: &[[f64; 2]]) -> String {
     let how = match enough {
         true => "workers on two processors, load and origin on the others",
         false => {
-            "but workers, load and origin share the processors of this machine, so that is no measure; what is \
+            "but workers, load and origin quota the processors of this machine, so that is no measure; what is \
              given is twice the CPU for a request with one worker over that with two: what two workers reach \
              where the load comes from elsewhere, if nothing but the processors limits them"
         }

@@ -11,12 +11,12 @@
 
 use std::net::IpAddr;
 
+use super::connection;
 use super::fields::{self, Field, Name, Span};
 use super::framing::Framing;
 use super::head::{Method, Version};
 use super::request::Request;
 use super::response::Response;
-use super::session;
 use super::upgrade::Offer;
 use super::write::{Full, SELF, Writer, phrase};
 
@@ -393,7 +393,7 @@ fn is_named(field: &Field, fields: &[Field], bytes: &[u8]) -> bool {
                 | Name::SecWebSocketProtocol
                 | Name::SecWebSocketExtensions
         );
-    !needed && session::names(fields, bytes, field.name.of(bytes))
+    !needed && connection::names(fields, bytes, field.name.of(bytes))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@
 //! - `fields`: field lines, over httparse, each classified once;
 //! - `head`, `request`, `response`: heads, read and judged;
 //! - `framing`: how long the body is, decided in one function for each direction;
-//! - `session`: whether the connection goes on, and what `Connection` names;
+//! - `connection`: whether the connection goes on, and what `Connection` names;
 //! - [`upgrade`]: whether it leaves HTTP, and for what (over `sha1`);
 //! - [`chunked`]: the chunked coding, out of it in place and back into it;
 //! - [`body`]: the same for every framing: what belongs to a body, and what leaves for it;
@@ -77,6 +77,7 @@
 pub mod body;
 pub mod chunked;
 mod close;
+mod connection;
 pub mod date;
 #[cfg(test)]
 #[path = "../../tests/feed.rs"]
@@ -88,17 +89,16 @@ pub mod grammar;
 mod head;
 mod request;
 mod response;
-mod session;
 mod sha1;
 pub mod upgrade;
 pub mod websocket;
 pub mod write;
 
 pub use close::{Fault, Reason};
+pub use connection::acceptable_id;
 pub use fields::{Field, Name, Span};
 pub use framing::{Framing, outward};
 pub use head::{Limits, Method, Progress, Version};
 pub use request::Request;
 pub use response::{Asked, Response};
-pub use session::acceptable_id;
 pub use upgrade::{Offer, Upgrade};

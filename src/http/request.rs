@@ -1,11 +1,11 @@
 //! Request heads, read and judged (RFC 9112 section 3).
 
 use super::close::Reason;
+use super::connection::Options;
 use super::fields::{self, Field, Name, Seen, Span};
 use super::framing::{self, Claims, Framing};
 use super::grammar;
 use super::head::{Limits, Method, Progress, Version};
-use super::session::Options;
 use super::upgrade::{self, Upgrade};
 
 /// Empty lines tolerated before a request line (RFC 9112 section 2.2); old clients end a body with

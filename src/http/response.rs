@@ -1,11 +1,11 @@
 //! Response heads, read and judged (RFC 9112 section 4), as strictly as requests.
 
 use super::close::Reason;
+use super::connection::Options;
 use super::fields::{self, Field, Name, Seen, Span};
 use super::framing::{self, Claims, Framing};
 use super::grammar;
 use super::head::{Limits, Method, Progress, Version};
-use super::session::Options;
 use super::upgrade::{self, Offer};
 
 /// What was asked, as far as the answer means something else for it.

@@ -96,7 +96,7 @@ impl Pool {
     }
 
     /// What an exchange holds its right with. It has none yet.
-    pub fn share(self: &Rc<Self>) -> Quota {
+    pub fn quota(self: &Rc<Self>) -> Quota {
         Quota { pool: Rc::clone(self), holds: Cell::new(0) }
     }
 
@@ -137,19 +137,19 @@ impl fmt::Debug for Quota {
 impl Quota {
     /// The right to have buffers, when one is left; who asked first gets it first. At once, if another
     /// part of the exchange holds it already. Whoever asks while there are none has no octets in hand.
-    pub async fn hold(&self) -> Permit<'_> {
-        match self.try_hold() {
-            Some(hold) => hold,
+    pub async fn permit(&self) -> Permit<'_> {
+        match self.try_permit() {
+            Some(permit) => permit,
             None => {
                 let ticket = self.pool.tickets.get();
                 self.pool.tickets.set(ticket + 1);
-                Waiting { share: self, ticket }.await
+                Waiting { quota: self, ticket }.await
             }
         }
     }
 
-    /// As [`Quota::hold`], if it takes no waiting.
-    pub fn try_hold(&self) -> Option<Permit<'_>> {
+    /// As [`Quota::permit`], if it takes no waiting.
+    pub fn try_permit(&self) -> Option<Permit<'_>> {
         let granted =
             self.holds.get() > 0 || self.pool.queue.borrow().is_empty() && self.pool.grant();
         granted.then(|| self.another())
@@ -173,7 +173,7 @@ impl Permit<'_> {
         let mut stock = pool.stock.borrow_mut();
         let granted = pool.rights_total - pool.rights_left.get();
         // Counted only then: whoever overdraws must not leave others with less.
-        assert!(stock.used < granted * SHARE, "a share was overdrawn: {} buffers", stock.used);
+        assert!(stock.used < granted * SHARE, "a quota was overdrawn: {} buffers", stock.used);
         stock.used += 1;
         drop(stock);
         pool.take(false)
@@ -193,7 +193,7 @@ impl Drop for Permit<'_> {
 
 /// A wait for a right. Given up, it leaves the queue.
 struct Waiting<'a> {
-    share: &'a Quota,
+    quota: &'a Quota,
     ticket: u64,
 }
 
@@ -201,18 +201,18 @@ impl<'a> Future for Waiting<'a> {
     type Output = Permit<'a>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit<'a>> {
-        let share = self.share;
-        let mut queue = share.pool.queue.borrow_mut();
+        let quota = self.quota;
+        let mut queue = quota.pool.queue.borrow_mut();
         let place = queue.binary_search_by_key(&self.ticket, |(ticket, _)| *ticket);
         // The other half of the same exchange may have got it meanwhile.
-        let held = share.holds.get() > 0;
-        if held || (place == Ok(0) || queue.is_empty()) && share.pool.grant() {
+        let held = quota.holds.get() > 0;
+        if held || (place == Ok(0) || queue.is_empty()) && quota.pool.grant() {
             if let Ok(place) = place {
                 queue.remove(place);
             }
             drop(queue);
-            share.pool.wake_first(); // there may be more than one left
-            return Poll::Ready(share.another());
+            quota.pool.wake_first(); // there may be more than one left
+            return Poll::Ready(quota.another());
         }
         match place {
             Ok(place) => queue[place].1.clone_from(cx.waker()),
@@ -224,7 +224,7 @@ impl<'a> Future for Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let pool = &self.share.pool;
+        let pool = &self.quota.pool;
         let mut queue = pool.queue.borrow_mut();
         if let Ok(place) = queue.binary_search_by_key(&self.ticket, |(ticket, _)| *ticket) {
             queue.remove(place);
@@ -351,10 +351,10 @@ impl Buf {
 mod tests {
     use super::*;
 
-    /// A hold, if there is one to be had at once.
-    fn now<'a>(hold: Pin<&mut impl Future<Output = Permit<'a>>>) -> Option<Permit<'a>> {
-        match hold.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(hold) => Some(hold),
+    /// A permit, if there is one to be had at once.
+    fn now<'a>(permit: Pin<&mut impl Future<Output = Permit<'a>>>) -> Option<Permit<'a>> {
+        match permit.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(permit) => Some(permit),
             Poll::Pending => None,
         }
     }
@@ -362,23 +362,23 @@ mod tests {
     #[test]
     fn a_pool_gives_whole_shares_and_gets_all_buffers_back() {
         let pool = Pool::new(2 * SHARE + 1);
-        let shares = [pool.share(), pool.share(), pool.share()];
-        let first = shares[0].try_hold().unwrap();
-        let second = shares[1].try_hold().unwrap();
-        assert!(shares[2].try_hold().is_none());
+        let shares = [pool.quota(), pool.quota(), pool.quota()];
+        let first = shares[0].try_permit().unwrap();
+        let second = shares[1].try_permit().unwrap();
+        assert!(shares[2].try_permit().is_none());
         let buffers: Vec<_> = (0..SHARE).flat_map(|_| [first.take(), second.take()]).collect();
         assert_eq!((pool.used(), pool.lent()), (2 * SHARE, 2 * SHARE));
         drop(buffers);
         drop(first);
         assert_eq!(pool.lent(), 0);
-        assert!(shares[2].try_hold().is_some());
+        assert!(shares[2].try_permit().is_some());
     }
 
     #[test]
     fn heads_need_no_right_and_what_is_too_much_is_not_kept() {
         let pool = Pool::new(SHARE);
-        let share = pool.share();
-        let _hold = share.try_hold().unwrap();
+        let quota = pool.quota();
+        let _hold = quota.try_permit().unwrap();
         let heads: Vec<_> = (0..2 * SHARE).map(|_| pool.head()).collect();
         assert_eq!((pool.used(), pool.lent()), (0, 2 * SHARE));
         drop(heads);
@@ -388,16 +388,16 @@ mod tests {
     #[test]
     fn who_waits_first_is_served_first_and_may_give_up() {
         let pool = Pool::new(2 * SHARE);
-        let shares: Vec<_> = (0..6).map(|_| pool.share()).collect();
-        let held = [shares[0].try_hold().unwrap(), shares[1].try_hold().unwrap()];
+        let shares: Vec<_> = (0..6).map(|_| pool.quota()).collect();
+        let held = [shares[0].try_permit().unwrap(), shares[1].try_permit().unwrap()];
         let buf = held[0].take();
         assert!(!buf.is_wanted());
-        let [mut first, mut second, mut third] = [2, 3, 4].map(|n| Box::pin(shares[n].hold()));
+        let [mut first, mut second, mut third] = [2, 3, 4].map(|n| Box::pin(shares[n].permit()));
         assert!(now(first.as_mut()).is_none() && now(second.as_mut()).is_none());
         assert!(now(third.as_mut()).is_none() && buf.is_wanted());
         drop(buf);
         drop(held);
-        assert!(shares[5].try_hold().is_none(), "nobody passes those that wait");
+        assert!(shares[5].try_permit().is_none(), "nobody passes those that wait");
         assert!(now(third.as_mut()).is_none(), "two are before it");
         assert!(now(first.as_mut()).is_some());
         drop(second);
@@ -409,26 +409,26 @@ mod tests {
     #[test]
     fn the_parts_of_an_exchange_share_one_right() {
         let pool = Pool::new(SHARE);
-        let (share, other) = (pool.share(), pool.share());
-        let taken = other.try_hold().unwrap();
-        let (mut up, mut down) = (Box::pin(share.hold()), Box::pin(share.hold()));
+        let (quota, other) = (pool.quota(), pool.quota());
+        let taken = other.try_permit().unwrap();
+        let (mut up, mut down) = (Box::pin(quota.permit()), Box::pin(quota.permit()));
         assert!(now(up.as_mut()).is_none() && now(down.as_mut()).is_none());
         drop(taken);
         let up = now(up.as_mut()).unwrap();
         let down = now(down.as_mut()).unwrap();
         drop(up);
-        assert!(other.try_hold().is_none());
+        assert!(other.try_permit().is_none());
         drop(down);
-        assert!(other.try_hold().is_some());
+        assert!(other.try_permit().is_some());
     }
 
     #[test]
     #[should_panic(expected = "overdrawn")]
     fn an_overdrawn_share_is_a_defect() {
         let pool = Pool::new(SHARE);
-        let share = pool.share();
-        let hold = share.try_hold().unwrap();
-        let _buffers: Vec<_> = (0..=SHARE).map(|_| hold.take()).collect();
+        let quota = pool.quota();
+        let permit = quota.try_permit().unwrap();
+        let _buffers: Vec<_> = (0..=SHARE).map(|_| permit.take()).collect();
     }
 
     #[test]

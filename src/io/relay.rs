@@ -30,7 +30,7 @@ pub struct Relay<'a> {
 
 /// Why a relay stopped before its limit.
 #[derive(Debug)]
-pub enum Ended {
+pub enum RelayError {
     /// The source ended in order.
     Early,
     /// Reading failed; `TimedOut` after a silence.
@@ -50,16 +50,16 @@ pub enum Means {
 
 impl Relay<'_> {
     /// Moves octets, and adds to `moved` as they leave: it is right also when the future is dropped. Takes
-    /// one buffer from `share` at a time, and only while there are octets in it.
+    /// one buffer from `quota` at a time, and only while there are octets in it.
     pub async fn run(
         &self,
-        share: &Quota,
+        quota: &Quota,
         pipes: &Pipes,
         moved: &Cell<u64>,
-    ) -> (Means, Result<(), Ended>) {
+    ) -> (Means, Result<(), RelayError>) {
         match splice::choose(pipes, self.limit) {
-            Ok(loan) => (Means::Spliced, self.splice_and_copy(loan, share, moved).await),
-            Err(why) => (Means::Copied(why), self.copy(self.limit, share, moved).await),
+            Ok(loan) => (Means::Spliced, self.splice_and_copy(loan, quota, moved).await),
+            Err(why) => (Means::Copied(why), self.copy(self.limit, quota, moved).await),
         }
     }
 
@@ -67,14 +67,14 @@ impl Relay<'_> {
     async fn splice_and_copy(
         &self,
         pipe: PipeGuard<'_>,
-        share: &Quota,
+        quota: &Quota,
         moved: &Cell<u64>,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), RelayError> {
         let before = moved.get();
         self.splice(pipe, moved).await?;
         match self.limit - (moved.get() - before) {
             0 => Ok(()),
-            left => Box::pin(self.copy(left, share, moved)).await, // rare, and nobody else carries the room
+            left => Box::pin(self.copy(left, quota, moved)).await, // rare, and nobody else carries the room
         }
     }
 
@@ -84,25 +84,30 @@ impl Relay<'_> {
     }
 
     /// Moves octets through a pipe, as far as there are no urgent ones; otherwise as [`Relay::run`].
-    pub async fn splice(&self, pipe: PipeGuard<'_>, moved: &Cell<u64>) -> Result<(), Ended> {
+    pub async fn splice(&self, pipe: PipeGuard<'_>, moved: &Cell<u64>) -> Result<(), RelayError> {
         pipe.run(self, moved).await
     }
 
-    async fn copy(&self, mut left: u64, share: &Quota, moved: &Cell<u64>) -> Result<(), Ended> {
+    async fn copy(
+        &self,
+        mut left: u64,
+        quota: &Quota,
+        moved: &Cell<u64>,
+    ) -> Result<(), RelayError> {
         let mut slice = Slice::default();
         while left > 0 && !self.must_stop() {
             self.from.deadline_in(Direction::Read, self.read_wait);
-            self.from.ready(Direction::Read).await.map_err(Ended::From)?;
-            let hold = share.hold().await;
-            let mut buf = hold.take();
+            self.from.ready(Direction::Read).await.map_err(RelayError::From)?;
+            let permit = quota.permit().await;
+            let mut buf = permit.take();
             let max = usize::try_from(left).unwrap_or(usize::MAX);
-            match self.from.try_recv(&mut buf, max).map_err(Ended::From)? {
+            match self.from.try_recv(&mut buf, max).map_err(RelayError::From)? {
                 None => {}
-                Some(0) => return Err(Ended::Early),
+                Some(0) => return Err(RelayError::Early),
                 Some(n) => {
                     left -= n as u64;
-                    self.to.send(buf, self.write_wait, moved).await.0.map_err(Ended::To)?;
-                    drop(hold);
+                    self.to.send(buf, self.write_wait, moved).await.0.map_err(RelayError::To)?;
+                    drop(permit);
                     if slice.spend(n as u64) {
                         self.from.reactor().next_turn().await;
                     }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::kernel::{self, Fd};
 use super::reactor::Direction;
-use super::relay::{Ended, Relay};
+use super::relay::{Relay, RelayError};
 use super::stream::Stream;
 use super::turn::Slice;
 
@@ -116,7 +116,11 @@ impl Pipe {
 
 impl PipeGuard<'_> {
     /// Moves octets as `relay` says; the pipe goes home if it is empty in the end.
-    pub(super) async fn run(mut self, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), Ended> {
+    pub(super) async fn run(
+        mut self,
+        relay: &Relay<'_>,
+        moved: &Cell<u64>,
+    ) -> Result<(), RelayError> {
         let Some(pipe) = &self.pipe else { return Ok(()) };
         let result = pump(pipe, relay, moved).await;
         if result.is_ok()
@@ -129,7 +133,7 @@ impl PipeGuard<'_> {
 }
 
 /// Fills the pipe from one side and empties it into the other, until the limit or the end.
-async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), Ended> {
+async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), RelayError> {
     let mut left = relay.limit;
     let mut slice = Slice::default();
     while left > 0 && !relay.must_stop() {
@@ -143,7 +147,7 @@ async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), E
         while held < want.min(FILLED) && !end {
             match kernel::splice(relay.from.fd(), &pipe.write, want - held) {
                 Ok(0) => {
-                    end = relay.from.has_ended().map_err(Ended::From)?;
+                    end = relay.from.has_ended().map_err(RelayError::From)?;
                     break;
                 }
                 Ok(n) => held += n,
@@ -155,7 +159,7 @@ async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), E
                 // Or else the pipe is full, of small pieces: empty it, and see.
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(Ended::From(error.into())),
+                Err(error) => return Err(RelayError::From(error.into())),
             }
         }
         let round = held as u64;
@@ -168,11 +172,11 @@ async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), E
                 }
                 Err(Errno::AGAIN) => relay.writable().await?,
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(Ended::To(error.into())),
+                Err(error) => return Err(RelayError::To(error.into())),
             }
         }
         if end {
-            return Err(Ended::Early);
+            return Err(RelayError::Early);
         }
         if slice.spend(round) {
             relay.from.reactor().next_turn().await;
@@ -207,16 +211,16 @@ pub fn choose(pipes: &Pipes, length: u64) -> Result<PipeGuard<'_>, Copied> {
 
 impl Relay<'_> {
     /// The next octets can be read.
-    async fn readable(&self) -> Result<(), Ended> {
+    async fn readable(&self) -> Result<(), RelayError> {
         self.from.deadline_in(Direction::Read, self.read_wait);
-        self.from.ready(Direction::Read).await.map_err(Ended::From)
+        self.from.ready(Direction::Read).await.map_err(RelayError::From)
     }
 
     /// The kernel took nothing: wait until it does.
-    async fn writable(&self) -> Result<(), Ended> {
+    async fn writable(&self) -> Result<(), RelayError> {
         let to: &Stream = self.to;
         to.clear(Direction::Write);
         to.deadline_in(Direction::Write, self.write_wait);
-        to.ready(Direction::Write).await.map_err(Ended::To)
+        to.ready(Direction::Write).await.map_err(RelayError::To)
     }
 }

@@ -1,6 +1,6 @@
 //! A head lies in a pooled buffer, parsed and judged.
 
-use super::ongoing::Ongoing;
+use super::session::Session;
 use crate::http::{Progress, Reason};
 
 /// What was found.
@@ -16,41 +16,41 @@ pub(super) enum Begin {
 }
 
 /// A request whose head was judged good.
-pub(super) struct Begun<'o>(&'o mut Ongoing);
+pub(super) struct Begun<'o>(&'o mut Session);
 
 impl<'o> Begun<'o> {
     /// The request [`begin`] has just found.
-    pub fn of(ongoing: &'o mut Ongoing) -> Begun<'o> {
-        debug_assert!(ongoing.used == ongoing.heads.request.len && ongoing.used > 0);
-        Begun(ongoing)
+    pub fn of(session: &'o mut Session) -> Begun<'o> {
+        debug_assert!(session.used == session.heads.request.len && session.used > 0);
+        Begun(session)
     }
 
     /// For the next step.
-    pub fn into_inner(self) -> &'o mut Ongoing {
+    pub fn into_inner(self) -> &'o mut Session {
         self.0
     }
 }
 
 /// Looks for a head in what was read, and reads more as long as there is more.
-pub(super) fn begin(ongoing: &mut Ongoing) -> Begin {
-    let worker = &ongoing.worker;
-    let input = &mut ongoing.input;
+pub(super) fn begin(session: &mut Session) -> Begin {
+    let worker = &session.worker;
+    let input = &mut session.input;
     loop {
         if !input.is_empty() {
-            match ongoing.heads.request.read(input.filled(), &worker.limits) {
+            match session.heads.request.read(input.filled(), &worker.limits) {
                 Ok(Progress::Complete) => {
-                    ongoing.begin(ongoing.heads.request.len);
+                    session.begin(session.heads.request.len);
                     return Begin::Request;
                 }
                 Ok(Progress::Partial) => {}
-                Err(reason) => return refuse(ongoing, reason),
+                Err(reason) => return refuse(session, reason),
             }
         }
         if input.spare().is_empty() {
             input.compact();
         }
-        if ongoing.client.stream.is_readable() {
-            match ongoing.client.stream.try_recv(input, usize::MAX) {
+        if session.client.stream.is_readable() {
+            match session.client.stream.try_recv(input, usize::MAX) {
                 Ok(Some(0)) | Err(_) => return Begin::Closed,
                 Ok(Some(n)) => {
                     worker.stats.client_bytes[0].add(n as u64);
@@ -60,13 +60,13 @@ pub(super) fn begin(ongoing: &mut Ongoing) -> Begin {
             }
         }
         // Only now: what came in time may have waited for us.
-        let late = !input.is_empty() && worker.late(ongoing.started);
-        return if late { refuse(ongoing, Reason::HeadTimeout) } else { Begin::Nothing };
+        let late = !input.is_empty() && worker.late(session.started);
+        return if late { refuse(session, Reason::HeadTimeout) } else { Begin::Nothing };
     }
 }
 
 /// What cannot be understood is taken for one request that fills all that came.
-fn refuse(ongoing: &mut Ongoing, reason: Reason) -> Begin {
-    ongoing.begin(ongoing.input.len());
+fn refuse(session: &mut Session, reason: Reason) -> Begin {
+    session.begin(session.input.len());
     Begin::Refused(reason)
 }

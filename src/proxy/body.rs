@@ -16,14 +16,14 @@ use crate::http::body::{Decoder, Encoder};
 use crate::http::{Framing, Reason};
 use crate::io::buffer::{Buf, Quota};
 use crate::io::reactor::Direction;
-use crate::io::relay::{Ended, Means, Relay};
+use crate::io::relay::{Means, Relay, RelayError};
 use crate::io::splice::Copied;
 use crate::io::stream::Stream;
 use crate::io::turn::Slice;
 
 /// Why a body did not get across.
 #[derive(Debug)]
-pub(super) enum Cut {
+pub(super) enum BodyError {
     /// The sender closed too early, failed, or was silent for too long.
     From(Option<io::Error>),
     /// The receiver failed, or took nothing for too long.
@@ -45,7 +45,7 @@ pub(super) struct Absorbed {
 pub(super) struct Body<'a> {
     worker: &'a Worker,
     timeouts: &'a Timeouts,
-    share: &'a Quota,
+    quota: &'a Quota,
     from: &'a Stream,
     to: &'a Stream,
     decoder: Decoder,
@@ -69,7 +69,7 @@ impl<'a> Body<'a> {
     pub fn new(
         worker: &'a Worker,
         timeouts: &'a Timeouts,
-        share: &'a Quota,
+        quota: &'a Quota,
         (from, came, read): (&'a Stream, Framing, &'a Cell<u64>),
         (to, leaves, sent): (&'a Stream, Framing, &'a Cell<u64>),
         most: Option<u64>,
@@ -77,7 +77,7 @@ impl<'a> Body<'a> {
         Body {
             worker,
             timeouts,
-            share,
+            quota,
             from,
             to,
             decoder: Decoder::new(came),
@@ -98,16 +98,16 @@ impl<'a> Body<'a> {
 
     /// Reads what belongs to the body from the front of `octets`, changing them, and says how much that is.
     /// The caller moves its cursor by it at once: between the two nothing is waited for, and nothing can fail.
-    pub fn absorb(&mut self, octets: &mut [u8]) -> Result<Absorbed, Cut> {
-        let decoded = self.decoder.decode(octets).map_err(Cut::Bad)?;
+    pub fn absorb(&mut self, octets: &mut [u8]) -> Result<Absorbed, BodyError> {
+        let decoded = self.decoder.decode(octets).map_err(BodyError::Bad)?;
         self.allowed = self.allowed.and_then(|allowed| allowed.checked_sub(decoded.payload as u64));
-        self.allowed.ok_or(Cut::Bad(Reason::BodyTooLarge))?;
+        self.allowed.ok_or(BodyError::Bad(Reason::BodyTooLarge))?;
         Ok(Absorbed { taken: decoded.consumed, payload: decoded.payload })
     }
 
     /// Appends `payload` to `out`, framed as it should leave, and the end of the body if this was all of it; then
     /// sends all that. Sends whenever `out` is full, too.
-    pub async fn send_absorbed(&mut self, payload: &[u8], mut out: Buf) -> Result<(), Cut> {
+    pub async fn send_absorbed(&mut self, payload: &[u8], mut out: Buf) -> Result<(), BodyError> {
         let mut line = [0; Encoder::BEFORE];
         let [before, behind] = self.encoder.frame(payload.len(), &mut line);
         for mut part in [before, payload, behind, &self.end()] {
@@ -127,7 +127,7 @@ impl<'a> Body<'a> {
     }
 
     /// Moves what is left, as it comes, to the end of the body.
-    pub async fn run(&mut self) -> Result<(), Cut> {
+    pub async fn run(&mut self) -> Result<(), BodyError> {
         let transforms =
             self.encoder == Encoder::Chunked || matches!(self.decoder, Decoder::Chunked(_));
         if transforms && !self.is_done() {
@@ -140,7 +140,7 @@ impl<'a> Body<'a> {
                 return Ok(());
             } else if plain > 0 && self.encoder == Encoder::Plain {
                 match self.relay(plain).await {
-                    Err(Cut::From(None)) if self.ends_here() => {}
+                    Err(BodyError::From(None)) if self.ends_here() => {}
                     moved => moved?,
                 }
                 self.decoder.skip(plain);
@@ -162,7 +162,7 @@ impl<'a> Body<'a> {
     }
 
     /// Exactly `limit` octets, as they are.
-    async fn relay(&mut self, limit: u64) -> Result<(), Cut> {
+    async fn relay(&mut self, limit: u64) -> Result<(), BodyError> {
         let timeouts = self.timeouts;
         let relay = Relay {
             from: self.from,
@@ -173,7 +173,7 @@ impl<'a> Body<'a> {
             write_wait: timeouts.write,
         };
         let before = self.sent.get();
-        let (means, result) = relay.run(self.share, &self.worker.core.pipes, self.sent).await;
+        let (means, result) = relay.run(self.quota, &self.worker.core.pipes, self.sent).await;
         let moved = self.sent.get() - before;
         self.read.set(self.read.get() + moved);
         let stats = &self.worker.stats;
@@ -185,26 +185,26 @@ impl<'a> Body<'a> {
             Means::Copied(why) => stats.copied[why as usize].add(1),
         }
         result.map_err(|ended| match ended {
-            Ended::Early => Cut::From(None),
-            Ended::From(error) => Cut::From(Some(error)),
-            Ended::To(error) => Cut::To(error),
+            RelayError::Early => BodyError::From(None),
+            RelayError::From(error) => BodyError::From(Some(error)),
+            RelayError::To(error) => BodyError::To(error),
         })
     }
 
     /// One read, and what it brought framed anew and sent.
-    async fn step(&mut self) -> Result<(), Cut> {
+    async fn step(&mut self) -> Result<(), BodyError> {
         self.from.deadline_in(Direction::Read, self.timeouts.read);
-        self.from.ready(Direction::Read).await.map_err(|error| Cut::From(Some(error)))?;
-        let hold = self.share.hold().await;
-        let mut buf = hold.take();
+        self.from.ready(Direction::Read).await.map_err(|error| BodyError::From(Some(error)))?;
+        let permit = self.quota.permit().await;
+        let mut buf = permit.take();
         buf.clear(Encoder::BEFORE);
         let max = buf.spare().len() - Encoder::BEHIND;
         match self.from.try_recv(&mut buf, max) {
             Ok(None) => return Ok(()),
             Ok(Some(0)) if self.ends_here() => {}
-            Ok(Some(0)) => return Err(Cut::From(None)),
+            Ok(Some(0)) => return Err(BodyError::From(None)),
             Ok(Some(n)) => self.read.set(self.read.get() + n as u64),
-            Err(error) => return Err(Cut::From(Some(error))),
+            Err(error) => return Err(BodyError::From(Some(error))),
         }
         let Absorbed { taken, payload } = self.absorb(buf.filled_mut())?;
         self.surplus.extend_from_slice(&buf.filled()[taken..]);
@@ -224,10 +224,10 @@ impl<'a> Body<'a> {
         self.send(buf).await.0
     }
 
-    async fn send(&mut self, buf: Buf) -> (Result<(), Cut>, Buf) {
+    async fn send(&mut self, buf: Buf) -> (Result<(), BodyError>, Buf) {
         let wait = self.timeouts.write;
         let (result, buf) = self.to.send(buf, wait, self.sent).await;
-        (result.map_err(Cut::To), buf)
+        (result.map_err(BodyError::To), buf)
     }
 
     /// What ends the body, once it is all there.

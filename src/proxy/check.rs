@@ -1,34 +1,34 @@
 //! What becomes of a request, before anything is contacted for it: answer here, or forward.
 
 use super::begin::Begun;
-use super::ongoing::Ongoing;
+use super::session::Session;
 use crate::http::{Framing, Reason};
 use crate::io::reactor::Direction;
 
 /// A request that may be forwarded.
-pub(super) struct Checked<'o>(&'o mut Ongoing);
+pub(super) struct Checked<'o>(&'o mut Session);
 
 impl<'o> Checked<'o> {
     /// For the next step.
-    pub fn into_inner(self) -> &'o mut Ongoing {
+    pub fn into_inner(self) -> &'o mut Session {
         self.0
     }
 
     /// The same request again, after an attempt that left no trace.
-    pub fn again(ongoing: &'o mut Ongoing) -> Checked<'o> {
-        Checked(ongoing)
+    pub fn again(session: &'o mut Session) -> Checked<'o> {
+        Checked(session)
     }
 }
 
 /// Judges the request by the plan.
 pub(super) fn check(begun: Begun<'_>) -> Result<Checked<'_>, Reason> {
-    let ongoing = begun.into_inner();
-    let request = &ongoing.heads.request;
+    let session = begun.into_inner();
+    let request = &session.heads.request;
     // From here on the client is only waited for where the exchange says so.
-    ongoing.client.stream.no_deadline(Direction::Read);
-    ongoing.request_read = request.framing == Framing::None;
-    match (request.framing, ongoing.epoch.plan.limits.body) {
+    session.client.stream.no_deadline(Direction::Read);
+    session.request_read = request.framing == Framing::None;
+    match (request.framing, session.epoch.plan.limits.body) {
         (Framing::Length(length), Some(most)) if length > most => Err(Reason::BodyTooLarge),
-        _ => Ok(Checked(ongoing)),
+        _ => Ok(Checked(session)),
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::check::Checked;
 use super::command::{Change, Event, Lack};
 use super::decide::Again;
-use super::ongoing::Ongoing;
 use super::room;
+use super::session::Session;
 use super::worker::Worker;
 use crate::http::Reason;
 use crate::stats::Attempt;
@@ -20,38 +20,38 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// A request that has an upstream, and a connection to go to it.
 pub(super) struct Dialled<'o> {
-    ongoing: &'o mut Ongoing,
+    session: &'o mut Session,
     lease: Lease,
     connection: Connection,
 }
 
 impl<'o> Dialled<'o> {
     /// For the next step.
-    pub fn into_inner(self) -> (&'o mut Ongoing, Lease, Connection) {
-        (self.ongoing, self.lease, self.connection)
+    pub fn into_inner(self) -> (&'o mut Session, Lease, Connection) {
+        (self.session, self.lease, self.connection)
     }
 }
 
 /// Goes from upstream to upstream until one can be connected to; at most `retries` more than one.
 pub(super) async fn dial(checked: Checked<'_>) -> Result<Dialled<'_>, Reason> {
-    let ongoing = checked.into_inner();
-    let worker = ongoing.worker.clone();
+    let session = checked.into_inner();
+    let worker = session.worker.clone();
     let mut pauses = 0..PAUSES;
     loop {
-        let Some(lease) = pick(ongoing, &worker) else { return Err(Reason::NoUpstream) };
-        ongoing.upstream = Some(Rc::clone(lease.upstream()));
-        let certain = !ongoing.heads.request.method.is_idempotent();
-        if ongoing.again.is_none()
+        let Some(lease) = pick(session, &worker) else { return Err(Reason::NoUpstream) };
+        session.upstream = Some(Rc::clone(lease.upstream()));
+        let certain = !session.heads.request.method.is_idempotent();
+        if session.again.is_none()
             && let Some(connection) = lease.idle(certain)
         {
-            return Ok(Dialled { ongoing, lease, connection });
+            return Ok(Dialled { session, lease, connection });
         }
         let before = worker.now();
-        match lease.connect(&ongoing.epoch.pool).await {
+        match lease.connect(&session.epoch.pool).await {
             Ok(connection) => {
-                ongoing.connect = Some(worker.now() - before);
+                session.connect = Some(worker.now() - before);
                 report_up(&worker, lease.upstream());
-                return Ok(Dialled { ongoing, lease, connection });
+                return Ok(Dialled { session, lease, connection });
             }
             Err(refusal) if refusal.reason == Reason::NoDescriptors => {
                 pauses.next().ok_or(refusal.reason)?;
@@ -62,9 +62,9 @@ pub(super) async fn dial(checked: Checked<'_>) -> Result<Dialled<'_>, Reason> {
                 }
             }
             Err(refusal) => {
-                let last = ongoing.tried.len() >= ongoing.epoch.plan.retries as usize;
+                let last = session.tried.len() >= session.epoch.plan.retries as usize;
                 let reason = verdict(&refusal);
-                note(ongoing, lease, refusal);
+                note(session, lease, refusal);
                 if last {
                     return Err(reason);
                 }
@@ -75,8 +75,8 @@ pub(super) async fn dial(checked: Checked<'_>) -> Result<Dialled<'_>, Reason> {
 }
 
 /// The upstream to ask now.
-fn pick(ongoing: &Ongoing, worker: &Worker) -> Option<Lease> {
-    let Ongoing { epoch, tried, again, upstream, .. } = ongoing;
+fn pick(session: &Session, worker: &Worker) -> Option<Lease> {
+    let Session { epoch, tried, again, upstream, .. } = session;
     if let (Some(Again::Here), Some(upstream)) = (again, upstream)
         // Only the connection was stale; another upstream is asked if this one has been found dead meanwhile.
         && !tried.iter().any(|tried| Rc::ptr_eq(tried, upstream))
@@ -95,8 +95,8 @@ fn report_up(worker: &Worker, upstream: &Upstream) {
 }
 
 /// Remembers a connection that could not be made.
-fn note(ongoing: &mut Ongoing, lease: Lease, refusal: Refusal) {
-    let worker = &ongoing.worker;
+fn note(session: &mut Session, lease: Lease, refusal: Refusal) {
+    let worker = &session.worker;
     let upstream = Rc::clone(lease.upstream());
     lease.end(Outcome::Failed(refusal.reason));
     if upstream.is_name() {
@@ -109,13 +109,13 @@ fn note(ongoing: &mut Ongoing, lease: Lease, refusal: Refusal) {
         let (upstream, cause) = (Arc::clone(upstream.entry()), cause.clone());
         worker.report(Event::Changed(Change { upstream, alive: false, reason, cause }));
     }
-    ongoing.attempts.push(Attempt {
+    session.attempts.push(Attempt {
         upstream: Arc::clone(upstream.name()),
         reused: false,
         outcome: reason,
         cause,
     });
-    ongoing.tried.push(upstream);
+    session.tried.push(upstream);
 }
 
 /// Nothing could be connected to: that is 503, unless it took so long that 504 says more, or the core was

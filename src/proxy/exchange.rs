@@ -8,15 +8,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::body::{Body, Cut};
+use super::body::{Body, BodyError};
 use super::check::Checked;
 use super::client::Client;
 use super::decide::{self, Again, Attempted};
 use super::dial::Dialled;
 use super::epoch::Epoch;
-use super::ongoing::{Ongoing, identity, written};
-use super::progress::{Failed, Progress, Upload};
+use super::progress::{ExchangeError, Progress, Upload};
 use super::respond::{Answer, Answered, Switched};
+use super::session::{Session, identity, written};
 use super::worker::Worker;
 use crate::config::{HostHeader, Plan};
 use crate::http::forward::{self, RequestEdits};
@@ -52,14 +52,14 @@ pub(super) enum Exchange<'o> {
 
 /// Sends the request and relays the answer.
 pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Exchange<'_>, Reason> {
-    let (ongoing, lease, connection) = dialled.into_inner();
-    let (worker, epoch) = (ongoing.worker.clone(), ongoing.epoch.clone());
-    ongoing.reused = connection.reused;
+    let (session, lease, connection) = dialled.into_inner();
+    let (worker, epoch) = (session.worker.clone(), session.epoch.clone());
+    session.reused = connection.reused;
     lease.upstream().stats().requests.add(1);
     let progress = Progress::default();
     let ends = Ends { worker: &worker, plan: &epoch.plan, upstream: lease.upstream() };
-    let result = across(ends, ongoing, &connection.stream, &progress).await;
-    settle(ongoing, lease.upstream(), &progress);
+    let result = across(ends, session, &connection.stream, &progress).await;
+    settle(session, lease.upstream(), &progress);
     match result {
         Ok(answered) => {
             let persistent = answered.persistent;
@@ -74,17 +74,17 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Exchange<'_>, Reaso
         }
         Err(failed) => {
             // A head that broke off must not be read on where the next answer begins.
-            ongoing.heads.response.clear();
-            let again = decide::again(attempted(ongoing, &lease, &connection, &progress, &failed));
+            session.heads.response.clear();
+            let again = decide::again(attempted(session, &lease, &connection, &progress, &failed));
             let upstream = Rc::clone(lease.upstream());
             lease.end(Outcome::Failed(failed.reason));
             match again {
                 Some(again) => {
-                    note(ongoing, upstream, connection.reused, again, failed);
-                    Ok(Exchange::Again(Checked::again(ongoing)))
+                    note(session, upstream, connection.reused, again, failed);
+                    Ok(Exchange::Again(Checked::again(session)))
                 }
                 None => {
-                    ongoing.cause = failed.cause;
+                    session.cause = failed.cause;
                     Err(failed.reason)
                 }
             }
@@ -94,14 +94,14 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Exchange<'_>, Reaso
 
 /// What the decision to send the request again rests on.
 fn attempted(
-    ongoing: &Ongoing,
+    session: &Session,
     lease: &Lease,
     connection: &Connection,
     progress: &Progress,
-    failed: &Failed,
+    failed: &ExchangeError,
 ) -> Attempted {
-    let request = &ongoing.heads.request;
-    let here = (ongoing.input.len() - request.len) as u64;
+    let request = &session.heads.request;
+    let here = (session.input.len() - request.len) as u64;
     let whole = match request.framing {
         Framing::None => true,
         Framing::Length(length) => here >= length,
@@ -114,23 +114,29 @@ fn attempted(
         failed.reason == Reason::UpstreamClosed
             && connection.stream.is_unacknowledged(progress.upstream_sent.get())
     };
-    let Epoch { plan, pool } = &*ongoing.epoch;
+    let Epoch { plan, pool } = &*session.epoch;
     Attempted {
         unanswered: failed.silent,
         whole,
         // The kernel is asked only where it matters.
         repeatable: failed.silent && whole && (request.method.is_idempotent() || unseen()),
         reused: connection.reused,
-        again: ongoing.again,
-        another: ongoing.tried.len() < plan.retries as usize
-            && pool.has_other(&ongoing.tried, lease.upstream()),
+        again: session.again,
+        another: session.tried.len() < plan.retries as usize
+            && pool.has_other(&session.tried, lease.upstream()),
     }
 }
 
 /// Notes the attempt that came to nothing, and that another one follows.
-fn note(ongoing: &mut Ongoing, upstream: Rc<Upstream>, reused: bool, again: Again, failed: Failed) {
-    let worker = &ongoing.worker;
-    ongoing.attempts.push(Attempt {
+fn note(
+    session: &mut Session,
+    upstream: Rc<Upstream>,
+    reused: bool,
+    again: Again,
+    failed: ExchangeError,
+) {
+    let worker = &session.worker;
+    session.attempts.push(Attempt {
         upstream: Arc::clone(upstream.name()),
         reused,
         outcome: failed.reason.label(),
@@ -140,28 +146,28 @@ fn note(ongoing: &mut Ongoing, upstream: Rc<Upstream>, reused: bool, again: Agai
         Again::Here => worker.stats.replays.add(1),
         Again::Elsewhere => {
             worker.stats.retries.add(1);
-            ongoing.tried.push(upstream);
+            session.tried.push(upstream);
         }
     }
-    ongoing.again = Some(again);
+    session.again = Some(again);
 }
 
 /// Counts what went across, however it ended.
-fn settle(ongoing: &mut Ongoing, upstream: &Upstream, progress: &Progress) {
-    let stats = &ongoing.worker.stats;
+fn settle(session: &mut Session, upstream: &Upstream, progress: &Progress) {
+    let stats = &session.worker.stats;
     stats.client_bytes[0].add(progress.client_read.get());
     stats.upstream_bytes[0].add(progress.upstream_read.get());
     stats.upstream_bytes[1].add(progress.upstream_sent.get());
     // What followed a chunked body is the next request's.
-    let read = progress.client_read.get() - ongoing.surplus.len() as u64;
-    ongoing.bytes_in = ongoing.used as u64 + read;
-    ongoing.bytes_out += progress.client_sent.get();
-    ongoing.status = progress.status.get();
-    ongoing.in_interim = progress.in_interim.get();
-    ongoing.ends_with_close = progress.ends_with_close.get();
+    let read = progress.client_read.get() - session.surplus.len() as u64;
+    session.bytes_in = session.used as u64 + read;
+    session.bytes_out += progress.client_sent.get();
+    session.status = progress.status.get();
+    session.in_interim = progress.in_interim.get();
+    session.ends_with_close = progress.ends_with_close.get();
     if let (Some(sent), Some(first)) = (progress.request_sent.get(), progress.first_byte.get()) {
         upstream.stats().first_byte.observe(first - sent);
-        ongoing.first_byte = Some(first - ongoing.started);
+        session.first_byte = Some(first - session.started);
     }
 }
 
@@ -175,20 +181,20 @@ struct Ends<'a> {
 
 async fn across(
     ends: Ends<'_>,
-    ongoing: &mut Ongoing,
+    session: &mut Session,
     stream: &Stream,
     progress: &Progress,
-) -> Result<Answered, Failed> {
+) -> Result<Answered, ExchangeError> {
     let Ends { worker, plan, upstream } = ends;
-    let offer = offer(&ongoing.heads.request, ongoing.input.filled(), &plan.headers.upgrades);
-    let share = &ongoing.share;
-    let hold = share.hold().await;
-    let head = request_head(ends, ongoing, &hold, offer)?;
-    let Ongoing { client, heads, input, made_id, used, request_read, surplus, .. } = ongoing;
+    let offer = offer(&session.heads.request, session.input.filled(), &plan.headers.upgrades);
+    let quota = &session.quota;
+    let permit = quota.permit().await;
+    let head = request_head(ends, session, &permit, offer)?;
+    let Session { client, heads, input, made_id, used, request_read, surplus, .. } = session;
     let framing = heads.request.framing;
     let from = (&client.stream, framing, &progress.client_read);
     let to = (stream, framing, &progress.upstream_sent);
-    let mut body = Body::new(worker, &plan.timeouts, share, from, to, plan.limits.body);
+    let mut body = Body::new(worker, &plan.timeouts, quota, from, to, plan.limits.body);
     body.withheld = client.withheld(&plan.headers);
 
     let upload = Cell::new(Upload::Going);
@@ -197,12 +203,12 @@ async fn across(
     *used = here + absorbed.taken;
     *request_read = body.is_done();
     let sent = body.send_absorbed(&input.filled()[here..][..absorbed.payload], head).await;
-    drop(hold);
+    drop(permit);
     match sent {
         Ok(()) if body.is_done() => upload.set(Upload::Whole),
         Ok(()) => {}
         // The upstream may have answered before it closed: look.
-        Err(Cut::To(error)) if error.kind() != io::ErrorKind::TimedOut => {
+        Err(BodyError::To(error)) if error.kind() != io::ErrorKind::TimedOut => {
             upload.set(Upload::failed(&error));
         }
         Err(cut) => return Err(of_upload(&cut).into()),
@@ -212,7 +218,7 @@ async fn across(
         worker,
         plan,
         client,
-        share,
+        quota,
         request: &heads.request,
         id: identity(&heads.request, input.filled(), made_id),
         response: &mut heads.response,
@@ -240,24 +246,24 @@ async fn across(
 /// The request's head as it leaves.
 fn request_head(
     Ends { plan, upstream, .. }: Ends<'_>,
-    ongoing: &Ongoing,
-    hold: &Permit<'_>,
+    session: &Session,
+    permit: &Permit<'_>,
     offer: Option<Offer<'_>>,
-) -> Result<Buf, Failed> {
+) -> Result<Buf, ExchangeError> {
     let edits = RequestEdits {
-        peer: ongoing.client.peer.map(|peer| peer.ip()),
-        trusted: ongoing.client.trusted,
-        withheld: ongoing.client.withheld(&plan.headers),
+        peer: session.client.peer.map(|peer| peer.ip()),
+        trusted: session.client.trusted,
+        withheld: session.client.withheld(&plan.headers),
         secure: false,
         host: match plan.headers.host {
-            HostHeader::Pass if !ongoing.heads.request.host.is_empty() => None,
+            HostHeader::Pass if !session.heads.request.host.is_empty() => None,
             _ => Some(upstream.authority.as_bytes()),
         },
-        request_id: ongoing.id(),
+        request_id: session.id(),
         upgrade: offer,
     };
-    let (head, octets) = (&ongoing.heads.request, ongoing.input.filled());
-    written(hold, |out| forward::request(out, head, octets, &edits))
+    let (head, octets) = (&session.heads.request, session.input.filled());
+    written(permit, |out| forward::request(out, head, octets, &edits))
         .map_err(|_| Reason::ForwardedHeadTooLarge.into())
 }
 
@@ -265,11 +271,11 @@ fn request_head(
 /// counts as leaving once the request is through, unless the plan says otherwise; a broken
 /// connection always does.
 async fn watched<T>(
-    mut exchange: Pin<&mut impl Future<Output = Result<T, Failed>>>,
+    mut exchange: Pin<&mut impl Future<Output = Result<T, ExchangeError>>>,
     plan: &Plan,
     client: &Client,
     upload: &Cell<Upload>,
-) -> Result<T, Failed> {
+) -> Result<T, ExchangeError> {
     poll_fn(|cx| {
         if let Poll::Ready(result) = exchange.as_mut().poll(cx) {
             return Poll::Ready(result);
@@ -284,7 +290,7 @@ async fn watched<T>(
 }
 
 /// The body goes out while the answer comes in. Ends with the answer, or when the client fails us.
-async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, Failed> {
+async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, ExchangeError> {
     let upload = answer.upload;
     let upstream = answer.upstream;
     let response_wait = answer.plan.timeouts.response;
@@ -297,7 +303,9 @@ async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, 
             match result.map_err(|cut| (of_upload(&cut), cut)) {
                 Ok(()) => upload.set(Upload::Whole),
                 // It may have answered before it closed; one that stopped reading is waited for no longer.
-                Err((Reason::UpstreamReset, Cut::To(error))) => upload.set(Upload::failed(&error)),
+                Err((Reason::UpstreamReset, BodyError::To(error))) => {
+                    upload.set(Upload::failed(&error))
+                }
                 Err((reason, _)) => return Poll::Ready(Err(reason.into())),
             }
             // Only now has the upstream all it needs to answer.
@@ -309,19 +317,19 @@ async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, 
 }
 
 /// Why a request's body did not get across.
-fn of_upload(cut: &Cut) -> Reason {
+fn of_upload(cut: &BodyError) -> Reason {
     match cut {
-        Cut::From(None) => Reason::BodyCutShort,
-        Cut::From(Some(error)) => match error.kind() {
+        BodyError::From(None) => Reason::BodyCutShort,
+        BodyError::From(Some(error)) => match error.kind() {
             io::ErrorKind::TimedOut => Reason::BodyTimeout,
             io::ErrorKind::ConnectionAborted => Reason::Stopped,
             _ => Reason::ClientReset,
         },
-        Cut::To(error) => match error.kind() {
+        BodyError::To(error) => match error.kind() {
             io::ErrorKind::TimedOut => Reason::UpstreamWriteTimeout,
             io::ErrorKind::ConnectionAborted => Reason::Stopped,
             _ => Reason::UpstreamReset,
         },
-        Cut::Bad(reason) => *reason,
+        BodyError::Bad(reason) => *reason,
     }
 }

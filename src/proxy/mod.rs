@@ -33,11 +33,11 @@ mod exchange;
 mod finish;
 mod ids;
 mod linger;
-mod ongoing;
 mod progress;
 mod record;
 mod respond;
 mod room;
+mod session;
 mod tunnel;
 mod worker;
 
@@ -50,7 +50,7 @@ use crate::io::turn::Slice;
 use begin::Begin;
 use client::Client;
 use exchange::{Exchange, Exchanged};
-use ongoing::Ongoing;
+use session::Session;
 use tunnel::Tunnel;
 use worker::Worker;
 
@@ -80,29 +80,29 @@ type Served = (Client, Next);
 async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible {
     loop {
         let client = slot.job().await;
-        let mut ongoing = Ongoing::new(Rc::clone(&worker), client);
+        let mut session = Session::new(Rc::clone(&worker), client);
         let mut slice = Slice::default();
         let next = loop {
-            let outcome = match begin::begin(&mut ongoing) {
+            let outcome = match begin::begin(&mut session) {
                 Begin::Nothing => break Next::Park,
                 Begin::Closed => break Next::Close,
                 Begin::Refused(reason) => Err(reason),
-                Begin::Request => steps(&mut ongoing).await,
+                Begin::Request => steps(&mut session).await,
             };
-            match finish::finish(&mut ongoing, outcome).await {
+            match finish::finish(&mut session, outcome).await {
                 // Answers of our own wait for nobody, so a row of requests could go on without end.
                 Next::Again if slice.spend(0) => worker.core.reactor.next_turn().await,
                 Next::Again => {}
                 next => break next,
             }
         };
-        slot.done((ongoing.end(&next), next));
+        slot.done((session.end(&next), next));
     }
 }
 
 /// From a judged head to an answer that was sent, or the reason why not.
-async fn steps(ongoing: &mut Ongoing) -> Result<Exchanged, Reason> {
-    let mut checked = check::check(begin::Begun::of(ongoing))?;
+async fn steps(session: &mut Session) -> Result<Exchanged, Reason> {
+    let mut checked = check::check(begin::Begun::of(session))?;
     loop {
         let dialled = dial::dial(checked).await?;
         match exchange::exchange(dialled).await? {

@@ -55,15 +55,15 @@ pub(super) struct Progress {
 
 /// Why there was no answer, or not all of one.
 #[derive(Debug)]
-pub(super) struct Failed {
+pub(super) struct ExchangeError {
     pub reason: Reason,
     /// The connection ended before one octet of an answer came.
     pub silent: bool,
     pub cause: Option<io::Error>,
 }
 
-impl From<Reason> for Failed {
-    fn from(reason: Reason) -> Failed {
-        Failed { reason, silent: false, cause: None }
+impl From<Reason> for ExchangeError {
+    fn from(reason: Reason) -> ExchangeError {
+        ExchangeError { reason, silent: false, cause: None }
     }
 }

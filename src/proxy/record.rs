@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use super::ongoing::Ongoing;
+use super::session::Session;
 use crate::http::{Name, Reason, Span, Version};
 use crate::stats::{Attempt, Record};
 
@@ -15,29 +15,29 @@ const TARGET_MOST: usize = 4096;
 const FIELD_MOST: usize = 512;
 
 /// The record of a request that has ended, if anybody wants one.
-pub(super) fn of(ongoing: &mut Ongoing, reason: Reason) -> Option<Box<Record>> {
-    ongoing.worker.recorder.is_some().then(|| Box::new(record(ongoing, reason)))
+pub(super) fn of(session: &mut Session, reason: Reason) -> Option<Box<Record>> {
+    session.worker.recorder.is_some().then(|| Box::new(record(session, reason)))
 }
 
-fn record(ongoing: &mut Ongoing, reason: Reason) -> Record {
-    let clock = ongoing.worker.core.reactor.clock();
-    let total = clock.now() - ongoing.started;
+fn record(session: &mut Session, reason: Reason) -> Record {
+    let clock = session.worker.core.reactor.clock();
+    let total = clock.now() - session.started;
     let time = clock.realtime().checked_sub(total).unwrap_or(UNIX_EPOCH);
-    let mut attempts = std::mem::take(&mut ongoing.attempts);
+    let mut attempts = std::mem::take(&mut session.attempts);
     let failed_to_connect =
-        |upstream| ongoing.tried.last().is_some_and(|last| Rc::ptr_eq(last, upstream));
-    if let Some(upstream) = &ongoing.upstream
+        |upstream| session.tried.last().is_some_and(|last| Rc::ptr_eq(last, upstream));
+    if let Some(upstream) = &session.upstream
         && !failed_to_connect(upstream)
     {
         attempts.push(Attempt {
             upstream: Arc::clone(upstream.name()),
-            reused: ongoing.reused,
+            reused: session.reused,
             outcome: reason.label(),
-            cause: ongoing.cause.take().map(|cause| cause.to_string()),
+            cause: session.cause.take().map(|cause| cause.to_string()),
         });
     }
-    let request = &ongoing.heads.request;
-    let octets = ongoing.input.filled();
+    let request = &session.heads.request;
+    let octets = session.input.filled();
     let text = |span: Span, most: usize| {
         let octets = span.of(octets);
         String::from_utf8_lossy(&octets[..octets.len().min(most)]).into_owned()
@@ -46,18 +46,18 @@ fn record(ongoing: &mut Ongoing, reason: Reason) -> Record {
     let readable = !request.target.is_empty();
     Record {
         time,
-        id: String::from_utf8_lossy(ongoing.id()).into_owned(),
-        peer: ongoing.client.peer,
+        id: String::from_utf8_lossy(session.id()).into_owned(),
+        peer: session.client.peer,
         method: text(request.method_text, FIELD_MOST),
         host: text(request.host, FIELD_MOST),
         target: if readable { text(request.target, TARGET_MOST) } else { first_line(octets) },
         minor: u8::from(request.version == Version::Http11),
-        status: ongoing.status.or(reason.status()).unwrap_or(0),
-        bytes_in: ongoing.bytes_in,
-        bytes_out: ongoing.bytes_out,
+        status: session.status.or(reason.status()).unwrap_or(0),
+        bytes_in: session.bytes_in,
+        bytes_out: session.bytes_out,
         total,
-        connect: ongoing.connect,
-        first_byte: ongoing.first_byte,
+        connect: session.connect,
+        first_byte: session.first_byte,
         reason: reason.label(),
         user_agent: field(Name::UserAgent),
         referer: field(Name::Referer),

@@ -5,10 +5,10 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use super::body::{Body, Cut};
+use super::body::{Body, BodyError};
 use super::client::Client;
-use super::ongoing::written;
-use super::progress::{Failed, Progress, Upload};
+use super::progress::{ExchangeError, Progress, Upload};
+use super::session::written;
 use super::worker::Worker;
 use crate::config::Plan;
 use crate::http::forward::{self, ResponseEdits};
@@ -52,7 +52,7 @@ pub(super) struct Answer<'a> {
     /// The plan that the request began under.
     pub plan: &'a Plan,
     pub client: &'a Client,
-    pub share: &'a Quota,
+    pub quota: &'a Quota,
     pub request: &'a Request,
     /// The request's identity.
     pub id: &'a [u8],
@@ -80,23 +80,23 @@ enum Woken {
 
 impl<'a> Answer<'a> {
     /// Relays the answer to its end.
-    pub async fn relay(&mut self) -> Result<Answered, Failed> {
-        let (input, hold) = self.head().await?;
+    pub async fn relay(&mut self) -> Result<Answered, ExchangeError> {
+        let (input, permit) = self.head().await?;
         if self.response.status == 101 {
-            self.switch(input, hold).await
+            self.switch(input, permit).await
         } else {
-            self.message(input, hold).await
+            self.message(input, permit).await
         }
     }
 
     /// Reads until the final head lies, judged, at the front of the buffer it returns. The right to have
     /// buffers is held only while there is a part of a head.
-    async fn head(&mut self) -> Result<(Buf, Permit<'a>), Failed> {
-        let share = self.share;
+    async fn head(&mut self) -> Result<(Buf, Permit<'a>), ExchangeError> {
+        let quota = self.quota;
         let mut interim = 0;
         let mut input = None::<(Buf, Permit<'a>)>;
         loop {
-            if let Some((buf, hold)) = &mut input {
+            if let Some((buf, permit)) = &mut input {
                 while !buf.is_empty() && self.judge(buf)? == http::Progress::Complete {
                     if !self.response.is_interim() {
                         return input.ok_or(Reason::UpstreamClosed.into());
@@ -105,7 +105,7 @@ impl<'a> Answer<'a> {
                     if interim > INTERIM_MOST {
                         return Err(Reason::TooManyInterim.into());
                     }
-                    self.interim(buf, hold).await?;
+                    self.interim(buf, permit).await?;
                     buf.consume(self.response.len);
                 }
                 if buf.spare().is_empty() {
@@ -114,15 +114,15 @@ impl<'a> Answer<'a> {
             }
             input = input.filter(|(buf, _)| !buf.is_empty());
             self.wait().await?;
-            let (mut buf, hold) = match input.take() {
+            let (mut buf, permit) = match input.take() {
                 Some(part) => part,
                 None => {
-                    let hold = share.hold().await;
-                    (hold.take(), hold)
+                    let permit = quota.permit().await;
+                    (permit.take(), permit)
                 }
             };
             self.read(&mut buf)?;
-            input = Some((buf, hold));
+            input = Some((buf, permit));
         }
     }
 
@@ -131,14 +131,14 @@ impl<'a> Answer<'a> {
         self.response.read(buf.filled(), &self.worker.limits, asked)
     }
 
-    fn read(&mut self, buf: &mut Buf) -> Result<(), Failed> {
+    fn read(&mut self, buf: &mut Buf) -> Result<(), ExchangeError> {
         let silent = self.progress.first_byte.get().is_none();
         match self.upstream.try_recv(buf, usize::MAX) {
             Ok(None) => Ok(()),
             Ok(Some(0)) => {
                 let reset = self.upload.get() == Upload::Reset;
                 let reason = if reset { Reason::UpstreamReset } else { Reason::UpstreamClosed };
-                Err(Failed { reason, silent, cause: None })
+                Err(ExchangeError { reason, silent, cause: None })
             }
             Ok(Some(n)) => {
                 add(&self.progress.upstream_read, n);
@@ -147,12 +147,14 @@ impl<'a> Answer<'a> {
                 }
                 Ok(())
             }
-            Err(error) => Err(Failed { reason: Reason::UpstreamReset, silent, cause: Some(error) }),
+            Err(error) => {
+                Err(ExchangeError { reason: Reason::UpstreamReset, silent, cause: Some(error) })
+            }
         }
     }
 
     /// Waits until the upstream has something for us.
-    async fn wait(&mut self) -> Result<(), Failed> {
+    async fn wait(&mut self) -> Result<(), ExchangeError> {
         let timeouts = &self.plan.timeouts;
         match self.upload.get() {
             _ if self.progress.first_byte.get().is_some() => {
@@ -187,28 +189,28 @@ impl<'a> Answer<'a> {
     }
 
     /// The upstream is slow to invite the body, so we do: the client may be waiting for nothing else.
-    async fn invite(&mut self) -> Result<(), Failed> {
+    async fn invite(&mut self) -> Result<(), ExchangeError> {
         self.owes_continue = false;
-        let hold = self.share.hold().await;
-        let mut out = hold.take();
+        let permit = self.quota.permit().await;
+        let mut out = permit.take();
         let _fits = out.append(CONTINUE);
         self.send_interim(out).await
     }
 
     /// Relays an interim answer, but not to a client that does not know them (RFC 9110 section
     /// 15.2), and not a second `100 Continue`.
-    async fn interim(&mut self, input: &Buf, hold: &Permit<'_>) -> Result<(), Failed> {
+    async fn interim(&mut self, input: &Buf, permit: &Permit<'_>) -> Result<(), ExchangeError> {
         let invites = self.response.status == 100;
         let wanted = !invites || std::mem::take(&mut self.owes_continue);
         if self.request.version == Version::Http10 || !wanted {
             return Ok(());
         }
         let write = |out: &mut Writer<'_>| forward::interim(out, self.response, input.filled());
-        let out = written(hold, write).map_err(too_large)?;
+        let out = written(permit, write).map_err(too_large)?;
         self.send_interim(out).await
     }
 
-    async fn send_interim(&mut self, out: Buf) -> Result<(), Failed> {
+    async fn send_interim(&mut self, out: Buf) -> Result<(), ExchangeError> {
         self.progress.in_interim.set(true);
         self.send(out).await?;
         self.progress.in_interim.set(false);
@@ -216,11 +218,15 @@ impl<'a> Answer<'a> {
     }
 
     /// A 101 that was proven, and what the upstream sent right behind it.
-    async fn switch(&mut self, mut input: Buf, hold: Permit<'_>) -> Result<Answered, Failed> {
+    async fn switch(
+        &mut self,
+        mut input: Buf,
+        permit: Permit<'_>,
+    ) -> Result<Answered, ExchangeError> {
         let edits = self.edits(Framing::None, true);
         let write =
             |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
-        let out = written(&hold, write).map_err(too_large)?;
+        let out = written(&permit, write).map_err(too_large)?;
         self.progress.status.set(Some(101));
         self.send(out).await?;
         input.consume(self.response.len);
@@ -235,7 +241,11 @@ impl<'a> Answer<'a> {
     }
 
     /// The final head, which lies at the front of `input`, and the body behind it.
-    async fn message(&mut self, mut input: Buf, hold: Permit<'_>) -> Result<Answered, Failed> {
+    async fn message(
+        &mut self,
+        mut input: Buf,
+        permit: Permit<'_>,
+    ) -> Result<Answered, ExchangeError> {
         let came = self.response.framing;
         let leaves = outward(came, self.request.version);
         let whole = self.upload.get() == Upload::Whole;
@@ -243,11 +253,11 @@ impl<'a> Answer<'a> {
             && leaves != Framing::UntilClose
             && whole
             && !self.worker.draining.get();
-        let out = self.final_head(&input, &hold, leaves, persistent)?;
+        let out = self.final_head(&input, &permit, leaves, persistent)?;
         let progress = self.progress;
         let from = (self.upstream, came, &progress.upstream_read);
         let to = (&self.client.stream, leaves, &progress.client_sent);
-        let mut body = Body::new(self.worker, &self.plan.timeouts, self.share, from, to, None);
+        let mut body = Body::new(self.worker, &self.plan.timeouts, self.quota, from, to, None);
         body.upload = Some(self.upload);
         input.consume(self.response.len);
         let absorbed = body.absorb(input.filled_mut()).map_err(of_answer)?;
@@ -257,7 +267,7 @@ impl<'a> Answer<'a> {
         let behind = input.len() - absorbed.taken;
         let sent = body.send_absorbed(&input.filled()[..absorbed.payload], out).await;
         drop(input);
-        drop(hold);
+        drop(permit);
         sent.map_err(of_answer)?;
         body.run().await.map_err(of_answer)?;
         let excess = behind + body.surplus.len();
@@ -286,36 +296,36 @@ impl<'a> Answer<'a> {
     fn final_head(
         &self,
         input: &Buf,
-        hold: &Permit<'_>,
+        permit: &Permit<'_>,
         framing: Framing,
         persistent: bool,
-    ) -> Result<Buf, Failed> {
+    ) -> Result<Buf, ExchangeError> {
         let edits = self.edits(framing, persistent);
         let write =
             |out: &mut Writer<'_>| forward::response(out, self.response, input.filled(), &edits);
-        written(hold, write).map_err(too_large)
+        written(permit, write).map_err(too_large)
     }
 
-    async fn send(&mut self, out: Buf) -> Result<(), Failed> {
+    async fn send(&mut self, out: Buf) -> Result<(), ExchangeError> {
         let wait = self.plan.timeouts.write;
         let (result, _) = self.client.stream.send(out, wait, &self.progress.client_sent).await;
-        result.map_err(|error| of_answer(Cut::To(error)))
+        result.map_err(|error| of_answer(BodyError::To(error)))
     }
 }
 
-fn too_large(_: Full) -> Failed {
+fn too_large(_: Full) -> ExchangeError {
     Reason::ResponseHeadTooLarge.into()
 }
 
 /// Why an answer did not get across.
-fn of_answer(cut: Cut) -> Failed {
+fn of_answer(cut: BodyError) -> ExchangeError {
     let (reason, cause) = match cut {
-        Cut::From(None) => (Reason::ResponseCutShort, None),
-        Cut::From(Some(error)) => (from_upstream(&error), Some(error)),
-        Cut::To(error) => (to_client(&error), Some(error)),
-        Cut::Bad(reason) => (reason.by_upstream(), None),
+        BodyError::From(None) => (Reason::ResponseCutShort, None),
+        BodyError::From(Some(error)) => (from_upstream(&error), Some(error)),
+        BodyError::To(error) => (to_client(&error), Some(error)),
+        BodyError::Bad(reason) => (reason.by_upstream(), None),
     };
-    Failed { reason, silent: false, cause }
+    ExchangeError { reason, silent: false, cause }
 }
 
 fn from_upstream(error: &io::Error) -> Reason {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::epoch::Epoch;
-use super::ongoing::UnderWay;
+use super::session::UnderWay;
 use super::worker::Worker;
 use crate::config::Timeouts;
 use crate::http::Reason;
@@ -26,7 +26,7 @@ use crate::http::websocket::{Follower, GOING_AWAY, close_frame};
 use crate::io::buffer::{Buf, Permit, Quota};
 use crate::io::clock::Moment;
 use crate::io::reactor::Direction;
-use crate::io::relay::{Ended, Relay};
+use crate::io::relay::{Relay, RelayError};
 use crate::io::splice;
 use crate::io::stream::Stream;
 use crate::io::turn::Slice;
@@ -53,7 +53,7 @@ pub(super) struct Tunnel {
     /// What will be written down in the end.
     pub record: Option<Box<Record>>,
     /// The part of the pool that both ways use.
-    pub share: Quota,
+    pub quota: Quota,
     /// What went through.
     pub moved: Moved,
 }
@@ -98,7 +98,7 @@ impl Drop for Moving<'_> {
 }
 
 /// Why one way of a tunnel broke.
-enum Broken {
+enum TunnelError {
     From,
     To,
     Idle,
@@ -154,8 +154,8 @@ async fn both(ends: &Ends<'_>) -> Reason {
     match result.await {
         _ if ends.worker.closing.get() => Reason::TunnelCut,
         Ok(()) => Reason::TunnelClosed,
-        Err((_, Broken::Idle)) => Reason::TunnelIdle,
-        Err((true, Broken::From) | (false, Broken::To)) => Reason::TunnelClientReset,
+        Err((_, TunnelError::Idle)) => Reason::TunnelIdle,
+        Err((true, TunnelError::From) | (false, TunnelError::To)) => Reason::TunnelClientReset,
         Err(_) => Reason::TunnelUpstreamReset,
     }
 }
@@ -177,12 +177,12 @@ struct Flow<'a> {
 
 /// What is done seldom, or not for long: boxed, so that an idle tunnel owns only what it waits with.
 /// `true`: the way has ended.
-type Work<'a> = Pin<Box<dyn Future<Output = Result<bool, Broken>> + 'a>>;
+type Work<'a> = Pin<Box<dyn Future<Output = Result<bool, TunnelError>> + 'a>>;
 
 impl<'a> Flow<'a> {
     /// Nearly everything that goes through a WebSocket comes in one read, and the receiver takes it at
     /// once: that needs no future of its own.
-    async fn run(self) -> Result<(), Broken> {
+    async fn run(self) -> Result<(), TunnelError> {
         if self.up {
             Box::pin(self.early()).await?;
         }
@@ -217,8 +217,8 @@ impl<'a> Flow<'a> {
         if self.up { &self.ends.tunnel.upstream } else { self.ends.client }
     }
 
-    async fn hold(self) -> Permit<'a> {
-        self.ends.tunnel.share.hold().await
+    async fn permit(self) -> Permit<'a> {
+        self.ends.tunnel.quota.permit().await
     }
 
     fn moved(self) -> &'a Moved {
@@ -236,13 +236,13 @@ impl<'a> Flow<'a> {
     }
 
     /// Passes on what came before.
-    async fn early(self) -> Result<(), Broken> {
+    async fn early(self) -> Result<(), TunnelError> {
         let octets = self.ends.tunnel.early.take();
         if octets.is_empty() {
             return Ok(());
         }
-        let hold = self.hold().await;
-        let mut buf = hold.take();
+        let permit = self.permit().await;
+        let mut buf = permit.take();
         let _fits = buf.append(&octets); // it came out of such a buffer
         drop(octets);
         self.follow(buf.filled());
@@ -253,44 +253,44 @@ impl<'a> Flow<'a> {
     }
 
     /// One read, and what it brought sent; gives the work that is left over.
-    fn at_once(self) -> Result<Option<Work<'a>>, Broken> {
+    fn at_once(self) -> Result<Option<Work<'a>>, TunnelError> {
         if self.must_close() {
             return Ok(Some(Box::pin(self.say_close())));
         }
-        let Some(hold) = self.ends.tunnel.share.try_hold() else {
+        let Some(permit) = self.ends.tunnel.quota.try_permit() else {
             return Ok(Some(Box::pin(self.slowly(None))));
         };
-        let Some(mut buf) = self.take_some(&hold)? else { return Ok(None) };
+        let Some(mut buf) = self.take_some(&permit)? else { return Ok(None) };
         if buf.is_empty() {
             return Ok(Some(Box::pin(ready(Ok(true)))));
         }
         let length = buf.len();
         let sent = self.to().try_send(&mut buf);
         self.count((length - buf.len()) as u64);
-        sent.map_err(|_| Broken::To)?;
+        sent.map_err(|_| TunnelError::To)?;
         if buf.is_empty() && !self.is_large() {
             return Ok(None);
         }
-        Ok(Some(Box::pin(self.slowly(Some((hold, buf))))))
+        Ok(Some(Box::pin(self.slowly(Some((permit, buf))))))
     }
 
     /// Moves what is there, up to a fair part of it, after the `rest`. `true`: the sender has ended.
-    async fn slowly(self, rest: Option<(Permit<'a>, Buf)>) -> Result<bool, Broken> {
-        let hold = match rest {
-            Some((hold, buf)) => {
+    async fn slowly(self, rest: Option<(Permit<'a>, Buf)>) -> Result<bool, TunnelError> {
+        let permit = match rest {
+            Some((permit, buf)) => {
                 self.pass(buf).await?;
                 if self.splice_payload().await? {
                     return Ok(true);
                 }
-                hold
+                permit
             }
-            None => self.hold().await,
+            None => self.permit().await,
         };
         for _ in 0..BATCH {
             if !self.from().is_readable() || self.must_close() {
                 break;
             }
-            let Some(buf) = self.take_some(&hold)? else { break };
+            let Some(buf) = self.take_some(&permit)? else { break };
             if buf.is_empty() {
                 return Ok(true);
             }
@@ -299,19 +299,19 @@ impl<'a> Flow<'a> {
                 return Ok(true);
             }
         }
-        drop(hold);
+        drop(permit);
         self.worker().tell_buffers();
         Ok(false)
     }
 
     /// What can be read at once; nothing in the buffer: the sender has ended, and the receiver knows.
-    fn take_some(self, hold: &Permit<'_>) -> Result<Option<Buf>, Broken> {
-        let mut buf = hold.take();
+    fn take_some(self, permit: &Permit<'_>) -> Result<Option<Buf>, TunnelError> {
+        let mut buf = permit.take();
         match self.from().try_recv(&mut buf, self.most()) {
             Ok(None) => return Ok(None),
             Ok(Some(0)) => self.finish(),
             Ok(Some(_)) => self.follow(buf.filled()),
-            Err(_) => return Err(Broken::From),
+            Err(_) => return Err(TunnelError::From),
         }
         Ok(Some(buf))
     }
@@ -329,18 +329,18 @@ impl<'a> Flow<'a> {
         }
     }
 
-    async fn pass(self, buf: Buf) -> Result<(), Broken> {
+    async fn pass(self, buf: Buf) -> Result<(), TunnelError> {
         let (octets, sent) = self.deliver(buf).await;
         self.count(octets);
         sent
     }
 
     /// Sends `buf`; how many octets of it left.
-    async fn deliver(self, buf: Buf) -> (u64, Result<(), Broken>) {
+    async fn deliver(self, buf: Buf) -> (u64, Result<(), TunnelError>) {
         let _moving = self.moved().moving();
         let octets = Cell::new(0);
         let (sent, _) = self.to().send(buf, self.timeouts().write, &octets).await;
-        (octets.get(), sent.map_err(|_| Broken::To))
+        (octets.get(), sent.map_err(|_| TunnelError::To))
     }
 
     /// What is left of the frame on the way is worth a pipe.
@@ -350,7 +350,7 @@ impl<'a> Flow<'a> {
 
     /// What is left of a large frame goes through the kernel, as far as it is there. Else as
     /// [`Flow::take_some`].
-    async fn splice_payload(self) -> Result<bool, Broken> {
+    async fn splice_payload(self) -> Result<bool, TunnelError> {
         let left = match self.frames() {
             Some(frames) if !self.from().is_urgent() => frames.get().left(),
             _ => 0,
@@ -378,12 +378,12 @@ impl<'a> Flow<'a> {
         self.worker().stats.spliced_bytes.add(moved.get());
         match result {
             Ok(()) => Ok(false),
-            Err(Ended::Early) => {
+            Err(RelayError::Early) => {
                 self.finish();
                 Ok(true)
             }
-            Err(Ended::From(_)) => Err(Broken::From),
-            Err(Ended::To(_)) => Err(Broken::To),
+            Err(RelayError::From(_)) => Err(TunnelError::From),
+            Err(RelayError::To(_)) => Err(TunnelError::To),
         }
     }
 
@@ -405,7 +405,7 @@ impl<'a> Flow<'a> {
 
     /// Waits until something can be read, or the time has come to close. A silence is only one when
     /// both ways are silent.
-    fn poll_readable(self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    fn poll_readable(self, cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
         let idle = self.timeouts().tunnel_idle;
         loop {
             if self.must_close() {
@@ -414,14 +414,14 @@ impl<'a> Flow<'a> {
             match self.from().poll_ready(Direction::Read, cx) {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
                     if self.moved().is_quiet(self.worker().now(), idle) {
-                        return Poll::Ready(Err(Broken::Idle));
+                        return Poll::Ready(Err(TunnelError::Idle));
                     }
                     self.from().deadline_at(Direction::Read, self.moved().last.get() + idle);
                 }
                 Poll::Pending if !self.from().has_deadline(Direction::Read) => {
                     self.from().deadline_at(Direction::Read, self.moved().last.get() + idle);
                 }
-                other => return other.map_err(|_| Broken::From),
+                other => return other.map_err(|_| TunnelError::From),
             }
         }
     }
@@ -446,30 +446,30 @@ impl<'a> Flow<'a> {
     }
 
     /// Says Close to the receiver, and waits until the sender has said it too, or ended.
-    async fn say_close(self) -> Result<bool, Broken> {
+    async fn say_close(self) -> Result<bool, TunnelError> {
         let mask = self.up.then(|| self.worker().ids.mask());
         let (frame, length) = close_frame(GOING_AWAY, mask);
-        let hold = self.hold().await;
-        let mut buf = hold.take();
+        let permit = self.permit().await;
+        let mut buf = permit.take();
         let _fits = buf.append(&frame[..length]);
         let (wait, uncounted) = (self.timeouts().write, Cell::new(0));
-        self.to().send(buf, wait, &uncounted).await.0.map_err(|_| Broken::To)?;
-        drop(hold);
+        self.to().send(buf, wait, &uncounted).await.0.map_err(|_| TunnelError::To)?;
+        drop(permit);
         while !self.drop_some()? {
             if self.from().is_readable() {
                 self.from().reactor().next_turn().await;
             }
-            self.from().ready(Direction::Read).await.map_err(|_| Broken::From)?;
+            self.from().ready(Direction::Read).await.map_err(|_| TunnelError::From)?;
         }
         Ok(true)
     }
 
     /// Reads and drops what is there, or a fair part of it. `true`: a Close was among it, or the end.
-    fn drop_some(self) -> Result<bool, Broken> {
+    fn drop_some(self) -> Result<bool, TunnelError> {
         let Some(frames) = self.frames() else { return Ok(true) };
         let mut bin = [0; 4096];
         for _ in 0..BATCH {
-            let Some(n) = self.from().read(&mut bin).map_err(|_| Broken::From)? else { break };
+            let Some(n) = self.from().read(&mut bin).map_err(|_| TunnelError::From)? else { break };
             let mut follower = frames.get();
             follower.follow(&bin[..n]);
             frames.set(follower);

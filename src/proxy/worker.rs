@@ -10,7 +10,7 @@ use std::task::Waker;
 use super::command::Event;
 use super::epoch::Epoch;
 use super::ids::Ids;
-use super::ongoing::Heads;
+use super::session::Heads;
 use crate::config::Marks;
 use crate::http::Limits;
 use crate::http::date::imf_fixdate;

@@ -39,7 +39,7 @@ pub fn field(line: &str) -> Result<(String, String), String> {
         return Err(format!("{name:?} is not a field name"));
     }
     if !value.bytes().all(grammar::is_value) {
-        return Err(format!("the value of {name} has octets that a field cannot hold"));
+        return Err(format!("the value of {name} has octets that a field cannot permit"));
     }
     let ours = ["content-length", "transfer-encoding", "upgrade"];
     if ours.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {

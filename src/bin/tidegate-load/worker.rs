@@ -112,8 +112,8 @@ fn work(
     let core = Core::new(index, 0, 0)?;
     let (mailbox, letters) = Mailbox::new(core.reactor.notifier());
     let _ = events.send(Event::Runs(mailbox));
-    let all = share(plan.connections as u64, index, plan.threads) as usize;
-    let most = plan.requests.map(|requests| share(requests, index, plan.threads));
+    let all = quota(plan.connections as u64, index, plan.threads) as usize;
+    let most = plan.requests.map(|requests| quota(requests, index, plan.threads));
     let worker = Rc::new(Worker {
         core: Rc::clone(&core),
         desk: Desk::new(most),
@@ -141,7 +141,7 @@ fn work(
 }
 
 /// The part of `all` that thread `index` of `threads` gets.
-fn share(all: u64, index: usize, threads: usize) -> u64 {
+fn quota(all: u64, index: usize, threads: usize) -> u64 {
     let (index, threads) = (index as u64, threads as u64);
     all / threads + u64::from(index < all % threads)
 }
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn shares_add_up() {
         for (all, threads) in [(0, 1), (1, 1), (10, 3), (3, 4), (64, 2)] {
-            let parts: Vec<_> = (0..threads).map(|index| share(all, index, threads)).collect();
+            let parts: Vec<_> = (0..threads).map(|index| quota(all, index, threads)).collect();
             assert_eq!(parts.iter().sum::<u64>(), all);
             assert!(parts.iter().max().unwrap() - parts.iter().min().unwrap() <= 1);
         }

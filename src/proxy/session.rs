@@ -25,12 +25,12 @@ pub(super) struct Heads {
 }
 
 /// One request, and the connection it came on.
-pub(super) struct Ongoing {
+pub(super) struct Session {
     pub worker: Rc<Worker>,
     /// The plan that the request began under.
     pub epoch: Rc<Epoch>,
     pub client: Client,
-    pub share: Quota,
+    pub quota: Quota,
     pub heads: Box<Heads>,
     /// The request's head, then the octets that came with it. The spans of `heads.request` are offsets
     /// into it, so nothing in it moves before `finish`.
@@ -75,9 +75,9 @@ pub(super) struct Ongoing {
     pub first_byte: Option<Duration>,
 }
 
-impl Ongoing {
-    pub fn new(worker: Rc<Worker>, mut client: Client) -> Ongoing {
-        let share = worker.core.pool.share();
+impl Session {
+    pub fn new(worker: Rc<Worker>, mut client: Client) -> Session {
+        let quota = worker.core.pool.quota();
         let mut input = worker.core.pool.head();
         let mut started = worker.now();
         if let Some(unfinished) = client.unfinished.take() {
@@ -87,11 +87,11 @@ impl Ongoing {
         }
         let heads = worker.heads.borrow_mut().pop().unwrap_or_default();
         let under_way = UnderWay { worker: Rc::clone(&worker), what: What::Nothing };
-        Ongoing {
+        Session {
             epoch: worker.epoch(),
             worker,
             client,
-            share,
+            quota,
             heads,
             input,
             used: 0,
@@ -174,12 +174,12 @@ impl Ongoing {
     }
 }
 
-/// A buffer of `hold` with what `write` puts into it.
+/// A buffer of `permit` with what `write` puts into it.
 pub(super) fn written(
-    hold: &Permit<'_>,
+    permit: &Permit<'_>,
     write: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
 ) -> Result<Buf, Full> {
-    let mut buf = hold.take();
+    let mut buf = permit.take();
     let mut writer = Writer::new(buf.spare());
     write(&mut writer)?;
     let length = writer.len();
