@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use rustix::io::Errno;
 
+use super::error::Result;
 use super::kernel::{self, Fd};
 use super::reactor::{Direction, Reactor};
 use super::stream::Stream;
@@ -31,7 +32,7 @@ impl Listener {
     }
 
     /// Waits until a connection may be waiting.
-    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.0.poll_ready(Direction::Read, cx)
     }
 
@@ -40,7 +41,7 @@ impl Listener {
     ///
     /// # Errors
     /// Those of accept4(2), but for the ones that only concern a connection which is gone already.
-    pub fn try_accept(&self) -> io::Result<Option<(Stream, Option<SocketAddr>)>> {
+    pub fn try_accept(&self) -> Result<Option<(Stream, Option<SocketAddr>)>> {
         loop {
             match kernel::accept(self.0.fd()) {
                 Ok((fd, peer)) => {

@@ -11,12 +11,14 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
     timerfd_create, timerfd_settime,
 };
 
 use super::clock::Moment;
+use super::error::Result;
 use super::reactor::{Direction, Reactor};
 
 /// One timer of the kernel.
@@ -54,9 +56,9 @@ impl Alarm {
 
     /// Waits until `moment` has come; not at all if it has. Fails only after an abort, or if the kernel
     /// refuses the timer. One wait at a time.
-    pub async fn until(&self, moment: Moment) -> io::Result<()> {
+    pub async fn until(&self, moment: Moment) -> Result<()> {
         let due = self.zero + Duration::from_micros(moment.0);
-        let it_value = Timespec::try_from(due).map_err(io::Error::other)?;
+        let it_value = Timespec::try_from(due).map_err(|_| Errno::INVAL)?;
         let once = Timespec { tv_sec: 0, tv_nsec: 0 };
         let setting = Itimerspec { it_interval: once, it_value };
         // An event of an earlier setting may still be on its way: then it is set again.
@@ -75,6 +77,7 @@ mod tests {
 
     use super::super::cores::Core;
     use super::*;
+    use crate::io::Error;
 
     #[test]
     fn an_alarm_rings_at_its_moment_and_not_before() {
@@ -104,7 +107,7 @@ mod tests {
         let waits = core.spawn(async move {
             let alarm = Alarm::new(&waiting.reactor).unwrap();
             let error = alarm.until(Moment(u64::MAX / 4)).await.unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+            assert_eq!(error, Error::Aborted);
         });
         let aborts = core.spawn(async move { aborting.reactor.abort() });
         core.run(&flume::bounded::<()>(1).1, |()| {}).unwrap();

@@ -11,6 +11,7 @@ use std::time::Duration;
 use smol::{LocalExecutor, Task};
 
 use super::buffer::Pool;
+use super::error::Result;
 use super::reactor::Reactor;
 use super::splice::Pipes;
 use super::sys;
@@ -111,7 +112,7 @@ impl Core {
     }
 
     /// Waits for `duration`, coarse to a tick. Fails only when the core is told to abort.
-    pub async fn sleep(&self, duration: Duration) -> io::Result<()> {
+    pub async fn sleep(&self, duration: Duration) -> Result<()> {
         self.reactor.sleep(duration).await
     }
 }

@@ -23,6 +23,7 @@ pub mod alarm;
 pub mod buffer;
 pub mod clock;
 pub mod cores;
+mod error;
 pub mod future_pool;
 mod kernel;
 pub mod listen;
@@ -35,4 +36,5 @@ mod sys;
 mod timer;
 pub mod turn;
 
+pub use error::{Error, Result};
 pub use kernel::Fd;

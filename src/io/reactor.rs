@@ -22,6 +22,7 @@ use rustix::event::Timespec;
 use slab::Slab;
 
 use super::clock::{Clock, Moment};
+use super::error::{Error, Result};
 use super::kernel::{Event, EventFlags, Eventfd, Fd, Poller};
 use super::timer::{Wheel, tick_after};
 use super::turn::Line;
@@ -202,13 +203,8 @@ impl Reactor {
     }
 
     /// Waits until `way` is ready: an edge was seen and [`Reactor::clear`] was not called since.
-    /// Fails with `TimedOut` when the deadline has passed, with `ConnectionAborted` after an abort.
-    pub fn poll_ready(
-        &self,
-        key: usize,
-        way: Direction,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    /// Fails with [`Error::Deadline`] when that has passed, with [`Error::Aborted`] after an abort.
+    pub fn poll_ready(&self, key: usize, way: Direction, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let mut sources = self.sources.borrow_mut();
         let source = &mut sources[key];
         let side = &source.sides[way as usize];
@@ -228,7 +224,7 @@ impl Reactor {
         key: usize,
         or_finished: bool,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Result<()>> {
         let mut sources = self.sources.borrow_mut();
         let source = &mut sources[key];
         let gone = source.broken || or_finished && source.hung_up;
@@ -241,15 +237,15 @@ impl Reactor {
         Poll::Pending
     }
 
-    fn outcome(&self, ready: bool, deadline: u32) -> Option<io::Result<()>> {
+    fn outcome(&self, ready: bool, deadline: u32) -> Option<Result<()>> {
         if self.aborted.get() {
-            return Some(Err(io::ErrorKind::ConnectionAborted.into()));
+            return Some(Err(Error::Aborted));
         }
         if ready {
             return Some(Ok(()));
         }
         let expired = deadline != 0 && deadline < tick_after(self.clock.now());
-        expired.then(|| Err(io::ErrorKind::TimedOut.into()))
+        expired.then_some(Err(Error::Deadline))
     }
 
     /// Is `way` ready now?
@@ -339,11 +335,11 @@ impl Reactor {
     }
 
     /// Waits for `duration`, coarse to one tick. Fails only after an abort.
-    pub async fn sleep(&self, duration: Duration) -> io::Result<()> {
+    pub async fn sleep(&self, duration: Duration) -> Result<()> {
         let nap = Nap { reactor: self, key: self.slot() };
         self.set_deadline(nap.key, Direction::Read, Some(self.clock.now() + duration));
         match std::future::poll_fn(|cx| self.poll_ready(nap.key, Direction::Read, cx)).await {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
+            Err(Error::Deadline) => Ok(()),
             other => other,
         }
     }

@@ -2,10 +2,10 @@
 //! tunnels use it.
 
 use std::cell::Cell;
-use std::io;
 use std::time::Duration;
 
 use super::buffer::Quota;
+use super::error::Error;
 use super::reactor::Direction;
 use super::splice::{self, Copied, PipeGuard, Pipes};
 use super::stream::Stream;
@@ -31,12 +31,10 @@ pub struct Relay<'a> {
 /// Why a relay stopped before its limit.
 #[derive(Debug)]
 pub enum RelayError {
-    /// The source ended in order.
-    Early,
-    /// Reading failed; `TimedOut` after a silence.
-    From(io::Error),
-    /// Writing failed; `TimedOut` if nothing was taken.
-    To(io::Error),
+    /// Reading failed: [`Error::Closed`] if the source ended, [`Error::Deadline`] after a silence.
+    From(Error),
+    /// Writing failed: [`Error::Deadline`] if nothing was taken.
+    To(Error),
 }
 
 /// How octets were moved.
@@ -103,7 +101,7 @@ impl Relay<'_> {
             let max = usize::try_from(left).unwrap_or(usize::MAX);
             match self.from.try_recv(&mut buf, max).map_err(RelayError::From)? {
                 None => {}
-                Some(0) => return Err(RelayError::Early),
+                Some(0) => return Err(RelayError::From(Error::Closed)),
                 Some(n) => {
                     left -= n as u64;
                     self.to.send(buf, self.write_wait, moved).await.0.map_err(RelayError::To)?;

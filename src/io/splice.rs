@@ -8,6 +8,7 @@ use std::io;
 
 use rustix::io::Errno;
 
+use super::error::Error;
 use super::kernel::{self, Fd};
 use super::reactor::Direction;
 use super::relay::{Relay, RelayError};
@@ -176,7 +177,7 @@ async fn pump(pipe: &Pipe, relay: &Relay<'_>, moved: &Cell<u64>) -> Result<(), R
             }
         }
         if end {
-            return Err(RelayError::Early);
+            return Err(RelayError::From(Error::Closed));
         }
         if slice.spend(round) {
             relay.from.reactor().next_turn().await;

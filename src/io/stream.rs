@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
@@ -14,6 +13,7 @@ use rustix::io::Errno;
 
 use super::buffer::Buf;
 use super::clock::Moment;
+use super::error::{Error, Result};
 use super::kernel::{self, Fd};
 use super::reactor::{Direction, Idle, Reactor};
 
@@ -51,27 +51,20 @@ pub enum Address {
     Unix(Box<Path>),
 }
 
-/// The process or the system has run out of descriptors, of memory for sockets, or of watches (socket(2), accept(2),
-/// epoll_ctl(2)).
-pub fn is_out_of_resources(error: &io::Error) -> bool {
-    let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
-    lacks.iter().any(|lack| error.raw_os_error() == Some(lack.raw_os_error()))
-}
-
 impl Stream {
     /// Takes over a connected, non-blocking socket.
-    pub fn new(fd: Fd, reactor: &Rc<Reactor>) -> io::Result<Stream> {
+    pub fn new(fd: Fd, reactor: &Rc<Reactor>) -> Result<Stream> {
         let key = reactor.watch(&fd)?;
         Ok(Stream { fd, key, reactor: Rc::clone(reactor) })
     }
 
-    /// Connects to `address`; `TimedOut` after `wait`, and out of descriptors if the next is not below `most`.
+    /// Connects to `address`; [`Error::Deadline`] after `wait`, and out of descriptors if the next is not below `most`.
     pub async fn connect(
         address: &Address,
         wait: Duration,
         most: usize,
         reactor: &Rc<Reactor>,
-    ) -> io::Result<Stream> {
+    ) -> Result<Stream> {
         let (fd, pending) = kernel::connect(address, most)?;
         let stream = Stream::new(fd, reactor)?;
         if pending {
@@ -90,7 +83,7 @@ impl Stream {
     }
 
     /// The number that the next descriptor would have: the lowest that is free. Fails when there is none.
-    pub fn next_number(&self) -> io::Result<usize> {
+    pub fn next_number(&self) -> Result<usize> {
         Ok(kernel::next_number(&self.fd)?)
     }
 
@@ -98,7 +91,7 @@ impl Stream {
     ///
     /// # Errors
     /// When there is no descriptor for the moment in which there are two.
-    pub fn renumbered(&self) -> io::Result<Stream> {
+    pub fn renumbered(&self) -> Result<Stream> {
         let stream = Stream::new(kernel::duplicate(&self.fd)?, &self.reactor)?;
         // The file lives on, so closing this descriptor of it will not take it off the kernel's list.
         self.reactor.leave(&self.fd);
@@ -110,12 +103,12 @@ impl Stream {
         &self.reactor
     }
 
-    /// Waits for `way` fail with `TimedOut` once `wait` has passed from now. Holds until it is changed.
+    /// Waits for `way` fail with [`Error::Deadline`] once `wait` has passed from now. Holds until it is changed.
     pub fn deadline_in(&self, way: Direction, wait: Duration) {
         self.deadline_at(way, self.reactor.clock().now() + wait);
     }
 
-    /// Waits for `way` fail with `TimedOut` after `moment`.
+    /// Waits for `way` fail with [`Error::Deadline`] after `moment`.
     pub fn deadline_at(&self, way: Direction, moment: Moment) {
         self.reactor.set_deadline(self.key, way, Some(moment));
     }
@@ -142,18 +135,18 @@ impl Stream {
     }
 
     /// Waits until `way` is probably ready.
-    pub async fn ready(&self, way: Direction) -> io::Result<()> {
+    pub async fn ready(&self, way: Direction) -> Result<()> {
         poll_fn(|cx| self.poll_ready(way, cx)).await
     }
 
     /// Waits until `way` is probably ready.
-    pub fn poll_ready(&self, way: Direction, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_ready(&self, way: Direction, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.reactor.poll_ready(self.key, way, cx)
     }
 
     /// Waits until the connection is broken or, with `or_finished`, the peer has sent its FIN,
     /// whatever lies unread. Only beside reads of the same task. Fails only after an abort.
-    pub fn poll_closed(&self, or_finished: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_closed(&self, or_finished: bool, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.reactor.poll_closed(self.key, or_finished, cx)
     }
 
@@ -169,7 +162,7 @@ impl Stream {
 
     /// splice(2) came to an end. It does so in front of urgent data, too: asks the kernel whether nothing but the end
     /// is left, and notes urgent data if not.
-    pub(super) fn has_ended(&self) -> io::Result<bool> {
+    pub(super) fn has_ended(&self) -> Result<bool> {
         match kernel::peek(&self.fd) {
             Ok(0) => Ok(true),
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {
@@ -200,7 +193,7 @@ impl Stream {
 
     /// Appends what there is to `buf`, at most `max` octets; `None`: nothing now; 0: the end. The
     /// buffer must have room. Take it after [`Stream::ready`], not before.
-    pub fn try_recv(&self, buf: &mut Buf, max: usize) -> io::Result<Option<usize>> {
+    pub fn try_recv(&self, buf: &mut Buf, max: usize) -> Result<Option<usize>> {
         loop {
             let spare = buf.spare();
             let room = spare.len().min(max);
@@ -224,17 +217,17 @@ impl Stream {
 
     /// Reads what there is into `octets`; `None`: nothing now; 0: the end. For what is to be dropped, or
     /// used up before anybody else runs, and so needs no pooled buffer.
-    pub fn read(&self, octets: &mut [u8]) -> io::Result<Option<usize>> {
+    pub fn read(&self, octets: &mut [u8]) -> Result<Option<usize>> {
         self.received(kernel::recv(&self.fd, octets), octets.len())
     }
 
     /// Drops what there is, at most `scratch.len()` octets; otherwise as [`Stream::read`]. TCP does not even copy
     /// it out of the kernel, so what `scratch` holds afterwards means nothing.
-    pub fn skip(&self, scratch: &mut [u8]) -> io::Result<Option<usize>> {
+    pub fn skip(&self, scratch: &mut [u8]) -> Result<Option<usize>> {
         self.received(kernel::recv_trunc(&self.fd, scratch), scratch.len())
     }
 
-    fn received(&self, n: Result<usize, Errno>, room: usize) -> io::Result<Option<usize>> {
+    fn received(&self, n: std::result::Result<usize, Errno>, room: usize) -> Result<Option<usize>> {
         match n {
             Ok(n) => {
                 if n > 0 && n < room {
@@ -253,7 +246,7 @@ impl Stream {
 
     /// Writes what the kernel takes of `octets`; `None`: nothing now. For what is sent again and again, and so
     /// lies in no pooled buffer; everything else goes by [`Stream::send`].
-    pub fn write(&self, octets: &[u8]) -> io::Result<Option<usize>> {
+    pub fn write(&self, octets: &[u8]) -> Result<Option<usize>> {
         match kernel::send(&self.fd, octets) {
             Ok(n) => Ok(Some(n)),
             Err(Errno::AGAIN) => {
@@ -269,19 +262,14 @@ impl Stream {
     /// octets leave: it is right also when the future is dropped.
     /// The peer has `wait` to take something, anew whenever some octets have left; but only
     /// `PATIENCE` when others wait for buffers.
-    pub async fn send(
-        &self,
-        mut buf: Buf,
-        wait: Duration,
-        sent: &Cell<u64>,
-    ) -> (io::Result<()>, Buf) {
+    pub async fn send(&self, mut buf: Buf, wait: Duration, sent: &Cell<u64>) -> (Result<()>, Buf) {
         let mut until = self.reactor.clock().now();
         let result = poll_fn(|cx| self.poll_send(&mut buf, (wait, &mut until), sent, cx)).await;
         (result, buf)
     }
 
     /// Sends what the kernel takes at once; what it does not take stays in `buf`.
-    pub fn try_send(&self, buf: &mut Buf) -> io::Result<()> {
+    pub fn try_send(&self, buf: &mut Buf) -> Result<()> {
         while !buf.is_empty() {
             match kernel::send(&self.fd, buf.filled()) {
                 Ok(n) => buf.consume(n),
@@ -299,14 +287,14 @@ impl Stream {
         (wait, until): (Duration, &mut Moment),
         sent: &Cell<u64>,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Result<()>> {
         while !buf.is_empty() {
             match self.poll_ready(Direction::Write, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
                     let now = self.reactor.clock().now();
-                    if error.kind() != io::ErrorKind::TimedOut || now >= *until || buf.is_wanted() {
+                    if error != Error::Deadline || now >= *until || buf.is_wanted() {
                         return Poll::Ready(Err(error));
                     }
                     self.deadline_at(Direction::Write, (*until).min(now + PATIENCE));
@@ -332,7 +320,7 @@ impl Stream {
     }
 
     /// Tells the peer that nothing more will come from us.
-    pub fn finish(&self) -> io::Result<()> {
+    pub fn finish(&self) -> Result<()> {
         Ok(kernel::shutdown(&self.fd)?)
     }
 

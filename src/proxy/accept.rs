@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -21,7 +20,8 @@ use crate::io::clock::Moment;
 use crate::io::future_pool::FuturePool;
 use crate::io::listen::BACKLOG;
 use crate::io::reactor::Direction;
-use crate::io::stream::{Stream, is_out_of_resources};
+use crate::io::stream::Stream;
+use crate::io::{Error, Result};
 
 /// Connections accepted before other tasks have their turn.
 const BATCH: u64 = 64;
@@ -58,12 +58,12 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<S
             Ok(None) if worker.draining.get() => return,
             Ok(None) if more(&worker, &listener).await.is_err() => return,
             Ok(None) => {}
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return,
+            Err(Error::Aborted) => return,
             Err(error) => {
                 worker.stats.accept_pauses.add(1);
                 complaint.make(&worker, &error);
                 let made =
-                    is_out_of_resources(&error) && room::make_room(&worker, Lack::Descriptor);
+                    error.is_out_of_resources() && room::make_room(&worker, Lack::Descriptor);
                 if pause(&worker, made).await.is_err() {
                     return;
                 }
@@ -76,7 +76,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<S
 }
 
 /// Waits until more connections may be waiting, or draining begins.
-async fn more(worker: &Worker, listener: &Listener) -> io::Result<()> {
+async fn more(worker: &Worker, listener: &Listener) -> Result<()> {
     let waited = poll_fn(|cx| match listener.poll_ready(cx) {
         Poll::Pending if worker.draining.get() => Poll::Ready(Ok(())),
         other => other,
@@ -90,7 +90,7 @@ async fn place(
     worker: &Rc<Worker>,
     stream: Stream,
     complaint: &mut Complaint,
-) -> io::Result<(Place, Stream)> {
+) -> Result<(Place, Stream)> {
     let most = worker.marks.clients;
     if stream.number() < most
         && let Some(place) = Place::take(worker)
@@ -121,7 +121,7 @@ async fn place(
 }
 
 /// Waits until the room that was made is there; or, if none was, until a client leaves, or for a moment.
-async fn pause(worker: &Worker, made: bool) -> io::Result<()> {
+async fn pause(worker: &Worker, made: bool) -> Result<()> {
     if made {
         worker.core.reactor.next_turn().await;
         return Ok(());
@@ -242,7 +242,7 @@ async fn parked(worker: &Worker, client: &Option<Client>) -> bool {
     match waited.await {
         Ok(()) => true,
         // A head that began and did not come in time is answered. Or else somebody needs the room.
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+        Err(Error::Deadline) => {
             let late = client.unfinished.as_ref().is_some_and(|head| worker.late(head.since));
             // Boxed, for it is rare: a parked connection should not carry the room for it.
             late || Box::pin(just_came(worker, client)).await

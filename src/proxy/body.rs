@@ -7,13 +7,13 @@
 //! sent. A send can fail; then the body would count as read, and its octets be read as the next request.
 
 use std::cell::Cell;
-use std::io;
 
 use super::progress::Upload;
 use super::worker::Worker;
 use crate::config::Timeouts;
 use crate::http::body::{Decoder, Encoder};
 use crate::http::{Framing, Reason};
+use crate::io::Error;
 use crate::io::buffer::{Buf, Quota};
 use crate::io::reactor::Direction;
 use crate::io::relay::{Means, Relay, RelayError};
@@ -22,12 +22,12 @@ use crate::io::stream::Stream;
 use crate::io::turn::Slice;
 
 /// Why a body did not get across.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum BodyError {
     /// The sender closed too early, failed, or was silent for too long.
-    From(Option<io::Error>),
+    From(Error),
     /// The receiver failed, or took nothing for too long.
-    To(io::Error),
+    To(Error),
     /// It is malformed, or larger than allowed.
     Bad(Reason),
 }
@@ -140,7 +140,7 @@ impl<'a> Body<'a> {
                 return Ok(());
             } else if plain > 0 && self.encoder == Encoder::Plain {
                 match self.relay(plain).await {
-                    Err(BodyError::From(None)) if self.ends_here() => {}
+                    Err(BodyError::From(Error::Closed)) if self.ends_here() => {}
                     moved => moved?,
                 }
                 self.decoder.skip(plain);
@@ -185,8 +185,7 @@ impl<'a> Body<'a> {
             Means::Copied(why) => stats.copied[why as usize].add(1),
         }
         result.map_err(|ended| match ended {
-            RelayError::Early => BodyError::From(None),
-            RelayError::From(error) => BodyError::From(Some(error)),
+            RelayError::From(error) => BodyError::From(error),
             RelayError::To(error) => BodyError::To(error),
         })
     }
@@ -194,7 +193,7 @@ impl<'a> Body<'a> {
     /// One read, and what it brought framed anew and sent.
     async fn step(&mut self) -> Result<(), BodyError> {
         self.from.deadline_in(Direction::Read, self.timeouts.read);
-        self.from.ready(Direction::Read).await.map_err(|error| BodyError::From(Some(error)))?;
+        self.from.ready(Direction::Read).await.map_err(BodyError::From)?;
         let permit = self.quota.permit().await;
         let mut buf = permit.take();
         buf.clear(Encoder::BEFORE);
@@ -202,9 +201,9 @@ impl<'a> Body<'a> {
         match self.from.try_recv(&mut buf, max) {
             Ok(None) => return Ok(()),
             Ok(Some(0)) if self.ends_here() => {}
-            Ok(Some(0)) => return Err(BodyError::From(None)),
+            Ok(Some(0)) => return Err(BodyError::From(Error::Closed)),
             Ok(Some(n)) => self.read.set(self.read.get() + n as u64),
-            Err(error) => return Err(BodyError::From(Some(error))),
+            Err(error) => return Err(BodyError::From(error)),
         }
         let Absorbed { taken, payload } = self.absorb(buf.filled_mut())?;
         self.surplus.extend_from_slice(&buf.filled()[taken..]);

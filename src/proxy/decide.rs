@@ -1,4 +1,44 @@
-//! Is a failed request sent again, and where to?
+//! Decisions about a request, as functions of what is known: why it failed, whether it is sent again, and where to.
+
+use super::body::BodyError;
+use crate::http::Reason;
+use crate::io::Error;
+use crate::io::reactor::Direction;
+
+/// A side of the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    Client,
+    Upstream,
+}
+
+/// What it means that octets could not be read from, or written to, a peer.
+pub(super) fn reason(peer: Peer, direction: Direction, error: Error) -> Reason {
+    use Direction::{Read, Write};
+    use Peer::{Client, Upstream};
+    match (error, peer, direction) {
+        (Error::Aborted, _, _) => Reason::Stopped,
+        (Error::Deadline, Client, Read) => Reason::BodyTimeout,
+        (Error::Deadline, Client, Write) => Reason::ClientWriteTimeout,
+        (Error::Deadline, Upstream, Read) => Reason::UpstreamBodyTimeout,
+        (Error::Deadline, Upstream, Write) => Reason::UpstreamWriteTimeout,
+        (Error::Closed, Client, Read) => Reason::BodyCutShort,
+        (Error::Closed | Error::Os(_), Upstream, Read) => Reason::ResponseCutShort,
+        (Error::Closed | Error::Os(_), Client, _) => Reason::ClientReset,
+        (Error::Closed | Error::Os(_), Upstream, Write) => Reason::UpstreamReset,
+    }
+}
+
+/// What it means that a body of this sender did not get to the other side.
+pub(super) fn reason_of_body(sender: Peer, error: BodyError) -> Reason {
+    match (error, sender) {
+        (BodyError::From(error), sender) => reason(sender, Direction::Read, error),
+        (BodyError::To(error), Peer::Client) => reason(Peer::Upstream, Direction::Write, error),
+        (BodyError::To(error), Peer::Upstream) => reason(Peer::Client, Direction::Write, error),
+        (BodyError::Bad(reason), Peer::Client) => reason,
+        (BodyError::Bad(reason), Peer::Upstream) => reason.by_upstream(),
+    }
+}
 
 /// Where a request goes whose attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +81,31 @@ pub(super) fn again(attempted: Attempted) -> Option<Again> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
+
+    #[test]
+    fn each_side_fails_in_its_own_way() {
+        use Direction::{Read, Write};
+        use Peer::{Client, Upstream};
+        use Reason::*;
+        let broken = Error::Os(Errno::CONNRESET);
+        for (peer, direction, deadline, closed, os) in [
+            (Client, Read, BodyTimeout, BodyCutShort, ClientReset),
+            (Client, Write, ClientWriteTimeout, ClientReset, ClientReset),
+            (Upstream, Read, UpstreamBodyTimeout, ResponseCutShort, ResponseCutShort),
+            (Upstream, Write, UpstreamWriteTimeout, UpstreamReset, UpstreamReset),
+        ] {
+            let of = |error| reason(peer, direction, error);
+            let told = [Error::Aborted, Error::Deadline, Error::Closed, broken].map(of);
+            assert_eq!(told, [Stopped, deadline, closed, os], "{peer:?} {direction:?}");
+        }
+        let bad = |sender| reason_of_body(sender, BodyError::Bad(BadChunk));
+        assert_eq!([Client, Upstream].map(bad), [BadChunk, BadChunk.by_upstream()]);
+        let unread = |sender| reason_of_body(sender, BodyError::To(Error::Deadline));
+        assert_eq!([Client, Upstream].map(unread), [UpstreamWriteTimeout, ClientWriteTimeout]);
+    }
 
     #[test]
     fn a_stale_connection_is_replaced_and_a_dying_upstream_left() {

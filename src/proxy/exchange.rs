@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use std::task::Poll;
 use super::body::{Body, BodyError};
 use super::check::Checked;
 use super::client::Client;
-use super::decide::{self, Again, Attempted};
+use super::decide::{self, Again, Attempted, Peer};
 use super::dial::Dialled;
 use super::epoch::Epoch;
 use super::progress::{ExchangeError, Progress, Upload};
@@ -22,6 +21,7 @@ use crate::config::{HostHeader, Plan};
 use crate::http::forward::{self, RequestEdits};
 use crate::http::upgrade::{Offer, offer};
 use crate::http::{Framing, Reason};
+use crate::io::Error;
 use crate::io::buffer::{Buf, Permit};
 use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
@@ -199,7 +199,7 @@ async fn across(
 
     let upload = Cell::new(Upload::Going);
     let here = heads.request.len;
-    let absorbed = body.absorb(&mut input.filled_mut()[here..]).map_err(|cut| of_upload(&cut))?;
+    let absorbed = body.absorb(&mut input.filled_mut()[here..]).map_err(of_upload)?;
     *used = here + absorbed.taken;
     *request_read = body.is_done();
     let sent = body.send_absorbed(&input.filled()[here..][..absorbed.payload], head).await;
@@ -208,10 +208,10 @@ async fn across(
         Ok(()) if body.is_done() => upload.set(Upload::Whole),
         Ok(()) => {}
         // The upstream may have answered before it closed: look.
-        Err(BodyError::To(error)) if error.kind() != io::ErrorKind::TimedOut => {
-            upload.set(Upload::failed(&error));
+        Err(BodyError::To(error)) if error != Error::Deadline => {
+            upload.set(Upload::failed(error));
         }
-        Err(cut) => return Err(of_upload(&cut).into()),
+        Err(error) => return Err(of_upload(error)),
     }
     progress.request_sent.set(Some(worker.now()));
     let mut answer = Answer {
@@ -300,13 +300,11 @@ async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, 
         if upload.get() == Upload::Going
             && let Poll::Ready(result) = send.as_mut().poll(cx)
         {
-            match result.map_err(|cut| (of_upload(&cut), cut)) {
+            match result {
                 Ok(()) => upload.set(Upload::Whole),
                 // It may have answered before it closed; one that stopped reading is waited for no longer.
-                Err((Reason::UpstreamReset, BodyError::To(error))) => {
-                    upload.set(Upload::failed(&error))
-                }
-                Err((reason, _)) => return Poll::Ready(Err(reason.into())),
+                Err(BodyError::To(error @ Error::Os(_))) => upload.set(Upload::failed(error)),
+                Err(error) => return Poll::Ready(Err(of_upload(error))),
             }
             // Only now has the upstream all it needs to answer.
             upstream.deadline_in(Direction::Read, response_wait);
@@ -316,20 +314,7 @@ async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Answered, 
     .await
 }
 
-/// Why a request's body did not get across.
-fn of_upload(cut: &BodyError) -> Reason {
-    match cut {
-        BodyError::From(None) => Reason::BodyCutShort,
-        BodyError::From(Some(error)) => match error.kind() {
-            io::ErrorKind::TimedOut => Reason::BodyTimeout,
-            io::ErrorKind::ConnectionAborted => Reason::Stopped,
-            _ => Reason::ClientReset,
-        },
-        BodyError::To(error) => match error.kind() {
-            io::ErrorKind::TimedOut => Reason::UpstreamWriteTimeout,
-            io::ErrorKind::ConnectionAborted => Reason::Stopped,
-            _ => Reason::UpstreamReset,
-        },
-        BodyError::Bad(reason) => *reason,
-    }
+/// The request's body did not get across.
+fn of_upload(error: BodyError) -> ExchangeError {
+    ExchangeError::of_body(Peer::Client, error)
 }

@@ -3,11 +3,11 @@
 //! unread would make the kernel send a reset, which can wipe out the answer before it is read.
 
 use std::future::poll_fn;
-use std::io;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
 
+use crate::io::Result;
 use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
 use crate::io::turn::Slice;
@@ -32,7 +32,7 @@ pub(super) async fn linger(stream: &Stream) {
 }
 
 /// Reads and drops. Ends with the peer, or when it has sent enough.
-async fn swallow(stream: &Stream) -> io::Result<()> {
+async fn swallow(stream: &Stream) -> Result<()> {
     let (mut octets, mut slice) = (0, Slice::default());
     while octets < OCTETS {
         stream.ready(Direction::Read).await?;

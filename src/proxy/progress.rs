@@ -1,9 +1,13 @@
 //! How far an exchange is, and how it failed; what the two ways of it tell each other.
 
 use std::cell::Cell;
-use std::io;
 
+use rustix::io::Errno;
+
+use super::body::BodyError;
+use super::decide::{self, Peer};
 use crate::http::Reason;
+use crate::io::Error;
 use crate::io::clock::Moment;
 
 /// How far the request is.
@@ -22,9 +26,9 @@ pub(super) enum Upload {
 
 impl Upload {
     /// Writing to the upstream failed, but not for want of time.
-    pub fn failed(error: &io::Error) -> Upload {
-        match error.kind() {
-            io::ErrorKind::ConnectionReset => Upload::Reset,
+    pub fn failed(error: Error) -> Upload {
+        match error {
+            Error::Os(Errno::CONNRESET) => Upload::Reset,
             _ => Upload::Refused,
         }
     }
@@ -59,7 +63,18 @@ pub(super) struct ExchangeError {
     pub reason: Reason,
     /// The connection ended before one octet of an answer came.
     pub silent: bool,
-    pub cause: Option<io::Error>,
+    pub cause: Option<Error>,
+}
+
+impl ExchangeError {
+    /// A body of this sender did not get across.
+    pub fn of_body(sender: Peer, error: BodyError) -> ExchangeError {
+        let cause = match error {
+            BodyError::From(Error::Closed) | BodyError::Bad(_) => None,
+            BodyError::From(error) | BodyError::To(error) => Some(error),
+        };
+        ExchangeError { reason: decide::reason_of_body(sender, error), silent: false, cause }
+    }
 }
 
 impl From<Reason> for ExchangeError {

@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io;
 use std::task::Poll;
 
 use super::body::{Body, BodyError};
 use super::client::Client;
+use super::decide::Peer;
 use super::progress::{ExchangeError, Progress, Upload};
 use super::session::written;
 use super::worker::Worker;
@@ -16,6 +16,7 @@ use crate::http::upgrade::Offer;
 use crate::http::websocket::Follower;
 use crate::http::write::{CONTINUE, Full, Writer};
 use crate::http::{self, Asked, Framing, Reason, Request, Response, Version, outward};
+use crate::io::Error;
 use crate::io::buffer::{Buf, Permit, Quota};
 use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
@@ -179,9 +180,7 @@ impl<'a> Answer<'a> {
     async fn woken(&self) -> Woken {
         poll_fn(|cx| match self.upstream.poll_ready(Direction::Read, cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Woken::Readable),
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                Poll::Ready(Woken::TimedOut)
-            }
+            Poll::Ready(Err(Error::Deadline)) => Poll::Ready(Woken::TimedOut),
             Poll::Ready(Err(_)) => Poll::Ready(Woken::Aborted),
             Poll::Pending => Poll::Pending,
         })
@@ -317,29 +316,7 @@ fn too_large(_: Full) -> ExchangeError {
     Reason::ResponseHeadTooLarge.into()
 }
 
-/// Why an answer did not get across.
-fn of_answer(cut: BodyError) -> ExchangeError {
-    let (reason, cause) = match cut {
-        BodyError::From(None) => (Reason::ResponseCutShort, None),
-        BodyError::From(Some(error)) => (from_upstream(&error), Some(error)),
-        BodyError::To(error) => (to_client(&error), Some(error)),
-        BodyError::Bad(reason) => (reason.by_upstream(), None),
-    };
-    ExchangeError { reason, silent: false, cause }
-}
-
-fn from_upstream(error: &io::Error) -> Reason {
-    match error.kind() {
-        io::ErrorKind::TimedOut => Reason::UpstreamBodyTimeout,
-        io::ErrorKind::ConnectionAborted => Reason::Stopped,
-        _ => Reason::ResponseCutShort,
-    }
-}
-
-fn to_client(error: &io::Error) -> Reason {
-    match error.kind() {
-        io::ErrorKind::TimedOut => Reason::ClientWriteTimeout,
-        io::ErrorKind::ConnectionAborted => Reason::Stopped,
-        _ => Reason::ClientReset,
-    }
+/// The answer's body did not get across.
+fn of_answer(error: BodyError) -> ExchangeError {
+    ExchangeError::of_body(Peer::Upstream, error)
 }

@@ -1,6 +1,5 @@
 //! The request under way: what the steps hand from one to the next.
 
-use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::ids::Id;
 use super::worker::Worker;
 use crate::http::write::{Full, Writer};
 use crate::http::{Name, Reason, Request, Response, acceptable_id};
+use crate::io::Error;
 use crate::io::buffer::{Buf, Permit, Quota};
 use crate::io::clock::Moment;
 use crate::stats::Attempt;
@@ -68,7 +68,7 @@ pub(super) struct Session {
     /// Attempts that failed, for the log.
     pub attempts: Vec<Attempt>,
     /// What the operating system said about the last one.
-    pub cause: Option<io::Error>,
+    pub cause: Option<Error>,
     /// How long connecting took.
     pub connect: Option<Duration>,
     /// From the first octet of the request to the first of the answer.

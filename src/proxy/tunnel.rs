@@ -10,7 +10,6 @@
 
 use std::cell::Cell;
 use std::future::{poll_fn, ready};
-use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -23,6 +22,7 @@ use super::worker::Worker;
 use crate::config::Timeouts;
 use crate::http::Reason;
 use crate::http::websocket::{Follower, GOING_AWAY, close_frame};
+use crate::io::Error;
 use crate::io::buffer::{Buf, Permit, Quota};
 use crate::io::clock::Moment;
 use crate::io::reactor::Direction;
@@ -378,7 +378,7 @@ impl<'a> Flow<'a> {
         self.worker().stats.spliced_bytes.add(moved.get());
         match result {
             Ok(()) => Ok(false),
-            Err(RelayError::Early) => {
+            Err(RelayError::From(Error::Closed)) => {
                 self.finish();
                 Ok(true)
             }
@@ -412,7 +412,7 @@ impl<'a> Flow<'a> {
                 return Poll::Ready(Ok(()));
             }
             match self.from().poll_ready(Direction::Read, cx) {
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                Poll::Ready(Err(Error::Deadline)) => {
                     if self.moved().is_quiet(self.worker().now(), idle) {
                         return Poll::Ready(Err(TunnelError::Idle));
                     }

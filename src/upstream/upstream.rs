@@ -2,18 +2,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use super::balance::{Backoff, Member};
 use super::idle::Idle;
 use crate::config::{self, Place};
 use crate::http::{Fault, Reason};
+use crate::io::Error;
 use crate::io::reactor::Reactor;
-use crate::io::stream::{Address, Stream, is_out_of_resources};
+use crate::io::stream::{Address, Stream};
 use crate::stats::{self, UpstreamState};
 
 /// Addresses of one name tried for one connection.
@@ -58,7 +60,7 @@ pub struct Refusal {
     /// For the answer, the log and the metrics.
     pub reason: Reason,
     /// What the operating system said.
-    pub cause: Option<io::Error>,
+    pub cause: Option<Error>,
 }
 
 /// How new connections are made.
@@ -178,7 +180,7 @@ impl Upstream {
                     self.preferred.set(index);
                     return Ok(stream);
                 }
-                Err(error) if is_out_of_resources(&error) => return Err(NO_DESCRIPTORS),
+                Err(error) if error.is_out_of_resources() => return Err(NO_DESCRIPTORS),
                 Err(error) => refusal = Refusal::from(error),
             }
         }
@@ -229,13 +231,13 @@ impl Upstream {
 /// Nothing is known of the upstream: the lack is ours.
 const NO_DESCRIPTORS: Refusal = Refusal { reason: Reason::NoDescriptors, cause: None };
 
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Refusal {
-        let reason = match error.kind() {
-            io::ErrorKind::ConnectionRefused => Reason::ConnectRefused,
-            io::ErrorKind::TimedOut => Reason::ConnectTimeout,
-            io::ErrorKind::ConnectionAborted => Reason::Stopped,
-            _ => Reason::ConnectFailed,
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        let reason = match error {
+            Error::Os(Errno::CONNREFUSED) => Reason::ConnectRefused,
+            Error::Deadline => Reason::ConnectTimeout,
+            Error::Aborted => Reason::Stopped,
+            Error::Closed | Error::Os(_) => Reason::ConnectFailed,
         };
         Refusal { reason, cause: Some(error) }
     }

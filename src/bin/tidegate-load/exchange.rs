@@ -62,7 +62,7 @@ impl<H: Heard> Exchange<'_, H> {
         loop {
             match self.stream.poll_ready(Direction::Read, cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(ready) => ready.map_err(|error| Fault::exchanging(&error))?,
+                Poll::Ready(ready) => ready.map_err(Fault::exchanging)?,
             }
             match self.receive() {
                 Ok(Some(heeded)) => return Poll::Ready(Ok(heeded)),
@@ -78,7 +78,7 @@ impl<H: Heard> Exchange<'_, H> {
         while self.sent < self.octets.len() {
             match self.stream.poll_ready(Direction::Write, cx) {
                 Poll::Pending => return Ok(()),
-                Poll::Ready(ready) => ready.map_err(|error| Fault::exchanging(&error))?,
+                Poll::Ready(ready) => ready.map_err(Fault::exchanging)?,
             }
             match self.stream.write(&self.octets[self.sent..]) {
                 Ok(taken) => {
@@ -86,8 +86,8 @@ impl<H: Heard> Exchange<'_, H> {
                     self.sent += taken;
                     self.worker.count_out(taken);
                 }
-                Err(error) if Fault::exchanging(&error) == Fault::Reset => return Ok(()),
-                Err(error) => return Err(Fault::exchanging(&error)),
+                Err(error) if Fault::exchanging(error) == Fault::Reset => return Ok(()),
+                Err(error) => return Err(Fault::exchanging(error)),
             }
         }
         Ok(())
@@ -106,7 +106,7 @@ impl<H: Heard> Exchange<'_, H> {
         let came = match came {
             Ok(Some(came)) => came,
             Ok(None) => return Ok(None),
-            Err(error) => return Err(Fault::exchanging(&error)),
+            Err(error) => return Err(Fault::exchanging(error)),
         };
         let whole = if came == 0 {
             self.heard.end().map(|()| true)?

@@ -1,6 +1,7 @@
 //! Why a request failed.
 
-use std::io;
+use rustix::io::Errno;
+use tidegate::io::Error;
 
 /// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,19 +72,19 @@ impl Fault {
     }
 
     /// What an error means while connecting.
-    pub fn connecting(error: &io::Error) -> Fault {
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => Fault::ConnectRefused,
-            io::ErrorKind::TimedOut => Fault::ConnectTimeout,
+    pub fn connecting(error: Error) -> Fault {
+        match error {
+            Error::Os(Errno::CONNREFUSED) => Fault::ConnectRefused,
+            Error::Deadline => Fault::ConnectTimeout,
             _ => Fault::exchanging(error),
         }
     }
 
     /// What an error means on a connection that stands.
-    pub fn exchanging(error: &io::Error) -> Fault {
-        match error.kind() {
-            io::ErrorKind::TimedOut => Fault::Timeout,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Fault::Reset,
+    pub fn exchanging(error: Error) -> Fault {
+        match error {
+            Error::Deadline => Fault::Timeout,
+            Error::Os(Errno::CONNRESET | Errno::PIPE) => Fault::Reset,
             _ => Fault::Other,
         }
     }

@@ -207,7 +207,7 @@ impl Worker {
                     self.known.set(Some(place));
                     return Ok(stream);
                 }
-                Err(error) => last = Fault::connecting(&error),
+                Err(error) => last = Fault::connecting(error),
             }
         }
         Err(last)

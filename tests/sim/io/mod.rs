@@ -9,6 +9,8 @@ pub mod buffer;
 pub mod clock;
 #[path = "../../../src/io/cores.rs"]
 pub mod cores;
+#[path = "../../../src/io/error.rs"]
+mod error;
 #[path = "../../../src/io/future_pool.rs"]
 pub mod future_pool;
 mod kernel;
@@ -37,4 +39,5 @@ mod sys {
     }
 }
 
+pub use error::{Error, Result};
 pub use kernel::Fd;
