@@ -60,7 +60,7 @@ pub(super) fn begin(session: &mut Session) -> Begin {
             }
         }
         // Only now: what came in time may have waited for us.
-        let late = !input.is_empty() && worker.late(session.started);
+        let late = !input.is_empty() && worker.late(session.facts.started.get());
         return if late { refuse(session, Reason::HeadTimeout) } else { Begin::Nothing };
     }
 }

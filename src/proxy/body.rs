@@ -8,7 +8,7 @@
 
 use std::cell::Cell;
 
-use super::progress::Upload;
+use super::transfer::Upload;
 use super::worker::Worker;
 use crate::config::Timeouts;
 use crate::http::body::{Decoder, Encoder};

@@ -26,7 +26,7 @@ pub(super) fn check(begun: Begun<'_>) -> Result<Checked<'_>, Reason> {
     let request = &session.heads.request;
     // From here on the client is only waited for where the exchange says so.
     session.client.stream.no_deadline(Direction::Read);
-    session.request_read = request.framing == Framing::None;
+    session.facts.request_read.set(request.framing == Framing::None);
     match (request.framing, session.epoch.plan.limits.body) {
         (Framing::Length(length), Some(most)) if length > most => Err(Reason::BodyTooLarge),
         _ => Ok(Checked(session)),

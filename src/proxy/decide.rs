@@ -1,6 +1,7 @@
 //! Decisions about a request, as functions of what is known: why it failed, whether it is sent again, and where to.
 
 use super::body::BodyError;
+use super::facts::Stage;
 use crate::http::Reason;
 use crate::io::Error;
 use crate::io::reactor::Direction;
@@ -37,6 +38,29 @@ pub(super) fn reason_of_body(sender: Peer, error: BodyError) -> Reason {
         (BodyError::To(error), Peer::Upstream) => reason(Peer::Client, Direction::Write, error),
         (BodyError::Bad(reason), Peer::Client) => reason,
         (BodyError::Bad(reason), Peer::Upstream) => reason.by_upstream(),
+    }
+}
+
+/// What a client whose request failed still gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// An answer of ours, with this status.
+    Answer(u16),
+    /// The close, which says all there is to say.
+    Close,
+    /// A reset: a close would make what it got look whole.
+    Reset,
+}
+
+/// What becomes of the client's connection when a request fails for `reason`, with the answer so far.
+pub(super) fn ending(stage: Stage, reason: Reason) -> Ending {
+    match (stage, reason.status()) {
+        // 499: nobody is left to be told.
+        (Stage::Silent, None | Some(499)) => Ending::Close,
+        (Stage::Silent, Some(status)) => Ending::Answer(status),
+        (Stage::BodyUntilClose, _) => Ending::Reset,
+        // A close shows that it was cut: its length was announced, or none of it can be taken for an end.
+        (Stage::Interim | Stage::Switching | Stage::Body | Stage::Whole, _) => Ending::Close,
     }
 }
 
@@ -84,6 +108,22 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
+
+    #[test]
+    fn what_a_client_still_gets_depends_on_what_it_got() {
+        use Ending::{Answer, Close, Reset};
+        for (stage, refused, gone) in [
+            (Stage::Silent, Answer(502), Close),
+            (Stage::Interim, Close, Close),
+            (Stage::Switching, Close, Close),
+            (Stage::Body, Close, Close),
+            (Stage::BodyUntilClose, Reset, Reset),
+            (Stage::Whole, Close, Close),
+        ] {
+            let told = [Reason::UpstreamClosed, Reason::ClientGone].map(|why| ending(stage, why));
+            assert_eq!(told, [refused, gone], "{stage:?}");
+        }
+    }
 
     #[test]
     fn each_side_fails_in_its_own_way() {

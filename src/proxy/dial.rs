@@ -49,7 +49,7 @@ pub(super) async fn dial(checked: Checked<'_>) -> Result<Dialled<'_>, Reason> {
         let before = worker.now();
         match lease.connect(&session.epoch.pool).await {
             Ok(connection) => {
-                session.connect = Some(worker.now() - before);
+                session.facts.connect.set(Some(worker.now() - before));
                 report_up(&worker, lease.upstream());
                 return Ok(Dialled { session, lease, connection });
             }
@@ -109,7 +109,7 @@ fn note(session: &mut Session, lease: Lease, refusal: Refusal) {
         let (upstream, cause) = (Arc::clone(upstream.entry()), cause.clone());
         worker.report(Event::Changed(Change { upstream, alive: false, reason, cause }));
     }
-    session.attempts.push(Attempt {
+    session.facts.attempts.borrow_mut().push(Attempt {
         upstream: Arc::clone(upstream.name()),
         reused: false,
         outcome: reason,

@@ -13,9 +13,10 @@ use super::client::Client;
 use super::decide::{self, Again, Attempted, Peer};
 use super::dial::Dialled;
 use super::epoch::Epoch;
-use super::progress::{ExchangeError, Progress, Upload};
+use super::facts::{self, Stage};
 use super::respond::{Answer, Answered, Switched};
 use super::session::{Session, identity, written};
+use super::transfer::{ExchangeError, Transfer, Upload};
 use super::worker::Worker;
 use crate::config::{HostHeader, Plan};
 use crate::http::forward::{self, RequestEdits};
@@ -54,12 +55,12 @@ pub(super) enum Exchange<'o> {
 pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Exchange<'_>, Reason> {
     let (session, lease, connection) = dialled.into_inner();
     let (worker, epoch) = (session.worker.clone(), session.epoch.clone());
-    session.reused = connection.reused;
+    session.facts.reused.set(connection.reused);
     lease.upstream().stats().requests.add(1);
-    let progress = Progress::default();
+    let transfer = Transfer::default();
     let ends = Ends { worker: &worker, plan: &epoch.plan, upstream: lease.upstream() };
-    let result = across(ends, session, &connection.stream, &progress).await;
-    settle(session, lease.upstream(), &progress);
+    let result = across(ends, session, &connection.stream, &transfer).await;
+    settle(session, lease.upstream(), &transfer);
     match result {
         Ok(answered) => {
             let persistent = answered.persistent;
@@ -70,12 +71,13 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Exchange<'_>, Reaso
                 epoch.pool.give_back(lease.upstream(), connection);
             }
             lease.end(Outcome::Answered(answered.status));
+            session.facts.stage.set(Stage::Whole);
             Ok(Exchange::Done(Exchanged { persistent, tunnel }))
         }
         Err(failed) => {
             // A head that broke off must not be read on where the next answer begins.
             session.heads.response.clear();
-            let again = decide::again(attempted(session, &lease, &connection, &progress, &failed));
+            let again = decide::again(attempted(session, &lease, &connection, &transfer, &failed));
             let upstream = Rc::clone(lease.upstream());
             lease.end(Outcome::Failed(failed.reason));
             match again {
@@ -84,7 +86,7 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Exchange<'_>, Reaso
                     Ok(Exchange::Again(Checked::again(session)))
                 }
                 None => {
-                    session.cause = failed.cause;
+                    session.facts.cause.set(failed.cause);
                     Err(failed.reason)
                 }
             }
@@ -97,7 +99,7 @@ fn attempted(
     session: &Session,
     lease: &Lease,
     connection: &Connection,
-    progress: &Progress,
+    transfer: &Transfer,
     failed: &ExchangeError,
 ) -> Attempted {
     let request = &session.heads.request;
@@ -112,7 +114,7 @@ fn attempted(
     // program never saw it.
     let unseen = || {
         failed.reason == Reason::UpstreamClosed
-            && connection.stream.is_unacknowledged(progress.upstream_sent.get())
+            && connection.stream.is_unacknowledged(transfer.upstream_sent.get())
     };
     let Epoch { plan, pool } = &*session.epoch;
     Attempted {
@@ -136,7 +138,7 @@ fn note(
     failed: ExchangeError,
 ) {
     let worker = &session.worker;
-    session.attempts.push(Attempt {
+    session.facts.attempts.borrow_mut().push(Attempt {
         upstream: Arc::clone(upstream.name()),
         reused,
         outcome: failed.reason.label(),
@@ -153,21 +155,19 @@ fn note(
 }
 
 /// Counts what went across, however it ended.
-fn settle(session: &mut Session, upstream: &Upstream, progress: &Progress) {
+fn settle(session: &mut Session, upstream: &Upstream, transfer: &Transfer) {
     let stats = &session.worker.stats;
-    stats.client_bytes[0].add(progress.client_read.get());
-    stats.upstream_bytes[0].add(progress.upstream_read.get());
-    stats.upstream_bytes[1].add(progress.upstream_sent.get());
+    stats.client_bytes[0].add(transfer.client_read.get());
+    stats.upstream_bytes[0].add(transfer.upstream_read.get());
+    stats.upstream_bytes[1].add(transfer.upstream_sent.get());
+    let facts = &session.facts;
     // What followed a chunked body is the next request's.
-    let read = progress.client_read.get() - session.surplus.len() as u64;
-    session.bytes_in = session.used as u64 + read;
-    session.bytes_out += progress.client_sent.get();
-    session.status = progress.status.get();
-    session.in_interim = progress.in_interim.get();
-    session.ends_with_close = progress.ends_with_close.get();
-    if let (Some(sent), Some(first)) = (progress.request_sent.get(), progress.first_byte.get()) {
+    let read = transfer.client_read.get() - session.surplus.len() as u64;
+    facts.bytes_in.set(session.used as u64 + read);
+    facts::add(&facts.bytes_out, transfer.client_sent.get());
+    if let (Some(sent), Some(first)) = (transfer.request_sent.get(), transfer.first_byte.get()) {
         upstream.stats().first_byte.observe(first - sent);
-        session.first_byte = Some(first - session.started);
+        facts.first_byte.set(Some(first - facts.started.get()));
     }
 }
 
@@ -183,17 +183,17 @@ async fn across(
     ends: Ends<'_>,
     session: &mut Session,
     stream: &Stream,
-    progress: &Progress,
+    transfer: &Transfer,
 ) -> Result<Answered, ExchangeError> {
     let Ends { worker, plan, upstream } = ends;
     let offer = offer(&session.heads.request, session.input.filled(), &plan.headers.upgrades);
     let quota = &session.quota;
     let permit = quota.permit().await;
     let head = request_head(ends, session, &permit, offer)?;
-    let Session { client, heads, input, made_id, used, request_read, surplus, .. } = session;
+    let Session { client, heads, input, made_id, used, facts, surplus, .. } = session;
     let framing = heads.request.framing;
-    let from = (&client.stream, framing, &progress.client_read);
-    let to = (stream, framing, &progress.upstream_sent);
+    let from = (&client.stream, framing, &transfer.client_read);
+    let to = (stream, framing, &transfer.upstream_sent);
     let mut body = Body::new(worker, &plan.timeouts, quota, from, to, plan.limits.body);
     body.withheld = client.withheld(&plan.headers);
 
@@ -201,7 +201,7 @@ async fn across(
     let here = heads.request.len;
     let absorbed = body.absorb(&mut input.filled_mut()[here..]).map_err(of_upload)?;
     *used = here + absorbed.taken;
-    *request_read = body.is_done();
+    facts.request_read.set(body.is_done());
     let sent = body.send_absorbed(&input.filled()[here..][..absorbed.payload], head).await;
     drop(permit);
     match sent {
@@ -213,7 +213,7 @@ async fn across(
         }
         Err(error) => return Err(of_upload(error)),
     }
-    progress.request_sent.set(Some(worker.now()));
+    transfer.request_sent.set(Some(worker.now()));
     let mut answer = Answer {
         worker,
         plan,
@@ -228,7 +228,8 @@ async fn across(
         backend: upstream.name(),
         upload: &upload,
         owes_continue: heads.request.expects_continue && upload.get() == Upload::Going,
-        progress,
+        facts,
+        transfer,
     };
     let result = match upload.get() {
         // Boxed: most requests have no body that comes later, and should not carry the room for it.
@@ -238,7 +239,7 @@ async fn across(
         }
         _ => watched(pin!(answer.relay()), plan, client, &upload).await,
     };
-    *request_read = body.is_done();
+    facts.request_read.set(body.is_done());
     *surplus = std::mem::take(&mut body.surplus);
     result
 }

@@ -5,7 +5,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Next;
+use super::decide::{self, Ending};
 use super::exchange::{Agreed, Exchanged};
+use super::facts::{self, Stage};
 use super::record;
 use super::session::{Session, written};
 use super::tunnel::{Moved, Tunnel};
@@ -30,7 +32,7 @@ pub(super) async fn finish(session: &mut Session, outcome: Result<Exchanged, Rea
         session.worker.keep(record);
     }
     let more = session.input.len() > session.used || session.client.stream.is_readable();
-    let unread = more || !session.request_read;
+    let unread = more || !session.facts.request_read.get();
     // What follows a request to switch was not meant for HTTP (RFC 9931).
     let meant_otherwise = more && session.heads.request.upgrade != Upgrade::None;
     session.client.served = true;
@@ -47,14 +49,14 @@ pub(super) async fn finish(session: &mut Session, outcome: Result<Exchanged, Rea
 fn tunnel(session: &mut Session, agreed: Agreed) -> Next {
     let worker = session.worker.clone();
     worker.stats.responses[0].add(1);
-    worker.stats.client_bytes[1].add(session.bytes_out);
+    worker.stats.client_bytes[1].add(session.facts.bytes_out.get());
     let early = session.input.filled()[session.used..].to_vec();
     Next::Tunnel(Box::new(Tunnel {
         epoch: Rc::clone(&session.epoch),
         upstream: agreed.upstream,
         early: Cell::new(early),
         frames: agreed.switched.frames.map(|down| [Follower::default(), down].map(Cell::new)),
-        started: session.started,
+        started: session.facts.started.get(),
         record: record::of(session, Reason::TunnelClosed),
         under_way: session.under_way.become_tunnel(),
         quota: worker.core.pool.quota(),
@@ -64,15 +66,15 @@ fn tunnel(session: &mut Session, agreed: Agreed) -> Next {
 
 /// Tells the client, if it can still be told.
 async fn fail(session: &mut Session, reason: Reason) -> Next {
-    if session.status.is_some() || session.in_interim {
-        // Part of an answer is out. Where its length was announced, a close shows that it was cut;
-        // where the close is the end, only a reset does.
-        return if session.ends_with_close { Next::Reset } else { Next::Close };
-    }
-    let Some(status) = reason.status().filter(|status| *status != 499) else { return Next::Close };
+    let status = match decide::ending(session.facts.stage.get(), reason) {
+        Ending::Answer(status) => status,
+        Ending::Close => return Next::Close,
+        Ending::Reset => return Next::Reset,
+    };
     let worker = session.worker.clone();
-    let persistent =
-        session.request_read && session.heads.request.persistent && !worker.draining.get();
+    let persistent = session.facts.request_read.get()
+        && session.heads.request.persistent
+        && !worker.draining.get();
     let id = String::from_utf8_lossy(session.id()).into_owned();
     let text = format!(
         "{status} {}: {}\nreason: {}\nrequest: {id}\n",
@@ -95,20 +97,20 @@ async fn fail(session: &mut Session, reason: Reason) -> Next {
     let Ok(out) = written(&permit, |out| write::answer(out, &answer)) else {
         return Next::Close; // a buffer holds the longest of our answers many times over
     };
-    session.status = Some(status);
+    session.facts.answers(status, Stage::Body);
     let octets = Cell::new(0);
     let (sent, _) =
         session.client.stream.send(out, session.epoch.plan.timeouts.write, &octets).await;
-    session.bytes_out += octets.get();
+    facts::add(&session.facts.bytes_out, octets.get());
     if sent.is_ok() && persistent { Next::Again } else { Next::Close }
 }
 
 fn count(session: &mut Session, reason: Reason) {
     let stats = &session.worker.stats;
     session.under_way.end(reason);
-    stats.client_bytes[1].add(session.bytes_out);
-    if let Some(status) = session.status {
+    stats.client_bytes[1].add(session.facts.bytes_out.get());
+    if let Some(status) = session.facts.status.get() {
         stats.responses[usize::from(status / 100) - 1].add(1);
     }
-    stats.duration.observe(session.worker.core.reactor.clock().now() - session.started);
+    stats.duration.observe(session.worker.core.reactor.clock().now() - session.facts.started.get());
 }

@@ -30,14 +30,15 @@ mod decide;
 mod dial;
 mod epoch;
 mod exchange;
+mod facts;
 mod finish;
 mod ids;
 mod linger;
-mod progress;
 mod record;
 mod respond;
 mod room;
 mod session;
+mod transfer;
 mod tunnel;
 mod worker;
 

@@ -15,15 +15,16 @@ const TARGET_MOST: usize = 4096;
 const FIELD_MOST: usize = 512;
 
 /// The record of a request that has ended, if anybody wants one.
-pub(super) fn of(session: &mut Session, reason: Reason) -> Option<Box<Record>> {
+pub(super) fn of(session: &Session, reason: Reason) -> Option<Box<Record>> {
     session.worker.recorder.is_some().then(|| Box::new(record(session, reason)))
 }
 
-fn record(session: &mut Session, reason: Reason) -> Record {
+fn record(session: &Session, reason: Reason) -> Record {
     let clock = session.worker.core.reactor.clock();
-    let total = clock.now() - session.started;
+    let facts = &session.facts;
+    let total = clock.now() - facts.started.get();
     let time = clock.realtime().checked_sub(total).unwrap_or(UNIX_EPOCH);
-    let mut attempts = std::mem::take(&mut session.attempts);
+    let mut attempts = facts.attempts.take();
     let failed_to_connect =
         |upstream| session.tried.last().is_some_and(|last| Rc::ptr_eq(last, upstream));
     if let Some(upstream) = &session.upstream
@@ -31,9 +32,9 @@ fn record(session: &mut Session, reason: Reason) -> Record {
     {
         attempts.push(Attempt {
             upstream: Arc::clone(upstream.name()),
-            reused: session.reused,
+            reused: facts.reused.get(),
             outcome: reason.label(),
-            cause: session.cause.take().map(|cause| cause.to_string()),
+            cause: facts.cause.get().map(|cause| cause.to_string()),
         });
     }
     let request = &session.heads.request;
@@ -52,12 +53,12 @@ fn record(session: &mut Session, reason: Reason) -> Record {
         host: text(request.host, FIELD_MOST),
         target: if readable { text(request.target, TARGET_MOST) } else { first_line(octets) },
         minor: u8::from(request.version == Version::Http11),
-        status: session.status.or(reason.status()).unwrap_or(0),
-        bytes_in: session.bytes_in,
-        bytes_out: session.bytes_out,
+        status: facts.status.get().or(reason.status()).unwrap_or(0),
+        bytes_in: facts.bytes_in.get(),
+        bytes_out: facts.bytes_out.get(),
         total,
-        connect: session.connect,
-        first_byte: session.first_byte,
+        connect: facts.connect.get(),
+        first_byte: facts.first_byte.get(),
         reason: reason.label(),
         user_agent: field(Name::UserAgent),
         referer: field(Name::Referer),

@@ -7,8 +7,9 @@ use std::task::Poll;
 use super::body::{Body, BodyError};
 use super::client::Client;
 use super::decide::Peer;
-use super::progress::{ExchangeError, Progress, Upload};
+use super::facts::{self, Facts, Stage};
 use super::session::written;
+use super::transfer::{ExchangeError, Transfer, Upload};
 use super::worker::Worker;
 use crate::config::Plan;
 use crate::http::forward::{self, ResponseEdits};
@@ -42,11 +43,6 @@ pub(super) struct Switched {
     pub frames: Option<Follower>,
 }
 
-/// Adds to a count.
-fn add(count: &Cell<u64>, n: usize) {
-    count.set(count.get() + n as u64);
-}
-
 /// An answer under way.
 pub(super) struct Answer<'a> {
     pub worker: &'a Worker,
@@ -69,7 +65,8 @@ pub(super) struct Answer<'a> {
     pub upload: &'a Cell<Upload>,
     /// The client waits for a `100 Continue` that nobody has sent yet.
     pub owes_continue: bool,
-    pub progress: &'a Progress,
+    pub facts: &'a Facts,
+    pub transfer: &'a Transfer,
 }
 
 /// What ended a wait for the upstream.
@@ -133,7 +130,7 @@ impl<'a> Answer<'a> {
     }
 
     fn read(&mut self, buf: &mut Buf) -> Result<(), ExchangeError> {
-        let silent = self.progress.first_byte.get().is_none();
+        let silent = self.transfer.first_byte.get().is_none();
         match self.upstream.try_recv(buf, usize::MAX) {
             Ok(None) => Ok(()),
             Ok(Some(0)) => {
@@ -142,9 +139,9 @@ impl<'a> Answer<'a> {
                 Err(ExchangeError { reason, silent, cause: None })
             }
             Ok(Some(n)) => {
-                add(&self.progress.upstream_read, n);
+                facts::add(&self.transfer.upstream_read, n as u64);
                 if silent {
-                    self.progress.first_byte.set(Some(self.worker.now()));
+                    self.transfer.first_byte.set(Some(self.worker.now()));
                 }
                 Ok(())
             }
@@ -158,7 +155,7 @@ impl<'a> Answer<'a> {
     async fn wait(&mut self) -> Result<(), ExchangeError> {
         let timeouts = &self.plan.timeouts;
         match self.upload.get() {
-            _ if self.progress.first_byte.get().is_some() => {
+            _ if self.transfer.first_byte.get().is_some() => {
                 self.upstream.deadline_in(Direction::Read, timeouts.read);
             }
             Upload::Going if self.owes_continue => {
@@ -210,9 +207,9 @@ impl<'a> Answer<'a> {
     }
 
     async fn send_interim(&mut self, out: Buf) -> Result<(), ExchangeError> {
-        self.progress.in_interim.set(true);
+        self.facts.stage.set(Stage::Interim);
         self.send(out).await?;
-        self.progress.in_interim.set(false);
+        self.facts.stage.set(Stage::Silent);
         Ok(())
     }
 
@@ -226,7 +223,7 @@ impl<'a> Answer<'a> {
         let write =
             |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
         let out = written(&permit, write).map_err(too_large)?;
-        self.progress.status.set(Some(101));
+        self.facts.answers(101, Stage::Switching);
         self.send(out).await?;
         input.consume(self.response.len);
         let mut frames =
@@ -253,16 +250,17 @@ impl<'a> Answer<'a> {
             && whole
             && !self.worker.draining.get();
         let out = self.final_head(&input, &permit, leaves, persistent)?;
-        let progress = self.progress;
-        let from = (self.upstream, came, &progress.upstream_read);
-        let to = (&self.client.stream, leaves, &progress.client_sent);
+        let transfer = self.transfer;
+        let from = (self.upstream, came, &transfer.upstream_read);
+        let to = (&self.client.stream, leaves, &transfer.client_sent);
         let mut body = Body::new(self.worker, &self.plan.timeouts, self.quota, from, to, None);
         body.upload = Some(self.upload);
         input.consume(self.response.len);
         let absorbed = body.absorb(input.filled_mut()).map_err(of_answer)?;
         // Not before: what is refused here leaves the client without an octet, and free for another answer.
-        progress.status.set(Some(self.response.status));
-        progress.ends_with_close.set(leaves == Framing::UntilClose);
+        let until_close = leaves == Framing::UntilClose;
+        let stage = if until_close { Stage::BodyUntilClose } else { Stage::Body };
+        self.facts.answers(self.response.status, stage);
         let behind = input.len() - absorbed.taken;
         let sent = body.send_absorbed(&input.filled()[..absorbed.payload], out).await;
         drop(input);
@@ -307,7 +305,7 @@ impl<'a> Answer<'a> {
 
     async fn send(&mut self, out: Buf) -> Result<(), ExchangeError> {
         let wait = self.plan.timeouts.write;
-        let (result, _) = self.client.stream.send(out, wait, &self.progress.client_sent).await;
+        let (result, _) = self.client.stream.send(out, wait, &self.transfer.client_sent).await;
         result.map_err(|error| of_answer(BodyError::To(error)))
     }
 }

@@ -1,20 +1,17 @@
 //! The request under way: what the steps hand from one to the next.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::Next;
 use super::client::{Client, Unfinished};
 use super::decide::Again;
 use super::epoch::Epoch;
+use super::facts::Facts;
 use super::ids::Id;
 use super::worker::Worker;
 use crate::http::write::{Full, Writer};
 use crate::http::{Name, Reason, Request, Response, acceptable_id};
-use crate::io::Error;
 use crate::io::buffer::{Buf, Permit, Quota};
-use crate::io::clock::Moment;
-use crate::stats::Attempt;
 use crate::upstream::Upstream;
 
 /// Parsed heads. Their storage is used again by later requests of the same core.
@@ -39,40 +36,18 @@ pub(super) struct Session {
     pub used: usize,
     /// What followed a chunked body that did not end in `input`: belongs to the next request as well.
     pub surplus: Vec<u8>,
-    /// When the request's first octet was seen.
-    pub started: Moment,
+    /// What is known of the request.
+    pub facts: Facts,
     /// The identity made for it; an acceptable one of the client's wins.
     pub made_id: Id,
     /// Counts the request while it is under way.
     pub under_way: UnderWay,
-    /// Octets of the request that were read, head and body.
-    pub bytes_in: u64,
-    /// Octets of the answer that were sent, head and body, interim answers included.
-    pub bytes_out: u64,
-    /// Status of the final answer, once its head is on the way.
-    pub status: Option<u16>,
-    /// An interim answer broke off: no other can follow it.
-    pub in_interim: bool,
-    /// Only the close will mark the end of that answer.
-    pub ends_with_close: bool,
-    /// The whole request was read.
-    pub request_read: bool,
     /// Upstreams that could not be connected to, or that failed the request and are not asked again.
     pub tried: Vec<Rc<Upstream>>,
     /// The upstream that was picked last.
     pub upstream: Option<Rc<Upstream>>,
-    /// The connection to it had been used before.
-    pub reused: bool,
     /// The request is sent again: only a fresh connection will do.
     pub again: Option<Again>,
-    /// Attempts that failed, for the log.
-    pub attempts: Vec<Attempt>,
-    /// What the operating system said about the last one.
-    pub cause: Option<Error>,
-    /// How long connecting took.
-    pub connect: Option<Duration>,
-    /// From the first octet of the request to the first of the answer.
-    pub first_byte: Option<Duration>,
 }
 
 impl Session {
@@ -96,30 +71,19 @@ impl Session {
             input,
             used: 0,
             surplus: Vec::new(),
-            started,
+            facts: Facts::new(started),
             made_id: [0; 32],
             under_way,
-            bytes_in: 0,
-            bytes_out: 0,
-            status: None,
-            in_interim: false,
-            ends_with_close: false,
-            request_read: false,
             tried: Vec::new(),
             upstream: None,
-            reused: false,
             again: None,
-            attempts: Vec::new(),
-            cause: None,
-            connect: None,
-            first_byte: None,
         }
     }
 
     /// Counts a request whose head was read, or refused, and that fills `used` octets of the input so far.
     pub fn begin(&mut self, used: usize) {
         self.used = used;
-        self.bytes_in = used as u64;
+        self.facts.bytes_in.set(used as u64);
         self.epoch = self.worker.epoch();
         self.made_id = self.worker.ids.next();
         self.under_way.begin();
@@ -136,27 +100,18 @@ impl Session {
             self.surplus.clear();
         }
         self.used = 0;
-        self.started = self.worker.now();
-        self.bytes_out = 0;
-        self.status = None;
-        self.in_interim = false;
-        self.ends_with_close = false;
-        self.request_read = false;
+        self.facts = Facts::new(self.worker.now());
         self.tried.clear();
         self.upstream = None;
-        self.reused = false;
         self.again = None;
-        self.attempts.clear();
-        self.cause = None;
-        self.connect = None;
-        self.first_byte = None;
     }
 
     /// Gives everything back but the client. An unfinished head goes with it.
     pub fn end(mut self, next: &Next) -> Client {
         if matches!(next, Next::Park) && !self.input.is_empty() {
             let octets = self.input.filled().to_vec();
-            self.client.unfinished = Some(Box::new(Unfinished { octets, since: self.started }));
+            self.client.unfinished =
+                Some(Box::new(Unfinished { octets, since: self.facts.started.get() }));
         }
         self.heads.request.clear();
         self.heads.response.clear();

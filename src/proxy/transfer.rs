@@ -1,4 +1,4 @@
-//! How far an exchange is, and how it failed; what the two ways of it tell each other.
+//! One attempt: how far it is, what its two directions tell each other, and how it failed.
 
 use std::cell::Cell;
 
@@ -34,9 +34,9 @@ impl Upload {
     }
 }
 
-/// How far an exchange got; tells the truth also about one that failed or was given up half-way.
+/// What one attempt moved; tells the truth also about one that failed or was given up half-way.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct Transfer {
     /// When the request's head, and what was there of its body, had been sent.
     pub request_sent: Cell<Option<Moment>>,
     /// When the first octet of the answer came.
@@ -49,12 +49,6 @@ pub(super) struct Progress {
     pub upstream_read: Cell<u64>,
     /// Octets sent to the upstream.
     pub upstream_sent: Cell<u64>,
-    /// The final status, once its head is on the way to the client.
-    pub status: Cell<Option<u16>>,
-    /// An interim answer has begun to leave, and has not left whole.
-    pub in_interim: Cell<bool>,
-    /// Only the close will mark the end of the answer.
-    pub ends_with_close: Cell<bool>,
 }
 
 /// Why there was no answer, or not all of one.

@@ -1,0 +1,82 @@
+//! What is known of the request under way: the one truth that counters, the log record and the decisions are views of.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use crate::io::Error;
+use crate::io::clock::Moment;
+use crate::stats::Attempt;
+
+/// How far the answer is, as the client sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// No octet of it has left, but for interim answers that left whole.
+    #[default]
+    Silent,
+    /// An interim answer has begun to leave, and has not left whole: no other answer can follow it.
+    Interim,
+    /// The head of a switch to another protocol is on the way.
+    Switching,
+    /// The final head is on the way, or a body whose length the client knows.
+    Body,
+    /// The same, and only the close will mark the end of the body.
+    BodyUntilClose,
+    /// It has left whole.
+    Whole,
+}
+
+/// Written where a thing happens, and read once in `finish`.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// When the request's first octet was seen.
+    pub started: Cell<Moment>,
+    /// Octets of the request that were read, head and body.
+    pub bytes_in: Cell<u64>,
+    /// Octets of the answer that were sent, head and body, interim answers included.
+    pub bytes_out: Cell<u64>,
+    /// The whole request was read.
+    pub request_read: Cell<bool>,
+    pub stage: Cell<Stage>,
+    /// Status of the final answer, once its head is on the way.
+    pub status: Cell<Option<u16>>,
+    /// The connection to the upstream that was picked last had been used before.
+    pub reused: Cell<bool>,
+    /// Attempts that failed and were followed by another, for the log.
+    pub attempts: RefCell<Vec<Attempt>>,
+    /// What went wrong with the last one.
+    pub cause: Cell<Option<Error>>,
+    /// How long connecting took.
+    pub connect: Cell<Option<Duration>>,
+    /// From the first octet of the request to the first of the answer.
+    pub first_byte: Cell<Option<Duration>>,
+}
+
+impl Facts {
+    /// Those of a request whose first octet came at `started`, or comes later.
+    pub fn new(started: Moment) -> Facts {
+        Facts {
+            started: Cell::new(started),
+            bytes_in: Cell::default(),
+            bytes_out: Cell::default(),
+            request_read: Cell::default(),
+            stage: Cell::default(),
+            status: Cell::default(),
+            reused: Cell::default(),
+            attempts: RefCell::default(),
+            cause: Cell::default(),
+            connect: Cell::default(),
+            first_byte: Cell::default(),
+        }
+    }
+
+    /// The head of the final answer, or of a switch, is on the way.
+    pub fn answers(&self, status: u16, stage: Stage) {
+        self.status.set(Some(status));
+        self.stage.set(stage);
+    }
+}
+
+/// Adds to a count.
+pub(super) fn add(count: &Cell<u64>, n: u64) {
+    count.set(count.get() + n);
+}
