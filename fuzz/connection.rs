@@ -220,7 +220,8 @@ impl<'r> Answers<'r> {
 
     /// The origin closes.
     pub fn finish(&mut self) {
-        if self.content.as_ref().is_some_and(|content| matches!(content.decoder, Decoder::UntilClose)) {
+        let content = self.content.as_ref();
+        if content.is_some_and(|content| matches!(content.decoder, Decoder::UntilClose)) {
             self.done();
         }
     }

@@ -280,7 +280,11 @@ fn dead_files(sources: &[Source], manifests: &[(&str, String)]) -> Vec<Finding> 
         let targets = paths.filter_map(|rest| rest.split('"').next());
         left.extend(targets.map(|target| resolve(&folder.join(target))));
     }
-    let own = |path: &&Source| path.is_in("src/bin/") && path.path.matches('/').count() == 2;
+    // Where Cargo finds binaries by itself: a file of their own, or a folder with a `main.rs`.
+    let own = |source: &&Source| match source.path.strip_prefix("src/bin/") {
+        Some(rest) => rest.split_once('/').is_none_or(|(_, file)| file == "main.rs"),
+        None => false,
+    };
     left.extend(sources.iter().filter(own).map(|source| source.path.clone()));
     let roots: BTreeSet<String> = left.iter().cloned().collect();
     let mut reached = BTreeSet::new();
@@ -581,6 +585,8 @@ fn lint_finds_dead_files() {
         ("src/dead/e.rs", ""),
         ("src/bin/tool.rs", ""),
         ("src/bin/tool/part.rs", ""),
+        ("src/bin/other/main.rs", "mod part;"),
+        ("src/bin/other/part.rs", ""),
         ("tests/one.rs", "mod help;\n#[path = \"../fuzz/shared.rs\"]\nmod shared;\n"),
         ("tests/help.rs", ""),
         ("tests/two.rs", ""),

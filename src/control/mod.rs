@@ -7,8 +7,8 @@
 //! - One event loop, one match: whatever happens is an [`Event`] that [`ControlPlane::until_told`] answers.
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
-//! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving), `health`
-//! (what the log says of upstreams), `drain` (the end), [`demo`] (origins of our own to try it with).
+//! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
+//! `health` (what the log says of upstreams), `drain` (the end), [`demo`] (origins of our own to try it with).
 
 mod cores;
 pub mod demo;

@@ -21,8 +21,8 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// The process or the system has run out of descriptors, of memory for sockets, or of watches (socket(2), accept(2),
-    /// epoll_ctl(2)): that says nothing of the peer.
+    /// The process or the system has run out of descriptors, of memory for sockets, or of watches (socket(2),
+    /// accept(2), epoll_ctl(2)): that says nothing of the peer.
     pub fn is_out_of_resources(self) -> bool {
         use Errno as E;
         matches!(self, Error::Os(E::MFILE | E::NFILE | E::NOBUFS | E::NOMEM | E::NOSPC))
