@@ -1,8 +1,8 @@
-//! The table of settings, as the README shows it.
+//! The table of settings, as the manual shows it.
 //!
 //! ```text
 //! cargo run --example settings              prints it
-//! cargo run --example settings README.md    puts it between the two marks of that file, and shows what differed
+//! cargo run --example settings FILE         puts it between the two marks of that file, and shows what differed
 //! ```
 
 use std::{env, fs, io};

@@ -14,6 +14,8 @@
 //! - [`control`]: who decides? The control plane: one event loop over all of the above.
 //! - [`origin`]: who answers? A fast test backend for trials, benchmarks and `--demo`; stands alone.
 //!
+//! How to use the program is told in [`manual`].
+//!
 //! In scope: HTTP/1.0 and HTTP/1.1 from clients, HTTP/1.1 to upstreams, over TCP and Unix sockets.
 //! Out of scope: HTTP/2 and HTTP/3, forward proxying (`CONNECT`), scripting in the data path.
 
@@ -22,6 +24,7 @@ pub mod config;
 pub mod control;
 pub mod http;
 pub mod io;
+pub mod manual;
 pub mod origin;
 pub mod process;
 pub mod proxy;

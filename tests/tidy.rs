@@ -62,22 +62,25 @@ fn the_tree_is_tidy() {
     assert!(findings.is_empty(), "\n{told}{} findings", findings.len());
 }
 
-/// The README shows the settings as they are: `<!-- settings -->` to `<!-- /settings -->`.
+/// The manual shows the settings as they are: `<!-- settings -->` to `<!-- /settings -->`.
 #[test]
-fn the_readme_shows_the_settings_as_they_are() {
-    let readme = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
-    let wanted = settings::with_table(&readme, &tidegate::config::markdown());
-    // To the octet: whoever runs the example on a README that is right must not change it.
-    let right = wanted.expect("README.md has the two marks") == readme;
-    assert!(right, "README.md is out of date: cargo run --example settings README.md");
+fn the_manual_shows_the_settings_as_they_are() {
+    let page = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manual/settings.md"));
+    let wanted = settings::with_table(&page, &tidegate::config::markdown());
+    // To the octet: whoever runs the example on a page that is right must not change it.
+    let right = wanted.expect("the page has the two marks") == page;
+    assert!(right, "out of date: cargo run --example settings src/manual/settings.md");
 }
 
 #[test]
-fn the_readme_names_every_reason() {
-    let readme = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+fn the_manual_names_every_reason() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manual");
+    let pages = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let manual: String = pages.map(|path| read(&path)).collect();
     let labels = tidegate::http::Reason::ALL.iter().map(|reason| reason.label());
-    let missing: Vec<_> = labels.filter(|label| !readme.contains(&format!("`{label}`"))).collect();
-    assert!(missing.is_empty(), "README.md says nothing of {missing:?}");
+    let missing: Vec<_> = labels.filter(|label| !manual.contains(&format!("`{label}`"))).collect();
+    assert!(missing.is_empty(), "the manual says nothing of {missing:?}");
 }
 
 // ---- what is looked at ----

@@ -17,7 +17,7 @@
 //! ```
 //! `descriptors` says how many clients a limit on descriptors is enough for.
 //! `advice` tries what a refusal offers before anyone is told to write it.
-//! `table` holds one row for each setting: parser, help, `config show` and README all read it.
+//! `table` holds one row for each setting: parser, help, `config show` and the manual all read it.
 //! `mistake` and `show` put results into words.
 
 mod advice;

@@ -1,4 +1,4 @@
-//! Settings in words: help, version, `check`, `config show` and the table of the README.
+//! Settings in words: help, version, `check`, `config show` and the table of the manual.
 
 use std::fmt::Write;
 
@@ -109,7 +109,7 @@ pub fn config(built: &Built, layers: &Layers, told: &Told, origin: bool) -> Stri
     text
 }
 
-/// The table of all settings for the README, in Markdown.
+/// The table of all settings for the manual, in Markdown.
 pub fn markdown() -> String {
     let mut text = String::new();
     for (title, settings) in GROUPS {

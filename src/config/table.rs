@@ -1,4 +1,4 @@
-//! The settings: one row each, read by the parser, the help, `config show` and the README.
+//! The settings: one row each, read by the parser, the help, `config show` and the manual.
 
 use Fallback::{Depends, Nothing, Value};
 use Form::*;

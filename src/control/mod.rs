@@ -4,7 +4,7 @@
 //! Laws:
 //! - Wires the rooms together; only `main` knows it.
 //! - Never in the data path: cores get commands and report back, and none of them waits for us.
-//! - One event loop, one match: whatever happens is an [`Event`] that [`ControlPlane::until_told`] answers.
+//! - One event loop, one match: whatever happens is an `Event` that `ControlPlane::until_told` answers.
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),

@@ -5,7 +5,7 @@
 One core and default limits, as far as descriptors allow. slowhttptest in all its modes, if it is installed; then connections
 that say nothing, slow heads, slow bodies and clients that do not read, more than there are shares of the buffers. In each siege
 a good client goes on asking: the slowest 1 % and the slowest of its requests are told, and have a bound; so has the proxy's
-memory, by the formula of the README. Loopback only; about a minute.
+memory, by the formula of the manual. Loopback only; about a minute.
 """
 
 import http.client
@@ -25,7 +25,7 @@ from clients import Process
 
 KIB = 1024
 MIB = 1024 * KIB
-# What the README promises: octets for the process, for each buffer and for each connection that is in a request.
+# What the manual promises: octets for the process, for each buffer and for each connection that is in a request.
 BASE, BUFFER, CONNECTION = 8 * MIB, 16 * KIB, 28 * KIB
 # A good client waits no longer; a second more where a stuck receiver has to give way first.
 BOUND_S, PATIENCE_S = 1.0, 1.2

@@ -397,7 +397,7 @@ fn p11_a_full_disk_under_the_log_and_a_reader_that_stalls_cost_lines_and_nothing
     drop(file);
 }
 
-/// What the README says a process takes at most: so much for itself, for each buffer, and for each connection
+/// What the manual says a process takes at most: so much for itself, for each buffer, and for each connection
 /// that is in a request.
 const BASE: u64 = 8 * MIB;
 const BUFFER: u64 = 16 * 1024;

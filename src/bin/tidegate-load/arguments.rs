@@ -117,7 +117,7 @@ struct Line {
     #[argh(switch)]
     json: bool,
 
-    /// http://host[:port][/path][?query]
+    /// the server, as `http://host[:port][/path][?query]`
     #[argh(positional)]
     url: String,
 }
