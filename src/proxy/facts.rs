@@ -34,6 +34,8 @@ pub(super) struct Facts {
     pub bytes_in: Cell<u64>,
     /// Octets of the answer that were sent, head and body, interim answers included.
     pub bytes_out: Cell<u64>,
+    /// The heads among `bytes_out`, counted when they begin to leave.
+    pub heads_out: Cell<u64>,
     /// The whole request was read.
     pub request_read: Cell<bool>,
     pub stage: Cell<Stage>,
@@ -58,6 +60,7 @@ impl Facts {
             started: Cell::new(started),
             bytes_in: Cell::default(),
             bytes_out: Cell::default(),
+            heads_out: Cell::default(),
             request_read: Cell::default(),
             stage: Cell::default(),
             status: Cell::default(),

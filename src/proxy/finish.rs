@@ -98,6 +98,8 @@ async fn fail(session: &mut Session, reason: Reason) -> Next {
         return Next::Close; // a buffer holds the longest of our answers many times over
     };
     session.facts.answers(status, Stage::Body);
+    let body = if answer.head_only { 0 } else { text.len() };
+    facts::add(&session.facts.heads_out, (out.len() - body) as u64);
     let octets = Cell::new(0);
     let (sent, _) =
         session.client.stream.send(out, session.epoch.plan.timeouts.write, &octets).await;

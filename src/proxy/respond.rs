@@ -207,6 +207,7 @@ impl<'a> Answer<'a> {
     }
 
     async fn send_interim(&mut self, out: Buf) -> Result<(), ExchangeError> {
+        facts::add(&self.facts.heads_out, out.len() as u64);
         self.facts.stage.set(Stage::Interim);
         self.send(out).await?;
         self.facts.stage.set(Stage::Silent);
@@ -224,6 +225,7 @@ impl<'a> Answer<'a> {
             |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
         let out = written(&permit, write).map_err(too_large)?;
         self.facts.answers(101, Stage::Switching);
+        facts::add(&self.facts.heads_out, out.len() as u64);
         self.send(out).await?;
         input.consume(self.response.len);
         let mut frames =
@@ -261,6 +263,7 @@ impl<'a> Answer<'a> {
         let until_close = leaves == Framing::UntilClose;
         let stage = if until_close { Stage::BodyUntilClose } else { Stage::Body };
         self.facts.answers(self.response.status, stage);
+        facts::add(&self.facts.heads_out, out.len() as u64);
         let behind = input.len() - absorbed.taken;
         let sent = body.send_absorbed(&input.filled()[..absorbed.payload], out).await;
         drop(input);

@@ -28,6 +28,8 @@ pub struct Record {
     pub id: String,
     /// The connected peer; `None` over a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// Scheme the request came by.
+    pub scheme: &'static str,
     /// Request method, empty if none could be read.
     pub method: String,
     /// Effective host.
@@ -42,6 +44,8 @@ pub struct Record {
     pub bytes_in: u64,
     /// Octets of the answer, head and body.
     pub bytes_out: u64,
+    /// The heads among them.
+    pub heads_out: u64,
     /// From the first octet to the end.
     pub total: Duration,
     /// Time to connect, if a connection was made.
@@ -56,6 +60,13 @@ pub struct Record {
     pub referer: String,
     /// Every upstream tried, in order; the last one gave the answer, if one did.
     pub attempts: Vec<Attempt>,
+}
+
+impl Record {
+    /// Octets of the answer's body that were sent; none if its head did not leave whole.
+    pub fn body_out(&self) -> u64 {
+        self.bytes_out.saturating_sub(self.heads_out)
+    }
 }
 
 /// Puts records in the queue; never waits.

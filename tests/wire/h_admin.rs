@@ -105,11 +105,14 @@ fn h04_the_access_log_has_one_valid_line_for_each_request() {
         "time",
         "request_id",
         "client",
+        "scheme",
         "host",
         "method",
         "path",
         "proto",
         "status",
+        "user_agent",
+        "referer",
         "bytes_in",
         "bytes_out",
         "total_s",
@@ -186,6 +189,21 @@ fn h07_the_access_log_speaks_other_formats_and_writes_files() {
     eventually("a line in the file", || fs::read_to_string(&path).is_ok_and(|t| t.ends_with("\n")));
     assert_eq!(proxy.stop().stdout, "");
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn h07b_common_and_combined_count_the_body_alone() {
+    let few_lines = 20..=300;
+    for (request, octets) in [
+        ("GET /x HTTP/1.1\r\nHost: test\r\n\r\n", 1..=1), // the origin's name
+        ("HEAD /x HTTP/1.1\r\nHost: test\r\n\r\n", 0..=0),
+        ("GET /x HTTP/1.1\r\n\r\n", few_lines),
+        ("HEAD /x HTTP/1.1\r\n\r\n", 0..=0),
+    ] {
+        let line = &logged(&["--access-log", "common"], &[request])[0];
+        let counted: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!(octets.contains(&counted), "{line}");
+    }
 }
 
 #[test]

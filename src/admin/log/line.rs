@@ -72,7 +72,7 @@ fn hue(status: u16) -> &'static str {
     }
 }
 
-/// NCSA common: `CLIENT - - [TIME] "REQUEST" STATUS OCTETS`. The octets are those of head and body.
+/// NCSA common: `CLIENT - - [TIME] "REQUEST" STATUS OCTETS`. The octets are those of the body.
 fn common(record: &Record, out: &mut String) {
     let _ = write!(out, "{} - - [", client(record));
     Moment::new(record.time).common(out);
@@ -85,7 +85,7 @@ fn common(record: &Record, out: &mut String) {
         escape(&record.target, Spaces::Escaped, out);
         let _ = write!(out, " HTTP/1.{}", record.minor);
     }
-    let _ = write!(out, "\" {} {}", record.status, record.bytes_out);
+    let _ = write!(out, "\" {} {}", record.status, record.body_out());
 }
 
 /// NCSA combined: common, then referer and user agent.
@@ -105,10 +105,13 @@ fn json(record: &Record, out: &mut String) {
     out.push('"');
     string(out, "request_id", Some(&record.id));
     string(out, "client", record.peer.map(|peer| peer.ip().to_string()).as_deref());
+    string(out, "scheme", Some(record.scheme));
     string(out, "host", Some(&record.host));
     string(out, "method", Some(&record.method));
     string(out, "path", Some(&record.target));
     let _ = write!(out, ",\"proto\":\"HTTP/1.{}\",\"status\":{}", record.minor, record.status);
+    string(out, "user_agent", given(&record.user_agent));
+    string(out, "referer", given(&record.referer));
     let _ = write!(out, ",\"bytes_in\":{},\"bytes_out\":{}", record.bytes_in, record.bytes_out);
     seconds(out, "total_s", Some(record.total));
     seconds(out, "connect_s", record.connect);
@@ -167,6 +170,11 @@ fn client(record: &Record) -> String {
     record.peer.map_or_else(|| "-".to_owned(), |peer| peer.ip().to_string())
 }
 
+/// `None` for a field that was not there.
+fn given(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
 fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
 }
@@ -219,7 +227,7 @@ mod tests {
         let record = record();
         assert_eq!(
             line(LogFormat::Human, false, &record),
-            "2026-11-21T04:15:06.789Z 200 GET example.org/a?b=c 12.345ms 1234B 192.0.2.7 -> \
+            "2026-11-21T04:15:06.789Z 200 GET example.org/a?b=c 12.345ms 1434B 192.0.2.7 -> \
              http://10.0.0.2:80 done after 1: http://10.0.0.1:80 connect_failed\n"
         );
         assert_eq!(
@@ -235,8 +243,9 @@ mod tests {
             line(LogFormat::Json, false, &record),
             concat!(
                 r#"{"time":"2026-11-21T04:15:06.789Z","request_id":"4f2a","client":"192.0.2.7","#,
-                r#""host":"example.org","method":"GET","path":"/a?b=c","proto":"HTTP/1.1","#,
-                r#""status":200,"bytes_in":78,"bytes_out":1234,"total_s":0.012345,"#,
+                r#""scheme":"http","host":"example.org","method":"GET","path":"/a?b=c","#,
+                r#""proto":"HTTP/1.1","status":200,"user_agent":"curl/8","referer":null,"#,
+                r#""bytes_in":78,"bytes_out":1434,"total_s":0.012345,"#,
                 r#""connect_s":0.000250,"first_byte_s":0.011000,"upstream":"http://10.0.0.2:80","#,
                 r#""reused":true,"reason":"done","attempts":[{"reused":false,"#,
                 r#""upstream":"http://10.0.0.1:80","outcome":"connect_failed","#,
@@ -267,7 +276,7 @@ mod tests {
         let common = line(LogFormat::Common, false, &record);
         assert_eq!(common, "- - - [21/Nov/2026:04:15:06 +0000] \"-\" 200 1234\n");
         let human = line(LogFormat::Human, false, &record);
-        assert_eq!(human, "2026-11-21T04:15:06.789Z 200 - - 12.345ms 1234B - done\n");
+        assert_eq!(human, "2026-11-21T04:15:06.789Z 200 - - 12.345ms 1434B - done\n");
         let json = line(LogFormat::Json, false, &record);
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         for key in ["client", "connect_s", "upstream", "reused"] {
