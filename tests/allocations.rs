@@ -15,13 +15,11 @@ use std::thread;
 use std::time::Duration;
 
 use tidegate::config::{self, Asked, Plan, Surroundings};
-use tidegate::http::Reason;
 use tidegate::io::listen;
 use tidegate::io::signal::Mailbox;
-use tidegate::io::splice::Copied;
 use tidegate::io::stream::Address;
 use tidegate::origin;
-use tidegate::proxy::{Command, CoreSpec};
+use tidegate::proxy::{Command, CoreSpec, LABELS};
 use tidegate::stats;
 use tidegate::upstream::{Registry, RoundRobin};
 
@@ -85,7 +83,7 @@ fn start() -> Proxy {
     let plan = Arc::new(plan(origin.address()));
     let mut bound = listen::bind(&Address::Tcp(([127, 0, 0, 1], 0).into()), 1).unwrap();
     let Address::Tcp(address) = bound.address else { panic!("{bound:?}") };
-    let stats = Arc::new(stats::Core::new(Reason::ALL.len(), Copied::LABELS.len()));
+    let stats = Arc::new(stats::Core::new(&LABELS));
     let spec = CoreSpec {
         index: 0,
         runtime: Registry::new(1).link(plan),

@@ -1,333 +1,97 @@
-//! The metrics as text for scrapers: OpenMetrics 1.0.0, and from it Prometheus 0.0.4.
+//! The metrics as text for scrapers: OpenMetrics 1.0.0 and Prometheus 0.0.4.
 //!
-//! Every label is bounded by the settings: upstreams, status classes, and the tables of reasons.
+//! Every label is bounded by the settings: upstreams, methods, statuses, and the tables of reasons.
 
-use std::collections::HashSet;
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::fmt::Write;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit};
+use super::{View, families};
+use crate::stats::{Distribution, Family, Kind, Sample, Value};
 
-use super::View;
-use super::figures::{Distribution, Figures, UpstreamFigures};
-use crate::stats::Phase;
+/// A form of text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Text {
+    /// Names a counter's family without `_total`, tells units, and ends with a mark.
+    OpenMetrics,
+    /// 0.0.4: a counter's family has the name of its samples.
+    Prometheus,
+}
 
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-
-/// All metrics in OpenMetrics text.
-pub(super) fn openmetrics(view: &View) -> String {
-    let mut registry = Registry::with_prefix("tidegate");
-    registry.register_collector(Box::new(Snapshot::of(view)));
+/// All metrics in this form.
+pub(super) fn page(view: &View, text: Text) -> String {
     let mut out = String::new();
-    // Writing to a `String` cannot fail, and every label set here can be encoded.
-    let _ = text::encode(&mut out, &registry);
-    out
-}
-
-/// All metrics in Prometheus text 0.0.4: there a counter's family carries its `_total`, and units are not told.
-pub(super) fn prometheus(view: &View) -> String {
-    let text = openmetrics(view);
-    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let counters: HashSet<&str> = types.filter_map(|line| line.strip_suffix(" counter")).collect();
-    let mut out = String::with_capacity(text.len());
-    for line in text.lines() {
-        let mut words = line.splitn(4, ' ');
-        match (words.next(), words.next(), words.next(), words.next()) {
-            (Some("#"), Some("EOF" | "UNIT"), ..) => continue,
-            (Some("#"), Some(what), Some(name), Some(rest)) if counters.contains(name) => {
-                out.extend(["# ", what, " ", name, "_total ", rest]);
+    for (name, family) in families::all(view) {
+        announce(&mut out, &name, &family, text);
+        let counter = if family.kind == Kind::Counter { "_total" } else { "" };
+        for Sample { labels, value } in &family.samples {
+            match value {
+                Value::Count(count) => line(&mut out, &[&name, counter], labels, None, *count),
+                Value::Number(number) => line(&mut out, &[&name, counter], labels, None, *number),
+                Value::Distribution(values) => histogram(&mut out, &name, labels, values),
             }
-            _ => out.push_str(line),
         }
-        out.push('\n');
+    }
+    if text == Text::OpenMetrics {
+        out.push_str("# EOF\n");
     }
     out
 }
 
-/// The figures of one scrape and the labels they get.
-#[derive(Debug)]
-struct Snapshot {
-    figures: Figures,
-    version: &'static str,
-    ready: bool,
-    uptime: Duration,
-    buffers: u64,
-    unwritten: u64,
-    errors: u64,
-    /// Label and fault of each reason.
-    reasons: Vec<(&'static str, &'static str)>,
-    copies: &'static [&'static str],
-    /// Name and liveness of each upstream.
-    upstreams: Vec<(Arc<str>, bool)>,
-}
-
-impl Snapshot {
-    fn of(view: &View) -> Snapshot {
-        let figures = Figures::of(&view.cores, &view.upstreams);
-        let reasons = view.reasons.iter().enumerate();
-        let upstreams = view.upstreams.iter();
-        Snapshot {
-            version: view.version,
-            ready: view.state.get() == Phase::Ready,
-            uptime: view.started.elapsed(),
-            unwritten: view.unwritten.get(),
-            buffers: (view.plan.limits.buffers * view.cores.len()) as u64,
-            errors: figures.errors(view.fault),
-            reasons: reasons
-                .map(|(at, label)| (*label, (view.fault)(at).unwrap_or("nobody")))
-                .collect(),
-            copies: view.copies,
-            upstreams: upstreams.map(|one| (one.name.clone(), one.is_alive())).collect(),
-            figures,
-        }
+/// What comes before a family's samples. Writing to a `String` cannot fail, here and below.
+fn announce(out: &mut String, name: &str, family: &Family, text: Text) {
+    let (kind, total) = match (family.kind, text) {
+        (Kind::Counter, Text::Prometheus) => ("counter", "_total"),
+        (Kind::Counter, Text::OpenMetrics) => ("counter", ""),
+        (Kind::Gauge, _) => ("gauge", ""),
+        (Kind::Histogram, _) => ("histogram", ""),
+    };
+    let _ = writeln!(out, "# HELP {name}{total} {}", family.help);
+    let _ = writeln!(out, "# TYPE {name}{total} {kind}");
+    let unit = ["bytes", "seconds"].into_iter().find(|unit| name.ends_with(unit));
+    if let (Some(unit), Text::OpenMetrics) = (unit, text) {
+        let _ = writeln!(out, "# UNIT {name} {unit}");
     }
 }
 
-impl Collector for Snapshot {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page(encoder);
-        self.process(&mut page)?;
-        self.clients(&mut page)?;
-        self.tunnels(&mut page)?;
-        self.bodies(&mut page)?;
-        self.upstreams(&mut page)
+type Labels = [(&'static str, String)];
+
+fn histogram(out: &mut String, name: &str, labels: &Labels, values: &Distribution) {
+    for (bound, count) in values.at_most() {
+        let bound = if bound.is_finite() { format!("{bound:?}") } else { "+Inf".to_owned() };
+        line(out, &[name, "_bucket"], labels, Some(("le", bound)), count);
     }
+    line(out, &[name, "_sum"], labels, None, values.sum_s());
+    line(out, &[name, "_count"], labels, None, values.count());
 }
 
-impl Snapshot {
-    fn process(&self, page: &mut Page<'_>) -> fmt::Result {
-        let figures = &self.figures;
-        page.gauges(
-            "build_info",
-            "Always 1; the label says what runs",
-            [([("version", self.version)], 1)],
-        )?;
-        page.gauge(
-            "ready",
-            "1 while requests are served, 0 while starting or draining",
-            u64::from(self.ready),
-        )?;
-        page.seconds("uptime", "Time since the process started", self.uptime)?;
-        page.counter("panics", "Connections ended by a panic", figures.panics)?;
-        page.counter(
-            "log_records_dropped",
-            "Access log records that found the queue full",
-            figures.records_dropped,
-        )?;
-        page.counter(
-            "log_lines_unwritten",
-            "Access log lines that could not be written",
-            self.unwritten,
-        )?;
-        page.gauge("buffers", "Buffers there are", self.buffers)?;
-        page.gauge(
-            "buffers_used",
-            "Buffers lent out, those for heads aside",
-            figures.buffers_used,
-        )?;
-        page.counter("buffer_waits", "Requests that had to wait for buffers", figures.buffer_waits)
-    }
-
-    fn clients(&self, page: &mut Page<'_>) -> fmt::Result {
-        let figures = &self.figures;
-        page.counter("connections_accepted", "Client connections accepted", figures.accepted)?;
-        page.gauge("connections", "Client connections open", figures.connections)?;
-        page.counter(
-            "accept_pauses",
-            "Pauses of accepting for want of room",
-            figures.accept_pauses,
-        )?;
-        page.counter("idle_closed", "Idle clients closed to make room", figures.idle_closed)?;
-        page.counter("requests", "Requests read", figures.requests)?;
-        page.gauge("requests_active", "Requests under way", figures.active)?;
-        let classes = CLASSES.into_iter().zip(figures.responses).skip(1);
-        page.counters(
-            "responses",
-            "Final answers sent",
-            classes.map(|(class, n)| ([("code", class)], n)),
-        )?;
-        page.counter("errors", "Requests that ended by somebody's fault", self.errors)?;
-        let reasons = self.reasons.iter().zip(&figures.reasons);
-        let reasons =
-            reasons.map(|((label, fault), n)| ([("reason", *label), ("fault", *fault)], *n));
-        page.counters(
-            "requests_ended",
-            "Requests by how they ended and whose fault that was",
-            reasons,
-        )?;
-        page.histogram(
-            "request_duration",
-            "From a request's first octet to its end",
-            &figures.duration,
-        )?;
-        page.bytes("client_received", "Octets read from clients", figures.client_bytes[0])?;
-        page.bytes("client_sent", "Octets written to clients", figures.client_bytes[1])
-    }
-
-    fn tunnels(&self, page: &mut Page<'_>) -> fmt::Result {
-        let figures = &self.figures;
-        page.gauge("tunnels", "WebSockets and other tunnels open", figures.tunnels)?;
-        page.counter("tunnels_opened", "Tunnels opened by a 101", figures.tunnels_opened)
-    }
-
-    fn bodies(&self, page: &mut Page<'_>) -> fmt::Result {
-        let figures = &self.figures;
-        page.counter("bodies_spliced", "Bodies moved by splice", figures.spliced)?;
-        page.bytes("spliced", "Octets moved by splice", figures.spliced_bytes)?;
-        let copies = self.copies.iter().zip(&figures.copied);
-        let copies = copies.map(|(reason, n)| ([("reason", *reason)], *n));
-        page.counters("bodies_copied", "Bodies large enough for splice that were copied", copies)
-    }
-
-    fn upstreams(&self, page: &mut Page<'_>) -> fmt::Result {
-        let figures = &self.figures;
-        page.counter("retries", "Further attempts after a connect failure", figures.retries)?;
-        page.counter(
-            "replays",
-            "Second attempts after a reused connection had died",
-            figures.replays,
-        )?;
-        page.bytes("upstream_received", "Octets read from upstreams", figures.upstream_bytes[0])?;
-        page.bytes("upstream_sent", "Octets written to upstreams", figures.upstream_bytes[1])?;
-
-        let alive =
-            self.upstreams.iter().map(|(name, alive)| ([("upstream", &**name)], u64::from(*alive)));
-        page.gauges("upstream_alive", "1 if the upstream is believed to answer", alive)?;
-        page.gauges("upstream_requests_active", "Requests under way", self.each(|one| one.active))?;
-        page.gauges(
-            "upstream_connections_idle",
-            "Connections without a request",
-            self.each(|one| one.idle),
-        )?;
-        page.counters(
-            "upstream_requests",
-            "Requests sent, retries included",
-            self.each(|one| one.requests),
-        )?;
-        let responses = self.named().flat_map(|(name, one)| {
-            let classes = CLASSES.into_iter().zip(one.responses);
-            classes.map(move |(class, n)| ([("upstream", name), ("code", class)], n))
-        });
-        page.counters("upstream_responses", "Answers received", responses)?;
-        page.counters(
-            "upstream_failures",
-            "Attempts without a usable answer",
-            self.each(|one| one.failures),
-        )?;
-        page.counters("upstream_connects", "Connections opened", self.each(|one| one.connects))?;
-        let failed = self.each(|one| one.connect_failures);
-        page.counters("upstream_connect_failures", "Connections that could not be made", failed)?;
-        page.counters(
-            "upstream_reused",
-            "Requests over a connection used before",
-            self.each(|one| one.reused),
-        )?;
-        let first_byte = self.named().map(|(name, one)| ([("upstream", name)], &one.first_byte));
-        page.histograms(
-            "upstream_first_byte",
-            "From a request sent to the first octet of its answer",
-            first_byte,
-        )
-    }
-
-    fn named(&self) -> impl Iterator<Item = (&str, &UpstreamFigures)> {
-        self.upstreams.iter().map(|(name, _)| &**name).zip(&self.figures.upstreams)
-    }
-
-    /// One figure of each upstream.
-    fn each(
-        &self,
-        figure: fn(&UpstreamFigures) -> u64,
-    ) -> impl Iterator<Item = ([(&str, &str); 1], u64)> {
-        self.named().map(move |(name, one)| ([("upstream", name)], figure(one)))
-    }
-}
-
-/// A page of metrics under way. A family is one metric for each set of labels.
-struct Page<'a>(DescriptorEncoder<'a>);
-
-impl Page<'_> {
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        metric.encode_counter::<NoLabelSet, u64, u64>(&value, None)
-    }
-
-    /// A counter of octets.
-    fn bytes(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let mut metric =
-            self.0.encode_descriptor(name, help, Some(&Unit::Bytes), MetricType::Counter)?;
-        metric.encode_counter::<NoLabelSet, u64, u64>(&value, None)
-    }
-
-    fn counters<L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (L, u64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (labels, value) in values {
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&value, None)?;
+/// `NAME{LABEL="VALUE",...} NUMBER`.
+fn line(
+    out: &mut String,
+    name: &[&str],
+    labels: &Labels,
+    last: Option<(&'static str, String)>,
+    number: impl std::fmt::Display,
+) {
+    out.extend(name.iter().copied());
+    for (at, (label, value)) in labels.iter().chain(last.as_ref()).enumerate() {
+        let _ = write!(out, "{}{label}=\"", if at == 0 { "{" } else { "," });
+        for c in value.chars() {
+            match c {
+                '"' | '\\' => out.extend(['\\', c]),
+                '\n' => out.push_str("\\n"),
+                c => out.push(c),
+            }
         }
-        Ok(())
+        out.push('"');
     }
-
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
-    }
-
-    fn gauges<L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (L, u64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, value) in values {
-            family.encode_family(&labels)?.encode_gauge(&value)?;
-        }
-        Ok(())
-    }
-
-    /// A gauge of a duration.
-    fn seconds(&mut self, name: &str, help: &str, value: Duration) -> fmt::Result {
-        let unit = Some(&Unit::Seconds);
-        let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        metric.encode_gauge(&value.as_secs_f64())
-    }
-
-    fn histogram(&mut self, name: &str, help: &str, values: &Distribution) -> fmt::Result {
-        let unit = Some(&Unit::Seconds);
-        let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Histogram)?;
-        let buckets: Vec<_> = values.buckets().collect();
-        metric.encode_histogram::<NoLabelSet>(values.sum_s, values.count(), &buckets, None)
-    }
-
-    fn histograms<'v, L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (L, &'v Distribution)>,
-    ) -> fmt::Result {
-        let unit = Some(&Unit::Seconds);
-        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Histogram)?;
-        for (labels, values) in values {
-            let buckets: Vec<_> = values.buckets().collect();
-            let mut metric = family.encode_family(&labels)?;
-            metric.encode_histogram::<NoLabelSet>(values.sum_s, values.count(), &buckets, None)?;
-        }
-        Ok(())
-    }
+    let close = if labels.is_empty() && last.is_none() { "" } else { "}" };
+    let _ = writeln!(out, "{close} {number}");
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{HashMap, HashSet};
+    use std::collections::HashMap;
     use std::str::FromStr;
+    use std::sync::Arc;
 
     use super::*;
     use crate::admin::testing::busy;
@@ -355,15 +119,15 @@ mod tests {
 
     #[test]
     fn a_scraper_reads_back_what_was_counted() {
-        let page = prometheus(&busy());
-        let Scraped { types, samples } = scrape(&page);
+        let text = page(&busy(), Text::Prometheus);
+        let Scraped { types, samples } = scrape(&text);
         for (sample, value) in [
             ("tidegate_requests_total", 4.0),
             ("tidegate_errors_total", 1.0),
             ("tidegate_connections", 3.0),
             ("tidegate_ready", 0.0),
             ("tidegate_build_info{version=\"1.2.3\"}", 1.0),
-            ("tidegate_responses_total{code=\"2xx\"}", 3.0),
+            ("tidegate_responses_total{method=\"GET\",code=\"200\"}", 3.0),
             ("tidegate_requests_ended_total{reason=\"done\",fault=\"nobody\"}", 3.0),
             ("tidegate_requests_ended_total{reason=\"connect_failed\",fault=\"upstream\"}", 1.0),
             ("tidegate_client_received_bytes_total", 400.0),
@@ -377,7 +141,7 @@ mod tests {
             ("tidegate_request_duration_seconds_bucket{le=\"+Inf\"}", 4.0),
             ("tidegate_request_duration_seconds_count", 4.0),
         ] {
-            assert_eq!(samples.get(sample), Some(&value), "{sample}\n{page}");
+            assert_eq!(samples.get(sample), Some(&value), "{sample}\n{text}");
         }
         assert_eq!(types["tidegate_requests_total"], "counter");
         assert_eq!(types["tidegate_request_duration_seconds"], "histogram");
@@ -388,18 +152,18 @@ mod tests {
             let families = parts.into_iter().flatten().chain([name]);
             assert!(families.into_iter().any(|family| types.contains_key(family)), "{sample}");
         }
-        assert!(!page.contains("# EOF") && !page.contains("# UNIT"));
+        assert!(!text.contains("# EOF") && !text.contains("# UNIT"));
     }
 
     #[test]
     fn openmetrics_names_families_without_total_and_ends() {
-        let page = openmetrics(&busy());
-        assert!(page.contains("# TYPE tidegate_requests counter\n"));
-        assert!(page.contains("# UNIT tidegate_spliced_bytes bytes\n"));
-        assert!(page.contains("tidegate_requests_total 4\n"));
-        assert!(page.ends_with("# EOF\n"));
-        let families: HashSet<_> = scrape(&page).types.into_keys().collect();
-        assert!(families.iter().all(|family| family.starts_with("tidegate_")));
+        let text = page(&busy(), Text::OpenMetrics);
+        assert!(text.contains("# TYPE tidegate_requests counter\n"));
+        assert!(text.contains("# UNIT tidegate_spliced_bytes bytes\n"));
+        assert!(text.contains("tidegate_requests_total 4\n"));
+        assert!(text.ends_with("# EOF\n"));
+        let ours = |family: &str| ["tidegate_", "process_"].iter().any(|p| family.starts_with(p));
+        assert!(scrape(&text).types.into_keys().all(ours));
     }
 
     #[test]
@@ -407,10 +171,10 @@ mod tests {
         let mut view = busy();
         view.upstreams[0] =
             Arc::new(crate::stats::UpstreamState::new("http://unix:/a\"b\\c\nd", 2));
-        let page = prometheus(&view);
+        let text = page(&view, Text::Prometheus);
         assert!(
-            page.contains(r#"tidegate_upstream_alive{upstream="http://unix:/a\"b\\c\nd"} 1"#),
-            "{page}"
+            text.contains(r#"tidegate_upstream_alive{upstream="http://unix:/a\"b\\c\nd"} 1"#),
+            "{text}"
         );
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::View;
 use super::accept::Form;
+use super::exposition::Text;
 use super::wire::{Answer, Refusal, Request};
 use super::{exposition, show};
 
@@ -59,8 +60,8 @@ fn metrics(view: &View, request: &Request) -> Answer {
     const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
     let (kind, body) = match Form::choose(&request.query, &request.accept) {
         Some(Form::Json) => return page(200, &show::metrics(view)),
-        Some(Form::OpenMetrics) => (OPENMETRICS, exposition::openmetrics(view)),
-        Some(Form::Prometheus) => (PROMETHEUS, exposition::prometheus(view)),
+        Some(Form::OpenMetrics) => (OPENMETRICS, exposition::page(view, Text::OpenMetrics)),
+        Some(Form::Prometheus) => (PROMETHEUS, exposition::page(view, Text::Prometheus)),
         None => {
             let message = "format must be json, prometheus or openmetrics";
             return error(400, "format", message, &[]);
@@ -171,11 +172,15 @@ mod tests {
         assert_eq!(metrics["responses"], 4);
         assert_eq!(metrics["errors"], 1);
         assert_eq!(metrics["codes"]["2xx"], 3);
+        assert_eq!(metrics["statuses"], json!({ "GET": { "200": 3, "502": 1 } }));
         assert_eq!(metrics["reasons"]["connect_failed"], 1);
         assert_eq!(metrics["splice"]["copied"]["no_pipe"], 7);
         assert_eq!(metrics["upstreams"]["http://127.0.0.1:9002"]["requests"], 4);
         assert_eq!(metrics["cores"][0]["requests"], 2);
-        assert_eq!(metrics["tunnels"], json!({ "open": 3, "opened": 7 }));
+        assert_eq!(
+            (&metrics["tunnels"]["open"], &metrics["tunnels"]["opened"]),
+            (&json!(3), &json!(7))
+        );
         assert_eq!(metrics["buffers"]["total"], 128);
         assert_eq!(metrics["duration_s"]["at_most"]["0.0025"], 2);
         assert_eq!(metrics["duration_s"]["at_most"]["10"], 3);

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::View;
 use super::clock::uptime;
-use super::figures::{Distribution, Figures, UpstreamFigures};
+use super::families;
 use crate::config::{HostHeader, Listen, LogFormat, Place, Plan};
-use crate::stats::Phase;
+use crate::stats::{self, Distribution, Family, Phase, Sample, Totals, UpstreamTotals, by_class};
 
 /// `/health`: the process lives.
 pub(super) fn health(view: &View) -> Value {
@@ -28,30 +28,56 @@ pub(super) fn ready(view: &View) -> (u16, Value) {
     (status, json!({ "status": phase_name(phase), "upstreams": upstreams }))
 }
 
-/// `/metrics` for people and scripts.
+/// `/metrics` for people and scripts: for all cores together, for each upstream, and for each core.
 pub(super) fn metrics(view: &View) -> Value {
-    let figures = Figures::of(&view.cores, &view.upstreams);
-    let mut page = figures_of(view, &figures);
-    let upstreams = view.upstreams.iter().zip(&figures.upstreams);
-    page["uptime_s"] = json!(view.started.elapsed().as_secs_f64());
-    page["log_lines_unwritten"] = json!(view.unwritten.get());
-    page["upstreams"] = upstreams
-        .map(|(upstream, one)| (upstream.name.to_string(), upstream_totals(one)))
-        .collect();
-    page["buffers"]["total"] = json!(view.plan.limits.buffers * view.cores.len());
-    let cores = view
-        .cores
-        .iter()
-        .map(|core| figures_of(view, &Figures::of(std::slice::from_ref(core), &[])));
+    let totals = Totals::of(view.cores.iter().map(|core| &**core));
+    let mut page = counted(view, &totals);
+    families::process(view).iter().for_each(|family| place(&mut page, family));
+    let upstreams = view.upstreams.iter().map(|entry| {
+        let mut page = json!({});
+        let totals = UpstreamTotals::of(entry.cores());
+        totals.families(&view.labels).iter().for_each(|family| place(&mut page, family));
+        (entry.name.to_string(), page)
+    });
+    page["upstreams"] = upstreams.collect();
+    let cores = view.cores.iter().map(|core| counted(view, &Totals::of([&**core])));
     page["cores"] = cores.collect();
     page
 }
 
+/// What is told of one core and of all of them.
+fn counted(view: &View, totals: &Totals) -> Value {
+    let mut page = json!({
+        "responses": totals.responses(),
+        "errors": totals.errors(&view.labels),
+        "codes": by_class(&totals.answers).map(|(class, n)| (class.to_owned(), json!(n))).collect::<Value>(),
+    });
+    totals.families(&view.labels).iter().for_each(|family| place(&mut page, family));
+    page
+}
+
+/// Puts the samples of `family` where its row says, below a key for each label but the fault, which the reason implies.
+fn place(page: &mut Value, family: &Family) {
+    let at = family.place.split('.').fold(page, |page, key| &mut page[key]);
+    if at.is_null() {
+        *at = json!({});
+    }
+    for Sample { labels, value } in &family.samples {
+        let keys = labels.iter().filter(|(label, _)| *label != "fault");
+        let at = keys.fold(&mut *at, |page, (_, key)| &mut page[key]);
+        *at = match value {
+            stats::Value::Count(count) => json!(count),
+            stats::Value::Number(number) => json!(number),
+            stats::Value::Distribution(values) => distribution(values),
+        };
+    }
+}
+
 /// `/status`: the process and its upstreams at a glance.
 pub(super) fn status(view: &View) -> Value {
-    let figures = Figures::of(&view.cores, &view.upstreams);
-    let upstreams = view.upstreams.iter().zip(&figures.upstreams);
-    let upstreams = upstreams.map(|(upstream, one)| {
+    let totals = Totals::of(view.cores.iter().map(|core| &**core));
+    let upstreams = view.upstreams.iter().map(|upstream| {
+        let one = UpstreamTotals::of(upstream.cores());
         json!({
             "url": *upstream.name,
             "alive": upstream.is_alive(),
@@ -72,12 +98,12 @@ pub(super) fn status(view: &View) -> Value {
         "admin": view.plan.admin.as_ref().map(Listen::to_string),
         "upstreams": upstreams.collect::<Value>(),
         "totals": {
-            "connections": figures.connections,
-            "active": figures.active,
-            "tunnels": figures.tunnels,
-            "requests": figures.requests,
-            "responses": figures.responses.iter().sum::<u64>(),
-            "errors": figures.errors(view.fault),
+            "connections": totals.connections,
+            "active": totals.active,
+            "tunnels": totals.tunnels,
+            "requests": totals.requests,
+            "responses": totals.responses(),
+            "errors": totals.errors(&view.labels),
         },
     })
 }
@@ -99,7 +125,7 @@ pub(super) fn config(plan: &Plan) -> Value {
         log_format,
     } = plan;
     let upstreams = upstreams.iter().map(|upstream| {
-        json!({ "name": upstream.name, "authority": upstream.authority, "place": place(&upstream.place) })
+        json!({ "name": upstream.name, "authority": upstream.authority, "place": place_of(&upstream.place) })
     });
     let trusted = headers.trusted.iter().map(|net| format!("{}/{}", net.address, net.prefix));
     json!({
@@ -147,75 +173,11 @@ pub(super) fn config(plan: &Plan) -> Value {
     })
 }
 
-/// What is told of one core and of all of them.
-fn figures_of(view: &View, figures: &Figures) -> Value {
-    let labelled = |labels: &[&str], counts: &[u64]| -> Value {
-        labels.iter().zip(counts).map(|(label, n)| (label.to_string(), json!(n))).collect()
-    };
-    json!({
-        "requests": figures.requests,
-        "responses": figures.responses.iter().sum::<u64>(),
-        "errors": figures.errors(view.fault),
-        "active": figures.active,
-        "codes": codes(&figures.responses),
-        "reasons": labelled(view.reasons, &figures.reasons),
-        "connections": {
-            "accepted": figures.accepted,
-            "current": figures.connections,
-            "accept_pauses": figures.accept_pauses,
-            "idle_closed": figures.idle_closed,
-        },
-        "bytes": {
-            "client_received": figures.client_bytes[0],
-            "client_sent": figures.client_bytes[1],
-            "upstream_received": figures.upstream_bytes[0],
-            "upstream_sent": figures.upstream_bytes[1],
-        },
-        "duration_s": distribution(&figures.duration),
-        "retries": figures.retries,
-        "replays": figures.replays,
-        "tunnels": { "open": figures.tunnels, "opened": figures.tunnels_opened },
-        "splice": {
-            "bodies": figures.spliced,
-            "bytes": figures.spliced_bytes,
-            "copied": labelled(view.copies, &figures.copied),
-        },
-        "buffers": { "used": figures.buffers_used, "waits": figures.buffer_waits },
-        "panics": figures.panics,
-        "log_records_dropped": figures.records_dropped,
-    })
-}
-
-fn upstream_totals(figures: &UpstreamFigures) -> Value {
-    json!({
-        "requests": figures.requests,
-        "codes": codes(&figures.responses),
-        "failures": figures.failures,
-        "connect_failures": figures.connect_failures,
-        "connects": figures.connects,
-        "reused": figures.reused,
-        "active": figures.active,
-        "idle": figures.idle,
-        "first_byte_s": distribution(&figures.first_byte),
-    })
-}
-
-fn codes(responses: &[u64; 5]) -> Value {
-    let classes = responses.iter().enumerate().skip(1);
-    classes.map(|(class, n)| (format!("{}xx", class + 1), json!(n))).collect()
-}
-
 /// Buckets are cumulative: how many took at most so long. The count is that of the bucket without a bound.
 fn distribution(values: &Distribution) -> Value {
-    let mut sum = 0;
-    let bounded = values.buckets().filter(|(bound, _)| bound.is_finite());
-    let buckets: Map<String, Value> = bounded
-        .map(|(bound, count)| {
-            sum += count;
-            (bound.to_string(), json!(sum))
-        })
-        .collect();
-    json!({ "count": values.count(), "sum": values.sum_s, "at_most": buckets })
+    let bounded = values.at_most().filter(|(bound, _)| bound.is_finite());
+    let at_most: Value = bounded.map(|(bound, count)| (bound.to_string(), json!(count))).collect();
+    json!({ "count": values.count(), "sum": values.sum_s(), "at_most": at_most })
 }
 
 fn phase_name(phase: Phase) -> &'static str {
@@ -226,7 +188,7 @@ fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
-fn place(place: &Place) -> String {
+fn place_of(place: &Place) -> String {
     match place {
         Place::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
         Place::Tcp { host, port } => format!("{host}:{port}"),

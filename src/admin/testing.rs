@@ -11,7 +11,7 @@ use crate::config::{
     AccessLog, Headers, HostHeader, Limits, Listen, LogFormat, LogLevel, Network, OwnLogFormat,
     Place, Plan, Timeouts, Upstream,
 };
-use crate::stats::{Attempt, Core, Record, State, UpstreamState};
+use crate::stats::{Attempt, Core, Labels, Record, State, UpstreamState};
 
 /// A path for a file of this process; an older one is removed.
 pub fn scratch(name: &str) -> PathBuf {
@@ -106,12 +106,19 @@ pub fn plan() -> Plan {
     }
 }
 
-pub const REASONS: &[&str] = &["done", "client_gone", "connect_failed"];
-pub const COPIES: &[&str] = &["small", "no_pipe"];
+const LABELS: Labels = Labels {
+    methods: &["GET", "_OTHER"],
+    reasons: &[
+        ("done", None),
+        ("client_gone", Some("client")),
+        ("connect_failed", Some("upstream")),
+    ],
+    copies: &["small", "no_pipe"],
+};
 
-/// Two cores that know `REASONS`, `COPIES` and the upstreams of `plan`.
+/// Two cores that know `LABELS` and the upstreams of `plan`.
 pub fn view() -> View {
-    let core = || Arc::new(Core::new(REASONS.len(), COPIES.len()));
+    let core = || Arc::new(Core::new(&LABELS));
     let plan = plan();
     let upstream = |upstream: &Upstream| Arc::new(UpstreamState::new(upstream.name.as_str(), 2));
     View {
@@ -119,13 +126,12 @@ pub fn view() -> View {
         listen: vec!["127.0.0.1:8080".to_owned()],
         state: Arc::new(State::new()),
         started: now(),
+        started_at: UNIX_EPOCH,
         cores: vec![core(), core()],
         unwritten: Arc::default(),
         upstreams: plan.upstreams.iter().map(upstream).collect(),
         plan: Arc::new(plan),
-        reasons: REASONS,
-        fault: |index| [None, Some("client"), Some("upstream")][index],
-        copies: COPIES,
+        labels: LABELS,
     }
 }
 
@@ -137,15 +143,15 @@ pub fn busy() -> View {
         core.accepted.add(1);
         core.requests.add(1);
         core.duration.observe(Duration::from_millis(millis));
-        core.client_bytes[0].add(100);
-        core.client_bytes[1].add(1000);
+        core.client_received.add(100);
+        core.client_sent.add(1000);
     }
     one.reasons[0].add(2);
     two.reasons[0].add(1);
     two.reasons[2].add(1);
-    one.responses[1].add(2);
-    two.responses[1].add(1);
-    two.responses[4].add(1);
+    one.answers.of(0, 200).add(2);
+    two.answers.of(0, 200).add(1);
+    two.answers.of(0, 502).add(1);
     two.connections.set(3);
     one.tunnels.set(1);
     two.tunnels.set(2);

@@ -4,15 +4,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use flume::{Receiver, Sender};
 
 use crate::admin::{View, log};
 use crate::config::{Marks, Plan, in_use};
-use crate::http::{Fault, Reason};
-use crate::io::splice::Copied;
-use crate::proxy::{CoreSpec, Event};
+use crate::proxy::{CoreSpec, Event, LABELS};
 use crate::stats::{self, Recorder};
 use crate::upstream::{RoundRobin, Runtime};
 
@@ -45,8 +43,7 @@ pub fn cores(
     let mut counters = Vec::new();
     let mut cores = Cores::new(plan.workers);
     for (index, listeners) in dealt.into_iter().enumerate() {
-        let (reasons, copied) = (Reason::ALL.len(), Copied::LABELS.len());
-        let stats = Arc::new(stats::Core::new(reasons, copied));
+        let stats = Arc::new(stats::Core::new(&LABELS));
         counters.push(Arc::clone(&stats));
         cores.start(CoreSpec {
             index,
@@ -65,12 +62,11 @@ pub fn cores(
         listen,
         state: Arc::default(),
         started: started(),
+        started_at: SystemTime::now(),
         cores: counters,
         unwritten: recorder.map_or_else(Arc::default, |one| Arc::clone(one.unwritten())),
         upstreams: runtime.upstreams.clone(),
-        reasons: labels(),
-        fault,
-        copies: &Copied::LABELS,
+        labels: LABELS,
     };
     Ok((view, events, cores))
 }
@@ -108,21 +104,4 @@ pub fn log(plan: &Plan) -> Result<Log, String> {
 #[expect(clippy::disallowed_methods, reason = "the admin shows how long the process runs")]
 fn started() -> Instant {
     Instant::now()
-}
-
-/// The labels of all reasons, in the order of their indices.
-fn labels() -> &'static [&'static str] {
-    static LABELS: std::sync::LazyLock<Vec<&str>> =
-        std::sync::LazyLock::new(|| Reason::ALL.iter().map(|reason| reason.label()).collect());
-    &LABELS
-}
-
-/// Whose fault the reason at `index` is.
-fn fault(index: usize) -> Option<&'static str> {
-    match Reason::ALL.get(index)?.fault() {
-        Fault::Nobody => None,
-        Fault::Client => Some("client"),
-        Fault::Upstream => Some("upstream"),
-        Fault::Proxy => Some("proxy"),
-    }
 }

@@ -14,6 +14,18 @@ pub enum Fault {
     Proxy,
 }
 
+impl Fault {
+    /// Its name in logs and metrics; `None`: nobody's.
+    pub const fn label(self) -> Option<&'static str> {
+        match self {
+            Fault::Nobody => None,
+            Fault::Client => Some("client"),
+            Fault::Upstream => Some("upstream"),
+            Fault::Proxy => Some("proxy"),
+        }
+    }
+}
+
 /// A row: `Variant label fault status error_type "explanation"`, `-` meaning "none".
 macro_rules! reasons {
     (@status -) => { None };

@@ -35,47 +35,53 @@ impl Version {
     }
 }
 
-/// A request method.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// `GET`
-    #[default]
-    Get,
-    /// `HEAD`
-    Head,
-    /// `POST`
-    Post,
-    /// `PUT`
-    Put,
-    /// `DELETE`
-    Delete,
-    /// `CONNECT`
-    Connect,
-    /// `OPTIONS`
-    Options,
-    /// `TRACE`
-    Trace,
-    /// `PATCH`
-    Patch,
-    /// Any other token.
-    Other,
+/// A row for each method that means something here: `Variant "TOKEN"`.
+macro_rules! methods {
+    ($first:ident $first_token:literal $($method:ident $token:literal)*) => {
+        /// A request method.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Method {
+            #[doc = $first_token]
+            #[default]
+            $first,
+            $(#[doc = $token] $method,)*
+            /// Any other token.
+            Other,
+        }
+
+        impl Method {
+            /// The token of each method in the order of [`Method::index`]; `_OTHER` for what is none of these.
+            pub const LABELS: &'static [&'static str] = &[$first_token, $($token,)* "_OTHER"];
+
+            /// Looks `text` up; methods are case-sensitive.
+            pub fn of(text: &[u8]) -> Method {
+                match text {
+                    text if text == $first_token.as_bytes() => Method::$first,
+                    $(text if text == $token.as_bytes() => Method::$method,)*
+                    _ => Method::Other,
+                }
+            }
+        }
+    };
+}
+
+methods! {
+    Get "GET"
+    Head "HEAD"
+    Post "POST"
+    Put "PUT"
+    Delete "DELETE"
+    Connect "CONNECT"
+    Options "OPTIONS"
+    Trace "TRACE"
+    Patch "PATCH"
 }
 
 impl Method {
-    /// Looks `text` up; methods are case-sensitive.
-    pub fn of(text: &[u8]) -> Method {
-        match text {
-            b"GET" => Method::Get,
-            b"HEAD" => Method::Head,
-            b"POST" => Method::Post,
-            b"PUT" => Method::Put,
-            b"DELETE" => Method::Delete,
-            b"CONNECT" => Method::Connect,
-            b"OPTIONS" => Method::Options,
-            b"TRACE" => Method::Trace,
-            b"PATCH" => Method::Patch,
-            _ => Method::Other,
-        }
+    /// Its place in [`Method::LABELS`].
+    pub const fn index(self) -> usize {
+        self as usize
     }
 
     /// It only reads (RFC 9110 section 9.2.1).

@@ -53,7 +53,7 @@ pub(super) fn begin(session: &mut Session) -> Begin {
             match session.client.stream.try_recv(input, usize::MAX) {
                 Ok(Some(0)) | Err(_) => return Begin::Closed,
                 Ok(Some(n)) => {
-                    worker.stats.client_bytes[0].add(n as u64);
+                    worker.stats.client_received.add(n as u64);
                     continue;
                 }
                 Ok(None) => {}

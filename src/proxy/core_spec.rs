@@ -189,11 +189,10 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Asked, Plan, Surroundings};
-    use crate::http::Reason;
     use crate::io::listen::bind;
     use crate::io::signal::Mailbox;
-    use crate::io::splice::Copied;
     use crate::io::stream::Address;
+    use crate::proxy::LABELS;
     use crate::upstream::Registry;
 
     fn plan(upstreams: &str) -> Plan {
@@ -215,7 +214,7 @@ mod tests {
         let spec = CoreSpec {
             index: 0,
             runtime: Registry::new(1).link(Arc::new(plan)),
-            stats: Arc::new(stats::Core::new(Reason::ALL.len(), Copied::LABELS.len())),
+            stats: Arc::new(stats::Core::new(&LABELS)),
             robin: RoundRobin::default(),
             recorder: None,
             connections: Arc::default(),

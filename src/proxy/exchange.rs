@@ -157,9 +157,9 @@ fn note(
 /// Counts what went across, however it ended.
 fn settle(session: &mut Session, upstream: &Upstream, transfer: &Transfer) {
     let stats = &session.worker.stats;
-    stats.client_bytes[0].add(transfer.client_read.get());
-    stats.upstream_bytes[0].add(transfer.upstream_read.get());
-    stats.upstream_bytes[1].add(transfer.upstream_sent.get());
+    stats.client_received.add(transfer.client_read.get());
+    stats.upstream_received.add(transfer.upstream_read.get());
+    stats.upstream_sent.add(transfer.upstream_sent.get());
     let facts = &session.facts;
     // What followed a chunked body is the next request's.
     let read = transfer.client_read.get() - session.surplus.len() as u64;

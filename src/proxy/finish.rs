@@ -48,8 +48,8 @@ pub(super) async fn finish(session: &mut Session, outcome: Result<Exchanged, Rea
 /// The request goes on as a tunnel, and ends with it.
 fn tunnel(session: &mut Session, agreed: Agreed) -> Next {
     let worker = session.worker.clone();
-    worker.stats.responses[0].add(1);
-    worker.stats.client_bytes[1].add(session.facts.bytes_out.get());
+    worker.stats.answers.of(session.method().index(), 101).add(1);
+    worker.stats.client_sent.add(session.facts.bytes_out.get());
     let early = session.input.filled()[session.used..].to_vec();
     Next::Tunnel(Box::new(Tunnel {
         epoch: Rc::clone(&session.epoch),
@@ -110,9 +110,9 @@ async fn fail(session: &mut Session, reason: Reason) -> Next {
 fn count(session: &mut Session, reason: Reason) {
     let stats = &session.worker.stats;
     session.under_way.end(reason);
-    stats.client_bytes[1].add(session.facts.bytes_out.get());
+    stats.client_sent.add(session.facts.bytes_out.get());
     if let Some(status) = session.facts.status.get() {
-        stats.responses[usize::from(status / 100) - 1].add(1);
+        stats.answers.of(session.method().index(), status).add(1);
     }
     stats.duration.observe(session.worker.core.reactor.clock().now() - session.facts.started.get());
 }

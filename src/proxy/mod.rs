@@ -33,6 +33,7 @@ mod exchange;
 mod facts;
 mod finish;
 mod ids;
+mod labels;
 mod linger;
 mod record;
 mod respond;
@@ -57,6 +58,7 @@ use worker::Worker;
 
 pub use command::{Change, Command, Event, Lack};
 pub use core_spec::CoreSpec;
+pub use labels::LABELS;
 
 /// What becomes of the connection after a request.
 enum Next {

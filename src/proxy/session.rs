@@ -10,7 +10,7 @@ use super::facts::Facts;
 use super::ids::Id;
 use super::worker::Worker;
 use crate::http::write::{Full, Writer};
-use crate::http::{Name, Reason, Request, Response, acceptable_id};
+use crate::http::{Method, Name, Reason, Request, Response, acceptable_id};
 use crate::io::buffer::{Buf, Permit, Quota};
 use crate::upstream::Upstream;
 
@@ -121,6 +121,12 @@ impl Session {
         }
         drop(heads);
         self.client
+    }
+
+    /// The request's method; `Other` where none could be read.
+    pub fn method(&self) -> Method {
+        let request = &self.heads.request;
+        if request.method_text.is_empty() { Method::Other } else { request.method }
     }
 
     /// The identity the request goes by.

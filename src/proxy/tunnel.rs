@@ -109,7 +109,7 @@ pub(super) async fn tunnel(worker: &Worker, client: &Client, mut tunnel: Box<Tun
     let reason = both(&Ends { worker, client: &client.stream, tunnel: &tunnel }).await;
     let stats = &worker.stats;
     let total = worker.now() - tunnel.started;
-    stats.duration.observe(total);
+    stats.tunnel_duration.observe(total);
     tunnel.under_way.end(reason);
     if worker.closing.get() && stats.tunnels.get() == 0 {
         worker.core.reactor.abort(); // it was waited for only as long as there was a tunnel
@@ -389,7 +389,7 @@ impl<'a> Flow<'a> {
 
     fn count(self, octets: u64) {
         let stats = &self.worker().stats;
-        let read = if self.up { &stats.client_bytes[0] } else { &stats.upstream_bytes[0] };
+        let read = if self.up { &stats.client_received } else { &stats.upstream_received };
         read.add(octets);
         self.count_sent(octets);
     }
@@ -399,7 +399,7 @@ impl<'a> Flow<'a> {
         let moved = &self.moved().octets[usize::from(!self.up)];
         moved.set(moved.get() + octets);
         self.moved().last.set(self.worker().now());
-        let sent = if self.up { &stats.upstream_bytes[1] } else { &stats.client_bytes[1] };
+        let sent = if self.up { &stats.upstream_sent } else { &stats.client_sent };
         sent.add(octets);
     }
 

@@ -1,14 +1,20 @@
-//! WHAT HAPPENED? Plain per-core counters and histograms, and the bounded record queue.
+//! WHAT HAPPENED? One table of metrics, counted by each core for itself, and the bounded record queue.
 //!
 //! Laws: no I/O, no clock, nothing of the other rooms. Every counter has one writer, its core;
 //! anyone may read. So counting is a load and a store, never a locked instruction.
 
+mod cells;
 mod counters;
+mod histogram;
 mod record;
 mod state;
+mod table;
 mod upstream;
 
-pub use counters::{BUCKETS_S, Core, Counter, Gauge, Histogram, Upstream};
+pub use cells::{Answers, Cell, Classes, Copies, Kind, Labels, Reasons, Sample, Value, by_class};
+pub use counters::{Counter, Gauge};
+pub use histogram::{BUCKETS_S, Distribution, Histogram};
 pub use record::{Attempt, Record, Recorder, records};
 pub use state::{Phase, State};
+pub use table::{Core, Family, Totals, Upstream, UpstreamTotals};
 pub use upstream::UpstreamState;

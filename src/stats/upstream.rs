@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::Upstream;
+use super::{Labels, Upstream};
 
 /// One upstream, shared as an `Arc` by the cores that use it and the admin that shows it.
 #[derive(Debug)]
@@ -19,7 +19,8 @@ pub struct UpstreamState {
 impl UpstreamState {
     /// An upstream believed alive until it shows otherwise, with counters for so many `cores`.
     pub fn new(name: impl Into<Arc<str>>, cores: usize) -> UpstreamState {
-        let cores = std::iter::repeat_with(Upstream::default).take(cores).collect();
+        let cores =
+            std::iter::repeat_with(|| Upstream::new(&Labels::default())).take(cores).collect();
         UpstreamState { name: name.into(), alive: AtomicBool::new(true), cores }
     }
 

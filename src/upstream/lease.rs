@@ -63,7 +63,7 @@ impl Lease {
     pub fn end(self, outcome: Outcome) {
         let stats = self.upstream.stats();
         match outcome {
-            Outcome::Answered(status) => stats.responses[usize::from(status / 100) - 1].add(1),
+            Outcome::Answered(status) => stats.responses.of(status).add(1),
             Outcome::Failed(reason) if reason.fault() == Fault::Upstream => stats.failures.add(1),
             Outcome::Failed(_) => {}
         }

@@ -6,12 +6,10 @@ use std::sync::{Arc, LazyLock};
 
 use crate::chance::Chance;
 use crate::config::{self, Asked, Plan, Surroundings};
-use crate::http::Reason;
 use crate::io::listen;
-use crate::io::splice::Copied;
 use crate::io::stream::Address;
 use crate::net::Micros;
-use crate::proxy::{Command, CoreSpec};
+use crate::proxy::{Command, CoreSpec, LABELS};
 use crate::scenario::{self, Scenario, Stopping, Swap};
 use crate::stats::{self, Counter, Record, UpstreamState};
 use crate::trace::Trace;
@@ -86,7 +84,7 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let swapped: Vec<_> = scenario.swaps.iter().map(|swap| swapped(&plan, swap)).collect();
     let runtime = registry.link(plan);
     let runtimes: Vec<_> = swapped.into_iter().map(|plan| registry.link(plan)).collect();
-    let stats = Arc::new(stats::Core::new(Reason::ALL.len(), Copied::LABELS.len()));
+    let stats = Arc::new(stats::Core::new(&LABELS));
     let (commands, mailbox) = flume::bounded(16);
     let chance = Chance::seeded(seed ^ 0x5eed_5eed);
     let trace = Trace::new(aloud);
@@ -189,8 +187,8 @@ fn check(
 /// Octets add up: what the counters say went out is what the kernel was given.
 fn octets(world: &mut World, stats: &stats::Core) {
     let (clients, origins) = (world.net.clients, world.net.origins);
-    let [read, sent] = [0, 1].map(|way| stats.client_bytes[way].get());
-    let [from, to] = [0, 1].map(|way| stats.upstream_bytes[way].get());
+    let (read, sent) = (stats.client_received.get(), stats.client_sent.get());
+    let (from, to) = (stats.upstream_received.get(), stats.upstream_sent.get());
     if read > clients[0] || from > origins[0] {
         world.book.complain(format!("read {read} of {}, {from} of {}", clients[0], origins[0]));
     }

@@ -48,9 +48,15 @@ fn h02_metrics_come_as_json_and_for_scrapers() {
         let answer = admin.response();
         assert!(answer.get("Content-Type").unwrap().contains(kind), "{accept}: {answer:?}");
         let text = answer.text();
-        let is_known = |line: &str| line.starts_with('#') || line.starts_with("tidegate_");
+        let is_known =
+            |line: &str| ["#", "tidegate_", "process_"].iter().any(|begin| line.starts_with(begin));
         assert!(kind == "application/json" || text.lines().all(is_known), "{text}");
         assert!(text.contains("requests"), "{text}");
+        let answered = ["{method=\"GET\",code=\"200\"} 3", "{method=\"_OTHER\",code=\"400\"} 1"];
+        for labels in answered.iter().filter(|_| kind != "application/json") {
+            let line = format!("tidegate_responses_total{labels}");
+            assert!(text.lines().any(|one| one == line), "no {line} in {text}");
+        }
     }
 }
 

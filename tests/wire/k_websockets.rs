@@ -461,6 +461,8 @@ fn k18_open_tunnels_are_counted() {
     drop(sockets);
     eventually("none open", || proxy.metric("/tunnels/open") == 0);
     assert_eq!((proxy.metric("/tunnels/opened"), proxy.metric("/active")), (3, 0));
+    let durations = ["/tunnels/duration_s/count", "/duration_s/count"].map(|at| proxy.metric(at));
+    assert_eq!(durations, [3, 0], "the time of a tunnel is none of a request");
     eventually("all buffers home", || proxy.metric("/buffers/used") == 0);
     eventually("all connections closed", || proxy.metric("/connections/current") == 0);
 }

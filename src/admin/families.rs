@@ -1,0 +1,120 @@
+//! Every family of metrics of one scrape: what the cores counted, and what is known of the process.
+
+use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::View;
+use crate::http::grammar::digits;
+use crate::stats::{Family, Kind, Phase, Sample, Totals, UpstreamTotals, Value};
+
+/// All families with the names a scraper sees, but for `_total` behind a counter's.
+pub(super) fn all(view: &View) -> Vec<(String, Family)> {
+    let totals = Totals::of(view.cores.iter().map(|core| &**core));
+    let ours = process(view).into_iter().chain([errors(view, &totals)]);
+    let ours = ours.chain(totals.families(&view.labels)).chain(upstreams(view));
+    let ours = ours.map(|family| (format!("tidegate_{}", family.name), family));
+    let usage = usage(view.started_at).into_iter();
+    ours.chain(usage.map(|family| (format!("process_{}", family.name), family))).collect()
+}
+
+/// What is known of the process and is no count of a core.
+pub(super) fn process(view: &View) -> Vec<Family> {
+    let count = Value::Count;
+    let version = vec![("version", view.version.to_owned())];
+    let build = Sample { labels: version, value: count(1) };
+    let info = "Always 1; the label says what runs.";
+    let ready = u64::from(view.state.get() == Phase::Ready);
+    let uptime = Value::Number(view.started.elapsed().as_secs_f64());
+    let buffers = (view.plan.limits.buffers * view.cores.len()) as u64;
+    vec![
+        Family { samples: vec![build], ..one("build_info", "build", info, count(1)) },
+        one("ready", "ready", "1 while requests are served, else 0.", count(ready)),
+        one("uptime_seconds", "uptime_s", "Time since the process started.", uptime),
+        one("buffers", "buffers.total", "Buffers there are.", count(buffers)),
+        Family {
+            kind: Kind::Counter,
+            ..one(
+                "log_lines_unwritten",
+                "log_lines_unwritten",
+                "Access log lines that could not be written.",
+                count(view.unwritten.get()),
+            )
+        },
+    ]
+}
+
+fn errors(view: &View, totals: &Totals) -> Family {
+    let help = "Requests that ended by somebody's fault.";
+    let errors = Value::Count(totals.errors(&view.labels));
+    Family { kind: Kind::Counter, ..one("errors", "errors", help, errors) }
+}
+
+/// The families of upstreams: each has the samples of all of them, with their names.
+fn upstreams(view: &View) -> Vec<Family> {
+    let help = "1 if the upstream is believed to answer, else 0.";
+    let mut alive = one("upstream_alive", "alive", help, Value::Count(0));
+    alive.samples.clear();
+    let mut families = vec![alive];
+    families.extend(UpstreamTotals::default().families(&view.labels));
+    families.iter_mut().for_each(|family| family.samples.clear());
+    for entry in &view.upstreams {
+        let alive = Sample::only(Value::Count(u64::from(entry.is_alive())));
+        let counted = UpstreamTotals::of(entry.cores()).families(&view.labels);
+        let samples = [vec![alive]].into_iter().chain(counted.into_iter().map(|one| one.samples));
+        for (family, samples) in families.iter_mut().zip(samples) {
+            for mut sample in samples {
+                sample.labels.insert(0, ("upstream", entry.name.to_string()));
+                family.samples.push(sample);
+            }
+        }
+    }
+    families
+}
+
+/// What the kernel says of the process, under the names that every exporter has for it (proc(5)).
+fn usage(started_at: SystemTime) -> Vec<Family> {
+    let cpu = clock_gettime(ClockId::ProcessCPUTime);
+    let cpu = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
+    let since = started_at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let [whole, resident] = memory();
+    let number = Value::Number;
+    let counter = Kind::Counter;
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    vec![
+        Family {
+            kind: counter,
+            ..one("cpu_seconds", "", "User and system CPU time spent.", number(cpu))
+        },
+        one("open_fds", "", "Open file descriptors.", Value::Count(descriptors())),
+        one("max_fds", "", "File descriptors there may be.", Value::Count(most)),
+        one("virtual_memory_bytes", "", "Size of virtual memory.", Value::Count(whole)),
+        one("resident_memory_bytes", "", "Size of resident memory.", Value::Count(resident)),
+        one(
+            "start_time_seconds",
+            "",
+            "When the process started, since the epoch.",
+            number(since.as_secs_f64()),
+        ),
+    ]
+}
+
+/// Octets of virtual and of resident memory; 0 where `/proc` cannot be read.
+fn memory() -> [u64; 2] {
+    let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut pages = pages.split(' ').map(|number| digits(number.as_bytes()).unwrap_or(0));
+    std::array::from_fn(|_| pages.next().unwrap_or(0) * rustix::param::page_size() as u64)
+}
+
+/// Descriptors there are, but for the one that counts them.
+fn descriptors() -> u64 {
+    let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    open.saturating_sub(1) as u64
+}
+
+/// A gauge of one sample.
+fn one(name: &'static str, place: &'static str, help: &'static str, value: Value) -> Family {
+    Family { name, place, help, kind: Kind::Gauge, samples: vec![Sample::only(value)] }
+}
