@@ -7,6 +7,8 @@
 //! ```
 //! What is found goes to the first folder; the seeds stay few and readable.
 
+#[path = "../src/base/mod.rs"]
+pub mod base;
 #[path = "../src/config/mod.rs"]
 pub mod config;
 #[path = "../src/http/mod.rs"]

@@ -3,6 +3,7 @@
 //! The rooms, in order of dependence; each may use only the ones named above it
 //! (`tests/rooms` lets the compiler check that):
 //!
+//! - [`base`]: ground. Numbers and dates as text; no I/O, no clock.
 //! - [`http`]: what do the bytes mean? Pure: no I/O, no clock, no async.
 //! - [`io`]: how do bytes move? Knows no HTTP; the only room with system calls and `unsafe`.
 //! - [`stats`]: what happened? Per-core counters and the bounded record queue.
@@ -12,7 +13,7 @@
 //! - [`admin`]: who is looking? API, metrics, logs; never in the data path.
 //! - [`process`]: who are we to the system? Sockets, upgrade, service manager, our own log.
 //! - [`control`]: who decides? The control plane: one event loop over all of the above.
-//! - [`origin`]: who answers? A fast test backend for trials, benchmarks and `--demo`; stands alone.
+//! - [`origin`]: who answers? A fast test backend for trials, benchmarks and `--demo`; of the rest it knows `base` alone.
 //!
 //! How to use the program is told in [`manual`].
 //!
@@ -20,6 +21,7 @@
 //! Out of scope: HTTP/2 and HTTP/3, forward proxying (`CONNECT`), scripting in the data path.
 
 pub mod admin;
+pub mod base;
 pub mod config;
 pub mod control;
 pub mod http;

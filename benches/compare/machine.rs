@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tidegate::http::date;
+use tidegate::base::imf_fixdate;
 
 /// The machine, the time and the version.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ impl Machine {
             cores,
             kernel: kernel.trim().to_owned(),
             model: model.trim().to_owned(),
-            date: String::from_utf8_lossy(&date::imf_fixdate(now)).into_owned(),
+            date: String::from_utf8_lossy(&imf_fixdate(now)).into_owned(),
             commit,
         }
     }

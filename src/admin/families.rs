@@ -7,7 +7,7 @@ use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::View;
-use crate::http::grammar::digits;
+use crate::base::digits;
 use crate::stats::{Family, Kind, Phase, Sample, Totals, UpstreamTotals, Value};
 
 /// All families with the names a scraper sees, but for `_total` behind a counter's.

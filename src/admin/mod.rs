@@ -9,7 +9,6 @@
 pub mod log;
 
 mod accept;
-mod clock;
 mod exposition;
 mod families;
 mod routes;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::View;
-use super::clock::uptime;
 use super::families;
 use crate::config::{HostHeader, Listen, LogFormat, Place, Plan};
 use crate::stats::{self, Distribution, Family, Phase, Sample, Totals, UpstreamTotals, by_class};
@@ -127,7 +126,7 @@ pub(super) fn config(plan: &Plan) -> Value {
     let upstreams = upstreams.iter().map(|upstream| {
         json!({ "name": upstream.name, "authority": upstream.authority, "place": place_of(&upstream.place) })
     });
-    let trusted = headers.trusted.iter().map(|net| format!("{}/{}", net.address, net.prefix));
+    let trusted = headers.trusted.iter().map(ToString::to_string);
     json!({
         "listen": listeners.iter().map(Listen::to_string).collect::<Value>(),
         "upstreams": upstreams.collect::<Value>(),
@@ -198,4 +197,36 @@ fn place_of(place: &Place) -> String {
 
 fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
+}
+
+/// `2m5s`, `1h0m7s`, `3d0h0m1s`: from the greatest unit that is not zero down to seconds.
+fn uptime(elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    let seconds = seconds % 60;
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{seconds}s"),
+        (0, _, _) => format!("{hours}h{minutes}m{seconds}s"),
+        _ => format!("{days}d{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uptime_tells_what_matters() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (125, "2m5s"),
+            (120, "2m0s"),
+            (3_907, "1h5m7s"),
+            (90_000, "1d1h0m0s"),
+        ] {
+            assert_eq!(uptime(Duration::from_secs(seconds)), text);
+        }
+    }
 }

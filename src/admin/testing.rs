@@ -6,10 +6,12 @@ use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use ipnet::IpNet;
+
 use super::View;
 use crate::config::{
-    AccessLog, Headers, HostHeader, Limits, Listen, LogFormat, LogLevel, Network, OwnLogFormat,
-    Place, Plan, Timeouts, Upstream,
+    AccessLog, Headers, HostHeader, Limits, Listen, LogFormat, LogLevel, OwnLogFormat, Place, Plan,
+    Timeouts, Upstream,
 };
 use crate::stats::{Attempt, Core, Labels, Record, State, UpstreamState};
 
@@ -99,7 +101,7 @@ pub fn plan() -> Plan {
             host: HostHeader::Pass,
             backend: false,
             upgrades: Vec::new(),
-            trusted: vec![Network { address: [10, 0, 0, 0].into(), prefix: 8 }],
+            trusted: vec![IpNet::new_assert([10, 0, 0, 0].into(), 8)],
             trusted_names: vec!["True-Client-IP".to_owned()],
         },
         access_log: AccessLog { format: Some(LogFormat::Json), file: None },

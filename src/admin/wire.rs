@@ -3,9 +3,9 @@
 //! The scanning is httparse's; this is the only file of the room that knows it.
 
 use std::fmt::Write;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::clock::Moment;
+use crate::base::imf_fixdate;
 
 /// Octets a request head may have.
 pub(super) const HEAD_MAX: usize = 8 * 1024;
@@ -115,9 +115,11 @@ impl Answer {
     pub fn octets(&self, bodiless: bool, keep: bool) -> Vec<u8> {
         let mut out = String::with_capacity(256 + self.body.len());
         // Writing to a `String` cannot fail.
-        let _ = write!(out, "HTTP/1.1 {} {}\r\nDate: ", self.status, phrase(self.status));
-        Moment::new(SystemTime::now()).http(&mut out);
-        let _ = write!(out, "\r\nContent-Type: {}\r\n", self.kind);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let date = imf_fixdate(since.as_secs());
+        let _ = write!(out, "HTTP/1.1 {} {}\r\n", self.status, phrase(self.status));
+        let _ = write!(out, "Date: {}\r\n", String::from_utf8_lossy(&date));
+        let _ = write!(out, "Content-Type: {}\r\n", self.kind);
         let _ = write!(out, "Content-Length: {}\r\n", self.body.len());
         out.push_str("Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
         if let Some(methods) = self.allow {

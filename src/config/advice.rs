@@ -115,10 +115,11 @@ pub fn example(form: Form) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::digits;
 
     /// Takes even numbers, offers the next one, and `off`.
     fn even(text: &str) -> Result<u64, Wrong> {
-        match values::digits(text) {
+        match digits(text) {
             Some(number) if number % 2 == 0 => Ok(number),
             Some(number) => Err(instead("odd", [(number + 1).to_string()])),
             None if text == "off" => Ok(0),

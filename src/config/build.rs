@@ -1,5 +1,6 @@
 //! Everything that was given -> a [`Plan`], with every mistake reported.
 
+use ipnet::IpNet;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -338,10 +339,10 @@ impl Desk<'_> {
         self.without_repeats(items)
     }
 
-    fn trusted(&mut self) -> Vec<Network> {
+    fn trusted(&mut self) -> Vec<IpNet> {
         let items = self.all("trusted-proxy", MOST_LISTED, places::network);
         for Item { value, given, .. } in &items {
-            if value.prefix == 0 {
+            if value.prefix_len() == 0 {
                 let what = "everyone is believed, so anyone can pretend to be any client";
                 let right = "write the networks of your own proxies";
                 self.report.warning_in(&given.origin, &given.text, wrong(what, right));

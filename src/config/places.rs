@@ -1,12 +1,13 @@
 //! Addresses to listen on, upstream URLs and networks. No name is resolved here.
 
+use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::mistake::{Wrong, instead, unclear, wrong};
-use super::plan::{Listen, Network, Place, Upstream};
-use super::values::digits;
+use super::plan::{Listen, Place, Upstream};
+use crate::base::digits;
 
 /// The longest path a Unix socket can have: `sun_path` less the final NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -150,7 +151,7 @@ pub fn upstream(text: &str) -> Result<Upstream, Wrong> {
 }
 
 /// `10.0.0.0/8`, `2001:db8::/32`, or one address.
-pub fn network(text: &str) -> Result<Network, Wrong> {
+pub fn network(text: &str) -> Result<IpNet, Wrong> {
     let (host, prefix) = match text.split_once('/') {
         Some((host, prefix)) => (host, Some(prefix)),
         None => (text, None),
@@ -185,13 +186,15 @@ pub fn network(text: &str) -> Result<Network, Wrong> {
             None => unclear(what),
         });
     }
-    let masked = masked(address, prefix);
-    if masked != address {
+    let Ok(network) = IpNet::new(address, prefix) else {
+        return Err(unclear("this is not a network"));
+    };
+    if network.trunc() != network {
         let what = "bits are set beyond the prefix";
-        let offers = [format!("{masked}/{prefix}"), address.to_string()];
+        let offers = [network.trunc().to_string(), address.to_string()];
         return Err(instead(what, offers).and(" for the address alone"));
     }
-    Ok(Network { address, prefix })
+    Ok(network)
 }
 
 /// A file's name: anything but nothing, control characters and a folder's.
@@ -365,19 +368,6 @@ fn bad_port(least: u16) -> Wrong {
     wrong("this is not a port", format!("write a number from {least} to 65535 behind the colon"))
 }
 
-fn masked(address: IpAddr, prefix: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-            IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask))
-        }
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -523,11 +513,10 @@ mod tests {
 
     #[test]
     fn networks_have_no_bits_beyond_their_prefix() {
-        let ten = Network { address: IpAddr::from([10, 0, 0, 0]), prefix: 8 };
-        assert_eq!(network("10.0.0.0/8"), Ok(ten));
-        assert_eq!(network("::1").unwrap().prefix, 128);
-        assert_eq!(network("0.0.0.0/0").unwrap().prefix, 0);
-        assert_eq!(network("::/0").unwrap().prefix, 0);
+        assert_eq!(network("10.0.0.0/8").unwrap(), IpNet::from_str("10.0.0.0/8").unwrap());
+        assert_eq!(network("::1").unwrap().prefix_len(), 128);
+        assert_eq!(network("0.0.0.0/0").unwrap().prefix_len(), 0);
+        assert_eq!(network("::/0").unwrap().prefix_len(), 0);
         let cases = [
             ("10.1.0.0/8", "write 10.0.0.0/8 or 10.1.0.0 for the address alone"),
             ("10.0.0.0/255.0.0.0", "write 10.0.0.0/8"),

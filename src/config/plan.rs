@@ -2,8 +2,9 @@
 //!
 //! A plan is immutable; the control plane shares it as `Arc<Plan>` with every core.
 
+use ipnet::IpNet;
 use std::fmt::{self, Display};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,32 +81,6 @@ pub enum HostHeader {
     Pass,
     /// The upstream's own authority.
     Upstream,
-}
-
-/// A network in CIDR notation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// The network address, host bits zero.
-    pub address: IpAddr,
-    /// Prefix length in bits: 0..=32 or 0..=128.
-    pub prefix: u8,
-}
-
-impl Network {
-    /// Is `address` in it? An IPv4 address mapped into IPv6 counts as the IPv4 address it is.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
-                network.to_bits() == address.to_bits() & mask
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
-                network.to_bits() == address.to_bits() & mask
-            }
-            _ => false,
-        }
-    }
 }
 
 /// How an access log line looks.
@@ -239,7 +214,7 @@ pub struct Headers {
     /// `X-Backend-Server` on answers.
     pub backend: bool,
     /// Peers whose `X-Forwarded-*` are believed.
-    pub trusted: Vec<Network>,
+    pub trusted: Vec<IpNet>,
     /// Further fields that only those may send; none that has a [`Name`](crate::http::Name) of its own.
     pub trusted_names: Vec<String>,
     /// Protocols besides `websocket` that a client may upgrade to.

@@ -164,9 +164,7 @@ fn value_of(name: &str, built: &Built) -> String {
             HostHeader::Upstream => "upstream".to_owned(),
         },
         "backend-header" => switch(headers.backend),
-        "trusted-proxy" => {
-            join(headers.trusted.iter().map(|n| format!("{}/{}", n.address, n.prefix)))
-        }
+        "trusted-proxy" => join(headers.trusted.iter().map(ToString::to_string)),
         "trusted-header" => join(headers.trusted_names.iter().cloned()),
         "allow-upgrade" => join(headers.upgrades.iter().cloned()),
         "half-close" => switch(plan.half_close),

@@ -1,5 +1,6 @@
 //! Numbers, durations, sizes, switches and choices, as people write them.
 
+use crate::base::digits;
 use crate::http::{Name, grammar};
 use std::fmt::Display;
 use std::time::Duration;
@@ -7,18 +8,6 @@ use std::time::Duration;
 use super::advice;
 use super::mistake::{Wrong, instead, nearest, unclear, wrong};
 use super::table::Form;
-
-/// A whole number of digits only; `None` also if it is too large.
-/// (The parser of the standard library takes `+5`, and so is not used.)
-pub fn digits(text: &str) -> Option<u64> {
-    if text.is_empty() {
-        return None;
-    }
-    text.bytes().try_fold(0_u64, |sum, byte| match byte {
-        b'0'..=b'9' => sum.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
-        _ => None,
-    })
-}
 
 /// A number in the form's smallest unit (one, millisecond, octet), within `least..=greatest`.
 pub fn number(form: Form, range: (u64, u64), text: &str) -> Result<u64, Wrong> {
@@ -345,15 +334,6 @@ mod tests {
 
     fn advice(form: Form, text: &str) -> String {
         number(form, ANY, text).unwrap_err().right()
-    }
-
-    #[test]
-    fn only_digits_are_a_number() {
-        assert_eq!(digits("007"), Some(7));
-        assert_eq!(digits("18446744073709551615"), Some(u64::MAX));
-        for odd in ["", "+5", "-5", " 5", "5 ", "1_000", "18446744073709551616", "٣", "0x1"] {
-            assert_eq!(digits(odd), None, "{odd}");
-        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! users also write `--key=value`, `-h` and flags behind a subcommand, want suggestions, and want
 //! to hear of all mistakes at once.
 
+use crate::base::digits;
 use std::ffi::OsString;
 use std::iter::Peekable;
 use std::vec::IntoIter;
@@ -216,7 +217,7 @@ fn not_a_command(words: &[String]) -> Wrong {
     if first.contains(':') {
         return wrong(what, format!("did you mean --upstream {}?", words.join(",")));
     }
-    if values::digits(first).is_some() {
+    if digits(first).is_some() {
         return wrong(what, format!("did you mean --listen :{first}?"));
     }
     if ["run", "start", "serve", "up"].contains(&first) {

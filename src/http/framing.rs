@@ -4,6 +4,7 @@ use super::close::Reason;
 use super::fields::{Field, Name};
 use super::grammar;
 use super::head::{Method, Version};
+use crate::base::digits;
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl<'b> Claims<'b> {
         match self.lengths {
             0 => Ok(None),
             1 => {
-                let length = grammar::digits(self.length).filter(|length| *length <= COUNTABLE);
+                let length = digits(self.length).filter(|length| *length <= COUNTABLE);
                 length.map(Some).ok_or(Reason::BadLength)
             }
             _ => Err(Reason::ConflictingLength),

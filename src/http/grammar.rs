@@ -1,6 +1,7 @@
 //! The grammar below everything: characters, numbers, hosts, lists (RFC 9110 section 5.6, RFC
 //! 3986).
 
+use crate::base::digits;
 use std::net::Ipv6Addr;
 
 const TOKEN: u8 = 1;
@@ -82,17 +83,6 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// `1*DIGIT` as a number: nothing but digits, `None` when there are none or too many.
-pub fn digits(bytes: &[u8]) -> Option<u64> {
-    if bytes.is_empty() {
-        return None;
-    }
-    bytes.iter().try_fold(0u64, |n, b| {
-        let digit = b.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        n.checked_mul(10)?.checked_add(u64::from(digit))
-    })
-}
-
 /// The value of one hexadecimal digit, of either case.
 pub const fn hex(b: u8) -> Option<u8> {
     match b {
@@ -171,18 +161,6 @@ fn is_port(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn digits_are_digits_only() {
-        assert_eq!(digits(b"0"), Some(0));
-        assert_eq!(digits(b"0042"), Some(42));
-        assert_eq!(digits(b"18446744073709551615"), Some(u64::MAX));
-        for odd in
-            ["", "+5", "-5", " 5", "5 ", "0x5", "5,5", "1_0", "\u{b2}", "18446744073709551616"]
-        {
-            assert_eq!(digits(odd.as_bytes()), None, "{odd:?}");
-        }
-    }
 
     #[test]
     fn hexadecimal_digits_of_either_case() {

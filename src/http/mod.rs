@@ -22,7 +22,6 @@
 //! - [`body`]: the same for every framing: what belongs to a body, and what leaves for it;
 //! - [`forward`]: the heads that leave;
 //! - [`mod@write`]: the writer below that, and the answers tidegate makes itself;
-//! - [`date`]: the value of `Date`;
 //! - [`websocket`]: where the frames of a tunnel begin and end, and the Close tidegate puts between;
 //! - `close`: the one table of reasons why a request ended.
 //!
@@ -78,7 +77,6 @@ pub mod body;
 pub mod chunked;
 mod close;
 mod connection;
-pub mod date;
 #[cfg(test)]
 #[path = "../../tests/feed.rs"]
 mod feed;

@@ -7,6 +7,7 @@ use super::framing::{self, Claims, Framing};
 use super::grammar;
 use super::head::{Limits, Method, Progress, Version};
 use super::upgrade::{self, Upgrade};
+use crate::base::digits;
 
 /// Empty lines tolerated before a request line (RFC 9112 section 2.2); old clients end a body with
 /// one.
@@ -242,7 +243,7 @@ impl Request {
             return Ok(());
         }
         if let Some(value) = self.get(Name::MaxForwards) {
-            self.max_forwards = grammar::digits(value.of(bytes));
+            self.max_forwards = digits(value.of(bytes));
             if self.max_forwards == Some(0) {
                 return Err(Reason::MaxForwardsSpent);
             }

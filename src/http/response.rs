@@ -7,6 +7,7 @@ use super::framing::{self, Claims, Framing};
 use super::grammar;
 use super::head::{Limits, Method, Progress, Version};
 use super::upgrade::{self, Offer};
+use crate::base::digits;
 
 /// What was asked, as far as the answer means something else for it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -135,7 +136,7 @@ impl Response {
         let Some(([b' ', code @ ..], rest)) = rest.split_first_chunk::<4>() else {
             return Err(malformed);
         };
-        let status = grammar::digits(code).filter(|status| (100..600).contains(status));
+        let status = digits(code).filter(|status| (100..600).contains(status));
         self.status = status.ok_or(malformed)? as u16;
         self.reason = match rest {
             [] => Span::new(line.len(), line.len()),

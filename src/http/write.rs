@@ -166,7 +166,7 @@ pub struct Answer<'a> {
     pub close: bool,
     /// The request was `HEAD`: the body is measured but not sent.
     pub head_only: bool,
-    /// `Date`, from [`super::date::imf_fixdate`].
+    /// `Date`, from [`imf_fixdate`](crate::base::imf_fixdate).
     pub date: &'a [u8],
     /// `X-Request-Id`.
     pub request_id: Option<&'a [u8]>,

@@ -1,6 +1,7 @@
 //! What was asked: a request head, and the body behind it.
 
 use super::task::Task;
+use crate::base::digits;
 
 /// Fields a head may have.
 const FIELDS_MAX: usize = 100;
@@ -177,17 +178,6 @@ impl Body {
     }
 }
 
-/// Digits and nothing else: `str::parse` would take `+5`.
-pub(super) fn digits(text: &[u8]) -> Option<u64> {
-    if text.is_empty() {
-        return None;
-    }
-    text.iter().try_fold(0u64, |value, octet| {
-        let digit = octet.is_ascii_digit().then(|| u64::from(octet - b'0'))?;
-        value.checked_mul(10)?.checked_add(digit)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,15 +234,6 @@ mod tests {
                     body.advance(&wire[taken..seen], |run| got.extend_from_slice(run)).unwrap();
             }
             assert_eq!((got.as_slice(), body, taken), (&b"hello!"[..], Body::Done, wire.len() - 3));
-        }
-    }
-
-    #[test]
-    fn digits_are_digits() {
-        assert_eq!(digits(b"0120"), Some(120));
-        assert_eq!(digits(b"18446744073709551615"), Some(u64::MAX));
-        for bad in ["", "+5", "-5", " 5", "5 ", "0x5", "18446744073709551616"] {
-            assert_eq!(digits(bad.as_bytes()), None, "{bad}");
         }
     }
 }

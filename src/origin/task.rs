@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::request::digits;
+use crate::base::digits;
 
 /// Octets a path may ask for: 10 GiB.
 const OCTETS_MAX: u64 = 10 << 30;

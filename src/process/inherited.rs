@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 
 use crate::io::listen::{Passed, take_stream};
 
-use super::digits;
+use crate::base::digits;
 
 /// The variable for the heir. It is no setting, and not shown to those who read settings.
 pub const INHERIT: &str = "TIDEGATE_INHERIT";

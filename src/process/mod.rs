@@ -21,24 +21,3 @@ pub mod own_log;
 pub mod program;
 pub mod remedies;
 pub mod successor;
-
-/// A number in decimal, of digits only.
-fn digits(text: &str) -> Option<u64> {
-    let digit = |octet: u8| octet.is_ascii_digit().then(|| u64::from(octet - b'0'));
-    let add = |value: u64, octet| value.checked_mul(10)?.checked_add(digit(octet)?);
-    (!text.is_empty()).then(|| text.bytes().try_fold(0, add)).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_digits_only() {
-        assert_eq!(digits("0"), Some(0));
-        assert_eq!(digits("18446744073709551615"), Some(u64::MAX));
-        for text in ["", "+1", "-1", " 1", "1 ", "0x1", "18446744073709551616"] {
-            assert_eq!(digits(text), None, "{text}");
-        }
-    }
-}

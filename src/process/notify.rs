@@ -8,7 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::digits;
+use crate::base::digits;
 
 /// Tells the service manager, if there is one.
 #[derive(Clone, Debug)]

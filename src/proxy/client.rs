@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::{Headers, Network, Timeouts};
+use crate::config::{Headers, Timeouts};
 use crate::io::clock::Moment;
 use crate::io::reactor::Idle;
 use crate::io::stream::Stream;
+use ipnet::IpNet;
 
 /// What is kept of a client while nothing happens: no buffer, no large future.
 #[derive(Debug)]
@@ -55,7 +56,9 @@ pub(super) fn idle_waits(timeouts: &Timeouts) -> [Duration; 3] {
     [timeouts.read.min(timeouts.idle), timeouts.idle, timeouts.read]
 }
 
-/// Is `peer` in one of the trusted networks?
-pub(super) fn is_trusted(networks: &[Network], peer: Option<SocketAddr>) -> bool {
-    peer.is_some_and(|peer| networks.iter().any(|network| network.contains(peer.ip())))
+/// Is `peer` in one of the trusted networks? An IPv4 address mapped into IPv6 counts as the IPv4 address it is.
+pub(super) fn is_trusted(networks: &[IpNet], peer: Option<SocketAddr>) -> bool {
+    peer.is_some_and(|peer| {
+        networks.iter().any(|network| network.contains(&peer.ip().to_canonical()))
+    })
 }

@@ -3,6 +3,8 @@
 
 #[path = "../../src/admin/mod.rs"]
 pub mod admin;
+#[path = "../../src/base/mod.rs"]
+pub mod base;
 #[path = "../../src/config/mod.rs"]
 pub mod config;
 #[path = "../../src/http/mod.rs"]

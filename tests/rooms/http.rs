@@ -1,6 +1,8 @@
-//! The room `http` compiles alone: it depends on no other room.
+//! The room `http` with the only other room it may use, `base`.
 #![expect(unused, reason = "nobody calls it here; that it compiles is the test")]
 
+#[path = "../../src/base/mod.rs"]
+pub mod base;
 #[path = "../../src/http/mod.rs"]
 mod http;
 

@@ -1,6 +1,8 @@
 //! `proxy` may use all rooms below it, and never sees `admin`.
 #![expect(unused, reason = "nothing runs here: that it compiles is the test")]
 
+#[path = "../../src/base/mod.rs"]
+pub mod base;
 #[path = "../../src/config/mod.rs"]
 pub mod config;
 #[path = "../../src/http/mod.rs"]

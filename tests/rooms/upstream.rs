@@ -1,6 +1,8 @@
 //! `upstream` may use `config`, `stats`, `http` and `io`.
 #![expect(unused, reason = "nothing runs here: that it compiles is the test")]
 
+#[path = "../../src/base/mod.rs"]
+pub mod base;
 #[path = "../../src/config/mod.rs"]
 pub mod config;
 #[path = "../../src/http/mod.rs"]

@@ -19,6 +19,9 @@
 //! ```
 
 #[expect(unused, reason = "only the data path is used")]
+#[path = "../../src/base/mod.rs"]
+mod base;
+#[expect(unused, reason = "only the data path is used")]
 #[path = "../../src/config/mod.rs"]
 mod config;
 #[expect(unused, reason = "only the data path is used")]

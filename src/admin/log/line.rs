@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::admin::clock::Moment;
+use crate::base::Date;
 use crate::config::LogFormat;
 use crate::stats::{Attempt, Record};
 
@@ -35,7 +35,7 @@ impl Formatter {
 /// `TIME STATUS METHOD HOST+TARGET TOTAL OCTETS CLIENT -> UPSTREAM REASON`. Writing to a `String` cannot fail, here and
 /// below.
 fn human(record: &Record, colour: bool, out: &mut String) {
-    Moment::new(record.time).rfc3339(out);
+    Date::of(record.time).rfc3339(out);
     let (on, off) = if colour { (hue(record.status), "\x1b[0m") } else { ("", "") };
     let _ = write!(out, " {on}{}{off} ", record.status);
     escape(or_dash(&record.method), Spaces::Escaped, out);
@@ -75,7 +75,7 @@ fn hue(status: u16) -> &'static str {
 /// NCSA common: `CLIENT - - [TIME] "REQUEST" STATUS OCTETS`. The octets are those of the body.
 fn common(record: &Record, out: &mut String) {
     let _ = write!(out, "{} - - [", client(record));
-    Moment::new(record.time).common(out);
+    Date::of(record.time).common(out);
     out.push_str("] \"");
     if record.method.is_empty() {
         out.push('-');
@@ -101,7 +101,7 @@ fn combined(record: &Record, out: &mut String) {
 /// One object; absent facts are `null`, times are seconds.
 fn json(record: &Record, out: &mut String) {
     out.push_str("{\"time\":\"");
-    Moment::new(record.time).rfc3339(out);
+    Date::of(record.time).rfc3339(out);
     out.push('"');
     string(out, "request_id", Some(&record.id));
     string(out, "client", record.peer.map(|peer| peer.ip().to_string()).as_deref());

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use flume::{Receiver, RecvTimeoutError, Selector};
 
-use crate::admin::clock::Moment;
+use crate::base::Date;
 use crate::config::LogFormat;
 use crate::stats::{Counter, Record};
 use line::Formatter;
@@ -53,7 +53,7 @@ pub fn writer(
 
 /// Appends a moment as logs write it: `2026-11-21T04:05:06.789Z`.
 pub fn timestamp(time: SystemTime, out: &mut String) {
-    Moment::new(time).rfc3339(out);
+    Date::of(time).rfc3339(out);
 }
 
 struct Writer {

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::time::Duration;
+use tidegate::base;
 
 use argh::FromArgs;
 
@@ -356,7 +357,7 @@ fn resolve(target: &Target) -> Result<Vec<std::net::SocketAddr>, String> {
 
 fn number(flag: &str, text: Option<&str>, least: u64, most: u64) -> Result<Option<u64>, String> {
     let Some(text) = text else { return Ok(None) };
-    let number = grammar::digits(text.as_bytes()).filter(|n| (least..=most).contains(n));
+    let number = base::digits(text.as_bytes()).filter(|n| (least..=most).contains(n));
     let wrong = || format!("{flag} {text}: a number from {least} to {most} is wanted");
     number.map(Some).ok_or_else(wrong)
 }
@@ -372,7 +373,7 @@ fn duration(flag: &str, text: Option<&str>) -> Result<Option<Duration>, String> 
         "h" => Some(3_600_000),
         _ => None,
     };
-    let number = grammar::digits(digits.as_bytes());
+    let number = base::digits(digits.as_bytes());
     let total = millis.zip(number).and_then(|(unit, number)| number.checked_mul(unit));
     let total = total.map(Duration::from_millis).filter(|total| *total <= LONGEST);
     total.map(Some).ok_or_else(|| format!("{flag} {text}: write 10, 10s, 500ms, 1m; at most a day"))
@@ -382,8 +383,8 @@ fn duration(flag: &str, text: Option<&str>) -> Result<Option<Duration>, String> 
 fn rate(text: &str) -> Result<Rate, String> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
     let thousandths = || {
-        let whole = grammar::digits(whole.as_bytes())?;
-        let part = grammar::digits(decimals.as_bytes()).filter(|_| decimals.len() <= 3)?;
+        let whole = base::digits(whole.as_bytes())?;
+        let part = base::digits(decimals.as_bytes()).filter(|_| decimals.len() <= 3)?;
         let part = part * 10_u64.pow(3 - decimals.len() as u32);
         Rate::per_thousand_seconds(whole.checked_mul(1000)?.checked_add(part)?)
     };

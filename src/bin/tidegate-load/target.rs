@@ -1,5 +1,6 @@
 //! Where requests go: `http://host[:port][/path][?query]`.
 
+use tidegate::base;
 use tidegate::http::grammar;
 
 /// A URL, taken apart.
@@ -44,7 +45,7 @@ impl Target {
         };
         let port = match port.filter(|port| !port.is_empty()) {
             None => 80,
-            Some(port) => grammar::digits(port.as_bytes())
+            Some(port) => base::digits(port.as_bytes())
                 .and_then(|port| u16::try_from(port).ok())
                 .filter(|port| *port > 0)
                 .ok_or_else(|| format!("{port} is not a port"))?,
