@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use crate::config::{Asked, Listen, Place, Plan, Rejected, Surroundings, load};
-use crate::http::Name;
+use crate::http::{Name, OURS};
 
 /// An empty directory of this process.
 pub static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -111,7 +111,7 @@ fn sane(plan: &Plan) {
     // Host bits are zero: the network begins with its own address.
     assert!(plan.headers.trusted.iter().all(|network| network.trunc() == *network));
     let names = &plan.headers.trusted_names;
-    assert!(names.len() <= 32 && names.iter().all(|name| Name::of(name.as_bytes()) == Name::Other));
+    assert!(names.len() <= 32 && names.iter().all(|name| !Name::of(name.as_bytes()).is(OURS)));
     assert!(names.iter().all(|name| crate::http::grammar::is_token(name.as_bytes())));
     for protocol in &plan.headers.upgrades {
         assert!(protocol.bytes().all(|b| (b'!'..=b'~').contains(&b)) && !protocol.is_empty());

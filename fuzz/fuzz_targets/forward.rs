@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use libfuzzer_sys::fuzz_target;
 use tidegate_fuzz::http::forward::{self, RequestEdits};
 use tidegate_fuzz::http::write::{Full, Writer};
-use tidegate_fuzz::http::{Field, Limits, Method, Name, Progress, Reason, Request, Version};
+use tidegate_fuzz::http::{Field, Limits, Method, Name, OURS, Progress, Reason, Request, Version};
 use tidegate_fuzz::{WITHHELD, countable, folded, is_withheld};
 
 fuzz_target!(|data: &[u8]| {
@@ -88,9 +88,9 @@ fn is_claim(name: &str) -> bool {
     matches!(name, "X_FORWARDED" | "FORWARDED" | "X_REAL_IP")
 }
 
-/// The fields without a meaning for us, in order.
+/// The fields that we have no hand in, in order.
 fn others<'b>(fields: &[Field], bytes: &'b [u8]) -> Vec<(&'b [u8], &'b [u8])> {
-    let others = fields.iter().filter(|field| field.id == Name::Other);
+    let others = fields.iter().filter(|field| !field.id.is(OURS));
     others.map(|field| (field.name.of(bytes), field.value.of(bytes))).collect()
 }
 

@@ -1,7 +1,7 @@
 //! Numbers, durations, sizes, switches and choices, as people write them.
 
 use crate::base::digits;
-use crate::http::{Name, grammar};
+use crate::http::{CLAIM, Name, OURS, grammar};
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -93,15 +93,10 @@ pub fn field(text: &str) -> Result<String, Wrong> {
         return Err(wrong("a star stands for nothing here", "name every field in full"));
     }
     match Name::of(text.as_bytes()) {
-        Name::Other => Ok(text.to_owned()),
-        Name::Proxy
-        | Name::Lookalike
-        | Name::Forwarded
-        | Name::XRealIp
-        | Name::XForwardedFor
-        | Name::XForwardedProto
-        | Name::XForwardedHost
-        | Name::XForwardedOther => Err(wrong("this is taken away anyway", "leave it out")),
+        name if !name.is(OURS) => Ok(text.to_owned()),
+        name if name.is(CLAIM) || matches!(name, Name::Proxy | Name::Lookalike) => {
+            Err(wrong("this is taken away anyway", "leave it out"))
+        }
         _ => Err(wrong("tidegate handles this field itself", "leave it out")),
     }
 }

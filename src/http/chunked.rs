@@ -11,9 +11,10 @@
 //! anew by [`size_line`] and [`LAST`].
 
 use super::close::Reason;
-use super::fields::{self, Field, Name, Seen};
+use super::fields::{self, Field, Seen};
 use super::framing::COUNTABLE;
 use super::grammar;
+use super::names::{self, Name};
 use super::write::hexadecimal;
 
 /// The last chunk; behind it come the trailer lines and an empty line.
@@ -144,7 +145,7 @@ impl Decoder {
         let name = |line: &[u8]| line.iter().position(|b| *b == b':').unwrap_or(line.len());
         let lines = self.trailers().split_inclusive(|b| *b == b'\n');
         lines
-            .filter(|line| !fields::is_among(&line[..name(line)], names))
+            .filter(|line| !names::is_among(&line[..name(line)], names))
             .flatten()
             .copied()
             .collect()
@@ -242,49 +243,12 @@ fn canonical(section: &[u8]) -> Result<Vec<u8>, Reason> {
         return Err(Reason::BadTrailer);
     }
     let mut out = Vec::new();
-    for field in lines.iter().filter(|field| may_trail(field, section)) {
+    for field in lines.iter().filter(|field| field.id == Name::Other) {
         for part in [field.name.of(section), b": ", field.value.of(section), b"\r\n"] {
             out.extend_from_slice(part);
         }
     }
     Ok(out)
-}
-
-/// Fields that must be known before the content, or that steer how a message is framed, routed,
-/// authenticated or cached (RFC 9110 section 6.5.1), besides those with a [`Name`] of their own.
-const NEVER_TRAILING: &[&str] = &[
-    "accept-ranges",
-    "age",
-    "allow",
-    "authorization",
-    "authentication-info",
-    "cache-control",
-    "content-encoding",
-    "content-language",
-    "content-location",
-    "content-range",
-    "content-type",
-    "cookie",
-    "expires",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "last-modified",
-    "location",
-    "pragma",
-    "range",
-    "retry-after",
-    "set-cookie",
-    "vary",
-    "www-authenticate",
-];
-
-fn may_trail(field: &Field, section: &[u8]) -> bool {
-    let name = field.name.of(section);
-    field.id == Name::Other
-        && !NEVER_TRAILING.iter().any(|never| name.eq_ignore_ascii_case(never.as_bytes()))
 }
 
 #[cfg(test)]

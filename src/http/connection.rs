@@ -1,9 +1,10 @@
 //! Whether a connection goes on (RFC 9112 section 9.3), what `Connection` names, and request ids.
 
 use super::close::Reason;
-use super::fields::{Field, Name};
+use super::fields::Field;
 use super::grammar;
 use super::head::Version;
+use super::names::Name;
 
 /// More connection options than this are refused: each is compared with every field.
 const OPTIONS: usize = 32;

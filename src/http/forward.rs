@@ -1,6 +1,6 @@
 //! The heads that leave: for every head accepted exactly one, and it has one meaning only.
 //!
-//! Everything hop-by-hop goes (RFC 9110 section 7.6.1): a literal list, and what `Connection` names
+//! Everything hop-by-hop goes (RFC 9110 section 7.6.1): what the table of names says, and what `Connection` names
 //! unless we or the framing need it. `Trailer` stays as long as trailers do, in chunked bodies. The
 //! three `Proxy-...` fields of authentication go as well: they are between a client and the proxy
 //! it chose (section 11.7), which tidegate is not, so credentials for a proxy must not reach an
@@ -12,9 +12,10 @@
 use std::net::IpAddr;
 
 use super::connection;
-use super::fields::{self, Field, Name, Span};
+use super::fields::{Field, Span};
 use super::framing::Framing;
 use super::head::{Method, Version};
+use super::names::{self, CLAIM, HOP_BY_HOP, NEEDED, Name, OURS};
 use super::request::Request;
 use super::response::Response;
 use super::upgrade::Offer;
@@ -86,14 +87,17 @@ pub fn request(
             | Name::Expect
             | Name::Proxy
             | Name::XForwardedFor => continue,
-            Name::Other if withholds && fields::is_among(field.name.of(bytes), edits.withheld) => {
+            id if withholds
+                && !id.is(OURS)
+                && names::is_among(field.name.of(bytes), edits.withheld) =>
+            {
                 continue;
             }
             Name::MaxForwards if head.max_forwards.is_some() => continue,
             Name::Trailer if head.framing != Framing::Chunked => continue,
             Name::Lookalike => continue,
-            id if is_claim(id) && !edits.trusted => continue,
-            id if is_hop_by_hop(id) => continue,
+            id if id.is(CLAIM) && !edits.trusted => continue,
+            id if id.is(HOP_BY_HOP) => continue,
             Name::XForwardedProto => said.proto = true,
             Name::XForwardedHost => said.host = true,
             _ => {}
@@ -240,7 +244,7 @@ fn response_fields(
             Name::XRequestId if edits.request_id.is_some() => continue,
             Name::XBackendServer if edits.backend.is_some() => continue,
             Name::Trailer if edits.framing != Framing::Chunked => continue,
-            id if is_hop_by_hop(id) => continue,
+            id if id.is(HOP_BY_HOP) => continue,
             Name::Date => dated = true,
             _ => {}
         }
@@ -284,7 +288,7 @@ pub fn interim(out: &mut Writer, head: &Response, bytes: &[u8]) -> Result<(), Fu
     let mut lines = Lines::default();
     for field in &head.fields {
         let gone = matches!(field.id, Name::ContentLength | Name::Trailer)
-            || is_hop_by_hop(field.id)
+            || field.id.is(HOP_BY_HOP)
             || (head.names_fields && is_named(field, &head.fields, bytes));
         if !gone {
             lines.keep(out, field, bytes)?;
@@ -344,56 +348,9 @@ impl Lines {
     }
 }
 
-/// Fields about one connection, not about the message. `Trailer` is not among them: it is about the
-/// body.
-fn is_hop_by_hop(id: Name) -> bool {
-    matches!(
-        id,
-        Name::Connection
-            | Name::KeepAlive
-            | Name::ProxyConnection
-            | Name::Te
-            | Name::TransferEncoding
-            | Name::Upgrade
-            | Name::ProxyAuthenticate
-            | Name::ProxyAuthenticationInfo
-            | Name::ProxyAuthorization
-    )
-}
-
-/// What a proxy says about the client before it.
-fn is_claim(id: Name) -> bool {
-    matches!(
-        id,
-        Name::XForwardedFor
-            | Name::XForwardedProto
-            | Name::XForwardedHost
-            | Name::XForwardedOther
-            | Name::XRealIp
-            | Name::Forwarded
-    )
-}
-
-/// Whether `Connection` names this field and may: not the ones that a message or a handshake needs
-/// to be understood, nor the trail that proxies leave. RFC 9110 section 7.6.1 forbids senders to name
-/// those; doing nothing about it is the safe answer.
+/// Whether `Connection` names this field, and may.
 fn is_named(field: &Field, fields: &[Field], bytes: &[u8]) -> bool {
-    let needed = is_claim(field.id)
-        || matches!(
-            field.id,
-            Name::Via
-                | Name::Date
-                | Name::Trailer
-                | Name::MaxForwards
-                | Name::XRequestId
-                | Name::XBackendServer
-                | Name::SecWebSocketKey
-                | Name::SecWebSocketAccept
-                | Name::SecWebSocketVersion
-                | Name::SecWebSocketProtocol
-                | Name::SecWebSocketExtensions
-        );
-    !needed && connection::names(fields, bytes, field.name.of(bytes))
+    !field.id.is(NEEDED) && connection::names(fields, bytes, field.name.of(bytes))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! How long a body is (RFC 9112 section 6.3), decided in one function for each direction.
 
 use super::close::Reason;
-use super::fields::{Field, Name};
+use super::fields::Field;
 use super::grammar;
 use super::head::{Method, Version};
+use super::names::Name;
 use crate::base::digits;
 
 /// How the end of a body is found.

@@ -2,10 +2,11 @@
 
 use super::close::Reason;
 use super::connection::Options;
-use super::fields::{self, Field, Name, Seen, Span};
+use super::fields::{self, Field, Seen, Span};
 use super::framing::{self, Claims, Framing};
 use super::grammar;
 use super::head::{Limits, Method, Progress, Version};
+use super::names::Name;
 use super::upgrade::{self, Upgrade};
 use crate::base::digits;
 

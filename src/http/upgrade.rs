@@ -12,10 +12,11 @@
 //! an ordinary request that mentions one, which RFC 9110 lets a server overlook.
 
 use super::close::Reason;
-use super::fields::{Field, Name};
+use super::fields::Field;
 use super::framing::Framing;
 use super::grammar;
 use super::head::{Method, Version};
+use super::names::Name;
 use super::request::Request;
 use super::sha1;
 

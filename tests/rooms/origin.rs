@@ -1,4 +1,4 @@
-//! The origin stands alone: it compiles without any other room of ours.
+//! The origin compiles with `base` alone.
 #![expect(unused, reason = "nothing runs here: that it compiles is the test")]
 
 #[path = "../../src/base/mod.rs"]
