@@ -11,11 +11,12 @@ pub mod log;
 mod accept;
 mod exposition;
 mod families;
+mod permits;
+mod reply;
+mod request;
 mod routes;
-mod seats;
 mod serve;
 mod show;
-mod wire;
 
 #[cfg(test)]
 mod testing;

@@ -3,83 +3,113 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::View;
 use super::accept::Form;
 use super::exposition::Text;
-use super::wire::{Answer, Refusal, Request};
+use super::reply::Reply;
+use super::request::Request;
 use super::{exposition, show};
+use crate::http::{Method, Reason};
 
-const JSON: &str = "application/json";
+/// What one method of one path does.
+struct Route {
+    method: Method,
+    path: &'static str,
+    /// A line of help; who asks for what there is not is told the lines of all.
+    help: &'static str,
+    handle: fn(&View, &Request) -> Reply,
+}
 
-/// Every path there is.
-const PATHS: [&str; 5] = ["/health", "/ready", "/metrics", "/status", "/config"];
+/// Every route there is. `HEAD` goes where `GET` does.
+const ROUTES: &[Route] = &[
+    Route {
+        method: Method::Get,
+        path: "/health",
+        help: "200 while the process lives",
+        handle: |view, _| Reply::json(200, &show::health(view)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/ready",
+        help: "200 when ready, 503 while starting and draining",
+        handle: |view, _| {
+            let (status, value) = show::ready(view);
+            Reply::json(status, &value)
+        },
+    },
+    Route {
+        method: Method::Get,
+        path: "/metrics",
+        help: "what was counted: JSON, or text for scrapers (?format=json, prometheus, openmetrics)",
+        handle: metrics,
+    },
+    Route {
+        method: Method::Get,
+        path: "/status",
+        help: "the process and its upstreams at a glance",
+        handle: |view, _| Reply::json(200, &show::status(view)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/config",
+        help: "the settings in force",
+        handle: |view, _| Reply::json(200, &show::config(&view.plan)),
+    },
+];
 
 /// Answers `request`; `local`: it came over a Unix socket, which no browser can be lured to.
-pub(super) fn answer(view: &View, request: &Request, local: bool) -> Answer {
-    if !local && !request.host.as_deref().is_none_or(may_name_us) {
-        return error(421, "misdirected", "Host must be an IP address or localhost", &[]);
+pub(super) fn answer(view: &View, request: &Request, local: bool) -> Reply {
+    if !local && !request.host.is_empty() && !may_name_us(&request.host) {
+        return Reply::error(421, "misdirected", "Host must be an IP address or localhost");
     }
-    if !PATHS.contains(&request.path.as_str()) {
-        let message = "no such path; `paths` lists what there is";
-        return error(404, "not_found", message, &PATHS);
-    }
-    if !matches!(request.method.as_str(), "GET" | "HEAD") {
-        let refused = error(405, "method_not_allowed", "this path can only be read", &[]);
-        return Answer { allow: Some("GET, HEAD"), ..refused };
-    }
-    match request.path.as_str() {
-        "/health" => page(200, &show::health(view)),
-        "/ready" => {
-            let (status, value) = show::ready(view);
-            page(status, &value)
+    let here = || ROUTES.iter().filter(|route| route.path == request.path);
+    let method = if request.method == Method::Head { Method::Get } else { request.method };
+    match here().find(|route| route.method == method) {
+        Some(route) => (route.handle)(view, request),
+        None if here().next().is_some() => {
+            let methods = here().flat_map(|route| match route.method {
+                Method::Get => vec!["GET", "HEAD"],
+                method => vec![Method::LABELS[method.index()]],
+            });
+            let allow = methods.collect::<Vec<_>>().join(", ");
+            let refused =
+                Reply::error(405, "method_not_allowed", "Allow lists what can be done here");
+            Reply { fields: vec![("Allow", allow)], ..refused }
         }
-        "/metrics" => metrics(view, request),
-        "/status" => page(200, &show::status(view)),
-        _ => page(200, &show::config(&view.plan)),
+        None => {
+            let paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
+            let help = ROUTES.iter().map(|route| {
+                let method = Method::LABELS[route.method.index()];
+                (format!("{method} {}", route.path), json!(route.help))
+            });
+            let message = "no such path; `paths` lists what there is";
+            let error = json!({ "code": "not_found", "message": message, "paths": paths });
+            Reply::json(
+                404,
+                &json!({ "error": error, "help": help.collect::<serde_json::Value>() }),
+            )
+        }
     }
 }
 
-/// Answers a head that was refused.
-pub(super) fn refusal(refusal: Refusal) -> Answer {
-    match refusal {
-        Refusal::Malformed => error(400, "malformed", "this is not an HTTP/1.1 request", &[]),
-        Refusal::Host => error(400, "host", "there must be exactly one Host", &[]),
-        Refusal::TooLarge => error(431, "too_large", "the request head is too large", &[]),
-    }
+/// Answers a request that was refused, under the label that the reason has everywhere.
+pub(super) fn refusal(reason: Reason) -> Reply {
+    Reply::error(reason.status().unwrap_or(400), reason.label(), reason.explain())
 }
 
-/// Answers a head that did not come in time.
-pub(super) fn too_slow() -> Answer {
-    error(408, "too_slow", "the request head took too long", &[])
-}
-
-fn metrics(view: &View, request: &Request) -> Answer {
+fn metrics(view: &View, request: &Request) -> Reply {
     const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
-    let (kind, body) = match Form::choose(&request.query, &request.accept) {
-        Some(Form::Json) => return page(200, &show::metrics(view)),
-        Some(Form::OpenMetrics) => (OPENMETRICS, exposition::page(view, Text::OpenMetrics)),
-        Some(Form::Prometheus) => (PROMETHEUS, exposition::page(view, Text::Prometheus)),
-        None => {
-            let message = "format must be json, prometheus or openmetrics";
-            return error(400, "format", message, &[]);
+    match Form::choose(&request.query, &request.accept) {
+        Some(Form::Json) => Reply::json(200, &show::metrics(view)),
+        Some(Form::OpenMetrics) => {
+            Reply::text(OPENMETRICS, exposition::page(view, Text::OpenMetrics))
         }
-    };
-    Answer { status: 200, kind, body, allow: None }
-}
-
-fn page(status: u16, value: &Value) -> Answer {
-    Answer { status, kind: JSON, body: format!("{value}\n"), allow: None }
-}
-
-fn error(status: u16, code: &str, message: &str, paths: &[&str]) -> Answer {
-    let mut value = json!({ "error": { "code": code, "message": message } });
-    if !paths.is_empty() {
-        value["error"]["paths"] = json!(paths);
+        Some(Form::Prometheus) => Reply::text(PROMETHEUS, exposition::page(view, Text::Prometheus)),
+        None => Reply::error(400, "format", "format must be json, prometheus or openmetrics"),
     }
-    page(status, &value)
 }
 
 /// An IP literal or `localhost`, with or without a port. A page that rebinds its own name to our address still sends
@@ -99,21 +129,30 @@ fn may_name_us(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::admin::request::{Read, Reader};
     use crate::admin::testing::{busy, view};
     use crate::stats::Phase;
 
-    fn ask(view: &View, request: &str) -> Answer {
-        let text = format!("{request}\r\nHost: 127.0.0.1:8082\r\n\r\n");
-        answer(view, &Request::read(text.as_bytes()).unwrap().unwrap().0, false)
+    fn read(text: &str) -> Request {
+        let mut reader = Reader::default();
+        reader.feed(text.as_bytes());
+        let Ok(Read::Request(request)) = reader.read() else { panic!("{text}") };
+        request
     }
 
-    fn get(view: &View, target: &str) -> Answer {
+    fn ask(view: &View, request: &str) -> Reply {
+        answer(view, &read(&format!("{request}\r\nHost: 127.0.0.1:8082\r\n\r\n")), false)
+    }
+
+    fn get(view: &View, target: &str) -> Reply {
         ask(view, &format!("GET {target} HTTP/1.1"))
     }
 
-    fn json(answer: &Answer) -> Value {
-        assert_eq!(answer.kind, JSON);
+    fn json(answer: &Reply) -> Value {
+        assert_eq!(answer.kind, "application/json");
         serde_json::from_str(&answer.body).unwrap()
     }
 
@@ -191,7 +230,7 @@ mod tests {
     fn metrics_come_in_the_form_that_is_asked_for() {
         let view = busy();
         let kind = |request: &str| ask(&view, request).kind.split(';').next().unwrap();
-        assert_eq!(kind("GET /metrics HTTP/1.1\r\nAccept: */*"), JSON);
+        assert_eq!(kind("GET /metrics HTTP/1.1\r\nAccept: */*"), "application/json");
         assert_eq!(kind("GET /metrics HTTP/1.1\r\nAccept: text/plain"), "text/plain");
         assert_eq!(kind("GET /metrics?format=prometheus HTTP/1.1"), "text/plain");
         let openmetrics = "application/openmetrics-text";
@@ -216,9 +255,12 @@ mod tests {
         assert_eq!(answer.status, 404);
         let error = &json(&answer)["error"];
         assert_eq!(error["code"], "not_found");
-        assert_eq!(error["paths"], json!(PATHS));
+        assert_eq!(error["paths"], json!(["/health", "/ready", "/metrics", "/status", "/config"]));
         let answer = ask(&view(), "POST /status HTTP/1.1");
-        assert_eq!((answer.status, answer.allow), (405, Some("GET, HEAD")));
+        assert_eq!(
+            (answer.status, &answer.fields[..]),
+            (405, &[("Allow", "GET, HEAD".to_owned())][..])
+        );
         assert_eq!(json(&answer)["error"]["code"], "method_not_allowed");
     }
 
@@ -239,8 +281,7 @@ mod tests {
         ] {
             assert!(!may_name_us(host), "{host}");
         }
-        let text = b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n";
-        let request = Request::read(text).unwrap().unwrap().0;
+        let request = read("GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n");
         assert_eq!(answer(&view(), &request, false).status, 421);
         assert_eq!(answer(&view(), &request, true).status, 200);
     }

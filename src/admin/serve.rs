@@ -14,11 +14,13 @@ use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt
 use smol::Executor;
 
 use super::View;
+use super::permits::{Permit, Permits};
+use super::request::{Read, Reader, Request};
 use super::routes;
-use super::seats::{Seat, Seats};
-use super::wire::{Answer, HEAD_MAX, Refusal, Request};
+use crate::http::write::CONTINUE;
+use crate::http::{Method, Reason};
 
-/// For a request head, from when we could take it; and for an answer to be taken.
+/// For a request, from when we could take it; and for an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// For a client to stop sending after an answer that closes.
@@ -61,9 +63,9 @@ impl Listener {
 pub async fn serve(listener: Listener, view: Arc<View>, handed_over: impl Future<Output = ()>) {
     let executor = Executor::new();
     let closing = Arc::new(AtomicBool::new(false));
-    let mut seats = Seats::new();
+    let mut permits = Permits::new();
     let office = async {
-        accept(&executor, &listener, &mut seats, &view, &closing, handed_over).await;
+        accept(&executor, &listener, &mut permits, &view, &closing, handed_over).await;
         closing.store(true, Relaxed);
         drop(listener);
         future::pending::<()>().await;
@@ -74,7 +76,7 @@ pub async fn serve(listener: Listener, view: Arc<View>, handed_over: impl Future
 async fn accept(
     executor: &Executor<'_>,
     listener: &Listener,
-    seats: &mut Seats,
+    permits: &mut Permits,
     view: &Arc<View>,
     closing: &Arc<AtomicBool>,
     handed_over: impl Future<Output = ()>,
@@ -94,93 +96,97 @@ async fn accept(
                 continue;
             }
         };
-        // Who is in hand at a hand-over is served, when there is a seat.
-        let (view, closing, seat) = (view.clone(), closing.clone(), seats.take().await);
+        // Who is in hand at a hand-over is served, when there is a permit.
+        let (view, closing, permit) = (view.clone(), closing.clone(), permits.take().await);
         match client {
-            Client::Tcp(stream) => executor.spawn(attend(stream, view, closing, false, seat)),
-            Client::Unix(stream) => executor.spawn(attend(stream, view, closing, true, seat)),
+            Client::Tcp(stream) => {
+                executor.spawn(serve_connection(stream, view, closing, false, permit))
+            }
+            Client::Unix(stream) => {
+                executor.spawn(serve_connection(stream, view, closing, true, permit))
+            }
         }
         .detach();
     }
 }
 
 /// Serves one connection; a panic ends it and nothing else.
-async fn attend<S>(stream: S, view: Arc<View>, closing: Arc<AtomicBool>, local: bool, seat: Seat)
-where
+async fn serve_connection<S>(
+    stream: S,
+    view: Arc<View>,
+    closing: Arc<AtomicBool>,
+    local: bool,
+    permit: Permit,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     // An I/O error is a client that has gone: there is nobody to tell.
-    let conversation = converse(stream, &view, &closing, local, &seat);
-    if AssertUnwindSafe(conversation).catch_unwind().await.is_err() {
+    let handling = handle(stream, &view, &closing, local, &permit);
+    if AssertUnwindSafe(handling).catch_unwind().await.is_err() {
         tracing::error!("an admin connection panicked");
     }
 }
 
-async fn converse<S>(
+async fn handle<S>(
     mut stream: S,
     view: &View,
     closing: &AtomicBool,
     local: bool,
-    seat: &Seat,
+    permit: &Permit,
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut input = Vec::new();
+    let mut reader = Reader::default();
     loop {
-        seat.end_answer();
-        let heard = within(PATIENCE, hear(&mut stream, &mut input)).or(seat.wanted()).await;
-        seat.begin_answer();
-        let (answer, bodiless, keep) = match heard {
+        permit.end_answer();
+        let read = within(PATIENCE, read_request(&mut stream, &mut reader)).or(permit.wanted());
+        let read = read.await;
+        permit.begin_answer();
+        let (reply, bodiless, keep) = match read {
             Ok(Some(Ok(request))) => {
-                let bodiless = request.method == "HEAD";
-                let keep = request.keep && !closing.load(Relaxed) && !seat.must_leave();
+                let bodiless = request.method == Method::Head;
+                let keep = request.keep && !closing.load(Relaxed) && !permit.must_leave();
                 (routes::answer(view, &request, local), bodiless, keep)
             }
-            Ok(Some(Err(refusal))) => (routes::refusal(refusal), false, false),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut && !input.is_empty() => {
-                (routes::too_slow(), false, false)
-            }
+            Ok(Some(Err(reason))) => (routes::refusal(reason), false, false),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => match reader.late() {
+                Some(reason) => (routes::refusal(reason), false, false),
+                None => return Ok(()),
+            },
             Ok(None) | Err(_) => return Ok(()),
         };
-        within(PATIENCE, say(&mut stream, &answer, bodiless, keep)).await?;
+        let octets = reply.octets(bodiless, keep);
+        within(PATIENCE, write_response(&mut stream, &octets)).await?;
         if !keep {
-            seat.end_answer();
-            return within(LINGER, linger(&mut stream)).or(seat.wanted()).await;
+            permit.end_answer();
+            return within(LINGER, linger(&mut stream)).or(permit.wanted()).await;
         }
     }
 }
 
-/// The next request; `None`: the client has gone.
-async fn hear<S: AsyncRead + Unpin>(
+/// The next request, or why it is refused; `None`: the client has gone.
+async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    input: &mut Vec<u8>,
-) -> io::Result<Option<Result<Request, Refusal>>> {
+    reader: &mut Reader,
+) -> io::Result<Option<Result<Request, Reason>>> {
     let mut piece = [0; 2048];
     loop {
-        match Request::read(input) {
-            Ok(Some((request, octets))) => {
-                input.drain(..octets);
-                return Ok(Some(Ok(request)));
-            }
-            Err(refusal) => return Ok(Some(Err(refusal))),
-            Ok(None) => {}
+        match reader.read() {
+            Ok(Read::Request(request)) => return Ok(Some(Ok(request))),
+            Ok(Read::Expectant) => write_response(stream, CONTINUE).await?,
+            Ok(Read::Partial) => {}
+            Err(reason) => return Ok(Some(Err(reason))),
         }
-        let room = piece.len().min(HEAD_MAX + 1 - input.len());
-        match stream.read(&mut piece[..room]).await? {
+        match stream.read(&mut piece).await? {
             0 => return Ok(None),
-            octets => input.extend_from_slice(&piece[..octets]),
+            octets => reader.feed(&piece[..octets]),
         }
     }
 }
 
-async fn say<S: AsyncWrite + Unpin>(
-    stream: &mut S,
-    answer: &Answer,
-    bodiless: bool,
-    keep: bool,
-) -> io::Result<()> {
-    stream.write_all(&answer.octets(bodiless, keep)).await?;
+async fn write_response<S: AsyncWrite + Unpin>(stream: &mut S, octets: &[u8]) -> io::Result<()> {
+    stream.write_all(octets).await?;
     stream.flush().await
 }
 
@@ -207,7 +213,8 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::admin::seats::SEATS;
+    use crate::admin::permits::PERMITS;
+    use crate::admin::request::HEAD_MAX;
     use crate::admin::testing::{scratch, view};
 
     /// Runs `test` against a server on a port of its own.
@@ -256,9 +263,17 @@ mod tests {
             assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
             let long = format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(3 * HEAD_MAX));
             assert!(exchange(address, &long).await.starts_with("HTTP/1.1 431 "));
-            let body = "POST /status HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 5\r\n\r\nhello";
-            let answer = exchange(address, body).await;
+            let answer = exchange(
+                address,
+                "POST /status HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 5\r\n\r\nhello\
+                 GET /ready HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n",
+            )
+            .await;
             assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("Allow: GET, HEAD\r\n"));
+            assert!(
+                answer.contains("HTTP/1.1 503 "),
+                "a body does not end the connection: {answer}"
+            );
         });
     }
 
@@ -290,20 +305,20 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_when_all_are_seated_gets_the_seat_of_the_longest_silent() {
+    fn who_comes_when_all_permits_are_taken_gets_that_of_the_longest_silent() {
         with_server(|address| async move {
-            let mut seated = Vec::new();
-            for _ in 0..SEATS {
+            let mut served = Vec::new();
+            for _ in 0..PERMITS {
                 let mut stream = TcpStream::connect(address).await.unwrap();
                 let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
                 stream.write_all(request).await.unwrap();
                 stream.read_exact(&mut [0; 12]).await.unwrap();
-                seated.push(stream);
+                served.push(stream);
             }
             let answer = exchange(address, "GET /health HTTP/1.0\r\n\r\n").await;
             assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-            seated[0].read_to_string(&mut String::new()).await.unwrap();
-            for stream in &mut seated[1..] {
+            served[0].read_to_string(&mut String::new()).await.unwrap();
+            for stream in &mut served[1..] {
                 let request =
                     b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
                 stream.write_all(request).await.unwrap();

@@ -79,6 +79,7 @@ names! {
     SecWebSocketVersion "Sec-WebSocket-Version" OURS | NEEDED, "RFC 6455 section 11.3.5";
 
     // These pass as they are; only a trailer they may not be.
+    Accept "Accept" 0, "RFC 9110 section 12.5.1";
     AcceptRanges "Accept-Ranges" 0, "RFC 9110 section 14.3";
     Age "Age" 0, "RFC 9111 section 5.1";
     Allow "Allow" 0, "RFC 9110 section 10.2.1";

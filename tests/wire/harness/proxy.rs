@@ -119,8 +119,9 @@ impl Proxy {
     /// What the admin API answers to a GET.
     #[track_caller]
     pub fn ask(&self, path: &str) -> Response {
-        let host = &self.admin;
-        let mut client = Client::to(host);
+        // As curl does where the address is a path, which is no host.
+        let host = if self.admin.starts_with("unix:") { "localhost" } else { &self.admin };
+        let mut client = Client::to(&self.admin);
         client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
         client.response()
     }

@@ -1,7 +1,7 @@
-//! Who has a seat at the admin, and who leaves when there are too few.
+//! Which clients the admin serves at a time, and which of them leaves when there are too many.
 //!
 //! A client is silent while we owe it nothing: we wait for a whole request of it, or for its end. When
-//! all seats are taken and somebody comes, the longest silent one is told to leave, so those who
+//! all permits are taken and somebody comes, the longest silent one is told to leave, so those who
 //! connect and say nothing keep nobody waiting. One whose request is being answered stays.
 
 use std::io;
@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use smol::channel::{Receiver, Sender, bounded};
 
-/// Clients at once; one more may wait to be seated, the others wait in the kernel.
-pub(super) const SEATS: usize = 64;
+/// Clients at once; one more may wait to be served, the others wait in the kernel.
+pub(super) const PERMITS: usize = 64;
 
-// The state of a seat is the turn in which its client fell silent, or one of these.
+// The state of a permit is the turn in which its client fell silent, or one of these.
 const LEFT: u64 = 0;
 const ANSWERED: u64 = u64::MAX;
 
-/// All seats, as whoever lets clients in sees them.
+/// All permits, as whoever lets clients in sees them.
 #[derive(Debug)]
-pub(super) struct Seats {
+pub(super) struct Permits {
     taken: Vec<Taken>,
     /// The turn of the last client that fell silent.
     turn: Arc<AtomicU64>,
@@ -34,29 +34,29 @@ struct Taken {
     leave: Sender<()>,
 }
 
-/// A seat, as its client's connection sees it; free again when dropped.
+/// A permit, as its client's connection sees it; free again when dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct Permit {
     state: Arc<AtomicU64>,
     turn: Arc<AtomicU64>,
     bell: Sender<()>,
     told: Receiver<()>,
 }
 
-impl Seats {
+impl Permits {
     /// All are free.
-    pub fn new() -> Seats {
+    pub fn new() -> Permits {
         let (bell, changed) = bounded(1);
-        Seats { taken: Vec::new(), turn: Arc::new(AtomicU64::new(LEFT)), bell, changed }
+        Permits { taken: Vec::new(), turn: Arc::new(AtomicU64::new(LEFT)), bell, changed }
     }
 
-    /// Waits for a free seat, and has the longest silent client leave if there is none. One that is told
+    /// Waits for a free permit, and has the longest silent client leave if there is none. One that is told
     /// so, and whose request came at last, is answered first: then it is the next one's turn.
-    pub async fn take(&mut self) -> Seat {
+    pub async fn take(&mut self) -> Permit {
         loop {
             self.taken.retain(|taken| taken.state.load(Relaxed) != LEFT);
-            if self.taken.len() < SEATS {
-                return self.seat();
+            if self.taken.len() < PERMITS {
+                return self.permit();
             }
             let states: Vec<u64> =
                 self.taken.iter().map(|taken| taken.state.load(Relaxed)).collect();
@@ -68,17 +68,17 @@ impl Seats {
         }
     }
 
-    fn seat(&mut self) -> Seat {
+    fn permit(&mut self) -> Permit {
         let (leave, told) = bounded(1);
         let state = Arc::default();
         self.taken.push(Taken { state: Arc::clone(&state), leave });
-        let seat = Seat { state, turn: Arc::clone(&self.turn), bell: self.bell.clone(), told };
-        seat.end_answer();
-        seat
+        let permit = Permit { state, turn: Arc::clone(&self.turn), bell: self.bell.clone(), told };
+        permit.end_answer();
+        permit
     }
 }
 
-impl Seat {
+impl Permit {
     /// From now on its client is owed nothing.
     pub fn end_answer(&self) {
         self.change(self.turn.fetch_add(1, Relaxed) + 1);
@@ -108,7 +108,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.change(LEFT);
     }
@@ -142,21 +142,21 @@ mod tests {
     }
 
     #[test]
-    fn there_are_only_so_many_seats_and_those_who_are_answered_keep_theirs() {
+    fn there_are_only_so_many_permits_and_those_who_are_answered_keep_theirs() {
         block_on(async {
-            let mut seats = Seats::new();
+            let mut permits = Permits::new();
             let mut all = Vec::new();
-            for _ in 0..SEATS {
-                all.push(poll_once(seats.take()).await.expect("a free seat"));
+            for _ in 0..PERMITS {
+                all.push(poll_once(permits.take()).await.expect("a free permit"));
             }
-            all.iter().for_each(Seat::begin_answer);
-            let mut next = pin!(seats.take());
+            all.iter().for_each(Permit::begin_answer);
+            let mut next = pin!(permits.take());
             assert!(poll_once(&mut next).await.is_none(), "all are being answered");
-            assert!(!all.iter().any(Seat::must_leave));
+            assert!(!all.iter().any(Permit::must_leave));
             // The first to fall silent leaves, even if others do so after it.
             [5, 3].iter().for_each(|at: &usize| all[*at].end_answer());
             assert!(poll_once(&mut next).await.is_none(), "it has not left yet");
-            let wanted = |all: &[Seat]| -> Vec<usize> {
+            let wanted = |all: &[Permit]| -> Vec<usize> {
                 (0..all.len()).filter(|at| all[*at].must_leave()).collect()
             };
             assert_eq!(wanted(&all), [5]);
@@ -166,7 +166,7 @@ mod tests {
             assert_eq!(wanted(&all), [3, 5]);
             assert!(all[3].wanted::<()>().await.is_err());
             drop(all.remove(3));
-            assert!(poll_once(&mut next).await.is_some(), "a seat is free");
+            assert!(poll_once(&mut next).await.is_some(), "a permit is free");
         });
     }
 }
