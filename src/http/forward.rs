@@ -80,27 +80,25 @@ pub fn request(
     let mut said = Said::default();
     let mut lines = Lines::default();
     for field in &head.fields {
-        match field.id {
-            Name::Host
-            | Name::ContentLength
-            | Name::XRequestId
-            | Name::Expect
-            | Name::Proxy
-            | Name::XForwardedFor => continue,
-            id if withholds
-                && !id.is(OURS)
-                && names::is_among(field.name.of(bytes), edits.withheld) =>
-            {
-                continue;
+        if field.id.is(OURS) {
+            match field.id {
+                Name::Host
+                | Name::ContentLength
+                | Name::XRequestId
+                | Name::Expect
+                | Name::Proxy
+                | Name::XForwardedFor
+                | Name::Lookalike => continue,
+                Name::MaxForwards if head.max_forwards.is_some() => continue,
+                Name::Trailer if head.framing != Framing::Chunked => continue,
+                id if id.is(HOP_BY_HOP) => continue,
+                id if id.is(CLAIM) && !edits.trusted => continue,
+                Name::XForwardedProto => said.proto = true,
+                Name::XForwardedHost => said.host = true,
+                _ => {}
             }
-            Name::MaxForwards if head.max_forwards.is_some() => continue,
-            Name::Trailer if head.framing != Framing::Chunked => continue,
-            Name::Lookalike => continue,
-            id if id.is(CLAIM) && !edits.trusted => continue,
-            id if id.is(HOP_BY_HOP) => continue,
-            Name::XForwardedProto => said.proto = true,
-            Name::XForwardedHost => said.host = true,
-            _ => {}
+        } else if withholds && names::is_among(field.name.of(bytes), edits.withheld) {
+            continue;
         }
         if head.names_fields && is_named(field, &head.fields, bytes) {
             continue;
@@ -239,14 +237,16 @@ fn response_fields(
     let mut dated = false;
     let mut lines = Lines::default();
     for field in &head.fields {
-        match field.id {
-            Name::ContentLength => continue,
-            Name::XRequestId if edits.request_id.is_some() => continue,
-            Name::XBackendServer if edits.backend.is_some() => continue,
-            Name::Trailer if edits.framing != Framing::Chunked => continue,
-            id if id.is(HOP_BY_HOP) => continue,
-            Name::Date => dated = true,
-            _ => {}
+        if field.id.is(OURS) {
+            match field.id {
+                Name::ContentLength => continue,
+                Name::XRequestId if edits.request_id.is_some() => continue,
+                Name::XBackendServer if edits.backend.is_some() => continue,
+                Name::Trailer if edits.framing != Framing::Chunked => continue,
+                id if id.is(HOP_BY_HOP) => continue,
+                Name::Date => dated = true,
+                _ => {}
+            }
         }
         if head.names_fields && is_named(field, &head.fields, bytes) {
             continue;

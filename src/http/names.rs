@@ -128,7 +128,7 @@ const EMPTY: u8 = u8::MAX;
 /// The slot of a name that is not empty, whatever its case. The factors were found by trial.
 const fn slot(name: &[u8]) -> usize {
     let (first, last) = (name[0] | 0x20, name[name.len() - 1] | 0x20);
-    (name.len() + 11 * first as usize + 180 * last as usize) % SLOTS
+    (name.len() + 16 * first as usize + 9 * last as usize) % SLOTS
 }
 
 impl Name {
@@ -140,7 +140,8 @@ impl Name {
         let Some((text, id)) = TABLE.get(usize::from(ROWS[slot(name)])) else {
             return Name::other(name);
         };
-        if name.eq_ignore_ascii_case(text.as_bytes()) {
+        // Most senders write a name as its document does.
+        if name == text.as_bytes() || name.eq_ignore_ascii_case(text.as_bytes()) {
             return *id;
         }
         if id.is(OURS) && looks_like(name, text.as_bytes()) {
