@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use crate::config::{Asked, Listen, Place, Plan, Rejected, Surroundings, load};
+use crate::config::{Action, Listen, Place, Plan, Rejected, Surroundings, load};
 use crate::http::{Name, OURS};
 
 /// An empty directory of this process.
@@ -20,13 +20,13 @@ pub fn check(args: &[OsString], env: &[(OsString, OsString)]) {
     let around =
         Surroundings { cwd: &HOME, cores: 2, descriptors: 100_000, stdout_is_terminal: false };
     match load(args.to_vec(), env.to_vec(), &around) {
-        Ok(Asked::Run(plan, told)) => {
+        Ok(Action::Run(plan, told)) => {
             assert!(!plan.upstreams.is_empty());
             sane(&plan);
             assert!(told.warnings.iter().all(|line| is_one_line(line)), "{:?}", told.warnings);
         }
-        Ok(Asked::Demo(plan, _)) => sane(&plan),
-        Ok(Asked::Check(text) | Asked::Show(text)) => assert!(text.ends_with('\n')),
+        Ok(Action::Demo(plan, _)) => sane(&plan),
+        Ok(Action::Check(text) | Action::Show(text)) => assert!(text.ends_with('\n')),
         Err(rejected) => {
             well_told(&rejected);
             advice_holds(&rejected);
@@ -73,7 +73,7 @@ pub fn advice(text: &str) -> Vec<&str> {
 }
 
 /// What comes of these words where nothing else can be wrong.
-pub fn reads(words: &[String]) -> Result<Asked, Rejected> {
+pub fn reads(words: &[String]) -> Result<Action, Rejected> {
     let others = ["--listen=unix:/clients", "--admin=off", "--upstream=unix:/service"];
     let given = |flag: &str| {
         let name = flag.split('=').next().unwrap_or_default();

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::thread;
 
-use tidegate::config::{self, Asked, Plan, Surroundings, Told};
+use tidegate::config::{self, Action, Plan, Report, Surroundings};
 use tidegate::control::{self, demo};
 use tidegate::process::{console, descriptors, inherited, own_log};
 
@@ -18,11 +18,11 @@ fn main() -> ExitCode {
     };
     let environment = std::env::vars_os().filter(|(name, _)| name != inherited::INHERIT);
     match config::load(std::env::args_os().skip(1), environment, &around) {
-        Ok(Asked::Show(text) | Asked::Check(text)) => {
+        Ok(Action::Show(text) | Action::Check(text)) => {
             exit(console::print(&text), |error| console::complain(&format!("tidegate: {error}\n")))
         }
-        Ok(Asked::Run(plan, told)) => run(*plan, &told, control::run),
-        Ok(Asked::Demo(plan, told)) => run(*plan, &told, demo::run),
+        Ok(Action::Run(plan, report)) => run(*plan, &report, control::run),
+        Ok(Action::Demo(plan, report)) => run(*plan, &report, demo::run),
         Err(rejected) => {
             console::complain(&rejected.text);
             ExitCode::from(rejected.exit)
@@ -30,10 +30,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(plan: Plan, told: &Told, serve: fn(Plan, &Told) -> Result<(), String>) -> ExitCode {
+fn run(plan: Plan, report: &Report, serve: fn(Plan, &Report) -> Result<(), String>) -> ExitCode {
     own_log::open(plan.log, plan.log_format);
-    told.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    exit(serve(plan, told), |error| tracing::error!("{error}"))
+    report.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    exit(serve(plan, report), |error| tracing::error!("{error}"))
 }
 
 fn exit(result: Result<(), String>, tell: impl FnOnce(String)) -> ExitCode {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use tidegate::config::{self, Asked, Plan, Surroundings};
+use tidegate::config::{self, Action, Plan, Surroundings};
 use tidegate::io::listen;
 use tidegate::io::signal::Mailbox;
 use tidegate::io::stream::Address;
@@ -72,7 +72,7 @@ fn plan(upstream: SocketAddr) -> Plan {
     let upstream = upstream.to_string();
     let words = ["--upstream", &upstream, "--access-log", "off"].map(OsString::from);
     match config::load(words, [], &around) {
-        Ok(Asked::Run(plan, _)) => *plan,
+        Ok(Action::Run(plan, _)) => *plan,
         other => panic!("{other:?}"),
     }
 }

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use promises::{advice, check};
-use tidegate::config::{self, Asked, Rejected, Surroundings};
+use tidegate::config::{self, Action, Rejected, Surroundings};
 use tidegate::http;
 
 /// What people write who have other programs in their fingers, or none.
@@ -37,7 +37,7 @@ fn settings() -> Vec<String> {
     names.collect()
 }
 
-fn read(words: &[String]) -> Result<Asked, Rejected> {
+fn read(words: &[String]) -> Result<Action, Rejected> {
     let cwd = Path::new("/nonexistent");
     let around = Surroundings { cwd, cores: 2, descriptors: 100_000, stdout_is_terminal: false };
     config::load(words.iter().map(OsString::from), [], &around)

@@ -3,7 +3,7 @@
 //! Readers see one text and say what they think was meant. Here that is tried: an offer that is refused in turn
 //! gives way to what its own refusal offers, and, if there is nothing left, to what stands against it or to examples.
 
-use super::mistake::{Wrong, escape, instead, wrong};
+use super::diagnostics::{Diagnostic, escape, instead, wrong};
 use super::table::Form;
 use super::values;
 
@@ -17,8 +17,8 @@ const LONGEST_OFFER: usize = 120;
 pub fn read<T>(
     form: Form,
     text: &str,
-    reader: impl Fn(&str) -> Result<T, Wrong>,
-) -> Result<T, Wrong> {
+    reader: impl Fn(&str) -> Result<T, Diagnostic>,
+) -> Result<T, Diagnostic> {
     reader(text).map_err(|refusal| tried(form, text, refusal, |offer| reader(offer).map(drop)))
 }
 
@@ -26,9 +26,9 @@ pub fn read<T>(
 fn tried(
     form: Form,
     text: &str,
-    mut refusal: Wrong,
-    reader: impl Fn(&str) -> Result<(), Wrong>,
-) -> Wrong {
+    mut refusal: Diagnostic,
+    reader: impl Fn(&str) -> Result<(), Diagnostic>,
+) -> Diagnostic {
     let has_examples = !matches!(form, Form::Switch | Form::Choice(_) | Form::File);
     if text.trim().is_empty() && has_examples {
         return wrong("the value is empty, as that of an unset variable is", example(form));
@@ -65,7 +65,7 @@ fn tried(
 }
 
 /// The offer, or what is offered for it in turn, if the reader takes that.
-fn taken(offer: &str, reader: &impl Fn(&str) -> Result<(), Wrong>) -> Option<String> {
+fn taken(offer: &str, reader: &impl Fn(&str) -> Result<(), Diagnostic>) -> Option<String> {
     let mut offer = offer.to_owned();
     for _ in 0..STEPS {
         let fits = offer.chars().count() <= LONGEST_OFFER && escape(&offer) == offer;
@@ -88,8 +88,8 @@ fn bare(text: &str) -> Option<&str> {
 pub fn several<T>(
     form: Form,
     text: &str,
-    reader: impl Fn(&str) -> Result<T, Wrong>,
-) -> Option<Wrong> {
+    reader: impl Fn(&str) -> Result<T, Diagnostic>,
+) -> Option<Diagnostic> {
     let pieces: Vec<&str> =
         text.split([' ', '\t', ';', '|']).filter(|piece| !piece.is_empty()).collect();
     use Form::{Fields, Listens, Networks, Protocols, Urls};
@@ -118,7 +118,7 @@ mod tests {
     use crate::base::digits;
 
     /// Takes even numbers, offers the next one, and `off`.
-    fn even(text: &str) -> Result<u64, Wrong> {
+    fn even(text: &str) -> Result<u64, Diagnostic> {
         match digits(text) {
             Some(number) if number % 2 == 0 => Ok(number),
             Some(number) => Err(instead("odd", [(number + 1).to_string()])),
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn without_an_offer_that_is_taken_there_are_examples() {
-        let refuse = |_: &str| -> Result<(), Wrong> { Err(instead("no", ["this"])) };
+        let refuse = |_: &str| -> Result<(), Diagnostic> { Err(instead("no", ["this"])) };
         let right = read(Form::Networks, "x", refuse).unwrap_err().right();
         assert_eq!(right, "write a network such as 10.0.0.0/8, fd00::/8 or 192.0.2.7");
         let long = |text: &str| match text.len() {

@@ -1,17 +1,15 @@
 //! Everything that was given -> a [`Plan`], with every mistake reported.
 
 use ipnet::IpNet;
-use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
+use super::diagnostics::{Diagnostic, Diagnostics, instead, wrong};
 use super::layers::{Given, Layers, Origin};
-use super::mistake::{Report, Wrong, instead, wrong};
 use super::plan::*;
-use super::table::{self, Fallback, Form, Setting};
+use super::settings::{Item, Settings, setting};
+use super::table::{Form, Setting};
 use super::{Surroundings, advice, descriptors, places, values};
 
 /// A plan, and the settings that are about the plan and not in it.
@@ -42,144 +40,48 @@ pub fn build(
     layers: &Layers,
     around: &Surroundings<'_>,
     must_run: bool,
-    report: &mut Report,
+    diagnostics: &mut Diagnostics,
 ) -> Built {
-    let mut desk = Desk { layers, report };
-    let strict = desk.one("strict", values::switch).unwrap_or(false);
-    let demo = desk.one("demo", values::switch).unwrap_or(false);
+    let mut settings = Settings { layers, diagnostics };
+    let strict = settings.one("strict", values::switch).unwrap_or(false);
+    let demo = settings.one("demo", values::switch).unwrap_or(false);
     // Read by `layers` already; here only its mistakes count.
-    let _ = desk.one("env-file", places::file);
-    let listen = desk.listen(demo);
-    let (workers, connections) = desk.workers(around, &listen);
-    let admin = desk.admin(&listen);
-    let upstreams = desk.upstreams(&listen, demo, must_run);
+    let _ = settings.one("env-file", places::file);
+    let listen = settings.listen(demo);
+    let (workers, connections) = settings.workers(around, &listen);
+    let admin = settings.admin(&listen);
+    let upstreams = settings.upstreams(&listen, demo, must_run);
     let plan = Plan {
         upstreams,
         admin,
         workers,
-        retries: desk.number("max-retries") as u32,
-        half_close: desk.one("half-close", values::switch).unwrap_or(false),
+        retries: settings.number("max-retries") as u32,
+        half_close: settings.one("half-close", values::switch).unwrap_or(false),
         limits: Limits {
-            head: desk.number("max-head") as usize,
-            body: desk.number_or_off("max-body"),
+            head: settings.number("max-head") as usize,
+            body: settings.number_or_off("max-body"),
             connections,
             descriptors: around.descriptors,
-            buffers: desk.number("buffers") as usize,
-            upstream_idle: desk.number("max-upstream-idle") as usize,
+            buffers: settings.number("buffers") as usize,
+            upstream_idle: settings.number("max-upstream-idle") as usize,
         },
-        timeouts: desk.timeouts(),
+        timeouts: settings.timeouts(),
         headers: Headers {
-            host: desk.one("host-header", host_header).unwrap_or(HostHeader::Pass),
-            backend: desk.one("backend-header", values::switch).unwrap_or(false),
-            trusted: desk.trusted(),
-            trusted_names: desk.trusted_names(),
-            upgrades: desk.upgrades(),
+            host: settings.one("host-header", host_header).unwrap_or(HostHeader::Pass),
+            backend: settings.one("backend-header", values::switch).unwrap_or(false),
+            trusted: settings.trusted(),
+            trusted_names: settings.trusted_names(),
+            upgrades: settings.upgrades(),
         },
-        access_log: desk.access_log(around.stdout_is_terminal),
-        log: desk.one("log", log_level).unwrap_or(LogLevel::Info),
-        log_format: desk.one("log-format", own_log_format).unwrap_or(OwnLogFormat::Human),
+        access_log: settings.access_log(around.stdout_is_terminal),
+        log: settings.one("log", log_level).unwrap_or(LogLevel::Info),
+        log_format: settings.one("log-format", own_log_format).unwrap_or(OwnLogFormat::Human),
         listen,
     };
     Built { plan, strict, demo }
 }
 
-/// Where settings are asked for by name, and mistakes are written down.
-struct Desk<'a> {
-    layers: &'a Layers,
-    report: &'a mut Report,
-}
-
-/// A value of a list, and where it stood.
-struct Item<T> {
-    value: T,
-    given: Given,
-}
-
-impl Desk<'_> {
-    /// A setting with one value; `None` if there is none, or a mistake.
-    fn one<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, Wrong>) -> Option<T> {
-        let mut given = self.layers.of(setting(name)).into_iter();
-        let Given { text, origin } = given.next()?;
-        for again in given {
-            let what = format!("this is given twice, first as {}", text);
-            let all = 0..again.text.len();
-            self.report.mistake_in(&again.origin, &again.text, all, wrong(what, "leave one out"));
-        }
-        let Setting { form, fallback, .. } = *setting(name);
-        let read =
-            |text: &str| read(text).map_err(|wrong| by_default(fallback, text).unwrap_or(wrong));
-        advice::read(form, &text, read)
-            .map_err(|wrong| self.refuse(&text, 0..text.len(), &origin, wrong))
-            .ok()
-    }
-
-    /// A setting with any number of values, apart from those with mistakes.
-    fn all<T>(
-        &mut self,
-        name: &str,
-        most: usize,
-        read: impl Fn(&str) -> Result<T, Wrong>,
-    ) -> Vec<Item<T>> {
-        let form = setting(name).form;
-        let mut items = Vec::new();
-        for Given { text, origin } in self.layers.of(setting(name)) {
-            for part in parts(&text) {
-                let read = match &text[part.clone()] {
-                    "" if !text.trim().is_empty() => {
-                        Err(wrong("there is nothing here", "take a comma out"))
-                    }
-                    _ if items.len() == most => {
-                        let right = "leave some out";
-                        self.refuse(
-                            &text,
-                            part,
-                            &origin,
-                            wrong(format!("more than {most}"), right),
-                        );
-                        return items;
-                    }
-                    item => advice::read(form, item, &read)
-                        .map_err(|wrong| advice::several(form, item, &read).unwrap_or(wrong)),
-                };
-                match read {
-                    Ok(value) => {
-                        let given = Given { text: text.clone(), origin: origin.clone() };
-                        items.push(Item { value, given });
-                    }
-                    Err(wrong) => self.refuse(&text, part, &origin, wrong),
-                }
-            }
-        }
-        items
-    }
-
-    fn refuse(&mut self, text: &str, part: Range<usize>, origin: &Origin, mut wrong: Wrong) {
-        if matches!(origin, Origin::Dotenv { .. }) && text.contains('$') {
-            wrong.rest.push_str(" (variables are not expanded)");
-        }
-        self.report.mistake_in(origin, text, part, wrong);
-    }
-
-    /// A number in the smallest unit of its form, within its range.
-    fn number(&mut self, name: &str) -> u64 {
-        let Setting { form, range, .. } = *setting(name);
-        self.one(name, |text| values::number(form, range, text)).unwrap_or(range.0)
-    }
-
-    /// The same where `off` is possible.
-    fn number_or_off(&mut self, name: &str) -> Option<u64> {
-        let Setting { form, range, .. } = *setting(name);
-        let read = |text: &str| match text {
-            "off" => Ok(None),
-            text => values::number(form, range, text).map(Some),
-        };
-        self.one(name, read).flatten()
-    }
-
-    fn wait(&mut self, name: &str) -> Duration {
-        Duration::from_millis(self.number(name))
-    }
-
+impl Settings<'_> {
     fn timeouts(&mut self) -> Timeouts {
         Timeouts {
             read: self.wait("read-timeout"),
@@ -217,7 +119,7 @@ impl Desk<'_> {
         {
             let what = format!("there are fewer connections (--max-connections {connections})");
             let right = instead(what, [connections.to_string()]).and(" or less");
-            self.report.mistake_in(origin, text, 0..text.len(), right);
+            self.diagnostics.mistake_in(origin, text, 0..text.len(), right);
         } else if connections > enough
             && let Some(Given { text, origin }) = self.layers.of(setting("max-connections")).first()
         {
@@ -227,7 +129,7 @@ impl Desk<'_> {
             );
             let right = instead(what, [enough.to_string()]);
             let right = right.and(" or less, or raise the hard limit (ulimit -Hn)");
-            self.report.warning_in(origin, text, right);
+            self.diagnostics.warning_in(origin, text, right);
         }
         (workers, connections)
     }
@@ -262,7 +164,7 @@ impl Desk<'_> {
                         same if *same == value => "the same is given twice and used once".into(),
                         wider => format!("{wider} takes in {value} as well"),
                     };
-                    self.report.warning_in(
+                    self.diagnostics.warning_in(
                         &given.origin,
                         &given.text,
                         wrong(what, format!("leave {value} out")),
@@ -297,7 +199,7 @@ impl Desk<'_> {
                 // Clients have this port there.
                 None => wrong(what, "take a port of 127.0.0.1 if they need not"),
             };
-            self.report.warning_in(&origin, &text, right);
+            self.diagnostics.warning_in(&origin, &text, right);
         }
         Some(admin)
     }
@@ -325,7 +227,7 @@ impl Desk<'_> {
         }
         if demo && let Some(Item { given, .. }) = items.first() {
             let what = "this is not used: a demo brings its own upstreams";
-            self.report.warning(&given.origin, wrong(what, "leave --demo out"));
+            self.diagnostics.warning(&given.origin, wrong(what, "leave --demo out"));
         }
         if demo {
             return Vec::new();
@@ -334,7 +236,7 @@ impl Desk<'_> {
         if must_run && given.is_empty() && self.layers.servers.is_empty() {
             let right = "write: tidegate --upstream http://127.0.0.1:9001   or: tidegate --demo";
             let what = "no upstream is given, so there is nowhere to send requests";
-            self.report.mistake(Origin::Words, wrong(what, right));
+            self.diagnostics.mistake(Origin::CommandLine, wrong(what, right));
         }
         self.without_repeats(items)
     }
@@ -345,7 +247,7 @@ impl Desk<'_> {
             if value.prefix_len() == 0 {
                 let what = "everyone is believed, so anyone can pretend to be any client";
                 let right = "write the networks of your own proxies";
-                self.report.warning_in(&given.origin, &given.text, wrong(what, right));
+                self.diagnostics.warning_in(&given.origin, &given.text, wrong(what, right));
             }
         }
         items.into_iter().map(|item| item.value).collect()
@@ -380,58 +282,18 @@ impl Desk<'_> {
                 (&file, self.layers.of(setting("access-log-file")).first())
         {
             let what = "no file is written, since the access log is off";
-            self.report.warning_in(&given.origin, &given.text, wrong(what, "leave one out"));
+            self.diagnostics.warning_in(&given.origin, &given.text, wrong(what, "leave one out"));
         }
         AccessLog { format, file }
     }
-
-    /// The values in order; a second one that is the same is dropped with a warning.
-    fn without_repeats<T: Clone + Eq + std::hash::Hash>(&mut self, items: Vec<Item<T>>) -> Vec<T> {
-        let mut seen = HashSet::new();
-        let mut kept = Vec::new();
-        for Item { value, given, .. } in items {
-            if !seen.insert(value.clone()) {
-                let what = "the same is given twice and used once";
-                self.report.warning_in(&given.origin, &given.text, wrong(what, "leave one out"));
-            } else {
-                kept.push(value);
-            }
-        }
-        kept
-    }
-}
-
-/// A word that asks for the default.
-fn by_default(fallback: Fallback, text: &str) -> Option<Wrong> {
-    let (Fallback::Value(default) | Fallback::Depends(default)) = fallback else { return None };
-    let asked = ["auto", "default"].iter().any(|word| text.eq_ignore_ascii_case(word));
-    asked.then(|| wrong("there is no word for the default", format!("leave it out: {default}")))
 }
 
 /// A URL with something behind it, such as `http://a:1 weight=3`.
-fn with_options(text: &str) -> Option<Wrong> {
+fn with_options(text: &str) -> Option<Diagnostic> {
     let (url, options) = text.split_once([' ', '\t'])?;
     let option = |word: &str| word.contains('=') && !word.contains("://");
     let all = options.split_whitespace().all(option);
     all.then(|| instead("options of an upstream are not there yet", [url]))
-}
-
-/// A row of the table; the names asked for here are literals, and a test asks for each.
-fn setting(name: &str) -> &'static Setting {
-    table::find(name).unwrap_or_else(|| unreachable!("no setting is called {name}"))
-}
-
-/// The items of a comma list, without the blanks around them.
-fn parts(text: &str) -> Vec<Range<usize>> {
-    let mut parts = Vec::new();
-    let mut start = 0;
-    for piece in text.split(',') {
-        let lead = piece.len() - piece.trim_start().len();
-        let trimmed = piece.trim();
-        parts.push(start + lead..start + lead + trimmed.len());
-        start += piece.len() + 1;
-    }
-    parts
 }
 
 /// Two listeners that cannot both be.
@@ -458,11 +320,11 @@ fn leads_back(place: &Place, listen: &Listen) -> bool {
     }
 }
 
-fn host_header(text: &str) -> Result<HostHeader, Wrong> {
+fn host_header(text: &str) -> Result<HostHeader, Diagnostic> {
     values::choice(&[("pass", HostHeader::Pass), ("upstream", HostHeader::Upstream)], text)
 }
 
-fn log_format(text: &str) -> Result<Option<LogFormat>, Wrong> {
+fn log_format(text: &str) -> Result<Option<LogFormat>, Diagnostic> {
     if text.contains('/') {
         let what = "this is a file, and its format is wanted here";
         return Err(wrong(what, "name the file with --access-log-file"));
@@ -477,11 +339,11 @@ fn log_format(text: &str) -> Result<Option<LogFormat>, Wrong> {
     values::choice(&choices, text)
 }
 
-fn own_log_format(text: &str) -> Result<OwnLogFormat, Wrong> {
+fn own_log_format(text: &str) -> Result<OwnLogFormat, Diagnostic> {
     values::choice(&[("human", OwnLogFormat::Human), ("json", OwnLogFormat::Json)], text)
 }
 
-fn log_level(text: &str) -> Result<LogLevel, Wrong> {
+fn log_level(text: &str) -> Result<LogLevel, Diagnostic> {
     let choices = [
         ("error", LogLevel::Error),
         ("warn", LogLevel::Warn),

@@ -1,6 +1,6 @@
 //! Dotenv files: `KEY=VALUE` lines, quotes, comments. Variables are not expanded.
 
-use super::mistake::{Wrong, wrong};
+use super::diagnostics::{Diagnostic, wrong};
 
 /// The largest file that is read, in octets.
 pub const LARGEST: usize = 64 * 1024;
@@ -30,7 +30,7 @@ pub struct Fault {
     /// The line as it is; empty if it is not text.
     pub raw: String,
     /// What is wrong with it.
-    pub wrong: Wrong,
+    pub wrong: Diagnostic,
 }
 
 /// Reads a whole file: what could be read, and every place that could not.
@@ -89,7 +89,7 @@ pub fn parse(file: &[u8]) -> (Vec<Entry>, Vec<Fault>) {
 }
 
 /// The key of a line and where its value starts; `None` for a line without a setting.
-fn assignment(raw: &str) -> Result<Option<(&str, usize)>, (usize, Wrong)> {
+fn assignment(raw: &str) -> Result<Option<(&str, usize)>, (usize, Diagnostic)> {
     let blank = |c: char| c == ' ' || c == '\t';
     let start = raw.len() - raw.trim_start_matches(blank).len();
     if raw[start..].is_empty() || raw[start..].starts_with('#') {
@@ -117,7 +117,7 @@ fn assignment(raw: &str) -> Result<Option<(&str, usize)>, (usize, Wrong)> {
 }
 
 /// A value at the start of `text`: itself, the octets before it, and those it takes in all.
-fn value(text: &str) -> Result<(String, usize, usize), Wrong> {
+fn value(text: &str) -> Result<(String, usize, usize), Diagnostic> {
     let line = text.lines().next().unwrap_or_default();
     let lead = line.len() - line.trim_start_matches([' ', '\t']).len();
     let (quote, inner) = match line[lead..].chars().next() {

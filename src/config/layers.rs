@@ -8,15 +8,15 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
+use super::diagnostics::{Diagnostic, Diagnostics, escape, nearest, wrong};
 use super::dotenv;
-use super::mistake::{Report, Wrong, escape, nearest, wrong};
-use super::table::{self, Fallback, Setting, variable};
+use super::table::{self, DefaultValue, Setting, variable};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The command line as a whole.
-    Words,
+    CommandLine,
     /// A flag, as it was spelled.
     Flag(String),
     /// A variable of the environment.
@@ -74,14 +74,14 @@ impl Layers {
         flags: Vec<(&'static Setting, Given)>,
         env: impl IntoIterator<Item = (OsString, OsString)>,
         cwd: &Path,
-        report: &mut Report,
+        diagnostics: &mut Diagnostics,
     ) -> Layers {
-        let env = environment(env, report);
+        let env = environment(env, diagnostics);
         let asked = flags.iter().filter(|(setting, _)| setting.name == "env-file");
         let asked = asked.map(|(_, given)| given).next_back();
         let in_env = env.iter().find(|variable| variable.key == "TIDEGATE_ENV_FILE");
         let asked = asked.or(in_env.map(|variable| &variable.given)).cloned();
-        let (file, dotenv) = read_file(asked.as_ref(), cwd, report);
+        let (file, dotenv) = read_file(asked.as_ref(), cwd, diagnostics);
 
         let mut layers = Layers { file, ..Layers::default() };
         for (setting, given) in flags {
@@ -97,7 +97,7 @@ impl Layers {
                 } else if let Some(setting) = meant(&key, in_file) {
                     found.entry(setting.name).or_default().push(given);
                 } else {
-                    report.warning(&given.origin, unknown(&key, in_file));
+                    diagnostics.warning(&given.origin, unknown(&key, in_file));
                 }
             }
             for (name, given) in found {
@@ -113,10 +113,10 @@ impl Layers {
     pub fn of(&self, setting: &Setting) -> Vec<Given> {
         match (self.given.get(setting.name), setting.fallback) {
             (Some(given), _) => given.clone(),
-            (None, Fallback::Value(text)) => {
+            (None, DefaultValue::Value(text)) => {
                 vec![Given { text: text.to_owned(), origin: Origin::Default }]
             }
-            (None, Fallback::Depends(_) | Fallback::Nothing) => Vec::new(),
+            (None, DefaultValue::Depends(_) | DefaultValue::Nothing) => Vec::new(),
         }
     }
 
@@ -138,7 +138,7 @@ impl Layers {
 /// The variables of the environment that are meant for us and not empty, in order.
 fn environment(
     env: impl IntoIterator<Item = (OsString, OsString)>,
-    report: &mut Report,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<Variable> {
     let mut variables = Vec::new();
     for (key, value) in env {
@@ -153,7 +153,7 @@ fn environment(
             }
             Err(value) => {
                 let what = format!("{value:?} is not UTF-8 text");
-                report.mistake(origin, wrong(what, "write it in UTF-8"));
+                diagnostics.mistake(origin, wrong(what, "write it in UTF-8"));
             }
         }
     }
@@ -179,7 +179,7 @@ fn meant(key: &str, in_file: bool) -> Option<&'static Setting> {
     table::settings().find(is).filter(|setting| !(in_file && setting.name == "env-file"))
 }
 
-fn unknown(key: &str, in_file: bool) -> Wrong {
+fn unknown(key: &str, in_file: bool) -> Diagnostic {
     if in_file && key == "TIDEGATE_ENV_FILE" {
         return wrong("a dotenv file cannot name another", "take this line out");
     }
@@ -198,7 +198,7 @@ fn unknown(key: &str, in_file: bool) -> Wrong {
 fn read_file(
     asked: Option<&Given>,
     cwd: &Path,
-    report: &mut Report,
+    diagnostics: &mut Diagnostics,
 ) -> (Option<String>, Vec<Variable>) {
     let file = asked.map_or(".env", |given| given.text.as_str());
     if file.is_empty() {
@@ -214,9 +214,11 @@ fn read_file(
             match asked {
                 Some(Given { text, origin }) => {
                     let right = "name a file that can be read";
-                    report.mistake_in(origin, text, 0..text.len(), wrong(what, right));
+                    diagnostics.mistake_in(origin, text, 0..text.len(), wrong(what, right));
                 }
-                None => report.mistake(place(file, 1), wrong(what, "make it readable, or move it")),
+                None => {
+                    diagnostics.mistake(place(file, 1), wrong(what, "make it readable, or move it"))
+                }
             }
             return (None, Vec::new());
         }
@@ -224,14 +226,14 @@ fn read_file(
     let (entries, faults) = dotenv::parse(&bytes);
     for dotenv::Fault { line, column, raw, wrong } in faults {
         if raw.is_empty() {
-            report.mistake(place(file, line), wrong);
+            diagnostics.mistake(place(file, line), wrong);
         } else {
             let (file, key, text) = (file.to_owned(), String::new(), raw[column..].to_owned());
             let origin = Origin::Dotenv { file, key, line, column, raw };
-            report.mistake_in(&origin, &text, 0..text.len(), wrong);
+            diagnostics.mistake_in(&origin, &text, 0..text.len(), wrong);
         }
     }
-    (Some(file.to_owned()), variables(file, entries, report))
+    (Some(file.to_owned()), variables(file, entries, diagnostics))
 }
 
 /// At most one octet more than may be read, which is enough to see that it is too much.
@@ -246,7 +248,11 @@ fn read_bounded(path: &Path, asked: bool) -> io::Result<Vec<u8>> {
 }
 
 /// The entries that are meant for us and not empty; of several with one name, the last.
-fn variables(file: &str, entries: Vec<dotenv::Entry>, report: &mut Report) -> Vec<Variable> {
+fn variables(
+    file: &str,
+    entries: Vec<dotenv::Entry>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Variable> {
     let mut last: BTreeMap<String, Given> = BTreeMap::new();
     for dotenv::Entry { key, value, line, column, raw } in entries {
         if !is_ours(&key) {
@@ -256,7 +262,8 @@ fn variables(file: &str, entries: Vec<dotenv::Entry>, report: &mut Report) -> Ve
         let origin = Origin::Dotenv { file, key: key.clone(), line, column, raw };
         if let Some(first) = last.get(&key) {
             let what = format!("this is set again, after {}", first.origin);
-            report.warning(&origin, wrong(what, "the last one counts; take the other one out"));
+            diagnostics
+                .warning(&origin, wrong(what, "the last one counts; take the other one out"));
         }
         last.insert(key, Given { text: value, origin });
     }
@@ -273,7 +280,7 @@ fn place(file: &str, line: usize) -> Origin {
 impl Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::Words => f.write_str("the command line"),
+            Origin::CommandLine => f.write_str("the command line"),
             Origin::Flag(name) => f.write_str(&escape(name)),
             Origin::Env(name) => f.write_str(&escape(name)),
             Origin::Dotenv { file, line, .. } => write!(f, "{} line {line}", escape(file)),
@@ -286,7 +293,7 @@ impl Origin {
     /// The setting that is named there.
     pub fn setting(&self) -> Option<&'static Setting> {
         match self {
-            Origin::Words | Origin::Default => None,
+            Origin::CommandLine | Origin::Default => None,
             Origin::Flag(flag) => table::find(flag.trim_start_matches("--")),
             Origin::Env(key) | Origin::Dotenv { key, .. } if key.starts_with(SERVER) => {
                 table::find("upstream")
@@ -308,7 +315,7 @@ impl Origin {
     /// What stands before the value when it is shown.
     pub fn lead(&self) -> String {
         match self {
-            Origin::Words | Origin::Default => String::new(),
+            Origin::CommandLine | Origin::Default => String::new(),
             Origin::Flag(name) => format!("{} ", escape(name)),
             Origin::Env(name) => format!("{}=", escape(name)),
             Origin::Dotenv { key, .. } if key.is_empty() => String::new(),

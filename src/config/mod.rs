@@ -8,37 +8,39 @@
 //! The way of a setting, a file for each step:
 //!
 //! ```text
-//! words      the command line, word by word (argh)          --read-timeout=5s
-//! dotenv     KEY=VALUE lines of a file                      TIDEGATE_READ_TIMEOUT=5s
-//! layers     flag over environment over dotenv over default
-//! values     numbers, durations, sizes, switches            "5s" -> 5000 ms
-//! places     addresses, upstream URLs, networks             ":8080" -> every address
-//! build      all of it -> a Plan
+//! command_line  word by word (argh)                         --read-timeout=5s
+//! dotenv        KEY=VALUE lines of a file                   TIDEGATE_READ_TIMEOUT=5s
+//! layers        flag over environment over dotenv over default
+//! values        numbers, durations, sizes, switches         "5s" -> 5000 ms
+//! places        addresses, upstream URLs, networks          ":8080" -> every address
+//! settings      one setting by its name, or the mistake in it
+//! build         all of it -> a Plan
 //! ```
 //! `descriptors` says how many clients a limit on descriptors is enough for.
 //! `advice` tries what a refusal offers before anyone is told to write it.
 //! `table` holds one row for each setting: parser, help, `config show` and the manual all read it.
-//! `mistake` and `show` put results into words.
+//! `diagnostics` and `show` put results into words.
 
 mod advice;
 mod build;
+mod command_line;
 mod descriptors;
+mod diagnostics;
 mod dotenv;
 mod layers;
-mod mistake;
 mod places;
 mod plan;
+mod settings;
 mod show;
 mod table;
 mod values;
-mod words;
 
 use std::ffi::OsString;
 use std::path::Path;
 
+use command_line::Command;
+use diagnostics::Diagnostics;
 use layers::Layers;
-use mistake::Report;
-use words::Command;
 
 pub use descriptors::{Marks, in_use};
 pub use plan::*;
@@ -46,11 +48,11 @@ pub use show::markdown;
 
 /// What the command line wants done.
 #[derive(Debug)]
-pub enum Asked {
+pub enum Action {
     /// Run the proxy.
-    Run(Box<Plan>, Told),
+    Run(Box<Plan>, Report),
     /// Run the proxy in front of origins of its own; the plan has no upstreams yet.
-    Demo(Box<Plan>, Told),
+    Demo(Box<Plan>, Report),
     /// The settings are fine: print this report on standard output and exit 0.
     Check(String),
     /// Print this (help, version, `config show`) on standard output and exit 0.
@@ -59,13 +61,13 @@ pub enum Asked {
 
 /// What is to be told about a plan beside the plan itself.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct Report {
     /// One line each, for the log.
     pub warnings: Vec<String>,
     origins: Vec<(&'static str, String)>,
 }
 
-impl Told {
+impl Report {
     /// Where the value of a setting (`listen` or `--listen`) came from: `--listen`,
     /// `TIDEGATE_LISTEN`, `.env line 3` or `default`; several are separated by commas.
     pub fn origin(&self, setting: &str) -> String {
@@ -106,23 +108,23 @@ pub fn load(
     args: impl IntoIterator<Item = OsString>,
     env: impl IntoIterator<Item = (OsString, OsString)>,
     around: &Surroundings<'_>,
-) -> Result<Asked, Rejected> {
-    let mut report = Report::default();
-    let words = words::read(args, &mut report);
+) -> Result<Action, Rejected> {
+    let mut diagnostics = Diagnostics::default();
+    let words = command_line::read(args, &mut diagnostics);
     match words.command {
-        Command::Help => return Ok(Asked::Show(show::help())),
-        Command::Version => return Ok(Asked::Show(show::version())),
+        Command::Help => return Ok(Action::Show(show::help())),
+        Command::Version => return Ok(Action::Show(show::version())),
         Command::Run | Command::Check | Command::Show { .. } => {}
     }
-    let layers = Layers::stack(words.given, env, around.cwd, &mut report);
+    let layers = Layers::stack(words.given, env, around.cwd, &mut diagnostics);
     let must_run = !matches!(words.command, Command::Show { .. });
-    let built = build::build(&layers, around, must_run, &mut report);
-    let told = Told { warnings: report.close(built.strict)?, origins: layers.origins() };
+    let built = build::build(&layers, around, must_run, &mut diagnostics);
+    let report = Report { warnings: diagnostics.close(built.strict)?, origins: layers.origins() };
     Ok(match words.command {
-        Command::Check => Asked::Check(show::check(&built.plan, &told)),
-        Command::Show { origin } => Asked::Show(show::config(&built, &layers, &told, origin)),
-        _ if built.demo => Asked::Demo(Box::new(built.plan), told),
-        _ => Asked::Run(Box::new(built.plan), told),
+        Command::Check => Action::Check(show::check(&built.plan, &report)),
+        Command::Show { origin } => Action::Show(show::config(&built, &layers, &report, origin)),
+        _ if built.demo => Action::Demo(Box::new(built.plan), report),
+        _ => Action::Run(Box::new(built.plan), report),
     })
 }
 
@@ -132,7 +134,7 @@ mod tests {
     use std::time::Duration;
 
     /// What `load` makes of words separated by blanks, an environment and a dotenv file.
-    fn with(line: &str, env: &[(&str, &str)], dotenv: &str) -> Result<Asked, Rejected> {
+    fn with(line: &str, env: &[(&str, &str)], dotenv: &str) -> Result<Action, Rejected> {
         let folder = Folder::new();
         if !dotenv.is_empty() {
             std::fs::write(folder.0.join(".env"), dotenv).unwrap();
@@ -147,9 +149,9 @@ mod tests {
         load(line.split_whitespace().map(OsString::from), env, &around)
     }
 
-    fn plan(line: &str, env: &[(&str, &str)], dotenv: &str) -> (Plan, Told) {
+    fn plan(line: &str, env: &[(&str, &str)], dotenv: &str) -> (Plan, Report) {
         match with(line, env, dotenv) {
-            Ok(Asked::Run(plan, told)) => (*plan, told),
+            Ok(Action::Run(plan, report)) => (*plan, report),
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -163,14 +165,14 @@ mod tests {
 
     fn shown(line: &str, env: &[(&str, &str)], dotenv: &str) -> String {
         match with(line, env, dotenv) {
-            Ok(Asked::Show(text) | Asked::Check(text)) => text,
+            Ok(Action::Show(text) | Action::Check(text)) => text,
             other => panic!("{line}: {other:?}"),
         }
     }
 
     #[test]
     fn defaults_are_those_of_the_table() {
-        let (plan, told) = plan("--upstream a:1", &[], "");
+        let (plan, report) = plan("--upstream a:1", &[], "");
         let second = Duration::from_secs;
         assert_eq!(plan.listen, [Listen::Any(8080)]);
         assert_eq!(plan.admin, Some(Listen::Tcp(([127, 0, 0, 1], 8082).into())));
@@ -185,7 +187,7 @@ mod tests {
         assert_eq!(plan.timeouts.drain_delay, second(0));
         assert_eq!(plan.access_log, AccessLog { format: Some(LogFormat::Json), file: None });
         assert_eq!((plan.log, plan.log_format), (LogLevel::Info, OwnLogFormat::Human));
-        assert_eq!(told.warnings, Vec::<String>::new());
+        assert_eq!(report.warnings, Vec::<String>::new());
     }
 
     #[test]
@@ -193,14 +195,14 @@ mod tests {
         let env = [("TIDEGATE_READ_TIMEOUT", "2s"), ("TIDEGATE_WRITE_TIMEOUT", "2s")];
         let file =
             "TIDEGATE_READ_TIMEOUT=3s\n\nTIDEGATE_WRITE_TIMEOUT=3s\nTIDEGATE_IDLE_TIMEOUT=3s";
-        let (plan, told) = plan("--upstream a:1 --read-timeout 1s", &env, file);
+        let (plan, report) = plan("--upstream a:1 --read-timeout 1s", &env, file);
         let timeouts =
             [plan.timeouts.read, plan.timeouts.write, plan.timeouts.idle, plan.timeouts.connect];
         assert_eq!(timeouts.map(|wait| wait.as_secs()), [1, 2, 3, 2]);
-        assert_eq!(told.origin("--read-timeout"), "--read-timeout");
-        assert_eq!(told.origin("write-timeout"), "TIDEGATE_WRITE_TIMEOUT");
-        assert_eq!(told.origin("idle-timeout"), ".env line 4");
-        assert_eq!(told.origin("connect-timeout"), "default");
+        assert_eq!(report.origin("--read-timeout"), "--read-timeout");
+        assert_eq!(report.origin("write-timeout"), "TIDEGATE_WRITE_TIMEOUT");
+        assert_eq!(report.origin("idle-timeout"), ".env line 4");
+        assert_eq!(report.origin("connect-timeout"), "default");
     }
 
     #[test]
@@ -219,20 +221,20 @@ mod tests {
         let (both, _) = plan("--upstream b:2,a:1 --upstream d:4", &env, "");
         assert_eq!(names(&both), ["http://b:2", "http://a:1", "http://d:4"]);
         assert_eq!(names(&plan("", &env, "").0), ["http://c:3"]);
-        let (plan, told) = plan("--upstream a:1,http://A:1", &[], "");
+        let (plan, report) = plan("--upstream a:1,http://A:1", &[], "");
         assert_eq!(names(&plan), ["http://a:1"]);
-        assert!(told.warnings[0].contains("given twice and used once"));
+        assert!(report.warnings[0].contains("given twice and used once"));
     }
 
     #[test]
     fn server_variables_add_upstreams_unless_the_flag_is_given() {
         let env = [("HTTP_SERVER_URL_b", "http://b:1"), ("HTTP_SERVER_URL_a", "http://a:1")];
         let file = "HTTP_SERVER_URL_a=http://no:1\nHTTP_SERVER_URL_c=http://a:1\n";
-        let (both, told) = plan("", &env, file);
+        let (both, report) = plan("", &env, file);
         let names: Vec<&str> = both.upstreams.iter().map(|u| u.name.as_str()).collect();
         assert_eq!(names, ["http://a:1", "http://b:1"]);
-        assert_eq!(told.warnings.len(), 1);
-        assert_eq!(told.origin("upstream"), "HTTP_SERVER_URL_a, HTTP_SERVER_URL_b, .env line 2");
+        assert_eq!(report.warnings.len(), 1);
+        assert_eq!(report.origin("upstream"), "HTTP_SERVER_URL_a, HTTP_SERVER_URL_b, .env line 2");
         assert_eq!(plan("--upstream c:1", &env, file).0.upstreams.len(), 1);
         let text = shown("config show --origin --upstream c:1", &env, file);
         assert!(text.contains("# not used, since --upstream is given: HTTP_SERVER_URL_a\n"));
@@ -327,8 +329,8 @@ tidegate: 6 mistakes, not started; --help lists all flags
             ("--listen 127.0.0.1:1,0.0.0.0:1", "0.0.0.0:1 takes in 127.0.0.1:1 as well"),
         ];
         for (line, what) in warnings {
-            let (_, told) = plan(&format!("--upstream a:1 {line}"), &[], "");
-            assert!(told.warnings[0].contains(what), "{line}: {:?}", told.warnings);
+            let (_, report) = plan(&format!("--upstream a:1 {line}"), &[], "");
+            assert!(report.warnings[0].contains(what), "{line}: {:?}", report.warnings);
             let strict = refusal(&format!("--strict --upstream a:1 {line}"), &[], "");
             assert_eq!(strict.exit, 2);
             assert!(strict.text.starts_with("error: "), "{}", strict.text);
@@ -345,8 +347,8 @@ tidegate: 6 mistakes, not started; --help lists all flags
             assert_eq!(listen.join(" "), kept, "{line}");
         }
         // More than the default, and there are enough descriptors.
-        let (wide, told) = plan("--upstream a:1 --max-connections 40000", &[], "");
-        assert_eq!((wide.limits.connections, told.warnings), (40_000, Vec::new()));
+        let (wide, report) = plan("--upstream a:1 --max-connections 40000", &[], "");
+        assert_eq!((wide.limits.connections, report.warnings), (40_000, Vec::new()));
         // One worker for each core, but never more than there are connections.
         assert_eq!(plan("--upstream a:1 --max-connections 1", &[], "").0.workers, 1);
     }
@@ -361,14 +363,15 @@ tidegate: 6 mistakes, not started; --help lists all flags
             ("TIDEGATE_PORT_80_TCP_ADDR", "10.0.0.1"),
             ("TIDEGATE_SERVICE_HOST", "10.0.0.1"),
         ];
-        let (_, told) = plan("--upstream a:1", &env, "TIDEGATE_ENV_FILE=x\nother=1\nTIDEGATE_X=1");
+        let (_, report) =
+            plan("--upstream a:1", &env, "TIDEGATE_ENV_FILE=x\nother=1\nTIDEGATE_X=1");
         let expected = [
             "TIDEGATE_CHECK: this is possible as a flag only; take this variable away",
             "TIDEGATE_REED_TIMEOUT: no setting has this name; did you mean TIDEGATE_READ_TIMEOUT?",
             ".env line 1: a dotenv file cannot name another; take this line out",
             ".env line 3: no setting has this name; tidegate --help lists all names",
         ];
-        assert_eq!(told.warnings, expected);
+        assert_eq!(report.warnings, expected);
     }
 
     #[test]
@@ -395,7 +398,7 @@ tidegate: 6 mistakes, not started; --help lists all flags
         let missing = run(&["--upstream", "a:1"], &[("TIDEGATE_ENV_FILE", "no.env")]).unwrap_err();
         assert_eq!(missing.exit, 1);
         std::fs::create_dir(folder.0.join(".env")).unwrap();
-        assert!(matches!(run(&["--upstream", "a:1"], &[]), Ok(Asked::Run(..))));
+        assert!(matches!(run(&["--upstream", "a:1"], &[]), Ok(Action::Run(..))));
         assert!(run(&["--env-file", ".env", "--upstream", "a:1"], &[]).is_err());
     }
 
@@ -411,7 +414,7 @@ tidegate: 6 mistakes, not started; --help lists all flags
             };
             let words = format!("--upstream a:1 {words}");
             match load(words.split_whitespace().map(OsString::from), [], &around) {
-                Ok(Asked::Run(plan, _)) => plan.access_log.format,
+                Ok(Action::Run(plan, _)) => plan.access_log.format,
                 other => panic!("{other:?}"),
             }
         };
@@ -425,10 +428,10 @@ tidegate: 6 mistakes, not started; --help lists all flags
     #[test]
     fn a_demo_needs_no_upstream() {
         let asked = with("--demo --upstream a:1", &[], "");
-        let Ok(Asked::Demo(plan, told)) = asked else { panic!("{asked:?}") };
+        let Ok(Action::Demo(plan, report)) = asked else { panic!("{asked:?}") };
         assert_eq!(plan.upstreams, []);
-        assert!(told.warnings[0].contains("a demo brings its own"));
-        assert!(matches!(with("", &[("TIDEGATE_DEMO", "yes")], ""), Ok(Asked::Demo(..))));
+        assert!(report.warnings[0].contains("a demo brings its own"));
+        assert!(matches!(with("", &[("TIDEGATE_DEMO", "yes")], ""), Ok(Action::Demo(..))));
     }
 
     #[test]
@@ -486,9 +489,9 @@ tidegate: 6 mistakes, not started; --help lists all flags
     fn defaults_and_choices_of_the_table_are_understood() {
         for setting in table::settings() {
             let flag = format!("--upstream a:1 --{}", setting.name);
-            if let table::Fallback::Value(value) = setting.fallback {
-                let (_, told) = plan(&format!("{flag}={value}"), &[], "");
-                assert_eq!(told.origin(setting.name), format!("--{}", setting.name));
+            if let table::DefaultValue::Value(value) = setting.fallback {
+                let (_, report) = plan(&format!("{flag}={value}"), &[], "");
+                assert_eq!(report.origin(setting.name), format!("--{}", setting.name));
             }
             if let table::Form::Choice(words) = setting.form {
                 for word in words.split('|') {

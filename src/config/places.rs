@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::mistake::{Wrong, instead, unclear, wrong};
+use super::diagnostics::{Diagnostic, instead, unclear, wrong};
 use super::plan::{Listen, Place, Upstream};
 use crate::base::digits;
 
@@ -13,7 +13,7 @@ use crate::base::digits;
 const LONGEST_SOCKET_PATH: usize = 107;
 
 /// `:8080` (every address), `127.0.0.1:8080`, `[::]:8080` (every IPv6 address) or `unix:/path`.
-pub fn listen(text: &str) -> Result<Listen, Wrong> {
+pub fn listen(text: &str) -> Result<Listen, Diagnostic> {
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_path(path).map(Listen::Unix);
     }
@@ -61,7 +61,7 @@ pub fn listen(text: &str) -> Result<Listen, Wrong> {
 }
 
 /// [`listen`], or `off`.
-pub fn admin(text: &str) -> Result<Option<Listen>, Wrong> {
+pub fn admin(text: &str) -> Result<Option<Listen>, Diagnostic> {
     match text {
         "off" => Ok(None),
         // Not on every address, as it would be for clients.
@@ -73,7 +73,7 @@ pub fn admin(text: &str) -> Result<Option<Listen>, Wrong> {
 }
 
 /// What listens nowhere, since it names no port.
-fn no_port(text: &str) -> Wrong {
+fn no_port(text: &str) -> Diagnostic {
     const WHAT: &str = "the port is missing";
     match text {
         text if text.starts_with(['/', '.']) => {
@@ -105,7 +105,7 @@ fn ipv6_and_port(text: &str) -> Option<(Ipv6Addr, u16)> {
 /// `http://host[:port]`, `http://unix:/path`, or either without `http://`.
 ///
 /// The name is canonical: lower case, IPv6 in its shortest form, port 80 left out.
-pub fn upstream(text: &str) -> Result<Upstream, Wrong> {
+pub fn upstream(text: &str) -> Result<Upstream, Diagnostic> {
     if let Some(right) = mistyped_scheme(text) {
         return Err(instead("http:// is mistyped", [right]));
     }
@@ -151,7 +151,7 @@ pub fn upstream(text: &str) -> Result<Upstream, Wrong> {
 }
 
 /// `10.0.0.0/8`, `2001:db8::/32`, or one address.
-pub fn network(text: &str) -> Result<IpNet, Wrong> {
+pub fn network(text: &str) -> Result<IpNet, Diagnostic> {
     let (host, prefix) = match text.split_once('/') {
         Some((host, prefix)) => (host, Some(prefix)),
         None => (text, None),
@@ -198,7 +198,7 @@ pub fn network(text: &str) -> Result<IpNet, Wrong> {
 }
 
 /// A file's name: anything but nothing, control characters and a folder's.
-pub fn file(text: &str) -> Result<PathBuf, Wrong> {
+pub fn file(text: &str) -> Result<PathBuf, Diagnostic> {
     if text.is_empty() {
         return Err(wrong("a file needs a name", "write a path"));
     }
@@ -211,7 +211,7 @@ pub fn file(text: &str) -> Result<PathBuf, Wrong> {
     Ok(PathBuf::from(text))
 }
 
-fn plain_http(scheme: &str, rest: &str) -> Result<(), Wrong> {
+fn plain_http(scheme: &str, rest: &str) -> Result<(), Diagnostic> {
     match scheme.to_ascii_lowercase().as_str() {
         "http" => Ok(()),
         "https" | "wss" => {
@@ -241,7 +241,7 @@ fn mistyped_scheme(text: &str) -> Option<String> {
 }
 
 /// What is left of a URL behind its scheme: an authority, and nothing with it.
-fn authority(rest: &str) -> Result<&str, Wrong> {
+fn authority(rest: &str) -> Result<&str, Diagnostic> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     if let Some((_, host)) = authority.rsplit_once('@') {
@@ -260,7 +260,7 @@ fn authority(rest: &str) -> Result<&str, Wrong> {
     }
 }
 
-fn unix_upstream(path: &str) -> Result<Upstream, Wrong> {
+fn unix_upstream(path: &str) -> Result<Upstream, Diagnostic> {
     if let Some((socket, _)) = path.split_once(":/") {
         return Err(instead("an upstream has no path", [format!("http://unix:{socket}")]));
     }
@@ -273,7 +273,7 @@ fn unix_upstream(path: &str) -> Result<Upstream, Wrong> {
     Ok(Upstream { name, authority: "localhost".to_owned(), place: Place::Unix(place) })
 }
 
-fn socket_path(path: &str) -> Result<PathBuf, Wrong> {
+fn socket_path(path: &str) -> Result<PathBuf, Diagnostic> {
     if path.is_empty() {
         let right = "write the whole path, such as unix:/run/tidegate.sock";
         return Err(wrong("the path of the socket is missing", right));
@@ -291,7 +291,7 @@ fn socket_path(path: &str) -> Result<PathBuf, Wrong> {
 }
 
 /// A host name or IP literal in canonical form, IPv6 without brackets.
-fn host_name(host: &str) -> Result<String, Wrong> {
+fn host_name(host: &str) -> Result<String, Diagnostic> {
     if host.is_empty() {
         return Err(unclear("the host is missing"));
     }
@@ -327,7 +327,7 @@ fn host_name(host: &str) -> Result<String, Wrong> {
 }
 
 /// A host with colons that is no IPv6 address in brackets.
-fn no_brackets(host: &str) -> Wrong {
+fn no_brackets(host: &str) -> Diagnostic {
     const WHAT: &str = "an IPv6 address goes in brackets";
     match ipv6_and_port(host) {
         Some((address, port)) => instead(WHAT, [format!("http://[{address}]:{port}")]),
@@ -364,7 +364,7 @@ fn bracketed(host: &str) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
 
-fn bad_port(least: u16) -> Wrong {
+fn bad_port(least: u16) -> Diagnostic {
     wrong("this is not a port", format!("write a number from {least} to 65535 behind the colon"))
 }
 

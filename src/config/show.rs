@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::build::Built;
 use super::layers::Layers;
 use super::plan::*;
-use super::table::{self, ACTIONS, Fallback, Form, GROUPS, Setting};
-use super::{Told, values};
+use super::table::{self, ACTIONS, DefaultValue, Form, GROUPS, Setting};
+use super::{Report, values};
 
 /// `--help`.
 pub fn help() -> String {
@@ -58,9 +58,9 @@ fn help_lines(setting: &Setting) -> String {
 
 fn default_text(setting: &Setting) -> String {
     match setting.fallback {
-        Fallback::Value("off") if setting.form == Form::Switch => String::new(),
-        Fallback::Value(text) | Fallback::Depends(text) => text.to_owned(),
-        Fallback::Nothing => String::new(),
+        DefaultValue::Value("off") if setting.form == Form::Switch => String::new(),
+        DefaultValue::Value(text) | DefaultValue::Depends(text) => text.to_owned(),
+        DefaultValue::Nothing => String::new(),
     }
 }
 
@@ -70,40 +70,40 @@ pub fn version() -> String {
 }
 
 /// What `check` says when all is well.
-pub fn check(plan: &Plan, told: &Told) -> String {
+pub fn check(plan: &Plan, report: &Report) -> String {
     let mut text = String::from("tidegate: the settings are fine\n");
     let names: Vec<String> = plan.listen.iter().map(Listen::to_string).collect();
-    let _ = writeln!(text, "  listen    {}  ({})", names.join(", "), told.origin("listen"));
+    let _ = writeln!(text, "  listen    {}  ({})", names.join(", "), report.origin("listen"));
     for upstream in &plan.upstreams {
         let _ = writeln!(text, "  upstream  {}", upstream.name);
     }
     let admin = plan.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string);
-    let _ = writeln!(text, "  admin     {admin}  ({})", told.origin("admin"));
-    for warning in &told.warnings {
+    let _ = writeln!(text, "  admin     {admin}  ({})", report.origin("admin"));
+    for warning in &report.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
     text
 }
 
 /// `config show`: a dotenv file that asks for the same again.
-pub fn config(built: &Built, layers: &Layers, told: &Told, origin: bool) -> String {
+pub fn config(built: &Built, layers: &Layers, report: &Report, origin: bool) -> String {
     let mut text = String::new();
     for setting in table::settings().filter(|setting| setting.name != "env-file") {
         let value = value_of(setting.name, built);
         let line = format!("{}={}", setting.variable(), quote(&value));
         let _ = match origin {
-            true => writeln!(text, "{line:<48} # {}", told.origin(setting.name)),
+            true => writeln!(text, "{line:<48} # {}", report.origin(setting.name)),
             false => writeln!(text, "{line}"),
         };
     }
     if origin {
-        let file = layers.file.as_deref().map(super::mistake::escape);
+        let file = layers.file.as_deref().map(super::diagnostics::escape);
         let _ = writeln!(text, "# dotenv file: {}", file.as_deref().unwrap_or("none"));
         for given in &layers.ignored {
             let _ = writeln!(text, "# not used, since --upstream is given: {}", given.origin);
         }
     }
-    for warning in &told.warnings {
+    for warning in &report.warnings {
         let _ = writeln!(text, "# warning: {warning}");
     }
     text
@@ -122,9 +122,9 @@ pub fn markdown() -> String {
                 flags[0] = format!("`--{} {placeholder}`", setting.name);
             }
             let default = match setting.fallback {
-                Fallback::Value(text) => format!("`{text}`"),
-                Fallback::Depends(text) => text.to_owned(),
-                Fallback::Nothing => String::new(),
+                DefaultValue::Value(text) => format!("`{text}`"),
+                DefaultValue::Depends(text) => text.to_owned(),
+                DefaultValue::Nothing => String::new(),
             };
             let range = range_text(setting);
             let _ =

@@ -1,6 +1,6 @@
 //! The settings: one row each, read by the parser, the help, `config show` and the manual.
 
-use Fallback::{Depends, Nothing, Value};
+use DefaultValue::{Depends, Nothing, Value};
 use Form::*;
 
 /// How the value of a setting is written.
@@ -80,7 +80,7 @@ impl Form {
 
 /// What holds when nothing is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fallback {
+pub enum DefaultValue {
     /// This value, written as a user would.
     Value(&'static str),
     /// It depends; this says on what.
@@ -101,7 +101,7 @@ pub struct Setting {
     /// Least and greatest value of a number, in the unit of the form.
     pub range: (u64, u64),
     /// What holds when nothing is given.
-    pub fallback: Fallback,
+    pub fallback: DefaultValue,
     /// One sentence without a full stop.
     pub about: &'static str,
 }
@@ -157,7 +157,12 @@ const DAY: u64 = 24 * 3600 * 1000;
 /// 1 PiB: far beyond any body, far below where sums of octets overflow.
 const PIB: u64 = 1 << 50;
 
-const fn row(name: &'static str, form: Form, fallback: Fallback, about: &'static str) -> Setting {
+const fn row(
+    name: &'static str,
+    form: Form,
+    fallback: DefaultValue,
+    about: &'static str,
+) -> Setting {
     Setting { name, aliases: &[], form, range: (0, u64::MAX), fallback, about }
 }
 

@@ -6,11 +6,11 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::advice;
-use super::mistake::{Wrong, instead, nearest, unclear, wrong};
+use super::diagnostics::{Diagnostic, instead, nearest, unclear, wrong};
 use super::table::Form;
 
 /// A number in the form's smallest unit (one, millisecond, octet), within `least..=greatest`.
-pub fn number(form: Form, range: (u64, u64), text: &str) -> Result<u64, Wrong> {
+pub fn number(form: Form, range: (u64, u64), text: &str) -> Result<u64, Diagnostic> {
     match exact(form, text) {
         Some(number) => within(form, range, number),
         None => Err(no_number(form, range, text)),
@@ -30,7 +30,7 @@ fn figures(text: &str) -> (&str, &str) {
     text.split_at(text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-fn within(form: Form, (least, greatest): (u64, u64), number: u64) -> Result<u64, Wrong> {
+fn within(form: Form, (least, greatest): (u64, u64), number: u64) -> Result<u64, Diagnostic> {
     let [lower, upper] = [least, greatest].map(|bound| show(form, bound));
     match number {
         number if number < u64::MAX && (least..=greatest).contains(&number) => Ok(number),
@@ -62,7 +62,7 @@ const OFF: [&str; 9] = ["off", "no", "none", "never", "false", "disable", "disab
 const UNLIMITED: [&str; 6] = ["unlimited", "infinite", "infinity", "inf", "max", "-1"];
 
 /// `on` and `off`, with the words other programs use for them.
-pub fn switch(text: &str) -> Result<bool, Wrong> {
+pub fn switch(text: &str) -> Result<bool, Diagnostic> {
     match text.to_ascii_lowercase().as_str() {
         "on" | "true" | "yes" | "1" => Ok(true),
         "off" | "false" | "no" | "0" => Ok(false),
@@ -72,7 +72,7 @@ pub fn switch(text: &str) -> Result<bool, Wrong> {
 
 /// The name of a protocol to upgrade to (RFC 9110 section 7.8). HTTP/2 is none: its octets would hide
 /// requests from the proxy.
-pub fn protocol(text: &str) -> Result<String, Wrong> {
+pub fn protocol(text: &str) -> Result<String, Diagnostic> {
     if !grammar::is_token(text.as_bytes()) || text.len() > 64 {
         return Err(wrong("this is not the name of a protocol", "write a token such as tcp"));
     }
@@ -85,7 +85,7 @@ pub fn protocol(text: &str) -> Result<String, Wrong> {
 
 /// The name of a field that only trusted peers may send. None that tidegate has a hand in: without
 /// it a message would be another one.
-pub fn field(text: &str) -> Result<String, Wrong> {
+pub fn field(text: &str) -> Result<String, Diagnostic> {
     if !grammar::is_token(text.as_bytes()) || text.len() > 64 {
         return Err(unclear("this is not the name of a field"));
     }
@@ -102,7 +102,7 @@ pub fn field(text: &str) -> Result<String, Wrong> {
 }
 
 /// One of a few words.
-pub fn choice<T: Copy>(choices: &[(&str, T)], text: &str) -> Result<T, Wrong> {
+pub fn choice<T: Copy>(choices: &[(&str, T)], text: &str) -> Result<T, Diagnostic> {
     let found = choices.iter().find(|(word, _)| *word == text);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
@@ -153,7 +153,7 @@ fn units(form: Form) -> &'static [(&'static str, u64)] {
 }
 
 /// A text that is no number of this form: what may have been meant, as far as that is in the range.
-fn no_number(form: Form, range: (u64, u64), text: &str) -> Wrong {
+fn no_number(form: Form, range: (u64, u64), text: &str) -> Diagnostic {
     let (least, greatest) = range;
     // A bare 0 is a number that lacks its unit.
     if is_off(text) && text != "0" {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::config::{Place, Plan, Told, Upstream};
+use crate::config::{Place, Plan, Report, Upstream};
 use crate::io::stream::Address;
 use crate::origin::{self, Origin, Settings};
 
@@ -12,13 +12,13 @@ use crate::process::console;
 use crate::process::listeners::ListenerSockets;
 
 /// Runs the proxy in front of two origins, which end with it.
-pub fn run(mut plan: Plan, told: &Told) -> Result<(), String> {
+pub fn run(mut plan: Plan, report: &Report) -> Result<(), String> {
     let origins = [(1, 9001), (2, 9002)].map(|(number, port)| start(number, port));
     let [first, second] = origins;
     let origins = [first.map_err(failure)?, second.map_err(failure)?];
     plan.upstreams = origins.iter().map(|origin| upstream(origin.address())).collect();
     let names: Vec<_> = plan.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
-    start_with(plan, told, |listeners| {
+    start_with(plan, report, |listeners| {
         let [proxy, admin] = [&listeners.listen, &listeners.admin].map(|row| row.first().map(base));
         console::print(&welcome(&names, proxy, admin))
     })

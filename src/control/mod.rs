@@ -30,7 +30,7 @@ use futures_lite::{FutureExt, StreamExt, future};
 use smol::{LocalExecutor, Task};
 
 use crate::admin::{self, View};
-use crate::config::{Plan, Told};
+use crate::config::{Plan, Report};
 use crate::io::listen::SocketFile;
 use crate::process::inherited::{InheritedSockets, Label, Predecessor, READY};
 use crate::process::listeners::{ListenerSockets, Listeners};
@@ -46,20 +46,20 @@ use cores::Cores;
 ///
 /// # Errors
 /// When it could not start, or a core failed: what to tell the user.
-pub fn run(plan: Plan, told: &Told) -> Result<(), String> {
-    start_with(plan, told, |_| Ok(()))
+pub fn run(plan: Plan, report: &Report) -> Result<(), String> {
+    start_with(plan, report, |_| Ok(()))
 }
 
 /// [`run`], unless `opened` fails, which is called when the sockets listen.
 fn start_with(
     plan: Plan,
-    told: &Told,
+    report: &Report,
     opened: impl FnOnce(&Listeners) -> Result<(), String>,
 ) -> Result<(), String> {
     let InheritedSockets { mut predecessor, sockets } =
         InheritedSockets::take(|name| env::var_os(name))?;
     let result = start::enough_descriptors(&plan)
-        .and_then(|()| Listeners::open(&plan, told, sockets))
+        .and_then(|()| Listeners::open(&plan, report, sockets))
         .and_then(|listeners| serve(plan, listeners, &mut predecessor, opened));
     if let Err(error) = &result {
         // Only if we have not been ready.

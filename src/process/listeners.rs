@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use async_io::Async;
 
 use crate::admin;
-use crate::config::{Listen, Plan, Told};
+use crate::config::{Listen, Plan, Report};
 use crate::io::listen::{Bound, Passed, adopt, bind, has_ipv6};
 use crate::io::stream::Address;
 
@@ -78,16 +78,16 @@ impl Listeners {
     /// itself, they stand for the default address.
     pub fn open(
         plan: &Plan,
-        told: &Told,
+        report: &Report,
         passed: Vec<(Label, Passed)>,
     ) -> Result<Listeners, String> {
         let mut unclaimed = Unclaimed(passed);
-        let mut listen = RoleListeners::new(Role::Listen, plan.workers, told);
-        if told.origin("--listen") != "default" || !unclaimed.has_activated(Role::Listen) {
+        let mut listen = RoleListeners::new(Role::Listen, plan.workers, report);
+        if report.origin("--listen") != "default" || !unclaimed.has_activated(Role::Listen) {
             plan.listen.iter().try_for_each(|wanted| listen.open(wanted, &mut unclaimed))?;
         }
         listen.take_activated(&mut unclaimed)?;
-        let mut admin = RoleListeners::new(Role::Admin, 1, told);
+        let mut admin = RoleListeners::new(Role::Admin, 1, report);
         if let Some(wanted) = &plan.admin {
             admin.take_activated(&mut unclaimed)?;
             if admin.listeners.is_empty() {
@@ -132,13 +132,13 @@ impl Unclaimed {
 struct RoleListeners<'a> {
     role: Role,
     cores: usize,
-    told: &'a Told,
+    report: &'a Report,
     listeners: Vec<ListenerSockets>,
 }
 
 impl RoleListeners<'_> {
-    fn new(role: Role, cores: usize, told: &Told) -> RoleListeners<'_> {
-        RoleListeners { role, cores, told, listeners: Vec::new() }
+    fn new(role: Role, cores: usize, report: &Report) -> RoleListeners<'_> {
+        RoleListeners { role, cores, report, listeners: Vec::new() }
     }
 
     /// Takes over all that a service manager passed for this role.
@@ -192,7 +192,7 @@ impl RoleListeners<'_> {
             Role::Admin => "--admin",
         };
         let bound = bind(address, self.cores).map_err(|error| {
-            let (address_text, origin) = (text(address), self.told.origin(setting));
+            let (address_text, origin) = (text(address), self.report.origin(setting));
             let origin = if origin == setting { String::new() } else { format!(", from {origin}") };
             let remedy = remedies::listening(role, address, &error);
             format!("cannot listen on {address_text} ({setting}{origin}): {error}{remedy}")

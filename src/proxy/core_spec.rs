@@ -188,7 +188,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::config::{self, Asked, Plan, Surroundings};
+    use crate::config::{self, Action, Plan, Surroundings};
     use crate::io::listen::bind;
     use crate::io::signal::Mailbox;
     use crate::io::stream::Address;
@@ -203,7 +203,7 @@ mod tests {
             stdout_is_terminal: false,
         };
         let words = ["--upstream", upstreams, "--access-log", "off"].map(Into::into);
-        let Ok(Asked::Run(plan, _)) = config::load(words, [], &around) else { panic!() };
+        let Ok(Action::Run(plan, _)) = config::load(words, [], &around) else { panic!() };
         *plan
     }
 

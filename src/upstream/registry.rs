@@ -51,7 +51,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{self, Asked};
+    use crate::config::{self, Action};
 
     fn plan(upstreams: &str) -> Arc<Plan> {
         let around = config::Surroundings {
@@ -61,7 +61,7 @@ mod tests {
             stdout_is_terminal: false,
         };
         match config::load(["--upstream".into(), upstreams.into()], [], &around) {
-            Ok(Asked::Run(plan, _)) => Arc::from(plan),
+            Ok(Action::Run(plan, _)) => Arc::from(plan),
             other => panic!("{other:?}"),
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use crate::chance::Chance;
-use crate::config::{self, Asked, Plan, Surroundings};
+use crate::config::{self, Action, Plan, Surroundings};
 use crate::io::listen;
 use crate::io::stream::Address;
 use crate::net::Micros;
@@ -40,7 +40,7 @@ static PLANS: LazyLock<[Plan; 2]> = LazyLock::new(|| {
     let load = |upstreams: [&str; 3]| {
         let words = upstreams.into_iter().flat_map(|upstream| ["--upstream", upstream]);
         match config::load(words.map(Into::into), [], &around) {
-            Ok(Asked::Run(plan, _)) => *plan,
+            Ok(Action::Run(plan, _)) => *plan,
             _ => panic!("a plan"),
         }
     };

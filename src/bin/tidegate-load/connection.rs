@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::answer::Answer;
-use super::desk::Seat;
+use super::dispatcher::Seat;
 use super::echo::Echo;
 use super::exchange::{Exchange, Heard, Heeded};
 use super::fault::Fault;
@@ -53,7 +53,9 @@ impl<'w> Connection<'w> {
     /// Makes requests as long as there are any.
     async fn work(&mut self) {
         let (worker, seat) = (self.worker, Rc::new(Seat::default()));
-        while let Some(due) = poll_fn(|cx| worker.desk.poll_next(&seat, worker.now(), cx)).await {
+        while let Some(due) =
+            poll_fn(|cx| worker.dispatcher.poll_next(&seat, worker.now(), cx)).await
+        {
             let result = self.ask().await;
             if worker.has_ended() {
                 return;

@@ -11,14 +11,14 @@
 //! - Bounded: a connection has one request under way, what is due and not sent is counted, not stored.
 //!
 //! Top-down: [`arguments`] make a [`plan`] (by `target` and `request`); [`run()`](run::run) has each thread be a
-//! `worker` with its `connection`s, which take requests from the `desk` (in the open loop by the
+//! `worker` with its `connection`s, which take requests from the `dispatcher` (in the open loop by the
 //! [`schedule`]) and make an `exchange` of each, in which an `answer` or an `echo` is heard; a [`tally`]
 //! counts, by kinds of [`fault`]; `progress` shows, and a [`report`] tells.
 
 mod answer;
 mod arguments;
 mod connection;
-mod desk;
+mod dispatcher;
 mod echo;
 mod exchange;
 mod fault;

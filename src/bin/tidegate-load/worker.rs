@@ -11,7 +11,7 @@ use smol::lock::Semaphore;
 
 use super::answer::Digest;
 use super::connection;
-use super::desk::Desk;
+use super::dispatcher::Dispatcher;
 use super::fault::Fault;
 use super::plan::{Kind, Plan};
 use super::schedule::Schedule;
@@ -57,7 +57,7 @@ pub struct Live {
 pub struct Worker {
     pub(super) core: Rc<Core>,
     pub(super) plan: Arc<Plan>,
-    pub(super) desk: Desk,
+    pub(super) dispatcher: Dispatcher,
     /// What a WebSocket message carries.
     pub(super) payload: Option<Rc<[u8]>>,
     pub(super) dials: Semaphore,
@@ -116,7 +116,7 @@ fn work(
     let most = plan.requests.map(|requests| quota(requests, index, plan.threads));
     let worker = Rc::new(Worker {
         core: Rc::clone(&core),
-        desk: Desk::new(most),
+        dispatcher: Dispatcher::new(most),
         payload: plan.payload.as_deref().map(Rc::from),
         dials: Semaphore::new(DIALS),
         plan,
@@ -237,7 +237,7 @@ impl Worker {
         self.began.set(Some(now));
         self.spent_before.set(Core::spent());
         let (index, threads) = (self.index, self.plan.threads);
-        self.desk.open(rate.map(|rate| Schedule::new(rate, now, end, index, threads)));
+        self.dispatcher.open(rate.map(|rate| Schedule::new(rate, now, end, index, threads)));
         self.core.spawn(keep_time(Rc::clone(self), end)).detach();
         if rate.is_some() {
             self.core.spawn(pace(Rc::clone(self))).detach();
@@ -266,7 +266,7 @@ impl Worker {
     fn end(&self) {
         if !self.has_ended() {
             self.ended.set(Some(self.now()));
-            self.desk.close();
+            self.dispatcher.close();
             self.core.reactor.abort();
         }
     }
@@ -284,7 +284,7 @@ impl Worker {
         let (before, after) = (self.spent_before.get(), Core::spent());
         tally.spent = [after[0].saturating_sub(before[0]), after[1].saturating_sub(before[1])];
         tally.elapsed = self.began.get().map_or(Duration::ZERO, |began| now - began);
-        tally.unsent = self.desk.owed(now);
+        tally.unsent = self.dispatcher.owed(now);
         tally
     }
 }
@@ -308,11 +308,11 @@ async fn keep_time(worker: Rc<Worker>, end: Option<Moment>) {
 /// Brings requests to the connections that wait for them, when they are due.
 async fn pace(worker: Rc<Worker>) {
     let Ok(alarm) = Alarm::new(&worker.core.reactor) else { return worker.end() };
-    while let Some(due) = std::future::poll_fn(|cx| worker.desk.poll_pace(cx)).await {
+    while let Some(due) = std::future::poll_fn(|cx| worker.dispatcher.poll_pace(cx)).await {
         if alarm.until(due).await.is_err() {
             return;
         }
-        worker.desk.bring(worker.now());
+        worker.dispatcher.bring(worker.now());
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 /// What a grammar says about a text it refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
+pub struct Diagnostic {
     /// What is wrong.
     pub wrong: String,
     /// Values that may be written instead, word for word; `advice` tries them before they are told.
@@ -17,12 +17,12 @@ pub struct Wrong {
 }
 
 /// A refusal with advice in words. The texts may quote the user, and so are made fit to be shown.
-pub fn wrong(wrong: impl AsRef<str>, right: impl AsRef<str>) -> Wrong {
-    Wrong { wrong: fit(wrong.as_ref()), offers: Vec::new(), rest: fit(right.as_ref()) }
+pub fn wrong(wrong: impl AsRef<str>, right: impl AsRef<str>) -> Diagnostic {
+    Diagnostic { wrong: fit(wrong.as_ref()), offers: Vec::new(), rest: fit(right.as_ref()) }
 }
 
 /// A refusal of what could mean anything: `advice` gives examples.
-pub fn unclear(what: impl AsRef<str>) -> Wrong {
+pub fn unclear(what: impl AsRef<str>) -> Diagnostic {
     wrong(what, "")
 }
 
@@ -30,15 +30,15 @@ pub fn unclear(what: impl AsRef<str>) -> Wrong {
 pub fn instead<T: Into<String>>(
     wrong: impl AsRef<str>,
     offers: impl IntoIterator<Item = T>,
-) -> Wrong {
+) -> Diagnostic {
     let offers = offers.into_iter().map(Into::into).collect();
-    Wrong { wrong: fit(wrong.as_ref()), offers, rest: String::new() }
+    Diagnostic { wrong: fit(wrong.as_ref()), offers, rest: String::new() }
 }
 
-impl Wrong {
+impl Diagnostic {
     /// The same, with something to say behind the offers.
-    pub fn and(self, rest: impl AsRef<str>) -> Wrong {
-        Wrong { rest: fit(rest.as_ref()), ..self }
+    pub fn and(self, rest: impl AsRef<str>) -> Diagnostic {
+        Diagnostic { rest: fit(rest.as_ref()), ..self }
     }
 
     /// What would be right, as advice.
@@ -61,12 +61,12 @@ struct Note {
     origin: Origin,
     /// The value as given and the part of it that is meant; `None` if no value is at fault.
     value: Option<(String, Range<usize>)>,
-    wrong: Wrong,
+    wrong: Diagnostic,
 }
 
 /// Everything there is to tell about the settings so far.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct Diagnostics {
     mistakes: Vec<Note>,
     warnings: Vec<Note>,
 }
@@ -78,25 +78,31 @@ const WIDEST_ITEM: usize = 60;
 /// No report tells more than this many mistakes.
 const MOST: usize = 50;
 
-impl Report {
+impl Diagnostics {
     /// A mistake that no value is to blame for.
-    pub fn mistake(&mut self, origin: Origin, wrong: Wrong) {
+    pub fn mistake(&mut self, origin: Origin, wrong: Diagnostic) {
         self.mistakes.push(Note { origin, value: None, wrong });
     }
 
     /// A mistake in the `part` of a `value`.
-    pub fn mistake_in(&mut self, origin: &Origin, value: &str, part: Range<usize>, wrong: Wrong) {
+    pub fn mistake_in(
+        &mut self,
+        origin: &Origin,
+        value: &str,
+        part: Range<usize>,
+        wrong: Diagnostic,
+    ) {
         let value = Some((value.to_owned(), part));
         self.mistakes.push(Note { origin: origin.clone(), value, wrong });
     }
 
     /// Something odd that does not stop anyone, unless `--strict` is given.
-    pub fn warning(&mut self, origin: &Origin, wrong: Wrong) {
+    pub fn warning(&mut self, origin: &Origin, wrong: Diagnostic) {
         self.warnings.push(Note { origin: origin.clone(), value: None, wrong });
     }
 
     /// Something odd in a value.
-    pub fn warning_in(&mut self, origin: &Origin, value: &str, wrong: Wrong) {
+    pub fn warning_in(&mut self, origin: &Origin, value: &str, wrong: Diagnostic) {
         let value = Some((value.to_owned(), 0..value.len()));
         self.warnings.push(Note { origin: origin.clone(), value, wrong });
     }
@@ -109,7 +115,8 @@ impl Report {
         if self.mistakes.is_empty() {
             return Ok(self.warnings.iter().map(Note::line).collect());
         }
-        let on_command_line = |note: &Note| matches!(note.origin, Origin::Words | Origin::Flag(_));
+        let on_command_line =
+            |note: &Note| matches!(note.origin, Origin::CommandLine | Origin::Flag(_));
         let exit = if self.mistakes.iter().any(on_command_line) { 2 } else { 1 };
         let mut text: String = self.mistakes.iter().take(MOST).map(Note::block).collect();
         let count = self.mistakes.len();
@@ -142,7 +149,7 @@ impl Note {
             format!(" {}", clip(escape(&value[part.clone()]), WIDEST_ITEM))
         });
         match &self.origin {
-            Origin::Words | Origin::Default => format!("{wrong}; {right}"),
+            Origin::CommandLine | Origin::Default => format!("{wrong}; {right}"),
             origin => format!("{origin}{value}: {wrong}; {right}"),
         }
     }
@@ -152,7 +159,7 @@ impl Note {
         let (wrong, right) = (&self.wrong.wrong, self.wrong.right());
         let Some((value, part)) = &self.value else {
             return match &self.origin {
-                Origin::Words | Origin::Default => format!("error: {wrong}\n    {right}\n"),
+                Origin::CommandLine | Origin::Default => format!("error: {wrong}\n    {right}\n"),
                 origin => format!("error: {}: {wrong}\n    {right}\n", origin.position(0)),
             };
         };
@@ -207,15 +214,15 @@ pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 mod tests {
     use super::*;
 
-    fn report(origin: Origin, value: &str, part: Range<usize>) -> Rejected {
-        let mut report = Report::default();
-        report.mistake_in(&origin, value, part, wrong("this is wrong", "that is right"));
-        report.close(false).unwrap_err()
+    fn diagnostics(origin: Origin, value: &str, part: Range<usize>) -> Rejected {
+        let mut diagnostics = Diagnostics::default();
+        diagnostics.mistake_in(&origin, value, part, wrong("this is wrong", "that is right"));
+        diagnostics.close(false).unwrap_err()
     }
 
     #[test]
     fn the_caret_is_below_the_part_that_is_wrong() {
-        let rejected = report(Origin::Flag("--upstream".into()), "http://a,ftp://b", 9..16);
+        let rejected = diagnostics(Origin::Flag("--upstream".into()), "http://a,ftp://b", 9..16);
         assert_eq!(rejected.exit, 2);
         let caret = rejected.text.lines().nth(2).unwrap();
         assert_eq!(caret, "                        ^^^^^^^ that is right");
@@ -226,7 +233,7 @@ mod tests {
 
     #[test]
     fn outside_the_command_line_the_exit_code_is_1() {
-        let rejected = report(Origin::Env("TIDEGATE_LOG".into()), "x", 0..1);
+        let rejected = diagnostics(Origin::Env("TIDEGATE_LOG".into()), "x", 0..1);
         assert_eq!(rejected.exit, 1);
         assert!(rejected.text.contains("    TIDEGATE_LOG=x\n                 ^ that is right"));
     }
@@ -234,7 +241,7 @@ mod tests {
     #[test]
     fn nothing_a_user_writes_reaches_the_terminal_raw_or_endlessly() {
         let value = "\u{1b}[2J\u{202e}\n".repeat(10_000);
-        let rejected = report(Origin::Env("TIDEGATE_LOG".into()), &value, 0..value.len());
+        let rejected = diagnostics(Origin::Env("TIDEGATE_LOG".into()), &value, 0..value.len());
         assert!(rejected.text.len() < 400, "{}", rejected.text.len());
         assert!(!rejected.text.contains(['\u{1b}', '\u{202e}']));
     }
@@ -252,11 +259,11 @@ mod tests {
 
     #[test]
     fn many_mistakes_are_cut_short_but_counted() {
-        let mut report = Report::default();
+        let mut diagnostics = Diagnostics::default();
         for _ in 0..MOST + 3 {
-            report.mistake(Origin::Words, wrong("no", "yes"));
+            diagnostics.mistake(Origin::CommandLine, wrong("no", "yes"));
         }
-        let text = report.close(false).unwrap_err().text;
+        let text = diagnostics.close(false).unwrap_err().text;
         assert_eq!(text.matches("error:").count(), MOST);
         assert!(text.contains("... and 3 more\ntidegate: 53 mistakes"));
     }
@@ -264,9 +271,9 @@ mod tests {
     #[test]
     fn warnings_become_mistakes_when_strict() {
         let warned = || {
-            let mut report = Report::default();
-            report.warning(&Origin::Env("A".into()), wrong("odd", "even"));
-            report
+            let mut diagnostics = Diagnostics::default();
+            diagnostics.warning(&Origin::Env("A".into()), wrong("odd", "even"));
+            diagnostics
         };
         assert_eq!(warned().close(false), Ok(vec!["A: odd; even".to_owned()]));
         assert_eq!(warned().close(true).unwrap_err().exit, 1);

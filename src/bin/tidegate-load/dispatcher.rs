@@ -1,8 +1,8 @@
-//! Who asks next: the desk at which connections take requests to make.
+//! Who asks next: connections take the requests that they make from here.
 //!
 //! In the closed loop there is always one more. In the open loop there is one when the schedule says so; a
-//! connection that finds none sits down, and the pacer, which waits for the clock, calls it. When nobody
-//! sits, the schedule itself is the queue: it is counted, not stored.
+//! connection that finds none waits, and the pacer, which waits for the clock, wakes it. When nobody
+//! waits, the schedule itself is the queue: it is counted, not stored.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,9 +21,9 @@ pub struct Seat {
     queued: Cell<bool>,
 }
 
-/// The desk of one thread.
+/// The dispatcher of one thread.
 #[derive(Debug, Default)]
-pub struct Desk {
+pub struct Dispatcher {
     /// Requests are given out.
     open: Cell<bool>,
     /// No more requests will be given out.
@@ -32,15 +32,15 @@ pub struct Desk {
     left: Cell<Option<u64>>,
     /// Without one, the loop is closed.
     schedule: RefCell<Option<Schedule>>,
-    /// Who sits; at most one place for each connection.
+    /// The connections that wait; at most one place for each.
     waiting: RefCell<VecDeque<Rc<Seat>>>,
     pacer: RefCell<Option<Waker>>,
 }
 
-impl Desk {
-    /// A desk that will give out at most `most` requests, if that is said.
-    pub fn new(most: Option<u64>) -> Desk {
-        Desk { left: Cell::new(most), ..Desk::default() }
+impl Dispatcher {
+    /// A dispatcher that will give out at most `most` requests, if that is said.
+    pub fn new(most: Option<u64>) -> Dispatcher {
+        Dispatcher { left: Cell::new(most), ..Dispatcher::default() }
     }
 
     /// From now on requests are given out: as `schedule` says, or always.
@@ -50,7 +50,7 @@ impl Desk {
         self.call_all();
     }
 
-    /// No more requests: everybody who sits may go.
+    /// No more requests: every connection that waits may go.
     pub fn close(&self) {
         self.closed.set(true);
         self.call_all();
@@ -59,7 +59,7 @@ impl Desk {
         }
     }
 
-    /// The next request for whoever sits at `seat`: the moment it was due; `None`: there are no more.
+    /// The next request for the connection at `seat`: the moment it was due; `None`: there are no more.
     pub fn poll_next(
         &self,
         seat: &Rc<Seat>,
@@ -85,8 +85,8 @@ impl Desk {
         Poll::Pending
     }
 
-    /// When the pacer has to look again: at once if somebody sits and a request is due. Waits while nobody
-    /// sits; `None`: never again.
+    /// When the pacer has to look again: at once if a connection waits and a request is due. Waits while none
+    /// does; `None`: never again.
     pub fn poll_pace(&self, cx: &mut Context<'_>) -> Poll<Option<Moment>> {
         if self.closed.get() {
             return Poll::Ready(None);
@@ -182,9 +182,9 @@ mod tests {
             Guest { seat: Rc::default(), called, waker }
         }
 
-        fn asks(&self, desk: &Desk, now: u64) -> Poll<Option<u64>> {
+        fn asks(&self, dispatcher: &Dispatcher, now: u64) -> Poll<Option<u64>> {
             let mut cx = Context::from_waker(&self.waker);
-            desk.poll_next(&self.seat, Moment(now), &mut cx).map(|due| due.map(|due| due.0))
+            dispatcher.poll_next(&self.seat, Moment(now), &mut cx).map(|due| due.map(|due| due.0))
         }
 
         fn was_called(&self) -> bool {
@@ -192,76 +192,86 @@ mod tests {
         }
     }
 
-    /// A desk with a request due each 10 ms from 0.
-    fn paced(most: Option<u64>) -> Desk {
-        let desk = Desk::new(most);
+    /// A dispatcher with a request due each 10 ms from 0.
+    fn paced(most: Option<u64>) -> Dispatcher {
+        let dispatcher = Dispatcher::new(most);
         let rate = Rate::per_thousand_seconds(100_000).unwrap();
-        desk.open(Some(Schedule::new(rate, Moment(0), None, 0, 1)));
-        desk
+        dispatcher.open(Some(Schedule::new(rate, Moment(0), None, 0, 1)));
+        dispatcher
     }
 
     #[test]
     fn in_the_closed_loop_there_is_always_one_more_until_there_is_none() {
-        let (desk, one, two) = (Desk::new(Some(2)), Guest::new(), Guest::new());
-        assert_eq!(one.asks(&desk, 0), Poll::Pending, "not open");
-        desk.open(None);
+        let (dispatcher, one, two) = (Dispatcher::new(Some(2)), Guest::new(), Guest::new());
+        assert_eq!(one.asks(&dispatcher, 0), Poll::Pending, "not open");
+        dispatcher.open(None);
         assert!(one.was_called());
-        assert_eq!(one.asks(&desk, 7), Poll::Ready(Some(7)));
-        assert_eq!(two.asks(&desk, 8), Poll::Ready(Some(8)));
-        assert_eq!(one.asks(&desk, 9), Poll::Ready(None));
+        assert_eq!(one.asks(&dispatcher, 7), Poll::Ready(Some(7)));
+        assert_eq!(two.asks(&dispatcher, 8), Poll::Ready(Some(8)));
+        assert_eq!(one.asks(&dispatcher, 9), Poll::Ready(None));
     }
 
     #[test]
     fn what_was_due_while_all_were_busy_is_counted_from_then() {
-        let (desk, one) = (paced(None), Guest::new());
-        assert_eq!(one.asks(&desk, 300_000), Poll::Ready(Some(0)));
-        assert_eq!(one.asks(&desk, 300_000), Poll::Ready(Some(10_000)));
-        assert_eq!(desk.owed(Moment(300_000)), 29);
+        let (dispatcher, one) = (paced(None), Guest::new());
+        assert_eq!(one.asks(&dispatcher, 300_000), Poll::Ready(Some(0)));
+        assert_eq!(one.asks(&dispatcher, 300_000), Poll::Ready(Some(10_000)));
+        assert_eq!(dispatcher.owed(Moment(300_000)), 29);
     }
 
     #[test]
     fn the_pacer_calls_who_sat_down_first() {
-        let (desk, one, two, pacer) = (paced(None), Guest::new(), Guest::new(), Guest::new());
+        let (dispatcher, one, two, pacer) = (paced(None), Guest::new(), Guest::new(), Guest::new());
         let mut cx = Context::from_waker(&pacer.waker);
-        assert_eq!(desk.poll_pace(&mut cx), Poll::Pending, "nobody sits");
-        assert_eq!(one.asks(&desk, 0), Poll::Ready(Some(0)));
-        assert_eq!(one.asks(&desk, 1), Poll::Pending);
+        assert_eq!(dispatcher.poll_pace(&mut cx), Poll::Pending, "none waits");
+        assert_eq!(one.asks(&dispatcher, 0), Poll::Ready(Some(0)));
+        assert_eq!(one.asks(&dispatcher, 1), Poll::Pending);
         assert!(pacer.was_called());
-        assert_eq!(desk.poll_pace(&mut cx), Poll::Ready(Some(Moment(10_000))));
-        assert_eq!((two.asks(&desk, 2), one.asks(&desk, 2)), (Poll::Pending, Poll::Pending));
-        desk.bring(Moment(10_000));
+        assert_eq!(dispatcher.poll_pace(&mut cx), Poll::Ready(Some(Moment(10_000))));
+        assert_eq!(
+            (two.asks(&dispatcher, 2), one.asks(&dispatcher, 2)),
+            (Poll::Pending, Poll::Pending)
+        );
+        dispatcher.bring(Moment(10_000));
         assert_eq!((one.was_called(), two.was_called()), (true, false));
-        desk.bring(Moment(20_000));
+        dispatcher.bring(Moment(20_000));
         assert!(two.was_called() && !one.was_called());
-        assert_eq!(two.asks(&desk, 20_010), Poll::Ready(Some(20_000)));
-        assert_eq!(one.asks(&desk, 20_010), Poll::Ready(Some(10_000)));
+        assert_eq!(two.asks(&dispatcher, 20_010), Poll::Ready(Some(20_000)));
+        assert_eq!(one.asks(&dispatcher, 20_010), Poll::Ready(Some(10_000)));
     }
 
     #[test]
     fn the_pacer_goes_home_when_nothing_will_be_due() {
-        let (desk, one) = (Desk::new(None), Guest::new());
+        let (dispatcher, one) = (Dispatcher::new(None), Guest::new());
         let rate = Rate::per_thousand_seconds(100_000).unwrap();
-        desk.open(Some(Schedule::new(rate, Moment(0), Some(Moment(10_000)), 0, 1)));
-        assert_eq!(one.asks(&desk, 0), Poll::Ready(Some(0)));
-        assert_eq!(one.asks(&desk, 20_000), Poll::Pending, "until the run ends");
+        dispatcher.open(Some(Schedule::new(rate, Moment(0), Some(Moment(10_000)), 0, 1)));
+        assert_eq!(one.asks(&dispatcher, 0), Poll::Ready(Some(0)));
+        assert_eq!(one.asks(&dispatcher, 20_000), Poll::Pending, "until the run ends");
         let mut cx = Context::from_waker(&one.waker);
-        assert_eq!(desk.poll_pace(&mut cx), Poll::Ready(None));
-        desk.close();
-        assert_eq!(one.asks(&desk, 20_000), Poll::Ready(None));
+        assert_eq!(dispatcher.poll_pace(&mut cx), Poll::Ready(None));
+        dispatcher.close();
+        assert_eq!(one.asks(&dispatcher, 20_000), Poll::Ready(None));
     }
 
     #[test]
     fn the_last_request_sends_all_home() {
-        let (desk, one, two) = (paced(Some(2)), Guest::new(), Guest::new());
-        assert_eq!(one.asks(&desk, 0), Poll::Ready(Some(0)));
-        assert_eq!((one.asks(&desk, 1), two.asks(&desk, 1)), (Poll::Pending, Poll::Pending));
-        desk.bring(Moment(50_000));
-        assert!(one.was_called() && two.was_called());
-        assert_eq!(one.asks(&desk, 50_000), Poll::Ready(Some(10_000)), "brought before the end");
+        let (dispatcher, one, two) = (paced(Some(2)), Guest::new(), Guest::new());
+        assert_eq!(one.asks(&dispatcher, 0), Poll::Ready(Some(0)));
         assert_eq!(
-            (one.asks(&desk, 0), two.asks(&desk, 0)),
+            (one.asks(&dispatcher, 1), two.asks(&dispatcher, 1)),
+            (Poll::Pending, Poll::Pending)
+        );
+        dispatcher.bring(Moment(50_000));
+        assert!(one.was_called() && two.was_called());
+        assert_eq!(
+            one.asks(&dispatcher, 50_000),
+            Poll::Ready(Some(10_000)),
+            "brought before the end"
+        );
+        assert_eq!(
+            (one.asks(&dispatcher, 0), two.asks(&dispatcher, 0)),
             (Poll::Ready(None), Poll::Ready(None))
         );
-        assert_eq!(desk.owed(Moment(50_000)), 0);
+        assert_eq!(dispatcher.owed(Moment(50_000)), 0);
     }
 }

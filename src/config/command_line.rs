@@ -11,8 +11,8 @@ use std::vec::IntoIter;
 
 use argh::FromArgs;
 
+use super::diagnostics::{Diagnostic, Diagnostics, nearest, wrong};
 use super::layers::{Given, Origin};
-use super::mistake::{Report, Wrong, nearest, wrong};
 use super::table::{self, ACTIONS, COUSINS, Form, LATER, Setting};
 use super::values;
 
@@ -36,7 +36,7 @@ pub enum Command {
 
 /// The command line, taken apart.
 #[derive(Debug)]
-pub struct Words {
+pub struct CommandLine {
     /// What to do.
     pub command: Command,
     /// The settings that were given, in order for each spelling.
@@ -44,12 +44,15 @@ pub struct Words {
 }
 
 /// Reads the words behind the program's name. Mistakes go to the report; the rest is used.
-pub fn read(args: impl IntoIterator<Item = OsString>, report: &mut Report) -> Words {
-    let mut shape = Shape { options: Vec::new(), words: Vec::new(), check: false, report };
+pub fn read(
+    args: impl IntoIterator<Item = OsString>,
+    diagnostics: &mut Diagnostics,
+) -> CommandLine {
+    let mut shape = Shape { options: Vec::new(), words: Vec::new(), check: false, diagnostics };
     if let Err(command) = shape.take(args) {
-        return Words { command, given: Vec::new() };
+        return CommandLine { command, given: Vec::new() };
     }
-    let Shape { options, words, report, .. } = shape;
+    let Shape { options, words, diagnostics, .. } = shape;
     let line = |words: &[String]| {
         let words: Vec<&str> = options.iter().chain(words).map(String::as_str).collect();
         Line::from_args(&["tidegate"], &words)
@@ -59,11 +62,11 @@ pub fn read(args: impl IntoIterator<Item = OsString>, report: &mut Report) -> Wo
         Err(exit) if exit.status.is_ok() => (Command::Help, line(&[])),
         Err(_) => {
             // The options have the shape argh knows, so it is what stands behind them.
-            report.mistake(Origin::Words, not_a_command(&words));
+            diagnostics.mistake(Origin::CommandLine, not_a_command(&words));
             (Command::Run, line(&[]))
         }
     };
-    Words { command, given: line.map(Line::given).unwrap_or_default() }
+    CommandLine { command, given: line.map(Line::given).unwrap_or_default() }
 }
 
 /// Words on their way to the shape argh knows: every option with its value, then the subcommand.
@@ -71,7 +74,7 @@ struct Shape<'a> {
     options: Vec<String>,
     words: Vec<String>,
     check: bool,
-    report: &'a mut Report,
+    diagnostics: &'a mut Diagnostics,
 }
 
 impl Shape<'_> {
@@ -89,7 +92,8 @@ impl Shape<'_> {
                 "-V" | "--version" => return Err(Command::Version),
                 "-t" | "--check" | "--origin" if value.is_some() => {
                     let what = format!("{flag} takes no value");
-                    self.report.mistake(Origin::Words, wrong(what, format!("write {flag}")));
+                    self.diagnostics
+                        .mistake(Origin::CommandLine, wrong(what, format!("write {flag}")));
                 }
                 "-t" | "--check" => self.check = true,
                 "--" => self.words.extend(args.by_ref()),
@@ -108,7 +112,7 @@ impl Shape<'_> {
     /// A flag with its value: joined to it, the next word, or (for a switch) understood.
     fn option(&mut self, flag: &str, value: Option<String>, args: &mut Peekable<IntoIter<String>>) {
         let Some(setting) = flag.strip_prefix("--").and_then(table::find) else {
-            self.report.mistake(Origin::Words, unknown(flag));
+            self.diagnostics.mistake(Origin::CommandLine, unknown(flag));
             // What follows is most likely its value: no reason to complain once more.
             let belongs = |next: &String| !next.starts_with('-') && !is_command(next);
             let _ = args.next_if(|next| value.is_none() && belongs(next));
@@ -123,7 +127,9 @@ impl Shape<'_> {
             None => match args.next_if(|next| !is_flag(next)) {
                 Some(value) => value,
                 None => {
-                    return self.report.mistake(Origin::Flag(flag.to_owned()), missing(setting));
+                    return self
+                        .diagnostics
+                        .mistake(Origin::Flag(flag.to_owned()), missing(setting));
                 }
             },
         };
@@ -134,7 +140,7 @@ impl Shape<'_> {
     fn text(&mut self, arg: OsString) -> Option<String> {
         let refuse = |arg: OsString| {
             let what = format!("{arg:?} is not UTF-8 text");
-            self.report.mistake(Origin::Words, wrong(what, "write it in UTF-8"));
+            self.diagnostics.mistake(Origin::CommandLine, wrong(what, "write it in UTF-8"));
         };
         arg.into_string().map_err(refuse).ok()
     }
@@ -152,9 +158,9 @@ fn is_flag(word: &str) -> bool {
         || ACTIONS.iter().any(|(short, long, _)| *short == name || *long == name)
 }
 
-fn missing(setting: &Setting) -> Wrong {
+fn missing(setting: &Setting) -> Diagnostic {
     let example = match (setting.fallback, setting.form.examples().1.first()) {
-        (table::Fallback::Value(value), _) if value != "off" => value,
+        (table::DefaultValue::Value(value), _) if value != "off" => value,
         (_, Some(example)) => example,
         _ => setting.form.placeholder().split('|').next().unwrap_or_default(),
     };
@@ -162,7 +168,7 @@ fn missing(setting: &Setting) -> Wrong {
 }
 
 /// A flag that nobody knows, with what may have been meant.
-fn unknown(flag: &str) -> Wrong {
+fn unknown(flag: &str) -> Diagnostic {
     let what = format!("there is no flag {flag}");
     let name = flag.trim_start_matches('-').to_ascii_lowercase().replace('_', "-");
     if LATER.iter().any(|later| *later == name) {
@@ -190,7 +196,7 @@ fn unknown(flag: &str) -> Wrong {
 const NEGATIONS: [&str; 4] = ["no-", "disable-", "without-", "skip-"];
 
 /// A flag that is meant to switch a setting off.
-fn without(what: String, setting: &Setting) -> Wrong {
+fn without(what: String, setting: &Setting) -> Diagnostic {
     let words = match setting.form {
         Form::Switch => "on|off",
         form => form.placeholder(),
@@ -202,7 +208,7 @@ fn without(what: String, setting: &Setting) -> Wrong {
 }
 
 /// Words that are neither flags nor commands.
-fn not_a_command(words: &[String]) -> Wrong {
+fn not_a_command(words: &[String]) -> Diagnostic {
     // What is a command is not to blame, but what stands behind it.
     let first_two: Vec<&str> = words.iter().take(2).map(String::as_str).collect();
     let known = match first_two[..] {
@@ -318,10 +324,11 @@ impl Line {
 mod tests {
     use super::*;
 
-    fn read_all(line: &str) -> (Words, Vec<String>) {
-        let mut report = Report::default();
-        let words = read(line.split_whitespace().map(OsString::from), &mut report);
-        let text = report.close(false).map_or_else(|rejected| rejected.text, |_| String::new());
+    fn read_all(line: &str) -> (CommandLine, Vec<String>) {
+        let mut diagnostics = Diagnostics::default();
+        let words = read(line.split_whitespace().map(OsString::from), &mut diagnostics);
+        let text =
+            diagnostics.close(false).map_or_else(|rejected| rejected.text, |_| String::new());
         (words, text.lines().map(str::to_owned).collect())
     }
 
@@ -439,10 +446,10 @@ mod tests {
     #[test]
     fn what_is_not_text_is_refused() {
         use std::os::unix::ffi::OsStringExt;
-        let mut report = Report::default();
+        let mut diagnostics = Diagnostics::default();
         let bytes = OsString::from_vec(b"--log=\xff".to_vec());
-        read([bytes], &mut report);
-        let text = report.close(false).unwrap_err().text;
+        read([bytes], &mut diagnostics);
+        let text = diagnostics.close(false).unwrap_err().text;
         assert!(text.contains("is not UTF-8 text") && text.contains("xFF"), "{text}");
     }
 }
