@@ -14,7 +14,7 @@ use tidegate::http::chunked::{self, Decoder};
 use tidegate::http::forward::{self, RequestEdits, ResponseEdits};
 use tidegate::http::write::Writer;
 use tidegate::http::{Limits, Method, Progress, Request, Response, outward};
-use tidegate::io::buffer::{Pool, SHARE};
+use tidegate::io::buffer::{BufferPool, SHARE};
 use tidegate::io::clock::Moment;
 use tidegate::io::listen;
 use tidegate::io::reactor::{Direction, Reactor};
@@ -153,7 +153,7 @@ fn chunked_decode(bencher: Bencher<'_, '_>, size: usize) {
 /// The right to have a buffer, a buffer, and both back.
 #[divan::bench]
 fn pool_take_and_return(bencher: Bencher<'_, '_>) {
-    let pool = Pool::new(64 * SHARE);
+    let pool = BufferPool::new(64 * SHARE);
     let quota = pool.quota();
     bencher.bench_local(|| quota.try_permit().map(|permit| permit.take().len()));
 }

@@ -2,7 +2,7 @@
 
 /// A form of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum Format {
     Json,
     /// Prometheus text 0.0.4.
     Prometheus,
@@ -10,28 +10,28 @@ pub(super) enum Form {
     OpenMetrics,
 }
 
-impl Form {
+impl Format {
     /// `?format=` decides; else `Accept` by its weights (RFC 9110 section 12.5.1), the first of equals. Whoever takes
     /// anything, as plain curl does, gets JSON. `None`: there is no such format.
-    pub fn choose(query: &str, accept: &str) -> Option<Form> {
+    pub fn choose(query: &str, accept: &str) -> Option<Format> {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         match pairs.find(|(key, _)| *key == "format").map(|(_, value)| value) {
-            Some("json") => Some(Form::Json),
-            Some("prometheus" | "text") => Some(Form::Prometheus),
-            Some("openmetrics") => Some(Form::OpenMetrics),
+            Some("json") => Some(Format::Json),
+            Some("prometheus" | "text") => Some(Format::Prometheus),
+            Some("openmetrics") => Some(Format::OpenMetrics),
             Some(_) => None,
-            None => Some(Form::accepted(accept)),
+            None => Some(Format::accepted(accept)),
         }
     }
 
-    fn accepted(accept: &str) -> Form {
-        let mut best = (Form::Json, 0);
+    fn accepted(accept: &str) -> Format {
+        let mut best = (Format::Json, 0);
         for range in accept.split(',') {
             let mut parts = range.split(';').map(str::trim);
             let form = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
-                "application/openmetrics-text" => Form::OpenMetrics,
-                "text/plain" | "text/*" => Form::Prometheus,
-                "application/json" | "application/*" | "*/*" => Form::Json,
+                "application/openmetrics-text" => Format::OpenMetrics,
+                "text/plain" | "text/*" => Format::Prometheus,
+                "application/json" | "application/*" | "*/*" => Format::Json,
                 _ => continue,
             };
             let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
@@ -67,20 +67,24 @@ mod tests {
         let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,\
                           text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
         for (query, accept, form) in [
-            ("", "", Some(Form::Json)),
-            ("", "*/*", Some(Form::Json)),
-            ("", "application/json", Some(Form::Json)),
-            ("", "text/html,*/*;q=0.8", Some(Form::Json)),
-            ("", "text/plain", Some(Form::Prometheus)),
-            ("", "text/plain;version=0.0.4;q=0.6, application/json;q=0.55", Some(Form::Prometheus)),
-            ("", "TEXT/PLAIN;q=0", Some(Form::Json)),
-            ("", prometheus, Some(Form::OpenMetrics)),
-            ("format=json", prometheus, Some(Form::Json)),
-            ("a=b&format=prometheus", "*/*", Some(Form::Prometheus)),
-            ("format=openmetrics", "", Some(Form::OpenMetrics)),
+            ("", "", Some(Format::Json)),
+            ("", "*/*", Some(Format::Json)),
+            ("", "application/json", Some(Format::Json)),
+            ("", "text/html,*/*;q=0.8", Some(Format::Json)),
+            ("", "text/plain", Some(Format::Prometheus)),
+            (
+                "",
+                "text/plain;version=0.0.4;q=0.6, application/json;q=0.55",
+                Some(Format::Prometheus),
+            ),
+            ("", "TEXT/PLAIN;q=0", Some(Format::Json)),
+            ("", prometheus, Some(Format::OpenMetrics)),
+            ("format=json", prometheus, Some(Format::Json)),
+            ("a=b&format=prometheus", "*/*", Some(Format::Prometheus)),
+            ("format=openmetrics", "", Some(Format::OpenMetrics)),
             ("format=xml", "*/*", None),
         ] {
-            assert_eq!(Form::choose(query, accept), form, "{query} {accept}");
+            assert_eq!(Format::choose(query, accept), form, "{query} {accept}");
         }
     }
 

@@ -52,9 +52,7 @@ fn announce(out: &mut String, name: &str, family: &Family, text: Text) {
     }
 }
 
-type Labels = [(&'static str, String)];
-
-fn histogram(out: &mut String, name: &str, labels: &Labels, values: &Distribution) {
+fn histogram(out: &mut String, name: &str, labels: &[(&str, String)], values: &Distribution) {
     for (bound, count) in values.at_most() {
         let bound = if bound.is_finite() { format!("{bound:?}") } else { "+Inf".to_owned() };
         line(out, &[name, "_bucket"], labels, Some(("le", bound)), count);
@@ -67,7 +65,7 @@ fn histogram(out: &mut String, name: &str, labels: &Labels, values: &Distributio
 fn line(
     out: &mut String,
     name: &[&str],
-    labels: &Labels,
+    labels: &[(&str, String)],
     last: Option<(&'static str, String)>,
     number: impl std::fmt::Display,
 ) {

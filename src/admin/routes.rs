@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::json;
 
 use super::View;
-use super::accept::Form;
+use super::accept::Format;
 use super::exposition::Text;
 use super::reply::Reply;
 use super::request::Request;
@@ -102,12 +102,14 @@ pub(super) fn refusal(reason: Reason) -> Reply {
 fn metrics(view: &View, request: &Request) -> Reply {
     const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
-    match Form::choose(&request.query, &request.accept) {
-        Some(Form::Json) => Reply::json(200, &show::metrics(view)),
-        Some(Form::OpenMetrics) => {
+    match Format::choose(&request.query, &request.accept) {
+        Some(Format::Json) => Reply::json(200, &show::metrics(view)),
+        Some(Format::OpenMetrics) => {
             Reply::text(OPENMETRICS, exposition::page(view, Text::OpenMetrics))
         }
-        Some(Form::Prometheus) => Reply::text(PROMETHEUS, exposition::page(view, Text::Prometheus)),
+        Some(Format::Prometheus) => {
+            Reply::text(PROMETHEUS, exposition::page(view, Text::Prometheus))
+        }
         None => Reply::error(400, "format", "format must be json, prometheus or openmetrics"),
     }
 }

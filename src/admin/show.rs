@@ -136,6 +136,8 @@ pub(super) fn config(plan: &Plan) -> Value {
         "half_close": half_close,
         "limits": {
             "head_bytes": limits.head,
+            "target_bytes": limits.target,
+            "fields": limits.fields,
             "body_bytes": limits.body,
             "connections": limits.connections,
             "buffers_per_worker": limits.buffers,

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::View;
 use crate::config::{
     AccessLog, Headers, HostHeader, Limits, Listen, LogFormat, LogLevel, OwnLogFormat, Place, Plan,
-    Timeouts, Upstream,
+    Timeouts, UpstreamSpec,
 };
 use crate::stats::{Attempt, Core, Labels, Record, State, UpstreamState};
 
@@ -62,7 +62,7 @@ pub fn record() -> Record {
 }
 
 pub fn plan() -> Plan {
-    let upstream = |port| Upstream {
+    let upstream = |port| UpstreamSpec {
         name: format!("http://127.0.0.1:{port}"),
         authority: format!("127.0.0.1:{port}"),
         place: Place::Tcp { host: "127.0.0.1".to_owned(), port },
@@ -80,6 +80,8 @@ pub fn plan() -> Plan {
         limits: Limits {
             descriptors: 1024,
             head: 16_384,
+            target: 8192,
+            fields: 100,
             body: None,
             connections: 100,
             buffers: 64,
@@ -122,7 +124,8 @@ const LABELS: Labels = Labels {
 pub fn view() -> View {
     let core = || Arc::new(Core::new(&LABELS));
     let plan = plan();
-    let upstream = |upstream: &Upstream| Arc::new(UpstreamState::new(upstream.name.as_str(), 2));
+    let upstream =
+        |upstream: &UpstreamSpec| Arc::new(UpstreamState::new(upstream.name.as_str(), 2));
     View {
         version: "1.2.3",
         listen: vec!["127.0.0.1:8080".to_owned()],

@@ -59,6 +59,8 @@ pub fn build(
         half_close: settings.one("half-close", values::switch).unwrap_or(false),
         limits: Limits {
             head: settings.number("max-head") as usize,
+            target: settings.number("max-target") as usize,
+            fields: settings.number("max-fields") as usize,
             body: settings.number_or_off("max-body"),
             connections,
             descriptors: around.descriptors,
@@ -204,9 +206,11 @@ impl Settings<'_> {
         Some(admin)
     }
 
-    fn upstreams(&mut self, listen: &[Listen], demo: bool, must_run: bool) -> Vec<Upstream> {
+    fn upstreams(&mut self, listen: &[Listen], demo: bool, must_run: bool) -> Vec<UpstreamSpec> {
         let read = |text: &str| match places::upstream(text)? {
-            Upstream { place, .. } if listen.iter().any(|listen| leads_back(&place, listen)) => {
+            UpstreamSpec { place, .. }
+                if listen.iter().any(|listen| leads_back(&place, listen)) =>
+            {
                 let what = "tidegate listens there itself, so requests would go in circles";
                 Err(wrong(what, "write the address of the service itself"))
             }

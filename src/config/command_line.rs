@@ -265,7 +265,7 @@ line! {
     read_timeout write_timeout connect_timeout response_timeout
     idle_timeout upstream_idle_timeout tunnel_idle_timeout expect_timeout
     drain_delay drain_timeout
-    max_head max_body max_connections buffers max_upstream_idle
+    max_head max_target max_fields max_body max_connections buffers max_upstream_idle
     access_log access_log_file log log_format
     env_file strict demo
 }

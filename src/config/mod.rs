@@ -302,6 +302,7 @@ tidegate: 6 mistakes, not started; --help lists all flags
             ("--upstream a:1,,b:1", "there is nothing here"),
             ("--upstream a:1 --buffers 15", "at least 16 is needed"),
             ("--upstream a:1 --max-head 17KiB", "more than 16KiB"),
+            ("--upstream a:1 --max-fields 257", "more than 256"),
             ("--upstream a:1 --access-log-file=", "a file needs a name"),
         ];
         for (line, what) in mistakes {
@@ -448,6 +449,7 @@ tidegate: 6 mistakes, not started; --help lists all flags
             "--upstream a:1,unix:/s --listen :1,unix:/l --admin off --workers 3 --max-retries 0",
             "--upstream a:1 --trusted-proxy 10.0.0.0/8,::1 --half-close --host-header upstream",
             "--upstream a:1 --backend-header --read-timeout 1ms --drain-delay 2s --drain-timeout 0s --max-body 10MB",
+            "--upstream a:1 --max-target 16KiB --max-fields 256",
             "--upstream a:1 --max-head 1KiB --access-log combined --access-log-file a#'b\\\"c",
             "--upstream a:1 --log trace --log-format json --expect-timeout 0s --max-upstream-idle 0 --access-log off",
         ];

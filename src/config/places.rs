@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::diagnostics::{Diagnostic, instead, unclear, wrong};
-use super::plan::{Listen, Place, Upstream};
+use super::plan::{Listen, Place, UpstreamSpec};
 use crate::base::digits;
 
 /// The longest path a Unix socket can have: `sun_path` less the final NUL.
@@ -105,7 +105,7 @@ fn ipv6_and_port(text: &str) -> Option<(Ipv6Addr, u16)> {
 /// `http://host[:port]`, `http://unix:/path`, or either without `http://`.
 ///
 /// The name is canonical: lower case, IPv6 in its shortest form, port 80 left out.
-pub fn upstream(text: &str) -> Result<Upstream, Diagnostic> {
+pub fn upstream(text: &str) -> Result<UpstreamSpec, Diagnostic> {
     if let Some(right) = mistyped_scheme(text) {
         return Err(instead("http:// is mistyped", [right]));
     }
@@ -143,7 +143,7 @@ pub fn upstream(text: &str) -> Result<Upstream, Diagnostic> {
         80 => bracketed(&host),
         port => format!("{}:{port}", bracketed(&host)),
     };
-    Ok(Upstream {
+    Ok(UpstreamSpec {
         name: format!("http://{authority}"),
         authority,
         place: Place::Tcp { host, port },
@@ -260,7 +260,7 @@ fn authority(rest: &str) -> Result<&str, Diagnostic> {
     }
 }
 
-fn unix_upstream(path: &str) -> Result<Upstream, Diagnostic> {
+fn unix_upstream(path: &str) -> Result<UpstreamSpec, Diagnostic> {
     if let Some((socket, _)) = path.split_once(":/") {
         return Err(instead("an upstream has no path", [format!("http://unix:{socket}")]));
     }
@@ -270,7 +270,7 @@ fn unix_upstream(path: &str) -> Result<Upstream, Diagnostic> {
     }
     let place = socket_path(path)?;
     let name = format!("http://unix:{path}");
-    Ok(Upstream { name, authority: "localhost".to_owned(), place: Place::Unix(place) })
+    Ok(UpstreamSpec { name, authority: "localhost".to_owned(), place: Place::Unix(place) })
 }
 
 fn socket_path(path: &str) -> Result<PathBuf, Diagnostic> {

@@ -65,7 +65,7 @@ pub enum Place {
 
 /// One upstream as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Upstream {
+pub struct UpstreamSpec {
     /// The name it has in logs, metrics and `X-Backend-Server`: its canonical URL.
     pub name: String,
     /// The `Host` it expects when `HostHeader::Upstream` is chosen (`host` or `host:port`, default port left out).
@@ -169,6 +169,10 @@ impl OwnLogFormat {
 pub struct Limits {
     /// Octets of a request or response head; at most one buffer (16 KiB).
     pub head: usize,
+    /// Octets of a request target.
+    pub target: usize,
+    /// Fields of a request or response head.
+    pub fields: usize,
     /// Octets of a request body; `None`: no bound.
     pub body: Option<u64>,
     /// Client connections over all cores; beyond it idle ones are closed, and accepting pauses.
@@ -227,7 +231,7 @@ pub struct Plan {
     /// At least one.
     pub listen: Vec<Listen>,
     /// At least one, no two with the same name; none only in the plan of a demo, which brings its own.
-    pub upstreams: Vec<Upstream>,
+    pub upstreams: Vec<UpstreamSpec>,
     /// `None`: no admin listener.
     pub admin: Option<Listen>,
     /// Data plane threads, at least one.

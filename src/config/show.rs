@@ -179,6 +179,8 @@ fn value_of(name: &str, built: &Built) -> String {
         "drain-delay" => wait(timeouts.drain_delay),
         "drain-timeout" => wait(timeouts.drain),
         "max-head" => size(limits.head as u64),
+        "max-target" => size(limits.target as u64),
+        "max-fields" => limits.fields.to_string(),
         "max-body" => limits.body.map_or_else(|| "off".to_owned(), size),
         "max-connections" => limits.connections.to_string(),
         "buffers" => limits.buffers.to_string(),

@@ -229,6 +229,8 @@ const WAITS: &[Setting] = &[
 
 const LIMITS: &[Setting] = &[
     row("max-head", Size, Value("16KiB"), "Head of a request or an answer").range(1024, BUFFER),
+    row("max-target", Size, Value("8KiB"), "Target of a request").range(256, BUFFER),
+    count("max-fields", "100", (8, 256), "Fields of a request or an answer"),
     row("max-body", SizeOrOff, Value("off"), "Body of a request").range(1, PIB),
     row("max-connections", Count, Depends(CONNECTIONS), "Clients; beyond it idle ones are closed")
         .range(1, 1 << 20),
@@ -256,7 +258,7 @@ const OWN_FORMATS: &str = "human|json";
 const LEVELS: &str = "error|warn|info|debug|trace";
 
 /// What flags of other programs are called here: suggested, never accepted.
-pub const COUSINS: [(&str, &str); 23] = [
+pub const COUSINS: [(&str, &str); 25] = [
     ("listen", "port bind address addr host http-port listen-addr listen-address p"),
     ("upstream", "target server servers origin proxy-pass to url forward u"),
     ("admin", "admin-port admin-listen metrics stats status"),
@@ -273,6 +275,8 @@ pub const COUSINS: [(&str, &str); 23] = [
     ("drain-delay", "shutdown-delay pre-stop prestop lame-duck lameduck"),
     ("drain-timeout", "grace grace-period graceful-timeout shutdown-timeout stop-timeout"),
     ("max-head", "max-header max-headers max-header-size max-http-header-size"),
+    ("max-target", "max-uri max-url max-uri-length max-request-line"),
+    ("max-fields", "max-header-count max-headers-count"),
     ("max-body", "body-limit max-body-size client-max-body-size max-request-size"),
     ("max-connections", "maxconn max-conn max-conns max-clients worker-connections"),
     ("max-upstream-idle", "pool-size max-idle max-idle-conns"),

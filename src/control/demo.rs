@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::config::{Place, Plan, Report, Upstream};
+use crate::config::{Place, Plan, Report, UpstreamSpec};
 use crate::io::stream::Address;
 use crate::origin::{self, Origin, Settings};
 
@@ -39,8 +39,8 @@ fn start(number: u32, port: u16) -> io::Result<Origin> {
     origin::spawn(settings(port)).or_else(|_| origin::spawn(settings(0)))
 }
 
-fn upstream(address: SocketAddr) -> Upstream {
-    Upstream {
+fn upstream(address: SocketAddr) -> UpstreamSpec {
+    UpstreamSpec {
         name: format!("http://{address}"),
         authority: address.to_string(),
         place: Place::Tcp { host: address.ip().to_string(), port: address.port() },

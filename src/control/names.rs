@@ -8,7 +8,7 @@ use async_io::Timer;
 use flume::Receiver;
 use futures_lite::FutureExt;
 
-use crate::config::Upstream;
+use crate::config::UpstreamSpec;
 use crate::io::signal::Mailbox;
 use crate::proxy::Command;
 use crate::stats::UpstreamState;
@@ -57,7 +57,7 @@ pub async fn keep_resolving(
     }
 }
 
-async fn look_up(spec: &Upstream, entry: &Arc<UpstreamState>, mailboxes: &[Mailbox<Command>]) {
+async fn look_up(spec: &UpstreamSpec, entry: &Arc<UpstreamState>, mailboxes: &[Mailbox<Command>]) {
     match resolve(&spec.place).await {
         Ok(addresses) => mailboxes.iter().for_each(|mailbox| {
             mailbox.send(Command::Resolved(Arc::clone(entry), Arc::clone(&addresses)));

@@ -238,7 +238,7 @@ impl Decoder {
 /// A trailer section as it leaves.
 fn canonical(section: &[u8]) -> Result<Vec<u8>, Reason> {
     let mut lines: Vec<Field> = Vec::new();
-    let end = fields::read(section, &mut Seen::default(), &mut lines, fields::MOST);
+    let end = fields::read(section, &mut Seen::default(), &mut lines, fields::USUAL);
     if end != Ok(Some(section.len())) {
         return Err(Reason::BadTrailer);
     }

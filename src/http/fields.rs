@@ -6,7 +6,9 @@ use super::grammar;
 use super::names::Name;
 
 /// The most field lines a head may have, whatever [`super::Limits`] says.
-pub(super) const MOST: usize = 100;
+pub(super) const MOST: usize = 256;
+/// As many as are allowed unless more are asked for.
+pub(super) const USUAL: usize = 100;
 /// Most heads have fewer; the room for a scan has to be cleared each time.
 const FEW: usize = 32;
 
@@ -95,10 +97,13 @@ pub(super) fn read(
     if looked_before && end_of_lines(bytes, seen).is_none() {
         return Ok(None);
     }
-    let scanned = match scan::<FEW>(bytes, seen.lines, fields, most) {
-        Scanned::TooMany => scan::<MOST>(bytes, seen.lines, fields, most),
-        scanned => scanned,
-    };
+    let mut scanned = scan::<FEW>(bytes, seen.lines, fields, most);
+    if matches!(scanned, Scanned::TooMany) {
+        scanned = scan::<USUAL>(bytes, seen.lines, fields, most);
+    }
+    if matches!(scanned, Scanned::TooMany) && most > USUAL {
+        scanned = scan::<MOST>(bytes, seen.lines, fields, most);
+    }
     if let Scanned::Lines(end) = scanned {
         return Ok(Some(end));
     }
@@ -287,9 +292,16 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_lines_and_not_one_more() {
+    fn as_many_lines_as_are_allowed_and_not_one_more() {
         let some = |n| [&b"a: b\r\n".repeat(n)[..], b"\r\n"].concat();
-        assert_eq!(lines(&some(100)).unwrap().unwrap().1.len(), 100);
-        assert_eq!(lines(&some(101)), Some(Err(Reason::TooManyFields)));
+        for most in [1, FEW, FEW + 1, USUAL, USUAL + 1, MOST] {
+            let read = |n| {
+                let mut fields = Vec::new();
+                let end = read(&some(n), &mut Seen::after(0), &mut fields, most);
+                end.map(|end| (end, fields.len()))
+            };
+            assert_eq!(read(most), Ok((Some(6 * most + 2), most)));
+            assert_eq!(read(most + 1), Err(Reason::TooManyFields));
+        }
     }
 }

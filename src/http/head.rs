@@ -109,7 +109,7 @@ pub enum Progress {
 pub struct Limits {
     /// Octets of the whole head, at most 65535.
     pub head: usize,
-    /// Field lines, at most 100.
+    /// Field lines, at most 256.
     pub fields: usize,
     /// Octets of a request target.
     pub target: usize,
@@ -118,7 +118,7 @@ pub struct Limits {
 impl Default for Limits {
     /// 16 KiB and 100 fields; a target of 8 KiB.
     fn default() -> Self {
-        Limits { head: 16 * 1024, fields: fields::MOST, target: 8192 }
+        Limits { head: 16 * 1024, fields: fields::USUAL, target: 8192 }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The pool: all octets of requests and answers lie in its buffers, and their number has a bound.
 //!
-//! There are two ways to a buffer. A request under way has one for its head ([`Pool::head`]): there are
+//! There are two ways to a buffer. A request under way has one for its head ([`BufferPool::head`]): there are
 //! never more of these than connections. Everything else is taken with a [`Permit`], the right to
 //! have [`SHARE`] buffers at once; there are as many rights as the pool can satisfy together, so who has one
 //! never waits for a buffer and the pool cannot deadlock.
@@ -26,7 +26,7 @@ pub const SHARE: usize = 1 // octets on their way to the upstream
     + 1; // octets on their way to the client
 
 /// The buffers of one core.
-pub struct Pool {
+pub struct BufferPool {
     rights_left: Cell<usize>,
     rights_total: usize,
     /// Who waits for a right, first come first served: so by ascending ticket.
@@ -47,19 +47,19 @@ struct FreeList {
     heads: usize,
 }
 
-impl fmt::Debug for Pool {
+impl fmt::Debug for BufferPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("lent", &self.lent()).finish()
+        f.debug_struct("BufferPool").field("lent", &self.lent()).finish()
     }
 }
 
-impl Pool {
+impl BufferPool {
     /// A pool that lends at most `buffers` buffers beside those for heads, rounded down to whole shares but at
     /// least one. Memory is taken from the system as buffers are first needed.
-    pub fn new(buffers: usize) -> Rc<Pool> {
+    pub fn new(buffers: usize) -> Rc<BufferPool> {
         let rights_total = (buffers / SHARE).max(1);
         let keep = rights_total * SHARE;
-        Rc::new(Pool {
+        Rc::new(BufferPool {
             rights_left: Cell::new(rights_total),
             rights_total,
             queue: RefCell::default(),
@@ -123,7 +123,7 @@ impl Pool {
 
 /// One exchange's part of the pool: a right while it has octets in hand, nothing while it waits.
 pub struct Quota {
-    pool: Rc<Pool>,
+    pool: Rc<BufferPool>,
     /// Parts of the exchange that have octets in hand. They share one right.
     holds: Cell<usize>,
 }
@@ -241,7 +241,7 @@ pub struct Buf {
     start: usize,
     end: usize,
     is_head: bool,
-    pool: Rc<Pool>,
+    pool: Rc<BufferPool>,
 }
 
 impl fmt::Debug for Buf {
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_pool_gives_whole_shares_and_gets_all_buffers_back() {
-        let pool = Pool::new(2 * SHARE + 1);
+        let pool = BufferPool::new(2 * SHARE + 1);
         let shares = [pool.quota(), pool.quota(), pool.quota()];
         let first = shares[0].try_permit().unwrap();
         let second = shares[1].try_permit().unwrap();
@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn heads_need_no_right_and_what_is_too_much_is_not_kept() {
-        let pool = Pool::new(SHARE);
+        let pool = BufferPool::new(SHARE);
         let quota = pool.quota();
         let _hold = quota.try_permit().unwrap();
         let heads: Vec<_> = (0..2 * SHARE).map(|_| pool.head()).collect();
@@ -387,7 +387,7 @@ mod tests {
 
     #[test]
     fn who_waits_first_is_served_first_and_may_give_up() {
-        let pool = Pool::new(2 * SHARE);
+        let pool = BufferPool::new(2 * SHARE);
         let shares: Vec<_> = (0..6).map(|_| pool.quota()).collect();
         let held = [shares[0].try_permit().unwrap(), shares[1].try_permit().unwrap()];
         let buf = held[0].take();
@@ -408,7 +408,7 @@ mod tests {
 
     #[test]
     fn the_parts_of_an_exchange_share_one_right() {
-        let pool = Pool::new(SHARE);
+        let pool = BufferPool::new(SHARE);
         let (quota, other) = (pool.quota(), pool.quota());
         let taken = other.try_permit().unwrap();
         let (mut up, mut down) = (Box::pin(quota.permit()), Box::pin(quota.permit()));
@@ -425,7 +425,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "overdrawn")]
     fn an_overdrawn_share_is_a_defect() {
-        let pool = Pool::new(SHARE);
+        let pool = BufferPool::new(SHARE);
         let quota = pool.quota();
         let permit = quota.try_permit().unwrap();
         let _buffers: Vec<_> = (0..=SHARE).map(|_| permit.take()).collect();
@@ -433,7 +433,7 @@ mod tests {
 
     #[test]
     fn octets_go_in_behind_and_in_front_and_out_in_order() {
-        let mut buf = Pool::new(SHARE).head();
+        let mut buf = BufferPool::new(SHARE).head();
         buf.clear(4);
         assert!(buf.append(b"cdef"));
         buf.prepend(b"ab");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use smol::{LocalExecutor, Task};
 
-use super::buffer::Pool;
+use super::buffer::BufferPool;
 use super::error::Result;
 use super::reactor::Reactor;
 use super::splice::Pipes;
@@ -34,7 +34,7 @@ pub struct Core {
     /// Readiness and time.
     pub reactor: Rc<Reactor>,
     /// Buffers.
-    pub pool: Rc<Pool>,
+    pub pool: Rc<BufferPool>,
     /// Pipes for splice.
     pub pipes: Pipes,
     executor: LocalExecutor<'static>,
@@ -52,7 +52,7 @@ impl Core {
         Ok(Rc::new(Core {
             index,
             reactor: Rc::new(Reactor::new()?),
-            pool: Pool::new(buffers),
+            pool: BufferPool::new(buffers),
             pipes: Pipes::new(pipes),
             executor: LocalExecutor::new(),
         }))

@@ -41,7 +41,7 @@ pub fn open(level: LogLevel, format: OwnLogFormat) {
     match format {
         OwnLogFormat::Human => lines
             .with_ansi(log::colours(io::stderr().is_terminal()))
-            .with_timer(Clock)
+            .with_timer(Timestamp)
             .with_target(false)
             .init(),
         OwnLogFormat::Json => lines.event_format(Json).init(),
@@ -49,9 +49,9 @@ pub fn open(level: LogLevel, format: OwnLogFormat) {
 }
 
 /// The time of a line for people, as in the access log.
-struct Clock;
+struct Timestamp;
 
-impl FormatTime for Clock {
+impl FormatTime for Timestamp {
     fn format_time(&self, line: &mut Writer<'_>) -> fmt::Result {
         line.write_str(&now())
     }

@@ -47,9 +47,9 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<S
         match listener.try_accept() {
             Ok(Some((stream, peer))) => {
                 worker.stats.accepted.add(1);
-                let found = place(&worker, stream, &mut complaint).await;
-                let Ok((place, stream)) = found else { return };
-                admit(place, stream, peer, &servers);
+                let found = admission(&worker, stream, &mut complaint).await;
+                let Ok((admission, stream)) = found else { return };
+                admit(admission, stream, peer, &servers);
                 late += i32::from(worker.draining.get());
                 if late > BACKLOG {
                     return;
@@ -84,18 +84,18 @@ async fn more(worker: &Worker, listener: &Listener) -> Result<()> {
     waited.await
 }
 
-/// A place for a connection that has been accepted, when there is one, and a descriptor for it that leaves enough to
-/// the upstreams. Idle clients have to make room. Later connections wait in the kernel meanwhile.
-async fn place(
+/// An admission for a connection that was accepted, when there is one, and a descriptor for it that leaves enough
+/// to the upstreams. Idle clients have to make room. Later connections wait in the kernel meanwhile.
+async fn admission(
     worker: &Rc<Worker>,
     stream: Stream,
     complaint: &mut Complaint,
-) -> Result<(Place, Stream)> {
+) -> Result<(Admission, Stream)> {
     let most = worker.marks.clients;
     if stream.number() < most
-        && let Some(place) = Place::take(worker)
+        && let Some(admission) = Admission::take(worker)
     {
-        return Ok((place, stream));
+        return Ok((admission, stream));
     }
     worker.stats.accept_pauses.add(1);
     loop {
@@ -103,18 +103,18 @@ async fn place(
         let made = if scarce {
             complaint.make(worker, &"few descriptors are left");
             room::make_room(worker, Lack::Descriptor)
-        } else if let Some(place) = Place::take(worker) {
+        } else if let Some(admission) = Admission::take(worker) {
             if stream.number() < most {
-                return Ok((place, stream));
+                return Ok((admission, stream));
             }
             // Its own number is one of those that are kept for others.
             if let Ok(renumbered) = stream.renumbered() {
-                return Ok((place, renumbered));
+                return Ok((admission, renumbered));
             }
             false
         } else {
             complaint.make(worker, &"there are --max-connections clients");
-            room::make_room(worker, Lack::Place)
+            room::make_room(worker, Lack::Connection)
         };
         pause(worker, made).await?;
     }
@@ -150,14 +150,14 @@ impl Complaint {
     }
 }
 
-fn admit(place: Place, stream: Stream, peer: Option<SocketAddr>, servers: &Rc<Servers>) {
-    let worker = Rc::clone(&place.0);
+fn admit(admission: Admission, stream: Stream, peer: Option<SocketAddr>, servers: &Rc<Servers>) {
+    let worker = Rc::clone(&admission.0);
     tracing::debug!(?peer, "accepted");
     let trusted = is_trusted(&worker.epoch().plan.headers.trusted, peer);
     // It lives here, and is lent: an async function keeps what it is given twice, and this is what an
     // idle connection consists of.
     let mut client = Some(Client { stream, peer, trusted, served: false, unfinished: None });
-    let admitted = Admitted::new(place);
+    let admitted = Admitted::new(admission);
     let servers = Rc::clone(servers);
     let task = async move {
         let worker = &admitted.0.0;
@@ -171,18 +171,18 @@ fn admit(place: Place, stream: Stream, peer: Option<SocketAddr>, servers: &Rc<Se
 }
 
 /// One of the connections that all cores together may have.
-struct Place(Rc<Worker>);
+struct Admission(Rc<Worker>);
 
-impl Place {
-    fn take(worker: &Rc<Worker>) -> Option<Place> {
+impl Admission {
+    fn take(worker: &Rc<Worker>) -> Option<Admission> {
         let most = worker.epoch().plan.limits.connections;
         let more = |have| (have < most).then_some(have + 1);
         worker.connections.fetch_update(Relaxed, Relaxed, more).ok()?;
-        Some(Place(Rc::clone(worker)))
+        Some(Admission(Rc::clone(worker)))
     }
 }
 
-impl Drop for Place {
+impl Drop for Admission {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Relaxed);
         for waiting in self.0.waiting.take() {
@@ -192,12 +192,12 @@ impl Drop for Place {
 }
 
 /// A connection that is counted while it lives.
-struct Admitted(Place);
+struct Admitted(Admission);
 
 impl Admitted {
-    fn new(place: Place) -> Admitted {
-        place.0.stats.connections.up();
-        Admitted(place)
+    fn new(admission: Admission) -> Admitted {
+        admission.0.stats.connections.up();
+        Admitted(admission)
     }
 }
 

@@ -40,7 +40,7 @@ pub enum Lack {
     /// A descriptor.
     Descriptor,
     /// One of the `--max-connections`.
-    Place,
+    Connection,
 }
 
 /// What became of an upstream.

@@ -94,7 +94,7 @@ impl CoreSpec {
         core.pipes.keep_below(marks.upstreams);
         let worker = Rc::new(Worker {
             marks,
-            limits: Limits { head: limits.head, ..Limits::default() },
+            limits: Limits { head: limits.head, fields: limits.fields, target: limits.target },
             core: Rc::clone(&core),
             stats: self.stats,
             epoch: RefCell::new(Epoch::new(&self.runtime, &context, None)),

@@ -40,7 +40,7 @@ pub(super) fn close_idle(worker: &Worker, lack: Lack) -> bool {
                 || worker.epoch().pool.close_oldest() > 0
                 || close_idle_clients(worker)
         }
-        Lack::Place => close_idle_clients(worker),
+        Lack::Connection => close_idle_clients(worker),
     }
 }
 

@@ -9,11 +9,11 @@ use crate::io::stream::Stream;
 
 /// A stack of silent connections.
 #[derive(Debug, Default)]
-pub struct Idle {
+pub struct IdleConnections {
     streams: RefCell<Vec<Stream>>,
 }
 
-impl Idle {
+impl IdleConnections {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.streams.borrow().len()

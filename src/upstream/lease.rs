@@ -86,7 +86,7 @@ mod tests {
     use crate::stats::UpstreamState;
 
     fn upstream() -> Rc<Upstream> {
-        let spec = config::Upstream {
+        let spec = config::UpstreamSpec {
             name: "http://a:1".to_owned(),
             authority: "a:1".to_owned(),
             place: Place::Unix("/a".into()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::balance::{Backoff, Member};
-use super::idle::Idle;
+use super::idle::IdleConnections;
 use crate::config::{self, Place};
 use crate::http::{Fault, Reason};
 use crate::io::Error;
@@ -37,7 +37,7 @@ pub struct Upstream {
     /// Its addresses come from a name.
     is_name: bool,
     backoff: Backoff,
-    idle: Idle,
+    idle: IdleConnections,
     /// The plan in force does not name it: no connection to it is kept.
     retired: Cell<bool>,
 }
@@ -76,7 +76,7 @@ pub(super) struct Dialling<'a> {
 impl Upstream {
     /// An upstream that nothing is known of, as the core with this number sees it.
     pub(super) fn new(
-        spec: &config::Upstream,
+        spec: &config::UpstreamSpec,
         entry: &Arc<UpstreamState>,
         core: usize,
     ) -> Upstream {
@@ -89,7 +89,7 @@ impl Upstream {
             addresses: RefCell::new(known.into_iter().collect()),
             preferred: Cell::new(0),
             backoff: Backoff::default(),
-            idle: Idle::default(),
+            idle: IdleConnections::default(),
             retired: Cell::new(false),
         }
     }

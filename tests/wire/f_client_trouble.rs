@@ -229,6 +229,29 @@ fn f10_a_head_too_large_is_431() {
 }
 
 #[test]
+fn f10b_targets_and_fields_have_limits_of_their_own() {
+    let origin = Origin::named("a");
+    let get = |target: usize, fields: usize| {
+        let fields = "X: y\r\n".repeat(fields - 1);
+        format!("GET /{} HTTP/1.1\r\nHost: test\r\n{fields}\r\n", "t".repeat(target - 1))
+    };
+    for (flags, target, fields) in [
+        (&[][..], 8192, 100),
+        (&["--max-target", "12KiB", "--max-fields", "256"], 12 * 1024, 256),
+        (&["--max-target", "256B", "--max-fields", "8"], 256, 8),
+    ] {
+        let proxy = Proxy::with(&origin, flags);
+        for (request, status) in
+            [(get(target, fields), 200), (get(target + 1, 2), 414), (get(1, fields + 1), 431)]
+        {
+            let mut client = proxy.client();
+            client.send(request);
+            assert_eq!(client.response().status, status, "{flags:?}");
+        }
+    }
+}
+
+#[test]
 fn f11_too_many_fields_are_431() {
     let origin = Origin::named("a");
     let proxy = Proxy::before(&origin);

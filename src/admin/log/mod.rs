@@ -68,7 +68,7 @@ struct Writer {
 }
 
 /// What ended a wait.
-enum News {
+enum Wakeup {
     Record(Box<Record>),
     Reopen,
     /// Nobody will ever ask to reopen.
@@ -81,18 +81,18 @@ impl Writer {
         let mut may_reopen = true;
         loop {
             match self.wait(may_reopen) {
-                News::Record(record) => self.write_while_they_come(record),
-                News::Reopen => self.reopen(),
-                News::NoReopen => may_reopen = false,
-                News::End => return,
+                Wakeup::Record(record) => self.write_while_they_come(record),
+                Wakeup::Reopen => self.reopen(),
+                Wakeup::NoReopen => may_reopen = false,
+                Wakeup::End => return,
             }
         }
     }
 
     /// Waits for anything to happen; costs nothing until then.
-    fn wait(&self, may_reopen: bool) -> News {
-        let record = |got: Result<_, _>| got.map_or(News::End, News::Record);
-        let reopen = |got: Result<(), _>| got.map_or(News::NoReopen, |()| News::Reopen);
+    fn wait(&self, may_reopen: bool) -> Wakeup {
+        let record = |got: Result<_, _>| got.map_or(Wakeup::End, Wakeup::Record);
+        let reopen = |got: Result<(), _>| got.map_or(Wakeup::NoReopen, |()| Wakeup::Reopen);
         let selector = Selector::new().recv(&self.records, record);
         let selector = if may_reopen { selector.recv(&self.reopen, reopen) } else { selector };
         selector.wait()
