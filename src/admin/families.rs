@@ -30,8 +30,8 @@ pub(super) fn process(view: &View) -> Vec<Family> {
     let uptime = Value::Number(view.started.elapsed().as_secs_f64());
     let buffers = (view.plan.limits.buffers * view.cores.len()) as u64;
     vec![
-        Family { samples: vec![build], ..one("build_info", "build", info, count(1)) },
-        one("ready", "ready", "1 while requests are served, else 0.", count(ready)),
+        Family { samples: vec![build], ..one("build_info", "", info, count(1)) },
+        one("ready", "", "1 while requests are served, else 0.", count(ready)),
         one("uptime_seconds", "uptime_s", "Time since the process started.", uptime),
         one("buffers", "buffers.total", "Buffers there are.", count(buffers)),
         Family {

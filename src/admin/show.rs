@@ -57,6 +57,9 @@ fn counted(view: &View, totals: &Totals) -> Value {
 
 /// Puts the samples of `family` where its row says, below a key for each label but the fault, which the reason implies.
 fn place(page: &mut Value, family: &Family) {
+    if family.place.is_empty() {
+        return;
+    }
     let at = family.place.split('.').fold(page, |page, key| &mut page[key]);
     if at.is_null() {
         *at = json!({});

@@ -10,7 +10,7 @@ use super::{Counter, Gauge, Histogram};
 pub struct Family {
     /// Its name for scrapers, without prefix and `_total`.
     pub name: &'static str,
-    /// Its place in a JSON object: keys with dots between them.
+    /// Its place in a JSON object: keys with dots between them; empty if it is for scrapers alone.
     pub place: &'static str,
     /// What it counts: a sentence.
     pub help: &'static str,
