@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
-use std::thread;
 
 use tidegate::config::{self, Action, Plan, Report, Surroundings};
 use tidegate::control::{self, demo};
@@ -13,7 +12,7 @@ fn main() -> ExitCode {
     let around = Surroundings {
         cwd: &cwd,
         descriptors: descriptors::most(),
-        cores: thread::available_parallelism().map_or(1, usize::from),
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
         stdout_is_terminal: io::stdout().is_terminal(),
     };
     let environment = std::env::vars_os().filter(|(name, _)| name != inherited::INHERIT);
