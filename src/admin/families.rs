@@ -12,7 +12,7 @@ use crate::stats::{Family, Kind, Phase, Sample, Totals, UpstreamTotals, Value};
 
 /// All families with the names a scraper sees, but for `_total` behind a counter's.
 pub(super) fn all(view: &View) -> Vec<(String, Family)> {
-    let totals = Totals::of(view.cores.iter().map(|core| &**core));
+    let totals = view.totals();
     let ours = process(view).into_iter().chain([errors(view, &totals)]);
     let ours = ours.chain(totals.families(&view.labels)).chain(upstreams(view));
     let ours = ours.map(|family| (format!("tidegate_{}", family.name), family));
@@ -104,7 +104,7 @@ fn usage(started_at: SystemTime) -> Vec<Family> {
 /// Octets of virtual and of resident memory; 0 where `/proc` cannot be read.
 fn memory() -> [u64; 2] {
     let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let mut pages = pages.split(' ').map(|number| digits(number.as_bytes()).unwrap_or(0));
+    let mut pages = pages.split(' ').map(|number| digits(number).unwrap_or(0));
     std::array::from_fn(|_| pages.next().unwrap_or(0) * rustix::param::page_size() as u64)
 }
 

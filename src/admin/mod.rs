@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::config::Plan;
-use crate::stats::{Core, Counter, Labels, State, UpstreamState};
+use crate::stats::{Core, Counter, Labels, State, Totals, UpstreamState};
 
 /// Everything the admin may show. Made once by `main`; whatever changes in it is atomic.
 #[derive(Debug)]
@@ -52,4 +52,11 @@ pub struct View {
     pub upstreams: Vec<Arc<UpstreamState>>,
     /// The names of what cores count by index.
     pub labels: Labels,
+}
+
+impl View {
+    /// What all cores have counted.
+    fn totals(&self) -> Totals {
+        Totals::of(self.cores.iter().map(|core| &**core))
+    }
 }

@@ -29,7 +29,7 @@ pub(super) fn ready(view: &View) -> (u16, Value) {
 
 /// `/metrics` for people and scripts: for all cores together, for each upstream, and for each core.
 pub(super) fn metrics(view: &View) -> Value {
-    let totals = Totals::of(view.cores.iter().map(|core| &**core));
+    let totals = view.totals();
     let mut page = counted(view, &totals);
     families::process(view).iter().for_each(|family| place(&mut page, family));
     let upstreams = view.upstreams.iter().map(|entry| {
@@ -77,7 +77,7 @@ fn place(page: &mut Value, family: &Family) {
 
 /// `/status`: the process and its upstreams at a glance.
 pub(super) fn status(view: &View) -> Value {
-    let totals = Totals::of(view.cores.iter().map(|core| &**core));
+    let totals = view.totals();
     let upstreams = view.upstreams.iter().map(|upstream| {
         let one = UpstreamTotals::of(upstream.cores());
         json!({
