@@ -21,6 +21,7 @@ use tidegate::io::cores::Core;
 use tidegate::io::listen;
 use tidegate::io::reactor::Direction;
 use tidegate::io::relay::Relay;
+use tidegate::io::splice;
 use tidegate::io::stream::{Address, Stream};
 
 /// The same as the proxy's own default.
@@ -92,7 +93,7 @@ async fn relay(core: &Core, quota: &Quota, from: &Stream, to: &Stream) -> io::Re
                 read_wait: LONG,
                 write_wait: LONG,
             };
-            if rest.splice(pipe, &Cell::new(0)).await.is_err() {
+            if splice::run(&rest, pipe, &Cell::new(0)).await.is_err() {
                 return Ok(());
             }
         }

@@ -1,58 +1,43 @@
-//! An answer, and its octets.
+//! Pages of the admin, and their octets.
 
-use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::base::imf_fixdate;
-use crate::http::write::phrase;
+use crate::http::write::Writer;
+use crate::http::{Reply, ReplyEdits};
 
 const JSON: &str = "application/json";
 
-/// An answer of the admin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub status: u16,
-    /// `Content-Type`.
-    pub kind: &'static str,
-    /// Further fields.
-    pub fields: Vec<(&'static str, String)>,
-    pub body: String,
+/// Room for the head of a reply; ours are a tenth of it.
+const HEAD: usize = 4096;
+
+/// Text of some kind, which is what it says it is.
+pub(super) fn text(status: u16, kind: &'static str, body: String) -> Reply {
+    let mut reply = Reply::new(status, kind, body);
+    reply.push("X-Content-Type-Options", "nosniff");
+    reply
 }
 
-impl Reply {
-    /// Text of some kind.
-    pub fn text(kind: &'static str, body: String) -> Reply {
-        Reply { status: 200, kind, fields: Vec::new(), body }
-    }
+/// A page of JSON.
+pub(super) fn json(status: u16, value: &Value) -> Reply {
+    text(status, JSON, format!("{value}\n"))
+}
 
-    /// A page of JSON.
-    pub fn json(status: u16, value: &Value) -> Reply {
-        Reply { status, ..Reply::text(JSON, format!("{value}\n")) }
-    }
+/// `{"error": {"code": ..., "message": ...}}`.
+pub(super) fn error(status: u16, code: &str, message: &str) -> Reply {
+    json(status, &json!({ "error": { "code": code, "message": message } }))
+}
 
-    /// `{"error": {"code": ..., "message": ...}}`.
-    pub fn error(status: u16, code: &str, message: &str) -> Reply {
-        Reply::json(status, &json!({ "error": { "code": code, "message": message } }))
-    }
-
-    /// The octets to send; `bodiless` for HEAD.
-    pub fn octets(&self, bodiless: bool, keep: bool) -> Vec<u8> {
-        let mut out = String::with_capacity(256 + self.body.len());
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let date = imf_fixdate(since.as_secs());
-        // Writing to a `String` cannot fail.
-        let _ = write!(out, "HTTP/1.1 {} {}\r\n", self.status, phrase(self.status));
-        let _ = write!(out, "Date: {}\r\n", String::from_utf8_lossy(&date));
-        let _ = write!(out, "Content-Type: {}\r\n", self.kind);
-        let _ = write!(out, "Content-Length: {}\r\n", self.body.len());
-        out.push_str("Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
-        for (name, value) in &self.fields {
-            let _ = write!(out, "{name}: {value}\r\n");
-        }
-        out.push_str(if keep { "\r\n" } else { "Connection: close\r\n\r\n" });
-        out.push_str(if bodiless { "" } else { &self.body });
-        out.into_bytes()
-    }
+/// The octets to send; `bodiless` for HEAD.
+pub(super) fn octets(reply: &Reply, bodiless: bool, persistent: bool) -> Vec<u8> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let date = imf_fixdate(since.as_secs());
+    let mut head = [0; HEAD];
+    let mut out = Writer::new(&mut head);
+    // It fits, for nothing in it comes from outside.
+    let _fits = reply.head(&mut out, &ReplyEdits { date: &date, request_id: None, persistent });
+    let body = if bodiless { "" } else { &reply.body };
+    [out.written(), body.as_bytes()].concat()
 }

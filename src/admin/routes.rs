@@ -8,10 +8,9 @@ use serde_json::json;
 use super::View;
 use super::accept::Format;
 use super::exposition::Text;
-use super::reply::Reply;
 use super::request::Request;
-use super::{exposition, show};
-use crate::http::{Method, Reason};
+use super::{exposition, reply, show};
+use crate::http::{Method, Reason, Reply};
 
 /// What one method of one path does.
 struct Route {
@@ -28,7 +27,7 @@ const ROUTES: &[Route] = &[
         method: Method::Get,
         path: "/health",
         help: "200 while the process lives",
-        handle: |view, _| Reply::json(200, &show::health(view)),
+        handle: |view, _| reply::json(200, &show::health(view)),
     },
     Route {
         method: Method::Get,
@@ -36,7 +35,7 @@ const ROUTES: &[Route] = &[
         help: "200 when ready, 503 while starting and draining",
         handle: |view, _| {
             let (status, value) = show::ready(view);
-            Reply::json(status, &value)
+            reply::json(status, &value)
         },
     },
     Route {
@@ -49,20 +48,20 @@ const ROUTES: &[Route] = &[
         method: Method::Get,
         path: "/status",
         help: "the process and its upstreams at a glance",
-        handle: |view, _| Reply::json(200, &show::status(view)),
+        handle: |view, _| reply::json(200, &show::status(view)),
     },
     Route {
         method: Method::Get,
         path: "/config",
         help: "the settings in force",
-        handle: |view, _| Reply::json(200, &show::config(&view.plan)),
+        handle: |view, _| reply::json(200, &show::config(&view.plan)),
     },
 ];
 
 /// Answers `request`; `local`: it came over a Unix socket, which no browser can be lured to.
 pub(super) fn answer(view: &View, request: &Request, local: bool) -> Reply {
     if !local && !request.host.is_empty() && !may_name_us(&request.host) {
-        return Reply::error(421, "misdirected", "Host must be an IP address or localhost");
+        return reply::error(421, "misdirected", "Host must be an IP address or localhost");
     }
     let here = || ROUTES.iter().filter(|route| route.path == request.path);
     let method = if request.method == Method::Head { Method::Get } else { request.method };
@@ -74,9 +73,10 @@ pub(super) fn answer(view: &View, request: &Request, local: bool) -> Reply {
                 method => vec![Method::LABELS[method.index()]],
             });
             let allow = methods.collect::<Vec<_>>().join(", ");
-            let refused =
-                Reply::error(405, "method_not_allowed", "Allow lists what can be done here");
-            Reply { fields: vec![("Allow", allow)], ..refused }
+            let mut refused =
+                reply::error(405, "method_not_allowed", "Allow lists what can be done here");
+            refused.push("Allow", allow);
+            refused
         }
         None => {
             let paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
@@ -86,7 +86,7 @@ pub(super) fn answer(view: &View, request: &Request, local: bool) -> Reply {
             });
             let message = "no such path; `paths` lists what there is";
             let error = json!({ "code": "not_found", "message": message, "paths": paths });
-            Reply::json(
+            reply::json(
                 404,
                 &json!({ "error": error, "help": help.collect::<serde_json::Value>() }),
             )
@@ -96,21 +96,21 @@ pub(super) fn answer(view: &View, request: &Request, local: bool) -> Reply {
 
 /// Answers a request that was refused, under the label that the reason has everywhere.
 pub(super) fn refusal(reason: Reason) -> Reply {
-    Reply::error(reason.status().unwrap_or(400), reason.label(), reason.explain())
+    reply::error(reason.status().unwrap_or(400), reason.label(), reason.explain())
 }
 
 fn metrics(view: &View, request: &Request) -> Reply {
     const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
     match Format::choose(&request.query, &request.accept) {
-        Some(Format::Json) => Reply::json(200, &show::metrics(view)),
+        Some(Format::Json) => reply::json(200, &show::metrics(view)),
         Some(Format::OpenMetrics) => {
-            Reply::text(OPENMETRICS, exposition::page(view, Text::OpenMetrics))
+            reply::text(200, OPENMETRICS, exposition::page(view, Text::OpenMetrics))
         }
         Some(Format::Prometheus) => {
-            Reply::text(PROMETHEUS, exposition::page(view, Text::Prometheus))
+            reply::text(200, PROMETHEUS, exposition::page(view, Text::Prometheus))
         }
-        None => Reply::error(400, "format", "format must be json, prometheus or openmetrics"),
+        None => reply::error(400, "format", "format must be json, prometheus or openmetrics"),
     }
 }
 
@@ -153,8 +153,13 @@ mod tests {
         ask(view, &format!("GET {target} HTTP/1.1"))
     }
 
+    fn field<'a>(answer: &'a Reply, name: &str) -> &'a str {
+        let field = answer.fields.iter().find(|(known, _)| *known == name);
+        field.map(|(_, value)| &**value).unwrap_or_default()
+    }
+
     fn json(answer: &Reply) -> Value {
-        assert_eq!(answer.kind, "application/json");
+        assert_eq!(field(answer, "Content-Type"), "application/json");
         serde_json::from_str(&answer.body).unwrap()
     }
 
@@ -231,7 +236,10 @@ mod tests {
     #[test]
     fn metrics_come_in_the_form_that_is_asked_for() {
         let view = busy();
-        let kind = |request: &str| ask(&view, request).kind.split(';').next().unwrap();
+        let kind = |request: &str| {
+            let answer = ask(&view, request);
+            field(&answer, "Content-Type").split(';').next().unwrap().to_owned()
+        };
         assert_eq!(kind("GET /metrics HTTP/1.1\r\nAccept: */*"), "application/json");
         assert_eq!(kind("GET /metrics HTTP/1.1\r\nAccept: text/plain"), "text/plain");
         assert_eq!(kind("GET /metrics?format=prometheus HTTP/1.1"), "text/plain");
@@ -259,10 +267,7 @@ mod tests {
         assert_eq!(error["code"], "not_found");
         assert_eq!(error["paths"], json!(["/health", "/ready", "/metrics", "/status", "/config"]));
         let answer = ask(&view(), "POST /status HTTP/1.1");
-        assert_eq!(
-            (answer.status, &answer.fields[..]),
-            (405, &[("Allow", "GET, HEAD".to_owned())][..])
-        );
+        assert_eq!((answer.status, field(&answer, "Allow")), (405, "GET, HEAD"));
         assert_eq!(json(&answer)["error"]["code"], "method_not_allowed");
     }
 

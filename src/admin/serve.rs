@@ -16,7 +16,7 @@ use smol::Executor;
 use super::View;
 use super::permits::{Permit, Permits};
 use super::request::{Read, Reader, Request};
-use super::routes;
+use super::{reply, routes};
 use crate::http::write::CONTINUE;
 use crate::http::{Method, Reason};
 
@@ -143,7 +143,7 @@ where
         let read = within(PATIENCE, read_request(&mut stream, &mut reader)).or(permit.wanted());
         let read = read.await;
         permit.begin_answer();
-        let (reply, bodiless, keep) = match read {
+        let (page, bodiless, keep) = match read {
             Ok(Some(Ok(request))) => {
                 let bodiless = request.method == Method::Head;
                 let keep = request.keep && !closing.load(Relaxed) && !permit.must_leave();
@@ -156,7 +156,7 @@ where
             },
             Ok(None) | Err(_) => return Ok(()),
         };
-        let octets = reply.octets(bodiless, keep);
+        let octets = reply::octets(&page, bodiless, keep);
         within(PATIENCE, write_response(&mut stream, &octets)).await?;
         if !keep {
             permit.end_answer();

@@ -109,7 +109,7 @@ pub fn request(
     forwarded(out, head, bytes, edits, said)?;
     out.put_all(&[b"X-Request-Id: ", edits.request_id, b"\r\n"])?;
     let received = if head.version == Version::Http10 { b"Via: 1.0 " } else { b"Via: 1.1 " };
-    out.put_all(&[received, SELF, b"\r\n"])?;
+    out.put_all(&[received, SELF.as_bytes(), b"\r\n"])?;
     if let Some(hops) = head.max_forwards {
         number(out, b"Max-Forwards: ", hops.saturating_sub(1))?;
     }

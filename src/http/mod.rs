@@ -21,7 +21,8 @@
 //! - [`chunked`]: the chunked coding, out of it in place and back into it;
 //! - [`body`]: the same for every framing: what belongs to a body, and what leaves for it;
 //! - [`forward`]: the heads that leave;
-//! - [`mod@write`]: the writer below that, and the answers tidegate makes itself;
+//! - `reply`: the answers tidegate makes itself;
+//! - [`mod@write`]: the writer below both;
 //! - [`websocket`]: where the frames of a tunnel begin and end, and the Close tidegate puts between;
 //! - `close`: the one table of reasons why a request ended.
 //!
@@ -86,6 +87,7 @@ mod framing;
 pub mod grammar;
 mod head;
 mod names;
+mod reply;
 mod request;
 mod response;
 mod sha1;
@@ -99,6 +101,7 @@ pub use fields::{Field, Span};
 pub use framing::{Framing, outward};
 pub use head::{Limits, Method, Progress, Version};
 pub use names::{CLAIM, Name, OURS};
+pub use reply::{Reply, ReplyEdits};
 pub use request::Request;
 pub use response::{Asked, Response};
 pub use upgrade::{Offer, Upgrade};

@@ -21,9 +21,9 @@ use super::request::Request;
 use super::sha1;
 
 /// The protocol every proxy is asked for.
-pub const WEBSOCKET: &[u8] = b"websocket";
+pub const WEBSOCKET: &str = "websocket";
 /// The one version of the WebSocket protocol (RFC 6455 section 4.1).
-pub const VERSION: &[u8] = b"13";
+pub const VERSION: &str = "13";
 /// What turns a key into a proof (RFC 6455 section 1.3).
 const GUID: &[u8; 36] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -60,7 +60,7 @@ impl Offer<'_> {
     /// The name of the protocol, for `Upgrade`.
     pub fn protocol(&self) -> &[u8] {
         match self {
-            Offer::WebSocket { .. } => WEBSOCKET,
+            Offer::WebSocket { .. } => WEBSOCKET.as_bytes(),
             Offer::Other(name) => name,
         }
     }
@@ -83,7 +83,7 @@ pub fn offer<'p, N: AsRef<[u8]>>(
             Some(Offer::WebSocket { key: key.try_into().ok()? })
         }
         Upgrade::Other => protocols(&request.fields, bytes)
-            .filter(|name| !name.eq_ignore_ascii_case(WEBSOCKET))
+            .filter(|name| !name.eq_ignore_ascii_case(WEBSOCKET.as_bytes()))
             .find_map(|name| allowed.iter().find(|own| own.as_ref().eq_ignore_ascii_case(name)))
             .map(|own| Offer::Other(own.as_ref())),
     }
@@ -106,7 +106,7 @@ pub(super) fn judge(request: &Request, bytes: &[u8], asked: bool) -> Result<Upgr
     if !asked || request.version == Version::Http10 {
         return Ok(Upgrade::None);
     }
-    let is_websocket = |name: &[u8]| name.eq_ignore_ascii_case(WEBSOCKET);
+    let is_websocket = |name: &[u8]| name.eq_ignore_ascii_case(WEBSOCKET.as_bytes());
     if request.method == Method::Get && protocols(&request.fields, bytes).any(is_websocket) {
         judge_handshake(request, bytes)?;
         return Ok(Upgrade::WebSocket);
@@ -122,7 +122,7 @@ fn judge_handshake(request: &Request, bytes: &[u8]) -> Result<(), Reason> {
     if request.framing != Framing::None {
         return Err(Reason::UpgradeWithBody);
     }
-    if only(&request.fields, bytes, Name::SecWebSocketVersion) != Some(VERSION) {
+    if only(&request.fields, bytes, Name::SecWebSocketVersion) != Some(VERSION.as_bytes()) {
         return Err(Reason::WebsocketVersion);
     }
     match only(&request.fields, bytes, Name::SecWebSocketKey) {

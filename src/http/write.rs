@@ -1,18 +1,12 @@
-//! Writing into a buffer, and the answers tidegate makes itself.
+//! Writing into a buffer.
 
 use std::net::IpAddr;
-
-use super::close::Reason;
-use super::upgrade;
 
 /// What is sent when a client waits for leave to send its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The name in `Via` and `Proxy-Status`.
-pub(super) const SELF: &[u8] = b"tidegate";
-
-/// The methods listed in `Allow` with a 405 that tidegate answers itself.
-const ALLOW: &[u8] = b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+pub(super) const SELF: &str = "tidegate";
 
 /// The buffer has no room for what is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,103 +147,6 @@ pub(super) fn hexadecimal(mut number: u64, text: &mut [u8; 16]) -> &[u8] {
     }
 }
 
-/// An answer tidegate makes itself: final, and of a status that has a body (not 204, not 304).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Answer<'a> {
-    /// The status code.
-    pub status: u16,
-    /// Why it is not what the client hoped for; gives `Proxy-Status`.
-    pub reason: Option<Reason>,
-    /// Plain text in UTF-8.
-    pub body: &'a [u8],
-    /// The connection closes after it.
-    pub close: bool,
-    /// The request was `HEAD`: the body is measured but not sent.
-    pub head_only: bool,
-    /// `Date`, from [`imf_fixdate`](crate::base::imf_fixdate).
-    pub date: &'a [u8],
-    /// `X-Request-Id`.
-    pub request_id: Option<&'a [u8]>,
-    /// `Retry-After`, in seconds.
-    pub retry_after_s: Option<u32>,
-    /// More about the reason, for `Proxy-Status`; any octets.
-    pub detail: Option<&'a [u8]>,
-}
-
-/// Writes an answer tidegate makes itself: head and body.
-pub fn answer(out: &mut Writer, answer: &Answer) -> Result<(), Full> {
-    out.put(b"HTTP/1.1 ")?;
-    out.decimal(answer.status.into())?;
-    out.put_all(&[b" ", phrase(answer.status).as_bytes(), b"\r\nDate: ", answer.date, b"\r\n"])?;
-    // Some of our statuses (404, 405, 414, 501) could be cached by default (RFC 9110 section 15.1).
-    out.put(
-        b"Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: ",
-    )?;
-    out.decimal(answer.body.len() as u64)?;
-    out.put(b"\r\n")?;
-    match answer.status {
-        405 => out.put_all(&[b"Allow: ", ALLOW, b"\r\n"])?,
-        426 => upgrade_required(out, answer)?,
-        _ => {}
-    }
-    if answer.close && answer.status != 426 {
-        out.put(b"Connection: close\r\n")?;
-    }
-    if let Some(seconds) = answer.retry_after_s {
-        out.put(b"Retry-After: ")?;
-        out.decimal(seconds.into())?;
-        out.put(b"\r\n")?;
-    }
-    if let Some(id) = answer.request_id {
-        out.put_all(&[b"X-Request-Id: ", id, b"\r\n"])?;
-    }
-    proxy_status(out, answer)?;
-    out.put(b"\r\n")?;
-    if answer.head_only { Ok(()) } else { out.put(answer.body) }
-}
-
-/// What a 426 asks for (RFC 9110 section 15.5.22): another version of WebSocket (RFC 6455 section
-/// 4.2.2), or else of HTTP.
-fn upgrade_required(out: &mut Writer, answer: &Answer) -> Result<(), Full> {
-    if answer.reason == Some(Reason::WebsocketVersion) {
-        out.put_all(&[b"Sec-WebSocket-Version: ", upgrade::VERSION, b"\r\n"])?;
-        out.put_all(&[b"Upgrade: ", upgrade::WEBSOCKET, b"\r\n"])?;
-    } else {
-        out.put(b"Upgrade: HTTP/1.1\r\n")?;
-    }
-    out.put(if answer.close {
-        b"Connection: Upgrade, close\r\n"
-    } else {
-        b"Connection: Upgrade\r\n"
-    })
-}
-
-/// `Proxy-Status` (RFC 9209): who, which error, and what it means.
-fn proxy_status(out: &mut Writer, answer: &Answer) -> Result<(), Full> {
-    let Some((reason, error)) = answer.reason.and_then(|r| Some((r, r.error_type()?))) else {
-        return Ok(());
-    };
-    out.put_all(&[b"Proxy-Status: ", SELF, b"; error=", error.as_bytes(), b"; details=\""])?;
-    quoted(out, reason.explain().as_bytes())?;
-    if let Some(detail) = answer.detail {
-        out.put(b" ")?;
-        quoted(out, detail)?;
-    }
-    out.put(b"\"\r\n")
-}
-
-/// The inside of an sf-string (RFC 8941 section 3.3.3): what may not be in one becomes `?`.
-fn quoted(out: &mut Writer, text: &[u8]) -> Result<(), Full> {
-    for b in text {
-        match b {
-            b'"' | b'\\' => out.put(&[b'\\', *b])?,
-            b' '..=b'~' => out.put(&[*b])?,
-            _ => out.put(b"?")?,
-        }
-    }
-    Ok(())
-}
-
 /// The reason phrase of a status code (RFC 9110 section 15 and the registry); empty if there is
 /// none.
 pub fn phrase(status: u16) -> &'static str {
@@ -348,63 +245,5 @@ mod tests {
         assert_eq!(writer.put(b"d"), Ok(()));
         assert_eq!((writer.written(), writer.len()), (&b"abcd"[..], 4));
         assert_eq!(writer.put(b""), Ok(()));
-    }
-
-    #[test]
-    fn an_answer_of_our_own() {
-        let made = Answer {
-            status: 502,
-            reason: Some(Reason::UpstreamReset),
-            body: b"sorry\n",
-            date: b"Sun, 06 Nov 1994 08:49:37 GMT",
-            request_id: Some(b"id-1"),
-            ..Answer::default()
-        };
-        assert_eq!(
-            written(|out| answer(out, &made)),
-            "HTTP/1.1 502 Bad Gateway\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
-             Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: 6\r\n\
-             X-Request-Id: id-1\r\n\
-             Proxy-Status: tidegate; error=connection_terminated; details=\"The upstream reset the connection.\"\r\n\
-             \r\nsorry\n"
-        );
-        let head = written(|out| answer(out, &Answer { head_only: true, close: true, ..made }));
-        assert!(head.contains("Content-Length: 6\r\n") && head.contains("Connection: close\r\n"));
-        assert!(head.ends_with("\r\n\r\n"));
-    }
-
-    #[test]
-    fn details_cannot_break_out_of_their_quotes() {
-        let made = Answer {
-            status: 400,
-            reason: Some(Reason::BadTarget),
-            detail: Some(b"a\"b\\c\r\nSet-Cookie: d\xff"),
-            ..Answer::default()
-        };
-        let text = written(|out| answer(out, &made));
-        assert!(text.contains("have. a\\\"b\\\\c??Set-Cookie: d?\"\r\n"), "{text}");
-    }
-
-    #[test]
-    fn fields_that_a_status_asks_for() {
-        let of =
-            |status| Answer { status, close: true, retry_after_s: Some(3), ..Answer::default() };
-        let text = |status| written(|out| answer(out, &of(status)));
-        assert!(text(405).contains("\r\nAllow: GET, HEAD, "));
-        assert!(text(426).contains("\r\nUpgrade: HTTP/1.1\r\nConnection: Upgrade, close\r\n"));
-        let version = Answer { reason: Some(Reason::WebsocketVersion), ..of(426) };
-        let version = |close| written(|out| answer(out, &Answer { close, ..version }));
-        let asks = "\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: Upgrade";
-        assert!(version(true).contains(&format!("{asks}, close\r\n")));
-        assert!(version(false).contains(&format!("{asks}\r\n")));
-        assert!(
-            text(503).contains("\r\nRetry-After: 3\r\n")
-                && text(503).contains("\r\nConnection: close\r\n")
-        );
-        for reason in Reason::ALL {
-            if let Some(status) = reason.status().filter(|status| *status != 499) {
-                assert_ne!(phrase(status), "", "{reason:?}");
-            }
-        }
     }
 }

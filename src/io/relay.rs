@@ -1,5 +1,5 @@
-//! Octets from one stream to another, unchanged. Written once; bodies in both directions and
-//! tunnels use it.
+//! Octets from one stream to another, unchanged: what is to be moved, and moving it through buffers. Through a pipe:
+//! see [`super::splice`].
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::buffer::Quota;
 use super::error::Error;
 use super::reactor::Direction;
-use super::splice::{self, Copied, PipeGuard, Pipes};
 use super::stream::Stream;
 use super::turn::Slice;
 
@@ -37,61 +36,16 @@ pub enum RelayError {
     To(Error),
 }
 
-/// How octets were moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Means {
-    /// Inside the kernel.
-    Spliced,
-    /// Through buffers, because.
-    Copied(Copied),
-}
-
 impl Relay<'_> {
-    /// Moves octets, and adds to `moved` as they leave: it is right also when the future is dropped. Takes
-    /// one buffer from `quota` at a time, and only while there are octets in it.
-    pub async fn run(
-        &self,
-        quota: &Quota,
-        pipes: &Pipes,
-        moved: &Cell<u64>,
-    ) -> (Means, Result<(), RelayError>) {
-        match splice::choose(pipes, self.limit) {
-            Ok(loan) => (Means::Spliced, self.splice_and_copy(loan, quota, moved).await),
-            Err(why) => (Means::Copied(why), self.copy(self.limit, quota, moved).await),
-        }
-    }
-
-    /// Urgent data does not go through a pipe: what is left then is copied.
-    async fn splice_and_copy(
-        &self,
-        pipe: PipeGuard<'_>,
-        quota: &Quota,
-        moved: &Cell<u64>,
-    ) -> Result<(), RelayError> {
-        let before = moved.get();
-        self.splice(pipe, moved).await?;
-        match self.limit - (moved.get() - before) {
-            0 => Ok(()),
-            left => Box::pin(self.copy(left, quota, moved)).await, // rare, and nobody else carries the room
-        }
-    }
-
     /// Nothing is there, and nobody wants to wait.
     pub(super) fn must_stop(&self) -> bool {
         !self.patient && !self.from.is_readable()
     }
 
-    /// Moves octets through a pipe, as far as there are no urgent ones; otherwise as [`Relay::run`].
-    pub async fn splice(&self, pipe: PipeGuard<'_>, moved: &Cell<u64>) -> Result<(), RelayError> {
-        pipe.run(self, moved).await
-    }
-
-    async fn copy(
-        &self,
-        mut left: u64,
-        quota: &Quota,
-        moved: &Cell<u64>,
-    ) -> Result<(), RelayError> {
+    /// Moves octets through buffers, and adds to `moved` as they leave: it is right also when the future is dropped.
+    /// Takes one buffer from `quota` at a time, and only while there are octets in it.
+    pub async fn copy(&self, quota: &Quota, moved: &Cell<u64>) -> Result<(), RelayError> {
+        let mut left = self.limit;
         let mut slice = Slice::default();
         while left > 0 && !self.must_stop() {
             self.from.deadline_in(Direction::Read, self.read_wait);

@@ -115,22 +115,21 @@ impl Pipe {
     }
 }
 
-impl PipeGuard<'_> {
-    /// Moves octets as `relay` says; the pipe goes home if it is empty in the end.
-    pub(super) async fn run(
-        mut self,
-        relay: &Relay<'_>,
-        moved: &Cell<u64>,
-    ) -> Result<(), RelayError> {
-        let Some(pipe) = &self.pipe else { return Ok(()) };
-        let result = pump(pipe, relay, moved).await;
-        if result.is_ok()
-            && let Some(pipe) = self.pipe.take()
-        {
-            self.pipes.free.borrow_mut().push(pipe);
-        }
-        result
+/// Moves octets as `relay` says, as far as there are no urgent ones; what is left then is to be copied. Adds to `moved`
+/// as they leave: it is right also when the future is dropped. The pipe goes home if it is empty in the end.
+pub async fn run(
+    relay: &Relay<'_>,
+    mut guard: PipeGuard<'_>,
+    moved: &Cell<u64>,
+) -> Result<(), RelayError> {
+    let Some(pipe) = &guard.pipe else { return Ok(()) };
+    let result = pump(pipe, relay, moved).await;
+    if result.is_ok()
+        && let Some(pipe) = guard.pipe.take()
+    {
+        guard.pipes.free.borrow_mut().push(pipe);
     }
+    result
 }
 
 /// Fills the pipe from one side and empties it into the other, until the limit or the end.

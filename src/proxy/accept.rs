@@ -12,9 +12,8 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 
 use super::client::{Client, is_trusted};
-use super::command::Lack;
-use super::worker::Worker;
-use super::{Next, Served, linger, room, tunnel};
+use super::core::{Lack, Worker, room};
+use super::{Next, Served, linger, tunnel};
 use crate::io::accept::Listener;
 use crate::io::clock::Moment;
 use crate::io::future_pool::FuturePool;

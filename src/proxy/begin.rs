@@ -1,12 +1,12 @@
-//! A head lies in a pooled buffer, parsed and judged.
+//! A head lies in the input buffer, parsed and judged.
 
-use super::session::Session;
-use crate::http::{Progress, Reason};
+use super::session::{Exchange, Rest, Session};
+use crate::http::{Progress, Reason, Response};
 
 /// What was found.
-pub(super) enum Begin {
-    /// A request: [`Begun::of`] is there to be checked.
-    Request,
+pub(super) enum Begin<'s> {
+    /// A request whose head was judged good.
+    Received(Received<'s>),
     /// No whole head yet; what there is stays in the input buffer.
     Nothing,
     /// The client closed, or broke, the connection between requests.
@@ -15,43 +15,66 @@ pub(super) enum Begin {
     Refused(Reason),
 }
 
-/// A request whose head was judged good.
-pub(super) struct Begun<'o>(&'o mut Session);
+/// A request that was read and judged; [`begin`] alone makes one.
+pub(super) struct Received<'s> {
+    exchange: Exchange<'s>,
+    rest: Rest<'s>,
+    response: &'s mut Response,
+}
 
-impl<'o> Begun<'o> {
-    /// The request [`begin`] has just found.
-    pub fn of(session: &'o mut Session) -> Begun<'o> {
-        debug_assert!(session.used == session.heads.request.len && session.used > 0);
-        Begun(session)
+impl<'s> Received<'s> {
+    /// What is known of the request.
+    pub fn exchange(&self) -> Exchange<'s> {
+        self.exchange
     }
 
-    /// For the next step.
-    pub fn into_inner(self) -> &'o mut Session {
-        self.0
+    /// What was read behind its head, and the storage for the head of its answer.
+    pub fn parts(&mut self) -> (&mut Rest<'s>, &mut Response) {
+        (&mut self.rest, self.response)
     }
 }
 
 /// Looks for a head in what was read, and reads more as long as there is more.
-pub(super) fn begin(session: &mut Session) -> Begin {
-    let worker = &session.worker;
-    let input = &mut session.input;
+pub(super) fn begin(session: &mut Session) -> Begin<'_> {
+    match find(session) {
+        Found::Head => {
+            session.begin(session.heads.request.len);
+            let (exchange, rest, response) = session.parts();
+            Begin::Received(Received { exchange, rest, response })
+        }
+        Found::Nothing => Begin::Nothing,
+        Found::Closed => Begin::Closed,
+        // What cannot be understood is taken for one request that fills all that came.
+        Found::Bad(reason) => {
+            session.begin(session.input.len());
+            Begin::Refused(reason)
+        }
+    }
+}
+
+enum Found {
+    Head,
+    Nothing,
+    Closed,
+    Bad(Reason),
+}
+
+fn find(session: &mut Session) -> Found {
+    let Session { worker, client, input, heads, facts, .. } = session;
     loop {
         if !input.is_empty() {
-            match session.heads.request.read(input.filled(), &worker.limits) {
-                Ok(Progress::Complete) => {
-                    session.begin(session.heads.request.len);
-                    return Begin::Request;
-                }
+            match heads.request.read(input.filled(), &worker.limits) {
+                Ok(Progress::Complete) => return Found::Head,
                 Ok(Progress::Partial) => {}
-                Err(reason) => return refuse(session, reason),
+                Err(reason) => return Found::Bad(reason),
             }
         }
         if input.spare().is_empty() {
             input.compact();
         }
-        if session.client.stream.is_readable() {
-            match session.client.stream.try_recv(input, usize::MAX) {
-                Ok(Some(0)) | Err(_) => return Begin::Closed,
+        if client.stream.is_readable() {
+            match client.stream.try_recv(input, usize::MAX) {
+                Ok(Some(0)) | Err(_) => return Found::Closed,
                 Ok(Some(n)) => {
                     worker.stats.client_received.add(n as u64);
                     continue;
@@ -60,13 +83,7 @@ pub(super) fn begin(session: &mut Session) -> Begin {
             }
         }
         // Only now: what came in time may have waited for us.
-        let late = !input.is_empty() && worker.late(session.facts.started.get());
-        return if late { refuse(session, Reason::HeadTimeout) } else { Begin::Nothing };
+        let late = !input.is_empty() && worker.late(facts.started.get());
+        return if late { Found::Bad(Reason::HeadTimeout) } else { Found::Nothing };
     }
-}
-
-/// What cannot be understood is taken for one request that fills all that came.
-fn refuse(session: &mut Session, reason: Reason) -> Begin {
-    session.begin(session.input.len());
-    Begin::Refused(reason)
 }

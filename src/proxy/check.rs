@@ -1,34 +1,45 @@
 //! What becomes of a request, before anything is contacted for it: answer here, or forward.
 
-use super::begin::Begun;
-use super::session::Session;
-use crate::http::{Framing, Reason};
+use super::begin::Received;
+use super::reply;
+use super::session::Exchange;
+use crate::http::{Framing, Reason, Reply, Response};
 use crate::io::reactor::Direction;
 
-/// A request that may be forwarded.
-pub(super) struct Checked<'o>(&'o mut Session);
+/// What was decided.
+pub(super) enum Verdict<'s> {
+    /// It goes to an upstream.
+    Forward(Admitted<'s>),
+    /// It is answered here, for this reason.
+    Reply(Reason, Reply),
+}
 
-impl<'o> Checked<'o> {
-    /// For the next step.
-    pub fn into_inner(self) -> &'o mut Session {
-        self.0
+/// A request that may be forwarded; [`check`] alone makes one.
+pub(super) struct Admitted<'s>(Received<'s>);
+
+impl<'s> Admitted<'s> {
+    /// What is known of the request.
+    pub fn exchange(&self) -> Exchange<'s> {
+        self.0.exchange()
     }
 
-    /// The same request again, after an attempt that left no trace.
-    pub fn again(session: &'o mut Session) -> Checked<'o> {
-        Checked(session)
+    /// As [`Received::parts`].
+    pub fn parts(&mut self) -> (&mut super::session::Rest<'s>, &mut Response) {
+        self.0.parts()
     }
 }
 
 /// Judges the request by the plan.
-pub(super) fn check(begun: Begun<'_>) -> Result<Checked<'_>, Reason> {
-    let session = begun.into_inner();
-    let request = &session.heads.request;
+pub(super) fn check(received: Received<'_>) -> Verdict<'_> {
+    let Exchange { client, facts, request, epoch, id, .. } = received.exchange();
     // From here on the client is only waited for where the exchange says so.
-    session.client.stream.no_deadline(Direction::Read);
-    session.facts.request_read.set(request.framing == Framing::None);
-    match (request.framing, session.epoch.plan.limits.body) {
-        (Framing::Length(length), Some(most)) if length > most => Err(Reason::BodyTooLarge),
-        _ => Ok(Checked(session)),
+    client.stream.no_deadline(Direction::Read);
+    facts.request_read.set(request.framing == Framing::None);
+    match (request.framing, epoch.plan.limits.body) {
+        (Framing::Length(length), Some(most)) if length > most => {
+            let reason = Reason::BodyTooLarge;
+            Verdict::Reply(reason, reply::refusal(413, reason, id))
+        }
+        _ => Verdict::Forward(Admitted(received)),
     }
 }

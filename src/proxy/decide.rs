@@ -1,6 +1,6 @@
 //! Decisions about a request, as functions of what is known: why it failed, whether it is sent again, and where to.
 
-use super::body::BodyError;
+use super::exchange::BodyError;
 use super::facts::Stage;
 use crate::http::Reason;
 use crate::io::Error;

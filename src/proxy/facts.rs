@@ -1,11 +1,13 @@
 //! What is known of the request under way: the one truth that counters, the log record and the decisions are views of.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::io::Error;
 use crate::io::clock::Moment;
 use crate::stats::Attempt;
+use crate::upstream::Upstream;
 
 /// How far the answer is, as the client sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +28,6 @@ pub(super) enum Stage {
 }
 
 /// Written where a thing happens, and read once in `finish`.
-#[derive(Debug)]
 pub(super) struct Facts {
     /// When the request's first octet was seen.
     pub started: Cell<Moment>,
@@ -43,6 +44,8 @@ pub(super) struct Facts {
     pub status: Cell<Option<u16>>,
     /// The connection to the upstream that was picked last had been used before.
     pub reused: Cell<bool>,
+    /// The upstream of the last attempt, if it is not among `attempts`.
+    pub upstream: Cell<Option<Rc<Upstream>>>,
     /// Attempts that failed and were followed by another, for the log.
     pub attempts: RefCell<Vec<Attempt>>,
     /// What went wrong with the last one.
@@ -65,6 +68,7 @@ impl Facts {
             stage: Cell::default(),
             status: Cell::default(),
             reused: Cell::default(),
+            upstream: Cell::default(),
             attempts: RefCell::default(),
             cause: Cell::default(),
             connect: Cell::default(),

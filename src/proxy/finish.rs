@@ -4,34 +4,42 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::Next;
 use super::decide::{self, Ending};
-use super::exchange::{Agreed, Exchanged};
-use super::facts::{self, Stage};
-use super::record;
-use super::session::{Session, written};
+use super::exchange::Delivered;
+use super::session::Session;
 use super::tunnel::{Moved, Tunnel};
+use super::{Next, record, reply};
 use crate::http::upgrade::Upgrade;
 use crate::http::websocket::Follower;
-use crate::http::write::{self, Answer, phrase};
-use crate::http::{Method, Reason};
+use crate::http::{Reason, Reply};
+use crate::io::stream::Stream;
 
-/// How long a client should stay away after a 503, in seconds.
-const RETRY_AFTER_S: u32 = 1;
+/// What the steps came to.
+pub(super) enum Outcome {
+    /// The client has it.
+    Delivered(Delivered),
+    /// It is answered here, for this reason.
+    Reply(Reason, Reply),
+    /// There is no answer, or not all of one.
+    Failed(Reason),
+}
 
 /// Ends the request; called once for each that was begun.
-pub(super) async fn finish(session: &mut Session, outcome: Result<Exchanged, Reason>) -> Next {
+pub(super) async fn finish(session: &mut Session, outcome: Outcome) -> Next {
     let (reason, next) = match outcome {
-        Ok(Exchanged { tunnel: Some(agreed), .. }) => return tunnel(session, agreed),
-        Ok(Exchanged { persistent: true, .. }) => (Reason::Done, Next::Again),
-        Ok(_) => (Reason::Done, Next::Close),
-        Err(reason) => (reason, fail(session, reason).await),
+        Outcome::Delivered(Delivered::Switch { upstream, frames }) => {
+            return tunnel(session, upstream, frames);
+        }
+        Outcome::Delivered(Delivered::Answer { persistent: true }) => (Reason::Done, Next::Again),
+        Outcome::Delivered(Delivered::Answer { persistent: false }) => (Reason::Done, Next::Close),
+        Outcome::Reply(reason, reply) => (reason, reply::send(session, &reply).await),
+        Outcome::Failed(reason) => (reason, fail(session, reason).await),
     };
     count(session, reason);
     if let Some(record) = record::of(session, reason) {
         session.worker.keep(record);
     }
-    let more = session.input.len() > session.used || session.client.stream.is_readable();
+    let more = session.input.len() > session.used() || session.client.stream.is_readable();
     let unread = more || !session.facts.request_read.get();
     // What follows a request to switch was not meant for HTTP (RFC 9931).
     let meant_otherwise = more && session.heads.request.upgrade != Upgrade::None;
@@ -46,16 +54,16 @@ pub(super) async fn finish(session: &mut Session, outcome: Result<Exchanged, Rea
 }
 
 /// The request goes on as a tunnel, and ends with it.
-fn tunnel(session: &mut Session, agreed: Agreed) -> Next {
+fn tunnel(session: &mut Session, upstream: Stream, frames: Option<Follower>) -> Next {
     let worker = session.worker.clone();
     worker.stats.answers.of(session.method().index(), 101).add(1);
     worker.stats.client_sent.add(session.facts.bytes_out.get());
-    let early = session.input.filled()[session.used..].to_vec();
+    let early = session.input.filled()[session.used()..].to_vec();
     Next::Tunnel(Box::new(Tunnel {
         epoch: Rc::clone(&session.epoch),
-        upstream: agreed.upstream,
+        upstream,
         early: Cell::new(early),
-        frames: agreed.switched.frames.map(|down| [Follower::default(), down].map(Cell::new)),
+        frames: frames.map(|down| [Follower::default(), down].map(Cell::new)),
         started: session.facts.started.get(),
         record: record::of(session, Reason::TunnelClosed),
         under_way: session.under_way.become_tunnel(),
@@ -65,46 +73,15 @@ fn tunnel(session: &mut Session, agreed: Agreed) -> Next {
 }
 
 /// Tells the client, if it can still be told.
-async fn fail(session: &mut Session, reason: Reason) -> Next {
-    let status = match decide::ending(session.facts.stage.get(), reason) {
-        Ending::Answer(status) => status,
-        Ending::Close => return Next::Close,
-        Ending::Reset => return Next::Reset,
-    };
-    let worker = session.worker.clone();
-    let persistent = session.facts.request_read.get()
-        && session.heads.request.persistent
-        && !worker.draining.get();
-    let id = String::from_utf8_lossy(session.id()).into_owned();
-    let text = format!(
-        "{status} {}: {}\nreason: {}\nrequest: {id}\n",
-        phrase(status),
-        reason.explain(),
-        reason.label(),
-    );
-    let answer = Answer {
-        status,
-        reason: Some(reason),
-        body: text.as_bytes(),
-        close: !persistent,
-        head_only: session.heads.request.method == Method::Head,
-        date: &worker.date(),
-        request_id: Some(id.as_bytes()),
-        retry_after_s: (status == 503).then_some(RETRY_AFTER_S),
-        detail: None,
-    };
-    let permit = session.quota.permit().await;
-    let Ok(out) = written(&permit, |out| write::answer(out, &answer)) else {
-        return Next::Close; // a buffer holds the longest of our answers many times over
-    };
-    session.facts.answers(status, Stage::Body);
-    let body = if answer.head_only { 0 } else { text.len() };
-    facts::add(&session.facts.heads_out, (out.len() - body) as u64);
-    let octets = Cell::new(0);
-    let (sent, _) =
-        session.client.stream.send(out, session.epoch.plan.timeouts.write, &octets).await;
-    facts::add(&session.facts.bytes_out, octets.get());
-    if sent.is_ok() && persistent { Next::Again } else { Next::Close }
+async fn fail(session: &Session, reason: Reason) -> Next {
+    match decide::ending(session.facts.stage.get(), reason) {
+        Ending::Answer(status) => {
+            let refusal = reply::refusal(status, reason, session.id());
+            reply::send(session, &refusal).await
+        }
+        Ending::Close => Next::Close,
+        Ending::Reset => Next::Reset,
+    }
 }
 
 fn count(session: &mut Session, reason: Reason) {

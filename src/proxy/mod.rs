@@ -20,45 +20,36 @@
 //! - On the plain path nothing is locked and nothing allocated.
 
 mod accept;
+mod attempt;
 mod begin;
-mod body;
 mod check;
 mod client;
-mod command;
-mod core_spec;
+mod core;
 mod decide;
 mod dial;
-mod epoch;
 mod exchange;
 mod facts;
 mod finish;
-mod ids;
-mod labels;
 mod linger;
 mod record;
-mod respond;
-mod room;
+mod reply;
 mod session;
-mod transfer;
 mod tunnel;
-mod worker;
 
 use std::convert::Infallible;
 use std::rc::Rc;
 
-use crate::http::Reason;
+use self::core::Worker;
 use crate::io::future_pool::Slot;
 use crate::io::turn::Slice;
-use begin::Begin;
+use begin::{Begin, Received};
+use check::Verdict;
 use client::Client;
-use exchange::{Exchange, Exchanged};
+use finish::Outcome;
 use session::Session;
 use tunnel::Tunnel;
-use worker::Worker;
 
-pub use command::{Change, Command, Event, Lack};
-pub use core_spec::CoreSpec;
-pub use labels::LABELS;
+pub use self::core::{Change, Command, CoreSpec, Event, LABELS, Lack};
 
 /// What becomes of the connection after a request.
 enum Next {
@@ -89,8 +80,8 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
             let outcome = match begin::begin(&mut session) {
                 Begin::Nothing => break Next::Park,
                 Begin::Closed => break Next::Close,
-                Begin::Refused(reason) => Err(reason),
-                Begin::Request => steps(&mut session).await,
+                Begin::Refused(reason) => Outcome::Failed(reason),
+                Begin::Received(received) => steps(received).await,
             };
             match finish::finish(&mut session, outcome).await {
                 // Answers of our own wait for nobody, so a row of requests could go on without end.
@@ -104,13 +95,12 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
 }
 
 /// From a judged head to an answer that was sent, or the reason why not.
-async fn steps(session: &mut Session) -> Result<Exchanged, Reason> {
-    let mut checked = check::check(begin::Begun::of(session))?;
-    loop {
-        let dialled = dial::dial(checked).await?;
-        match exchange::exchange(dialled).await? {
-            Exchange::Done(exchanged) => return Ok(exchanged),
-            Exchange::Again(again) => checked = again,
-        }
+async fn steps(received: Received<'_>) -> Outcome {
+    match check::check(received) {
+        Verdict::Reply(reason, reply) => Outcome::Reply(reason, reply),
+        Verdict::Forward(admitted) => match attempt::attempts(admitted).await {
+            Ok(delivered) => Outcome::Delivered(delivered),
+            Err(reason) => Outcome::Failed(reason),
+        },
     }
 }

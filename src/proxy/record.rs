@@ -1,6 +1,5 @@
 //! What is written down about a request.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -25,11 +24,7 @@ fn record(session: &Session, reason: Reason) -> Record {
     let total = clock.now() - facts.started.get();
     let time = clock.realtime().checked_sub(total).unwrap_or(UNIX_EPOCH);
     let mut attempts = facts.attempts.take();
-    let failed_to_connect =
-        |upstream| session.tried.last().is_some_and(|last| Rc::ptr_eq(last, upstream));
-    if let Some(upstream) = &session.upstream
-        && !failed_to_connect(upstream)
-    {
+    if let Some(upstream) = facts.upstream.take() {
         attempts.push(Attempt {
             upstream: Arc::clone(upstream.name()),
             reused: facts.reused.get(),

@@ -1,18 +1,14 @@
-//! The request under way: what the steps hand from one to the next.
+//! One connection that is busy, and the request under way on it.
 
 use std::rc::Rc;
 
 use super::Next;
 use super::client::{Client, Unfinished};
-use super::decide::Again;
-use super::epoch::Epoch;
+use super::core::{Epoch, Id, Worker};
 use super::facts::Facts;
-use super::ids::Id;
-use super::worker::Worker;
 use crate::http::write::{Full, Writer};
 use crate::http::{Method, Name, Reason, Request, Response, acceptable_id};
 use crate::io::buffer::{Buf, Permit, Quota};
-use crate::upstream::Upstream;
 
 /// Parsed heads. Their storage is used again by later requests of the same core.
 #[derive(Debug, Default)]
@@ -21,7 +17,7 @@ pub(super) struct Heads {
     pub response: Response,
 }
 
-/// One request, and the connection it came on.
+/// A client that has sent something, and all that is needed to answer it.
 pub(super) struct Session {
     pub worker: Rc<Worker>,
     /// The plan that the request began under.
@@ -32,22 +28,43 @@ pub(super) struct Session {
     /// The request's head, then the octets that came with it. The spans of `heads.request` are offsets
     /// into it, so nothing in it moves before `finish`.
     pub input: Buf,
-    /// How far `input` belongs to this request; what follows belongs to the next.
-    pub used: usize,
+    /// How many octets of `input` are the head, and how many behind it the request's as well; what follows belongs to
+    /// the next.
+    head: usize,
+    taken: usize,
     /// What followed a chunked body that did not end in `input`: belongs to the next request as well.
     pub surplus: Vec<u8>,
     /// What is known of the request.
     pub facts: Facts,
     /// The identity made for it; an acceptable one of the client's wins.
-    pub made_id: Id,
+    made_id: Id,
     /// Counts the request while it is under way.
     pub under_way: UnderWay,
-    /// Upstreams that could not be connected to, or that failed the request and are not asked again.
-    pub tried: Vec<Rc<Upstream>>,
-    /// The upstream that was picked last.
-    pub upstream: Option<Rc<Upstream>>,
-    /// The request is sent again: only a fresh connection will do.
-    pub again: Option<Again>,
+}
+
+/// A request and its answer: what every step may look at. Nothing of it changes but the cells of `facts`.
+#[derive(Clone, Copy)]
+pub(super) struct Exchange<'s> {
+    pub worker: &'s Worker,
+    pub epoch: &'s Epoch,
+    pub client: &'s Client,
+    pub quota: &'s Quota,
+    pub facts: &'s Facts,
+    pub request: &'s Request,
+    /// The octets of the request's head.
+    pub head: &'s [u8],
+    /// The identity the request goes by.
+    pub id: &'s [u8],
+}
+
+/// What was read behind a head, and how much of it belongs to that request.
+pub(super) struct Rest<'s> {
+    /// The octets that came with the head.
+    pub octets: &'s mut [u8],
+    /// How many of them are the request's.
+    pub taken: &'s mut usize,
+    /// What came later, and is not the request's.
+    pub surplus: &'s mut Vec<u8>,
 }
 
 impl Session {
@@ -69,41 +86,51 @@ impl Session {
             quota,
             heads,
             input,
-            used: 0,
+            head: 0,
+            taken: 0,
             surplus: Vec::new(),
             facts: Facts::new(started),
             made_id: [0; 32],
             under_way,
-            tried: Vec::new(),
-            upstream: None,
-            again: None,
         }
     }
 
-    /// Counts a request whose head was read, or refused, and that fills `used` octets of the input so far.
-    pub fn begin(&mut self, used: usize) {
-        self.used = used;
-        self.facts.bytes_in.set(used as u64);
+    /// Counts a request whose head was read, or refused, and fills `head` octets of the input.
+    pub fn begin(&mut self, head: usize) {
+        self.head = head;
+        self.facts.bytes_in.set(head as u64);
         self.epoch = self.worker.epoch();
         self.made_id = self.worker.ids.next();
         self.under_way.begin();
         self.worker.tell_buffers();
     }
 
+    /// The request that was begun, in the parts that do not change and those that do.
+    pub fn parts(&mut self) -> (Exchange<'_>, Rest<'_>, &mut Response) {
+        let Session { worker, epoch, client, quota, facts, made_id, .. } = self;
+        let Heads { request, response } = &mut *self.heads;
+        let (head, octets) = self.input.filled_mut().split_at_mut(self.head);
+        let id = identity(request, head, made_id);
+        let exchange = Exchange { worker, epoch, client, quota, facts, request, head, id };
+        (exchange, Rest { octets, taken: &mut self.taken, surplus: &mut self.surplus }, response)
+    }
+
+    /// Octets of the input that belong to the request.
+    pub fn used(&self) -> usize {
+        self.head + self.taken
+    }
+
     /// Forgets the request that is finished, and keeps what the client sent after it.
     pub fn reset(&mut self) {
-        self.input.consume(self.used);
+        self.input.consume(self.used());
         if !self.surplus.is_empty() {
             // All of `input` belonged to the request, so it is empty now, and the surplus came out
             // of another buffer of the same size.
             let _fits = self.input.append(&self.surplus);
             self.surplus.clear();
         }
-        self.used = 0;
+        (self.head, self.taken) = (0, 0);
         self.facts = Facts::new(self.worker.now());
-        self.tried.clear();
-        self.upstream = None;
-        self.again = None;
     }
 
     /// Gives everything back but the client. An unfinished head goes with it.
@@ -149,7 +176,7 @@ pub(super) fn written(
 }
 
 /// The identity the client gave, if it is acceptable, else the one we made.
-pub(super) fn identity<'a>(request: &Request, octets: &'a [u8], made: &'a Id) -> &'a [u8] {
+fn identity<'a>(request: &Request, octets: &'a [u8], made: &'a Id) -> &'a [u8] {
     match request.get(Name::XRequestId).map(|id| id.of(octets)) {
         Some(id) if acceptable_id(id) => id,
         _ => made,

@@ -16,9 +16,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::client::Client;
-use super::epoch::Epoch;
+use super::core::{Epoch, Worker};
 use super::session::UnderWay;
-use super::worker::Worker;
 use crate::config::Timeouts;
 use crate::http::Reason;
 use crate::http::websocket::{Follower, GOING_AWAY, close_frame};
@@ -367,7 +366,7 @@ impl<'a> Flow<'a> {
             write_wait: timeouts.write,
         };
         let moved = Cell::new(0);
-        let result = relay.splice(pipe, &moved).await;
+        let result = splice::run(&relay, pipe, &moved).await;
         if let Some(frames) = self.frames() {
             let mut follower = frames.get();
             follower.skip(moved.get());

@@ -4,15 +4,15 @@ use std::cell::Cell;
 
 use rustix::io::Errno;
 
+use super::super::decide::{self, Peer};
 use super::body::BodyError;
-use super::decide::{self, Peer};
 use crate::http::Reason;
 use crate::io::Error;
 use crate::io::clock::Moment;
 
 /// How far the request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Upload {
+pub enum Upload {
     /// Its body is still coming.
     Going,
     /// All of it is with the upstream.
@@ -53,7 +53,7 @@ pub(super) struct Transfer {
 
 /// Why there was no answer, or not all of one.
 #[derive(Debug)]
-pub(super) struct ExchangeError {
+pub struct ExchangeError {
     pub reason: Reason,
     /// The connection ended before one octet of an answer came.
     pub silent: bool,

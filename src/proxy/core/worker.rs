@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 
+use super::super::session::Heads;
 use super::command::Event;
 use super::epoch::Epoch;
 use super::ids::Ids;
-use super::session::Heads;
 use crate::base::imf_fixdate;
 use crate::config::Marks;
 use crate::http::Limits;
@@ -20,7 +20,7 @@ use crate::stats::{self, Record, Recorder};
 use crate::upstream::{PoolContext, Runtime, reap};
 
 /// One core of the data plane.
-pub(super) struct Worker {
+pub struct Worker {
     pub core: Rc<Core>,
     /// The plan in force; see [`Worker::epoch`].
     pub epoch: RefCell<Rc<Epoch>>,

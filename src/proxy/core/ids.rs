@@ -5,13 +5,13 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Text of an identity.
-pub(super) type Id = [u8; 32];
+pub type Id = [u8; 32];
 
 /// Makes identities: 64 bits that are the core's own, and 64 from a counter that is well mixed.
 ///
 /// Peers see identities, and whoever sees one can tell the next: so masks have a source of their own.
 #[derive(Debug)]
-pub(super) struct Ids {
+pub struct Ids {
     prefix: u64,
     counter: Cell<u64>,
     /// SipHash under a random key that never leaves it.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::client::idle_waits;
+use super::super::client::idle_waits;
 use super::command::{Event, Lack};
 use super::worker::Worker;
 
@@ -14,7 +14,7 @@ const ASKING: Duration = Duration::from_millis(50);
 
 /// Makes room, once in a turn: clients that had to go are gone in the next. `false`: this core has nothing to close,
 /// and the others have been asked.
-pub(super) fn make_room(worker: &Worker, lack: Lack) -> bool {
+pub fn make_room(worker: &Worker, lack: Lack) -> bool {
     let turn = worker.core.reactor.turns();
     if worker.room_made.get() == turn {
         return true;
@@ -33,7 +33,7 @@ pub(super) fn make_room(worker: &Worker, lack: Lack) -> bool {
 
 /// Closes something idle. For want of a descriptor first what is kept for later: pipes, and connections to
 /// upstreams. `false`: there is nothing of the kind.
-pub(super) fn close_idle(worker: &Worker, lack: Lack) -> bool {
+pub fn close_idle(worker: &Worker, lack: Lack) -> bool {
     match lack {
         Lack::Descriptor => {
             worker.core.pipes.close_free() > 0

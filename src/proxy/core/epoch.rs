@@ -9,7 +9,7 @@ use crate::upstream::{Pool, PoolContext, Runtime};
 
 /// What requests that begin now go by. Each holds its epoch to its end, and so does a tunnel: a plan is replaced for
 /// those that come after, never under a request.
-pub(super) struct Epoch {
+pub struct Epoch {
     pub plan: Arc<Plan>,
     pub pool: Pool,
 }

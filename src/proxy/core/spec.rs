@@ -10,9 +10,9 @@ use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::Served;
-use super::accept::{self, Servers};
-use super::client::Client;
+use super::super::accept::{self, Servers};
+use super::super::client::Client;
+use super::super::{Served, serve};
 use super::command::{Command, Event};
 use super::epoch::Epoch;
 use super::ids::Ids;
@@ -70,7 +70,7 @@ impl CoreSpec {
         self,
         register: impl FnOnce(&Core) -> flume::Receiver<Command>,
     ) -> io::Result<usize> {
-        self.serve_with(register, super::serve)
+        self.serve_with(register, serve)
     }
 
     fn serve_with<F: Future<Output = Infallible> + 'static>(

@@ -4,68 +4,46 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::Poll;
 
-use super::body::{Body, BodyError};
-use super::client::Client;
-use super::decide::Peer;
-use super::facts::{self, Facts, Stage};
-use super::session::written;
+use super::super::decide::Peer;
+use super::super::facts::{self, Stage};
+use super::super::session::{Exchange, written};
+use super::body::{Body, BodyError, Sink, Source};
 use super::transfer::{ExchangeError, Transfer, Upload};
-use super::worker::Worker;
-use crate::config::Plan;
 use crate::http::forward::{self, ResponseEdits};
 use crate::http::upgrade::Offer;
 use crate::http::websocket::Follower;
 use crate::http::write::{CONTINUE, Full, Writer};
-use crate::http::{self, Asked, Framing, Reason, Request, Response, Version, outward};
+use crate::http::{self, Asked, Framing, Reason, Response, Version, outward};
 use crate::io::Error;
-use crate::io::buffer::{Buf, Permit, Quota};
+use crate::io::buffer::{Buf, Permit};
 use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
+use crate::upstream::Upstream;
 
 /// Interim answers relayed for one request.
 const INTERIM_MOST: u32 = 16;
 
-/// An answer that reached the client whole.
-pub(super) struct Answered {
-    /// Its status.
-    pub status: u16,
-    /// The client's connection may carry another request.
-    pub persistent: bool,
-    /// So may the upstream's.
-    pub reusable: bool,
-    /// HTTP is over on both connections: what follows is a tunnel.
-    pub switched: Option<Switched>,
-}
-
-/// What a tunnel begins with.
-pub(super) struct Switched {
-    /// Where the frames towards the client stand; `None`: not a WebSocket.
-    pub frames: Option<Follower>,
+/// What the upstream's answer came to, once the client has it.
+pub(super) enum Relayed {
+    /// It left whole. `persistent`: the client's connection may carry another request; `reusable`: so may the
+    /// upstream's.
+    Answer { persistent: bool, reusable: bool },
+    /// HTTP is over on both connections: what follows is a tunnel. `frames`: see [`super::Delivered::Switch`].
+    Switch { frames: Option<Follower> },
 }
 
 /// An answer under way.
 pub(super) struct Answer<'a> {
-    pub worker: &'a Worker,
-    /// The plan that the request began under.
-    pub plan: &'a Plan,
-    pub client: &'a Client,
-    pub quota: &'a Quota,
-    pub request: &'a Request,
-    /// The request's identity.
-    pub id: &'a [u8],
+    pub exchange: Exchange<'a>,
+    pub upstream: &'a Upstream,
+    pub stream: &'a Stream,
     pub response: &'a mut Response,
-    pub upstream: &'a Stream,
-    /// For answers that have no `Date`.
-    pub date: [u8; 29],
-    /// The upstream's name.
-    pub backend: &'a str,
     /// What the upstream may switch to.
     pub offer: Option<Offer<'a>>,
     /// How far the request is.
     pub upload: &'a Cell<Upload>,
     /// The client waits for a `100 Continue` that nobody has sent yet.
     pub owes_continue: bool,
-    pub facts: &'a Facts,
     pub transfer: &'a Transfer,
 }
 
@@ -78,7 +56,7 @@ enum Woken {
 
 impl<'a> Answer<'a> {
     /// Relays the answer to its end.
-    pub async fn relay(&mut self) -> Result<Answered, ExchangeError> {
+    pub async fn relay(&mut self) -> Result<Relayed, ExchangeError> {
         let (input, permit) = self.head().await?;
         if self.response.status == 101 {
             self.switch(input, permit).await
@@ -90,7 +68,7 @@ impl<'a> Answer<'a> {
     /// Reads until the final head lies, judged, at the front of the buffer it returns. The right to have
     /// buffers is held only while there is a part of a head.
     async fn head(&mut self) -> Result<(Buf, Permit<'a>), ExchangeError> {
-        let quota = self.quota;
+        let quota = self.exchange.quota;
         let mut interim = 0;
         let mut input = None::<(Buf, Permit<'a>)>;
         loop {
@@ -125,13 +103,13 @@ impl<'a> Answer<'a> {
     }
 
     fn judge(&mut self, buf: &Buf) -> Result<http::Progress, Reason> {
-        let asked = Asked { method: self.request.method, offer: self.offer };
-        self.response.read(buf.filled(), &self.worker.limits, asked)
+        let asked = Asked { method: self.exchange.request.method, offer: self.offer };
+        self.response.read(buf.filled(), &self.exchange.worker.limits, asked)
     }
 
     fn read(&mut self, buf: &mut Buf) -> Result<(), ExchangeError> {
         let silent = self.transfer.first_byte.get().is_none();
-        match self.upstream.try_recv(buf, usize::MAX) {
+        match self.stream.try_recv(buf, usize::MAX) {
             Ok(None) => Ok(()),
             Ok(Some(0)) => {
                 let reset = self.upload.get() == Upload::Reset;
@@ -141,7 +119,7 @@ impl<'a> Answer<'a> {
             Ok(Some(n)) => {
                 facts::add(&self.transfer.upstream_read, n as u64);
                 if silent {
-                    self.transfer.first_byte.set(Some(self.worker.now()));
+                    self.transfer.first_byte.set(Some(self.exchange.worker.now()));
                 }
                 Ok(())
             }
@@ -153,16 +131,16 @@ impl<'a> Answer<'a> {
 
     /// Waits until the upstream has something for us.
     async fn wait(&mut self) -> Result<(), ExchangeError> {
-        let timeouts = &self.plan.timeouts;
+        let timeouts = &self.exchange.epoch.plan.timeouts;
         match self.upload.get() {
             _ if self.transfer.first_byte.get().is_some() => {
-                self.upstream.deadline_in(Direction::Read, timeouts.read);
+                self.stream.deadline_in(Direction::Read, timeouts.read);
             }
             Upload::Going if self.owes_continue => {
-                self.upstream.deadline_in(Direction::Read, timeouts.expect);
+                self.stream.deadline_in(Direction::Read, timeouts.expect);
             }
-            Upload::Going => self.upstream.no_deadline(Direction::Read),
-            _ => self.upstream.deadline_in(Direction::Read, timeouts.response),
+            Upload::Going => self.stream.no_deadline(Direction::Read),
+            _ => self.stream.deadline_in(Direction::Read, timeouts.response),
         }
         match self.woken().await {
             Woken::Readable => Ok(()),
@@ -175,7 +153,7 @@ impl<'a> Answer<'a> {
     }
 
     async fn woken(&self) -> Woken {
-        poll_fn(|cx| match self.upstream.poll_ready(Direction::Read, cx) {
+        poll_fn(|cx| match self.stream.poll_ready(Direction::Read, cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Woken::Readable),
             Poll::Ready(Err(Error::Deadline)) => Poll::Ready(Woken::TimedOut),
             Poll::Ready(Err(_)) => Poll::Ready(Woken::Aborted),
@@ -187,7 +165,7 @@ impl<'a> Answer<'a> {
     /// The upstream is slow to invite the body, so we do: the client may be waiting for nothing else.
     async fn invite(&mut self) -> Result<(), ExchangeError> {
         self.owes_continue = false;
-        let permit = self.quota.permit().await;
+        let permit = self.exchange.quota.permit().await;
         let mut out = permit.take();
         let _fits = out.append(CONTINUE);
         self.send_interim(out).await
@@ -198,7 +176,7 @@ impl<'a> Answer<'a> {
     async fn interim(&mut self, input: &Buf, permit: &Permit<'_>) -> Result<(), ExchangeError> {
         let invites = self.response.status == 100;
         let wanted = !invites || std::mem::take(&mut self.owes_continue);
-        if self.request.version == Version::Http10 || !wanted {
+        if self.exchange.request.version == Version::Http10 || !wanted {
             return Ok(());
         }
         let write = |out: &mut Writer<'_>| forward::interim(out, self.response, input.filled());
@@ -207,10 +185,10 @@ impl<'a> Answer<'a> {
     }
 
     async fn send_interim(&mut self, out: Buf) -> Result<(), ExchangeError> {
-        facts::add(&self.facts.heads_out, out.len() as u64);
-        self.facts.stage.set(Stage::Interim);
+        facts::add(&self.exchange.facts.heads_out, out.len() as u64);
+        self.exchange.facts.stage.set(Stage::Interim);
         self.send(out).await?;
-        self.facts.stage.set(Stage::Silent);
+        self.exchange.facts.stage.set(Stage::Silent);
         Ok(())
     }
 
@@ -219,13 +197,14 @@ impl<'a> Answer<'a> {
         &mut self,
         mut input: Buf,
         permit: Permit<'_>,
-    ) -> Result<Answered, ExchangeError> {
-        let edits = self.edits(Framing::None, true);
+    ) -> Result<Relayed, ExchangeError> {
+        let date = self.exchange.worker.date();
+        let edits = self.edits(Framing::None, true, &date);
         let write =
             |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
         let out = written(&permit, write).map_err(too_large)?;
-        self.facts.answers(101, Stage::Switching);
-        facts::add(&self.facts.heads_out, out.len() as u64);
+        self.exchange.facts.answers(101, Stage::Switching);
+        facts::add(&self.exchange.facts.heads_out, out.len() as u64);
         self.send(out).await?;
         input.consume(self.response.len);
         let mut frames =
@@ -234,8 +213,7 @@ impl<'a> Answer<'a> {
             follower.follow(input.filled());
         }
         self.send(input).await?;
-        let switched = Some(Switched { frames });
-        Ok(Answered { status: 101, persistent: false, reusable: false, switched })
+        Ok(Relayed::Switch { frames })
     }
 
     /// The final head, which lies at the front of `input`, and the body behind it.
@@ -243,53 +221,60 @@ impl<'a> Answer<'a> {
         &mut self,
         mut input: Buf,
         permit: Permit<'_>,
-    ) -> Result<Answered, ExchangeError> {
+    ) -> Result<Relayed, ExchangeError> {
         let came = self.response.framing;
-        let leaves = outward(came, self.request.version);
+        let leaves = outward(came, self.exchange.request.version);
         let whole = self.upload.get() == Upload::Whole;
-        let persistent = self.request.persistent
+        let persistent = self.exchange.request.persistent
             && leaves != Framing::UntilClose
             && whole
-            && !self.worker.draining.get();
+            && !self.exchange.worker.draining.get();
         let out = self.final_head(&input, &permit, leaves, persistent)?;
         let transfer = self.transfer;
-        let from = (self.upstream, came, &transfer.upstream_read);
-        let to = (&self.client.stream, leaves, &transfer.client_sent);
-        let mut body = Body::new(self.worker, &self.plan.timeouts, self.quota, from, to, None);
-        body.upload = Some(self.upload);
+        let mut source = Source::new(self.stream, came, &transfer.upstream_read);
+        source.upload = Some(self.upload);
+        let sink = Sink::new(&self.exchange.client.stream, leaves, &transfer.client_sent);
+        let mut body = Body::new(self.exchange, source, Vec::new(), sink);
         input.consume(self.response.len);
         let absorbed = body.absorb(input.filled_mut()).map_err(of_answer)?;
         // Not before: what is refused here leaves the client without an octet, and free for another answer.
         let until_close = leaves == Framing::UntilClose;
         let stage = if until_close { Stage::BodyUntilClose } else { Stage::Body };
-        self.facts.answers(self.response.status, stage);
-        facts::add(&self.facts.heads_out, out.len() as u64);
+        self.exchange.facts.answers(self.response.status, stage);
+        facts::add(&self.exchange.facts.heads_out, out.len() as u64);
         let behind = input.len() - absorbed.taken;
         let sent = body.send_absorbed(&input.filled()[..absorbed.payload], out).await;
         drop(input);
         drop(permit);
         sent.map_err(of_answer)?;
         body.run().await.map_err(of_answer)?;
-        let excess = behind + body.surplus.len();
-        Ok(Answered {
-            status: self.response.status,
-            persistent,
-            reusable: self.response.persistent
-                && came != Framing::UntilClose
-                && excess == 0
-                && self.upload.get() == Upload::Whole,
-            switched: None,
-        })
+        let excess = behind + body.surplus().len();
+        let reusable = self.response.persistent
+            && came != Framing::UntilClose
+            && excess == 0
+            && self.upload.get() == Upload::Whole;
+        Ok(Relayed::Answer { persistent, reusable })
     }
 
-    fn edits(&self, framing: Framing, persistent: bool) -> ResponseEdits<'_> {
+    fn edits<'e>(
+        &'e self,
+        framing: Framing,
+        persistent: bool,
+        date: &'e [u8],
+    ) -> ResponseEdits<'e> {
         ResponseEdits {
-            to: self.request.version,
+            to: self.exchange.request.version,
             persistent,
             framing,
-            date: &self.date,
-            backend: self.plan.headers.backend.then_some(self.backend.as_bytes()),
-            request_id: Some(self.id),
+            date,
+            backend: self
+                .exchange
+                .epoch
+                .plan
+                .headers
+                .backend
+                .then_some(self.upstream.name().as_bytes()),
+            request_id: Some(self.exchange.id),
         }
     }
 
@@ -300,15 +285,17 @@ impl<'a> Answer<'a> {
         framing: Framing,
         persistent: bool,
     ) -> Result<Buf, ExchangeError> {
-        let edits = self.edits(framing, persistent);
+        let date = self.exchange.worker.date();
+        let edits = self.edits(framing, persistent, &date);
         let write =
             |out: &mut Writer<'_>| forward::response(out, self.response, input.filled(), &edits);
         written(permit, write).map_err(too_large)
     }
 
     async fn send(&mut self, out: Buf) -> Result<(), ExchangeError> {
-        let wait = self.plan.timeouts.write;
-        let (result, _) = self.client.stream.send(out, wait, &self.transfer.client_sent).await;
+        let wait = self.exchange.epoch.plan.timeouts.write;
+        let (result, _) =
+            self.exchange.client.stream.send(out, wait, &self.transfer.client_sent).await;
         result.map_err(|error| of_answer(BodyError::To(error)))
     }
 }

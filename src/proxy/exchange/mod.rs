@@ -1,0 +1,220 @@
+//! Head and body go to the upstream, the answer comes back, both at once where both have a body.
+
+mod body;
+mod request;
+mod response;
+mod transfer;
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use super::check::Admitted;
+use super::decide::Peer;
+use super::dial::Dialled;
+use super::facts::{self, Stage};
+use super::session::{Exchange, Rest};
+use crate::http::upgrade::offer;
+use crate::http::websocket::Follower;
+use crate::http::{Reason, Response};
+use crate::io::Error;
+use crate::io::reactor::Direction;
+use crate::io::stream::Stream;
+use crate::upstream::{Connection, Lease, Outcome, Upstream};
+use body::{Body, Sink, Source};
+use response::{Answer, Relayed};
+use transfer::Transfer;
+
+pub(super) use body::BodyError;
+pub(super) use transfer::{ExchangeError, Upload};
+
+/// What reached the client whole.
+pub(super) enum Delivered {
+    /// An answer; `persistent`: the client's connection may carry another request.
+    Answer { persistent: bool },
+    /// A 101: what follows is a tunnel to this upstream. `frames`: where those towards the client stand; `None`: not a
+    /// WebSocket.
+    Switch { upstream: Stream, frames: Option<Follower> },
+}
+
+/// A request that did not get its answer, with all that the decision on another attempt rests on.
+pub(super) struct Undelivered<'s> {
+    pub admitted: Admitted<'s>,
+    pub lease: Lease,
+    pub connection: Connection,
+    /// Octets sent to the upstream.
+    pub sent: u64,
+    /// Octets of the body that came with the head, and are still here.
+    pub behind: usize,
+    pub error: ExchangeError,
+}
+
+/// Sends the request and relays the answer.
+pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Delivered, Undelivered<'_>> {
+    let (mut admitted, lease, connection) = dialled.into_parts();
+    let exchange = admitted.exchange();
+    let Exchange { worker, epoch, facts, .. } = exchange;
+    facts.reused.set(connection.reused);
+    lease.upstream().stats().requests.add(1);
+    let transfer = Transfer::default();
+    let (rest, response) = admitted.parts();
+    let ends = Ends { upstream: lease.upstream(), stream: &connection.stream };
+    let result = across(exchange, ends, rest, response, &transfer).await;
+    settle(exchange, rest, lease.upstream(), &transfer);
+    let relayed = match result {
+        Ok(relayed) => relayed,
+        Err(error) => {
+            // A head that broke off must not be read on where the next answer begins.
+            response.clear();
+            let (sent, behind) = (transfer.upstream_sent.get(), rest.octets.len());
+            return Err(Undelivered { admitted, lease, connection, sent, behind, error });
+        }
+    };
+    facts.stage.set(Stage::Whole);
+    let status = facts.status.get().unwrap_or_default();
+    let delivered = match relayed {
+        Relayed::Switch { frames } => Delivered::Switch { upstream: connection.stream, frames },
+        Relayed::Answer { persistent, reusable } => {
+            if reusable && !worker.draining.get() {
+                epoch.pool.give_back(lease.upstream(), connection);
+            }
+            Delivered::Answer { persistent }
+        }
+    };
+    lease.end(Outcome::Answered(status));
+    Ok(delivered)
+}
+
+/// Counts what went across, however it ended.
+fn settle(exchange: Exchange<'_>, rest: &Rest<'_>, upstream: &Upstream, transfer: &Transfer) {
+    let Exchange { worker, facts, head, .. } = exchange;
+    let stats = &worker.stats;
+    stats.client_received.add(transfer.client_read.get());
+    stats.upstream_received.add(transfer.upstream_read.get());
+    stats.upstream_sent.add(transfer.upstream_sent.get());
+    // What followed a chunked body is the next request's.
+    let read = transfer.client_read.get() - rest.surplus.len() as u64;
+    facts.bytes_in.set((head.len() + *rest.taken) as u64 + read);
+    facts::add(&facts.bytes_out, transfer.client_sent.get());
+    if let (Some(sent), Some(first)) = (transfer.request_sent.get(), transfer.first_byte.get()) {
+        upstream.stats().first_byte.observe(first - sent);
+        facts.first_byte.set(Some(first - facts.started.get()));
+    }
+}
+
+/// Where the request goes.
+#[derive(Clone, Copy)]
+struct Ends<'a> {
+    upstream: &'a Upstream,
+    stream: &'a Stream,
+}
+
+async fn across<'a>(
+    exchange: Exchange<'a>,
+    Ends { upstream, stream }: Ends<'a>,
+    rest: &mut Rest<'_>,
+    response: &'a mut Response,
+    transfer: &'a Transfer,
+) -> Result<Relayed, ExchangeError> {
+    let Exchange { worker, epoch, client, quota, facts, request, head, .. } = exchange;
+    let plan = &epoch.plan;
+    let offer = offer(request, head, &plan.headers.upgrades);
+    let permit = quota.permit().await;
+    let out = request::head(exchange, upstream, &permit, offer)?;
+    let source = Source::new(&client.stream, request.framing, &transfer.client_read);
+    let mut sink = Sink::new(stream, request.framing, &transfer.upstream_sent);
+    sink.withheld = client.withheld(&plan.headers);
+    let stages = request::stages(request.framing, plan.limits.body);
+    let mut body = Body::new(exchange, source, stages, sink);
+
+    let upload = Cell::new(Upload::Going);
+    let absorbed = body.absorb(rest.octets).map_err(of_upload)?;
+    *rest.taken = absorbed.taken;
+    facts.request_read.set(body.is_done());
+    let sent = body.send_absorbed(&rest.octets[..absorbed.payload], out).await;
+    drop(permit);
+    match sent {
+        Ok(()) if body.is_done() => upload.set(Upload::Whole),
+        Ok(()) => {}
+        // The upstream may have answered before it closed: look.
+        Err(BodyError::To(error)) if error != Error::Deadline => {
+            upload.set(Upload::failed(error));
+        }
+        Err(error) => return Err(of_upload(error)),
+    }
+    transfer.request_sent.set(Some(worker.now()));
+    let owes_continue = request.expects_continue && upload.get() == Upload::Going;
+    let mut answer = Answer {
+        exchange,
+        upstream,
+        stream,
+        response,
+        offer,
+        upload: &upload,
+        owes_continue,
+        transfer,
+    };
+    let result = match upload.get() {
+        // Boxed: most requests have no body that comes later, and should not carry the room for it.
+        Upload::Going => {
+            let mut both = Box::pin(both(&mut body, &mut answer));
+            watched(both.as_mut(), exchange, &upload).await
+        }
+        _ => watched(pin!(answer.relay()), exchange, &upload).await,
+    };
+    facts.request_read.set(body.is_done());
+    *rest.surplus = body.surplus();
+    result
+}
+
+/// An exchange with an eye on the client: when it leaves, nobody waits for the answer any more. A FIN
+/// counts as leaving once the request is through, unless the plan says otherwise; a broken
+/// connection always does.
+async fn watched<T>(
+    mut work: Pin<&mut impl Future<Output = Result<T, ExchangeError>>>,
+    Exchange { epoch, client, .. }: Exchange<'_>,
+    upload: &Cell<Upload>,
+) -> Result<T, ExchangeError> {
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = work.as_mut().poll(cx) {
+            return Poll::Ready(result);
+        }
+        let or_finished = upload.get() != Upload::Going && !epoch.plan.half_close;
+        client.stream.poll_closed(or_finished, cx).map(|gone| {
+            let reason = if gone.is_ok() { Reason::ClientGone } else { Reason::Stopped };
+            Err(reason.into())
+        })
+    })
+    .await
+}
+
+/// The body goes out while the answer comes in. Ends with the answer, or when the client fails us.
+async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Relayed, ExchangeError> {
+    let upload = answer.upload;
+    let upstream = answer.stream;
+    let response_wait = answer.exchange.epoch.plan.timeouts.response;
+    let mut send = pin!(body.run());
+    let mut receive = pin!(answer.relay());
+    poll_fn(|cx| {
+        if upload.get() == Upload::Going
+            && let Poll::Ready(result) = send.as_mut().poll(cx)
+        {
+            match result {
+                Ok(()) => upload.set(Upload::Whole),
+                // It may have answered before it closed; one that stopped reading is waited for no longer.
+                Err(BodyError::To(error @ Error::Os(_))) => upload.set(Upload::failed(error)),
+                Err(error) => return Poll::Ready(Err(of_upload(error))),
+            }
+            // Only now has the upstream all it needs to answer.
+            upstream.deadline_in(Direction::Read, response_wait);
+        }
+        receive.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// The request's body did not get across.
+fn of_upload(error: BodyError) -> ExchangeError {
+    ExchangeError::of_body(Peer::Client, error)
+}

@@ -1,0 +1,44 @@
+//! The request as it leaves.
+
+use super::super::session::{Exchange, written};
+use super::body::Stage;
+use super::transfer::ExchangeError;
+use crate::config::HostHeader;
+use crate::http::forward::{self, RequestEdits};
+use crate::http::upgrade::Offer;
+use crate::http::{Framing, Reason};
+use crate::io::buffer::{Buf, Permit};
+use crate::upstream::Upstream;
+
+/// Its head, in a buffer of `permit`.
+pub(super) fn head(
+    exchange: Exchange<'_>,
+    upstream: &Upstream,
+    permit: &Permit<'_>,
+    offer: Option<Offer<'_>>,
+) -> Result<Buf, ExchangeError> {
+    let Exchange { epoch, client, request, head, id, .. } = exchange;
+    let headers = &epoch.plan.headers;
+    let edits = RequestEdits {
+        peer: client.peer.map(|peer| peer.ip()),
+        trusted: client.trusted,
+        withheld: client.withheld(headers),
+        secure: false,
+        host: match headers.host {
+            HostHeader::Pass if !request.host.is_empty() => None,
+            _ => Some(upstream.authority.as_bytes()),
+        },
+        request_id: id,
+        upgrade: offer,
+    };
+    written(permit, |out| forward::request(out, request, head, &edits))
+        .map_err(|_| Reason::ForwardedHeadTooLarge.into())
+}
+
+/// What its body goes through: a length was judged already, so only what does not tell it is counted on the way.
+pub(super) fn stages(framing: Framing, most: Option<u64>) -> Vec<Stage> {
+    match (framing, most) {
+        (Framing::Chunked | Framing::UntilClose, Some(left)) => vec![Stage::Limit { left }],
+        _ => Vec::new(),
+    }
+}
