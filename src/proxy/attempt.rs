@@ -46,7 +46,7 @@ struct Attempts {
 
 impl Attempts {
     /// The upstream to ask now.
-    fn pick(&mut self, exchange: Exchange<'_>) -> Result<Lease, Reason> {
+    fn pick(&mut self, exchange: &Exchange) -> Result<Lease, Reason> {
         let Exchange { worker, epoch, facts, .. } = exchange;
         let again = self.again.is_some();
         // Only the connection was stale; another upstream is asked if this one has been found dead meanwhile.
@@ -61,8 +61,8 @@ impl Attempts {
     }
 
     /// No connection could be made. The request itself, if there is another attempt.
-    fn undialled<'s>(&mut self, undialled: Undialled<'s>) -> Result<Admitted<'s>, Reason> {
-        let Undialled { admitted, lease, refusal } = undialled;
+    fn undialled<'s>(&mut self, undialled: Box<Undialled<'s>>) -> Result<Admitted<'s>, Reason> {
+        let Undialled { admitted, lease, refusal } = *undialled;
         let Exchange { worker, epoch, facts, .. } = admitted.exchange();
         let upstream = Rc::clone(lease.upstream());
         lease.end(Outcome::Failed(refusal.reason));
@@ -85,9 +85,12 @@ impl Attempts {
     }
 
     /// There was no answer, or not all of one. The request itself, if it may be sent again.
-    fn undelivered<'s>(&mut self, undelivered: Undelivered<'s>) -> Result<Admitted<'s>, Reason> {
+    fn undelivered<'s>(
+        &mut self,
+        undelivered: Box<Undelivered<'s>>,
+    ) -> Result<Admitted<'s>, Reason> {
         let again = decide::again(self.attempted(&undelivered));
-        let Undelivered { admitted, lease, connection, error, .. } = undelivered;
+        let Undelivered { admitted, lease, connection, error, .. } = *undelivered;
         let Exchange { worker, facts, .. } = admitted.exchange();
         let upstream = Rc::clone(lease.upstream());
         lease.end(Outcome::Failed(error.reason));

@@ -1,6 +1,6 @@
 //! A head lies in the input buffer, parsed and judged.
 
-use super::session::{Exchange, Rest, Session};
+use super::session::{Exchange, Session, Used};
 use crate::http::{Progress, Reason, Response};
 
 /// What was found.
@@ -17,20 +17,40 @@ pub(super) enum Begin<'s> {
 
 /// A request that was read and judged; [`begin`] alone makes one.
 pub(super) struct Received<'s> {
-    exchange: Exchange<'s>,
-    rest: Rest<'s>,
+    exchange: &'s Exchange,
+    /// What was read: the head, and what came with it.
+    octets: &'s mut [u8],
+    used: &'s mut Used,
     response: &'s mut Response,
+}
+
+/// A request taken apart for the exchange.
+pub(super) struct Parts<'s> {
+    /// The octets of its head.
+    pub head: &'s [u8],
+    /// What was read behind that.
+    pub rest: &'s mut [u8],
+    /// How much of that is the request's.
+    pub used: &'s mut Used,
+    /// Storage for the head of the answer.
+    pub response: &'s mut Response,
 }
 
 impl<'s> Received<'s> {
     /// What is known of the request.
-    pub fn exchange(&self) -> Exchange<'s> {
+    pub fn exchange(&self) -> &'s Exchange {
         self.exchange
     }
 
-    /// What was read behind its head, and the storage for the head of its answer.
-    pub fn parts(&mut self) -> (&mut Rest<'s>, &mut Response) {
-        (&mut self.rest, self.response)
+    /// The identity it goes by.
+    pub fn id(&self) -> &[u8] {
+        self.exchange.id(self.octets)
+    }
+
+    /// The octets of the request, and what belongs to them.
+    pub fn parts(&mut self) -> Parts<'_> {
+        let (head, rest) = self.octets.split_at_mut(self.used.head);
+        Parts { head, rest, used: self.used, response: self.response }
     }
 }
 
@@ -38,9 +58,9 @@ impl<'s> Received<'s> {
 pub(super) fn begin(session: &mut Session) -> Begin<'_> {
     match find(session) {
         Found::Head => {
-            session.begin(session.heads.request.len);
-            let (exchange, rest, response) = session.parts();
-            Begin::Received(Received { exchange, rest, response })
+            session.begin(session.exchange.request.len);
+            let Session { exchange, input, used, response, .. } = session;
+            Begin::Received(Received { exchange, octets: input.filled_mut(), used, response })
         }
         Found::Nothing => Begin::Nothing,
         Found::Closed => Begin::Closed,
@@ -60,10 +80,10 @@ enum Found {
 }
 
 fn find(session: &mut Session) -> Found {
-    let Session { worker, client, input, heads, facts, .. } = session;
+    let Session { exchange: Exchange { worker, client, request, facts, .. }, input, .. } = session;
     loop {
         if !input.is_empty() {
-            match heads.request.read(input.filled(), &worker.limits) {
+            match request.read(input.filled(), &worker.limits) {
                 Ok(Progress::Complete) => return Found::Head,
                 Ok(Progress::Partial) => {}
                 Err(reason) => return Found::Bad(reason),

@@ -20,7 +20,7 @@ pub(super) struct Dialled<'s> {
     connection: Connection,
 }
 
-/// A request that got no connection.
+/// A request that got no connection. Boxed, for it is rare, and others should not carry the room.
 pub(super) struct Undialled<'s> {
     pub admitted: Admitted<'s>,
     pub lease: Lease,
@@ -39,41 +39,47 @@ pub(super) async fn dial<'s>(
     admitted: Admitted<'s>,
     lease: Lease,
     fresh: bool,
-) -> Result<Dialled<'s>, Undialled<'s>> {
-    match connection(admitted.exchange(), &lease, fresh).await {
+) -> Result<Dialled<'s>, Box<Undialled<'s>>> {
+    let exchange = admitted.exchange();
+    let found = match idle(exchange, &lease, fresh) {
+        Some(connection) => Ok(connection),
+        // Boxed: most requests find one that is idle, and should not carry the room.
+        None => Box::pin(connect(exchange, &lease, fresh)).await,
+    };
+    match found {
         Ok(connection) => Ok(Dialled { admitted, lease, connection }),
-        Err(refusal) => Err(Undialled { admitted, lease, refusal }),
+        Err(refusal) => Err(Box::new(Undialled { admitted, lease, refusal })),
     }
 }
 
-async fn connection(
-    exchange: Exchange<'_>,
-    lease: &Lease,
-    fresh: bool,
-) -> Result<Connection, Refusal> {
-    let Exchange { worker, epoch, request, facts, .. } = exchange;
-    let mut pauses = 0..PAUSES;
-    loop {
-        let certain = !request.method.is_idempotent();
-        if !fresh && let Some(connection) = lease.idle(certain) {
-            return Ok(connection);
-        }
+/// A connection that was used before, if that will do.
+fn idle(exchange: &Exchange, lease: &Lease, fresh: bool) -> Option<Connection> {
+    let certain = !exchange.request.method.is_idempotent();
+    if fresh { None } else { lease.idle(certain) }
+}
+
+/// A new connection; for want of a descriptor one that has become idle meanwhile, if that will do.
+async fn connect(exchange: &Exchange, lease: &Lease, fresh: bool) -> Result<Connection, Refusal> {
+    let Exchange { worker, epoch, facts, .. } = exchange;
+    for _ in 0..PAUSES {
         let before = worker.now();
-        let refusal = match lease.connect(&epoch.pool).await {
+        match lease.connect(&epoch.pool).await {
             Ok(connection) => {
                 facts.connect.set(Some(worker.now() - before));
                 report_up(worker, lease.upstream());
                 return Ok(connection);
             }
-            Err(refusal) => refusal,
-        };
-        if refusal.reason != Reason::NoDescriptors || pauses.next().is_none() {
-            return Err(refusal);
+            Err(refusal) if refusal.reason != Reason::NoDescriptors => return Err(refusal),
+            Err(_) => {}
         }
         if room::make_room(worker, Lack::Descriptor) {
             worker.core.reactor.next_turn().await;
         } else if worker.core.sleep(PAUSE).await.is_err() {
-            return Err(Refusal { reason: Reason::Stopped, ..refusal });
+            return Err(Refusal { reason: Reason::Stopped, cause: None });
+        }
+        if let Some(connection) = idle(exchange, lease, fresh) {
+            return Ok(connection);
         }
     }
+    Err(Refusal { reason: Reason::NoDescriptors, cause: None })
 }

@@ -19,7 +19,7 @@ pub(super) enum Outcome {
     /// The client has it.
     Delivered(Delivered),
     /// It is answered here, for this reason.
-    Reply(Reason, Reply),
+    Reply(Reason, Box<Reply>),
     /// There is no answer, or not all of one.
     Failed(Reason),
 }
@@ -37,17 +37,17 @@ pub(super) async fn finish(session: &mut Session, outcome: Outcome) -> Next {
     };
     count(session, reason);
     if let Some(record) = record::of(session, reason) {
-        session.worker.keep(record);
+        session.exchange.worker.keep(record);
     }
-    let more = session.input.len() > session.used() || session.client.stream.is_readable();
-    let unread = more || !session.facts.request_read.get();
+    let more = session.input.len() > session.used() || session.exchange.client.stream.is_readable();
+    let unread = more || !session.exchange.facts.request_read.get();
     // What follows a request to switch was not meant for HTTP (RFC 9931).
-    let meant_otherwise = more && session.heads.request.upgrade != Upgrade::None;
-    session.client.served = true;
+    let meant_otherwise = more && session.exchange.request.upgrade != Upgrade::None;
+    session.exchange.client.served = true;
     session.reset();
     match next {
         // Octets that the reactor has not told of yet would make a reset of the close just as well.
-        Next::Close if unread || !session.client.stream.is_quiet() => Next::Linger,
+        Next::Close if unread || !session.exchange.client.stream.is_quiet() => Next::Linger,
         Next::Again if meant_otherwise => Next::Linger,
         next => next,
     }
@@ -55,16 +55,16 @@ pub(super) async fn finish(session: &mut Session, outcome: Outcome) -> Next {
 
 /// The request goes on as a tunnel, and ends with it.
 fn tunnel(session: &mut Session, upstream: Stream, frames: Option<Follower>) -> Next {
-    let worker = session.worker.clone();
-    worker.stats.answers.of(session.method().index(), 101).add(1);
-    worker.stats.client_sent.add(session.facts.bytes_out.get());
+    let worker = session.exchange.worker.clone();
+    worker.stats.answers.of(session.exchange.method().index(), 101).add(1);
+    worker.stats.client_sent.add(session.exchange.facts.bytes_out.get());
     let early = session.input.filled()[session.used()..].to_vec();
     Next::Tunnel(Box::new(Tunnel {
-        epoch: Rc::clone(&session.epoch),
+        epoch: Rc::clone(&session.exchange.epoch),
         upstream,
         early: Cell::new(early),
         frames: frames.map(|down| [Follower::default(), down].map(Cell::new)),
-        started: session.facts.started.get(),
+        started: session.exchange.facts.started.get(),
         record: record::of(session, Reason::TunnelClosed),
         under_way: session.under_way.become_tunnel(),
         quota: worker.core.pool.quota(),
@@ -74,7 +74,7 @@ fn tunnel(session: &mut Session, upstream: Stream, frames: Option<Follower>) -> 
 
 /// Tells the client, if it can still be told.
 async fn fail(session: &Session, reason: Reason) -> Next {
-    match decide::ending(session.facts.stage.get(), reason) {
+    match decide::ending(session.exchange.facts.stage.get(), reason) {
         Ending::Answer(status) => {
             let refusal = reply::refusal(status, reason, session.id());
             reply::send(session, &refusal).await
@@ -85,11 +85,13 @@ async fn fail(session: &Session, reason: Reason) -> Next {
 }
 
 fn count(session: &mut Session, reason: Reason) {
-    let stats = &session.worker.stats;
+    let stats = &session.exchange.worker.stats;
     session.under_way.end(reason);
-    stats.client_sent.add(session.facts.bytes_out.get());
-    if let Some(status) = session.facts.status.get() {
-        stats.answers.of(session.method().index(), status).add(1);
+    stats.client_sent.add(session.exchange.facts.bytes_out.get());
+    if let Some(status) = session.exchange.facts.status.get() {
+        stats.answers.of(session.exchange.method().index(), status).add(1);
     }
-    stats.duration.observe(session.worker.core.reactor.clock().now() - session.facts.started.get());
+    stats.duration.observe(
+        session.exchange.worker.core.reactor.clock().now() - session.exchange.facts.started.get(),
+    );
 }

@@ -42,7 +42,7 @@ use std::rc::Rc;
 use self::core::Worker;
 use crate::io::future_pool::Slot;
 use crate::io::turn::Slice;
-use begin::{Begin, Received};
+use begin::Begin;
 use check::Verdict;
 use client::Client;
 use finish::Outcome;
@@ -81,7 +81,13 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
                 Begin::Nothing => break Next::Park,
                 Begin::Closed => break Next::Close,
                 Begin::Refused(reason) => Outcome::Failed(reason),
-                Begin::Received(received) => steps(received).await,
+                Begin::Received(received) => match check::check(received) {
+                    Verdict::Reply(reason, reply) => Outcome::Reply(reason, reply),
+                    Verdict::Forward(admitted) => match attempt::attempts(admitted).await {
+                        Ok(delivered) => Outcome::Delivered(delivered),
+                        Err(reason) => Outcome::Failed(reason),
+                    },
+                },
             };
             match finish::finish(&mut session, outcome).await {
                 // Answers of our own wait for nobody, so a row of requests could go on without end.
@@ -91,16 +97,5 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
             }
         };
         slot.done((session.end(&next), next));
-    }
-}
-
-/// From a judged head to an answer that was sent, or the reason why not.
-async fn steps(received: Received<'_>) -> Outcome {
-    match check::check(received) {
-        Verdict::Reply(reason, reply) => Outcome::Reply(reason, reply),
-        Verdict::Forward(admitted) => match attempt::attempts(admitted).await {
-            Ok(delivered) => Outcome::Delivered(delivered),
-            Err(reason) => Outcome::Failed(reason),
-        },
     }
 }

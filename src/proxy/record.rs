@@ -15,12 +15,12 @@ const FIELD_MOST: usize = 512;
 
 /// The record of a request that has ended, if anybody wants one.
 pub(super) fn of(session: &Session, reason: Reason) -> Option<Box<Record>> {
-    session.worker.recorder.is_some().then(|| Box::new(record(session, reason)))
+    session.exchange.worker.recorder.is_some().then(|| Box::new(record(session, reason)))
 }
 
 fn record(session: &Session, reason: Reason) -> Record {
-    let clock = session.worker.core.reactor.clock();
-    let facts = &session.facts;
+    let clock = session.exchange.worker.core.reactor.clock();
+    let facts = &session.exchange.facts;
     let total = clock.now() - facts.started.get();
     let time = clock.realtime().checked_sub(total).unwrap_or(UNIX_EPOCH);
     let mut attempts = facts.attempts.take();
@@ -32,7 +32,7 @@ fn record(session: &Session, reason: Reason) -> Record {
             cause: facts.cause.get().map(|cause| cause.to_string()),
         });
     }
-    let request = &session.heads.request;
+    let request = &session.exchange.request;
     let octets = session.input.filled();
     let text = |span: Span, most: usize| {
         let octets = span.of(octets);
@@ -43,7 +43,7 @@ fn record(session: &Session, reason: Reason) -> Record {
     Record {
         time,
         id: String::from_utf8_lossy(session.id()).into_owned(),
-        peer: session.client.peer,
+        peer: session.exchange.client.peer,
         scheme: "http",
         method: text(request.method_text, FIELD_MOST),
         host: text(request.host, FIELD_MOST),

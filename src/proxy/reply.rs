@@ -2,7 +2,7 @@
 
 use super::Next;
 use super::facts::{self, Stage};
-use super::session::{Session, written};
+use super::session::{Exchange, Session, written};
 use crate::http::{Method, Reason, Reply, ReplyEdits};
 
 /// Says why the request known as `id` is refused.
@@ -12,8 +12,8 @@ pub(super) fn refusal(status: u16, reason: Reason, id: &[u8]) -> Reply {
 
 /// Sends `reply` to a client that has not been answered.
 pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
-    let Session { worker, client, quota, heads, facts, epoch, .. } = session;
-    let persistent = facts.request_read.get() && heads.request.persistent && !worker.draining.get();
+    let Exchange { worker, client, quota, request, facts, epoch, .. } = &session.exchange;
+    let persistent = facts.request_read.get() && request.persistent && !worker.draining.get();
     let date = worker.date();
     let edits = ReplyEdits { date: &date, request_id: Some(session.id()), persistent };
     let permit = quota.permit().await;
@@ -22,7 +22,7 @@ pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
     };
     facts.answers(reply.status, Stage::Body);
     facts::add(&facts.heads_out, out.len() as u64);
-    let mut body = match heads.request.method {
+    let mut body = match request.method {
         Method::Head => &[],
         _ => reply.body.as_bytes(),
     };

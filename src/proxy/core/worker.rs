@@ -33,8 +33,7 @@ pub struct Worker {
     pub limits: Limits,
     pub ids: Ids,
     /// Heads whose storage waits to be used again: at most one for each right of the pool.
-    #[expect(clippy::vec_box, reason = "a pointer goes in and out, not two heads")]
-    pub heads: RefCell<Vec<Box<Heads>>>,
+    pub heads: RefCell<Vec<Heads>>,
     /// No new requests: answers say `Connection: close`, and clients that wait for a request are closed.
     pub draining: Cell<bool>,
     /// Tunnels are to close, politely where they can.

@@ -84,6 +84,7 @@ pub(super) struct Body<'a> {
 
 impl<'a> Source<'a> {
     /// A body framed as `framing` says; `read` counts its octets.
+    #[inline]
     pub fn new(stream: &'a Stream, framing: Framing, read: &'a Cell<u64>) -> Source<'a> {
         let decoder = Decoder::new(framing);
         Source { stream, decoder, read, upload: None, surplus: Vec::new() }
@@ -111,6 +112,7 @@ impl Stage {
 
 impl<'a> Sink<'a> {
     /// Framed as `framing` says; `sent` counts octets.
+    #[inline]
     pub fn new(stream: &'a Stream, framing: Framing, sent: &'a Cell<u64>) -> Sink<'a> {
         Sink { stream, encoder: Encoder::new(framing), sent, withheld: &[] }
     }
@@ -118,8 +120,9 @@ impl<'a> Sink<'a> {
 
 impl<'a> Body<'a> {
     /// A body of `exchange`.
+    #[inline]
     pub fn new(
-        exchange: Exchange<'a>,
+        exchange: &'a Exchange,
         source: Source<'a>,
         stages: Vec<Stage>,
         sink: Sink<'a>,

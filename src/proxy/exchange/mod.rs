@@ -10,14 +10,15 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
+use super::begin::Parts;
 use super::check::Admitted;
 use super::decide::Peer;
 use super::dial::Dialled;
 use super::facts::{self, Stage};
-use super::session::{Exchange, Rest};
+use super::session::{Exchange, Used};
+use crate::http::Reason;
 use crate::http::upgrade::offer;
 use crate::http::websocket::Follower;
-use crate::http::{Reason, Response};
 use crate::io::Error;
 use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
@@ -38,7 +39,8 @@ pub(super) enum Delivered {
     Switch { upstream: Stream, frames: Option<Follower> },
 }
 
-/// A request that did not get its answer, with all that the decision on another attempt rests on.
+/// A request that did not get its answer, with all that the decision on another attempt rests on. Boxed, for it is
+/// rare, and others should not carry the room.
 pub(super) struct Undelivered<'s> {
     pub admitted: Admitted<'s>,
     pub lease: Lease,
@@ -51,24 +53,25 @@ pub(super) struct Undelivered<'s> {
 }
 
 /// Sends the request and relays the answer.
-pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Delivered, Undelivered<'_>> {
+pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Delivered, Box<Undelivered<'_>>> {
     let (mut admitted, lease, connection) = dialled.into_parts();
     let exchange = admitted.exchange();
     let Exchange { worker, epoch, facts, .. } = exchange;
     facts.reused.set(connection.reused);
     lease.upstream().stats().requests.add(1);
     let transfer = Transfer::default();
-    let (rest, response) = admitted.parts();
+    let mut parts = admitted.parts();
     let ends = Ends { upstream: lease.upstream(), stream: &connection.stream };
-    let result = across(exchange, ends, rest, response, &transfer).await;
-    settle(exchange, rest, lease.upstream(), &transfer);
+    let result = across(exchange, ends, &mut parts, &transfer).await;
+    settle(exchange, parts.used, lease.upstream(), &transfer);
     let relayed = match result {
         Ok(relayed) => relayed,
         Err(error) => {
             // A head that broke off must not be read on where the next answer begins.
-            response.clear();
-            let (sent, behind) = (transfer.upstream_sent.get(), rest.octets.len());
-            return Err(Undelivered { admitted, lease, connection, sent, behind, error });
+            parts.response.clear();
+            let (sent, behind) = (transfer.upstream_sent.get(), parts.rest.len());
+            let undelivered = Undelivered { admitted, lease, connection, sent, behind, error };
+            return Err(Box::new(undelivered));
         }
     };
     facts.stage.set(Stage::Whole);
@@ -87,15 +90,15 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Delivered, Undelive
 }
 
 /// Counts what went across, however it ended.
-fn settle(exchange: Exchange<'_>, rest: &Rest<'_>, upstream: &Upstream, transfer: &Transfer) {
-    let Exchange { worker, facts, head, .. } = exchange;
+fn settle(exchange: &Exchange, used: &Used, upstream: &Upstream, transfer: &Transfer) {
+    let Exchange { worker, facts, .. } = exchange;
     let stats = &worker.stats;
     stats.client_received.add(transfer.client_read.get());
     stats.upstream_received.add(transfer.upstream_read.get());
     stats.upstream_sent.add(transfer.upstream_sent.get());
     // What followed a chunked body is the next request's.
-    let read = transfer.client_read.get() - rest.surplus.len() as u64;
-    facts.bytes_in.set((head.len() + *rest.taken) as u64 + read);
+    let read = transfer.client_read.get() - used.surplus.len() as u64;
+    facts.bytes_in.set((used.head + used.body) as u64 + read);
     facts::add(&facts.bytes_out, transfer.client_sent.get());
     if let (Some(sent), Some(first)) = (transfer.request_sent.get(), transfer.first_byte.get()) {
         upstream.stats().first_byte.observe(first - sent);
@@ -111,17 +114,17 @@ struct Ends<'a> {
 }
 
 async fn across<'a>(
-    exchange: Exchange<'a>,
+    exchange: &'a Exchange,
     Ends { upstream, stream }: Ends<'a>,
-    rest: &mut Rest<'_>,
-    response: &'a mut Response,
-    transfer: &'a Transfer,
+    parts: &mut Parts<'_>,
+    transfer: &Transfer,
 ) -> Result<Relayed, ExchangeError> {
-    let Exchange { worker, epoch, client, quota, facts, request, head, .. } = exchange;
+    let Exchange { worker, epoch, client, quota, facts, request, .. } = exchange;
+    let Parts { head, rest, used, response } = parts;
     let plan = &epoch.plan;
     let offer = offer(request, head, &plan.headers.upgrades);
     let permit = quota.permit().await;
-    let out = request::head(exchange, upstream, &permit, offer)?;
+    let out = request::head(exchange, head, upstream, &permit, offer)?;
     let source = Source::new(&client.stream, request.framing, &transfer.client_read);
     let mut sink = Sink::new(stream, request.framing, &transfer.upstream_sent);
     sink.withheld = client.withheld(&plan.headers);
@@ -129,10 +132,10 @@ async fn across<'a>(
     let mut body = Body::new(exchange, source, stages, sink);
 
     let upload = Cell::new(Upload::Going);
-    let absorbed = body.absorb(rest.octets).map_err(of_upload)?;
-    *rest.taken = absorbed.taken;
+    let absorbed = body.absorb(rest).map_err(of_upload)?;
+    used.body = absorbed.taken;
     facts.request_read.set(body.is_done());
-    let sent = body.send_absorbed(&rest.octets[..absorbed.payload], out).await;
+    let sent = body.send_absorbed(&rest[..absorbed.payload], out).await;
     drop(permit);
     match sent {
         Ok(()) if body.is_done() => upload.set(Upload::Whole),
@@ -147,6 +150,7 @@ async fn across<'a>(
     let owes_continue = request.expects_continue && upload.get() == Upload::Going;
     let mut answer = Answer {
         exchange,
+        id: exchange.id(head),
         upstream,
         stream,
         response,
@@ -164,7 +168,7 @@ async fn across<'a>(
         _ => watched(pin!(answer.relay()), exchange, &upload).await,
     };
     facts.request_read.set(body.is_done());
-    *rest.surplus = body.surplus();
+    used.surplus = body.surplus();
     result
 }
 
@@ -173,7 +177,7 @@ async fn across<'a>(
 /// connection always does.
 async fn watched<T>(
     mut work: Pin<&mut impl Future<Output = Result<T, ExchangeError>>>,
-    Exchange { epoch, client, .. }: Exchange<'_>,
+    Exchange { epoch, client, .. }: &Exchange,
     upload: &Cell<Upload>,
 ) -> Result<T, ExchangeError> {
     poll_fn(|cx| {

@@ -10,14 +10,15 @@ use crate::http::{Framing, Reason};
 use crate::io::buffer::{Buf, Permit};
 use crate::upstream::Upstream;
 
-/// Its head, in a buffer of `permit`.
+/// Its head, in a buffer of `permit`; `head`: the octets of the one that came.
 pub(super) fn head(
-    exchange: Exchange<'_>,
+    exchange: &Exchange,
+    head: &[u8],
     upstream: &Upstream,
     permit: &Permit<'_>,
     offer: Option<Offer<'_>>,
 ) -> Result<Buf, ExchangeError> {
-    let Exchange { epoch, client, request, head, id, .. } = exchange;
+    let Exchange { epoch, client, request, .. } = exchange;
     let headers = &epoch.plan.headers;
     let edits = RequestEdits {
         peer: client.peer.map(|peer| peer.ip()),
@@ -28,7 +29,7 @@ pub(super) fn head(
             HostHeader::Pass if !request.host.is_empty() => None,
             _ => Some(upstream.authority.as_bytes()),
         },
-        request_id: id,
+        request_id: exchange.id(head),
         upgrade: offer,
     };
     written(permit, |out| forward::request(out, request, head, &edits))

@@ -34,7 +34,9 @@ pub(super) enum Relayed {
 
 /// An answer under way.
 pub(super) struct Answer<'a> {
-    pub exchange: Exchange<'a>,
+    pub exchange: &'a Exchange,
+    /// The request's identity.
+    pub id: &'a [u8],
     pub upstream: &'a Upstream,
     pub stream: &'a Stream,
     pub response: &'a mut Response,
@@ -68,7 +70,7 @@ impl<'a> Answer<'a> {
     /// Reads until the final head lies, judged, at the front of the buffer it returns. The right to have
     /// buffers is held only while there is a part of a head.
     async fn head(&mut self) -> Result<(Buf, Permit<'a>), ExchangeError> {
-        let quota = self.exchange.quota;
+        let quota = &self.exchange.quota;
         let mut interim = 0;
         let mut input = None::<(Buf, Permit<'a>)>;
         loop {
@@ -274,7 +276,7 @@ impl<'a> Answer<'a> {
                 .headers
                 .backend
                 .then_some(self.upstream.name().as_bytes()),
-            request_id: Some(self.exchange.id),
+            request_id: Some(self.id),
         }
     }
 
