@@ -106,7 +106,7 @@ fn sane(plan: &Plan) {
         assert!(!matches!(listen, Listen::Unix(path) if path.as_os_str().is_empty()));
     }
     let limits = &plan.limits;
-    assert!(limits.head > 0 && limits.head <= 16 * 1024);
+    assert!(limits.head > 0 && limits.head <= 64 * 1024);
     assert!(limits.connections > 0 && limits.buffers > 0);
     // Host bits are zero: the network begins with its own address.
     assert!(plan.headers.trusted.iter().all(|network| network.trunc() == *network));

@@ -301,7 +301,7 @@ tidegate: 6 mistakes, not started; --help lists all flags
             ("--upstream a:1 --workers 4 --max-connections 3", "fewer connections"),
             ("--upstream a:1,,b:1", "there is nothing here"),
             ("--upstream a:1 --buffers 15", "at least 16 is needed"),
-            ("--upstream a:1 --max-head 17KiB", "more than 16KiB"),
+            ("--upstream a:1 --max-head 65KiB", "more than 64KiB"),
             ("--upstream a:1 --max-fields 257", "more than 256"),
             ("--upstream a:1 --access-log-file=", "a file needs a name"),
         ];

@@ -167,7 +167,7 @@ impl OwnLogFormat {
 /// Bounds on what one peer, or all of them, may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Octets of a request or response head; at most one buffer (16 KiB).
+    /// Octets of a request or response head, at most 64 KiB.
     pub head: usize,
     /// Octets of a request target.
     pub target: usize,

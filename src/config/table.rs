@@ -150,8 +150,8 @@ pub const ACTIONS: [(&str, &str, &str); 3] = [
     ("-h", "--help", "Print this help, and exit"),
 ];
 
-/// Octets of one pooled buffer, the bound of a head.
-const BUFFER: u64 = 16 * 1024;
+/// Octets that the spans of a head can tell apart.
+const HEAD: u64 = 64 * 1024;
 /// A day in milliseconds: no wait is longer, so no sum of waits overflows.
 const DAY: u64 = 24 * 3600 * 1000;
 /// 1 PiB: far beyond any body, far below where sums of octets overflow.
@@ -228,8 +228,8 @@ const WAITS: &[Setting] = &[
 ];
 
 const LIMITS: &[Setting] = &[
-    row("max-head", Size, Value("16KiB"), "Head of a request or an answer").range(1024, BUFFER),
-    row("max-target", Size, Value("8KiB"), "Target of a request").range(256, BUFFER),
+    row("max-head", Size, Value("16KiB"), "Head of a request or an answer").range(1024, HEAD),
+    row("max-target", Size, Value("8KiB"), "Target of a request").range(256, HEAD),
     count("max-fields", "100", (8, 256), "Fields of a request or an answer"),
     row("max-body", SizeOrOff, Value("off"), "Body of a request").range(1, PIB),
     row("max-connections", Count, Depends(CONNECTIONS), "Clients; beyond it idle ones are closed")

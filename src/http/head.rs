@@ -107,7 +107,7 @@ pub enum Progress {
 /// Bounds of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Octets of the whole head, at most 65535.
+    /// Octets of the whole head, at most 65536.
     pub head: usize,
     /// Field lines, at most 256.
     pub fields: usize,
@@ -125,7 +125,8 @@ impl Default for Limits {
 impl Limits {
     /// The part of `bytes` a head may lie in, and whether more could be added to it.
     pub(super) fn window<'b>(&self, bytes: &'b [u8]) -> (&'b [u8], bool) {
-        let most = self.head.min(usize::from(u16::MAX));
+        // A head ends in an empty line, so no span of one reaches beyond 65535.
+        let most = self.head.min(1 << 16);
         (&bytes[..bytes.len().min(most)], bytes.len() < most)
     }
 }

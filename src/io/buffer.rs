@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// Octets in a buffer: a head must fit in one.
+/// Octets in a buffer. A head that does not fit gets [more room](Buf::grow), where the settings allow such heads.
 pub const SIZE: usize = 16 * 1024;
 
 /// Buffers one exchange may have at once, beside the one with the client's head:
@@ -234,7 +234,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A buffer on loan: `[0, start)` is consumed or head room, `[start, end)` filled, `[end, SIZE)` spare.
+/// A buffer on loan: `[0, start)` is consumed or head room, `[start, end)` filled, the rest spare.
 /// Goes home when dropped.
 pub struct Buf {
     bytes: Box<[u8]>,
@@ -258,7 +258,8 @@ impl Drop for Buf {
         } else {
             stock.used -= 1;
         }
-        if stock.free.len() < stock.keep {
+        // One that has grown is not of the pool's size any more.
+        if self.bytes.len() == SIZE && stock.free.len() < stock.keep {
             stock.free.push(std::mem::take(&mut self.bytes));
         }
     }
@@ -297,7 +298,7 @@ impl Buf {
 
     /// The first `n` octets of the spare room are filled now.
     pub fn fill(&mut self, n: usize) {
-        assert!(n <= SIZE - self.end);
+        assert!(n <= self.bytes.len() - self.end);
         self.end += n;
     }
 
@@ -328,10 +329,29 @@ impl Buf {
         self.start = 0;
     }
 
+    /// Makes room for `most` octets in all; a buffer of that size comes from the system, and goes back to it. For what
+    /// has to lie in one piece and seldom is so large.
+    pub fn grow(&mut self, most: usize) {
+        if self.bytes.len() < most {
+            let mut bytes = vec![0; most].into_boxed_slice();
+            bytes[..self.end].copy_from_slice(&self.bytes[..self.end]);
+            self.bytes = bytes;
+        }
+    }
+
+    /// Makes room behind what lies in it, in one of two ways: moves that to the front, or grows to `most` octets.
+    pub fn make_room(&mut self, most: usize) {
+        if self.start > 0 {
+            self.compact();
+        } else {
+            self.grow(most);
+        }
+    }
+
     /// Appends `octets` and says whether they fitted; appends nothing if not.
     #[must_use]
     pub fn append(&mut self, octets: &[u8]) -> bool {
-        let fits = octets.len() <= SIZE - self.end;
+        let fits = octets.len() <= self.bytes.len() - self.end;
         if fits {
             self.bytes[self.end..self.end + octets.len()].copy_from_slice(octets);
             self.end += octets.len();
@@ -429,6 +449,23 @@ mod tests {
         let quota = pool.quota();
         let permit = quota.try_permit().unwrap();
         let _buffers: Vec<_> = (0..=SHARE).map(|_| permit.take()).collect();
+    }
+
+    #[test]
+    fn what_has_grown_keeps_its_octets_and_does_not_go_home() {
+        let pool = BufferPool::new(SHARE);
+        let mut buf = pool.head();
+        assert!(buf.append(&[b'a'; SIZE]));
+        buf.consume(1);
+        buf.make_room(2 * SIZE);
+        assert_eq!((buf.len(), buf.spare().len()), (SIZE - 1, 1), "moved to the front first");
+        buf.make_room(2 * SIZE);
+        assert_eq!((buf.len(), buf.spare().len()), (SIZE - 1, SIZE + 1));
+        assert!(buf.append(b"b") && buf.filled().ends_with(b"ab"));
+        buf.grow(SIZE);
+        assert_eq!(buf.spare().len(), SIZE, "it never shrinks");
+        drop(buf);
+        assert_eq!((pool.lent(), pool.stock.borrow().free.len()), (0, 0));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) async fn attempts(mut admitted: Admitted<'_>) -> Result<Delivered, Re
                 Ok(delivered) => return Ok(delivered),
                 Err(undelivered) => attempts.undelivered(undelivered),
             },
-            Err(undialled) => attempts.undialled(undialled),
+            Err(undialled) => attempts.undialled(*undialled),
         };
         admitted = failed?;
     }
@@ -61,8 +61,8 @@ impl Attempts {
     }
 
     /// No connection could be made. The request itself, if there is another attempt.
-    fn undialled<'s>(&mut self, undialled: Box<Undialled<'s>>) -> Result<Admitted<'s>, Reason> {
-        let Undialled { admitted, lease, refusal } = *undialled;
+    fn undialled<'s>(&mut self, undialled: Undialled<'s>) -> Result<Admitted<'s>, Reason> {
+        let Undialled { admitted, lease, refusal } = undialled;
         let Exchange { worker, epoch, facts, .. } = admitted.exchange();
         let upstream = Rc::clone(lease.upstream());
         lease.end(Outcome::Failed(refusal.reason));

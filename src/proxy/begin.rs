@@ -90,7 +90,7 @@ fn find(session: &mut Session) -> Found {
             }
         }
         if input.spare().is_empty() {
-            input.compact();
+            input.make_room(worker.limits.head);
         }
         if client.stream.is_readable() {
             match client.stream.try_recv(input, usize::MAX) {

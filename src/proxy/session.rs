@@ -55,8 +55,8 @@ pub(super) struct Session {
 }
 
 impl Exchange {
-    /// The identity the request goes by: the one the client gave, if it is acceptable, else the one we made. `head`: the
-    /// octets of the request's head.
+    /// The identity the request goes by: the one the client gave, if it is acceptable, else the one we made. `head`:
+    /// the octets of the request's head.
     pub fn id<'a>(&'a self, head: &'a [u8]) -> &'a [u8] {
         match self.request.get(Name::XRequestId).map(|id| id.of(head)) {
             Some(id) if acceptable_id(id) => id,
@@ -77,7 +77,7 @@ impl Session {
         let mut started = worker.now();
         if let Some(unfinished) = client.unfinished.take() {
             started = unfinished.since;
-            // It came out of such a buffer, so it fits.
+            input.grow(unfinished.octets.len());
             let _fits = input.append(&unfinished.octets);
         }
         let Heads { request, response } = worker.heads.borrow_mut().pop().unwrap_or_default();
@@ -109,7 +109,7 @@ impl Session {
         let surplus = &mut self.used.surplus;
         if !surplus.is_empty() {
             // All of `input` belonged to the request, so it is empty now, and the surplus came out
-            // of another buffer of the same size.
+            // of another buffer, which was no larger.
             let _fits = self.input.append(surplus);
             surplus.clear();
         }
@@ -141,14 +141,19 @@ impl Session {
     }
 }
 
-/// A buffer of `permit` with what `write` puts into it.
+/// A buffer of `permit` with what `write` puts into it: at most `most` octets.
 pub(super) fn written(
     permit: &Permit<'_>,
-    write: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
+    most: usize,
+    write: impl Fn(&mut Writer<'_>) -> Result<(), Full>,
 ) -> Result<Buf, Full> {
     let mut buf = permit.take();
     let mut writer = Writer::new(buf.spare());
-    write(&mut writer)?;
+    if write(&mut writer).is_err() {
+        buf.grow(most);
+        writer = Writer::new(buf.spare());
+        write(&mut writer)?;
+    }
     let length = writer.len();
     buf.fill(length);
     Ok(buf)

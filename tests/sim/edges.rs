@@ -7,6 +7,8 @@ use crate::scenario::{self, Ask, Scenario, Swap};
 
 /// Octets of the buffer that a head, and what comes with it, is read into.
 const BUFFER: usize = 16 * 1024;
+/// Octets that a head may have at most, where that is asked for.
+const HEAD_MOST: usize = 64 * 1024;
 /// What tidegate adds to a head, and a little more.
 const ADDED: usize = 200;
 /// Octets of the framing of a body that is one chunk.
@@ -124,6 +126,38 @@ pub fn run_short(scenario: &mut Scenario, seed: u64) {
 /// Are plans replaced? In scenarios of either kind, but in none of those that found something before.
 pub fn swaps(seed: u64) -> bool {
     matches!(seed % 16, 2 | 4 | 8 | 13)
+}
+
+/// Has this seed heads that do not fit a buffer?
+pub fn has_large_heads(seed: u64) -> bool {
+    matches!(seed % 16, 6 | 10)
+}
+
+/// Heads of up to 64 KiB are allowed, and some are nearly that large or just larger, both ways.
+pub fn enlarge(scenario: &mut Scenario, seed: u64) {
+    let mut chance = Chance::seeded(seed ^ 0xed6e_5005_0000);
+    let c = &mut chance;
+    scenario.head_most = HEAD_MOST;
+    let large = |c: &mut Chance| match c.below(3) {
+        0 => nearly_full(c),
+        1 => c.between(BUFFER as u64, HEAD_MOST as u64 - 500) as usize,
+        _ => c.between(HEAD_MOST as u64 - 500, HEAD_MOST as u64 + 20) as usize,
+    };
+    for ask in scenario.asks.iter_mut().filter(|ask| ask.malformed.is_none()) {
+        if c.one_in(3) {
+            ask.padding = large(c);
+        }
+        if c.one_in(3) {
+            ask.script.padding = large(c);
+        }
+    }
+    let largest = scenario.asks.iter().map(size).max().unwrap_or(0) as u64;
+    let least = 64.max(largest / 32);
+    (scenario.weather.room_least, scenario.weather.client_room_least) = (least, least);
+    for person in &mut scenario.people {
+        let total = person.asks.iter().map(|id| 300 + size(&scenario.asks[*id])).sum();
+        person.pace = scenario::pace(c, total);
+    }
 }
 
 /// Plans replace each other in the middle of everything: upstreams come, go, change places.

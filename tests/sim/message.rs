@@ -185,7 +185,7 @@ impl Reader {
     fn until(&mut self, mark: &[u8]) -> Result<Option<Vec<u8>>, String> {
         let left = &self.held[self.at..];
         let Some(found) = memchr::memmem::find(left, mark) else {
-            let endless = left.len() > 64 * 1024;
+            let endless = left.len() > 96 * 1024;
             return if endless { Err("a line or head without end".into()) } else { Ok(None) };
         };
         let line = left[..found].to_vec();

@@ -60,6 +60,7 @@ fn plan(scenario: &Scenario) -> Plan {
     plan.limits.connections = scenario.connections;
     plan.limits.upstream_idle = scenario.upstream_idle;
     plan.limits.body = scenario.body_most;
+    plan.limits.head = scenario.head_most;
     plan.retries = scenario.retries;
     plan.half_close = scenario.half_close;
     plan

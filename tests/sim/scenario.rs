@@ -222,6 +222,8 @@ pub struct Scenario {
     pub retries: u32,
     pub half_close: bool,
     pub body_most: Option<u64>,
+    /// The limit on heads, in octets.
+    pub head_most: usize,
     /// Places for records that wait to be written down.
     pub records: usize,
 }
@@ -231,8 +233,8 @@ pub fn of_socket(path: &Path) -> Option<usize> {
     (1..=3).find(|upstream| path == Path::new(&format!("/{upstream}.sock")))
 }
 
-/// More of a head than this, and it may be too large when tidegate has added to it.
-const PADDING_MOST: usize = 15_000;
+/// With less than this left of its limit, a head may be too large when tidegate has added to it.
+const PADDING_LEFT: usize = 1_384;
 
 /// Kinds of trouble.
 struct Trouble {
@@ -324,6 +326,7 @@ pub fn of(seed: u64) -> Scenario {
         retries: c.between(0, 3) as u32,
         half_close: c.one_in(2),
         body_most: (trouble.clients && c.one_in(4)).then(|| c.magnitude(100_000)),
+        head_most: 16 * 1024,
         records: if trouble.scarce && c.one_in(3) { 3 } else { 10_000 },
         asks,
     };
@@ -335,6 +338,9 @@ pub fn of(seed: u64) -> Scenario {
     }
     if edges::swaps(seed) {
         edges::swap(&mut scenario, seed);
+    }
+    if edges::has_large_heads(seed) {
+        edges::enlarge(&mut scenario, seed);
     }
     judge(&mut scenario, &trouble);
     scenario
@@ -364,7 +370,8 @@ fn judge(scenario: &mut Scenario, trouble: &Trouble) {
             let small = scenario.body_most.is_none_or(|most| ask.body.unwrap_or(0) as u64 <= most);
             let again =
                 !trouble.origins || matches!(ask.method, "GET" | "HEAD") && ask.body.is_none();
-            let fits = ask.padding.max(ask.script.padding) < PADDING_MOST;
+            let padding = ask.padding.max(ask.script.padding);
+            let fits = padding + PADDING_LEFT < scenario.head_most;
             let wellformed = ask.malformed.is_none() && ask.spoilt.is_none();
             small && again && fits && wellformed && ask.script.end.is_sound()
         };

@@ -252,6 +252,44 @@ fn f10b_targets_and_fields_have_limits_of_their_own() {
 }
 
 #[test]
+fn f10c_heads_beyond_a_buffer_pass_both_ways_where_they_are_allowed() {
+    let large = "y".repeat(60_000);
+    let answer = format!("HTTP/1.1 200 OK\r\nX: {large}\r\nContent-Length: 2\r\n\r\nok");
+    let origin = Origin::answering(&answer);
+    let request = |len: usize| {
+        format!(
+            "POST /a HTTP/1.1\r\nHost: test\r\nX: {}\r\nContent-Length: 5\r\n\r\nhello",
+            "x".repeat(len)
+        )
+    };
+    let proxy = Proxy::with(&origin, &["--max-head", "64KiB", "--max-target", "64KiB"]);
+    let mut client = proxy.client();
+    for len in [60_000, 10, 65_000] {
+        // In pieces, and with the next request behind it.
+        let octets = request(len) + &request(20_000);
+        let (first, second) = octets.split_at(30_000.min(len));
+        client.send(first);
+        client.send(second);
+        for _ in 0..2 {
+            let response = client.response();
+            assert_eq!((response.status, response.body.len()), (200, 2));
+            assert_eq!(response.get("X").map(str::len), Some(large.len()));
+        }
+    }
+    let sent = origin.requests();
+    assert_eq!(sent.len(), 6);
+    assert_eq!(sent[4].head.get("X").map(str::len), Some(65_000));
+    assert!(sent.iter().all(|request| request.body == b"hello"));
+    client.send(request(66_000));
+    assert_eq!(client.response().status, 431);
+
+    let target = "t".repeat(60_000);
+    let mut client = proxy.client();
+    client.send(format!("GET /{target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+    assert_eq!(client.response().status, 200);
+}
+
+#[test]
 fn f11_too_many_fields_are_431() {
     let origin = Origin::named("a");
     let proxy = Proxy::before(&origin);

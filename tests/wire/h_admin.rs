@@ -337,7 +337,7 @@ fn h14_mistakes_are_all_told_at_once_with_what_would_be_right() {
     assert!(bad.stderr.contains("--listen"), "{}", bad.stderr);
     let bad = run(&["--upstream", "http://a:1", "--read-timeout", "5", "--max-head=1MiB"], &[]);
     assert_eq!(bad.code, Some(2), "{}", bad.stderr);
-    for part in ["--read-timeout", "5s", "--max-head", "16KiB"] {
+    for part in ["--read-timeout", "5s", "--max-head", "64KiB"] {
         assert!(bad.stderr.contains(part), "no {part} in {}", bad.stderr);
     }
     let none = run(&[], &[]);

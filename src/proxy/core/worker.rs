@@ -14,6 +14,7 @@ use super::ids::Ids;
 use crate::base::imf_fixdate;
 use crate::config::Marks;
 use crate::http::Limits;
+use crate::io::buffer::SIZE;
 use crate::io::clock::Moment;
 use crate::io::cores::Core;
 use crate::stats::{self, Record, Recorder};
@@ -54,6 +55,11 @@ impl fmt::Debug for Worker {
 }
 
 impl Worker {
+    /// The most octets of a head that leaves: one buffer, or one more than the head that came may have.
+    pub fn head_most(&self) -> usize {
+        if self.limits.head > SIZE { self.limits.head + SIZE } else { SIZE }
+    }
+
     /// Queues a record; one too many is counted.
     pub fn keep(&self, record: Box<Record>) {
         if let Some(recorder) = &self.recorder

@@ -18,7 +18,7 @@ pub(super) fn head(
     permit: &Permit<'_>,
     offer: Option<Offer<'_>>,
 ) -> Result<Buf, ExchangeError> {
-    let Exchange { epoch, client, request, .. } = exchange;
+    let Exchange { worker, epoch, client, request, .. } = exchange;
     let headers = &epoch.plan.headers;
     let edits = RequestEdits {
         peer: client.peer.map(|peer| peer.ip()),
@@ -32,7 +32,7 @@ pub(super) fn head(
         request_id: exchange.id(head),
         upgrade: offer,
     };
-    written(permit, |out| forward::request(out, request, head, &edits))
+    written(permit, worker.head_most(), |out| forward::request(out, request, head, &edits))
         .map_err(|_| Reason::ForwardedHeadTooLarge.into())
 }
 

@@ -87,7 +87,7 @@ impl<'a> Answer<'a> {
                     buf.consume(self.response.len);
                 }
                 if buf.spare().is_empty() {
-                    buf.compact();
+                    buf.make_room(self.exchange.worker.limits.head);
                 }
             }
             input = input.filter(|(buf, _)| !buf.is_empty());
@@ -182,7 +182,7 @@ impl<'a> Answer<'a> {
             return Ok(());
         }
         let write = |out: &mut Writer<'_>| forward::interim(out, self.response, input.filled());
-        let out = written(permit, write).map_err(too_large)?;
+        let out = written(permit, self.exchange.worker.head_most(), write).map_err(too_large)?;
         self.send_interim(out).await
     }
 
@@ -204,7 +204,7 @@ impl<'a> Answer<'a> {
         let edits = self.edits(Framing::None, true, &date);
         let write =
             |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
-        let out = written(&permit, write).map_err(too_large)?;
+        let out = written(&permit, self.exchange.worker.head_most(), write).map_err(too_large)?;
         self.exchange.facts.answers(101, Stage::Switching);
         facts::add(&self.exchange.facts.heads_out, out.len() as u64);
         self.send(out).await?;
@@ -291,7 +291,7 @@ impl<'a> Answer<'a> {
         let edits = self.edits(framing, persistent, &date);
         let write =
             |out: &mut Writer<'_>| forward::response(out, self.response, input.filled(), &edits);
-        written(permit, write).map_err(too_large)
+        written(permit, self.exchange.worker.head_most(), write).map_err(too_large)
     }
 
     async fn send(&mut self, out: Buf) -> Result<(), ExchangeError> {
