@@ -21,7 +21,7 @@ pub fn check(args: &[OsString], env: &[(OsString, OsString)]) {
         Surroundings { cwd: &HOME, cores: 2, descriptors: 100_000, stdout_is_terminal: false };
     match load(args.to_vec(), env.to_vec(), &around) {
         Ok(Action::Run(plan, told)) => {
-            assert!(!plan.upstreams.is_empty());
+            assert!(!plan.pool.upstreams.is_empty());
             sane(&plan);
             assert!(told.warnings.iter().all(|line| is_one_line(line)), "{:?}", told.warnings);
         }
@@ -91,10 +91,10 @@ fn is_one_line(text: &str) -> bool {
 
 /// A plan is valid by construction.
 fn sane(plan: &Plan) {
-    assert!(!plan.listen.is_empty() && plan.workers > 0);
-    let names: BTreeSet<_> = plan.upstreams.iter().map(|upstream| &upstream.name).collect();
-    assert_eq!(names.len(), plan.upstreams.len(), "two upstreams with one name");
-    for upstream in &plan.upstreams {
+    assert!(!plan.listener.addresses.is_empty() && plan.process.workers > 0);
+    let names: BTreeSet<_> = plan.pool.upstreams.iter().map(|upstream| &upstream.name).collect();
+    assert_eq!(names.len(), plan.pool.upstreams.len(), "two upstreams with one name");
+    for upstream in &plan.pool.upstreams {
         assert!(is_one_line(&upstream.name) && upstream.name.is_ascii());
         assert!(crate::http::grammar::is_authority(upstream.authority.as_bytes()));
         match &upstream.place {
@@ -102,18 +102,18 @@ fn sane(plan: &Plan) {
             Place::Unix(path) => assert!(!path.as_os_str().is_empty()),
         }
     }
-    for listen in plan.listen.iter().chain(&plan.admin) {
+    for listen in plan.listener.addresses.iter().chain(&plan.process.admin) {
         assert!(!matches!(listen, Listen::Unix(path) if path.as_os_str().is_empty()));
     }
-    let limits = &plan.limits;
+    let limits = &plan.listener.limits;
     assert!(limits.head > 0 && limits.head <= 64 * 1024);
-    assert!(limits.connections > 0 && limits.buffers > 0);
+    assert!(plan.process.max_connections > 0 && plan.process.buffers > 0);
     // Host bits are zero: the network begins with its own address.
-    assert!(plan.headers.trusted.iter().all(|network| network.trunc() == *network));
-    let names = &plan.headers.trusted_names;
+    assert!(plan.listener.trusted.iter().all(|network| network.trunc() == *network));
+    let names = &plan.listener.trusted_names;
     assert!(names.len() <= 32 && names.iter().all(|name| !Name::of(name.as_bytes()).is(OURS)));
     assert!(names.iter().all(|name| crate::http::grammar::is_token(name.as_bytes())));
-    for protocol in &plan.headers.upgrades {
+    for protocol in &plan.route.upgrades {
         assert!(protocol.bytes().all(|b| (b'!'..=b'~').contains(&b)) && !protocol.is_empty());
     }
 }

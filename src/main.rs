@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 }
 
 fn run(plan: Plan, report: &Report, serve: fn(Plan, &Report) -> Result<(), String>) -> ExitCode {
-    own_log::open(plan.log, plan.log_format);
+    own_log::open(plan.process.log, plan.process.log_format);
     report.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     exit(serve(plan, report), |error| tracing::error!("{error}"))
 }

@@ -28,7 +28,7 @@ pub(super) fn process(view: &View) -> Vec<Family> {
     let info = "Always 1; the label says what runs.";
     let ready = u64::from(view.state.get() == Phase::Ready);
     let uptime = Value::Number(view.started.elapsed().as_secs_f64());
-    let buffers = (view.plan.limits.buffers * view.cores.len()) as u64;
+    let buffers = (view.plan.process.buffers * view.cores.len()) as u64;
     vec![
         Family { samples: vec![build], ..one("build_info", "", info, count(1)) },
         one("ready", "", "1 while requests are served, else 0.", count(ready)),

@@ -6,7 +6,11 @@ use serde_json::{Value, json};
 
 use super::View;
 use super::families;
-use crate::config::{HostHeader, Listen, LogFormat, Place, Plan};
+use crate::config::{
+    HostHeader, Listen, ListenerSpec, LogFormat, Place, Plan, PoolSpec, ProcessSpec, RouteSpec,
+    Timeouts, UpstreamSpec,
+};
+use crate::http::Limits;
 use crate::stats::{self, Distribution, Family, Phase, Sample, Totals, UpstreamTotals, by_class};
 
 /// `/health`: the process lives.
@@ -97,7 +101,7 @@ pub(super) fn status(view: &View) -> Value {
         "pid": std::process::id(),
         "workers": view.cores.len(),
         "listeners": view.listen,
-        "admin": view.plan.admin.as_ref().map(Listen::to_string),
+        "admin": view.plan.process.admin.as_ref().map(Listen::to_string),
         "upstreams": upstreams.collect::<Value>(),
         "totals": {
             "connections": totals.connections,
@@ -112,61 +116,64 @@ pub(super) fn status(view: &View) -> Value {
 
 /// `/config`: the settings in force. Taken apart field by field, so that a new one cannot be forgotten here.
 pub(super) fn config(plan: &Plan) -> Value {
-    let Plan {
-        listen: listeners,
-        upstreams,
+    let Plan { process, listener, route, pool } = plan;
+    let ProcessSpec {
         admin,
         workers,
-        retries,
-        half_close,
-        limits,
-        timeouts,
-        headers,
+        max_connections,
+        descriptors: _,
+        buffers,
+        drain_delay,
+        drain_timeout,
         access_log,
         log,
         log_format,
-    } = plan;
-    let upstreams = upstreams.iter().map(|upstream| {
-        json!({ "name": upstream.name, "authority": upstream.authority, "place": place_of(&upstream.place) })
-    });
-    let trusted = headers.trusted.iter().map(ToString::to_string);
+    } = process;
+    let ListenerSpec { addresses, limits, read_timeout, idle_timeout, trusted, trusted_names } =
+        listener;
+    let Limits { head, target, fields } = limits;
+    let RouteSpec { max_body, host, backend_header, upgrades, half_close, timeouts } = route;
+    let PoolSpec { upstreams, max_retries, connect_timeout, idle_timeout: kept, max_idle } = pool;
+    // Both are `--read-timeout`.
+    let Timeouts { read: _, write, response, tunnel_idle, expect } = timeouts;
+    let trusted = trusted.iter().map(ToString::to_string);
     json!({
-        "listen": listeners.iter().map(Listen::to_string).collect::<Value>(),
-        "upstreams": upstreams.collect::<Value>(),
+        "listen": addresses.iter().map(Listen::to_string).collect::<Value>(),
+        "upstreams": upstreams.iter().map(upstream_spec).collect::<Value>(),
         "admin": admin.as_ref().map(Listen::to_string),
         "workers": workers,
-        "retries": retries,
+        "retries": max_retries,
         "half_close": half_close,
         "limits": {
-            "head_bytes": limits.head,
-            "target_bytes": limits.target,
-            "fields": limits.fields,
-            "body_bytes": limits.body,
-            "connections": limits.connections,
-            "buffers_per_worker": limits.buffers,
-            "upstream_idle_per_worker": limits.upstream_idle,
+            "head_bytes": head,
+            "target_bytes": target,
+            "fields": fields,
+            "body_bytes": max_body,
+            "connections": max_connections,
+            "buffers_per_worker": buffers,
+            "upstream_idle_per_worker": max_idle,
         },
         "timeouts": {
-            "read_s": seconds(timeouts.read),
-            "write_s": seconds(timeouts.write),
-            "connect_s": seconds(timeouts.connect),
-            "response_s": seconds(timeouts.response),
-            "idle_s": seconds(timeouts.idle),
-            "tunnel_idle_s": seconds(timeouts.tunnel_idle),
-            "upstream_idle_s": seconds(timeouts.upstream_idle),
-            "expect_s": seconds(timeouts.expect),
-            "drain_delay_s": seconds(timeouts.drain_delay),
-            "drain_s": seconds(timeouts.drain),
+            "read_s": seconds(*read_timeout),
+            "write_s": seconds(*write),
+            "connect_s": seconds(*connect_timeout),
+            "response_s": seconds(*response),
+            "idle_s": seconds(*idle_timeout),
+            "tunnel_idle_s": seconds(*tunnel_idle),
+            "upstream_idle_s": seconds(*kept),
+            "expect_s": seconds(*expect),
+            "drain_delay_s": seconds(*drain_delay),
+            "drain_s": seconds(*drain_timeout),
         },
         "headers": {
-            "host": match headers.host {
+            "host": match host {
                 HostHeader::Pass => "pass",
                 HostHeader::Upstream => "upstream",
             },
-            "backend": headers.backend,
-            "upgrades": headers.upgrades,
+            "backend": backend_header,
+            "upgrades": upgrades,
             "trusted": trusted.map(Value::from).collect::<Value>(),
-            "trusted_names": headers.trusted_names,
+            "trusted_names": trusted_names,
         },
         "access_log": {
             "format": access_log.format.map_or("off", LogFormat::name),
@@ -175,6 +182,10 @@ pub(super) fn config(plan: &Plan) -> Value {
         "log": log.name(),
         "log_format": log_format.name(),
     })
+}
+
+fn upstream_spec(spec: &UpstreamSpec) -> Value {
+    json!({ "name": spec.name, "authority": spec.authority, "place": place_of(&spec.place) })
 }
 
 /// Buckets are cumulative: how many took at most so long. The count is that of the bucket without a bound.

@@ -10,9 +10,10 @@ use ipnet::IpNet;
 
 use super::View;
 use crate::config::{
-    AccessLog, Headers, HostHeader, Limits, Listen, LogFormat, LogLevel, OwnLogFormat, Place, Plan,
-    Timeouts, UpstreamSpec,
+    AccessLog, HostHeader, Listen, ListenerSpec, LogFormat, LogLevel, OwnLogFormat, Place, Plan,
+    PoolSpec, ProcessSpec, RouteSpec, Timeouts, UpstreamSpec,
 };
+use crate::http::Limits;
 use crate::stats::{Attempt, Core, Labels, Record, State, UpstreamState};
 
 /// A path for a file of this process; an older one is removed.
@@ -69,44 +70,47 @@ pub fn plan() -> Plan {
     };
     let second = Duration::from_secs(1);
     Plan {
-        listen: vec![Listen::Tcp(([127, 0, 0, 1], 0).into())],
-        upstreams: vec![upstream(9001), upstream(9002)],
-        admin: Some(Listen::Unix("/run/admin".into())),
-        workers: 2,
-        retries: 2,
-        half_close: true,
-        log: LogLevel::Info,
-        log_format: OwnLogFormat::Human,
-        limits: Limits {
+        process: ProcessSpec {
+            admin: Some(Listen::Unix("/run/admin".into())),
+            workers: 2,
+            max_connections: 100,
             descriptors: 1024,
-            head: 16_384,
-            target: 8192,
-            fields: 100,
-            body: None,
-            connections: 100,
             buffers: 64,
-            upstream_idle: 32,
-        },
-        timeouts: Timeouts {
-            read: second * 10,
-            write: second * 10,
-            connect: second,
-            response: second * 60,
-            idle: second * 75,
-            upstream_idle: second * 60,
-            tunnel_idle: second * 3600,
-            expect: Duration::from_millis(1500),
             drain_delay: second,
-            drain: second * 30,
+            drain_timeout: second * 30,
+            access_log: AccessLog { format: Some(LogFormat::Json), file: None },
+            log: LogLevel::Info,
+            log_format: OwnLogFormat::Human,
         },
-        headers: Headers {
-            host: HostHeader::Pass,
-            backend: false,
-            upgrades: Vec::new(),
+        listener: ListenerSpec {
+            addresses: vec![Listen::Tcp(([127, 0, 0, 1], 0).into())],
+            limits: Limits { head: 16_384, target: 8192, fields: 100 },
+            read_timeout: second * 10,
+            idle_timeout: second * 75,
             trusted: vec![IpNet::new_assert([10, 0, 0, 0].into(), 8)],
             trusted_names: vec!["True-Client-IP".to_owned()],
         },
-        access_log: AccessLog { format: Some(LogFormat::Json), file: None },
+        route: RouteSpec {
+            max_body: None,
+            host: HostHeader::Pass,
+            backend_header: false,
+            upgrades: Vec::new(),
+            half_close: true,
+            timeouts: Timeouts {
+                read: second * 10,
+                write: second * 10,
+                response: second * 60,
+                tunnel_idle: second * 3600,
+                expect: Duration::from_millis(1500),
+            },
+        },
+        pool: PoolSpec {
+            upstreams: vec![upstream(9001), upstream(9002)],
+            max_retries: 2,
+            connect_timeout: second,
+            idle_timeout: second * 60,
+            max_idle: 32,
+        },
     }
 }
 
@@ -134,7 +138,7 @@ pub fn view() -> View {
         started_at: UNIX_EPOCH,
         cores: vec![core(), core()],
         unwritten: Arc::default(),
-        upstreams: plan.upstreams.iter().map(upstream).collect(),
+        upstreams: plan.pool.upstreams.iter().map(upstream).collect(),
         plan: Arc::new(plan),
         labels: LABELS,
     }

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::diagnostics::{Diagnostic, Diagnostics, instead, wrong};
 use super::layers::{Given, Layers, Origin};
@@ -11,6 +12,7 @@ use super::plan::*;
 use super::settings::{Item, Settings, setting};
 use super::table::{Form, Setting};
 use super::{Surroundings, advice, descriptors, places, values};
+use crate::http::Limits;
 
 /// A plan, and the settings that are about the plan and not in it.
 ///
@@ -47,55 +49,71 @@ pub fn build(
     let demo = settings.one("demo", values::switch).unwrap_or(false);
     // Read by `layers` already; here only its mistakes count.
     let _ = settings.one("env-file", places::file);
-    let listen = settings.listen(demo);
-    let (workers, connections) = settings.workers(around, &listen);
-    let admin = settings.admin(&listen);
-    let upstreams = settings.upstreams(&listen, demo, must_run);
-    let plan = Plan {
-        upstreams,
-        admin,
-        workers,
-        retries: settings.number("max-retries") as u32,
-        half_close: settings.one("half-close", values::switch).unwrap_or(false),
-        limits: Limits {
-            head: settings.number("max-head") as usize,
-            target: settings.number("max-target") as usize,
-            fields: settings.number("max-fields") as usize,
-            body: settings.number_or_off("max-body"),
-            connections,
-            descriptors: around.descriptors,
-            buffers: settings.number("buffers") as usize,
-            upstream_idle: settings.number("max-upstream-idle") as usize,
-        },
-        timeouts: settings.timeouts(),
-        headers: Headers {
-            host: settings.one("host-header", host_header).unwrap_or(HostHeader::Pass),
-            backend: settings.one("backend-header", values::switch).unwrap_or(false),
-            trusted: settings.trusted(),
-            trusted_names: settings.trusted_names(),
-            upgrades: settings.upgrades(),
-        },
-        access_log: settings.access_log(around.stdout_is_terminal),
-        log: settings.one("log", log_level).unwrap_or(LogLevel::Info),
-        log_format: settings.one("log-format", own_log_format).unwrap_or(OwnLogFormat::Human),
-        listen,
-    };
+    let listener = settings.listener(demo);
+    let process = settings.process(around, &listener.addresses);
+    let pool = settings.pool(&listener.addresses, demo, must_run);
+    let route = settings.route(listener.read_timeout);
+    let plan = Plan { process, listener, route, pool };
     Built { plan, strict, demo }
 }
 
 impl Settings<'_> {
-    fn timeouts(&mut self) -> Timeouts {
-        Timeouts {
-            read: self.wait("read-timeout"),
-            write: self.wait("write-timeout"),
-            connect: self.wait("connect-timeout"),
-            response: self.wait("response-timeout"),
-            idle: self.wait("idle-timeout"),
-            upstream_idle: self.wait("upstream-idle-timeout"),
-            tunnel_idle: self.wait("tunnel-idle-timeout"),
-            expect: self.wait("expect-timeout"),
+    fn process(&mut self, around: &Surroundings<'_>, listen: &[Listen]) -> ProcessSpec {
+        let (workers, max_connections) = self.workers(around, listen);
+        ProcessSpec {
+            admin: self.admin(listen),
+            workers,
+            max_connections,
+            descriptors: around.descriptors,
+            buffers: self.number("buffers") as usize,
             drain_delay: self.wait("drain-delay"),
-            drain: self.wait("drain-timeout"),
+            drain_timeout: self.wait("drain-timeout"),
+            access_log: self.access_log(around.stdout_is_terminal),
+            log: self.one("log", log_level).unwrap_or(LogLevel::Info),
+            log_format: self.one("log-format", own_log_format).unwrap_or(OwnLogFormat::Human),
+        }
+    }
+
+    fn listener(&mut self, demo: bool) -> ListenerSpec {
+        ListenerSpec {
+            addresses: self.listen(demo),
+            limits: Limits {
+                head: self.number("max-head") as usize,
+                target: self.number("max-target") as usize,
+                fields: self.number("max-fields") as usize,
+            },
+            read_timeout: self.wait("read-timeout"),
+            idle_timeout: self.wait("idle-timeout"),
+            trusted: self.trusted(),
+            trusted_names: self.trusted_names(),
+        }
+    }
+
+    /// `read`: there is one setting for what is read, heads and bodies.
+    fn route(&mut self, read: Duration) -> RouteSpec {
+        RouteSpec {
+            max_body: self.number_or_off("max-body"),
+            host: self.one("host-header", host_header).unwrap_or(HostHeader::Pass),
+            backend_header: self.one("backend-header", values::switch).unwrap_or(false),
+            upgrades: self.upgrades(),
+            half_close: self.one("half-close", values::switch).unwrap_or(false),
+            timeouts: Timeouts {
+                read,
+                write: self.wait("write-timeout"),
+                response: self.wait("response-timeout"),
+                tunnel_idle: self.wait("tunnel-idle-timeout"),
+                expect: self.wait("expect-timeout"),
+            },
+        }
+    }
+
+    fn pool(&mut self, listen: &[Listen], demo: bool, must_run: bool) -> PoolSpec {
+        PoolSpec {
+            upstreams: self.upstreams(listen, demo, must_run),
+            max_retries: self.number("max-retries") as u32,
+            connect_timeout: self.wait("connect-timeout"),
+            idle_timeout: self.wait("upstream-idle-timeout"),
+            max_idle: self.number("max-upstream-idle") as usize,
         }
     }
 

@@ -174,19 +174,34 @@ mod tests {
     fn defaults_are_those_of_the_table() {
         let (plan, report) = plan("--upstream a:1", &[], "");
         let second = Duration::from_secs;
-        assert_eq!(plan.listen, [Listen::Any(8080)]);
-        assert_eq!(plan.admin, Some(Listen::Tcp(([127, 0, 0, 1], 8082).into())));
-        assert_eq!((plan.workers, plan.retries, plan.half_close), (4, 2, false));
-        assert_eq!((plan.limits.head, plan.limits.body), (16 * 1024, None));
-        assert_eq!((plan.limits.connections, plan.limits.buffers), (20_000, 16_384));
-        assert_eq!(plan.limits.upstream_idle, 1024);
-        assert_eq!((plan.timeouts.read, plan.timeouts.write), (second(30), second(30)));
-        assert_eq!((plan.timeouts.connect, plan.timeouts.response), (second(2), second(60)));
-        assert_eq!((plan.timeouts.idle, plan.timeouts.upstream_idle), (second(60), second(30)));
-        assert_eq!((plan.timeouts.expect, plan.timeouts.drain), (second(1), second(20)));
-        assert_eq!(plan.timeouts.drain_delay, second(0));
-        assert_eq!(plan.access_log, AccessLog { format: Some(LogFormat::Json), file: None });
-        assert_eq!((plan.log, plan.log_format), (LogLevel::Info, OwnLogFormat::Human));
+        assert_eq!(plan.listener.addresses, [Listen::Any(8080)]);
+        assert_eq!(plan.process.admin, Some(Listen::Tcp(([127, 0, 0, 1], 8082).into())));
+        assert_eq!(
+            (plan.process.workers, plan.pool.max_retries, plan.route.half_close),
+            (4, 2, false)
+        );
+        assert_eq!((plan.listener.limits.head, plan.route.max_body), (16 * 1024, None));
+        assert_eq!((plan.process.max_connections, plan.process.buffers), (20_000, 16_384));
+        assert_eq!(plan.pool.max_idle, 1024);
+        assert_eq!((plan.route.timeouts.read, plan.route.timeouts.write), (second(30), second(30)));
+        assert_eq!(
+            (plan.pool.connect_timeout, plan.route.timeouts.response),
+            (second(2), second(60))
+        );
+        assert_eq!((plan.listener.idle_timeout, plan.pool.idle_timeout), (second(60), second(30)));
+        assert_eq!(
+            (plan.route.timeouts.expect, plan.process.drain_timeout),
+            (second(1), second(20))
+        );
+        assert_eq!(plan.process.drain_delay, second(0));
+        assert_eq!(
+            plan.process.access_log,
+            AccessLog { format: Some(LogFormat::Json), file: None }
+        );
+        assert_eq!(
+            (plan.process.log, plan.process.log_format),
+            (LogLevel::Info, OwnLogFormat::Human)
+        );
         assert_eq!(report.warnings, Vec::<String>::new());
     }
 
@@ -196,8 +211,12 @@ mod tests {
         let file =
             "TIDEGATE_READ_TIMEOUT=3s\n\nTIDEGATE_WRITE_TIMEOUT=3s\nTIDEGATE_IDLE_TIMEOUT=3s";
         let (plan, report) = plan("--upstream a:1 --read-timeout 1s", &env, file);
-        let timeouts =
-            [plan.timeouts.read, plan.timeouts.write, plan.timeouts.idle, plan.timeouts.connect];
+        let timeouts = [
+            plan.route.timeouts.read,
+            plan.route.timeouts.write,
+            plan.listener.idle_timeout,
+            plan.pool.connect_timeout,
+        ];
         assert_eq!(timeouts.map(|wait| wait.as_secs()), [1, 2, 3, 2]);
         assert_eq!(report.origin("--read-timeout"), "--read-timeout");
         assert_eq!(report.origin("write-timeout"), "TIDEGATE_WRITE_TIMEOUT");
@@ -209,13 +228,13 @@ mod tests {
     fn an_empty_variable_is_unset() {
         let (plan, _) =
             plan("", &[("TIDEGATE_LOG", "")], "TIDEGATE_LOG=debug\nTIDEGATE_UPSTREAM=a:1");
-        assert_eq!(plan.log, LogLevel::Debug);
+        assert_eq!(plan.process.log, LogLevel::Debug);
     }
 
     #[test]
     fn lists_repeat_and_a_stronger_layer_replaces_them() {
         let names = |plan: &Plan| -> Vec<String> {
-            plan.upstreams.iter().map(|upstream| upstream.name.clone()).collect()
+            plan.pool.upstreams.iter().map(|upstream| upstream.name.clone()).collect()
         };
         let env = [("TIDEGATE_BACKENDS", "c:3")];
         let (both, _) = plan("--upstream b:2,a:1 --upstream d:4", &env, "");
@@ -231,11 +250,11 @@ mod tests {
         let env = [("HTTP_SERVER_URL_b", "http://b:1"), ("HTTP_SERVER_URL_a", "http://a:1")];
         let file = "HTTP_SERVER_URL_a=http://no:1\nHTTP_SERVER_URL_c=http://a:1\n";
         let (both, report) = plan("", &env, file);
-        let names: Vec<&str> = both.upstreams.iter().map(|u| u.name.as_str()).collect();
+        let names: Vec<&str> = both.pool.upstreams.iter().map(|u| u.name.as_str()).collect();
         assert_eq!(names, ["http://a:1", "http://b:1"]);
         assert_eq!(report.warnings.len(), 1);
         assert_eq!(report.origin("upstream"), "HTTP_SERVER_URL_a, HTTP_SERVER_URL_b, .env line 2");
-        assert_eq!(plan("--upstream c:1", &env, file).0.upstreams.len(), 1);
+        assert_eq!(plan("--upstream c:1", &env, file).0.pool.upstreams.len(), 1);
         let text = shown("config show --origin --upstream c:1", &env, file);
         assert!(text.contains("# not used, since --upstream is given: HTTP_SERVER_URL_a\n"));
         assert!(refusal("", &[("HTTP_SERVER_URL_a", "a:1,b:1")], "").text.contains("one URL"));
@@ -253,6 +272,9 @@ error: .env:3:1: there is no = in this line
 error: --listen: a colon is missing
     --listen 80
              ^^ write :80
+error: --read-timeout: a duration needs a unit
+    --read-timeout 30
+                   ^^ write 30s or 30ms
 error: TIDEGATE_WORKERS: a sign makes no sense here
     TIDEGATE_WORKERS=+4
                      ^^ write 4
@@ -261,9 +283,6 @@ error: no upstream is given, so there is nowhere to send requests
 error: .env:2:27: TIDEGATE_MAX_BODY: this unit is not known
     export TIDEGATE_MAX_BODY=\"10mb\" # large
                               ^^^^ write 10MB
-error: --read-timeout: a duration needs a unit
-    --read-timeout 30
-                   ^^ write 30s or 30ms
 tidegate: 6 mistakes, not started; --help lists all flags
 ";
         assert_eq!((rejected.exit, rejected.text.as_str()), (2, expected));
@@ -271,10 +290,10 @@ tidegate: 6 mistakes, not started; --help lists all flags
             rejected.offers.iter().map(|(name, offer)| (*name, offer.as_str())).collect();
         let all = [
             ("listen", ":80"),
-            ("workers", "4"),
-            ("max-body", "10MB"),
             ("read-timeout", "30s"),
             ("read-timeout", "30ms"),
+            ("workers", "4"),
+            ("max-body", "10MB"),
         ];
         assert_eq!(offers, all);
     }
@@ -344,14 +363,15 @@ tidegate: 6 mistakes, not started; --help lists all flags
             ("unix:/a,unix:/b,unix:/a", "unix:/a unix:/b"),
         ] {
             let (plan, _) = plan(&format!("--upstream a:1 --listen {line}"), &[], "");
-            let listen: Vec<String> = plan.listen.iter().map(Listen::to_string).collect();
+            let listen: Vec<String> =
+                plan.listener.addresses.iter().map(Listen::to_string).collect();
             assert_eq!(listen.join(" "), kept, "{line}");
         }
         // More than the default, and there are enough descriptors.
         let (wide, report) = plan("--upstream a:1 --max-connections 40000", &[], "");
-        assert_eq!((wide.limits.connections, report.warnings), (40_000, Vec::new()));
+        assert_eq!((wide.process.max_connections, report.warnings), (40_000, Vec::new()));
         // One worker for each core, but never more than there are connections.
-        assert_eq!(plan("--upstream a:1 --max-connections 1", &[], "").0.workers, 1);
+        assert_eq!(plan("--upstream a:1 --max-connections 1", &[], "").0.process.workers, 1);
     }
 
     #[test]
@@ -415,7 +435,7 @@ tidegate: 6 mistakes, not started; --help lists all flags
             };
             let words = format!("--upstream a:1 {words}");
             match load(words.split_whitespace().map(OsString::from), [], &around) {
-                Ok(Action::Run(plan, _)) => plan.access_log.format,
+                Ok(Action::Run(plan, _)) => plan.process.access_log.format,
                 other => panic!("{other:?}"),
             }
         };
@@ -430,7 +450,7 @@ tidegate: 6 mistakes, not started; --help lists all flags
     fn a_demo_needs_no_upstream() {
         let asked = with("--demo --upstream a:1", &[], "");
         let Ok(Action::Demo(plan, report)) = asked else { panic!("{asked:?}") };
-        assert_eq!(plan.upstreams, []);
+        assert_eq!(plan.pool.upstreams, []);
         assert!(report.warnings[0].contains("a demo brings its own"));
         assert!(matches!(with("", &[("TIDEGATE_DEMO", "yes")], ""), Ok(Action::Demo(..))));
     }

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http::Limits;
+
 /// Where a socket listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Listen {
@@ -164,92 +166,104 @@ impl OwnLogFormat {
     }
 }
 
-/// Bounds on what one peer, or all of them, may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Octets of a request or response head, at most 64 KiB.
-    pub head: usize,
-    /// Octets of a request target.
-    pub target: usize,
-    /// Fields of a request or response head.
-    pub fields: usize,
-    /// Octets of a request body; `None`: no bound.
-    pub body: Option<u64>,
-    /// Client connections over all cores; beyond it idle ones are closed, and accepting pauses.
-    pub connections: usize,
-    /// Descriptors the process may have, for all purposes.
-    pub descriptors: usize,
-    /// Buffers of 16 KiB each core may own.
-    pub buffers: usize,
-    /// Idle upstream connections each core keeps for each upstream.
-    pub upstream_idle: usize,
-}
-
-/// How long tidegate waits, for what.
+/// How long tidegate waits for the two sides of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// A whole request head, from its first octet (408); and between reads of a body.
+    /// Between reads of a body.
     pub read: Duration,
     /// Between writes that make progress, to either side.
     pub write: Duration,
-    /// A connection to an upstream.
-    pub connect: Duration,
     /// The first octet of an answer (504).
     pub response: Duration,
-    /// A client connection without a request.
-    pub idle: Duration,
-    /// An upstream connection without a request.
-    pub upstream_idle: Duration,
     /// A tunnel through which nothing goes, either way.
     pub tunnel_idle: Duration,
     /// How long an interrupted upload waits for `100 Continue` before tidegate says it itself.
     pub expect: Duration,
-    /// Between the end of readiness and the end of accepting, for load balancers to notice.
-    pub drain_delay: Duration,
-    /// Graceful shutdown, before what is left is cut.
-    pub drain: Duration,
-}
-
-/// What is done with header fields.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Headers {
-    /// Which `Host` an upstream sees.
-    pub host: HostHeader,
-    /// `X-Backend-Server` on answers.
-    pub backend: bool,
-    /// Peers whose `X-Forwarded-*` are believed.
-    pub trusted: Vec<IpNet>,
-    /// Further fields that only those may send; none that has a [`Name`](crate::http::Name) of its own.
-    pub trusted_names: Vec<String>,
-    /// Protocols besides `websocket` that a client may upgrade to.
-    pub upgrades: Vec<String>,
 }
 
 /// Everything that was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// At least one.
-    pub listen: Vec<Listen>,
-    /// At least one, no two with the same name; none only in the plan of a demo, which brings its own.
-    pub upstreams: Vec<UpstreamSpec>,
+    /// What there is one of in a process.
+    pub process: ProcessSpec,
+    /// Where requests come from.
+    pub listener: ListenerSpec,
+    /// What happens to them.
+    pub route: RouteSpec,
+    /// Where they go.
+    pub pool: PoolSpec,
+}
+
+/// The process as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessSpec {
     /// `None`: no admin listener.
     pub admin: Option<Listen>,
     /// Data plane threads, at least one.
     pub workers: usize,
-    /// how many more upstreams are tried when one cannot be connected to.
-    pub retries: u32,
-    /// A client that closes its sending side while it waits for the answer still gets it.
-    pub half_close: bool,
-    /// Bounds.
-    pub limits: Limits,
-    /// Time-outs.
-    pub timeouts: Timeouts,
-    /// Header fields.
-    pub headers: Headers,
+    /// Client connections over all cores; beyond it idle ones are closed, and accepting pauses.
+    pub max_connections: usize,
+    /// Descriptors the process may have, for all purposes.
+    pub descriptors: usize,
+    /// Buffers of 16 KiB each core may own.
+    pub buffers: usize,
+    /// Between the end of readiness and the end of accepting, for load balancers to notice.
+    pub drain_delay: Duration,
+    /// Graceful shutdown, before what is left is cut.
+    pub drain_timeout: Duration,
     /// The access log.
     pub access_log: AccessLog,
     /// The proxy's own log, on standard error.
     pub log: LogLevel,
     /// How that is written.
     pub log_format: OwnLogFormat,
+}
+
+/// The listener as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerSpec {
+    /// At least one.
+    pub addresses: Vec<Listen>,
+    /// Bounds of a head: of a request, and of the answer to it.
+    pub limits: Limits,
+    /// A whole request head, from its first octet (408).
+    pub read_timeout: Duration,
+    /// A client connection without a request.
+    pub idle_timeout: Duration,
+    /// Peers whose `X-Forwarded-*` are believed.
+    pub trusted: Vec<IpNet>,
+    /// Further fields that only those may send; none that has a [`Name`](crate::http::Name) of its own.
+    pub trusted_names: Vec<String>,
+}
+
+/// The route as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteSpec {
+    /// Octets of a request body; `None`: no bound.
+    pub max_body: Option<u64>,
+    /// Which `Host` an upstream sees.
+    pub host: HostHeader,
+    /// `X-Backend-Server` on answers.
+    pub backend_header: bool,
+    /// Protocols besides `websocket` that a client may upgrade to.
+    pub upgrades: Vec<String>,
+    /// A client that closes its sending side while it waits for the answer still gets it.
+    pub half_close: bool,
+    /// Time-outs of an exchange.
+    pub timeouts: Timeouts,
+}
+
+/// The pool as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolSpec {
+    /// At least one, no two with the same name; none only in the plan of a demo, which brings its own.
+    pub upstreams: Vec<UpstreamSpec>,
+    /// How many more upstreams are tried when one cannot be connected to.
+    pub max_retries: u32,
+    /// A connection to an upstream that is being made.
+    pub connect_timeout: Duration,
+    /// An upstream connection without a request.
+    pub idle_timeout: Duration,
+    /// Idle connections each core keeps for each upstream.
+    pub max_idle: usize,
 }

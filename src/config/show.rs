@@ -72,12 +72,12 @@ pub fn version() -> String {
 /// What `check` says when all is well.
 pub fn check(plan: &Plan, report: &Report) -> String {
     let mut text = String::from("tidegate: the settings are fine\n");
-    let names: Vec<String> = plan.listen.iter().map(Listen::to_string).collect();
+    let names: Vec<String> = plan.listener.addresses.iter().map(Listen::to_string).collect();
     let _ = writeln!(text, "  listen    {}  ({})", names.join(", "), report.origin("listen"));
-    for upstream in &plan.upstreams {
+    for upstream in &plan.pool.upstreams {
         let _ = writeln!(text, "  upstream  {}", upstream.name);
     }
-    let admin = plan.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string);
+    let admin = plan.process.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string);
     let _ = writeln!(text, "  admin     {admin}  ({})", report.origin("admin"));
     for warning in &report.warnings {
         let _ = writeln!(text, "warning: {warning}");
@@ -148,49 +148,52 @@ fn range_text(setting: &Setting) -> String {
 /// A value of the plan as it would be written.
 fn value_of(name: &str, built: &Built) -> String {
     let Built { plan, strict, demo } = built;
-    let Plan { limits, timeouts, headers, access_log, .. } = plan;
+    let Plan { process, listener, route, pool } = plan;
+    let (limits, timeouts) = (&listener.limits, &route.timeouts);
     let switch = |on: bool| if on { "on" } else { "off" }.to_owned();
     let size = |octets| values::show(Form::Size, octets);
     let wait = |duration| values::show_duration(duration).to_string();
     let listens = |listens: &[Listen]| join(listens.iter().map(Listen::to_string));
     match name {
-        "listen" => listens(&plan.listen),
-        "upstream" => join(plan.upstreams.iter().map(|upstream| upstream.name.clone())),
-        "admin" => plan.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string),
-        "workers" => plan.workers.to_string(),
-        "max-retries" => plan.retries.to_string(),
-        "host-header" => match headers.host {
+        "listen" => listens(&listener.addresses),
+        "upstream" => join(pool.upstreams.iter().map(|upstream| upstream.name.clone())),
+        "admin" => process.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string),
+        "workers" => process.workers.to_string(),
+        "max-retries" => pool.max_retries.to_string(),
+        "host-header" => match route.host {
             HostHeader::Pass => "pass".to_owned(),
             HostHeader::Upstream => "upstream".to_owned(),
         },
-        "backend-header" => switch(headers.backend),
-        "trusted-proxy" => join(headers.trusted.iter().map(ToString::to_string)),
-        "trusted-header" => join(headers.trusted_names.iter().cloned()),
-        "allow-upgrade" => join(headers.upgrades.iter().cloned()),
-        "half-close" => switch(plan.half_close),
+        "backend-header" => switch(route.backend_header),
+        "trusted-proxy" => join(listener.trusted.iter().map(ToString::to_string)),
+        "trusted-header" => join(listener.trusted_names.iter().cloned()),
+        "allow-upgrade" => join(route.upgrades.iter().cloned()),
+        "half-close" => switch(route.half_close),
         "read-timeout" => wait(timeouts.read),
         "write-timeout" => wait(timeouts.write),
-        "connect-timeout" => wait(timeouts.connect),
+        "connect-timeout" => wait(pool.connect_timeout),
         "response-timeout" => wait(timeouts.response),
-        "idle-timeout" => wait(timeouts.idle),
-        "upstream-idle-timeout" => wait(timeouts.upstream_idle),
+        "idle-timeout" => wait(listener.idle_timeout),
+        "upstream-idle-timeout" => wait(pool.idle_timeout),
         "tunnel-idle-timeout" => wait(timeouts.tunnel_idle),
         "expect-timeout" => wait(timeouts.expect),
-        "drain-delay" => wait(timeouts.drain_delay),
-        "drain-timeout" => wait(timeouts.drain),
+        "drain-delay" => wait(process.drain_delay),
+        "drain-timeout" => wait(process.drain_timeout),
         "max-head" => size(limits.head as u64),
         "max-target" => size(limits.target as u64),
         "max-fields" => limits.fields.to_string(),
-        "max-body" => limits.body.map_or_else(|| "off".to_owned(), size),
-        "max-connections" => limits.connections.to_string(),
-        "buffers" => limits.buffers.to_string(),
-        "max-upstream-idle" => limits.upstream_idle.to_string(),
-        "access-log" => access_log.format.map_or("off", LogFormat::name).to_owned(),
-        "access-log-file" => {
-            access_log.file.as_ref().map_or_else(String::new, |file| file.display().to_string())
-        }
-        "log" => plan.log.name().to_owned(),
-        "log-format" => plan.log_format.name().to_owned(),
+        "max-body" => route.max_body.map_or_else(|| "off".to_owned(), size),
+        "max-connections" => process.max_connections.to_string(),
+        "buffers" => process.buffers.to_string(),
+        "max-upstream-idle" => pool.max_idle.to_string(),
+        "access-log" => process.access_log.format.map_or("off", LogFormat::name).to_owned(),
+        "access-log-file" => process
+            .access_log
+            .file
+            .as_ref()
+            .map_or_else(String::new, |file| file.display().to_string()),
+        "log" => process.log.name().to_owned(),
+        "log-format" => process.log_format.name().to_owned(),
         "strict" => switch(*strict),
         "demo" => switch(*demo),
         name => unreachable!("{name} has no place in the plan; a test shows all settings"),

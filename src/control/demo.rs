@@ -16,8 +16,8 @@ pub fn run(mut plan: Plan, report: &Report) -> Result<(), String> {
     let origins = [(1, 9001), (2, 9002)].map(|(number, port)| start(number, port));
     let [first, second] = origins;
     let origins = [first.map_err(failure)?, second.map_err(failure)?];
-    plan.upstreams = origins.iter().map(|origin| upstream(origin.address())).collect();
-    let names: Vec<_> = plan.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+    plan.pool.upstreams = origins.iter().map(|origin| upstream(origin.address())).collect();
+    let names: Vec<_> = plan.pool.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
     start_with(plan, report, |listeners| {
         let [proxy, admin] = [&listeners.listen, &listeners.admin].map(|row| row.first().map(base));
         console::print(&welcome(&names, proxy, admin))

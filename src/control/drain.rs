@@ -38,7 +38,7 @@ impl ControlPlane {
     /// # Errors
     /// When a core failed, or did not stop.
     pub(super) async fn drain(&mut self, shutdown: Shutdown) -> Result<(), String> {
-        let (delay, drain) = (self.plan.timeouts.drain_delay, self.plan.timeouts.drain);
+        let (delay, drain) = (self.plan.process.drain_delay, self.plan.process.drain_timeout);
         let mut hurry = false;
         // After a hand-over `/ready` stays as it is: whoever still asks here reaches the other process
         // with his next connection, and that one is ready.

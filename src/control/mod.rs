@@ -161,7 +161,7 @@ impl ControlPlane {
         let foreign_files = files(true).collect();
         let files = files(false).map(SocketFile::new).collect();
         let Listeners { listen, admin } = listeners;
-        let runtime = Registry::new(plan.workers).link(Arc::clone(&plan));
+        let runtime = Registry::new(plan.process.workers).link(Arc::clone(&plan));
         let (view, events, cores) = start::cores(&runtime, listen, recorder)?;
         let (hand_over, handed_over) = flume::bounded(1);
         let live = ControlPlane {
@@ -208,7 +208,11 @@ impl ControlPlane {
         }
         self.cores.tell(&Command::Accept);
         self.state.set(Phase::Ready);
-        tracing::info!(workers = self.plan.workers, upstreams = self.plan.upstreams.len(), "ready");
+        tracing::info!(
+            workers = self.plan.process.workers,
+            upstreams = self.plan.pool.upstreams.len(),
+            "ready"
+        );
         self.files.extend(self.foreign_files.drain(..).map(SocketFile::new));
         if predecessor.is_waiting() {
             // The process before us tells the service manager.

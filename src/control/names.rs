@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Resolves all names, or as many as the start can wait for.
 pub async fn resolve_all(runtime: &Runtime, mailboxes: &[Mailbox<Command>]) {
     let all = async {
-        for (spec, entry) in runtime.plan.upstreams.iter().zip(&runtime.upstreams) {
+        for (spec, entry) in runtime.plan.pool.upstreams.iter().zip(&runtime.upstreams) {
             look_up(spec, entry, mailboxes).await;
         }
     };
@@ -49,7 +49,7 @@ pub async fn keep_resolving(
             }
         }
         for entry in due {
-            let all = runtime.plan.upstreams.iter().zip(&runtime.upstreams);
+            let all = runtime.plan.pool.upstreams.iter().zip(&runtime.upstreams);
             for (spec, _) in all.filter(|(_, known)| Arc::ptr_eq(known, &entry)) {
                 look_up(spec, &entry, &mailboxes).await;
             }

@@ -34,14 +34,14 @@ pub fn cores(
     let robin = RoundRobin::default();
     let (report, events) = flume::bounded(EVENTS);
     let listen = listeners.iter().map(ListenerSockets::address).collect();
-    let mut dealt: Vec<Vec<OwnedFd>> = (0..plan.workers).map(|_| Vec::new()).collect();
+    let mut dealt: Vec<Vec<OwnedFd>> = (0..plan.process.workers).map(|_| Vec::new()).collect();
     for listener in listeners {
         for (turn, socket) in listener.bound.sockets.into_iter().enumerate() {
-            dealt[turn % plan.workers].push(socket);
+            dealt[turn % plan.process.workers].push(socket);
         }
     }
     let mut counters = Vec::new();
-    let mut cores = Cores::new(plan.workers);
+    let mut cores = Cores::new(plan.process.workers);
     for (index, listeners) in dealt.into_iter().enumerate() {
         let stats = Arc::new(stats::Core::new(&LABELS));
         counters.push(Arc::clone(&stats));
@@ -73,8 +73,8 @@ pub fn cores(
 
 /// Refuses to start where there would be no descriptor for a client.
 pub fn enough_descriptors(plan: &Plan) -> Result<(), String> {
-    let (have, workers) = (plan.limits.descriptors, plan.workers);
-    let used = in_use(workers, &plan.listen);
+    let (have, workers) = (plan.process.descriptors, plan.process.workers);
+    let used = in_use(workers, &plan.listener.addresses);
     if used + workers < Marks::of(have).clients {
         return Ok(());
     }
@@ -88,8 +88,9 @@ type Log = (Option<Recorder>, Option<thread::JoinHandle<()>>, Option<Sender<()>>
 
 /// Starts the writer of the access log, if there is to be one.
 pub fn log(plan: &Plan) -> Result<Log, String> {
-    let Some(format) = plan.access_log.format else { return Ok((None, None, None)) };
-    let output = plan.access_log.file.clone().map_or(log::Output::Stdout, log::Output::File);
+    let Some(format) = plan.process.access_log.format else { return Ok((None, None, None)) };
+    let output =
+        plan.process.access_log.file.clone().map_or(log::Output::Stdout, log::Output::File);
     let (recorder, records) = stats::records(RECORDS);
     let (reopen, reopened) = flume::bounded(1);
     let unwritten = Arc::clone(recorder.unwritten());

@@ -82,13 +82,16 @@ impl Listeners {
         passed: Vec<(Label, Passed)>,
     ) -> Result<Listeners, String> {
         let mut unclaimed = Unclaimed(passed);
-        let mut listen = RoleListeners::new(Role::Listen, plan.workers, report);
+        let mut listen = RoleListeners::new(Role::Listen, plan.process.workers, report);
         if report.origin("--listen") != "default" || !unclaimed.has_activated(Role::Listen) {
-            plan.listen.iter().try_for_each(|wanted| listen.open(wanted, &mut unclaimed))?;
+            plan.listener
+                .addresses
+                .iter()
+                .try_for_each(|wanted| listen.open(wanted, &mut unclaimed))?;
         }
         listen.take_activated(&mut unclaimed)?;
         let mut admin = RoleListeners::new(Role::Admin, 1, report);
-        if let Some(wanted) = &plan.admin {
+        if let Some(wanted) = &plan.process.admin {
             admin.take_activated(&mut unclaimed)?;
             if admin.listeners.is_empty() {
                 admin.open(wanted, &mut unclaimed)?;

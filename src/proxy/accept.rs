@@ -152,7 +152,7 @@ impl Complaint {
 fn admit(admission: Admission, stream: Stream, peer: Option<SocketAddr>, servers: &Rc<Servers>) {
     let worker = Rc::clone(&admission.0);
     tracing::debug!(?peer, "accepted");
-    let trusted = is_trusted(&worker.epoch().plan.headers.trusted, peer);
+    let trusted = is_trusted(&worker.epoch().plan.listener.trusted, peer);
     // It lives here, and is lent: an async function keeps what it is given twice, and this is what an
     // idle connection consists of.
     let mut client = Some(Client { stream, peer, trusted, served: false, unfinished: None });
@@ -174,7 +174,7 @@ struct Admission(Rc<Worker>);
 
 impl Admission {
     fn take(worker: &Rc<Worker>) -> Option<Admission> {
-        let most = worker.epoch().plan.limits.connections;
+        let most = worker.epoch().plan.process.max_connections;
         let more = |have| (have < most).then_some(have + 1);
         worker.connections.fetch_update(Relaxed, Relaxed, more).ok()?;
         Some(Admission(Rc::clone(worker)))
@@ -228,9 +228,9 @@ async fn connection(worker: &Worker, client: &mut Option<Client>, servers: &Serv
 async fn parked(worker: &Worker, client: &Option<Client>) -> bool {
     let Some(client) = client else { return false };
     let hurry = {
-        let timeouts = &worker.epoch().plan.timeouts;
-        client.expect_request(timeouts);
-        worker.now() + GRACE.min(timeouts.idle)
+        let listener = &worker.epoch().plan.listener;
+        client.expect_request(listener);
+        worker.now() + GRACE.min(listener.idle_timeout)
     };
     let waited = poll_fn(|cx| {
         if worker.draining.get() && client.unfinished.is_none() {
@@ -256,6 +256,6 @@ async fn just_came(worker: &Worker, client: &Client) -> bool {
     if client.stream.is_quiet() {
         return false;
     }
-    client.stream.deadline_in(Direction::Read, worker.epoch().plan.timeouts.read);
+    client.stream.deadline_in(Direction::Read, worker.epoch().plan.listener.read_timeout);
     client.stream.ready(Direction::Read).await.is_ok()
 }

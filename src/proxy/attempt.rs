@@ -50,7 +50,7 @@ impl Attempts {
         let Exchange { worker, epoch, facts, .. } = exchange;
         let again = self.again.is_some();
         // Only the connection was stale; another upstream is asked if this one has been found dead meanwhile.
-        let here = self.here.take().filter(|here| here.works() || epoch.plan.retries == 0);
+        let here = self.here.take().filter(|here| here.works() || epoch.plan.pool.max_retries == 0);
         let lease = match here {
             Some(here) => Some(epoch.pool.lease(&here)),
             None => epoch.pool.pick(&Pick { tried: &self.tried, again, now: worker.now() }),
@@ -75,7 +75,7 @@ impl Attempts {
             Reason::ConnectTimeout => Reason::ConnectTimeout, // 504 says more than 503
             _ => Reason::NoUpstream,
         };
-        let last = self.tried.len() >= epoch.plan.retries as usize;
+        let last = self.tried.len() >= epoch.plan.pool.max_retries as usize;
         self.tried.push(upstream);
         if last {
             return Err(reason);
@@ -132,7 +132,7 @@ impl Attempts {
             repeatable: error.silent && whole && (request.method.is_idempotent() || unseen()),
             reused: connection.reused,
             again: self.again,
-            another: self.tried.len() < epoch.plan.retries as usize
+            another: self.tried.len() < epoch.plan.pool.max_retries as usize
                 && epoch.pool.has_other(&self.tried, lease.upstream()),
         }
     }

@@ -54,8 +54,9 @@ impl<'s> Received<'s> {
     }
 }
 
-/// Looks for a head in what was read, and reads more as long as there is more.
+/// Looks for a head in what was read, and reads more as long as there is more. The plan in force now holds to the end.
 pub(super) fn begin(session: &mut Session) -> Begin<'_> {
+    session.exchange.epoch = session.exchange.worker.epoch();
     match find(session) {
         Found::Head => {
             session.begin(session.exchange.request.len);
@@ -80,17 +81,19 @@ enum Found {
 }
 
 fn find(session: &mut Session) -> Found {
-    let Session { exchange: Exchange { worker, client, request, facts, .. }, input, .. } = session;
+    let Session { exchange: Exchange { worker, epoch, client, request, facts, .. }, input, .. } =
+        session;
+    let limits = &epoch.plan.listener.limits;
     loop {
         if !input.is_empty() {
-            match request.read(input.filled(), &worker.limits) {
+            match request.read(input.filled(), limits) {
                 Ok(Progress::Complete) => return Found::Head,
                 Ok(Progress::Partial) => {}
                 Err(reason) => return Found::Bad(reason),
             }
         }
         if input.spare().is_empty() {
-            input.make_room(worker.limits.head);
+            input.make_room(limits.head);
         }
         if client.stream.is_readable() {
             match client.stream.try_recv(input, usize::MAX) {

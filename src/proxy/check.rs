@@ -35,7 +35,7 @@ pub(super) fn check(received: Received<'_>) -> Verdict<'_> {
     // From here on the client is only waited for where the exchange says so.
     client.stream.no_deadline(Direction::Read);
     facts.request_read.set(request.framing == Framing::None);
-    match (request.framing, epoch.plan.limits.body) {
+    match (request.framing, epoch.plan.route.max_body) {
         (Framing::Length(length), Some(most)) if length > most => {
             let reason = Reason::BodyTooLarge;
             Verdict::Reply(reason, Box::new(reply::refusal(413, reason, received.id())))

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::{Headers, Timeouts};
+use crate::config::ListenerSpec;
 use crate::io::clock::Moment;
 use crate::io::reactor::Idle;
 use crate::io::stream::Stream;
@@ -34,16 +34,16 @@ pub(super) struct Unfinished {
 
 impl Client {
     /// The names of further fields that it may not send.
-    pub fn withheld<'p>(&self, headers: &'p Headers) -> &'p [String] {
-        if self.trusted { &[] } else { &headers.trusted_names }
+    pub fn withheld<'p>(&self, listener: &'p ListenerSpec) -> &'p [String] {
+        if self.trusted { &[] } else { &listener.trusted_names }
     }
 
     /// Sets the deadline for what is waited for next: the rest of a head, or a new request.
-    pub fn expect_request(&self, timeouts: &Timeouts) {
-        let [new, kept, _] = idle_waits(timeouts);
+    pub fn expect_request(&self, listener: &ListenerSpec) {
+        let [new, kept, _] = idle_waits(listener);
         match &self.unfinished {
             Some(unfinished) => {
-                self.stream.idle_until(unfinished.since + timeouts.read, Idle::Begun)
+                self.stream.idle_until(unfinished.since + listener.read_timeout, Idle::Begun)
             }
             None if self.served => self.stream.idle_for(kept, Idle::Kept),
             None => self.stream.idle_for(new, Idle::New),
@@ -52,8 +52,9 @@ impl Client {
 }
 
 /// How long a client may be idle, in the order of [`Idle`].
-pub(super) fn idle_waits(timeouts: &Timeouts) -> [Duration; 3] {
-    [timeouts.read.min(timeouts.idle), timeouts.idle, timeouts.read]
+pub(super) fn idle_waits(listener: &ListenerSpec) -> [Duration; 3] {
+    let ListenerSpec { read_timeout, idle_timeout, .. } = *listener;
+    [read_timeout.min(idle_timeout), idle_timeout, read_timeout]
 }
 
 /// Is `peer` in one of the trusted networks? An IPv4 address mapped into IPv6 counts as the IPv4 address it is.

@@ -89,10 +89,9 @@ impl Session {
 
     /// Counts a request whose head was read, or refused, and fills `head` octets of the input.
     pub fn begin(&mut self, head: usize) {
-        let Exchange { worker, epoch, facts, made_id, .. } = &mut self.exchange;
+        let Exchange { worker, facts, made_id, .. } = &mut self.exchange;
         self.used.head = head;
         facts.bytes_in.set(head as u64);
-        *epoch = worker.epoch();
         *made_id = worker.ids.next();
         self.under_way.begin();
         worker.tell_buffers();

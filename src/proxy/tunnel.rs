@@ -205,7 +205,7 @@ impl<'a> Flow<'a> {
     }
 
     fn timeouts(self) -> &'a Timeouts {
-        &self.ends.tunnel.epoch.plan.timeouts
+        &self.ends.tunnel.epoch.plan.route.timeouts
     }
 
     fn from(self) -> &'a Stream {

@@ -70,17 +70,17 @@ impl Pool {
             Some(upstream) => Rc::clone(upstream),
             None => Rc::new(Upstream::new(spec, entry, context.core)),
         };
-        let upstreams: Vec<_> = plan.upstreams.iter().zip(entries).map(upstream).collect();
+        let upstreams: Vec<_> = plan.pool.upstreams.iter().zip(entries).map(upstream).collect();
         let gone = before.iter().filter(|upstream| !is_among(&upstreams, upstream));
         gone.for_each(|upstream| upstream.retire());
         Pool {
             upstreams,
             robin: context.robin.clone(),
             reactor: Rc::clone(&context.reactor),
-            connect_wait: plan.timeouts.connect,
-            descriptors: Marks::of(plan.limits.descriptors).upstreams,
-            idle_wait: plan.timeouts.upstream_idle,
-            idle_most: plan.limits.upstream_idle,
+            connect_wait: plan.pool.connect_timeout,
+            descriptors: Marks::of(plan.process.descriptors).upstreams,
+            idle_wait: plan.pool.idle_timeout,
+            idle_most: plan.pool.max_idle,
             reaper: Rc::clone(&context.reaper),
         }
     }

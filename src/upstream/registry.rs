@@ -32,7 +32,7 @@ impl Registry {
     /// entry: its state, its counters, and on the cores its idle connections.
     pub fn link(&mut self, plan: Arc<Plan>) -> Arc<Runtime> {
         self.upstreams.retain(|_, entry| entry.strong_count() > 0);
-        let upstreams = plan.upstreams.iter().map(|spec| self.entry(&spec.name)).collect();
+        let upstreams = plan.pool.upstreams.iter().map(|spec| self.entry(&spec.name)).collect();
         Arc::new(Runtime { plan, upstreams })
     }
 

@@ -50,27 +50,39 @@ static PLANS: LazyLock<[Plan; 2]> = LazyLock::new(|| {
 
 fn plan(scenario: &Scenario) -> Plan {
     let [mut plan, local] = PLANS.clone();
-    let upstreams = plan.upstreams.iter_mut().zip(&local.upstreams).zip(scenario.local);
+    let upstreams = plan.pool.upstreams.iter_mut().zip(&local.pool.upstreams).zip(scenario.local);
     for ((upstream, local), _) in upstreams.filter(|(_, is_local)| *is_local) {
         *upstream = local.clone();
     }
-    plan.upstreams.truncate(scenario.upstreams);
-    plan.timeouts = scenario.timeouts.clone();
-    plan.limits.buffers = scenario.buffers;
-    plan.limits.connections = scenario.connections;
-    plan.limits.upstream_idle = scenario.upstream_idle;
-    plan.limits.body = scenario.body_most;
-    plan.limits.head = scenario.head_most;
-    plan.retries = scenario.retries;
-    plan.half_close = scenario.half_close;
+    plan.pool.upstreams.truncate(scenario.upstreams);
+    let timeouts = &scenario.timeouts;
+    plan.process.drain_timeout = timeouts.drain;
+    (plan.listener.read_timeout, plan.listener.idle_timeout) = (timeouts.read, timeouts.idle);
+    (plan.pool.connect_timeout, plan.pool.idle_timeout) =
+        (timeouts.connect, timeouts.upstream_idle);
+    plan.route.timeouts = config::Timeouts {
+        read: timeouts.read,
+        write: timeouts.write,
+        response: timeouts.response,
+        tunnel_idle: timeouts.tunnel_idle,
+        expect: timeouts.expect,
+    };
+    plan.process.buffers = scenario.buffers;
+    plan.process.max_connections = scenario.connections;
+    plan.pool.max_idle = scenario.upstream_idle;
+    plan.route.max_body = scenario.body_most;
+    plan.listener.limits.head = scenario.head_most;
+    plan.pool.max_retries = scenario.retries;
+    plan.route.half_close = scenario.half_close;
     plan
 }
 
 /// The plan that replaces `plan`.
 fn swapped(plan: &Plan, swap: &Swap) -> Arc<Plan> {
     let mut next = plan.clone();
-    next.upstreams = swap.upstreams.iter().map(|index| plan.upstreams[*index].clone()).collect();
-    next.limits.upstream_idle = swap.upstream_idle;
+    next.pool.upstreams =
+        swap.upstreams.iter().map(|index| plan.pool.upstreams[*index].clone()).collect();
+    next.pool.max_idle = swap.upstream_idle;
     Arc::new(next)
 }
 

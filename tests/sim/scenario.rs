@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::chance::Chance;
-use crate::config::Timeouts;
 use crate::edges;
 use crate::end::{Fault, Pace, When};
 use crate::net::Micros;
@@ -391,6 +390,20 @@ fn judge(scenario: &mut Scenario, trouble: &Trouble) {
     }
 }
 
+/// Every wait of a plan.
+#[derive(Clone, Debug)]
+pub struct Timeouts {
+    pub read: Duration,
+    pub write: Duration,
+    pub connect: Duration,
+    pub response: Duration,
+    pub idle: Duration,
+    pub upstream_idle: Duration,
+    pub tunnel_idle: Duration,
+    pub expect: Duration,
+    pub drain: Duration,
+}
+
 fn timeouts(c: &mut Chance) -> Timeouts {
     let base = c.pick(&[1500, 3000, 6000]);
     let mut wait = || Duration::from_millis(c.between(base, 3 * base));
@@ -403,7 +416,6 @@ fn timeouts(c: &mut Chance) -> Timeouts {
         upstream_idle: wait(),
         tunnel_idle: wait(),
         expect: wait() / 4,
-        drain_delay: Duration::ZERO,
         drain: wait(),
     }
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::Plan;
+use crate::io::buffer::SIZE;
 use crate::upstream::{Pool, PoolContext, Runtime};
 
 /// What requests that begin now go by. Each holds its epoch to its end, and so does a tunnel: a plan is replaced for
@@ -26,5 +27,11 @@ impl Epoch {
         let before = before.map(|epoch| &epoch.pool);
         let pool = Pool::new(&runtime.plan, &runtime.upstreams, context, before);
         Rc::new(Epoch { plan: Arc::clone(&runtime.plan), pool })
+    }
+
+    /// The most octets of a head that leaves: one buffer, or one more than the head that came may have.
+    pub fn head_most(&self) -> usize {
+        let most = self.plan.listener.limits.head;
+        if most > SIZE { most + SIZE } else { SIZE }
     }
 }

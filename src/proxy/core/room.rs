@@ -45,7 +45,7 @@ pub fn close_idle(worker: &Worker, lack: Lack) -> bool {
 }
 
 fn close_idle_clients(worker: &Worker) -> bool {
-    let closed = worker.core.reactor.expire_idle(ONE_IN, idle_waits(&worker.epoch().plan.timeouts));
+    let closed = worker.core.reactor.expire_idle(ONE_IN, idle_waits(&worker.epoch().plan.listener));
     worker.stats.idle_closed.add(closed as u64);
     closed > 0
 }

@@ -19,7 +19,6 @@ use super::ids::Ids;
 use super::room;
 use super::worker::Worker;
 use crate::config::Marks;
-use crate::http::Limits;
 use crate::io::Fd;
 use crate::io::accept::Listener;
 use crate::io::cores::Core;
@@ -78,8 +77,8 @@ impl CoreSpec {
         register: impl FnOnce(&Core) -> flume::Receiver<Command>,
         serve: impl Fn(Rc<Worker>, Rc<Slot<Client, Served>>) -> F + 'static,
     ) -> io::Result<usize> {
-        let limits = &self.runtime.plan.limits;
-        let core = Core::new(self.index, limits.buffers, PIPES)?;
+        let process = &self.runtime.plan.process;
+        let core = Core::new(self.index, process.buffers, PIPES)?;
         let commands = register(&core);
         let reactor = &core.reactor;
         let context = PoolContext {
@@ -90,11 +89,10 @@ impl CoreSpec {
         };
         let listeners = self.listeners.into_iter().map(|socket| Listener::new(socket, reactor));
         let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
-        let marks = Marks::of(limits.descriptors);
+        let marks = Marks::of(process.descriptors);
         core.pipes.keep_below(marks.upstreams);
         let worker = Rc::new(Worker {
             marks,
-            limits: Limits { head: limits.head, fields: limits.fields, target: limits.target },
             core: Rc::clone(&core),
             stats: self.stats,
             epoch: RefCell::new(Epoch::new(&self.runtime, &context, None)),

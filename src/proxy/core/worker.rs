@@ -13,8 +13,6 @@ use super::epoch::Epoch;
 use super::ids::Ids;
 use crate::base::imf_fixdate;
 use crate::config::Marks;
-use crate::http::Limits;
-use crate::io::buffer::SIZE;
 use crate::io::clock::Moment;
 use crate::io::cores::Core;
 use crate::stats::{self, Record, Recorder};
@@ -31,7 +29,6 @@ pub struct Worker {
     pub recorder: Option<Recorder>,
     pub connections: Arc<AtomicUsize>,
     pub marks: Marks,
-    pub limits: Limits,
     pub ids: Ids,
     /// Heads whose storage waits to be used again: at most one for each right of the pool.
     pub heads: RefCell<Vec<Heads>>,
@@ -55,11 +52,6 @@ impl fmt::Debug for Worker {
 }
 
 impl Worker {
-    /// The most octets of a head that leaves: one buffer, or one more than the head that came may have.
-    pub fn head_most(&self) -> usize {
-        if self.limits.head > SIZE { self.limits.head + SIZE } else { SIZE }
-    }
-
     /// Queues a record; one too many is counted.
     pub fn keep(&self, record: Box<Record>) {
         if let Some(recorder) = &self.recorder
@@ -103,7 +95,7 @@ impl Worker {
 
     /// A head begun at `started` should be here by now.
     pub fn late(&self, started: Moment) -> bool {
-        self.now() >= started + self.epoch.borrow().plan.timeouts.read
+        self.now() >= started + self.epoch.borrow().plan.listener.read_timeout
     }
 
     /// The time for `Date` fields, made once a second.

@@ -128,7 +128,7 @@ impl<'a> Body<'a> {
         sink: Sink<'a>,
     ) -> Body<'a> {
         let Exchange { worker, epoch, quota, .. } = exchange;
-        let timeouts = &epoch.plan.timeouts;
+        let timeouts = &epoch.plan.route.timeouts;
         Body { worker, timeouts, quota, source, stages, sink, refused: false }
     }
 

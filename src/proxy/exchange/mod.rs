@@ -122,13 +122,13 @@ async fn across<'a>(
     let Exchange { worker, epoch, client, quota, facts, request, .. } = exchange;
     let Parts { head, rest, used, response } = parts;
     let plan = &epoch.plan;
-    let offer = offer(request, head, &plan.headers.upgrades);
+    let offer = offer(request, head, &plan.route.upgrades);
     let permit = quota.permit().await;
     let out = request::head(exchange, head, upstream, &permit, offer)?;
     let source = Source::new(&client.stream, request.framing, &transfer.client_read);
     let mut sink = Sink::new(stream, request.framing, &transfer.upstream_sent);
-    sink.withheld = client.withheld(&plan.headers);
-    let stages = request::stages(request.framing, plan.limits.body);
+    sink.withheld = client.withheld(&plan.listener);
+    let stages = request::stages(request.framing, plan.route.max_body);
     let mut body = Body::new(exchange, source, stages, sink);
 
     let upload = Cell::new(Upload::Going);
@@ -184,7 +184,7 @@ async fn watched<T>(
         if let Poll::Ready(result) = work.as_mut().poll(cx) {
             return Poll::Ready(result);
         }
-        let or_finished = upload.get() != Upload::Going && !epoch.plan.half_close;
+        let or_finished = upload.get() != Upload::Going && !epoch.plan.route.half_close;
         client.stream.poll_closed(or_finished, cx).map(|gone| {
             let reason = if gone.is_ok() { Reason::ClientGone } else { Reason::Stopped };
             Err(reason.into())
@@ -197,7 +197,7 @@ async fn watched<T>(
 async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Relayed, ExchangeError> {
     let upload = answer.upload;
     let upstream = answer.stream;
-    let response_wait = answer.exchange.epoch.plan.timeouts.response;
+    let response_wait = answer.exchange.epoch.plan.route.timeouts.response;
     let mut send = pin!(body.run());
     let mut receive = pin!(answer.relay());
     poll_fn(|cx| {

@@ -3,7 +3,7 @@
 use super::super::session::{Exchange, written};
 use super::body::Stage;
 use super::transfer::ExchangeError;
-use crate::config::HostHeader;
+use crate::config::{HostHeader, Plan};
 use crate::http::forward::{self, RequestEdits};
 use crate::http::upgrade::Offer;
 use crate::http::{Framing, Reason};
@@ -18,21 +18,21 @@ pub(super) fn head(
     permit: &Permit<'_>,
     offer: Option<Offer<'_>>,
 ) -> Result<Buf, ExchangeError> {
-    let Exchange { worker, epoch, client, request, .. } = exchange;
-    let headers = &epoch.plan.headers;
+    let Exchange { epoch, client, request, .. } = exchange;
+    let Plan { listener, route, .. } = &*epoch.plan;
     let edits = RequestEdits {
         peer: client.peer.map(|peer| peer.ip()),
         trusted: client.trusted,
-        withheld: client.withheld(headers),
+        withheld: client.withheld(listener),
         secure: false,
-        host: match headers.host {
+        host: match route.host {
             HostHeader::Pass if !request.host.is_empty() => None,
             _ => Some(upstream.authority.as_bytes()),
         },
         request_id: exchange.id(head),
         upgrade: offer,
     };
-    written(permit, worker.head_most(), |out| forward::request(out, request, head, &edits))
+    written(permit, epoch.head_most(), |out| forward::request(out, request, head, &edits))
         .map_err(|_| Reason::ForwardedHeadTooLarge.into())
 }
 

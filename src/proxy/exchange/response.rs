@@ -87,7 +87,7 @@ impl<'a> Answer<'a> {
                     buf.consume(self.response.len);
                 }
                 if buf.spare().is_empty() {
-                    buf.make_room(self.exchange.worker.limits.head);
+                    buf.make_room(self.exchange.epoch.plan.listener.limits.head);
                 }
             }
             input = input.filter(|(buf, _)| !buf.is_empty());
@@ -106,7 +106,7 @@ impl<'a> Answer<'a> {
 
     fn judge(&mut self, buf: &Buf) -> Result<http::Progress, Reason> {
         let asked = Asked { method: self.exchange.request.method, offer: self.offer };
-        self.response.read(buf.filled(), &self.exchange.worker.limits, asked)
+        self.response.read(buf.filled(), &self.exchange.epoch.plan.listener.limits, asked)
     }
 
     fn read(&mut self, buf: &mut Buf) -> Result<(), ExchangeError> {
@@ -133,7 +133,7 @@ impl<'a> Answer<'a> {
 
     /// Waits until the upstream has something for us.
     async fn wait(&mut self) -> Result<(), ExchangeError> {
-        let timeouts = &self.exchange.epoch.plan.timeouts;
+        let timeouts = &self.exchange.epoch.plan.route.timeouts;
         match self.upload.get() {
             _ if self.transfer.first_byte.get().is_some() => {
                 self.stream.deadline_in(Direction::Read, timeouts.read);
@@ -182,7 +182,7 @@ impl<'a> Answer<'a> {
             return Ok(());
         }
         let write = |out: &mut Writer<'_>| forward::interim(out, self.response, input.filled());
-        let out = written(permit, self.exchange.worker.head_most(), write).map_err(too_large)?;
+        let out = written(permit, self.exchange.epoch.head_most(), write).map_err(too_large)?;
         self.send_interim(out).await
     }
 
@@ -204,7 +204,7 @@ impl<'a> Answer<'a> {
         let edits = self.edits(Framing::None, true, &date);
         let write =
             |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
-        let out = written(&permit, self.exchange.worker.head_most(), write).map_err(too_large)?;
+        let out = written(&permit, self.exchange.epoch.head_most(), write).map_err(too_large)?;
         self.exchange.facts.answers(101, Stage::Switching);
         facts::add(&self.exchange.facts.heads_out, out.len() as u64);
         self.send(out).await?;
@@ -264,18 +264,13 @@ impl<'a> Answer<'a> {
         persistent: bool,
         date: &'e [u8],
     ) -> ResponseEdits<'e> {
+        let route = &self.exchange.epoch.plan.route;
         ResponseEdits {
             to: self.exchange.request.version,
             persistent,
             framing,
             date,
-            backend: self
-                .exchange
-                .epoch
-                .plan
-                .headers
-                .backend
-                .then_some(self.upstream.name().as_bytes()),
+            backend: route.backend_header.then_some(self.upstream.name().as_bytes()),
             request_id: Some(self.id),
         }
     }
@@ -291,11 +286,11 @@ impl<'a> Answer<'a> {
         let edits = self.edits(framing, persistent, &date);
         let write =
             |out: &mut Writer<'_>| forward::response(out, self.response, input.filled(), &edits);
-        written(permit, self.exchange.worker.head_most(), write).map_err(too_large)
+        written(permit, self.exchange.epoch.head_most(), write).map_err(too_large)
     }
 
     async fn send(&mut self, out: Buf) -> Result<(), ExchangeError> {
-        let wait = self.exchange.epoch.plan.timeouts.write;
+        let wait = self.exchange.epoch.plan.route.timeouts.write;
         let (result, _) =
             self.exchange.client.stream.send(out, wait, &self.transfer.client_sent).await;
         result.map_err(|error| of_answer(BodyError::To(error)))
