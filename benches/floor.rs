@@ -16,13 +16,14 @@ use std::time::Duration;
 use futures_lite::future;
 
 use tidegate::io::accept::Listener;
+use tidegate::io::address::Address;
 use tidegate::io::buffer::{Quota, SIZE};
 use tidegate::io::cores::Core;
 use tidegate::io::listen;
 use tidegate::io::reactor::Direction;
 use tidegate::io::relay::Relay;
 use tidegate::io::splice;
-use tidegate::io::stream::{Address, Stream};
+use tidegate::io::stream::Stream;
 
 /// The same as the proxy's own default.
 const BUFFERS: usize = 16_384;

@@ -14,11 +14,11 @@ use tidegate::http::chunked::{self, Decoder};
 use tidegate::http::forward::{self, RequestEdits, ResponseEdits};
 use tidegate::http::write::Writer;
 use tidegate::http::{Limits, Method, Progress, Request, Response, outward};
+use tidegate::io::address::Address;
 use tidegate::io::buffer::{BufferPool, SHARE};
 use tidegate::io::clock::Moment;
 use tidegate::io::listen;
 use tidegate::io::reactor::{Direction, Reactor};
-use tidegate::io::stream::Address;
 
 mod thirty;
 

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use tidegate::http::upgrade;
 use tidegate::io::accept::Listener;
+use tidegate::io::address::Address;
 use tidegate::io::buffer::{Buf, SIZE};
 use tidegate::io::cores::Core;
 use tidegate::io::listen;
 use tidegate::io::reactor::Direction;
-use tidegate::io::stream::{Address, Stream};
+use tidegate::io::stream::Stream;
 
 const BUFFERS: usize = 16_384;
 const LONG: Duration = Duration::from_secs(300);

@@ -11,7 +11,6 @@ use crate::http::forward::{self, RequestEdits, ResponseEdits};
 use crate::http::write::{Full, Writer};
 use crate::http::{
     Asked, Framing, Limits, Method, Offer, Progress, Reason, Request, Response, Version, outward,
-    upgrade,
 };
 
 /// The protocols that may be offered besides `websocket`.
@@ -160,7 +159,7 @@ impl Requests {
 const WIDER: Limits = Limits { head: 60_000, fields: 100, target: 10_000 };
 
 fn request(head: &Request, bytes: &[u8]) -> Message {
-    let offer = upgrade::offer(head, bytes, ALLOWED);
+    let offer = head.offer(bytes, ALLOWED);
     let edits = RequestEdits {
         peer: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
         trusted: false,

@@ -15,9 +15,9 @@ use std::thread;
 use std::time::Duration;
 
 use tidegate::config::{self, Action, Plan, Surroundings};
+use tidegate::io::address::Address;
 use tidegate::io::listen;
 use tidegate::io::signal::Mailbox;
-use tidegate::io::stream::Address;
 use tidegate::origin;
 use tidegate::proxy::{Command, CoreSpec, LABELS};
 use tidegate::stats;

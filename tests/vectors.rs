@@ -17,7 +17,7 @@ use tidegate::http::websocket::Follower;
 use tidegate::http::write::Writer;
 use tidegate::http::{
     Asked, Framing, Limits, Method, Offer, Progress, Reason, Request, Response, Upgrade, Version,
-    outward, upgrade,
+    outward,
 };
 
 /// What was offered where a vector says so: the handshake of RFC 6455 section 1.3, and the one other
@@ -230,7 +230,7 @@ fn accepted(head: &Request, bytes: &[u8]) -> Head {
         secure: false,
         host: None,
         request_id: b"id",
-        upgrade: upgrade::offer(head, bytes, ALLOWED),
+        upgrade: head.offer(bytes, ALLOWED),
     };
     let mut buffer = [0; 20_000];
     let mut out = Writer::new(&mut buffer);

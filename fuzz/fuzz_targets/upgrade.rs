@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
         Ok(Progress::Complete) => {}
         Ok(Progress::Partial) | Err(_) => return assert_eq!(head.upgrade, Upgrade::None),
     }
-    let offer = upgrade::offer(&head, bytes, ALLOWED);
+    let offer = head.offer(bytes, ALLOWED);
     leaves(&head, bytes, offer);
     if let Some(offer) = &offer {
         assert_eq!((head.version, head.framing), (Version::Http11, Framing::None));
@@ -52,7 +52,7 @@ fn leaves(head: &Request, bytes: &[u8], offer: Option<Offer>) {
         read => assert_eq!(read, Ok(Progress::Complete)),
     }
     assert_eq!(again.len, sent.len(), "one request and no octet more");
-    assert_eq!(upgrade::offer(&again, sent, ALLOWED), offer);
+    assert_eq!(again.offer(sent, ALLOWED), offer);
     let wanted = usize::from(offer.is_some());
     assert_eq!(count(&again.fields, Name::Upgrade), wanted);
     assert_eq!(count(&again.fields, Name::Connection), wanted);

@@ -31,7 +31,7 @@ fn tried(
 ) -> Diagnostic {
     let has_examples = !matches!(form, Form::Switch | Form::Choice(_) | Form::File);
     if text.trim().is_empty() && has_examples {
-        return wrong("the value is empty, as that of an unset variable is", example(form));
+        return wrong("the value is empty, as that of an unset variable is", form.example());
     }
     if let Some(bare) = bare(text).and_then(|bare| taken(bare, &reader)) {
         return instead("blanks, quotes and commas around it are no part of a value", [bare]);
@@ -45,7 +45,7 @@ fn tried(
         return instead(refusal.wrong, ["off"]).and(more);
     }
     if refusal.offers.is_empty() && refusal.rest.is_empty() {
-        return wrong(refusal.wrong, example(form));
+        return wrong(refusal.wrong, form.example());
     }
     let mut offers: Vec<String> = Vec::new();
     for offer in refusal.offers.iter().filter_map(|offer| taken(offer, &reader)) {
@@ -57,7 +57,7 @@ fn tried(
         // What stands against the offer is what there is to say.
         return match reader(first) {
             Err(why) if why.offers.is_empty() && !why.rest.is_empty() => why,
-            _ => wrong(refusal.wrong, example(form)),
+            _ => wrong(refusal.wrong, form.example()),
         };
     }
     refusal.offers = offers;
@@ -100,16 +100,6 @@ pub fn several<T>(
     let all_taken = pieces.iter().all(|piece| reader(piece).is_ok());
     let what = "these are several values: a comma goes between them";
     all_taken.then(|| instead(what, [pieces.join(",")]).and(", or give the setting once for each"))
-}
-
-/// Advice where nothing is known of what was meant.
-pub fn example(form: Form) -> String {
-    let (noun, examples) = form.examples();
-    match examples.split_last() {
-        None => format!("write {noun}"),
-        Some((only, [])) => format!("write {noun} such as {only}"),
-        Some((last, others)) => format!("write {noun} such as {} or {last}", others.join(", ")),
-    }
 }
 
 #[cfg(test)]

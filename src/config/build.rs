@@ -7,7 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::diagnostics::{Diagnostic, Diagnostics, instead, wrong};
-use super::layers::{Given, Layers, Origin};
+use super::given::{Given, Origin};
+use super::layers::Layers;
 use super::plan::*;
 use super::settings::{Item, Settings, setting};
 use super::table::{Form, Setting};

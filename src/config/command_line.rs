@@ -12,7 +12,7 @@ use std::vec::IntoIter;
 use argh::FromArgs;
 
 use super::diagnostics::{Diagnostic, Diagnostics, nearest, wrong};
-use super::layers::{Given, Origin};
+use super::given::{Given, Origin};
 use super::table::{self, ACTIONS, COUSINS, Form, LATER, Setting};
 use super::values;
 

@@ -1,7 +1,7 @@
 //! Mistakes and warnings: where, what is wrong, what would be right.
 
 use super::Rejected;
-use super::layers::Origin;
+use super::given::Origin;
 use std::fmt::Write;
 use std::ops::Range;
 

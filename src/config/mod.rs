@@ -10,6 +10,7 @@
 //! ```text
 //! command_line  word by word (argh)                         --read-timeout=5s
 //! dotenv        KEY=VALUE lines of a file                   TIDEGATE_READ_TIMEOUT=5s
+//! given         a value, and where it stood
 //! layers        flag over environment over dotenv over default
 //! values        numbers, durations, sizes, switches         "5s" -> 5000 ms
 //! places        addresses, upstream URLs, networks          ":8080" -> every address
@@ -27,6 +28,7 @@ mod command_line;
 mod descriptors;
 mod diagnostics;
 mod dotenv;
+mod given;
 mod layers;
 mod places;
 mod plan;

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::diagnostics::{Diagnostic, Diagnostics, wrong};
-use super::layers::{Given, Layers, Origin};
+use super::given::{Given, Origin};
+use super::layers::Layers;
 use super::table::{self, DefaultValue, Setting};
 use super::{advice, values};
 

@@ -55,6 +55,16 @@ impl Form {
         }
     }
 
+    /// Advice where nothing is known of what was meant.
+    pub fn example(self) -> String {
+        let (noun, examples) = self.examples();
+        match examples.split_last() {
+            None => format!("write {noun}"),
+            Some((only, [])) => format!("write {noun} such as {only}"),
+            Some((last, others)) => format!("write {noun} such as {} or {last}", others.join(", ")),
+        }
+    }
+
     /// What such a value is called, and values that are right anywhere.
     pub fn examples(self) -> (&'static str, &'static [&'static str]) {
         match self {

@@ -5,7 +5,6 @@ use crate::http::{CLAIM, Name, OURS, grammar};
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::advice;
 use super::diagnostics::{Diagnostic, instead, nearest, unclear, wrong};
 use super::table::Form;
 
@@ -176,7 +175,7 @@ fn no_number(form: Form, range: (u64, u64), text: &str) -> Diagnostic {
     let out_of_range = meant.first().and_then(|meant| exact(form, meant));
     match out_of_range.map(|number| within(form, range, number)) {
         Some(Err(refusal)) => refusal,
-        _ => wrong(what, advice::example(form)),
+        _ => wrong(what, form.example()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::config::{Place, Plan, Report, UpstreamSpec};
-use crate::io::stream::Address;
+use crate::io::address::Address;
 use crate::origin::{self, Origin, Settings};
 
 use super::start_with;

@@ -40,7 +40,7 @@ pub struct RequestEdits<'a> {
     pub host: Option<&'a [u8]>,
     /// `X-Request-Id`.
     pub request_id: &'a [u8],
-    /// What the upstream is offered to switch to: what [`super::upgrade::offer`] said. `None` makes
+    /// What the upstream is offered to switch to: what [`Request::offer`] said. `None` makes
     /// it an ordinary request.
     pub upgrade: Option<Offer<'a>>,
 }

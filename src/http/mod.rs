@@ -30,7 +30,7 @@
 //! ```
 //! use tidegate::http::body::Decoder;
 //! use tidegate::http::forward::{self, RequestEdits, ResponseEdits};
-//! use tidegate::http::{Framing, Limits, Method, Progress, Request, Response, outward, upgrade};
+//! use tidegate::http::{Framing, Limits, Method, Progress, Request, Response, outward};
 //! use tidegate::http::write::Writer;
 //!
 //! let (limits, mut buffer) = (Limits::default(), [0; 1024]);
@@ -42,7 +42,7 @@
 //! assert_eq!((asked.method, asked.host.of(bytes)), (Method::Get, &b"a.example"[..]));
 //!
 //! let peer = Some([192, 0, 2, 1].into());
-//! let upgrade = upgrade::offer(&asked, bytes, &["tcp"]);
+//! let upgrade = asked.offer(bytes, &["tcp"]);
 //! let edits = RequestEdits {
 //!     peer,
 //!     trusted: false,

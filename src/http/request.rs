@@ -7,7 +7,7 @@ use super::framing::{self, Claims, Framing};
 use super::grammar;
 use super::head::{Limits, Method, Progress, Version};
 use super::names::Name;
-use super::upgrade::{self, Upgrade};
+use super::upgrade::{self, Offer, Upgrade, WEBSOCKET};
 use crate::base::digits;
 
 /// Empty lines tolerated before a request line (RFC 9112 section 2.2); old clients end a body with
@@ -80,6 +80,24 @@ impl Request {
         let mut fields = std::mem::take(&mut self.fields);
         fields.clear();
         *self = Request { fields, ..Request::default() };
+    }
+
+    /// What to offer the upstream: a WebSocket, or the first protocol that the client names and `allowed` has, in any
+    /// case; `bytes`: the head. `None` means that the request is an ordinary one.
+    ///
+    /// A WebSocket comes only out of a handshake that was judged: naming it in `allowed` does nothing.
+    pub fn offer<'p, N: AsRef<[u8]>>(&self, bytes: &[u8], allowed: &'p [N]) -> Option<Offer<'p>> {
+        match self.upgrade {
+            Upgrade::None => None,
+            Upgrade::WebSocket => {
+                let key = self.get(Name::SecWebSocketKey)?.of(bytes);
+                Some(Offer::WebSocket { key: key.try_into().ok()? })
+            }
+            Upgrade::Other => upgrade::protocols(&self.fields, bytes)
+                .filter(|name| !name.eq_ignore_ascii_case(WEBSOCKET.as_bytes()))
+                .find_map(|name| allowed.iter().find(|own| own.as_ref().eq_ignore_ascii_case(name)))
+                .map(|own| Offer::Other(own.as_ref())),
+        }
     }
 
     /// The value of the first field called `name`; not for [`Name::Other`].
@@ -197,7 +215,13 @@ impl Request {
         self.names_fields = options.others;
         self.judge_expect(bytes)?;
         self.judge_max_forwards(bytes)?;
-        self.upgrade = upgrade::judge(self, bytes, options.upgrade)?;
+        self.upgrade = upgrade::judge(
+            (self.method, self.version),
+            &self.fields,
+            bytes,
+            self.framing,
+            options.upgrade,
+        )?;
         Ok(())
     }
 

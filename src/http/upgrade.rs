@@ -17,7 +17,6 @@ use super::framing::Framing;
 use super::grammar;
 use super::head::{Method, Version};
 use super::names::Name;
-use super::request::Request;
 use super::sha1;
 
 /// The protocol every proxy is asked for.
@@ -44,7 +43,7 @@ pub enum Upgrade {
     Other,
 }
 
-/// What is offered to the upstream; made by [`offer`].
+/// What is offered to the upstream; made by [`Request::offer`](super::Request::offer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer<'p> {
     /// A WebSocket, with the key its 101 has to prove.
@@ -66,29 +65,6 @@ impl Offer<'_> {
     }
 }
 
-/// What to offer the upstream for `request`, whose head is in `bytes`: a WebSocket, or the first
-/// protocol that the client names and `allowed` has, in any case. `None` means that the request is
-/// an ordinary one.
-///
-/// A WebSocket comes only out of a handshake that was judged: naming it in `allowed` does nothing.
-pub fn offer<'p, N: AsRef<[u8]>>(
-    request: &Request,
-    bytes: &[u8],
-    allowed: &'p [N],
-) -> Option<Offer<'p>> {
-    match request.upgrade {
-        Upgrade::None => None,
-        Upgrade::WebSocket => {
-            let key = request.get(Name::SecWebSocketKey)?.of(bytes);
-            Some(Offer::WebSocket { key: key.try_into().ok()? })
-        }
-        Upgrade::Other => protocols(&request.fields, bytes)
-            .filter(|name| !name.eq_ignore_ascii_case(WEBSOCKET.as_bytes()))
-            .find_map(|name| allowed.iter().find(|own| own.as_ref().eq_ignore_ascii_case(name)))
-            .map(|own| Offer::Other(own.as_ref())),
-    }
-}
-
 /// The value of `Sec-WebSocket-Accept` for `key` (RFC 6455 section 4.2.2): the SHA-1 of the key and a
 /// fixed text, in base64.
 pub fn accept(key: &[u8; KEY]) -> [u8; PROOF] {
@@ -102,30 +78,36 @@ pub fn accept(key: &[u8; KEY]) -> [u8; PROOF] {
 ///
 /// RFC 9110 section 7.8 has HTTP/1.0 requests, and those without the connection option, mean nothing
 /// by it; RFC 6455 section 4.1 leaves GET as the only method of a handshake.
-pub(super) fn judge(request: &Request, bytes: &[u8], asked: bool) -> Result<Upgrade, Reason> {
-    if !asked || request.version == Version::Http10 {
+pub(super) fn judge(
+    (method, version): (Method, Version),
+    fields: &[Field],
+    bytes: &[u8],
+    framing: Framing,
+    asked: bool,
+) -> Result<Upgrade, Reason> {
+    if !asked || version == Version::Http10 {
         return Ok(Upgrade::None);
     }
     let is_websocket = |name: &[u8]| name.eq_ignore_ascii_case(WEBSOCKET.as_bytes());
-    if request.method == Method::Get && protocols(&request.fields, bytes).any(is_websocket) {
-        judge_handshake(request, bytes)?;
+    if method == Method::Get && protocols(fields, bytes).any(is_websocket) {
+        judge_handshake(fields, bytes, framing)?;
         return Ok(Upgrade::WebSocket);
     }
-    let other = protocols(&request.fields, bytes).any(|name| !is_websocket(name));
-    let empty = request.framing == Framing::None;
+    let other = protocols(fields, bytes).any(|name| !is_websocket(name));
+    let empty = framing == Framing::None;
     Ok(if other && empty { Upgrade::Other } else { Upgrade::None })
 }
 
 /// The client's side of a handshake (RFC 6455 section 4.2.1). The version comes first: clients of
 /// another one need not have a key.
-fn judge_handshake(request: &Request, bytes: &[u8]) -> Result<(), Reason> {
-    if request.framing != Framing::None {
+fn judge_handshake(fields: &[Field], bytes: &[u8], framing: Framing) -> Result<(), Reason> {
+    if framing != Framing::None {
         return Err(Reason::UpgradeWithBody);
     }
-    if only(&request.fields, bytes, Name::SecWebSocketVersion) != Some(VERSION.as_bytes()) {
+    if only(fields, bytes, Name::SecWebSocketVersion) != Some(VERSION.as_bytes()) {
         return Err(Reason::WebsocketVersion);
     }
-    match only(&request.fields, bytes, Name::SecWebSocketKey) {
+    match only(fields, bytes, Name::SecWebSocketKey) {
         Some(key) if is_key(key) => Ok(()),
         _ => Err(Reason::BadWebsocketKey),
     }
@@ -158,7 +140,10 @@ pub(super) fn judge_switch(
 }
 
 /// The protocols that `Upgrade` names, in order of preference.
-fn protocols<'b>(fields: &'b [Field], bytes: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
+pub(super) fn protocols<'b>(
+    fields: &'b [Field],
+    bytes: &'b [u8],
+) -> impl Iterator<Item = &'b [u8]> {
     let fields = fields.iter().filter(|field| field.id == Name::Upgrade);
     fields.flat_map(|field| grammar::list(field.value.of(bytes)))
 }
@@ -197,6 +182,7 @@ fn base64(digest: [u8; 20]) -> [u8; PROOF] {
 #[cfg(test)]
 mod tests {
     use super::super::head::{Limits, Progress};
+    use super::super::request::Request;
     use super::super::response::{Asked, Response};
     use super::*;
 
@@ -281,7 +267,7 @@ mod tests {
         let offered = |line: &str, fields: &str, allowed: &[&'static str]| {
             let text = format!("{line}\r\nHost: a\r\nConnection: upgrade\r\n{fields}\r\n");
             let head = read(&text).unwrap();
-            let offer = offer(&head, text.as_bytes(), allowed);
+            let offer = head.offer(text.as_bytes(), allowed);
             offer.map(|offer| String::from_utf8(offer.protocol().to_vec()).unwrap())
         };
         let get = |fields, allowed| offered("GET / HTTP/1.1", fields, allowed);
@@ -296,7 +282,7 @@ mod tests {
         let handshake = format!("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n{KEY_FIELD}");
         assert_eq!(get(&handshake, NOBODY), Some("websocket".into()));
         let text = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n{handshake}\r\n");
-        assert_eq!(offer(&read(&text).unwrap(), text.as_bytes(), NOBODY), Some(OFFER));
+        assert_eq!(read(&text).unwrap().offer(text.as_bytes(), NOBODY), Some(OFFER));
     }
 
     fn switched(text: &str, offer: Option<Offer>) -> Result<(), Reason> {

@@ -70,8 +70,8 @@ fn canonical(peer: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use super::super::address::Address;
     use super::super::listen::bind;
-    use super::super::stream::Address;
     use super::*;
     use socket2::{Domain, Socket, Type};
 

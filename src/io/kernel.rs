@@ -13,7 +13,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, sockopt};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::stream::Address;
+use super::address::Address;
 
 pub(super) use super::sys::tcp_counts;
 pub(super) use rustix::event::epoll::{Event, EventFlags};

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::stream::Address;
+use super::address::Address;
 use super::sys;
 
 /// Octets beyond its peer's window that the kernel takes for a client (TCP_NOTSENT_LOWAT in tcp(7)). A client that

@@ -12,13 +12,14 @@
 //! - Every wait has a deadline or another bound, every batch a limit.
 //!
 //! The files: [`clock`] (the time, read once a turn), `timer` (the wheel), [`alarm`] (a wait to the
-//! microsecond), [`reactor`] (edge-triggered readiness), [`buffer`] (the pool), [`stream`] (one
-//! connection), [`relay`] and [`splice`] (octets from one stream to another), [`listen`] (sockets that
-//! listen), [`accept`] (connections that arrive), [`signal`] (to the cores and back), [`future_pool`] (large
-//! futures used again), [`turn`] (fair turns), `kernel` and `sys` (system calls), [`cores`] (the threads and
-//! their loop).
+//! microsecond), [`address`] (where to listen or connect), [`reactor`] (edge-triggered readiness),
+//! [`buffer`] (the pool), [`stream`] (one connection), [`relay`] and [`splice`] (octets from one stream to
+//! another), [`listen`] (sockets that listen), [`accept`] (connections that arrive), [`signal`] (to the cores
+//! and back), [`future_pool`] (large futures used again), [`turn`] (fair turns), `kernel` and `sys` (system
+//! calls), [`cores`] (the threads and their loop).
 
 pub mod accept;
+pub mod address;
 pub mod alarm;
 pub mod buffer;
 pub mod clock;

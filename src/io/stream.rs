@@ -3,14 +3,13 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::address::Address;
 use super::buffer::Buf;
 use super::clock::Moment;
 use super::error::{Error, Result};
@@ -40,15 +39,6 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.reactor.forget(self.key);
     }
-}
-
-/// Where to connect to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Address {
-    /// A TCP socket address.
-    Tcp(SocketAddr),
-    /// A Unix socket path.
-    Unix(Box<Path>),
 }
 
 impl Stream {

@@ -10,8 +10,8 @@ use async_io::Async;
 
 use crate::admin;
 use crate::config::{Listen, Plan, Report};
+use crate::io::address::Address;
 use crate::io::listen::{Bound, Passed, adopt, bind, has_ipv6};
-use crate::io::stream::Address;
 
 use super::inherited::{Label, Role};
 use super::remedies;

@@ -5,7 +5,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-use crate::io::stream::Address;
+use crate::io::address::Address;
 
 use super::inherited::Role;
 

@@ -5,15 +5,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::check::Admitted;
-use super::core::{Change, Event, Worker};
 use super::decide::{self, Again, Attempted};
 use super::dial::{Undialled, dial};
 use super::exchange::{Delivered, Undelivered, exchange};
+use super::facts::Facts;
 use super::session::Exchange;
 use crate::http::{Framing, Reason};
 use crate::io::Error;
 use crate::stats;
-use crate::upstream::{Lease, Outcome, Pick, Refusal, Upstream};
+use crate::upstream::{Lease, Outcome, Pick, Upstream};
 
 /// Forwards the request to one upstream after the other: at most `retries` more than one, and once more to one whose
 /// idle connection had died.
@@ -69,7 +69,7 @@ impl Attempts {
         if matches!(refusal.reason, Reason::NoDescriptors | Reason::Stopped) {
             return Err(refusal.reason); // that was not the upstream, and another would not help
         }
-        report_down(worker, &upstream, &refusal);
+        worker.report_down(&upstream, &refusal);
         note(facts, &upstream, false, refusal.reason, refusal.cause);
         let reason = match refusal.reason {
             Reason::ConnectTimeout => Reason::ConnectTimeout, // 504 says more than 503
@@ -138,37 +138,9 @@ impl Attempts {
     }
 }
 
-/// An upstream was connected to; the control plane learns of it if it could not be before.
-pub(super) fn report_up(worker: &Worker, upstream: &Upstream) {
-    if upstream.set_alive(true) {
-        let upstream = Arc::clone(upstream.entry());
-        worker.report(Event::Changed(Change { upstream, alive: true, reason: "", cause: None }));
-    }
-}
-
-/// An upstream could not be connected to.
-fn report_down(worker: &Worker, upstream: &Upstream, refusal: &Refusal) {
-    if upstream.is_name() {
-        worker.report(Event::Unreachable(Arc::clone(upstream.entry())));
-    }
-    let cause = refusal.cause.map(|cause| cause.to_string());
-    let reason = refusal.reason.label();
-    tracing::debug!(upstream = %upstream.name(), reason, ?cause, "not connected");
-    if upstream.set_alive(false) {
-        let upstream = Arc::clone(upstream.entry());
-        worker.report(Event::Changed(Change { upstream, alive: false, reason, cause }));
-    }
-}
-
 /// Writes down an attempt that came to nothing. It is not the last one any more, so the record of the request will not
 /// add it.
-fn note(
-    facts: &super::facts::Facts,
-    upstream: &Upstream,
-    reused: bool,
-    reason: Reason,
-    cause: Option<Error>,
-) {
+fn note(facts: &Facts, upstream: &Upstream, reused: bool, reason: Reason, cause: Option<Error>) {
     facts.upstream.take();
     facts.attempts.borrow_mut().push(stats::Attempt {
         upstream: Arc::clone(upstream.name()),

@@ -1,6 +1,5 @@
 //! Decisions about a request, as functions of what is known: why it failed, whether it is sent again, and where to.
 
-use super::exchange::BodyError;
 use super::facts::Stage;
 use crate::http::Reason;
 use crate::io::Error;
@@ -11,6 +10,17 @@ use crate::io::reactor::Direction;
 pub(super) enum Peer {
     Client,
     Upstream,
+}
+
+/// Why a body did not get across.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum BodyError {
+    /// The sender closed too early, failed, or was silent for too long.
+    From(Error),
+    /// The receiver failed, or took nothing for too long.
+    To(Error),
+    /// It is malformed, or larger than allowed.
+    Bad(Reason),
 }
 
 /// What it means that octets could not be read from, or written to, a peer.

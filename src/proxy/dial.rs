@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::attempt::report_up;
 use super::check::Admitted;
 use super::core::{Lack, room};
 use super::session::Exchange;
@@ -63,10 +62,10 @@ async fn connect(exchange: &Exchange, lease: &Lease, fresh: bool) -> Result<Conn
     let Exchange { worker, epoch, facts, .. } = exchange;
     for _ in 0..PAUSES {
         let before = worker.now();
-        match lease.connect(&epoch.pool).await {
+        match epoch.pool.connect(lease).await {
             Ok(connection) => {
                 facts.connect.set(Some(worker.now() - before));
-                report_up(worker, lease.upstream());
+                worker.report_up(lease.upstream());
                 return Ok(connection);
             }
             Err(refusal) if refusal.reason != Reason::NoDescriptors => return Err(refusal),

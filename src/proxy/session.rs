@@ -4,18 +4,11 @@ use std::rc::Rc;
 
 use super::Next;
 use super::client::{Client, Unfinished};
-use super::core::{Epoch, Id, Worker};
+use super::core::{Epoch, Heads, Id, Worker};
 use super::facts::Facts;
 use crate::http::write::{Full, Writer};
 use crate::http::{Method, Name, Reason, Request, Response, acceptable_id};
 use crate::io::buffer::{Buf, Permit, Quota};
-
-/// Parsed heads. Their storage is used again by later requests of the same core.
-#[derive(Debug, Default)]
-pub(super) struct Heads {
-    pub request: Box<Request>,
-    pub response: Box<Response>,
-}
 
 /// A request and its answer: what every step looks at. While it is under way nothing of it changes but the cells of
 /// `facts`.

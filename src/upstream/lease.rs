@@ -2,8 +2,7 @@
 
 use std::rc::Rc;
 
-use super::pool::Pool;
-use super::upstream::{Refusal, Upstream};
+use super::upstream::Upstream;
 use crate::http::{Fault, Reason};
 use crate::io::stream::Stream;
 
@@ -48,15 +47,6 @@ impl Lease {
     pub fn idle(&self, certain: bool) -> Option<Connection> {
         let stream = self.upstream.take_idle(certain)?;
         Some(Connection { stream, reused: true })
-    }
-
-    /// A new connection, made as `pool` says.
-    ///
-    /// # Errors
-    /// Says why none could be made; the lease goes on, and ends with that reason.
-    pub async fn connect(&self, pool: &Pool) -> Result<Connection, Refusal> {
-        let stream = self.upstream.connect(pool.dialling()).await?;
-        Ok(Connection { stream, reused: false })
     }
 
     /// The one place that learns what came of a request.

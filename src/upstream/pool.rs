@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use super::balance::{Choice, RoundRobin};
 use super::lease::{Connection, Lease};
-use super::upstream::{Dialling, Upstream};
+use super::upstream::{Dialling, Refusal, Upstream};
 use crate::config::{Marks, Plan};
+use crate::io::address::Address;
 use crate::io::clock::Moment;
 use crate::io::reactor::Reactor;
-use crate::io::stream::Address;
 use crate::stats::UpstreamState;
 
 /// The request that an upstream is picked for.
@@ -104,8 +104,15 @@ impl Pool {
         self.upstreams.iter().any(other)
     }
 
-    pub(super) fn dialling(&self) -> Dialling<'_> {
-        Dialling { wait: self.connect_wait, descriptors: self.descriptors, reactor: &self.reactor }
+    /// A new connection for `lease`.
+    ///
+    /// # Errors
+    /// Says why none could be made; the lease goes on, and ends with that reason.
+    pub async fn connect(&self, lease: &Lease) -> Result<Connection, Refusal> {
+        let Pool { connect_wait: wait, descriptors, reactor, .. } = self;
+        let dialling = Dialling { wait: *wait, descriptors: *descriptors, reactor };
+        let stream = lease.upstream().connect(dialling).await?;
+        Ok(Connection { stream, reused: false })
     }
 
     /// Takes back a connection whose answer was read to the end, and nothing after it.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::config::Place;
-use crate::io::stream::Address;
+use crate::io::address::Address;
 
 /// Addresses kept for one name.
 const ADDRESSES_MOST: usize = 16;

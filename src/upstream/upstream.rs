@@ -14,8 +14,9 @@ use super::idle::IdleConnections;
 use crate::config::{self, Place};
 use crate::http::{Fault, Reason};
 use crate::io::Error;
+use crate::io::address::Address;
 use crate::io::reactor::Reactor;
-use crate::io::stream::{Address, Stream};
+use crate::io::stream::Stream;
 use crate::stats::{self, UpstreamState};
 
 /// Addresses of one name tried for one connection.

@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 
 use crate::chance::Chance;
 use crate::config::{self, Action, Plan, Surroundings};
+use crate::io::address::Address;
 use crate::io::listen;
-use crate::io::stream::Address;
 use crate::net::Micros;
 use crate::proxy::{Command, CoreSpec, LABELS};
 use crate::scenario::{self, Scenario, Stopping, Swap};

@@ -16,11 +16,12 @@ use super::fault::Fault;
 use super::plan::{Kind, Plan};
 use super::schedule::Schedule;
 use super::tally::Tally;
+use tidegate::io::address::Address;
 use tidegate::io::alarm::Alarm;
 use tidegate::io::clock::Moment;
 use tidegate::io::cores::Core;
 use tidegate::io::signal::Mailbox;
-use tidegate::io::stream::{Address, Stream};
+use tidegate::io::stream::Stream;
 
 /// Octets read at once.
 const SCRATCH: usize = 256 * 1024;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::io::stream::Address;
+use crate::io::address::Address;
 use crate::stats::UpstreamState;
 use crate::upstream::Runtime;
 

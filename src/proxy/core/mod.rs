@@ -13,4 +13,4 @@ pub(super) use epoch::Epoch;
 pub(super) use ids::Id;
 pub use labels::LABELS;
 pub use spec::CoreSpec;
-pub(super) use worker::Worker;
+pub(super) use worker::{Heads, Worker};

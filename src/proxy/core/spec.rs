@@ -187,9 +187,9 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Action, Plan, Surroundings};
+    use crate::io::address::Address;
     use crate::io::listen::bind;
     use crate::io::signal::Mailbox;
-    use crate::io::stream::Address;
     use crate::proxy::LABELS;
     use crate::upstream::Registry;
 

@@ -7,16 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 
-use super::super::session::Heads;
-use super::command::Event;
+use super::command::{Change, Event};
 use super::epoch::Epoch;
 use super::ids::Ids;
 use crate::base::imf_fixdate;
 use crate::config::Marks;
+use crate::http::{Request, Response};
 use crate::io::clock::Moment;
 use crate::io::cores::Core;
 use crate::stats::{self, Record, Recorder};
-use crate::upstream::{PoolContext, Runtime, reap};
+use crate::upstream::{PoolContext, Refusal, Runtime, Upstream, reap};
+
+/// Parsed heads. Their storage is used again by later requests of the same core.
+#[derive(Debug, Default)]
+pub struct Heads {
+    pub request: Box<Request>,
+    pub response: Box<Response>,
+}
 
 /// One core of the data plane.
 pub struct Worker {
@@ -70,6 +77,28 @@ impl Worker {
     /// Tells the control plane; what it cannot take in now is lost.
     pub fn report(&self, event: Event) {
         let _ = self.events.try_send(event);
+    }
+
+    /// An upstream was connected to; the control plane learns of it if that was not so before.
+    pub fn report_up(&self, upstream: &Upstream) {
+        if upstream.set_alive(true) {
+            let upstream = Arc::clone(upstream.entry());
+            self.report(Event::Changed(Change { upstream, alive: true, reason: "", cause: None }));
+        }
+    }
+
+    /// An upstream could not be connected to; the same.
+    pub fn report_down(&self, upstream: &Upstream, refusal: &Refusal) {
+        if upstream.is_name() {
+            self.report(Event::Unreachable(Arc::clone(upstream.entry())));
+        }
+        let cause = refusal.cause.map(|cause| cause.to_string());
+        let reason = refusal.reason.label();
+        tracing::debug!(upstream = %upstream.name(), reason, ?cause, "not connected");
+        if upstream.set_alive(false) {
+            let upstream = Arc::clone(upstream.entry());
+            self.report(Event::Changed(Change { upstream, alive: false, reason, cause }));
+        }
     }
 
     /// The time.

@@ -9,6 +9,7 @@
 use std::cell::Cell;
 
 use super::super::core::Worker;
+use super::super::decide::BodyError;
 use super::super::session::Exchange;
 use super::transfer::Upload;
 use crate::config::Timeouts;
@@ -21,17 +22,6 @@ use crate::io::relay::{Relay, RelayError};
 use crate::io::splice::{self, Copied, PipeGuard};
 use crate::io::stream::Stream;
 use crate::io::turn::Slice;
-
-/// Why a body did not get across.
-#[derive(Clone, Copy, Debug)]
-pub enum BodyError {
-    /// The sender closed too early, failed, or was silent for too long.
-    From(Error),
-    /// The receiver failed, or took nothing for too long.
-    To(Error),
-    /// It is malformed, or larger than allowed.
-    Bad(Reason),
-}
 
 /// Where a body comes from.
 pub(super) struct Source<'a> {

@@ -12,12 +12,11 @@ use std::task::Poll;
 
 use super::begin::Parts;
 use super::check::Admitted;
-use super::decide::Peer;
+use super::decide::{BodyError, Peer};
 use super::dial::Dialled;
 use super::facts::{self, Stage};
 use super::session::{Exchange, Used};
 use crate::http::Reason;
-use crate::http::upgrade::offer;
 use crate::http::websocket::Follower;
 use crate::io::Error;
 use crate::io::reactor::Direction;
@@ -27,7 +26,6 @@ use body::{Body, Sink, Source};
 use response::{Answer, Relayed};
 use transfer::Transfer;
 
-pub(super) use body::BodyError;
 pub(super) use transfer::{ExchangeError, Upload};
 
 /// What reached the client whole.
@@ -122,7 +120,7 @@ async fn across<'a>(
     let Exchange { worker, epoch, client, quota, facts, request, .. } = exchange;
     let Parts { head, rest, used, response } = parts;
     let plan = &epoch.plan;
-    let offer = offer(request, head, &plan.route.upgrades);
+    let offer = request.offer(head, &plan.route.upgrades);
     let permit = quota.permit().await;
     let out = request::head(exchange, head, upstream, &permit, offer)?;
     let source = Source::new(&client.stream, request.framing, &transfer.client_read);

@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::Poll;
 
-use super::super::decide::Peer;
+use super::super::decide::{BodyError, Peer};
 use super::super::facts::{self, Stage};
 use super::super::session::{Exchange, written};
-use super::body::{Body, BodyError, Sink, Source};
+use super::body::{Body, Sink, Source};
 use super::transfer::{ExchangeError, Transfer, Upload};
 use crate::http::forward::{self, ResponseEdits};
 use crate::http::upgrade::Offer;

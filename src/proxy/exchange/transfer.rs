@@ -4,8 +4,7 @@ use std::cell::Cell;
 
 use rustix::io::Errno;
 
-use super::super::decide::{self, Peer};
-use super::body::BodyError;
+use super::super::decide::{self, BodyError, Peer};
 use crate::http::Reason;
 use crate::io::Error;
 use crate::io::clock::Moment;

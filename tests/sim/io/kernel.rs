@@ -9,7 +9,7 @@ use rustix::event::Timespec;
 pub(super) use rustix::event::epoll::{Event, EventFlags};
 use rustix::io::Errno;
 
-use super::stream::Address;
+use super::address::Address;
 use crate::net::{Counts, Handle};
 use crate::world::with;
 

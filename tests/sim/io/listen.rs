@@ -2,8 +2,8 @@
 
 use std::io;
 
+use super::address::Address;
 use super::kernel::Fd;
-use super::stream::Address;
 use crate::net::Handle;
 
 /// As in the real one.

@@ -3,6 +3,8 @@
 
 #[path = "../../../src/io/accept.rs"]
 pub mod accept;
+#[path = "../../../src/io/address.rs"]
+pub mod address;
 #[path = "../../../src/io/buffer.rs"]
 pub mod buffer;
 #[path = "../../../src/io/clock.rs"]
