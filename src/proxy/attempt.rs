@@ -1,6 +1,7 @@
 //! Attempt after attempt, until the client has an answer or none is left. What an attempt came to is noted here: by the
 //! lease, by the upstream's state, and in the facts of the request.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,14 +23,19 @@ pub(super) async fn attempts(mut admitted: Admitted<'_>) -> Result<Delivered, Re
     loop {
         let lease = attempts.pick(admitted.exchange())?;
         let fresh = attempts.again.is_some();
-        let failed = match dial(admitted, lease, fresh).await {
-            Ok(dialled) => match exchange(dialled).await {
-                Ok(delivered) => return Ok(delivered),
-                Err(undelivered) => attempts.undelivered(undelivered),
-            },
-            Err(undialled) => attempts.undialled(*undialled),
+        let dialled = match dial(admitted, lease, fresh).await {
+            Ok(dialled) => dialled,
+            Err(undialled) => {
+                admitted = attempts.undialled(*undialled)?;
+                continue;
+            }
         };
-        admitted = failed?;
+        // Pinned where it is made: awaited as it stands, its two KiB would be moved twice.
+        let exchange = pin!(exchange(dialled));
+        match exchange.await {
+            Ok(delivered) => return Ok(delivered),
+            Err(undelivered) => admitted = attempts.undelivered(undelivered)?,
+        }
     }
 }
 
