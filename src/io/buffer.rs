@@ -20,6 +20,13 @@ use std::task::{Context, Poll, Waker};
 /// Octets in a buffer. A head that does not fit gets [more room](Buf::grow), where the settings allow such heads.
 pub const SIZE: usize = 16 * 1024;
 
+/// Octets in a large buffer. What is copied through one of these costs half of what it costs in pieces of [`SIZE`].
+pub const LARGE: usize = 128 * 1024;
+
+/// Large buffers one core may own, and how many ordinary ones it has to be allowed for each of them.
+const LARGE_MOST: usize = 64;
+const LARGE_EACH: usize = 32;
+
 /// Buffers one exchange may have at once, beside the one with the client's head:
 pub const SHARE: usize = 1 // octets on their way to the upstream
     + 1 // octets that came from the upstream
@@ -41,6 +48,10 @@ struct FreeList {
     free: Vec<Box<[u8]>>,
     /// Free buffers kept; those beyond go back to the system.
     keep: usize,
+    /// The same of large ones, as many as there may be.
+    large: Vec<Box<[u8]>>,
+    /// Large ones that are not lent.
+    large_left: usize,
     /// Lent with a right.
     used: usize,
     /// Lent for heads.
@@ -64,7 +75,14 @@ impl BufferPool {
             rights_total,
             queue: RefCell::default(),
             tickets: Cell::new(0),
-            stock: RefCell::new(FreeList { free: Vec::new(), keep, used: 0, heads: 0 }),
+            stock: RefCell::new(FreeList {
+                free: Vec::new(),
+                keep,
+                large: Vec::new(),
+                large_left: (buffers / LARGE_EACH).min(LARGE_MOST),
+                used: 0,
+                heads: 0,
+            }),
         })
     }
 
@@ -84,6 +102,11 @@ impl BufferPool {
         self.tickets.get()
     }
 
+    /// Is there a large buffer to be had?
+    pub fn has_large(&self) -> bool {
+        self.stock.borrow().large_left > 0
+    }
+
     /// How many rights there are in all.
     pub fn rights(&self) -> usize {
         self.rights_total
@@ -92,7 +115,7 @@ impl BufferPool {
     /// An empty buffer for the head of a request. The caller sees to a bound of its own: one for each connection.
     pub fn head(self: &Rc<Self>) -> Buf {
         self.stock.borrow_mut().heads += 1;
-        self.take(true)
+        self.take(Lent::Head)
     }
 
     /// What an exchange holds its right with. It has none yet.
@@ -114,10 +137,14 @@ impl BufferPool {
         }
     }
 
-    fn take(self: &Rc<Self>, is_head: bool) -> Buf {
-        let bytes = self.stock.borrow_mut().free.pop();
-        let bytes = bytes.unwrap_or_else(|| vec![0; SIZE].into_boxed_slice());
-        Buf { bytes, start: 0, end: 0, is_head, pool: Rc::clone(self) }
+    fn take(self: &Rc<Self>, lent: Lent) -> Buf {
+        let mut stock = self.stock.borrow_mut();
+        let (free, size) = match lent {
+            Lent::Head | Lent::Ordinary => (&mut stock.free, SIZE),
+            Lent::Large => (&mut stock.large, LARGE),
+        };
+        let bytes = free.pop().unwrap_or_else(|| vec![0; size].into_boxed_slice());
+        Buf { bytes, start: 0, end: 0, lent, pool: Rc::clone(self) }
     }
 }
 
@@ -176,7 +203,20 @@ impl Permit<'_> {
         assert!(stock.used < granted * SHARE, "a quota was overdrawn: {} buffers", stock.used);
         stock.used += 1;
         drop(stock);
-        pool.take(false)
+        pool.take(Lent::Ordinary)
+    }
+
+    /// As [`Permit::take`], and large if there is one left.
+    pub fn take_large(&self) -> Buf {
+        let pool = &self.0.pool;
+        if !pool.has_large() {
+            return self.take();
+        }
+        let mut stock = pool.stock.borrow_mut();
+        stock.used += 1;
+        stock.large_left -= 1;
+        drop(stock);
+        pool.take(Lent::Large)
     }
 }
 
@@ -240,8 +280,19 @@ pub struct Buf {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
-    is_head: bool,
+    lent: Lent,
     pool: Rc<BufferPool>,
+}
+
+/// What a buffer is lent as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lent {
+    /// For the head of a request.
+    Head,
+    /// With a right.
+    Ordinary,
+    /// The same, of [`LARGE`] octets.
+    Large,
 }
 
 impl fmt::Debug for Buf {
@@ -253,10 +304,15 @@ impl fmt::Debug for Buf {
 impl Drop for Buf {
     fn drop(&mut self) {
         let mut stock = self.pool.stock.borrow_mut();
-        if self.is_head {
-            stock.heads -= 1;
-        } else {
-            stock.used -= 1;
+        match self.lent {
+            Lent::Head => stock.heads -= 1,
+            Lent::Ordinary => stock.used -= 1,
+            Lent::Large => {
+                stock.used -= 1;
+                stock.large_left += 1;
+                stock.large.push(std::mem::take(&mut self.bytes));
+                return;
+            }
         }
         // One that has grown is not of the pool's size any more.
         if self.bytes.len() == SIZE && stock.free.len() < stock.keep {
@@ -392,6 +448,22 @@ mod tests {
         drop(first);
         assert_eq!(pool.lent(), 0);
         assert!(shares[2].try_permit().is_some());
+    }
+
+    #[test]
+    fn large_buffers_are_few_and_an_ordinary_one_takes_their_place() {
+        let pool = BufferPool::new(2 * LARGE_EACH);
+        let quota = pool.quota();
+        let permit = quota.try_permit().unwrap();
+        let mut three = [(); 3].map(|()| permit.take_large());
+        let sizes = three.each_mut().map(|buf| buf.spare().len());
+        assert_eq!((sizes, pool.has_large()), ([LARGE, LARGE, SIZE], false));
+        assert_eq!(pool.used(), SHARE, "they count as any other");
+        drop(three);
+        assert_eq!((pool.used(), pool.has_large()), (0, true));
+        assert_eq!(pool.stock.borrow().large.len(), 2, "and are kept");
+        let small = BufferPool::new(LARGE_EACH - 1);
+        assert!(!small.has_large());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use super::buffer::Quota;
+use super::buffer::{Quota, SIZE};
 use super::error::Error;
 use super::reactor::Direction;
 use super::stream::Stream;
@@ -51,7 +51,7 @@ impl Relay<'_> {
             self.from.deadline_in(Direction::Read, self.read_wait);
             self.from.ready(Direction::Read).await.map_err(RelayError::From)?;
             let permit = quota.permit().await;
-            let mut buf = permit.take();
+            let mut buf = if left > SIZE as u64 { permit.take_large() } else { permit.take() };
             let max = usize::try_from(left).unwrap_or(usize::MAX);
             match self.from.try_recv(&mut buf, max).map_err(RelayError::From)? {
                 None => {}

@@ -17,7 +17,8 @@ pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
     let date = worker.date();
     let edits = ReplyEdits { date: &date, request_id: Some(session.id()), persistent };
     let permit = quota.permit().await;
-    let Ok(mut out) = written(&permit, epoch.head_most(), |out| reply.head(out, &edits)) else {
+    let Ok(mut out) = written(permit.take(), epoch.head_most(), |out| reply.head(out, &edits))
+    else {
         return Next::Close; // a buffer holds the longest of our heads many times over
     };
     facts.answers(reply.status, Stage::Body);

@@ -8,7 +8,7 @@ use super::core::{Epoch, Heads, Id, Worker};
 use super::facts::Facts;
 use crate::http::write::{Full, Writer};
 use crate::http::{Method, Name, Reason, Request, Response, acceptable_id};
-use crate::io::buffer::{Buf, Permit, Quota};
+use crate::io::buffer::{Buf, Quota};
 
 /// A request and its answer: what every step looks at. While it is under way nothing of it changes but the cells of
 /// `facts`.
@@ -133,13 +133,12 @@ impl Session {
     }
 }
 
-/// A buffer of `permit` with what `write` puts into it: at most `most` octets.
+/// `buf` with what `write` puts into it: at most `most` octets.
 pub(super) fn written(
-    permit: &Permit<'_>,
+    mut buf: Buf,
     most: usize,
     write: impl Fn(&mut Writer<'_>) -> Result<(), Full>,
 ) -> Result<Buf, Full> {
-    let mut buf = permit.take();
     let mut writer = Writer::new(buf.spare());
     if write(&mut writer).is_err() {
         buf.grow(most);

@@ -242,7 +242,8 @@ impl<'a> Flow<'a> {
         }
         let permit = self.permit().await;
         let mut buf = permit.take();
-        let _fits = buf.append(&octets); // it came out of such a buffer
+        buf.grow(octets.len()); // it came out of a buffer that may have grown
+        let _fits = buf.append(&octets);
         drop(octets);
         self.follow(buf.filled());
         // It was counted as read when it came, with the head.
@@ -354,7 +355,10 @@ impl<'a> Flow<'a> {
             Some(frames) if !self.from().is_urgent() => frames.get().left(),
             _ => 0,
         };
-        let Ok(pipe) = splice::choose(&self.worker().core.pipes, left) else { return Ok(false) };
+        if left < splice::WORTHWHILE {
+            return Ok(false);
+        }
+        let Some(pipe) = self.worker().core.pipes.take() else { return Ok(false) };
         let _moving = self.moved().moving();
         let timeouts = self.timeouts();
         let relay = Relay {

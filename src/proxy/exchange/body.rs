@@ -191,10 +191,13 @@ impl<'a> Body<'a> {
 
     /// A pipe for octets that leave as they came, or the reason why they are copied.
     fn pipe(&self, octets: u64) -> Result<PipeGuard<'a>, Copied> {
-        if self.transforms() {
-            return Err(Copied::Transformed);
+        let core = &self.worker.core;
+        match octets {
+            _ if self.transforms() => Err(Copied::Transformed),
+            0..splice::WORTHWHILE => Err(Copied::Short),
+            ..splice::WORTHWHILE_ALWAYS if core.pool.has_large() => Err(Copied::Large),
+            _ => core.pipes.take().ok_or(Copied::NoPipe),
         }
-        splice::choose(&self.worker.core.pipes, octets)
     }
 
     /// All octets that leave as they came.
@@ -247,7 +250,9 @@ impl<'a> Body<'a> {
         from.deadline_in(Direction::Read, self.timeouts.read);
         from.ready(Direction::Read).await.map_err(BodyError::From)?;
         let permit = self.quota.permit().await;
-        let mut buf = permit.take();
+        // What is behind the body of a request has to fit the buffer with the next request's head.
+        let is_answer = self.source.upload.is_some();
+        let mut buf = if is_answer { permit.take_large() } else { permit.take() };
         buf.clear(Encoder::BEFORE);
         let max = buf.spare().len() - Encoder::BEHIND;
         match from.try_recv(&mut buf, max) {

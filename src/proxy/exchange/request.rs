@@ -32,7 +32,7 @@ pub(super) fn head(
         request_id: exchange.id(head),
         upgrade: offer,
     };
-    written(permit, epoch.head_most(), |out| forward::request(out, request, head, &edits))
+    written(permit.take(), epoch.head_most(), |out| forward::request(out, request, head, &edits))
         .map_err(|_| Reason::ForwardedHeadTooLarge.into())
 }
 

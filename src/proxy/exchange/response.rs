@@ -15,13 +15,15 @@ use crate::http::websocket::Follower;
 use crate::http::write::{CONTINUE, Full, Writer};
 use crate::http::{self, Asked, Framing, Reason, Response, Version, outward};
 use crate::io::Error;
-use crate::io::buffer::{Buf, Permit};
+use crate::io::buffer::{Buf, Permit, SIZE};
 use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
 use crate::upstream::Upstream;
 
 /// Interim answers relayed for one request.
 const INTERIM_MOST: u32 = 16;
+/// Octets that are added to a head, more or less.
+const ADDED: usize = 512;
 
 /// What the upstream's answer came to, once the client has it.
 pub(super) enum Relayed {
@@ -96,7 +98,7 @@ impl<'a> Answer<'a> {
                 Some(part) => part,
                 None => {
                     let permit = quota.permit().await;
-                    (permit.take(), permit)
+                    (permit.take_large(), permit)
                 }
             };
             self.read(&mut buf)?;
@@ -182,7 +184,8 @@ impl<'a> Answer<'a> {
             return Ok(());
         }
         let write = |out: &mut Writer<'_>| forward::interim(out, self.response, input.filled());
-        let out = written(permit, self.exchange.epoch.head_most(), write).map_err(too_large)?;
+        let out =
+            written(permit.take(), self.exchange.epoch.head_most(), write).map_err(too_large)?;
         self.send_interim(out).await
     }
 
@@ -204,7 +207,8 @@ impl<'a> Answer<'a> {
         let edits = self.edits(Framing::None, true, &date);
         let write =
             |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
-        let out = written(&permit, self.exchange.epoch.head_most(), write).map_err(too_large)?;
+        let out =
+            written(permit.take(), self.exchange.epoch.head_most(), write).map_err(too_large)?;
         self.exchange.facts.answers(101, Stage::Switching);
         facts::add(&self.exchange.facts.heads_out, out.len() as u64);
         self.send(out).await?;
@@ -286,7 +290,10 @@ impl<'a> Answer<'a> {
         let edits = self.edits(framing, persistent, &date);
         let write =
             |out: &mut Writer<'_>| forward::response(out, self.response, input.filled(), &edits);
-        written(permit, self.exchange.epoch.head_most(), write).map_err(too_large)
+        // The head leaves longer than it came: if that was all but full, it and what came with it need more room.
+        let is_full = input.len() + ADDED > SIZE;
+        let buf = if is_full { permit.take_large() } else { permit.take() };
+        written(buf, self.exchange.epoch.head_most(), write).map_err(too_large)
     }
 
     async fn send(&mut self, out: Buf) -> Result<(), ExchangeError> {
