@@ -59,7 +59,7 @@ struct Proxy {
     mailbox: Mailbox<Command>,
     core: thread::JoinHandle<usize>,
     stats: Arc<stats::Core>,
-    _origin: origin::Origin,
+    _origin: origin::OriginServer,
 }
 
 fn plan(upstream: SocketAddr) -> Plan {

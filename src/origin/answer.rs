@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 
 use super::connection::{BusyConnection, OriginRequest, Persistence};
-use super::pattern::Part;
+use super::pattern::PatternRange;
 use super::resource::{PATHS, Resource};
 use super::{OriginSettings, Shared, total};
 use crate::http::body::Encoder;
@@ -84,31 +84,32 @@ impl BusyConnection<'_> {
         let chunks = outward(Framing::Chunked, request.version);
         match request.resource {
             Resource::Message if is_plain(request) => {
-                self.output.put(&self.thread.shared.plain).await?;
+                self.writer.put(&self.thread.shared.plain).await?;
                 Ok(Persistence::Keep)
             }
             Resource::Drop => Ok(Persistence::Cut),
             Resource::Reset => Ok(Persistence::Reset),
             Resource::Garbage => {
-                self.output.put(b"this is not HTTP\r\n\r\n").await?;
+                self.writer.put(b"this is not HTTP\r\n\r\n").await?;
                 Ok(Persistence::Cut)
             }
             Resource::Bytes(octets) => {
                 let framing = Framing::Length(octets);
-                self.large(request, framing, b"", Part::plain(0, octets), b"").await
+                self.large(request, framing, b"", PatternRange::plain(0, octets), b"").await
             }
             Resource::UntilClose(octets) => {
-                self.large(request, Framing::UntilClose, b"", Part::plain(0, octets), b"").await
+                self.large(request, Framing::UntilClose, b"", PatternRange::plain(0, octets), b"")
+                    .await
             }
             Resource::Chunked { octets, .. } if chunks != Framing::Chunked => {
-                self.large(request, chunks, b"", Part::plain(0, octets), b"").await
+                self.large(request, chunks, b"", PatternRange::plain(0, octets), b"").await
             }
             Resource::Chunked { octets, trailer } => {
                 let (fields, trailers): (&[u8], &[u8]) = match trailer {
                     true => (b"Trailer: X-Trailer\r\n", b"X-Trailer: 1\r\n"),
                     false => (b"", b""),
                 };
-                let (part, mut last) = Part::chunked(octets);
+                let (part, mut last) = PatternRange::chunked(octets);
                 last.extend_from_slice(&Encoder::Chunked.end(trailers));
                 self.large(request, chunks, fields, part, &last).await
             }
@@ -152,12 +153,12 @@ impl BusyConnection<'_> {
         request: &OriginRequest,
         framing: Framing,
         fields: &[u8],
-        part: Part,
+        part: PatternRange,
         last: &[u8],
     ) -> Result<Persistence> {
         let persistence = self.body_head(request, OCTETS, framing, fields).await?;
         if !request.is_head {
-            self.output.send(part, last).await?;
+            self.writer.send(part, last).await?;
         }
         Ok(persistence)
     }
@@ -182,9 +183,9 @@ impl BusyConnection<'_> {
                 due = due + every;
             }
             let line = format!("line {number}\n");
-            self.output.put_framed(encoder, line.as_bytes()).await?;
+            self.writer.put_framed(encoder, line.as_bytes()).await?;
         }
-        self.output.put(&encoder.end(&[])).await?;
+        self.writer.put(&encoder.end(&[])).await?;
         Ok(persistence)
     }
 
@@ -194,7 +195,7 @@ impl BusyConnection<'_> {
         if request.resource == Resource::Hints && request.version == Version::Http11 {
             let hints = b"HTTP/1.1 103 Early Hints\r\n\
                           Link: </style.css>; rel=preload; as=style\r\n\r\n";
-            self.output.put(hints).await?;
+            self.writer.put(hints).await?;
         }
         let (status, content_type, body) = small_body(request, shared);
         let (framing, has_body) = match status {
@@ -207,7 +208,7 @@ impl BusyConnection<'_> {
         let head = ResponseHead { status, content_type, framing, fields, version, persistent };
         let persistence = self.head(&head).await?;
         if has_body {
-            self.output.put(&body).await?;
+            self.writer.put(&body).await?;
         }
         Ok(persistence)
     }
@@ -228,13 +229,13 @@ impl BusyConnection<'_> {
 
     async fn head(&mut self, head: &ResponseHead<'_>) -> Result<Persistence> {
         let name = &self.thread.shared.settings.name;
-        self.output.write(|out| head.write(out, name)).await?;
+        self.writer.write(|out| head.write(out, name)).await?;
         Ok(if head.persistent { Persistence::Keep } else { Persistence::Close })
     }
 
     /// Sends what was made, and waits until `due`; fails once the client is gone.
     async fn wait(&mut self, alarm: &Alarm, due: Moment) -> Result<()> {
-        self.output.flush().await?;
+        self.writer.flush().await?;
         let gone = async {
             poll_fn(|cx| self.stream.poll_closed(false, cx)).await?;
             Err(Error::Closed)

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::output::Output;
 use super::resource::Resource;
 use super::thread::OriginThread;
+use super::writer::ResponseWriter;
 use crate::http::body::{Decoder, Encoder};
 use crate::http::write::CONTINUE;
 use crate::http::{Framing, Limits, Method, Name, Progress, Reason, Request, Version};
@@ -123,8 +123,8 @@ async fn serve_requests(thread: &OriginThread, stream: &Stream) -> Result<Persis
             Some(0) => return Err(Error::Closed),
             Some(_) => {}
         }
-        let output = Output::new(stream, thread.core.pool.head());
-        let mut connection = BusyConnection { thread, stream, input, output };
+        let writer = ResponseWriter::new(stream, thread.core.pool.head());
+        let mut connection = BusyConnection { thread, stream, input, writer };
         let persistence = connection.serve_input(&mut answers).await?;
         if persistence != Persistence::Keep {
             return Ok(persistence);
@@ -156,7 +156,7 @@ pub(super) struct BusyConnection<'t> {
     pub stream: &'t Stream,
     /// Received and not yet used.
     input: Buf,
-    pub output: Output<'t>,
+    pub writer: ResponseWriter<'t>,
 }
 
 impl BusyConnection<'_> {
@@ -176,7 +176,7 @@ impl BusyConnection<'_> {
                 persistence = Persistence::Cut;
             }
         }
-        self.output.flush().await?;
+        self.writer.flush().await?;
         Ok(persistence)
     }
 
@@ -184,7 +184,7 @@ impl BusyConnection<'_> {
     async fn exchange(&mut self) -> std::result::Result<Persistence, RequestError> {
         let (mut request, expects_continue) = self.read_head().await?;
         if expects_continue && request.resource != Resource::Early {
-            self.output.put(CONTINUE).await?;
+            self.writer.put(CONTINUE).await?;
         }
         let persistence = match request.resource {
             Resource::EchoBody => self.echo_body(&mut request).await?,
@@ -237,7 +237,7 @@ impl BusyConnection<'_> {
         let encoder = Some(Encoder::new(framing)).filter(|_| !request.is_head);
         self.read_body(request, encoder).await?;
         if let Some(encoder) = encoder {
-            self.output.put(&encoder.end(&[])).await?;
+            self.writer.put(&encoder.end(&[])).await?;
         }
         Ok(persistence)
     }
@@ -266,7 +266,7 @@ impl BusyConnection<'_> {
                     request.echo.extend_from_slice(payload);
                 }
                 if let Some(encoder) = echo {
-                    self.output.put_framed(encoder, payload).await?;
+                    self.writer.put_framed(encoder, payload).await?;
                 }
                 self.input.consume(decoded.consumed);
             }
@@ -283,7 +283,7 @@ impl BusyConnection<'_> {
     /// Waits for octets behind those of the input, with all that was made on its way: a client that does not read
     /// stops what it sends from being read.
     async fn receive(&mut self) -> Result<()> {
-        self.output.flush().await?;
+        self.writer.flush().await?;
         self.input.compact();
         loop {
             self.stream.ready(Direction::Read).await?;
@@ -297,7 +297,7 @@ impl BusyConnection<'_> {
 
     /// Waits for octets that nobody needs to see, at most so many, and gives their number; otherwise as `receive`.
     async fn discard(&mut self, most: u64) -> Result<u64> {
-        self.output.flush().await?;
+        self.writer.flush().await?;
         loop {
             self.stream.ready(Direction::Read).await?;
             match self.thread.discard(self.stream, most)? {

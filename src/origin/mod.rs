@@ -7,7 +7,7 @@
 //!
 //! The files: `thread` (a core, and the connections it accepts), `connection` (a request, its answer, and again),
 //! `resource` (what a path means), `answer` (what it answers), `pattern` (what large bodies consist of),
-//! `output` (what leaves).
+//! `writer` (what leaves).
 //!
 //! What each path does is told by [`PATHS`].
 //!
@@ -28,10 +28,10 @@
 
 mod answer;
 mod connection;
-mod output;
 mod pattern;
 mod resource;
 mod thread;
+mod writer;
 
 pub use pattern::octet;
 pub use resource::PATHS;
@@ -80,13 +80,13 @@ impl OriginSettings {
 
 /// A running origin; it stops when dropped, cutting what is under way.
 #[derive(Debug)]
-pub struct Origin {
+pub struct OriginServer {
     address: SocketAddr,
     shared: Arc<Shared>,
     threads: Vec<(JoinHandle<io::Result<()>>, Mailbox<()>)>,
 }
 
-impl Origin {
+impl OriginServer {
     /// The bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -106,7 +106,7 @@ impl Origin {
     }
 }
 
-impl Drop for Origin {
+impl Drop for OriginServer {
     fn drop(&mut self) {
         for (_, stop) in &self.threads {
             stop.send(());
@@ -128,7 +128,7 @@ struct Shared {
 }
 
 /// Binds and starts serving. An error is that of binding, or of starting a thread.
-pub fn spawn(mut settings: OriginSettings) -> io::Result<Origin> {
+pub fn spawn(mut settings: OriginSettings) -> io::Result<OriginServer> {
     let threads = settings.threads.max(1);
     let bound = listen::bind(&Address::Tcp(settings.listen), threads)?;
     if let Address::Tcp(address) = bound.address {
@@ -144,7 +144,7 @@ pub fn spawn(mut settings: OriginSettings) -> io::Result<Origin> {
     let served = (0..threads).map(|_| AtomicU64::new(0)).collect();
 
     let shared = Arc::new(Shared { settings, served, plain });
-    let mut origin = Origin { address, shared, threads: Vec::new() };
+    let mut origin = OriginServer { address, shared, threads: Vec::new() };
     for (index, socket) in bound.sockets.into_iter().enumerate() {
         let (shared, (started, mailbox)) = (Arc::clone(&origin.shared), flume::bounded(1));
         let run = move || thread::run(shared, index, socket, &started);
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use crate::io::clock::Clock;
 
-    fn origin(change: impl FnOnce(&mut OriginSettings)) -> Origin {
+    fn origin(change: impl FnOnce(&mut OriginSettings)) -> OriginServer {
         let mut settings = OriginSettings::new(([127, 0, 0, 1], 0).into());
         settings.name = "a".to_owned();
         change(&mut settings);
@@ -182,14 +182,14 @@ mod tests {
     }
 
     #[expect(clippy::disallowed_methods, reason = "a client from outside, which may block")]
-    fn client(origin: &Origin) -> TcpStream {
+    fn client(origin: &OriginServer) -> TcpStream {
         let stream = TcpStream::connect(origin.address()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream
     }
 
     /// Sends `request` and reads until the origin closes.
-    fn exchange(origin: &Origin, request: &str) -> String {
+    fn exchange(origin: &OriginServer, request: &str) -> String {
         let mut stream = client(origin);
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
@@ -197,7 +197,7 @@ mod tests {
         String::from_utf8(answer).unwrap()
     }
 
-    fn get(origin: &Origin, target: &str) -> String {
+    fn get(origin: &OriginServer, target: &str) -> String {
         exchange(origin, &format!("GET {target} HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n"))
     }
 

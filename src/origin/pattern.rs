@@ -39,29 +39,29 @@ static CHUNKS: LazyLock<Cycle> = LazyLock::new(|| {
 
 /// The pattern's octets from `at` on, so many of them, as a chunk; none for none.
 fn chunk(at: u64, octets: u64) -> Vec<u8> {
-    let (payload, mut line) = (Part::plain(at, at + octets), [0; Encoder::BEFORE]);
+    let (payload, mut line) = (PatternRange::plain(at, at + octets), [0; Encoder::BEFORE]);
     let [before, behind] = Encoder::Chunked.frame(payload.piece().len(), &mut line);
     [before, payload.piece(), behind].concat()
 }
 
 /// Octets of a body that are still to be sent.
-pub(super) struct Part {
+pub(super) struct PatternRange {
     cycle: &'static Cycle,
     at: u64,
     end: u64,
 }
 
-impl Part {
+impl PatternRange {
     /// Octets `at..end` of the pattern.
-    pub fn plain(at: u64, end: u64) -> Part {
-        Part { cycle: &PLAIN, at, end }
+    pub fn plain(at: u64, end: u64) -> PatternRange {
+        PatternRange { cycle: &PLAIN, at, end }
     }
 
     /// The pattern's first octets in chunks: the whole chunks, and behind them a shorter one, if any.
-    pub fn chunked(octets: u64) -> (Part, Vec<u8>) {
+    pub fn chunked(octets: u64) -> (PatternRange, Vec<u8>) {
         let (whole, rest) = (octets / CHUNK, octets % CHUNK);
         let end = whole * (CHUNKS.period / PERIOD);
-        (Part { cycle: &CHUNKS, at: 0, end }, chunk(octets - rest, rest))
+        (PatternRange { cycle: &CHUNKS, at: 0, end }, chunk(octets - rest, rest))
     }
 
     /// How many octets there are.
@@ -88,7 +88,7 @@ mod tests {
     use crate::http::body::Decoder;
 
     /// All octets of `part`, taken in pieces of ever larger size.
-    fn all(mut part: Part) -> Vec<u8> {
+    fn all(mut part: PatternRange) -> Vec<u8> {
         let (mut got, mut step) = (Vec::new(), 1);
         while part.left() > 0 {
             let piece = &part.piece()[..part.piece().len().min(step)];
@@ -101,16 +101,16 @@ mod tests {
 
     #[test]
     fn the_pattern_is_the_same_wherever_it_is_cut() {
-        let got = all(Part::plain(0, 600_000));
+        let got = all(PatternRange::plain(0, 600_000));
         assert_eq!(got.len(), 600_000);
         assert!(got.iter().enumerate().all(|(at, got)| *got == octet(at as u64)));
-        assert!(all(Part::plain(7, 7)).is_empty());
+        assert!(all(PatternRange::plain(7, 7)).is_empty());
     }
 
     #[test]
     fn chunks_carry_the_pattern() {
         for octets in [0, 1, 4095, 4096, 4097, 95 * 4096, 1_000_000] {
-            let (whole, rest) = Part::chunked(octets);
+            let (whole, rest) = PatternRange::chunked(octets);
             let mut coded = [all(whole), rest, Encoder::Chunked.end(b"")].concat();
             assert!(octets < 4096 || coded.starts_with(b"1000\r\n !\"#"));
             let decoded = Decoder::new(Framing::Chunked).decode(&mut coded).unwrap();

@@ -4,7 +4,7 @@ use std::io::IoSlice;
 
 use rustix::io::Errno;
 
-use super::pattern::Part;
+use super::pattern::PatternRange;
 use crate::http::body::Encoder;
 use crate::http::write::{Full, Writer};
 use crate::io::Result;
@@ -14,16 +14,16 @@ use crate::io::stream::Stream;
 use crate::io::turn::Slice;
 
 /// The sending side of a connection. A client may be as slow as it likes: so are those that proxies are tried with.
-pub(super) struct Output<'s> {
+pub(super) struct ResponseWriter<'s> {
     stream: &'s Stream,
     /// What is made and not yet sent.
     buf: Buf,
     slice: Slice,
 }
 
-impl<'s> Output<'s> {
-    pub fn new(stream: &'s Stream, buf: Buf) -> Output<'s> {
-        Output { stream, buf, slice: Slice::default() }
+impl<'s> ResponseWriter<'s> {
+    pub fn new(stream: &'s Stream, buf: Buf) -> ResponseWriter<'s> {
+        ResponseWriter { stream, buf, slice: Slice::default() }
     }
 
     /// Appends `octets`; waits where they do not fit the buffer.
@@ -81,7 +81,7 @@ impl<'s> Output<'s> {
     }
 
     /// Sends what was made, `part` behind it, and `last`, of some KiB at most, behind that.
-    pub async fn send(&mut self, mut part: Part, last: &[u8]) -> Result<()> {
+    pub async fn send(&mut self, mut part: PatternRange, last: &[u8]) -> Result<()> {
         if self.buf.spare().len() < last.len() {
             self.flush().await?;
         }
