@@ -13,7 +13,7 @@
 //! - [`admin`]: who is looking? API, metrics, logs; never in the data path.
 //! - [`process`]: who are we to the system? Sockets, upgrade, service manager, our own log.
 //! - [`control`]: who decides? The control plane: one event loop over all of the above.
-//! - [`origin`]: who answers? A fast test backend for trials, benchmarks and `--demo`; knows `base` alone.
+//! - [`origin`]: who answers? A fast test backend for trials, benchmarks and `--demo`; on `http` and `io`.
 //!
 //! How to use the program is told in [`manual`].
 //!

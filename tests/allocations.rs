@@ -59,7 +59,7 @@ struct Proxy {
     mailbox: Mailbox<Command>,
     core: thread::JoinHandle<usize>,
     stats: Arc<stats::Core>,
-    _origin: origin::Origin,
+    _origin: origin::OriginServer,
 }
 
 fn plan(upstream: SocketAddr) -> Plan {
@@ -78,7 +78,7 @@ fn plan(upstream: SocketAddr) -> Plan {
 }
 
 fn start() -> Proxy {
-    let settings = origin::Settings::new(([127, 0, 0, 1], 0).into());
+    let settings = origin::OriginSettings::new(([127, 0, 0, 1], 0).into());
     let origin = origin::spawn(settings).unwrap();
     let plan = Arc::new(plan(origin.address()));
     let mut bound = listen::bind(&Address::Tcp(([127, 0, 0, 1], 0).into()), 1).unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use argh::FromArgs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tidegate::origin::{self, PATHS, Settings};
+use tidegate::origin::{self, OriginSettings, PATHS};
 
 /// A fast test backend: says who it is, echoes, sends sized, delayed, chunked, failing and streaming answers.
 #[derive(FromArgs)]
@@ -20,7 +20,7 @@ struct Arguments {
     #[argh(option)]
     listen: Option<SocketAddr>,
 
-    /// name, sent as X-Origin (default origin-PORT)
+    /// name, sent as X-OriginServer (default origin-PORT)
     #[argh(option, default = "String::new()")]
     name: String,
 
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         return print(PATHS);
     }
     let listen = arguments.listen.unwrap_or(([127, 0, 0, 1], arguments.port).into());
-    let mut settings = Settings::new(listen);
+    let mut settings = OriginSettings::new(listen);
     settings.name = arguments.name;
     settings.threads = arguments.threads;
     settings.close_after = arguments.idle_close_after;

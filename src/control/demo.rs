@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::config::{Place, Plan, Report, UpstreamSpec};
 use crate::io::address::Address;
-use crate::origin::{self, Origin, Settings};
+use crate::origin::{self, OriginServer, OriginSettings};
 
 use super::start_with;
 use crate::process::console;
@@ -29,9 +29,9 @@ fn failure(error: io::Error) -> String {
 }
 
 /// An origin on its usual port, or on any free one.
-fn start(number: u32, port: u16) -> io::Result<Origin> {
+fn start(number: u32, port: u16) -> io::Result<OriginServer> {
     let settings = |port| {
-        let mut settings = Settings::new(SocketAddr::from(([127, 0, 0, 1], port)));
+        let mut settings = OriginSettings::new(SocketAddr::from(([127, 0, 0, 1], port)));
         settings.name = format!("server-{number}");
         settings.message = format!("Response from server {number}\n");
         settings

@@ -3,13 +3,13 @@
 //! All that is decided is decided elsewhere in this room. So the simulation (`tests/sim`) runs the
 //! data path unchanged on a kernel of its own, which is this file written a second time.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Instant, SystemTime};
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, sockopt};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, sockopt};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -96,6 +96,11 @@ pub(super) fn peek(fd: &Fd) -> Result<usize, Errno> {
 /// send(2), without SIGPIPE.
 pub(super) fn send(fd: &Fd, octets: &[u8]) -> Result<usize, Errno> {
     rustix::net::send(fd, octets, SendFlags::NOSIGNAL)
+}
+
+/// sendmsg(2) of several parts, one behind the other, without SIGPIPE.
+pub(super) fn send_parts(fd: &Fd, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    rustix::net::sendmsg(fd, parts, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
 }
 
 /// shutdown(2) of the sending side.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
+use std::io::IoSlice;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -237,7 +238,16 @@ impl Stream {
     /// Writes what the kernel takes of `octets`; `None`: nothing now. For what is sent again and again, and so
     /// lies in no pooled buffer; everything else goes by [`Stream::send`].
     pub fn write(&self, octets: &[u8]) -> Result<Option<usize>> {
-        match kernel::send(&self.fd, octets) {
+        self.sent(kernel::send(&self.fd, octets))
+    }
+
+    /// As [`Stream::write`], of several parts, one behind the other: a head leaves with a body that lies elsewhere.
+    pub fn write_parts(&self, parts: &[IoSlice<'_>]) -> Result<Option<usize>> {
+        self.sent(kernel::send_parts(&self.fd, parts))
+    }
+
+    fn sent(&self, n: std::result::Result<usize, Errno>) -> Result<Option<usize>> {
+        match n {
             Ok(n) => Ok(Some(n)),
             Err(Errno::AGAIN) => {
                 self.clear(Direction::Write);

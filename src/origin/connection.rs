@@ -1,365 +1,310 @@
-//! One connection: head, body, answer, and again.
-//!
-//! [`Connection::drive`] goes as far as it can without waiting: it takes steps with what was
-//! received, sends what they made, and reads only when everything has gone, so a client that does
-//! not read stops what it sends from being read.
+//! One connection: a request, its answer, and again.
 
-use std::io::{self, IoSlice, Write};
-use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::rc::Rc;
+use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
-use rustix::event::epoll::EventFlags;
+use super::resource::Resource;
+use super::thread::OriginThread;
+use super::writer::ResponseWriter;
+use crate::http::body::{Decoder, Encoder};
+use crate::http::write::CONTINUE;
+use crate::http::{Framing, Limits, Method, Name, Progress, Reason, Request, Version};
+use crate::io::buffer::{Buf, SIZE};
+use crate::io::reactor::Direction;
+use crate::io::stream::Stream;
+use crate::io::turn::Slice;
+use crate::io::{Error, Result};
 
-use super::Shared;
-use super::answer::{self, Asked, Ending};
-use super::request::{Bad, Body, Head};
-use super::source::{Filled, Source, frame};
-use super::task::Task;
+/// A head may fill a buffer, with whatever it likes.
+const LIMITS: Limits = Limits { head: SIZE, fields: 256, target: SIZE };
 
-/// Octets read at once.
-const READ: usize = 128 * 1024;
-
-/// Octets made and not yet sent, beyond which no step is taken.
-const UNSENT_MAX: usize = 256 * 1024;
-
-/// Octets of a body that `/echo` keeps.
+/// Octets that `/echo` keeps.
 const ECHO_MAX: usize = 1024 * 1024;
 
 /// How long a client may go on sending after an answer that closes.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What a drive needs from its thread.
-pub(super) struct Context<'a> {
-    pub shared: &'a Shared,
-    /// This thread's count of answers.
-    pub served: &'a AtomicU64,
-    pub now: Instant,
-    /// Buffers that pass from one connection to the next, so that idle ones own none.
-    pub spare: &'a mut Buffers,
+/// What becomes of a connection when the answer has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Persistence {
+    /// It stays open.
+    Keep,
+    /// It is closed such that the answer arrives whatever the client still sends.
+    Close,
+    /// It is closed at once, announced or not.
+    Cut,
+    /// It is reset.
+    Reset,
 }
 
-/// Octets on their way in and out.
-#[derive(Debug, Default)]
-pub(super) struct Buffers {
-    input: Vec<u8>,
-    output: Vec<u8>,
+/// What a request says, as far as an origin cares.
+pub(super) struct OriginRequest {
+    pub resource: Resource,
+    /// The method is HEAD: no body goes back.
+    pub is_head: bool,
+    pub version: Version,
+    pub persistent: bool,
+    pub framing: Framing,
+    /// Octets of the body received.
+    pub received: u64,
+    /// `Content-Type`, where it is sent back.
+    pub content_type: Option<Vec<u8>>,
+    /// `/echo`: the head and, behind it, the body.
+    pub echo: Vec<u8>,
 }
 
-/// What a connection wants next.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// To be driven when its socket is ready, or when this moment has come.
-    Wait(Option<Instant>),
-    /// To be forgotten.
-    Gone,
-}
-
-/// Where in a request we are.
-#[derive(Debug)]
-enum Turn {
-    /// Before or in a head.
-    Head,
-    /// In a body.
-    Body(Box<Reading>),
-}
-
-/// A request whose body is coming in.
-#[derive(Debug)]
-struct Reading {
-    asked: Asked,
-    body: Body,
-    /// The answer's head has been written already, and so it will end.
-    answered: Option<Ending>,
-}
-
-#[derive(Debug)]
-pub(super) struct Connection {
-    stream: TcpStream,
-    buffers: Buffers,
-    /// Octets of the input that are done with.
-    taken: usize,
-    /// Octets of the output that are sent.
-    sent: usize,
-    source: Source,
-    turn: Turn,
-    ending: Ending,
-    /// The kernel may have something to read, or room to write.
-    readable: bool,
-    writable: bool,
-    /// The client has closed its sending side: a short read does not mean that there is no more.
-    ended: bool,
-    answers: u64,
-    quiet_since: Instant,
-    /// Our sending side is closed and we read what comes until then.
-    lingers_until: Option<Instant>,
-}
-
-impl Connection {
-    pub fn new(stream: TcpStream, now: Instant) -> Connection {
-        Connection {
-            stream,
-            buffers: Buffers::default(),
-            taken: 0,
-            sent: 0,
-            source: Source::Empty,
-            turn: Turn::Head,
-            ending: Ending::Keep,
-            readable: true,
-            writable: true,
-            ended: false,
-            answers: 0,
-            quiet_since: now,
-            lingers_until: None,
-        }
-    }
-
-    /// Notes what epoll said; `false`: the connection is broken.
-    pub fn notice(&mut self, flags: EventFlags) -> bool {
-        self.readable |= flags.intersects(EventFlags::IN | EventFlags::RDHUP);
-        self.writable |= flags.contains(EventFlags::OUT);
-        self.ended |= flags.contains(EventFlags::RDHUP);
-        !flags.intersects(EventFlags::ERR | EventFlags::HUP)
-    }
-
-    /// Goes as far as it can without waiting.
-    pub fn drive(&mut self, context: &mut Context<'_>) -> Next {
-        if self.buffers.input.is_empty() && self.buffers.output.is_empty() {
-            std::mem::swap(&mut self.buffers, context.spare);
-        }
-        let next = self.advance(context).unwrap_or(Next::Gone);
-        if self.buffers.input.is_empty() && self.buffers.output.is_empty() {
-            std::mem::swap(&mut self.buffers, context.spare);
-            self.buffers = Buffers::default();
-        }
-        next
-    }
-
-    fn advance(&mut self, context: &mut Context<'_>) -> io::Result<Next> {
-        loop {
-            while self.may_step() && self.step(context) {}
-            if !self.flush()? {
-                return Ok(Next::Wait(None));
-            }
-            match self.source.fill(&mut self.buffers.output, context.now) {
-                Filled::More => continue,
-                Filled::Wait(due) => return Ok(Next::Wait(Some(due))),
-                Filled::Empty => {}
-            }
-            if self.ending != Ending::Keep {
-                return self.end(context);
-            }
-            if !self.readable {
-                return Ok(self.wait(context));
-            }
-            if !self.read()? {
-                return Ok(Next::Gone);
-            }
-        }
-    }
-
-    /// Nothing of an earlier answer stands in the way.
-    fn may_step(&self) -> bool {
-        matches!(self.source, Source::Empty)
-            && self.ending == Ending::Keep
-            && self.buffers.output.len() - self.sent < UNSENT_MAX
-    }
-
-    /// Takes one step with what was received; `false`: there must be more of it.
-    fn step(&mut self, context: &mut Context<'_>) -> bool {
-        if self.taken == self.buffers.input.len() {
-            return false;
-        }
-        let step = match std::mem::replace(&mut self.turn, Turn::Head) {
-            Turn::Head => self.step_head(context),
-            Turn::Body(reading) => self.step_body(reading, context),
-        };
-        step.unwrap_or_else(|Bad(status)| {
-            answer::refuse(&mut self.buffers.output, &context.shared.settings, status);
-            self.ending = Ending::Close;
-            true
-        })
-    }
-
-    fn step_head(&mut self, context: &mut Context<'_>) -> Result<bool, Bad> {
-        let input = &self.buffers.input[self.taken..];
-        let Some(head) = Head::read(input)? else {
-            return Ok(false);
-        };
-        let mut asked = Asked::new(&head);
-        if head.task == Task::Echo {
-            asked.echo = input[..head.octets].to_vec();
-        }
-        self.taken += head.octets;
-        if head.body == Body::Done {
-            let ending = self.answer(&asked, context);
-            self.finish(ending, context);
-            return Ok(true);
-        }
-        if head.expects && head.task != Task::Early {
-            self.buffers.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-        }
-        let answered = match head.task {
-            Task::Early | Task::EchoBody => Some(self.answer(&asked, context)),
-            Task::Drop | Task::Reset | Task::Garbage => {
-                self.ending = self.answer(&asked, context);
-                return Ok(true);
-            }
+impl OriginRequest {
+    /// Of the head in `bytes`. Allocates only where octets are sent back.
+    fn new(head: &Request, bytes: &[u8]) -> OriginRequest {
+        let path = str::from_utf8(head.path.of(bytes)).unwrap_or_default();
+        let resource = Resource::of(path);
+        let content_type = match resource {
+            Resource::EchoBody => head.get(Name::ContentType).map(|value| value.of(bytes).to_vec()),
             _ => None,
         };
-        self.turn = Turn::Body(Box::new(Reading { asked, body: head.body, answered }));
-        Ok(true)
-    }
-
-    fn step_body(
-        &mut self,
-        mut reading: Box<Reading>,
-        context: &mut Context<'_>,
-    ) -> Result<bool, Bad> {
-        let Reading { asked, body, answered } = &mut *reading;
-        let Buffers { input, output } = &mut self.buffers;
-        let (task, chunked) = (asked.task, asked.echoes_chunks());
-        let taken = body.advance(&input[self.taken..], |run| {
-            asked.received += run.len() as u64;
-            match task {
-                Task::Echo => asked.echo.extend_from_slice(run),
-                Task::EchoBody if asked.bodiless => {}
-                Task::EchoBody if chunked => frame(output, run),
-                Task::EchoBody => output.extend_from_slice(run),
-                _ => {}
-            }
-        })?;
-        self.taken += taken;
-        if asked.echo.len() > ECHO_MAX {
-            return Err(Bad(413));
+        let echo = if resource == Resource::Echo { &bytes[..head.len] } else { &[] };
+        OriginRequest {
+            resource,
+            is_head: head.method == Method::Head,
+            version: head.version,
+            persistent: head.persistent,
+            framing: head.framing,
+            received: 0,
+            content_type,
+            echo: echo.to_vec(),
         }
-        if *body != Body::Done {
-            self.turn = Turn::Body(reading);
-            return Ok(taken > 0);
+    }
+}
+
+/// Why there is no ordinary answer.
+enum RequestError {
+    /// The request cannot be understood.
+    Refused(Reason),
+    /// The connection is of no more use.
+    Stream(Error),
+}
+
+impl From<Reason> for RequestError {
+    fn from(reason: Reason) -> RequestError {
+        RequestError::Refused(reason)
+    }
+}
+
+impl From<Error> for RequestError {
+    fn from(error: Error) -> RequestError {
+        RequestError::Stream(error)
+    }
+}
+
+/// Serves a connection from its begin to its end.
+pub(super) async fn serve(thread: Rc<OriginThread>, stream: Stream) {
+    match serve_requests(&thread, &stream).await {
+        Ok(Persistence::Close) => linger(&thread, &stream).await,
+        Ok(Persistence::Reset) => stream.reset(),
+        // What lies unread would turn this close into a reset, too.
+        Ok(Persistence::Cut) => drop(thread.discard(&stream, u64::MAX)),
+        // An error is a client that has gone, or was silent for too long: there is nobody to tell.
+        Ok(Persistence::Keep) | Err(_) => {}
+    }
+}
+
+/// Waits for requests with nothing in hand, and serves them as they come.
+async fn serve_requests(thread: &OriginThread, stream: &Stream) -> Result<Persistence> {
+    let mut answers = 0;
+    loop {
+        if let Some(limit) = thread.shared.settings.close_idle {
+            stream.deadline_in(Direction::Read, limit);
         }
-        let ending = match *answered {
-            Some(ending) => {
-                if task == Task::EchoBody && chunked && !asked.bodiless {
-                    output.extend_from_slice(b"0\r\n\r\n");
-                }
-                ending
-            }
-            None => self.answer(asked, context),
-        };
-        self.finish(ending, context);
-        Ok(true)
+        stream.ready(Direction::Read).await?;
+        stream.no_deadline(Direction::Read);
+        let mut input = thread.core.pool.head();
+        match stream.try_recv(&mut input, SIZE)? {
+            None => continue,
+            Some(0) => return Err(Error::Closed),
+            Some(_) => {}
+        }
+        let writer = ResponseWriter::new(stream, thread.core.pool.head());
+        let mut connection = BusyConnection { thread, stream, input, writer };
+        let persistence = connection.serve_input(&mut answers).await?;
+        if persistence != Persistence::Keep {
+            return Ok(persistence);
+        }
     }
+}
 
-    fn answer(&mut self, asked: &Asked, context: &mut Context<'_>) -> Ending {
-        let output = &mut self.buffers.output;
-        let (source, ending) = answer::write(asked, context.shared, context.now, output);
-        self.source = source;
-        ending
+/// Unread octets would turn the close into a reset, and that could destroy the answer.
+async fn linger(thread: &OriginThread, stream: &Stream) {
+    let (until, mut slice) = (thread.now() + LINGER, Slice::default());
+    stream.deadline_at(Direction::Read, until);
+    if stream.finish().is_err() {
+        return;
     }
-
-    /// A request is over: counts it and decides what becomes of the connection.
-    fn finish(&mut self, ending: Ending, context: &mut Context<'_>) {
-        self.answers += 1;
-        // This thread is the only one that writes its count.
-        context.served.store(context.served.load(Relaxed) + 1, Relaxed);
-        let enough = context.shared.settings.close_after.is_some_and(|n| self.answers >= n);
-        self.ending = if enough && ending == Ending::Keep { Ending::Cut } else { ending };
-        self.quiet_since = context.now;
+    while thread.now() < until && stream.ready(Direction::Read).await.is_ok() {
+        match thread.discard(stream, u64::MAX) {
+            Ok(Some(0)) | Err(_) => return,
+            Ok(octets) if slice.spend(octets.unwrap_or(0) as u64) => {
+                thread.core.reactor.next_turn().await;
+            }
+            Ok(_) => {}
+        }
     }
+}
 
-    /// Sends what is made; `true`: all of it has gone.
-    fn flush(&mut self) -> io::Result<bool> {
-        loop {
-            let made = &self.buffers.output[self.sent..];
-            let ready = self.source.ready();
-            if made.is_empty() && ready.is_empty() {
-                self.buffers.output.clear();
-                self.sent = 0;
-                return Ok(true);
-            }
-            if !self.writable {
-                return Ok(false);
-            }
-            let wrote = match ready.is_empty() {
-                true => self.stream.write(made),
-                false => self.stream.write_vectored(&[IoSlice::new(made), IoSlice::new(ready)]),
+/// A connection with octets in hand.
+pub(super) struct BusyConnection<'t> {
+    pub thread: &'t OriginThread,
+    pub stream: &'t Stream,
+    /// Received and not yet used.
+    input: Buf,
+    pub writer: ResponseWriter<'t>,
+}
+
+impl BusyConnection<'_> {
+    /// Answers until the input is used up, or the connection is to end. Answers leave together where their requests
+    /// came together.
+    async fn serve_input(&mut self, answers: &mut u64) -> Result<Persistence> {
+        let mut persistence = Persistence::Keep;
+        while persistence == Persistence::Keep && !self.input.is_empty() {
+            persistence = match self.exchange().await {
+                Ok(persistence) => persistence,
+                Err(RequestError::Refused(reason)) => self.refuse(reason).await?,
+                Err(RequestError::Stream(error)) => return Err(error),
             };
-            match wrote {
-                Ok(octets) => {
-                    let of_made = octets.min(made.len());
-                    self.sent += of_made;
-                    self.source.sent(octets - of_made);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            *answers += 1;
+            let enough = self.thread.shared.settings.close_after.is_some_and(|n| *answers >= n);
+            if enough && persistence == Persistence::Keep {
+                persistence = Persistence::Cut;
             }
         }
+        self.writer.flush().await?;
+        Ok(persistence)
     }
 
-    /// Reads once; `false`: the client has said all.
-    fn read(&mut self) -> io::Result<bool> {
-        let input = &mut self.buffers.input;
-        if self.taken == input.len() {
-            input.clear();
-        } else {
-            input.drain(..self.taken);
+    /// One request and its answer.
+    async fn exchange(&mut self) -> std::result::Result<Persistence, RequestError> {
+        let (mut request, expects_continue) = self.read_head().await?;
+        if expects_continue && request.resource != Resource::Early {
+            self.writer.put(CONTINUE).await?;
         }
-        self.taken = 0;
-        input.reserve(READ);
-        let room = input.capacity() - input.len();
-        match rustix::io::read(&self.stream, spare_capacity(input)) {
-            Ok(0) => return Ok(false),
-            // Less than there was room for: the kernel has no more, and epoll will tell of news.
-            Ok(octets) => self.readable = octets == room || self.ended,
-            Err(rustix::io::Errno::AGAIN) => self.readable = false,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        Ok(true)
-    }
-
-    /// Nothing to do before the client speaks.
-    fn wait(&mut self, context: &Context<'_>) -> Next {
-        if self.taken == self.buffers.input.len() {
-            self.buffers.input.clear();
-            self.taken = 0;
-        }
-        let idle = matches!(self.turn, Turn::Head) && self.buffers.input.is_empty();
-        match context.shared.settings.close_idle {
-            Some(limit) if idle && context.now >= self.quiet_since + limit => Next::Gone,
-            Some(limit) if idle => Next::Wait(Some(self.quiet_since + limit)),
-            _ => Next::Wait(None),
-        }
-    }
-
-    /// Everything has gone: closes as the last answer wants it.
-    fn end(&mut self, context: &Context<'_>) -> io::Result<Next> {
-        match self.ending {
-            Ending::Reset => {
-                socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
-                return Ok(Next::Gone);
+        let persistence = match request.resource {
+            Resource::EchoBody => self.echo_body(&mut request).await?,
+            Resource::Early => {
+                let persistence = self.answer(&request).await?;
+                self.read_body(&mut request, None).await?;
+                persistence
             }
-            Ending::Cut => return Ok(Next::Gone),
-            Ending::Keep | Ending::Close => {}
-        }
-        // Unread octets would turn the close into a reset, and that could destroy the answer.
-        let until = match self.lingers_until {
-            Some(until) => until,
-            None => {
-                self.stream.shutdown(Shutdown::Write)?;
-                *self.lingers_until.insert(context.now + LINGER)
+            Resource::Drop | Resource::Reset | Resource::Garbage => self.answer(&request).await?,
+            _ => {
+                self.read_body(&mut request, None).await?;
+                self.answer(&request).await?
             }
         };
-        while self.readable && context.now < until {
-            self.taken = self.buffers.input.len();
-            if !self.read()? {
-                return Ok(Next::Gone);
+        self.thread.count();
+        Ok(persistence)
+    }
+
+    /// The next request, and whether its client waits for `100 Continue`.
+    async fn read_head(&mut self) -> std::result::Result<(OriginRequest, bool), RequestError> {
+        loop {
+            let whole = {
+                let (bytes, mut head) = (self.input.filled(), self.thread.head.borrow_mut());
+                match head.read(bytes, &LIMITS)? {
+                    Progress::Complete => {
+                        let request = OriginRequest::new(&head, bytes);
+                        Some((request, head.expects_continue, head.len))
+                    }
+                    // The storage is for the next connection, too: this one begins anew.
+                    Progress::Partial => {
+                        head.clear();
+                        None
+                    }
+                }
+            };
+            if let Some((request, expects_continue, octets)) = whole {
+                self.input.consume(octets);
+                return Ok((request, expects_continue));
+            }
+            self.receive().await?;
+        }
+    }
+
+    /// Answers with the request's body as it comes.
+    async fn echo_body(
+        &mut self,
+        request: &mut OriginRequest,
+    ) -> std::result::Result<Persistence, RequestError> {
+        let (framing, persistence) = self.echo_head(request).await?;
+        let encoder = Some(Encoder::new(framing)).filter(|_| !request.is_head);
+        self.read_body(request, encoder).await?;
+        if let Some(encoder) = encoder {
+            self.writer.put(&encoder.end(&[])).await?;
+        }
+        Ok(persistence)
+    }
+
+    /// Reads the body; counts it, keeps it for `/echo`, and sends it back where there is an encoder for it.
+    async fn read_body(
+        &mut self,
+        request: &mut OriginRequest,
+        echo: Option<Encoder>,
+    ) -> std::result::Result<(), RequestError> {
+        let (mut decoder, mut slice) = (Decoder::new(request.framing), Slice::default());
+        let unseen = echo.is_none() && request.resource != Resource::Echo;
+        while !decoder.is_done() {
+            if self.input.is_empty() && unseen && decoder.plain() > 0 {
+                let octets = self.discard(decoder.plain()).await?;
+                decoder.skip(octets);
+                request.received += octets;
+            } else {
+                if self.input.is_empty() {
+                    self.receive().await?;
+                }
+                let decoded = decoder.decode(self.input.filled_mut())?;
+                let payload = &self.input.filled()[..decoded.payload];
+                request.received += payload.len() as u64;
+                if request.resource == Resource::Echo {
+                    request.echo.extend_from_slice(payload);
+                }
+                if let Some(encoder) = echo {
+                    self.writer.put_framed(encoder, payload).await?;
+                }
+                self.input.consume(decoded.consumed);
+            }
+            if request.echo.len() > ECHO_MAX {
+                return Err(Reason::BodyTooLarge.into());
+            }
+            if slice.spend(SIZE as u64) {
+                self.thread.core.reactor.next_turn().await;
             }
         }
-        self.taken = 0;
-        self.buffers.input.clear();
-        Ok(if context.now < until { Next::Wait(Some(until)) } else { Next::Gone })
+        Ok(())
+    }
+
+    /// Waits for octets behind those of the input, with all that was made on its way: a client that does not read
+    /// stops what it sends from being read.
+    async fn receive(&mut self) -> Result<()> {
+        self.writer.flush().await?;
+        self.input.compact();
+        loop {
+            self.stream.ready(Direction::Read).await?;
+            match self.stream.try_recv(&mut self.input, SIZE)? {
+                Some(0) => return Err(Error::Closed),
+                Some(_) => return Ok(()),
+                None => {}
+            }
+        }
+    }
+
+    /// Waits for octets that nobody needs to see, at most so many, and gives their number; otherwise as `receive`.
+    async fn discard(&mut self, most: u64) -> Result<u64> {
+        self.writer.flush().await?;
+        loop {
+            self.stream.ready(Direction::Read).await?;
+            match self.thread.discard(self.stream, most)? {
+                Some(0) => return Err(Error::Closed),
+                Some(octets) => return Ok(octets as u64),
+                None => {}
+            }
+        }
     }
 }

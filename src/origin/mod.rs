@@ -1,16 +1,20 @@
 //! WHO ANSWERS? A fast test backend: what tidegate is tried, measured and demonstrated against.
 //!
-//! Laws: uses nothing of ours and nothing of ours may depend on it but `tidegate-origin` and
-//! `--demo`; a tool, not part of the data path. One thread per `threads`, each an edge-triggered
-//! epoll loop over its own connections; one read and one write per small request. It sends no
+//! Laws: stands on `http` and `io` alone, and nothing of ours may depend on it but `tidegate-origin`
+//! and `--demo`; a tool, not part of the data path. One core of `io` per thread, one task per connection;
+//! one read and one write per small request, and nothing allocated for the plain `GET /`. It sends no
 //! `Date`, so the same question always gets the same octets.
+//!
+//! The files: `thread` (a core, and the connections it accepts), `connection` (a request, its answer, and again),
+//! `resource` (what a path means), `answer` (what it answers), `pattern` (what large bodies consist of),
+//! `writer` (what leaves).
 //!
 //! What each path does is told by [`PATHS`].
 //!
 //! ```
 //! use std::io::{Read, Write};
 //!
-//! let mut settings = tidegate::origin::Settings::new(([127, 0, 0, 1], 0).into());
+//! let mut settings = tidegate::origin::OriginSettings::new(([127, 0, 0, 1], 0).into());
 //! settings.message = "Response from server 1".to_owned();
 //! let origin = tidegate::origin::spawn(settings)?;
 //!
@@ -24,27 +28,28 @@
 
 mod answer;
 mod connection;
-mod request;
-mod source;
-mod task;
-mod worker;
+mod pattern;
+mod resource;
+mod thread;
+mod writer;
 
-pub use source::octet;
-pub use task::PATHS;
+pub use pattern::octet;
+pub use resource::PATHS;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::thread::{self, JoinHandle};
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, eventfd};
+use crate::io::address::Address;
+use crate::io::listen;
+use crate::io::signal::Mailbox;
 
 /// What an origin is to be.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct OriginSettings {
     /// Where it listens; port 0 takes any free one.
     pub listen: SocketAddr,
     /// Its name, sent as `X-Origin`; empty: `origin-PORT`. Octets that a field cannot hold become `?`.
@@ -59,10 +64,10 @@ pub struct Settings {
     pub close_idle: Option<Duration>,
 }
 
-impl Settings {
+impl OriginSettings {
     /// One thread at `listen` that says hello and keeps connections open.
-    pub fn new(listen: SocketAddr) -> Settings {
-        Settings {
+    pub fn new(listen: SocketAddr) -> OriginSettings {
+        OriginSettings {
             listen,
             name: String::new(),
             message: "hello\n".to_owned(),
@@ -75,14 +80,13 @@ impl Settings {
 
 /// A running origin; it stops when dropped, cutting what is under way.
 #[derive(Debug)]
-pub struct Origin {
+pub struct OriginServer {
     address: SocketAddr,
-    stop: Arc<OwnedFd>,
-    served: Arc<[AtomicU64]>,
-    threads: Vec<JoinHandle<io::Result<()>>>,
+    shared: Arc<Shared>,
+    threads: Vec<(JoinHandle<io::Result<()>>, Mailbox<()>)>,
 }
 
-impl Origin {
+impl OriginServer {
     /// The bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -90,23 +94,24 @@ impl Origin {
 
     /// Requests answered so far.
     pub fn served(&self) -> u64 {
-        total(&self.served)
+        total(&self.shared.served)
     }
 
     /// Serves until a thread fails, and tells why; a healthy origin never comes back.
     pub fn wait(mut self) -> io::Result<()> {
-        for thread in self.threads.drain(..) {
+        for (thread, _) in self.threads.drain(..) {
             thread.join().map_err(|_| io::Error::other("an origin thread panicked"))??;
         }
         Ok(())
     }
 }
 
-impl Drop for Origin {
+impl Drop for OriginServer {
     fn drop(&mut self) {
-        // The event is never read, so it wakes every thread; it fails only when already at its maximum.
-        let _ = rustix::io::write(&self.stop, &1u64.to_ne_bytes());
-        for thread in self.threads.drain(..) {
+        for (_, stop) in &self.threads {
+            stop.send(());
+        }
+        for (thread, _) in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
@@ -115,49 +120,44 @@ impl Drop for Origin {
 /// What all threads of one origin share.
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
-    listener: TcpListener,
-    stop: Arc<OwnedFd>,
-    served: Arc<[AtomicU64]>,
+    settings: OriginSettings,
+    /// Requests answered, by thread.
+    served: Vec<AtomicU64>,
     /// The whole answer to a plain `GET /`, made once.
     plain: Vec<u8>,
 }
 
 /// Binds and starts serving. An error is that of binding, or of starting a thread.
-pub fn spawn(mut settings: Settings) -> io::Result<Origin> {
-    let listener = bind(settings.listen)?;
-    let address = listener.local_addr()?;
-    settings.listen = address;
+pub fn spawn(mut settings: OriginSettings) -> io::Result<OriginServer> {
+    let threads = settings.threads.max(1);
+    let bound = listen::bind(&Address::Tcp(settings.listen), threads)?;
+    if let Address::Tcp(address) = bound.address {
+        settings.listen = address;
+    }
+    let address = settings.listen;
     if settings.name.is_empty() {
         settings.name = format!("origin-{}", address.port());
     }
     settings.name = settings.name.replace(|c: char| c != ' ' && !c.is_ascii_graphic(), "?");
+    let plain = answer::plain(&settings)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the name is too long"))?;
+    let served = (0..threads).map(|_| AtomicU64::new(0)).collect();
 
-    let workers = settings.threads.max(1);
-    let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-    let served: Arc<[AtomicU64]> = (0..workers).map(|_| AtomicU64::new(0)).collect();
-    let plain = answer::message(&settings);
-    let (for_threads, counts) = (stop.clone(), served.clone());
-    let shared = Arc::new(Shared { settings, listener, stop: for_threads, served: counts, plain });
-
-    let mut origin = Origin { address, stop, served, threads: Vec::new() };
-    for index in 0..workers {
-        let worker = worker::Worker::new(shared.clone(), index)?;
-        let name = format!("origin-{index}");
-        origin.threads.push(thread::Builder::new().name(name).spawn(move || worker.run())?);
+    let shared = Arc::new(Shared { settings, served, plain });
+    let mut origin = OriginServer { address, shared, threads: Vec::new() };
+    for (index, socket) in bound.sockets.into_iter().enumerate() {
+        let (shared, (started, mailbox)) = (Arc::clone(&origin.shared), flume::bounded(1));
+        let run = move || thread::run(shared, index, socket, &started);
+        let running = Builder::new().name(format!("origin-{index}")).spawn(run)?;
+        match mailbox.recv() {
+            Ok(stop) => origin.threads.push((running, stop)),
+            // It ended before it began, and tells why.
+            Err(_) => {
+                running.join().map_err(|_| io::Error::other("an origin thread panicked"))??
+            }
+        }
     }
     Ok(origin)
-}
-
-/// One listener for all threads: a port in use is then an error, as `SO_REUSEPORT` would hide it.
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(4096)?;
-    Ok(socket.into())
 }
 
 /// The sum over all threads.
@@ -169,25 +169,27 @@ fn total(served: &[AtomicU64]) -> u64 {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
+    use std::thread;
 
     use super::*;
+    use crate::io::clock::Clock;
 
-    fn origin(change: impl FnOnce(&mut Settings)) -> Origin {
-        let mut settings = Settings::new(([127, 0, 0, 1], 0).into());
+    fn origin(change: impl FnOnce(&mut OriginSettings)) -> OriginServer {
+        let mut settings = OriginSettings::new(([127, 0, 0, 1], 0).into());
         settings.name = "a".to_owned();
         change(&mut settings);
         spawn(settings).unwrap()
     }
 
     #[expect(clippy::disallowed_methods, reason = "a client from outside, which may block")]
-    fn client(origin: &Origin) -> TcpStream {
+    fn client(origin: &OriginServer) -> TcpStream {
         let stream = TcpStream::connect(origin.address()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream
     }
 
     /// Sends `request` and reads until the origin closes.
-    fn exchange(origin: &Origin, request: &str) -> String {
+    fn exchange(origin: &OriginServer, request: &str) -> String {
         let mut stream = client(origin);
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
@@ -195,7 +197,7 @@ mod tests {
         String::from_utf8(answer).unwrap()
     }
 
-    fn get(origin: &Origin, target: &str) -> String {
+    fn get(origin: &OriginServer, target: &str) -> String {
         exchange(origin, &format!("GET {target} HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n"))
     }
 
@@ -341,9 +343,10 @@ mod tests {
         assert!(!empty.contains("Content-Length") && empty.ends_with("close\r\n\r\n"));
         assert!(get(&origin, "/1xx").starts_with("HTTP/1.1 103 Early Hints\r\nLink: "));
         assert!(get(&origin, "/nothing").starts_with("HTTP/1.1 404 Not Found\r\n"));
-        let start = worker::read_clock();
+        let clock = Clock::default();
+        let start = clock.tick();
         assert_eq!(body(&get(&origin, "/delay/30")), "hello\n");
-        assert!(start.elapsed() >= Duration::from_millis(30));
+        assert!(clock.tick() - start >= Duration::from_millis(30));
     }
 
     #[test]
@@ -352,11 +355,12 @@ mod tests {
         assert_eq!(get(&origin, "/drop"), "");
         assert_eq!(get(&origin, "/garbage"), "this is not HTTP\r\n\r\n");
         assert!(exchange(&origin, "what?\r\n\r\n").starts_with("HTTP/1.1 400 "));
-        let twice = exchange(&origin, "GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+        let twice =
+            exchange(&origin, "GET / HTTP/1.1\r\nHost: o\r\n\r\nGET / HTTP/1.1\r\nHost: o\r\n\r\n");
         assert_eq!(twice.matches("hello\n").count(), 2);
         assert!(!twice.contains("Connection: close"));
         let mut stream = client(&origin);
-        stream.write_all(b"GET /reset HTTP/1.1\r\n\r\n").unwrap();
+        stream.write_all(b"GET /reset HTTP/1.1\r\nHost: o\r\n\r\n").unwrap();
         let error = stream.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
@@ -364,18 +368,19 @@ mod tests {
     #[test]
     fn idle_connections_are_closed_when_asked() {
         let origin = origin(|settings| settings.close_idle = Some(Duration::from_millis(20)));
-        let start = worker::read_clock();
-        let answer = exchange(&origin, "GET / HTTP/1.1\r\n\r\n");
-        assert!(answer.ends_with("hello\n") && start.elapsed() >= Duration::from_millis(20));
+        let clock = Clock::default();
+        let start = clock.tick();
+        let answer = exchange(&origin, "GET / HTTP/1.1\r\nHost: o\r\n\r\n");
+        assert!(answer.ends_with("hello\n") && clock.tick() - start >= Duration::from_millis(20));
     }
 
     #[test]
     fn a_port_in_use_is_an_error_and_a_dropped_origin_frees_it() {
         let first = origin(|_| {});
         let address = first.address();
-        let second = spawn(Settings::new(address)).unwrap_err();
+        let second = spawn(OriginSettings::new(address)).unwrap_err();
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
         drop(first);
-        assert_eq!(spawn(Settings::new(address)).unwrap().address(), address);
+        assert_eq!(spawn(OriginSettings::new(address)).unwrap().address(), address);
     }
 }

@@ -1,4 +1,4 @@
-//! The command line of `tidegate-load`, and the plan that comes out of it.
+//! The command line of `tidegate-load`, and the workload that comes out of it.
 
 use std::fs;
 use std::net::ToSocketAddrs;
@@ -8,12 +8,12 @@ use tidegate::base;
 
 use argh::FromArgs;
 
-use super::answer::Digest;
 use super::echo;
-use super::plan::{Expected, Kind, Plan};
-use super::request::{self, Draft};
+use super::request::{self, RequestTemplate};
+use super::response::Digest;
 use super::schedule::Rate;
-use super::target::Target;
+use super::target::TargetUrl;
+use super::workload::{Expected, Workload, WorkloadKind};
 use tidegate::http::{Method, grammar};
 
 /// Connections of the open loop, unless another number is given.
@@ -33,7 +33,7 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 /// Closed loop: each connection asks again as soon as it is answered. Open loop (--rps): requests are due at
 /// fixed moments, and latency is counted from then.
 #[derive(Debug, FromArgs)]
-struct Line {
+struct LoadArguments {
     /// connections (default 1; 64 with --rps)
     #[argh(option, short = 'c')]
     connections: Option<String>,
@@ -152,27 +152,27 @@ const FLAGS: &[&str] = &[
 
 /// What the words ask for.
 #[derive(Debug)]
-pub enum Request {
+pub enum Invocation {
     /// A run.
-    Run(Box<Plan>),
+    Run(Box<Workload>),
     /// This text, and nothing else.
     Print(String),
 }
 
 /// Reads the words behind the program's name; resolves the host. An error says what is wrong.
-pub fn read(words: impl IntoIterator<Item = String>) -> Result<Request, String> {
+pub fn read(words: impl IntoIterator<Item = String>) -> Result<Invocation, String> {
     let words: Vec<String> = words.into_iter().flat_map(in_argh_shape).collect();
     if words.iter().any(|word| word == "--version") {
-        return Ok(Request::Print(format!("tidegate-load {}\n", env!("CARGO_PKG_VERSION"))));
+        return Ok(Invocation::Print(format!("tidegate-load {}\n", env!("CARGO_PKG_VERSION"))));
     }
     if let Some(unknown) = words.iter().find(|word| is_unknown(word)) {
         return Err(format!("there is no flag {unknown}{}", suggestion(unknown)));
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match Line::from_args(&["tidegate-load"], &words) {
-        Ok(line) => line.plan().map(|plan| Request::Run(Box::new(plan))),
+    match LoadArguments::from_args(&["tidegate-load"], &words) {
+        Ok(line) => line.workload().map(|workload| Invocation::Run(Box::new(workload))),
         Err(exit) if exit.status.is_ok() => {
-            Ok(Request::Print(format!("{}\n", exit.output.trim_end())))
+            Ok(Invocation::Print(format!("{}\n", exit.output.trim_end())))
         }
         Err(exit) => Err(exit.output.trim_end().to_owned()),
     }
@@ -204,14 +204,14 @@ fn suggestion(unknown: &str) -> String {
     nearest.map_or_else(String::new, |flag| format!("; did you mean {flag}?"))
 }
 
-impl Line {
-    fn plan(self) -> Result<Plan, String> {
-        let target = Target::of(&self.url).map_err(|wrong| format!("{}: {wrong}", self.url))?;
+impl LoadArguments {
+    fn workload(self) -> Result<Workload, String> {
+        let target = TargetUrl::of(&self.url).map_err(|wrong| format!("{}: {wrong}", self.url))?;
         self.check_together()?;
         let kind = match (self.ws, &self.idle) {
-            (true, _) => Kind::WebSocket,
-            (false, Some(_)) => Kind::Idle,
-            (false, None) => Kind::Http,
+            (true, _) => WorkloadKind::WebSocket,
+            (false, Some(_)) => WorkloadKind::Idle,
+            (false, None) => WorkloadKind::Http,
         };
         let rate = self.rps.as_deref().map(rate).transpose()?;
         let requests = number("--requests", self.requests.as_deref(), 1, u64::MAX)?;
@@ -220,13 +220,13 @@ impl Line {
         let connections = self.how_many_connections(rate, requests)?;
         let threads = number("--threads", self.threads.as_deref(), 1, THREADS_MOST)?.unwrap_or(1);
         let method = self.method()?;
-        let (octets, payload, opening) = self.wire(&target, &method)?;
-        Ok(Plan {
+        let (octets, payload, handshake) = self.wire(&target, &method)?;
+        Ok(Workload {
             addresses: resolve(&target)?,
             kind,
             octets,
             payload,
-            opening,
+            handshake,
             method: Method::of(method.as_bytes()),
             connections,
             threads: (threads as usize).min(connections),
@@ -297,17 +297,17 @@ impl Line {
     }
 
     /// What goes over the wire: a request or a message, what a message carries, and what comes first.
-    #[expect(clippy::type_complexity, reason = "three parts of a plan, taken apart at once")]
+    #[expect(clippy::type_complexity, reason = "three parts of a workload, taken apart at once")]
     fn wire(
         &self,
-        target: &Target,
+        target: &TargetUrl,
         method: &str,
-    ) -> Result<(Vec<u8>, Option<Vec<u8>>, Option<super::plan::Opening>), String> {
+    ) -> Result<(Vec<u8>, Option<Vec<u8>>, Option<super::workload::Handshake>), String> {
         let fields =
             self.header.iter().map(|line| request::field(line).map_err(|e| format!("-H: {e}")));
         let fields = fields.collect::<Result<Vec<_>, _>>()?;
         let body = self.body()?;
-        let draft = Draft {
+        let draft = RequestTemplate {
             target,
             method,
             fields: &fields,
@@ -320,7 +320,7 @@ impl Line {
         }
         let size = number("--message-size", self.message_size.as_deref(), 0, BODY_MOST)?;
         let payload = request::pattern(size.unwrap_or(64) as usize);
-        Ok((echo::message(&payload), Some(payload), Some(draft.opening())))
+        Ok((echo::message(&payload), Some(payload), Some(draft.handshake())))
     }
 
     fn body(&self) -> Result<Option<Vec<u8>>, String> {
@@ -345,7 +345,7 @@ impl Line {
     }
 }
 
-fn resolve(target: &Target) -> Result<Vec<std::net::SocketAddr>, String> {
+fn resolve(target: &TargetUrl) -> Result<Vec<std::net::SocketAddr>, String> {
     let found = (target.host.as_str(), target.port).to_socket_addrs();
     let addresses: Vec<_> = found.map_err(|error| format!("{}: {error}", target.host))?.collect();
     if addresses.is_empty() {
@@ -410,9 +410,9 @@ fn digest(text: &str) -> Result<Digest, String> {
 mod tests {
     use super::*;
 
-    fn plan(words: &str) -> Plan {
+    fn workload(words: &str) -> Workload {
         match read(words.split(' ').map(str::to_owned)) {
-            Ok(Request::Run(plan)) => *plan,
+            Ok(Invocation::Run(workload)) => *workload,
             other => panic!("{words}: {other:?}"),
         }
     }
@@ -423,44 +423,48 @@ mod tests {
 
     #[test]
     fn the_everyday_call() {
-        let plan = plan("--rps 100 --duration 10 http://127.0.0.1:9001/a");
-        assert_eq!(plan.rate, Rate::per_thousand_seconds(100_000));
-        assert_eq!((plan.duration, plan.connections), (Some(Duration::from_secs(10)), 64));
-        assert_eq!(plan.addresses, [([127, 0, 0, 1], 9001).into()]);
-        assert_eq!(plan.octets, b"GET /a HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\r\n");
-        assert_eq!((plan.mode(), plan.keep_alive, plan.json), ("open", true, false));
+        let workload = workload("--rps 100 --duration 10 http://127.0.0.1:9001/a");
+        assert_eq!(workload.rate, Rate::per_thousand_seconds(100_000));
+        assert_eq!((workload.duration, workload.connections), (Some(Duration::from_secs(10)), 64));
+        assert_eq!(workload.addresses, [([127, 0, 0, 1], 9001).into()]);
+        assert_eq!(workload.octets, b"GET /a HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\r\n");
+        assert_eq!((workload.mode(), workload.keep_alive, workload.json), ("open", true, false));
     }
 
     #[test]
     fn flags_in_every_shape() {
-        let plan = plan("-c8 --duration=500ms -HX-A:b --body-size=3 --no-keepalive 127.0.0.1:1");
-        assert_eq!((plan.connections, plan.duration), (8, Some(Duration::from_millis(500))));
+        let workload =
+            workload("-c8 --duration=500ms -HX-A:b --body-size=3 --no-keepalive 127.0.0.1:1");
         assert_eq!(
-            String::from_utf8_lossy(&plan.octets),
+            (workload.connections, workload.duration),
+            (8, Some(Duration::from_millis(500)))
+        );
+        assert_eq!(
+            String::from_utf8_lossy(&workload.octets),
             "POST / HTTP/1.1\r\nHost: 127.0.0.1:1\r\nX-A: b\r\nContent-Length: 3\r\n\
              Connection: close\r\n\r\n !\""
         );
-        assert_eq!((plan.mode(), plan.method), ("closed", Method::Post));
+        assert_eq!((workload.mode(), workload.method), ("closed", Method::Post));
     }
 
     #[test]
     fn the_end_is_what_was_said_of_it() {
-        let ends = |words| (plan(words).duration, plan(words).requests);
+        let ends = |words| (workload(words).duration, workload(words).requests);
         assert_eq!(ends("127.0.0.1:1"), (Some(DURATION), None));
         assert_eq!(ends("--requests 9 127.0.0.1:1"), (None, Some(9)));
         let both = ends("--requests 9 --duration 1m 127.0.0.1:1");
         assert_eq!(both, (Some(Duration::from_secs(60)), Some(9)));
-        assert_eq!(plan("-c 64 --requests 9 127.0.0.1:1").connections, 9);
-        assert_eq!(plan("--rps 0.5 127.0.0.1:1").rate, Rate::per_thousand_seconds(500));
-        assert_eq!(plan("--threads 9 -c 2 127.0.0.1:1").threads, 2);
+        assert_eq!(workload("-c 64 --requests 9 127.0.0.1:1").connections, 9);
+        assert_eq!(workload("--rps 0.5 127.0.0.1:1").rate, Rate::per_thousand_seconds(500));
+        assert_eq!(workload("--threads 9 -c 2 127.0.0.1:1").threads, 2);
     }
 
     #[test]
     fn a_websocket_has_an_opening_and_a_message() {
-        let plan = plan("--ws --message-size 3 ws://127.0.0.1:1/x");
-        assert_eq!((plan.mode(), &plan.payload), ("websocket", &Some(b" !\"".to_vec())));
-        assert!(plan.opening.unwrap().octets.starts_with(b"GET /x HTTP/1.1\r\n"));
-        assert_eq!(plan.octets[..2], [0x82, 0x83]);
+        let workload = workload("--ws --message-size 3 ws://127.0.0.1:1/x");
+        assert_eq!((workload.mode(), &workload.payload), ("websocket", &Some(b" !\"".to_vec())));
+        assert!(workload.handshake.unwrap().octets.starts_with(b"GET /x HTTP/1.1\r\n"));
+        assert_eq!(workload.octets[..2], [0x82, 0x83]);
     }
 
     #[test]
@@ -500,7 +504,7 @@ mod tests {
 
     #[test]
     fn every_flag_is_known_to_the_suggestions() {
-        let Ok(Request::Print(help)) = read(["--help".to_owned()]) else { panic!("help") };
+        let Ok(Invocation::Print(help)) = read(["--help".to_owned()]) else { panic!("help") };
         let shown = help.split_whitespace().filter(|word| word.starts_with("--"));
         for flag in shown.map(|flag| flag.trim_matches(|c: char| !c.is_alphanumeric() && c != '-'))
         {

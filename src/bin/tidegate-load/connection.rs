@@ -5,13 +5,13 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::answer::Answer;
-use super::dispatcher::Seat;
+use super::dispatcher::RequestSlot;
 use super::echo::Echo;
-use super::exchange::{Exchange, Heard, Heeded};
-use super::fault::Fault;
-use super::plan::Kind;
-use super::worker::Worker;
+use super::load_fault::LoadFault;
+use super::load_thread::LoadThread;
+use super::response::ResponseReader;
+use super::round_trip::{MessageReader, RoundTrip, RoundTripEnd};
+use super::workload::WorkloadKind;
 use tidegate::http::upgrade::Offer;
 use tidegate::http::{Asked, Method};
 use tidegate::io::reactor::Direction;
@@ -21,47 +21,48 @@ use tidegate::io::stream::Stream;
 const REST: Duration = Duration::from_millis(50);
 
 /// Lives until there are no more requests or the run is over.
-pub async fn live(worker: Rc<Worker>) {
-    let mut connection = Connection::new(&worker);
+pub async fn run(thread: Rc<LoadThread>) {
+    let mut connection = LoadConnection::new(&thread);
     let opened = connection.open().await;
-    worker.opened(opened);
-    match worker.plan.kind {
-        Kind::Idle => connection.stand().await,
-        Kind::Http | Kind::WebSocket => connection.work().await,
+    thread.opened(opened);
+    match thread.workload.kind {
+        WorkloadKind::Idle => connection.stand().await,
+        WorkloadKind::Http | WorkloadKind::WebSocket => connection.work().await,
     }
     drop(connection);
-    worker.left();
+    thread.left();
 }
 
-struct Connection<'w> {
-    worker: &'w Worker,
+struct LoadConnection<'w> {
+    thread: &'w LoadThread,
     stream: Option<Stream>,
     /// Requests that this stream has carried.
     carried: u64,
-    answer: Answer,
+    answer: ResponseReader,
     echo: Option<Echo>,
 }
 
-impl<'w> Connection<'w> {
-    fn new(worker: &'w Worker) -> Connection<'w> {
-        let plan = &*worker.plan;
-        let answer = Answer::new(plan.method.into(), plan.hashes());
-        let echo = worker.payload.as_ref().map(|payload| Echo::new(Rc::clone(payload)));
-        Connection { worker, stream: None, carried: 0, answer, echo }
+impl<'w> LoadConnection<'w> {
+    fn new(thread: &'w LoadThread) -> LoadConnection<'w> {
+        let workload = &*thread.workload;
+        let answer = ResponseReader::new(workload.method.into(), workload.hashes());
+        let echo = thread.payload.as_ref().map(|payload| Echo::new(Rc::clone(payload)));
+        LoadConnection { thread, stream: None, carried: 0, answer, echo }
     }
 
     /// Makes requests as long as there are any.
     async fn work(&mut self) {
-        let (worker, seat) = (self.worker, Rc::new(Seat::default()));
+        let (thread, slot) = (self.thread, Rc::new(RequestSlot::default()));
         while let Some(due) =
-            poll_fn(|cx| worker.dispatcher.poll_next(&seat, worker.now(), cx)).await
+            poll_fn(|cx| thread.dispatcher.poll_next(&slot, thread.now(), cx)).await
         {
             let result = self.ask().await;
-            if worker.has_ended() {
+            if thread.has_ended() {
                 return;
             }
-            worker.note(result, due);
-            if result.is_err_and(Fault::is_of_connecting) && worker.core.sleep(REST).await.is_err()
+            thread.note(result, due);
+            if result.is_err_and(LoadFault::is_of_connecting)
+                && thread.core.sleep(REST).await.is_err()
             {
                 return;
             }
@@ -74,30 +75,30 @@ impl<'w> Connection<'w> {
             Some(_) => self.ask().await,
             None => return,
         };
-        if self.worker.has_ended() {
+        if self.thread.has_ended() {
             return;
         }
-        self.worker.note(result, self.worker.now());
+        self.thread.note(result, self.thread.now());
         let Some(stream) = self.stream.as_ref().filter(|_| result.is_ok()) else {
-            return self.worker.stands(false);
+            return self.thread.stands(false);
         };
-        self.worker.stands(true);
+        self.thread.stands(true);
         stream.no_deadline(Direction::Read);
         let gone = poll_fn(|cx| stream.poll_closed(true, cx)).await;
-        if gone.is_ok() && !self.worker.has_ended() {
-            self.worker.note(Err(Fault::ClosedEarly), self.worker.now());
+        if gone.is_ok() && !self.thread.has_ended() {
+            self.thread.note(Err(LoadFault::ClosedEarly), self.thread.now());
         }
     }
 
     /// One request, on this connection or a new one. Where the server has closed an old one without taking
     /// notice of the request, a new one is tried, once.
-    async fn ask(&mut self) -> Result<(), Fault> {
+    async fn ask(&mut self) -> Result<(), LoadFault> {
         if self.stream.as_ref().is_some_and(|stream| stream.is_readable() && !stream.is_quiet()) {
             self.stream = None;
         }
         let used = self.stream.is_some() && self.carried > 0;
         match self.try_once().await {
-            Err((_, true)) if used && !self.worker.has_ended() => {
+            Err((_, true)) if used && !self.thread.has_ended() => {
                 self.try_once().await.map_err(|(fault, _)| fault)
             }
             result => result.map_err(|(fault, _)| fault),
@@ -105,32 +106,32 @@ impl<'w> Connection<'w> {
     }
 
     /// One attempt; an error tells whether the connection was stale.
-    async fn try_once(&mut self) -> Result<(), (Fault, bool)> {
+    async fn try_once(&mut self) -> Result<(), (LoadFault, bool)> {
         if self.stream.is_none() {
             self.open().await.map_err(|fault| (fault, false))?;
         }
         // It was opened just now, where there was none.
-        let Some(stream) = &self.stream else { return Err((Fault::Other, false)) };
-        let plan = &*self.worker.plan;
-        let octets = &plan.octets;
-        let heeded = match &mut self.echo {
+        let Some(stream) = &self.stream else { return Err((LoadFault::Other, false)) };
+        let workload = &*self.thread.workload;
+        let octets = &workload.octets;
+        let end = match &mut self.echo {
             Some(echo) => {
                 echo.begin();
-                exchange(self.worker, stream, octets, echo).await
+                round_trip(self.thread, stream, octets, echo).await
             }
             None => {
                 self.answer.begin();
-                exchange(self.worker, stream, octets, &mut self.answer).await
+                round_trip(self.thread, stream, octets, &mut self.answer).await
             }
         };
-        match heeded {
-            Ok(heeded) => {
+        match end {
+            Ok(end) => {
                 self.carried += 1;
                 let goes_on = match &mut self.echo {
                     Some(echo) => answer_ping(stream, echo).is_ok(),
-                    None => self.answer.is_persistent() && plan.keep_alive,
+                    None => self.answer.is_persistent() && workload.keep_alive,
                 };
-                if !goes_on || heeded.ended || !heeded.sent_all {
+                if !goes_on || end.ended || !end.sent_all {
                     self.stream = None;
                 }
                 self.judge().map_err(|fault| (fault, false))
@@ -143,37 +144,37 @@ impl<'w> Connection<'w> {
     }
 
     /// Is the answer the expected one?
-    fn judge(&self) -> Result<(), Fault> {
+    fn judge(&self) -> Result<(), LoadFault> {
         if self.echo.is_some() {
             return Ok(());
         }
         let status = self.answer.status();
-        self.worker.saw_status(status);
-        if self.worker.plan.prints_hash {
-            self.worker.saw_digest(self.answer.digest());
+        self.thread.saw_status(status);
+        if self.thread.workload.prints_hash {
+            self.thread.saw_digest(self.answer.digest());
         }
-        self.worker.plan.expected.judge(status, || self.answer.digest())
+        self.thread.workload.expected.judge(status, || self.answer.digest())
     }
 
-    async fn open(&mut self) -> Result<(), Fault> {
-        let worker = self.worker;
-        let _turn = worker.dials.acquire().await;
-        if worker.has_ended() {
-            return Err(Fault::Other);
+    async fn open(&mut self) -> Result<(), LoadFault> {
+        let thread = self.thread;
+        let _turn = thread.dials.acquire().await;
+        if thread.has_ended() {
+            return Err(LoadFault::Other);
         }
-        if self.carried > 0 && worker.plan.keep_alive {
-            worker.count_reconnect();
+        if self.carried > 0 && thread.workload.keep_alive {
+            thread.count_reconnect();
         }
         self.carried = 0;
-        let stream = worker.dial().await?;
-        if let Some(opening) = &worker.plan.opening {
-            let offer = Some(Offer::WebSocket { key: opening.key });
-            let mut answer = Answer::new(Asked { method: Method::Get, offer }, false);
-            let sent = exchange(worker, &stream, &opening.octets, &mut answer).await;
+        let stream = thread.dial().await?;
+        if let Some(handshake) = &thread.workload.handshake {
+            let offer = Some(Offer::WebSocket { key: handshake.key });
+            let mut answer = ResponseReader::new(Asked { method: Method::Get, offer }, false);
+            let sent = round_trip(thread, &stream, &handshake.octets, &mut answer).await;
             sent.map_err(|(fault, _)| fault)?;
-            worker.saw_status(answer.status());
+            thread.saw_status(answer.status());
             if answer.status() != 101 {
-                return Err(Fault::Status((answer.status() / 100) as u8));
+                return Err(LoadFault::Status((answer.status() / 100) as u8));
             }
         }
         self.stream = Some(stream);
@@ -181,17 +182,17 @@ impl<'w> Connection<'w> {
     }
 }
 
-/// One exchange; an error tells whether the connection was stale.
-async fn exchange<H: Heard>(
-    worker: &Worker,
+/// One round trip; an error tells whether the connection was stale.
+async fn round_trip<H: MessageReader>(
+    thread: &LoadThread,
     stream: &Stream,
     octets: &[u8],
-    heard: &mut H,
-) -> Result<Heeded, (Fault, bool)> {
-    stream.deadline_in(Direction::Read, worker.plan.timeout);
-    let mut exchange = Exchange { worker, stream, octets, sent: 0, heard, answered: false };
-    let result = poll_fn(|cx| exchange.poll(cx)).await;
-    result.map_err(|fault| (fault, exchange.was_stale(fault)))
+    reader: &mut H,
+) -> Result<RoundTripEnd, (LoadFault, bool)> {
+    stream.deadline_in(Direction::Read, thread.workload.timeout);
+    let mut round_trip = RoundTrip { thread, stream, octets, sent: 0, reader, answered: false };
+    let result = poll_fn(|cx| round_trip.poll(cx)).await;
+    result.map_err(|fault| (fault, round_trip.was_stale(fault)))
 }
 
 /// Sends the pong that is owed, if any; it is so small that it goes at once or never will.

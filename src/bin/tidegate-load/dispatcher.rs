@@ -14,7 +14,7 @@ use tidegate::io::clock::Moment;
 
 /// Where a connection waits for a request.
 #[derive(Debug, Default)]
-pub struct Seat {
+pub struct RequestSlot {
     waker: RefCell<Option<Waker>>,
     /// When the request was due that the pacer has brought.
     brought: Cell<Option<Moment>>,
@@ -33,7 +33,7 @@ pub struct Dispatcher {
     /// Without one, the loop is closed.
     schedule: RefCell<Option<Schedule>>,
     /// The connections that wait; at most one place for each.
-    waiting: RefCell<VecDeque<Rc<Seat>>>,
+    waiting: RefCell<VecDeque<Rc<RequestSlot>>>,
     pacer: RefCell<Option<Waker>>,
 }
 
@@ -59,14 +59,14 @@ impl Dispatcher {
         }
     }
 
-    /// The next request for the connection at `seat`: the moment it was due; `None`: there are no more.
+    /// The next request for the connection at `slot`: the moment it was due; `None`: there are no more.
     pub fn poll_next(
         &self,
-        seat: &Rc<Seat>,
+        slot: &Rc<RequestSlot>,
         now: Moment,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Moment>> {
-        if let Some(due) = seat.brought.take() {
+        if let Some(due) = slot.brought.take() {
             return Poll::Ready(Some(due));
         }
         if self.closed.get() {
@@ -81,7 +81,7 @@ impl Dispatcher {
                 return Poll::Ready(due);
             }
         }
-        self.sit(seat, cx);
+        self.sit(slot, cx);
         Poll::Pending
     }
 
@@ -105,9 +105,9 @@ impl Dispatcher {
         while !self.closed.get() && !self.waiting.borrow().is_empty() {
             let due = self.schedule.borrow_mut().as_mut().and_then(|schedule| schedule.take(now));
             let Some(due) = due else { return };
-            let Some(seat) = self.waiting.borrow_mut().pop_front() else { return };
-            seat.brought.set(Some(due));
-            seat.call();
+            let Some(slot) = self.waiting.borrow_mut().pop_front() else { return };
+            slot.brought.set(Some(due));
+            slot.call();
             self.count();
         }
     }
@@ -126,13 +126,13 @@ impl Dispatcher {
         }
     }
 
-    fn sit(&self, seat: &Rc<Seat>, cx: &mut Context<'_>) {
-        let mut waker = seat.waker.borrow_mut();
+    fn sit(&self, slot: &Rc<RequestSlot>, cx: &mut Context<'_>) {
+        let mut waker = slot.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
         }
-        if !seat.queued.replace(true) {
-            self.waiting.borrow_mut().push_back(Rc::clone(seat));
+        if !slot.queued.replace(true) {
+            self.waiting.borrow_mut().push_back(Rc::clone(slot));
         }
         if let Some(pacer) = self.pacer.borrow_mut().take() {
             pacer.wake();
@@ -140,13 +140,13 @@ impl Dispatcher {
     }
 
     fn call_all(&self) {
-        for seat in self.waiting.borrow_mut().drain(..) {
-            seat.call();
+        for slot in self.waiting.borrow_mut().drain(..) {
+            slot.call();
         }
     }
 }
 
-impl Seat {
+impl RequestSlot {
     fn call(&self) {
         self.queued.set(false);
         if let Some(waker) = self.waker.borrow().as_ref() {
@@ -161,30 +161,30 @@ mod tests {
     use super::*;
 
     /// Whether somebody called since the last question.
-    struct Bell(std::sync::Arc<std::sync::atomic::AtomicBool>);
+    struct CallFlag(std::sync::Arc<std::sync::atomic::AtomicBool>);
 
-    impl std::task::Wake for Bell {
+    impl std::task::Wake for CallFlag {
         fn wake(self: std::sync::Arc<Self>) {
             self.0.store(true, std::sync::atomic::Ordering::Relaxed);
         }
     }
 
-    struct Guest {
-        seat: Rc<Seat>,
+    struct Caller {
+        slot: Rc<RequestSlot>,
         called: std::sync::Arc<std::sync::atomic::AtomicBool>,
         waker: Waker,
     }
 
-    impl Guest {
-        fn new() -> Guest {
+    impl Caller {
+        fn new() -> Caller {
             let called = std::sync::Arc::<std::sync::atomic::AtomicBool>::default();
-            let waker = Waker::from(std::sync::Arc::new(Bell(called.clone())));
-            Guest { seat: Rc::default(), called, waker }
+            let waker = Waker::from(std::sync::Arc::new(CallFlag(called.clone())));
+            Caller { slot: Rc::default(), called, waker }
         }
 
         fn asks(&self, dispatcher: &Dispatcher, now: u64) -> Poll<Option<u64>> {
             let mut cx = Context::from_waker(&self.waker);
-            dispatcher.poll_next(&self.seat, Moment(now), &mut cx).map(|due| due.map(|due| due.0))
+            dispatcher.poll_next(&self.slot, Moment(now), &mut cx).map(|due| due.map(|due| due.0))
         }
 
         fn was_called(&self) -> bool {
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn in_the_closed_loop_there_is_always_one_more_until_there_is_none() {
-        let (dispatcher, one, two) = (Dispatcher::new(Some(2)), Guest::new(), Guest::new());
+        let (dispatcher, one, two) = (Dispatcher::new(Some(2)), Caller::new(), Caller::new());
         assert_eq!(one.asks(&dispatcher, 0), Poll::Pending, "not open");
         dispatcher.open(None);
         assert!(one.was_called());
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_was_due_while_all_were_busy_is_counted_from_then() {
-        let (dispatcher, one) = (paced(None), Guest::new());
+        let (dispatcher, one) = (paced(None), Caller::new());
         assert_eq!(one.asks(&dispatcher, 300_000), Poll::Ready(Some(0)));
         assert_eq!(one.asks(&dispatcher, 300_000), Poll::Ready(Some(10_000)));
         assert_eq!(dispatcher.owed(Moment(300_000)), 29);
@@ -221,7 +221,8 @@ mod tests {
 
     #[test]
     fn the_pacer_calls_who_sat_down_first() {
-        let (dispatcher, one, two, pacer) = (paced(None), Guest::new(), Guest::new(), Guest::new());
+        let (dispatcher, one, two, pacer) =
+            (paced(None), Caller::new(), Caller::new(), Caller::new());
         let mut cx = Context::from_waker(&pacer.waker);
         assert_eq!(dispatcher.poll_pace(&mut cx), Poll::Pending, "none waits");
         assert_eq!(one.asks(&dispatcher, 0), Poll::Ready(Some(0)));
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn the_pacer_goes_home_when_nothing_will_be_due() {
-        let (dispatcher, one) = (Dispatcher::new(None), Guest::new());
+        let (dispatcher, one) = (Dispatcher::new(None), Caller::new());
         let rate = Rate::per_thousand_seconds(100_000).unwrap();
         dispatcher.open(Some(Schedule::new(rate, Moment(0), Some(Moment(10_000)), 0, 1)));
         assert_eq!(one.asks(&dispatcher, 0), Poll::Ready(Some(0)));
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn the_last_request_sends_all_home() {
-        let (dispatcher, one, two) = (paced(Some(2)), Guest::new(), Guest::new());
+        let (dispatcher, one, two) = (paced(Some(2)), Caller::new(), Caller::new());
         assert_eq!(one.asks(&dispatcher, 0), Poll::Ready(Some(0)));
         assert_eq!(
             (one.asks(&dispatcher, 1), two.asks(&dispatcher, 1)),

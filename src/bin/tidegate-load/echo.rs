@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::exchange::Heard;
-use super::fault::Fault;
+use super::load_fault::LoadFault;
+use super::round_trip::MessageReader;
 use tidegate::http::websocket::Header;
 
 const BINARY: u8 = 2;
@@ -88,7 +88,7 @@ impl Echo {
     }
 
     /// Reads on in a header; gives how many of `bytes` belong to it.
-    fn header(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+    fn header(&mut self, bytes: &[u8]) -> Result<usize, LoadFault> {
         let more = bytes.len().min(HEADER - self.have);
         self.header[self.have..self.have + more].copy_from_slice(&bytes[..more]);
         let Some(header) = Header::read(&self.header[..self.have + more]) else {
@@ -99,7 +99,7 @@ impl Echo {
         let data = header.opcode == if self.begun { 0 } else { BINARY };
         let control = header.opcode >= CLOSE && header.fin && header.payload <= CONTROL as u64;
         if header.masked || !data && !control || data && self.whole {
-            return Err(Fault::Malformed);
+            return Err(LoadFault::Malformed);
         }
         self.begun |= data;
         self.left = header.payload;
@@ -108,13 +108,13 @@ impl Echo {
         Ok(used)
     }
 
-    fn payload(&mut self, opcode: u8, bytes: &[u8]) -> Result<(), Fault> {
+    fn payload(&mut self, opcode: u8, bytes: &[u8]) -> Result<(), LoadFault> {
         if opcode >= CLOSE {
             self.control.extend_from_slice(bytes);
         } else {
             let end = self.at + bytes.len();
             if self.expected.get(self.at..end) != Some(bytes) {
-                return Err(Fault::BodyMismatch);
+                return Err(LoadFault::BodyMismatch);
             }
             self.at = end;
         }
@@ -122,14 +122,14 @@ impl Echo {
     }
 
     /// Ends the frame if nothing of it is left.
-    fn frame_end(&mut self) -> Result<(), Fault> {
+    fn frame_end(&mut self) -> Result<(), LoadFault> {
         let Some(frame) = self.frame.take_if(|_| self.left == 0) else { return Ok(()) };
         match frame.opcode {
-            CLOSE => return Err(Fault::ClosedEarly),
+            CLOSE => return Err(LoadFault::ClosedEarly),
             PING => self.pong = Some(self::frame(PING + 1, &self.control)),
             opcode if opcode < CLOSE && frame.fin => {
                 if self.at != self.expected.len() {
-                    return Err(Fault::BodyMismatch);
+                    return Err(LoadFault::BodyMismatch);
                 }
                 self.whole = true;
             }
@@ -140,8 +140,8 @@ impl Echo {
     }
 }
 
-impl Heard for Echo {
-    fn take(&mut self, bytes: &mut [u8]) -> Result<bool, Fault> {
+impl MessageReader for Echo {
+    fn take(&mut self, bytes: &mut [u8]) -> Result<bool, LoadFault> {
         let mut bytes = &*bytes;
         while !bytes.is_empty() {
             let used = match self.frame.as_ref().map(|frame| frame.opcode) {
@@ -159,8 +159,8 @@ impl Heard for Echo {
         Ok(self.whole && self.frame.is_none() && self.have == 0)
     }
 
-    fn end(&mut self) -> Result<(), Fault> {
-        Err(Fault::ClosedEarly)
+    fn end(&mut self) -> Result<(), LoadFault> {
+        Err(LoadFault::ClosedEarly)
     }
 
     fn unread(&self) -> u64 {
@@ -180,7 +180,7 @@ mod tests {
         Echo::new(expected.into())
     }
 
-    fn every_way(expected: &[u8], wire: &[u8]) -> Result<bool, Fault> {
+    fn every_way(expected: &[u8], wire: &[u8]) -> Result<bool, LoadFault> {
         let whole = echo(expected).take(&mut wire.to_vec());
         for size in 1..wire.len() {
             let mut slowly = echo(expected);
@@ -210,15 +210,15 @@ mod tests {
     #[test]
     fn what_is_no_echo_is_a_fault() {
         for (wire, fault) in [
-            (&b"\x82\x05Hullo"[..], Fault::BodyMismatch),
-            (b"\x82\x04Hell", Fault::BodyMismatch),
-            (b"\x82\x06Hello!", Fault::BodyMismatch),
-            (b"\x81\x05Hello", Fault::Malformed),
-            (b"\x80\x05Hello", Fault::Malformed),
-            (b"\x82\x85mask\0\0\0\0\0", Fault::Malformed),
-            (b"\x82\x05Hello\x82\x05Hello", Fault::Malformed),
-            (b"\x09\x00", Fault::Malformed),
-            (b"\x88\x02\x03\xe9", Fault::ClosedEarly),
+            (&b"\x82\x05Hullo"[..], LoadFault::BodyMismatch),
+            (b"\x82\x04Hell", LoadFault::BodyMismatch),
+            (b"\x82\x06Hello!", LoadFault::BodyMismatch),
+            (b"\x81\x05Hello", LoadFault::Malformed),
+            (b"\x80\x05Hello", LoadFault::Malformed),
+            (b"\x82\x85mask\0\0\0\0\0", LoadFault::Malformed),
+            (b"\x82\x05Hello\x82\x05Hello", LoadFault::Malformed),
+            (b"\x09\x00", LoadFault::Malformed),
+            (b"\x88\x02\x03\xe9", LoadFault::ClosedEarly),
         ] {
             assert_eq!(every_way(b"Hello", wire), Err(fault), "{wire:?}");
         }

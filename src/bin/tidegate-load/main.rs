@@ -10,27 +10,27 @@
 //! - In the open loop a latency begins when the request was due, whoever made it wait.
 //! - Bounded: a connection has one request under way, what is due and not sent is counted, not stored.
 //!
-//! Top-down: [`arguments`] make a [`plan`] (by `target` and `request`); [`run()`](run::run) has each thread be a
-//! `worker` with its `connection`s, which take requests from the `dispatcher` (in the open loop by the
-//! [`schedule`]) and make an `exchange` of each, in which an `answer` or an `echo` is heard; a [`tally`]
-//! counts, by kinds of [`fault`]; `progress` shows, and a [`report`] tells.
+//! Top-down: [`arguments`] make a [`workload`] (by `target` and `request`); [`run()`](run::run) starts a
+//! `load_thread` for each thread, with its `connection`s, which take requests from the `dispatcher` (in the open
+//! loop by the [`schedule`]) and make a `round_trip` of each, in which a `response` or an `echo` is read; a
+//! [`tally`] counts, by kinds of [`load_fault`]; `progress` shows, and a [`report`] tells.
 
-mod answer;
 mod arguments;
 mod connection;
 mod dispatcher;
 mod echo;
-mod exchange;
-mod fault;
-mod plan;
+mod load_fault;
+mod load_thread;
 mod progress;
 mod report;
 mod request;
+mod response;
+mod round_trip;
 mod run;
 mod schedule;
 mod tally;
 mod target;
-mod worker;
+mod workload;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -38,15 +38,15 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use arguments::Request;
-use plan::Kind;
-use report::Report;
+use arguments::Invocation;
+use report::LoadReport;
+use workload::WorkloadKind;
 
 fn main() -> ExitCode {
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-    let plan = match arguments::read(words) {
-        Ok(Request::Run(plan)) => Arc::new(*plan),
-        Ok(Request::Print(text)) => return print(&text, 0),
+    let workload = match arguments::read(words) {
+        Ok(Invocation::Run(workload)) => Arc::new(*workload),
+        Ok(Invocation::Print(text)) => return print(&text, 0),
         Err(wrong) => {
             complain(&format!("tidegate-load: {wrong}\n--help lists all flags\n"));
             return ExitCode::from(2);
@@ -59,25 +59,26 @@ fn main() -> ExitCode {
     let standing = |connections| {
         print(&format!("idle {connections}\n"), 0);
     };
-    let outcome = match run::run(&plan, shows, standing) {
+    let outcome = match run::run(&workload, shows, standing) {
         Ok(outcome) => outcome,
         Err(error) => {
             complain(&format!("tidegate-load: {error}\n"));
             return ExitCode::FAILURE;
         }
     };
-    let report = Report { plan: &plan, tally: &outcome.tally, connected: outcome.connected };
+    let report =
+        LoadReport { workload: &workload, tally: &outcome.tally, connected: outcome.connected };
     let code = report.exit_code();
-    let digest = report.digest().filter(|_| plan.prints_hash && code == 0);
+    let digest = report.digest().filter(|_| workload.prints_hash && code == 0);
     match digest {
         Some(digest) => print(&format!("{digest}\n"), code),
-        None if plan.kind == Kind::Idle || plan.prints_hash => {
+        None if workload.kind == WorkloadKind::Idle || workload.prints_hash => {
             if code != 0 {
                 complain(&report.table());
             }
             ExitCode::from(code)
         }
-        None if plan.json => print(&format!("{}\n", report.json()), code),
+        None if workload.json => print(&format!("{}\n", report.json()), code),
         None => print(&report.table(), code),
     }
 }

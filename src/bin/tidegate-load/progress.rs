@@ -9,46 +9,47 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 use futures_lite::StreamExt;
 
-use super::plan::Plan;
-use super::worker::Live;
+use super::load_thread::LiveCounts;
+use super::workload::Workload;
 
 /// How often the line is drawn.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// What is shown, and when.
 #[derive(Debug)]
-pub struct Progress {
-    lives: Vec<Arc<Live>>,
+pub struct ProgressLine {
+    lives: Vec<Arc<LiveCounts>>,
     timer: Timer,
     started: Instant,
     total: Option<Duration>,
     shown: u64,
 }
 
-impl Progress {
+impl ProgressLine {
     /// Shows what `lives` count.
-    pub fn new(plan: &Plan, lives: Vec<Arc<Live>>) -> Progress {
-        let total = plan.duration.map(|duration| duration + plan.warm_up);
+    pub fn new(workload: &Workload, lives: Vec<Arc<LiveCounts>>) -> ProgressLine {
+        let total = workload.duration.map(|duration| duration + workload.warm_up);
         let timer = Timer::interval(PERIOD);
-        Progress { lives, timer, started: now(), total, shown: 0 }
+        ProgressLine { lives, timer, started: now(), total, shown: 0 }
     }
 
     /// Draws the line when it is time; without one, it never is.
-    pub async fn tick(progress: Option<&mut Progress>) {
+    pub async fn tick(progress: Option<&mut ProgressLine>) {
         let Some(progress) = progress else { return future::pending().await };
         progress.timer.next().await;
         progress.draw();
     }
 
     /// Takes the line away.
-    pub fn clear(progress: Option<&mut Progress>) {
+    pub fn clear(progress: Option<&mut ProgressLine>) {
         if progress.is_some() {
             show("\r\x1b[K");
         }
     }
 
     fn draw(&mut self) {
-        let sum = |count: fn(&Live) -> u64| self.lives.iter().map(|live| count(live)).sum::<u64>();
+        let sum =
+            |count: fn(&LiveCounts) -> u64| self.lives.iter().map(|live| count(live)).sum::<u64>();
         let ok = sum(|live| live.ok.load(Relaxed));
         let failed = sum(|live| live.failed.load(Relaxed));
         let seconds = self.started.elapsed().as_secs();

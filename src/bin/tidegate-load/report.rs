@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::plan::Plan;
 use super::tally::Tally;
+use super::workload::Workload;
 
 /// Latencies that are told, with what they are called in JSON and in the table.
 const QUANTILES: &[(&str, &str, f64)] = &[
@@ -19,16 +19,16 @@ const QUANTILES: &[(&str, &str, f64)] = &[
 
 /// What a run has shown.
 #[derive(Debug)]
-pub struct Report<'a> {
+pub struct LoadReport<'a> {
     /// What was to be done.
-    pub plan: &'a Plan,
+    pub workload: &'a Workload,
     /// What happened.
     pub tally: &'a Tally,
     /// Somebody could be connected to.
     pub connected: bool,
 }
 
-impl Report<'_> {
+impl LoadReport<'_> {
     /// 0: all went well; 1: some requests failed; 3: nobody could be connected to.
     pub fn exit_code(&self) -> u8 {
         match (self.connected, self.tally.failed()) {
@@ -52,7 +52,7 @@ impl Report<'_> {
 
     /// One JSON object, without a line end. Latencies are in microseconds.
     pub fn json(&self) -> String {
-        let Report { plan, tally, .. } = self;
+        let LoadReport { workload, tally, .. } = self;
         let latencies = &tally.latencies;
         let mut latency = Map::new();
         latency.insert("min".to_owned(), latencies.min().into());
@@ -71,11 +71,11 @@ impl Report<'_> {
             .collect();
         let [user, system] = self.cpu();
         json!({
-            "url": plan.url,
-            "mode": plan.mode(),
-            "connections": plan.connections,
-            "threads": plan.threads,
-            "rate": plan.rate.map(|rate| rate.per_second()),
+            "url": workload.url,
+            "mode": workload.mode(),
+            "connections": workload.connections,
+            "threads": workload.threads,
+            "rate": workload.rate.map(|rate| rate.per_second()),
             "duration_s": tally.elapsed.as_secs_f64(),
             "requests": tally.requests(),
             "ok": tally.ok,
@@ -102,8 +102,8 @@ impl Report<'_> {
 
     /// A table of some lines.
     pub fn table(&self) -> String {
-        let Report { plan, tally, .. } = self;
-        let mut out = format!("{}\n", heading(plan));
+        let LoadReport { workload, tally, .. } = self;
+        let mut out = format!("{}\n", heading(workload));
         let mut line = |name: &str, value: String| {
             // Writing to a String cannot fail.
             let _ = writeln!(out, "  {name:<11} {value}");
@@ -129,7 +129,7 @@ impl Report<'_> {
         // Of a short run the kernel knows the sum much better than the parts.
         line("own cost", format!("{:.2} us of processor time for each request", user + system));
         if tally.ok > 0 {
-            let since = if plan.rate.is_some() { "was due" } else { "was made" };
+            let since = if workload.rate.is_some() { "was due" } else { "was made" };
             line("latency", format!("from when a request {since}"));
             for (name, value) in self.latencies() {
                 line("", format!("{name:<6} {:>10}", micros(value)));
@@ -149,20 +149,23 @@ impl Report<'_> {
 }
 
 /// What was to be done, in one line.
-pub fn heading(plan: &Plan) -> String {
-    let connections = match plan.connections {
+pub fn heading(workload: &Workload) -> String {
+    let connections = match workload.connections {
         1 => "1 connection".to_owned(),
         many => format!("{many} connections"),
     };
-    let what = match (plan.mode(), plan.rate) {
+    let what = match (workload.mode(), workload.rate) {
         ("websocket", Some(rate)) => format!("WebSocket, {} messages/s", rate.per_second()),
         ("websocket", None) => "WebSocket, closed loop".to_owned(),
         (_, Some(rate)) => format!("open loop, {} requests/s", rate.per_second()),
         (mode, None) => format!("{mode} loop"),
     };
-    let threads =
-        if plan.threads > 1 { format!(", {} threads", plan.threads) } else { String::new() };
-    format!("{}: {what}, {connections}{threads}", plan.url)
+    let threads = if workload.threads > 1 {
+        format!(", {} threads", workload.threads)
+    } else {
+        String::new()
+    };
+    format!("{}: {what}, {connections}{threads}", workload.url)
 }
 
 /// Two decimals: more would be noise.
@@ -191,13 +194,13 @@ fn octets(count: u64) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::super::arguments::{Request, read};
-    use super::super::fault::Fault;
+    use super::super::arguments::{Invocation, read};
+    use super::super::load_fault::LoadFault;
     use super::*;
 
-    fn plan(words: &str) -> Plan {
+    fn workload(words: &str) -> Workload {
         match read(words.split(' ').map(str::to_owned)) {
-            Ok(Request::Run(plan)) => *plan,
+            Ok(Invocation::Run(workload)) => *workload,
             other => panic!("{words}: {other:?}"),
         }
     }
@@ -208,7 +211,7 @@ mod tests {
             tally.answered(Duration::from_micros(micros));
             tally.saw_status(200);
         }
-        tally.failed_by(Fault::Timeout);
+        tally.failed_by(LoadFault::Timeout);
         tally.elapsed = Duration::from_secs(2);
         tally.spent = [Duration::from_micros(10), Duration::from_micros(25)];
         tally
@@ -216,8 +219,8 @@ mod tests {
 
     #[test]
     fn the_json_has_all_that_was_promised() {
-        let (plan, tally) = (plan("-c 2 http://127.0.0.1:1/"), tally());
-        let report = Report { plan: &plan, tally: &tally, connected: true };
+        let (workload, tally) = (workload("-c 2 http://127.0.0.1:1/"), tally());
+        let report = LoadReport { workload: &workload, tally: &tally, connected: true };
         let json: Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!((&json["mode"], &json["connections"]), (&"closed".into(), &2.into()));
         assert_eq!(
@@ -241,9 +244,9 @@ mod tests {
 
     #[test]
     fn the_table_tells_what_happened() {
-        let (plan, mut tally) = (plan("--rps 5 http://127.0.0.1:1/"), tally());
+        let (workload, mut tally) = (workload("--rps 5 http://127.0.0.1:1/"), tally());
         tally.unsent = 7;
-        let table = Report { plan: &plan, tally: &tally, connected: true }.table();
+        let table = LoadReport { workload: &workload, tally: &tally, connected: true }.table();
         for part in ["open loop, 5 requests/s, 64 connections", "timeout 1", "7 were due", "p99.99"]
         {
             assert!(table.contains(part), "{part:?} in {table}");
@@ -252,11 +255,20 @@ mod tests {
 
     #[test]
     fn exit_codes_tell_how_it_went() {
-        let plan = plan("http://127.0.0.1:1/");
+        let workload = workload("http://127.0.0.1:1/");
         let mut tally = Tally::default();
-        assert_eq!(Report { plan: &plan, tally: &tally, connected: true }.exit_code(), 0);
-        tally.failed_by(Fault::ConnectRefused);
-        assert_eq!(Report { plan: &plan, tally: &tally, connected: true }.exit_code(), 1);
-        assert_eq!(Report { plan: &plan, tally: &tally, connected: false }.exit_code(), 3);
+        assert_eq!(
+            LoadReport { workload: &workload, tally: &tally, connected: true }.exit_code(),
+            0
+        );
+        tally.failed_by(LoadFault::ConnectRefused);
+        assert_eq!(
+            LoadReport { workload: &workload, tally: &tally, connected: true }.exit_code(),
+            1
+        );
+        assert_eq!(
+            LoadReport { workload: &workload, tally: &tally, connected: false }.exit_code(),
+            3
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The octets of a request, made once and sent as often as there are requests.
 
-use super::plan::Opening;
-use super::target::Target;
+use super::target::TargetUrl;
+use super::workload::Handshake;
 use tidegate::http::body::Encoder;
 use tidegate::http::grammar;
 use tidegate::http::upgrade::KEY;
@@ -14,9 +14,9 @@ const HANDSHAKE_KEY: &[u8; KEY] = b"dGlkZWdhdGUtbG9hZC13cw==";
 
 /// A request that is not made yet.
 #[derive(Debug)]
-pub struct Draft<'a> {
+pub struct RequestTemplate<'a> {
     /// Where it goes.
-    pub target: &'a Target,
+    pub target: &'a TargetUrl,
     /// The method.
     pub method: &'a str,
     /// Field lines, names and values, besides `Host` and those about the body.
@@ -48,7 +48,7 @@ pub fn field(line: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-impl Draft<'_> {
+impl RequestTemplate<'_> {
     /// The whole request.
     pub fn octets(&self) -> Vec<u8> {
         let mut lines = String::new();
@@ -77,13 +77,13 @@ impl Draft<'_> {
     }
 
     /// The handshake of a WebSocket in its place (RFC 6455 section 4.1).
-    pub fn opening(&self) -> Opening {
+    pub fn handshake(&self) -> Handshake {
         let key = std::str::from_utf8(HANDSHAKE_KEY).unwrap_or_default();
         let lines = format!(
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Key: {key}\r\n"
         );
-        Opening { octets: self.head(&lines), key: *HANDSHAKE_KEY }
+        Handshake { octets: self.head(&lines), key: *HANDSHAKE_KEY }
     }
 
     fn head(&self, lines: &str) -> Vec<u8> {
@@ -110,15 +110,16 @@ mod tests {
     use super::*;
     use tidegate::http::{Framing, Limits, Progress, Request, Upgrade};
 
-    fn draft(target: &Target, body: Option<&[u8]>, chunked: bool) -> Vec<u8> {
+    fn draft(target: &TargetUrl, body: Option<&[u8]>, chunked: bool) -> Vec<u8> {
         let fields = [field("X-A:  b ").unwrap()];
         let method = if body.is_some() { "POST" } else { "GET" };
-        Draft { target, method, fields: &fields, body, chunked, keep_alive: true }.octets()
+        RequestTemplate { target, method, fields: &fields, body, chunked, keep_alive: true }
+            .octets()
     }
 
     #[test]
     fn requests_are_made_whole() {
-        let target = Target::of("http://a:81/b?c").unwrap();
+        let target = TargetUrl::of("http://a:81/b?c").unwrap();
         let plain = draft(&target, None, false);
         assert_eq!(plain, b"GET /b?c HTTP/1.1\r\nHost: a:81\r\nX-A: b\r\n\r\n");
         let sized = draft(&target, Some(b"hello"), false);
@@ -132,9 +133,9 @@ mod tests {
 
     #[test]
     fn our_own_parser_takes_what_we_send() {
-        let target = Target::of("ws://[::1]:81/").unwrap();
+        let target = TargetUrl::of("ws://[::1]:81/").unwrap();
         let fields = [field("host: other").unwrap()];
-        let draft = Draft {
+        let draft = RequestTemplate {
             target: &target,
             method: "GET",
             fields: &fields,
@@ -142,12 +143,12 @@ mod tests {
             chunked: false,
             keep_alive: true,
         };
-        let opening = draft.opening();
+        let handshake = draft.handshake();
         let mut request = Request::default();
-        let read = request.read(&opening.octets, &Limits::default());
+        let read = request.read(&handshake.octets, &Limits::default());
         assert_eq!(read, Ok(Progress::Complete));
         assert_eq!((request.upgrade, request.framing), (Upgrade::WebSocket, Framing::None));
-        assert_eq!(request.host.of(&opening.octets), b"other");
+        assert_eq!(request.host.of(&handshake.octets), b"other");
     }
 
     #[test]

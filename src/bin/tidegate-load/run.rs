@@ -1,4 +1,4 @@
-//! A run: a worker on each thread, until the end of the plan or a signal.
+//! A run: a load thread for each part, until the end of the workload or a signal.
 
 use std::io;
 use std::sync::Arc;
@@ -7,41 +7,45 @@ use std::thread;
 use async_signal::{Signal, Signals};
 use futures_lite::{FutureExt, StreamExt};
 
-use super::plan::Plan;
-use super::progress::Progress;
+use super::load_thread::{self, LiveCounts, Stop, ThreadEvent};
+use super::progress::ProgressLine;
 use super::tally::Tally;
-use super::worker::{self, Event, Live, Stop};
+use super::workload::Workload;
 use tidegate::io::signal::Mailbox;
 
 /// How a run ended.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct RunOutcome {
     /// What was counted.
     pub tally: Tally,
     /// Somebody could be connected to.
     pub connected: bool,
 }
 
-/// Does what the plan says, until its end or a signal (INT, TERM). `standing` is told once how many idle
+/// Does what the workload says, until its end or a signal (INT, TERM). `standing` is told once how many idle
 /// connections stand; with `shows`, progress is shown on standard error.
 ///
 /// # Errors
 /// When the kernel refuses threads or descriptors for them.
-pub fn run(plan: &Arc<Plan>, shows: bool, standing: impl FnMut(usize)) -> io::Result<Outcome> {
+pub fn run(
+    workload: &Arc<Workload>,
+    shows: bool,
+    standing: impl FnMut(usize),
+) -> io::Result<RunOutcome> {
     let (sender, events) = flume::unbounded();
     let mut lives = Vec::new();
     let mut threads = Vec::new();
-    for index in 0..plan.threads {
-        let live = Arc::new(Live::default());
+    for index in 0..workload.threads {
+        let live = Arc::new(LiveCounts::default());
         lives.push(Arc::clone(&live));
-        let (plan, sender) = (Arc::clone(plan), sender.clone());
-        let run = move || worker::run(plan, index, live, sender);
+        let (workload, sender) = (Arc::clone(workload), sender.clone());
+        let run = move || load_thread::run(workload, index, live, sender);
         threads.push(thread::Builder::new().name(format!("load-{index}")).spawn(run)?);
     }
     drop(sender);
     let signals = Signals::new([Signal::Int, Signal::Term])?;
-    let progress = shows.then(|| Progress::new(plan, lives));
-    let outcome = smol::block_on(attend(plan.threads, &events, signals, progress, standing));
+    let progress = shows.then(|| ProgressLine::new(workload, lives));
+    let outcome = smol::block_on(supervise(workload.threads, &events, signals, progress, standing));
     for thread in threads {
         // What it had to say it has said; a panic shows as a missing word of farewell.
         let _ = thread.join();
@@ -50,66 +54,66 @@ pub fn run(plan: &Arc<Plan>, shows: bool, standing: impl FnMut(usize)) -> io::Re
 }
 
 /// What the main thread hears of.
-enum News {
-    Event(Option<Event>),
+enum RunEvent {
+    ThreadEvent(Option<ThreadEvent>),
     Signal,
     Tick,
 }
 
 /// Listens to the threads until the last of them is done.
-async fn attend(
+async fn supervise(
     threads: usize,
-    events: &flume::Receiver<Event>,
+    events: &flume::Receiver<ThreadEvent>,
     mut signals: Signals,
-    mut progress: Option<Progress>,
+    mut progress: Option<ProgressLine>,
     mut standing: impl FnMut(usize),
-) -> io::Result<Outcome> {
-    let mut outcome = Outcome { tally: Tally::default(), connected: false };
+) -> io::Result<RunOutcome> {
+    let mut outcome = RunOutcome { tally: Tally::default(), connected: false };
     let mut mailboxes: Vec<Mailbox<Stop>> = Vec::new();
     let (mut done, mut stand, mut stood, mut stopped) = (0, 0, 0, false);
     let mut failed = None;
     while done < threads {
-        let event = async { News::Event(events.recv_async().await.ok()) };
+        let event = async { RunEvent::ThreadEvent(events.recv_async().await.ok()) };
         let signal = async {
             signals.next().await;
-            News::Signal
+            RunEvent::Signal
         };
         let tick = async {
-            Progress::tick(progress.as_mut()).await;
-            News::Tick
+            ProgressLine::tick(progress.as_mut()).await;
+            RunEvent::Tick
         };
         match event.or(signal).or(tick).await {
-            News::Event(Some(Event::Runs(mailbox))) => {
+            RunEvent::ThreadEvent(Some(ThreadEvent::Runs(mailbox))) => {
                 if stopped {
                     mailbox.send(Stop);
                 }
                 mailboxes.push(mailbox);
             }
-            News::Event(Some(Event::Stand(connections))) => {
+            RunEvent::ThreadEvent(Some(ThreadEvent::Stand(connections))) => {
                 (stand, stood) = (stand + connections, stood + 1);
                 if stood == threads {
                     standing(stand);
                 }
             }
-            News::Event(Some(Event::Done(tally, connected))) => {
+            RunEvent::ThreadEvent(Some(ThreadEvent::Done(tally, connected))) => {
                 outcome.tally.add(&tally);
                 outcome.connected |= connected;
                 done += 1;
             }
-            News::Event(Some(Event::Failed(error))) => {
+            RunEvent::ThreadEvent(Some(ThreadEvent::Failed(error))) => {
                 (failed, stopped) = (Some(error), true);
                 done += 1;
                 stop(&mailboxes);
             }
-            News::Event(None) => return Err(io::Error::other("a thread panicked")),
-            News::Signal => {
+            RunEvent::ThreadEvent(None) => return Err(io::Error::other("a thread panicked")),
+            RunEvent::Signal => {
                 stopped = true;
                 stop(&mailboxes);
             }
-            News::Tick => {}
+            RunEvent::Tick => {}
         }
     }
-    Progress::clear(progress.as_mut());
+    ProgressLine::clear(progress.as_mut());
     failed.map_or(Ok(outcome), Err)
 }
 

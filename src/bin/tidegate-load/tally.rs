@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::fault::Fault;
+use super::load_fault::LoadFault;
 
 /// The longest latency told apart, in microseconds: an hour. A longer one counts as that.
 const LONGEST_US: u64 = 3_600_000_000;
@@ -18,8 +18,8 @@ const STATUSES: usize = 500;
 pub struct Tally {
     /// Requests answered as expected.
     pub ok: u64,
-    /// Requests that failed, by [`Fault::index`].
-    pub faults: [u64; Fault::COUNT],
+    /// Requests that failed, by [`LoadFault::index`].
+    pub faults: [u64; LoadFault::COUNT],
     /// Answers by status code, from 100.
     statuses: Box<[u64; STATUSES]>,
     /// Octets received, heads included.
@@ -52,7 +52,7 @@ impl Default for Tally {
         let latencies = Histogram::new_with_bounds(1, LONGEST_US, DIGITS).expect("good bounds");
         Tally {
             ok: 0,
-            faults: [0; Fault::COUNT],
+            faults: [0; LoadFault::COUNT],
             statuses: Box::new([0; STATUSES]),
             bytes_in: 0,
             bytes_out: 0,
@@ -75,7 +75,7 @@ impl Tally {
     }
 
     /// A request failed.
-    pub fn failed_by(&mut self, fault: Fault) {
+    pub fn failed_by(&mut self, fault: LoadFault) {
         self.faults[fault.index()] += 1;
     }
 
@@ -98,7 +98,7 @@ impl Tally {
 
     /// Kinds of errors that happened, and how often.
     pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let all = Fault::labels().iter().copied().zip(self.faults);
+        let all = LoadFault::labels().iter().copied().zip(self.faults);
         all.filter(|(_, count)| *count > 0)
     }
 
@@ -140,7 +140,7 @@ mod tests {
         two.saw_status(200);
         two.saw_status(599);
         two.saw_status(99);
-        two.failed_by(Fault::Status(5));
+        two.failed_by(LoadFault::Status(5));
         two.elapsed = Duration::from_secs(1);
         one.add(&two);
         assert_eq!((one.requests(), one.ok, one.failed()), (3, 2, 1));

@@ -5,7 +5,7 @@ use tidegate::http::grammar;
 
 /// A URL, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct TargetUrl {
     /// The authority, as it goes into `Host`.
     pub authority: String,
     /// A name or an address, without the brackets of IPv6.
@@ -16,10 +16,10 @@ pub struct Target {
     pub path: String,
 }
 
-impl Target {
+impl TargetUrl {
     /// Takes `url` apart; an error says what is wrong. The scheme may be left out; `ws` is the same
     /// as `http`.
-    pub fn of(url: &str) -> Result<Target, String> {
+    pub fn of(url: &str) -> Result<TargetUrl, String> {
         let rest = match url.split_once("://") {
             Some(("http" | "ws", rest)) => rest,
             Some(("https" | "wss", _)) => return Err("TLS is not supported: use http".to_owned()),
@@ -52,7 +52,7 @@ impl Target {
         };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = bare.unwrap_or(host).to_owned();
-        Ok(Target { authority: authority.to_owned(), host, port, path })
+        Ok(TargetUrl { authority: authority.to_owned(), host, port, path })
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     fn parts(url: &str) -> (String, u16, String) {
-        let target = Target::of(url).unwrap();
+        let target = TargetUrl::of(url).unwrap();
         (target.host, target.port, target.path)
     }
 
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(parts("ws://[::1]:9001/echo"), parts_of("::1", 9001, "/echo"));
         assert_eq!(parts("http://[::1]?q"), parts_of("::1", 80, "/?q"));
         assert_eq!(parts("127.0.0.1:8080"), parts_of("127.0.0.1", 8080, "/"));
-        assert_eq!(Target::of("http://[::1]:9/").unwrap().authority, "[::1]:9");
+        assert_eq!(TargetUrl::of("http://[::1]:9/").unwrap().authority, "[::1]:9");
     }
 
     #[test]
@@ -81,12 +81,12 @@ mod tests {
         for bad in
             ["", "https://a", "ftp://a", "http://", "http:///a", "http://a:+80", "http://a:0"]
         {
-            assert!(Target::of(bad).is_err(), "{bad}");
+            assert!(TargetUrl::of(bad).is_err(), "{bad}");
         }
         for bad in
             ["http://a:99999", "http://a b", "http://a/b c", "http://u@h/", "http://a/\u{e9}"]
         {
-            assert!(Target::of(bad).is_err(), "{bad}");
+            assert!(TargetUrl::of(bad).is_err(), "{bad}");
         }
     }
 }

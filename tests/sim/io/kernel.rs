@@ -126,6 +126,11 @@ pub(super) fn send(fd: &Fd, octets: &[u8]) -> Result<usize, Errno> {
     })
 }
 
+/// Only the first part that holds something: a kernel may always take less than it is given.
+pub(super) fn send_parts(fd: &Fd, parts: &[std::io::IoSlice<'_>]) -> Result<usize, Errno> {
+    send(fd, parts.iter().find(|part| !part.is_empty()).map_or(&[], |part| part))
+}
+
 /// The kernel gives out the lowest that is free: so none is larger than how many are open.
 pub(super) fn number(_: &Fd) -> usize {
     with(|world| world.net.open)

@@ -1,4 +1,4 @@
-//! What a target asks an origin to do.
+//! What a target means to an origin.
 
 use std::time::Duration;
 
@@ -30,9 +30,9 @@ pub const PATHS: &str = "\
 /garbage            something that is not HTTP, then closes
 ";
 
-/// What is to be done.
+/// What a target names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Task {
+pub(super) enum Resource {
     Message,
     Health,
     Whoami,
@@ -62,55 +62,52 @@ pub(super) enum Task {
     Unknown,
 }
 
-impl Task {
-    /// What `target` (origin-form or absolute-form) asks for.
-    pub fn of(target: &str) -> Task {
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let path = match path.split_once("://") {
-            Some((_, rest)) if !path.starts_with('/') => {
-                rest.find('/').map_or("/", |at| &rest[at..])
-            }
-            _ => path,
-        };
-        Task::plain(path).or_else(|| Task::numbered(path, query)).unwrap_or(Task::Unknown)
+impl Resource {
+    /// What `path` names: that of a request target, with its query.
+    pub fn of(path: &str) -> Resource {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        Resource::plain(path)
+            .or_else(|| Resource::numbered(path, query))
+            .unwrap_or(Resource::Unknown)
     }
 
     /// Paths that are one word.
-    fn plain(path: &str) -> Option<Task> {
+    fn plain(path: &str) -> Option<Resource> {
         Some(match path {
-            "/" | "*" => Task::Message,
-            "/health" => Task::Health,
-            "/whoami" => Task::Whoami,
-            "/echo" => Task::Echo,
-            "/echo-body" => Task::EchoBody,
-            "/upload" | "/continue" => Task::Upload,
-            "/early" => Task::Early,
-            "/1xx" => Task::Hints,
-            "/close" => Task::Close,
-            "/drop" => Task::Drop,
-            "/reset" => Task::Reset,
-            "/garbage" => Task::Garbage,
+            "" | "/" | "*" => Resource::Message,
+            "/health" => Resource::Health,
+            "/whoami" => Resource::Whoami,
+            "/echo" => Resource::Echo,
+            "/echo-body" => Resource::EchoBody,
+            "/upload" | "/continue" => Resource::Upload,
+            "/early" => Resource::Early,
+            "/1xx" => Resource::Hints,
+            "/close" => Resource::Close,
+            "/drop" => Resource::Drop,
+            "/reset" => Resource::Reset,
+            "/garbage" => Resource::Garbage,
             _ => return None,
         })
     }
 
     /// Paths that end with a number.
-    fn numbered(path: &str, query: &str) -> Option<Task> {
+    fn numbered(path: &str, query: &str) -> Option<Resource> {
         let (word, number) = path.strip_prefix('/')?.split_once('/')?;
         let number = digits(number.as_bytes())?;
         let octets = (number <= OCTETS_MAX).then_some(number);
         Some(match word {
-            "bytes" => Task::Bytes(octets?),
-            "chunked" => {
-                Task::Chunked { octets: octets?, trailer: parameter(query, "trailer") == Some(1) }
-            }
-            "until-close" => Task::UntilClose(octets?),
+            "bytes" => Resource::Bytes(octets?),
+            "chunked" => Resource::Chunked {
+                octets: octets?,
+                trailer: parameter(query, "trailer") == Some(1),
+            },
+            "until-close" => Resource::UntilClose(octets?),
             "stream" => {
                 let every = Duration::from_millis(parameter(query, "every").unwrap_or(0));
-                Task::Stream { lines: number, every }
+                Resource::Stream { lines: number, every }
             }
-            "delay" => Task::Delay(Duration::from_millis(number.min(3_600_000))),
-            "status" if (200..=999).contains(&number) => Task::Status(number as u16),
+            "delay" => Resource::Delay(Duration::from_millis(number.min(3_600_000))),
+            "status" if (200..=999).contains(&number) => Resource::Status(number as u16),
             _ => return None,
         })
     }
@@ -127,24 +124,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_ask_for_tasks() {
+    fn paths_name_resources() {
         let every = Duration::from_millis(20);
-        for (target, task) in [
-            ("/", Task::Message),
-            ("/?a=b", Task::Message),
-            ("http://a:1/bytes/7", Task::Bytes(7)),
-            ("http://a", Task::Message),
-            ("/bytes/10737418240", Task::Bytes(OCTETS_MAX)),
-            ("/bytes/10737418241", Task::Unknown),
-            ("/bytes/+1", Task::Unknown),
-            ("/bytes/", Task::Unknown),
-            ("/chunked/9?trailer=1", Task::Chunked { octets: 9, trailer: true }),
-            ("/stream/3?x=1&every=20", Task::Stream { lines: 3, every }),
-            ("/status/418", Task::Status(418)),
-            ("/status/100", Task::Unknown),
-            ("/nothing", Task::Unknown),
+        for (path, resource) in [
+            ("/", Resource::Message),
+            ("/?a=b", Resource::Message),
+            ("", Resource::Message),
+            ("?a=b", Resource::Message),
+            ("/bytes/7", Resource::Bytes(7)),
+            ("/bytes/10737418240", Resource::Bytes(OCTETS_MAX)),
+            ("/bytes/10737418241", Resource::Unknown),
+            ("/bytes/+1", Resource::Unknown),
+            ("/bytes/", Resource::Unknown),
+            ("/chunked/9?trailer=1", Resource::Chunked { octets: 9, trailer: true }),
+            ("/stream/3?x=1&every=20", Resource::Stream { lines: 3, every }),
+            ("/status/418", Resource::Status(418)),
+            ("/status/100", Resource::Unknown),
+            ("/nothing", Resource::Unknown),
         ] {
-            assert_eq!(Task::of(target), task, "{target}");
+            assert_eq!(Resource::of(path), resource, "{path}");
         }
     }
 
@@ -153,7 +151,7 @@ mod tests {
         for line in PATHS.lines() {
             let path = line.split(' ').next().unwrap();
             let path = path.replace("/N", "/5").replace("/MS", "/5").replace("CODE", "204");
-            assert_ne!(Task::of(&path), Task::Unknown, "{path}");
+            assert_ne!(Resource::of(&path), Resource::Unknown, "{path}");
         }
     }
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use smol::lock::Semaphore;
 
-use super::answer::Digest;
 use super::connection;
 use super::dispatcher::Dispatcher;
-use super::fault::Fault;
-use super::plan::{Kind, Plan};
+use super::load_fault::LoadFault;
+use super::response::Digest;
 use super::schedule::Schedule;
 use super::tally::Tally;
+use super::workload::{Workload, WorkloadKind};
 use tidegate::io::address::Address;
 use tidegate::io::alarm::Alarm;
 use tidegate::io::clock::Moment;
@@ -34,7 +34,7 @@ pub struct Stop;
 
 /// What a thread has to say.
 #[derive(Debug)]
-pub enum Event {
+pub enum ThreadEvent {
     /// It runs; here is its mailbox.
     Runs(Mailbox<Stop>),
     /// Of its idle connections so many stand, and the others never will.
@@ -47,7 +47,7 @@ pub enum Event {
 
 /// What others may see of a thread while it runs.
 #[derive(Debug, Default)]
-pub struct Live {
+pub struct LiveCounts {
     /// Requests answered as expected.
     pub ok: AtomicU64,
     /// Requests that failed.
@@ -55,16 +55,16 @@ pub struct Live {
 }
 
 /// What one thread works with.
-pub struct Worker {
+pub struct LoadThread {
     pub(super) core: Rc<Core>,
-    pub(super) plan: Arc<Plan>,
+    pub(super) workload: Arc<Workload>,
     pub(super) dispatcher: Dispatcher,
     /// What a WebSocket message carries.
     pub(super) payload: Option<Rc<[u8]>>,
     pub(super) dials: Semaphore,
     index: usize,
-    live: Arc<Live>,
-    events: flume::Sender<Event>,
+    live: Arc<LiveCounts>,
+    events: flume::Sender<ThreadEvent>,
     scratch: RefCell<Box<[u8]>>,
     tally: RefCell<Tally>,
     counts: Counts,
@@ -88,39 +88,44 @@ struct Counts {
     gone: Cell<usize>,
 }
 
-impl std::fmt::Debug for Worker {
+impl std::fmt::Debug for LoadThread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Worker").field("index", &self.index).finish()
+        f.debug_struct("LoadThread").field("index", &self.index).finish()
     }
 }
 
 /// Runs the part of thread `index` to its end, and tells what there is to tell.
-pub fn run(plan: Arc<Plan>, index: usize, live: Arc<Live>, events: flume::Sender<Event>) {
-    let last = match work(plan, index, live, &events) {
-        Ok((tally, connected)) => Event::Done(Box::new(tally), connected),
-        Err(error) => Event::Failed(error),
+pub fn run(
+    workload: Arc<Workload>,
+    index: usize,
+    live: Arc<LiveCounts>,
+    events: flume::Sender<ThreadEvent>,
+) {
+    let last = match work(workload, index, live, &events) {
+        Ok((tally, connected)) => ThreadEvent::Done(Box::new(tally), connected),
+        Err(error) => ThreadEvent::Failed(error),
     };
     // Nobody listens only if the main thread is gone, and then nobody needs to know.
     let _ = events.send(last);
 }
 
 fn work(
-    plan: Arc<Plan>,
+    workload: Arc<Workload>,
     index: usize,
-    live: Arc<Live>,
-    events: &flume::Sender<Event>,
+    live: Arc<LiveCounts>,
+    events: &flume::Sender<ThreadEvent>,
 ) -> io::Result<(Tally, bool)> {
     let core = Core::new(index, 0, 0)?;
     let (mailbox, letters) = Mailbox::new(core.reactor.notifier());
-    let _ = events.send(Event::Runs(mailbox));
-    let all = quota(plan.connections as u64, index, plan.threads) as usize;
-    let most = plan.requests.map(|requests| quota(requests, index, plan.threads));
-    let worker = Rc::new(Worker {
+    let _ = events.send(ThreadEvent::Runs(mailbox));
+    let all = quota(workload.connections as u64, index, workload.threads) as usize;
+    let most = workload.requests.map(|requests| quota(requests, index, workload.threads));
+    let thread = Rc::new(LoadThread {
         core: Rc::clone(&core),
         dispatcher: Dispatcher::new(most),
-        payload: plan.payload.as_deref().map(Rc::from),
+        payload: workload.payload.as_deref().map(Rc::from),
         dials: Semaphore::new(DIALS),
-        plan,
+        workload,
         index,
         live,
         events: events.clone(),
@@ -134,11 +139,11 @@ fn work(
     });
     core.reactor.clock().tick();
     for _ in 0..all {
-        core.spawn(connection::live(Rc::clone(&worker))).detach();
+        core.spawn(connection::run(Rc::clone(&thread))).detach();
     }
-    core.run(&letters, |Stop| worker.end())?;
-    worker.end();
-    Ok((worker.sum_up(), worker.known.get().is_some()))
+    core.run(&letters, |Stop| thread.end())?;
+    thread.end();
+    Ok((thread.sum_up(), thread.known.get().is_some()))
 }
 
 /// The part of `all` that thread `index` of `threads` gets.
@@ -147,7 +152,7 @@ fn quota(all: u64, index: usize, threads: usize) -> u64 {
     all / threads + u64::from(index < all % threads)
 }
 
-impl Worker {
+impl LoadThread {
     /// The moment this turn began.
     pub fn now(&self) -> Moment {
         self.core.reactor.clock().now()
@@ -184,7 +189,7 @@ impl Worker {
     }
 
     /// A request has come to its end; it was due at `due`.
-    pub(super) fn note(&self, result: Result<(), Fault>, due: Moment) {
+    pub(super) fn note(&self, result: Result<(), LoadFault>, due: Moment) {
         let mut tally = self.tally.borrow_mut();
         match result {
             Ok(()) => tally.answered(self.now() - due),
@@ -197,31 +202,32 @@ impl Worker {
     }
 
     /// Opens a connection to the server: at the address that took one before, or at the first that does.
-    pub(super) async fn dial(&self) -> Result<Stream, Fault> {
-        let places = self.known.get().map_or(0..self.plan.addresses.len(), |at| at..at + 1);
-        let mut last = Fault::Other;
+    pub(super) async fn dial(&self) -> Result<Stream, LoadFault> {
+        let places = self.known.get().map_or(0..self.workload.addresses.len(), |at| at..at + 1);
+        let mut last = LoadFault::Other;
         for place in places {
-            let address = Address::Tcp(self.plan.addresses[place]);
-            match Stream::connect(&address, self.plan.timeout, usize::MAX, &self.core.reactor).await
+            let address = Address::Tcp(self.workload.addresses[place]);
+            match Stream::connect(&address, self.workload.timeout, usize::MAX, &self.core.reactor)
+                .await
             {
                 Ok(stream) => {
                     self.known.set(Some(place));
                     return Ok(stream);
                 }
-                Err(error) => last = Fault::connecting(error),
+                Err(error) => last = LoadFault::connecting(error),
             }
         }
         Err(last)
     }
 
     /// A connection was opened for the first time, or could not be. The last one starts the clock.
-    pub(super) fn opened(self: &Rc<Self>, result: Result<(), Fault>) {
+    pub(super) fn opened(self: &Rc<Self>, result: Result<(), LoadFault>) {
         if self.has_ended() {
             return;
         }
         if let Err(fault) = result {
             self.note(Err(fault), self.now());
-            if self.plan.kind == Kind::Idle {
+            if self.workload.kind == WorkloadKind::Idle {
                 self.stands(false);
             }
         }
@@ -233,11 +239,11 @@ impl Worker {
         if self.known.get().is_none() {
             return self.end();
         }
-        let (rate, now) = (self.plan.rate, self.now());
-        let end = self.plan.duration.map(|duration| now + self.plan.warm_up + duration);
+        let (rate, now) = (self.workload.rate, self.now());
+        let end = self.workload.duration.map(|duration| now + self.workload.warm_up + duration);
         self.began.set(Some(now));
         self.spent_before.set(Core::spent());
-        let (index, threads) = (self.index, self.plan.threads);
+        let (index, threads) = (self.index, self.workload.threads);
         self.dispatcher.open(rate.map(|rate| Schedule::new(rate, now, end, index, threads)));
         self.core.spawn(keep_time(Rc::clone(self), end)).detach();
         if rate.is_some() {
@@ -251,7 +257,7 @@ impl Worker {
         counts.standing.set(counts.standing.get() + usize::from(stands));
         counts.settled.set(counts.settled.get() + 1);
         if counts.settled.get() == counts.all {
-            let _ = self.events.send(Event::Stand(counts.standing.get()));
+            let _ = self.events.send(ThreadEvent::Stand(counts.standing.get()));
         }
     }
 
@@ -291,29 +297,29 @@ impl Worker {
 }
 
 /// Ends the warm-up, and the run at `end`. An abort only means that somebody else was faster.
-async fn keep_time(worker: Rc<Worker>, end: Option<Moment>) {
-    let Ok(alarm) = Alarm::new(&worker.core.reactor) else { return worker.end() };
-    if !worker.plan.warm_up.is_zero() {
-        if alarm.until(worker.now() + worker.plan.warm_up).await.is_err() {
+async fn keep_time(thread: Rc<LoadThread>, end: Option<Moment>) {
+    let Ok(alarm) = Alarm::new(&thread.core.reactor) else { return thread.end() };
+    if !thread.workload.warm_up.is_zero() {
+        if alarm.until(thread.now() + thread.workload.warm_up).await.is_err() {
             return;
         }
-        worker.forget_warm_up();
+        thread.forget_warm_up();
     }
     if let Some(end) = end
         && alarm.until(end).await.is_ok()
     {
-        worker.end();
+        thread.end();
     }
 }
 
 /// Brings requests to the connections that wait for them, when they are due.
-async fn pace(worker: Rc<Worker>) {
-    let Ok(alarm) = Alarm::new(&worker.core.reactor) else { return worker.end() };
-    while let Some(due) = std::future::poll_fn(|cx| worker.dispatcher.poll_pace(cx)).await {
+async fn pace(thread: Rc<LoadThread>) {
+    let Ok(alarm) = Alarm::new(&thread.core.reactor) else { return thread.end() };
+    while let Some(due) = std::future::poll_fn(|cx| thread.dispatcher.poll_pace(cx)).await {
         if alarm.until(due).await.is_err() {
             return;
         }
-        worker.dispatcher.bring(worker.now());
+        thread.dispatcher.bring(thread.now());
     }
 }
 

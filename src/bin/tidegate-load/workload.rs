@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::answer::Digest;
-use super::fault::Fault;
+use super::load_fault::LoadFault;
+use super::response::Digest;
 use super::schedule::Rate;
 use tidegate::http::Method;
 use tidegate::http::upgrade::KEY;
 
 /// What connections do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum WorkloadKind {
     /// Requests and answers.
     Http,
     /// Messages and their echoes, after a handshake.
@@ -22,13 +22,13 @@ pub enum Kind {
 
 /// What is to be done.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct Workload {
     /// As it was given.
     pub url: String,
     /// Where the server is: the first that takes a connection.
     pub addresses: Vec<SocketAddr>,
     /// What connections do.
-    pub kind: Kind,
+    pub kind: WorkloadKind,
     /// One request or message, as it is sent.
     pub octets: Vec<u8>,
     /// The method of the requests.
@@ -36,7 +36,7 @@ pub struct Plan {
     /// What a message carries, and its echo has to.
     pub payload: Option<Vec<u8>>,
     /// What is sent first on each connection.
-    pub opening: Option<Opening>,
+    pub handshake: Option<Handshake>,
     /// Connections, at least one.
     pub connections: usize,
     /// Threads, at least one and not more than connections.
@@ -63,7 +63,7 @@ pub struct Plan {
 
 /// A WebSocket handshake.
 #[derive(Clone, Debug)]
-pub struct Opening {
+pub struct Handshake {
     /// The request.
     pub octets: Vec<u8>,
     /// Its `Sec-WebSocket-Key`.
@@ -79,7 +79,7 @@ pub struct Expected {
     pub digest: Option<Digest>,
 }
 
-impl Plan {
+impl Workload {
     /// Bodies of answers are hashed.
     pub fn hashes(&self) -> bool {
         self.expected.digest.is_some() || self.prints_hash
@@ -88,26 +88,26 @@ impl Plan {
     /// `closed`, `open`, `websocket` or `idle`.
     pub fn mode(&self) -> &'static str {
         match (self.kind, self.rate) {
-            (Kind::WebSocket, _) => "websocket",
-            (Kind::Idle, _) => "idle",
-            (Kind::Http, Some(_)) => "open",
-            (Kind::Http, None) => "closed",
+            (WorkloadKind::WebSocket, _) => "websocket",
+            (WorkloadKind::Idle, _) => "idle",
+            (WorkloadKind::Http, Some(_)) => "open",
+            (WorkloadKind::Http, None) => "closed",
         }
     }
 }
 
 impl Expected {
     /// Is an answer with this status and this hash of its body good?
-    pub fn judge(&self, status: u16, digest: impl FnOnce() -> Digest) -> Result<(), Fault> {
+    pub fn judge(&self, status: u16, digest: impl FnOnce() -> Digest) -> Result<(), LoadFault> {
         let expected = match self.status {
             Some(expected) => status == expected,
             None => (200..400).contains(&status),
         };
         if !expected {
-            return Err(Fault::Status((status / 100) as u8));
+            return Err(LoadFault::Status((status / 100) as u8));
         }
         match self.digest {
-            Some(expected) if expected != digest() => Err(Fault::BodyMismatch),
+            Some(expected) if expected != digest() => Err(LoadFault::BodyMismatch),
             _ => Ok(()),
         }
     }
@@ -122,10 +122,10 @@ mod tests {
         let any = Expected::default();
         assert_eq!(any.judge(204, || [0; 32]), Ok(()));
         assert_eq!(any.judge(399, || [0; 32]), Ok(()));
-        assert_eq!(any.judge(503, || [0; 32]), Err(Fault::Status(5)));
+        assert_eq!(any.judge(503, || [0; 32]), Err(LoadFault::Status(5)));
         let exact = Expected { status: Some(404), digest: Some([7; 32]) };
         assert_eq!(exact.judge(404, || [7; 32]), Ok(()));
-        assert_eq!(exact.judge(200, || [7; 32]), Err(Fault::Status(2)));
-        assert_eq!(exact.judge(404, || [8; 32]), Err(Fault::BodyMismatch));
+        assert_eq!(exact.judge(200, || [7; 32]), Err(LoadFault::Status(2)));
+        assert_eq!(exact.judge(404, || [8; 32]), Err(LoadFault::BodyMismatch));
     }
 }

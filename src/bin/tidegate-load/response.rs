@@ -3,8 +3,8 @@
 
 use hmac_sha256::Hash;
 
-use super::exchange::Heard;
-use super::fault::Fault;
+use super::load_fault::LoadFault;
+use super::round_trip::MessageReader;
 use tidegate::http::body::Decoder;
 use tidegate::http::{Asked, Limits, Progress, Response};
 
@@ -13,7 +13,7 @@ pub type Digest = [u8; 32];
 
 /// Where in an answer we are.
 #[derive(Debug, Default)]
-enum Stage {
+enum ReadState {
     #[default]
     Head,
     Body(Decoder),
@@ -21,33 +21,33 @@ enum Stage {
 }
 
 /// An answer that comes in; used again for the next one.
-pub struct Answer {
+pub struct ResponseReader {
     asked: Asked<'static>,
     response: Response,
     /// What came of a head that is not whole; bounded by the limits on heads.
     carry: Vec<u8>,
-    stage: Stage,
+    state: ReadState,
     /// Octets of the body were or will be hashed.
     hashes: bool,
     hash: Hash,
 }
 
-impl std::fmt::Debug for Answer {
+impl std::fmt::Debug for ResponseReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answer").field("stage", &self.stage).finish()
+        f.debug_struct("ResponseReader").field("state", &self.state).finish()
     }
 }
 
-impl Answer {
+impl ResponseReader {
     /// Reads answers to what was `asked`; with `hashes`, their bodies are hashed.
-    pub fn new(asked: Asked<'static>, hashes: bool) -> Answer {
+    pub fn new(asked: Asked<'static>, hashes: bool) -> ResponseReader {
         let (response, carry) = (Response::default(), Vec::new());
-        Answer { asked, response, carry, stage: Stage::Head, hashes, hash: Hash::new() }
+        ResponseReader { asked, response, carry, state: ReadState::Head, hashes, hash: Hash::new() }
     }
 
     /// A new answer begins.
     pub fn begin(&mut self) {
-        self.stage = Stage::Head;
+        self.state = ReadState::Head;
         if !self.carry.is_empty() {
             self.carry.clear();
             self.response.clear();
@@ -73,7 +73,7 @@ impl Answer {
     }
 
     /// Reads on in the head; gives how many of `bytes` belong to it once it is whole.
-    fn head(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
+    fn head(&mut self, bytes: &[u8]) -> Result<Option<usize>, LoadFault> {
         let (had, limits) = (self.carry.len(), Limits::default());
         let whole = if had == 0 {
             self.response.read(bytes, &limits, self.asked)
@@ -92,16 +92,16 @@ impl Answer {
                 }
                 Ok(None)
             }
-            Err(_) => Err(Fault::Malformed),
+            Err(_) => Err(LoadFault::Malformed),
         }
     }
 
     /// The answer is whole if its body is.
     fn look(&mut self) {
-        if let Stage::Body(decoder) = &self.stage
+        if let ReadState::Body(decoder) = &self.state
             && decoder.is_done()
         {
-            self.stage = Stage::Whole;
+            self.state = ReadState::Whole;
         }
     }
 
@@ -112,23 +112,23 @@ impl Answer {
     }
 }
 
-impl Heard for Answer {
-    fn take(&mut self, mut bytes: &mut [u8]) -> Result<bool, Fault> {
+impl MessageReader for ResponseReader {
+    fn take(&mut self, mut bytes: &mut [u8]) -> Result<bool, LoadFault> {
         loop {
-            let used = match &mut self.stage {
-                Stage::Whole if bytes.is_empty() => return Ok(true),
+            let used = match &mut self.state {
+                ReadState::Whole if bytes.is_empty() => return Ok(true),
                 // The server spoke without being asked.
-                Stage::Whole => return Err(Fault::Malformed),
+                ReadState::Whole => return Err(LoadFault::Malformed),
                 _ if bytes.is_empty() => return Ok(false),
-                Stage::Head => {
+                ReadState::Head => {
                     let Some(used) = self.head(bytes)? else { return Ok(false) };
                     if !self.response.is_interim() {
-                        self.stage = Stage::Body(Decoder::new(self.response.framing));
+                        self.state = ReadState::Body(Decoder::new(self.response.framing));
                     }
                     used
                 }
-                Stage::Body(decoder) => {
-                    let decoded = decoder.decode(bytes).map_err(|_| Fault::Malformed)?;
+                ReadState::Body(decoder) => {
+                    let decoded = decoder.decode(bytes).map_err(|_| LoadFault::Malformed)?;
                     self.digested(&bytes[..decoded.payload]);
                     decoded.consumed
                 }
@@ -138,28 +138,28 @@ impl Heard for Answer {
         }
     }
 
-    fn end(&mut self) -> Result<(), Fault> {
-        let Stage::Body(decoder) = &mut self.stage else { return Err(Fault::ClosedEarly) };
+    fn end(&mut self) -> Result<(), LoadFault> {
+        let ReadState::Body(decoder) = &mut self.state else { return Err(LoadFault::ClosedEarly) };
         if !decoder.close() {
-            return Err(Fault::ClosedEarly);
+            return Err(LoadFault::ClosedEarly);
         }
-        self.stage = Stage::Whole;
+        self.state = ReadState::Whole;
         Ok(())
     }
 
     fn unread(&self) -> u64 {
-        match self.stage {
-            Stage::Body(Decoder::Length(left)) if !self.hashes => left,
+        match self.state {
+            ReadState::Body(Decoder::Length(left)) if !self.hashes => left,
             _ => 0,
         }
     }
 
     fn skipped(&mut self, octets: u64) -> bool {
-        if let Stage::Body(decoder) = &mut self.stage {
+        if let ReadState::Body(decoder) = &mut self.state {
             decoder.skip(octets);
         }
         self.look();
-        matches!(self.stage, Stage::Whole)
+        matches!(self.state, ReadState::Whole)
     }
 }
 
@@ -169,8 +169,8 @@ mod tests {
     use tidegate::http::Method;
 
     /// Feeds `wire` in pieces of `size`; whether it is whole, and then status, persistence and hash.
-    fn read(wire: &str, size: usize) -> Result<Option<(u16, bool, Digest)>, Fault> {
-        let mut answer = Answer::new(Method::Get.into(), true);
+    fn read(wire: &str, size: usize) -> Result<Option<(u16, bool, Digest)>, LoadFault> {
+        let mut answer = ResponseReader::new(Method::Get.into(), true);
         let mut whole = false;
         for piece in wire.as_bytes().chunks(size) {
             whole = answer.take(&mut piece.to_vec())?;
@@ -178,7 +178,7 @@ mod tests {
         Ok(whole.then(|| (answer.status(), answer.is_persistent(), answer.digest())))
     }
 
-    fn every_way(wire: &str) -> Result<Option<(u16, bool, Digest)>, Fault> {
+    fn every_way(wire: &str) -> Result<Option<(u16, bool, Digest)>, LoadFault> {
         let whole = read(wire, wire.len());
         for size in 1..wire.len() {
             assert_eq!(read(wire, size), whole, "{wire:?} in pieces of {size}");
@@ -201,20 +201,20 @@ mod tests {
 
     #[test]
     fn an_end_is_an_answer_only_where_the_end_says_so() {
-        let mut answer = Answer::new(Method::Get.into(), true);
-        assert_eq!(answer.end(), Err(Fault::ClosedEarly));
+        let mut answer = ResponseReader::new(Method::Get.into(), true);
+        assert_eq!(answer.end(), Err(LoadFault::ClosedEarly));
         assert_eq!(answer.take(&mut b"HTTP/1.1 200 OK\r\n\r\nhello".to_vec()), Ok(false));
         assert_eq!(answer.end(), Ok(()));
         assert_eq!((answer.digest(), answer.is_persistent()), (Hash::hash(b"hello"), false));
         answer.begin();
         let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello";
         assert_eq!(answer.take(&mut cut.to_vec()), Ok(false));
-        assert_eq!(answer.end(), Err(Fault::ClosedEarly));
+        assert_eq!(answer.end(), Err(LoadFault::ClosedEarly));
     }
 
     #[test]
     fn a_body_that_nobody_looks_at_may_be_skipped() {
-        let mut answer = Answer::new(Method::Get.into(), false);
+        let mut answer = ResponseReader::new(Method::Get.into(), false);
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhe";
         assert_eq!(answer.take(&mut head.to_vec()), Ok(false));
         assert_eq!(answer.unread(), 998);
@@ -231,13 +231,13 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
         ] {
-            assert_eq!(every_way(bad), Err(Fault::Malformed), "{bad:?}");
+            assert_eq!(every_way(bad), Err(LoadFault::Malformed), "{bad:?}");
         }
     }
 
     #[test]
     fn a_head_left_in_the_middle_is_forgotten() {
-        let mut answer = Answer::new(Method::Get.into(), false);
+        let mut answer = ResponseReader::new(Method::Get.into(), false);
         assert_eq!(answer.take(&mut b"HTTP/1.1 200 OK\r\nContent-".to_vec()), Ok(false));
         answer.begin();
         assert_eq!(answer.take(&mut b"HTTP/1.1 204 No\r\n\r\n".to_vec()), Ok(true));
