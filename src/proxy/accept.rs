@@ -156,10 +156,10 @@ fn admit(admission: Admission, stream: Stream, peer: Option<SocketAddr>, servers
     // It lives here, and is lent: an async function keeps what it is given twice, and this is what an
     // idle connection consists of.
     let mut client = Some(Client { stream, peer, trusted, served: false, unfinished: None });
-    let admitted = Admitted::new(admission);
+    let counted = CountedConnection::new(admission);
     let servers = Rc::clone(servers);
     let task = async move {
-        let worker = &admitted.0.0;
+        let worker = &counted.0.0;
         let connection = AssertUnwindSafe(connection(worker, &mut client, &servers)).catch_unwind();
         if connection.await.is_err() {
             worker.stats.panics.add(1);
@@ -191,16 +191,16 @@ impl Drop for Admission {
 }
 
 /// A connection that is counted while it lives.
-struct Admitted(Admission);
+struct CountedConnection(Admission);
 
-impl Admitted {
-    fn new(admission: Admission) -> Admitted {
+impl CountedConnection {
+    fn new(admission: Admission) -> CountedConnection {
         admission.0.stats.connections.up();
-        Admitted(admission)
+        CountedConnection(admission)
     }
 }
 
-impl Drop for Admitted {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         self.0.0.stats.connections.down();
     }

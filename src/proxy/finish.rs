@@ -15,7 +15,7 @@ use crate::http::{Reason, Reply};
 use crate::io::stream::Stream;
 
 /// What the steps came to.
-pub(super) enum Outcome {
+pub(super) enum Ended {
     /// The client has it.
     Delivered(Delivered),
     /// It is answered here, for this reason.
@@ -25,15 +25,15 @@ pub(super) enum Outcome {
 }
 
 /// Ends the request; called once for each that was begun.
-pub(super) async fn finish(session: &mut Session, outcome: Outcome) -> Next {
+pub(super) async fn finish(session: &mut Session, outcome: Ended) -> Next {
     let (reason, next) = match outcome {
-        Outcome::Delivered(Delivered::Switch { upstream, frames }) => {
+        Ended::Delivered(Delivered::Switch { upstream, frames }) => {
             return tunnel(session, upstream, frames);
         }
-        Outcome::Delivered(Delivered::Answer { persistent: true }) => (Reason::Done, Next::Again),
-        Outcome::Delivered(Delivered::Answer { persistent: false }) => (Reason::Done, Next::Close),
-        Outcome::Reply(reason, reply) => (reason, reply::send(session, &reply).await),
-        Outcome::Failed(reason) => (reason, fail(session, reason).await),
+        Ended::Delivered(Delivered::Answer { persistent: true }) => (Reason::Done, Next::Again),
+        Ended::Delivered(Delivered::Answer { persistent: false }) => (Reason::Done, Next::Close),
+        Ended::Reply(reason, reply) => (reason, reply::send(session, &reply).await),
+        Ended::Failed(reason) => (reason, fail(session, reason).await),
     };
     count(session, reason);
     if let Some(record) = record::of(session, reason) {

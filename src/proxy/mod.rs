@@ -45,7 +45,7 @@ use crate::io::turn::Slice;
 use begin::Begin;
 use check::Verdict;
 use client::Client;
-use finish::Outcome;
+use finish::Ended;
 use session::Session;
 use tunnel::Tunnel;
 
@@ -80,12 +80,12 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
             let outcome = match begin::begin(&mut session) {
                 Begin::Nothing => break Next::Park,
                 Begin::Closed => break Next::Close,
-                Begin::Refused(reason) => Outcome::Failed(reason),
+                Begin::Refused(reason) => Ended::Failed(reason),
                 Begin::Received(received) => match check::check(received) {
-                    Verdict::Reply(reason, reply) => Outcome::Reply(reason, reply),
+                    Verdict::Reply(reason, reply) => Ended::Reply(reason, reply),
                     Verdict::Forward(admitted) => match attempt::attempts(admitted).await {
-                        Ok(delivered) => Outcome::Delivered(delivered),
-                        Err(reason) => Outcome::Failed(reason),
+                        Ok(delivered) => Ended::Delivered(delivered),
+                        Err(reason) => Ended::Failed(reason),
                     },
                 },
             };

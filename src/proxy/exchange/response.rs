@@ -184,8 +184,7 @@ impl<'a> Answer<'a> {
             return Ok(());
         }
         let write = |out: &mut Writer<'_>| forward::interim(out, self.response, input.filled());
-        let out =
-            written(permit.take(), self.exchange.epoch.head_most(), write).map_err(too_large)?;
+        let out = self.written(permit.take(), write)?;
         self.send_interim(out).await
     }
 
@@ -207,8 +206,7 @@ impl<'a> Answer<'a> {
         let edits = self.edits(Framing::None, true, &date);
         let write =
             |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
-        let out =
-            written(permit.take(), self.exchange.epoch.head_most(), write).map_err(too_large)?;
+        let out = self.written(permit.take(), write)?;
         self.exchange.facts.answers(101, Stage::Switching);
         facts::add(&self.exchange.facts.heads_out, out.len() as u64);
         self.send(out).await?;
@@ -293,7 +291,17 @@ impl<'a> Answer<'a> {
         // The head leaves longer than it came: if that was all but full, it and what came with it need more room.
         let is_full = input.len() + ADDED > SIZE;
         let buf = if is_full { permit.take_large() } else { permit.take() };
-        written(buf, self.exchange.epoch.head_most(), write).map_err(too_large)
+        self.written(buf, write)
+    }
+
+    /// `buf` with a head in it.
+    fn written(
+        &self,
+        buf: Buf,
+        write: impl Fn(&mut Writer<'_>) -> Result<(), Full>,
+    ) -> Result<Buf, ExchangeError> {
+        let most = self.exchange.epoch.head_most();
+        written(buf, most, write).map_err(|_| Reason::ResponseHeadTooLarge.into())
     }
 
     async fn send(&mut self, out: Buf) -> Result<(), ExchangeError> {
@@ -302,10 +310,6 @@ impl<'a> Answer<'a> {
             self.exchange.client.stream.send(out, wait, &self.transfer.client_sent).await;
         result.map_err(|error| of_answer(BodyError::To(error)))
     }
-}
-
-fn too_large(_: Full) -> ExchangeError {
-    Reason::ResponseHeadTooLarge.into()
 }
 
 /// The answer's body did not get across.
