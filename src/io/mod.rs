@@ -13,10 +13,11 @@
 //!
 //! The files: [`clock`] (the time, read once a turn), `timer` (the wheel), [`alarm`] (a wait to the
 //! microsecond), [`address`] (where to listen or connect), [`reactor`] (edge-triggered readiness),
-//! [`buffer`] (the pool), [`stream`] (one connection), [`relay`] and [`splice`] (octets from one stream to
-//! another), [`listen`] (sockets that listen), [`accept`] (connections that arrive), [`signal`] (to the cores
-//! and back), [`future_pool`] (large futures used again), [`turn`] (fair turns), `kernel` and `sys` (system
-//! calls), [`cores`] (the threads and their loop).
+//! [`buffer`] (the pool), `transport` (what octets go through), [`stream`] (one connection), [`relay`] and
+//! [`splice`] (octets from one stream to another), [`linger`] (a close that loses nothing), [`listen`] (sockets
+//! that listen), [`accept`] (connections that arrive), [`signal`] (to the cores and back), [`future_pool`]
+//! (large futures used again), [`turn`] (fair turns), `kernel` and `sys` (system calls), [`cores`] (the threads
+//! and their loop).
 
 pub mod accept;
 pub mod address;
@@ -27,6 +28,7 @@ pub mod cores;
 mod error;
 pub mod future_pool;
 mod kernel;
+pub mod linger;
 pub mod listen;
 pub mod reactor;
 pub mod relay;
@@ -35,6 +37,7 @@ pub mod splice;
 pub mod stream;
 mod sys;
 mod timer;
+mod transport;
 pub mod turn;
 
 pub use error::{Error, Result};

@@ -24,7 +24,7 @@ use slab::Slab;
 use super::clock::{Clock, Moment};
 use super::error::{Error, Result};
 use super::kernel::{Event, EventFlags, Eventfd, Fd, Poller};
-use super::timer::{Wheel, tick_after};
+use super::timer::{Wheel, moment_before, tick_after};
 use super::turn::Line;
 
 /// Events taken from the kernel in one turn, at most.
@@ -41,12 +41,6 @@ pub enum Direction {
     Write,
 }
 
-/// A new connection is not closed to make room before it has been silent for so long: its first request may be on
-/// the way. Whoever keeps one knows that it may be closed (RFC 9112 section 9.5).
-const GRACE_NEW: Duration = Duration::from_millis(250);
-/// The same of a request that has begun. These go only when nobody is left who has nothing under way.
-const GRACE_BEGUN: Duration = Duration::from_secs(1);
-
 /// How a source is idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
@@ -56,6 +50,17 @@ pub enum Idle {
     Kept,
     /// A request has begun on it, and is long in coming.
     Begun,
+}
+
+/// A source that waits with nothing under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdleSource {
+    /// The reactor's name for it.
+    pub key: usize,
+    /// How it is idle.
+    pub idle: Idle,
+    /// When its wait ends, up to a tick early.
+    pub until: Moment,
 }
 
 /// One direction of one source.
@@ -278,8 +283,8 @@ impl Reactor {
         self.set(key, way, moment, None);
     }
 
-    /// Nothing is under way on this source: reads wait until `moment`, or less, see [`Reactor::expire_idle`]. Holds
-    /// until a deadline of it is changed.
+    /// Nothing is under way on this source: reads wait until `moment`, or less, see
+    /// [`Reactor::expire_idle`]. Holds until a deadline of it is changed.
     pub fn set_idle(&self, key: usize, moment: Moment, idle: Idle) {
         self.set(key, Direction::Read, Some(moment), Some(idle));
     }
@@ -294,39 +299,28 @@ impl Reactor {
         }
     }
 
-    /// Has idle sources time out now instead of later: one in `one_in` of all that wait, at least one, those that have
-    /// been silent longest. `timeouts` are those that deadlines were set with, in the order of [`Idle`]. Gives their
-    /// number; 0 if there is none that may go.
-    pub fn expire_idle(&self, one_in: usize, timeouts: [Duration; 3]) -> usize {
-        let ticks = |duration| tick_after(Moment(0) + duration) - 1;
-        let grace = [GRACE_NEW, Duration::ZERO, GRACE_BEGUN].map(ticks);
-        let timeouts = timeouts.map(|wait| ticks(wait) + 1); // a deadline is the tick after
+    /// Sources whose tasks wait with nothing under way.
+    pub fn idle_sources(&self) -> Vec<IdleSource> {
+        let of = |(key, source): (usize, &Source)| {
+            let Side { deadline, armed, .. } = source.sides[Direction::Read as usize];
+            let idle = source.idle.filter(|_| armed)?;
+            Some(IdleSource { key, idle, until: moment_before(deadline) })
+        };
+        self.sources.borrow().iter().filter_map(of).collect()
+    }
+
+    /// Has `idle` time out now instead of later.
+    pub fn expire_idle(&self, idle: &[IdleSource]) {
         let now = tick_after(self.clock.now()) - 1; // the tick that is over
         let mut wheel = self.wheel.borrow_mut();
         let mut sources = self.sources.borrow_mut();
-        let silent_since = |(key, source): (usize, &Source), begun: bool| {
-            let idle = source.idle.filter(|idle| (*idle == Idle::Begun) == begun)? as usize;
-            let Side { deadline, armed, .. } = source.sides[Direction::Read as usize];
-            let since = deadline.saturating_sub(timeouts[idle]);
-            (armed && since + grace[idle] <= now).then_some((since, key))
-        };
-        let all = |begun| sources.iter().filter_map(move |source| silent_since(source, begun));
-        let mut found: Vec<(u32, usize)> = all(false).collect();
-        if found.is_empty() {
-            found = all(true).collect();
-        }
-        let count = found.len().div_ceil(one_in);
-        if count > 0 {
-            found.select_nth_unstable(count - 1);
-        }
-        for (_, key) in &found[..count] {
+        for IdleSource { key, .. } in idle {
             let source = &mut sources[*key];
             source.idle = None;
             source.sides[Direction::Read as usize].deadline = now;
             wheel.set(*key, now);
             source.wake(Direction::Read);
         }
-        count
     }
 
     /// Is there a deadline for `way`?

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -16,23 +16,41 @@ use super::clock::Moment;
 use super::error::{Error, Result};
 use super::kernel::{self, Fd};
 use super::reactor::{Direction, Idle, Reactor};
+use super::transport::Transport;
 
 /// How long a receiver may take nothing while others wait for the buffer that is meant for it.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Parts that leave behind a buffer in one call.
+pub const PARTS: usize = 4;
+
+/// How long a receiver may still take nothing.
+struct Patience {
+    wait: Duration,
+    until: Moment,
+}
+
+impl Patience {
+    /// The kernel takes nothing now: from here the peer has `wait` to take something.
+    fn begin(&mut self, stream: &Stream) {
+        self.until = stream.reactor.clock().now() + self.wait;
+        stream.deadline_in(Direction::Write, self.wait.min(PATIENCE));
+    }
+}
 
 /// A connected stream socket, TCP or Unix, registered with its core's reactor.
 ///
 /// It belongs to one task at a time. All calls take `&self`: one part of the task may read while another
 /// writes, with one wait per direction at most. Closed when dropped.
 pub struct Stream {
-    fd: Fd,
+    transport: Transport,
     key: usize,
     reactor: Rc<Reactor>,
 }
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stream({:?})", self.fd)
+        write!(f, "Stream({:?})", self.transport.fd())
     }
 }
 
@@ -46,7 +64,7 @@ impl Stream {
     /// Takes over a connected, non-blocking socket.
     pub fn new(fd: Fd, reactor: &Rc<Reactor>) -> Result<Stream> {
         let key = reactor.watch(&fd)?;
-        Ok(Stream { fd, key, reactor: Rc::clone(reactor) })
+        Ok(Stream { transport: Transport::Plain(fd), key, reactor: Rc::clone(reactor) })
     }
 
     /// Connects to `address`; [`Error::Deadline`] after `wait`, and out of descriptors if the next is not below `most`.
@@ -63,19 +81,19 @@ impl Stream {
             stream.deadline_in(Direction::Write, wait);
             stream.ready(Direction::Write).await?;
             stream.no_deadline(Direction::Write);
-            kernel::socket_error(&stream.fd)?;
+            kernel::socket_error(stream.fd())?;
         }
         Ok(stream)
     }
 
     /// The number of its descriptor.
     pub fn number(&self) -> usize {
-        kernel::number(&self.fd)
+        kernel::number(self.fd())
     }
 
     /// The number that the next descriptor would have: the lowest that is free. Fails when there is none.
     pub fn next_number(&self) -> Result<usize> {
-        Ok(kernel::next_number(&self.fd)?)
+        Ok(kernel::next_number(self.fd())?)
     }
 
     /// The same connection under the lowest number that is free; this one is to be dropped then.
@@ -83,9 +101,9 @@ impl Stream {
     /// # Errors
     /// When there is no descriptor for the moment in which there are two.
     pub fn renumbered(&self) -> Result<Stream> {
-        let stream = Stream::new(kernel::duplicate(&self.fd)?, &self.reactor)?;
+        let stream = Stream::new(kernel::duplicate(self.fd())?, &self.reactor)?;
         // The file lives on, so closing this descriptor of it will not take it off the kernel's list.
-        self.reactor.leave(&self.fd);
+        self.reactor.leave(self.fd());
         Ok(stream)
     }
 
@@ -154,7 +172,7 @@ impl Stream {
     /// splice(2) came to an end. It does so in front of urgent data, too: asks the kernel whether nothing but the end
     /// is left, and notes urgent data if not.
     pub(super) fn has_ended(&self) -> Result<bool> {
-        match kernel::peek(&self.fd) {
+        match self.transport.peek() {
             Ok(0) => Ok(true),
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {
                 self.reactor.set_urgent(self.key);
@@ -166,7 +184,7 @@ impl Stream {
 
     /// Asks the kernel itself whether the stream is silent: open, and nothing to read.
     pub fn is_quiet(&self) -> bool {
-        let silent = kernel::peek(&self.fd) == Err(Errno::AGAIN);
+        let silent = self.transport.peek() == Err(Errno::AGAIN);
         if silent {
             self.clear(Direction::Read);
         }
@@ -178,44 +196,30 @@ impl Stream {
     /// arrived before. After a reset it means nothing, for a reset acknowledges nothing. Only for a TCP
     /// stream that we opened.
     pub fn is_unacknowledged(&self, octets: u64) -> bool {
-        let counts = kernel::tcp_counts(&self.fd);
+        let counts = kernel::tcp_counts(self.fd());
         counts.is_some_and(|counts| counts.acknowledged + octets <= counts.sent)
     }
 
     /// Appends what there is to `buf`, at most `max` octets; `None`: nothing now; 0: the end. The
     /// buffer must have room. Take it after [`Stream::ready`], not before.
     pub fn try_recv(&self, buf: &mut Buf, max: usize) -> Result<Option<usize>> {
-        loop {
-            let spare = buf.spare();
-            let room = spare.len().min(max);
-            match kernel::recv(&self.fd, &mut spare[..room]) {
-                Ok(n) => {
-                    buf.fill(n);
-                    if n > 0 && n < room {
-                        self.reactor.clear(self.key, Direction::Read, false);
-                    }
-                    return Ok(Some(n));
-                }
-                Err(Errno::AGAIN) => {
-                    self.reactor.clear(self.key, Direction::Read, true);
-                    return Ok(None);
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let spare = buf.spare();
+        let room = spare.len().min(max);
+        let received = self.read(&mut spare[..room])?;
+        buf.fill(received.unwrap_or(0));
+        Ok(received)
     }
 
     /// Reads what there is into `octets`; `None`: nothing now; 0: the end. For what is to be dropped, or
     /// used up before anybody else runs, and so needs no pooled buffer.
     pub fn read(&self, octets: &mut [u8]) -> Result<Option<usize>> {
-        self.received(kernel::recv(&self.fd, octets), octets.len())
+        self.received(self.transport.recv(octets), octets.len())
     }
 
     /// Drops what there is, at most `scratch.len()` octets; otherwise as [`Stream::read`]. TCP does not even copy
     /// it out of the kernel, so what `scratch` holds afterwards means nothing.
     pub fn skip(&self, scratch: &mut [u8]) -> Result<Option<usize>> {
-        self.received(kernel::recv_trunc(&self.fd, scratch), scratch.len())
+        self.received(self.transport.skip(scratch), scratch.len())
     }
 
     fn received(&self, n: std::result::Result<usize, Errno>, room: usize) -> Result<Option<usize>> {
@@ -230,6 +234,7 @@ impl Stream {
                 self.clear(Direction::Read);
                 Ok(None)
             }
+            // It still counts as readable: the next look is at once.
             Err(Errno::INTR) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -238,12 +243,12 @@ impl Stream {
     /// Writes what the kernel takes of `octets`; `None`: nothing now. For what is sent again and again, and so
     /// lies in no pooled buffer; everything else goes by [`Stream::send`].
     pub fn write(&self, octets: &[u8]) -> Result<Option<usize>> {
-        self.sent(kernel::send(&self.fd, octets))
+        self.sent(self.transport.send(octets))
     }
 
     /// As [`Stream::write`], of several parts, one behind the other: a head leaves with a body that lies elsewhere.
     pub fn write_parts(&self, parts: &[IoSlice<'_>]) -> Result<Option<usize>> {
-        self.sent(kernel::send_parts(&self.fd, parts))
+        self.sent(self.transport.send_parts(parts))
     }
 
     fn sent(&self, n: std::result::Result<usize, Errno>) -> Result<Option<usize>> {
@@ -258,77 +263,100 @@ impl Stream {
         }
     }
 
-    /// Sends all of `buf` and gives it back: empty, or with what could not be sent. Adds to `sent` as
-    /// octets leave: it is right also when the future is dropped.
-    /// The peer has `wait` to take something, anew whenever some octets have left; but only
-    /// `PATIENCE` when others wait for buffers.
-    pub async fn send(&self, mut buf: Buf, wait: Duration, sent: &Cell<u64>) -> (Result<()>, Buf) {
-        let mut until = self.reactor.clock().now();
-        let result = poll_fn(|cx| self.poll_send(&mut buf, (wait, &mut until), sent, cx)).await;
-        (result, buf)
-    }
-
     /// Sends what the kernel takes at once; what it does not take stays in `buf`.
     pub fn try_send(&self, buf: &mut Buf) -> Result<()> {
         while !buf.is_empty() {
-            match kernel::send(&self.fd, buf.filled()) {
-                Ok(n) => buf.consume(n),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                Err(error) => return Err(error.into()),
+            match self.write(buf.filled())? {
+                Some(n) => buf.consume(n),
+                None => break,
             }
         }
         Ok(())
     }
 
-    fn poll_send(
+    /// Sends all of `buf` and gives it back: empty, or with what could not be sent. Adds to `sent` as
+    /// octets leave: it is right also when the future is dropped.
+    /// The peer has `wait` to take something, anew whenever some octets have left; but only
+    /// `PATIENCE` when others wait for buffers.
+    pub async fn send(&self, buf: Buf, wait: Duration, sent: &Cell<u64>) -> (Result<()>, Buf) {
+        self.send_with(buf, [&[]; PARTS], wait, sent).await
+    }
+
+    /// Sends `buf` and, behind it, `parts`, from where they lie unless `buf` has room for them; otherwise as
+    /// [`Stream::send`].
+    pub async fn send_with(
         &self,
-        buf: &mut Buf,
-        (wait, until): (Duration, &mut Moment),
+        mut buf: Buf,
+        mut parts: [&[u8]; PARTS],
+        wait: Duration,
         sent: &Cell<u64>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<()>> {
-        while !buf.is_empty() {
-            match self.poll_ready(Direction::Write, cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => {
-                    let now = self.reactor.clock().now();
-                    if error != Error::Deadline || now >= *until || buf.is_wanted() {
-                        return Poll::Ready(Err(error));
-                    }
-                    self.deadline_at(Direction::Write, (*until).min(now + PATIENCE));
-                    continue;
-                }
-            }
-            match kernel::send(&self.fd, buf.filled()) {
-                Ok(n) => {
-                    buf.consume(n);
-                    sent.set(sent.get() + n as u64);
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    // Nothing goes now: from here the peer has `wait` to take something.
-                    self.clear(Direction::Write);
-                    *until = self.reactor.clock().now() + wait;
-                    self.deadline_in(Direction::Write, wait.min(PATIENCE));
-                }
-                Err(error) => return Poll::Ready(Err(error.into())),
+    ) -> (Result<()>, Buf) {
+        if parts.iter().map(|part| part.len()).sum::<usize>() <= buf.spare().len() {
+            for part in &mut parts {
+                let _fits = buf.append(std::mem::take(part));
             }
         }
-        Poll::Ready(Ok(()))
+        let mut patience = Patience { wait, until: self.reactor.clock().now() };
+        let result = poll_fn(|cx| {
+            while !buf.is_empty() || !parts.iter().all(|part| part.is_empty()) {
+                ready!(self.poll_writable(&buf, &mut patience, cx))?;
+                match self.write_both(&mut buf, &mut parts)? {
+                    Some(n) => sent.set(sent.get() + n as u64),
+                    None => patience.begin(self),
+                }
+            }
+            Poll::Ready(Ok(()))
+        });
+        (result.await, buf)
+    }
+
+    /// Writes what the kernel takes of `buf` and `parts`, which then hold what is left.
+    fn write_both(&self, buf: &mut Buf, parts: &mut [&[u8]; PARTS]) -> Result<Option<usize>> {
+        let n = if parts.iter().all(|part| part.is_empty()) {
+            self.write(buf.filled())?
+        } else {
+            let [a, b, c, d] = *parts;
+            self.write_parts(&[buf.filled(), a, b, c, d].map(IoSlice::new))?
+        };
+        let mut left = n.unwrap_or(0);
+        let of_buf = left.min(buf.len());
+        buf.consume(of_buf);
+        left -= of_buf;
+        for part in parts {
+            let of_part = left.min(part.len());
+            *part = &part[of_part..];
+            left -= of_part;
+        }
+        Ok(n)
+    }
+
+    /// Waits until something can be written, as long as there is patience; `buf` knows whether others wait for it.
+    fn poll_writable(
+        &self,
+        buf: &Buf,
+        patience: &mut Patience,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        loop {
+            let result = ready!(self.poll_ready(Direction::Write, cx));
+            let now = self.reactor.clock().now();
+            if result != Err(Error::Deadline) || now >= patience.until || buf.is_wanted() {
+                return Poll::Ready(result);
+            }
+            self.deadline_at(Direction::Write, patience.until.min(now + PATIENCE));
+        }
     }
 
     /// Tells the peer that nothing more will come from us.
     pub fn finish(&self) -> Result<()> {
-        Ok(kernel::shutdown(&self.fd)?)
+        Ok(self.transport.finish()?)
     }
 
     /// Has the close, which should follow at once, be a reset instead of an orderly end, so that the peer cannot take
     /// a truncated message for whole.
     pub fn reset(&self) {
         // Where this fails the socket is gone already.
-        let _ = kernel::set_linger_0(&self.fd);
+        let _ = kernel::set_linger_0(self.fd());
     }
 
     pub(super) fn clear(&self, way: Direction) {
@@ -336,6 +364,6 @@ impl Stream {
     }
 
     pub(super) fn fd(&self) -> &Fd {
-        &self.fd
+        self.transport.fd()
     }
 }

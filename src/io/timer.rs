@@ -54,6 +54,11 @@ pub fn tick_after(moment: Moment) -> u32 {
     u32::try_from(ticks).unwrap_or(u32::MAX - 1)
 }
 
+/// The first of the moments of which [`tick_after`] gives `tick`.
+pub fn moment_before(tick: u32) -> Moment {
+    Moment(u64::from(tick.saturating_sub(1)) * TICK.as_micros() as u64)
+}
+
 impl Wheel {
     /// Looks at slot `key` at `tick` or before. Does nothing if it is to be looked at earlier anyway.
     pub fn set(&mut self, key: usize, tick: u32) {

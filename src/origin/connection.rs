@@ -1,7 +1,6 @@
 //! One connection: a request, its answer, and again.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::resource::Resource;
 use super::thread::OriginThread;
@@ -10,6 +9,7 @@ use crate::http::body::{Decoder, Encoder};
 use crate::http::write::CONTINUE;
 use crate::http::{Framing, Limits, Method, Name, Progress, Reason, Request, Version};
 use crate::io::buffer::{Buf, SIZE};
+use crate::io::linger::linger;
 use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
 use crate::io::turn::Slice;
@@ -20,9 +20,6 @@ const LIMITS: Limits = Limits { head: SIZE, fields: 256, target: SIZE };
 
 /// Octets that `/echo` keeps.
 const ECHO_MAX: usize = 1024 * 1024;
-
-/// How long a client may go on sending after an answer that closes.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// What becomes of a connection when the answer has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +96,7 @@ impl From<Error> for RequestError {
 /// Serves a connection from its begin to its end.
 pub(super) async fn serve(thread: Rc<OriginThread>, stream: Stream) {
     match serve_requests(&thread, &stream).await {
-        Ok(Persistence::Close) => linger(&thread, &stream).await,
+        Ok(Persistence::Close) => linger(&stream, usize::MAX).await,
         Ok(Persistence::Reset) => stream.reset(),
         // What lies unread would turn this close into a reset, too.
         Ok(Persistence::Cut) => drop(thread.discard(&stream, u64::MAX)),
@@ -128,24 +125,6 @@ async fn serve_requests(thread: &OriginThread, stream: &Stream) -> Result<Persis
         let persistence = connection.serve_input(&mut answers).await?;
         if persistence != Persistence::Keep {
             return Ok(persistence);
-        }
-    }
-}
-
-/// Unread octets would turn the close into a reset, and that could destroy the answer.
-async fn linger(thread: &OriginThread, stream: &Stream) {
-    let (until, mut slice) = (thread.now() + LINGER, Slice::default());
-    stream.deadline_at(Direction::Read, until);
-    if stream.finish().is_err() {
-        return;
-    }
-    while thread.now() < until && stream.ready(Direction::Read).await.is_ok() {
-        match thread.discard(stream, u64::MAX) {
-            Ok(Some(0)) | Err(_) => return,
-            Ok(octets) if slice.spend(octets.unwrap_or(0) as u64) => {
-                thread.core.reactor.next_turn().await;
-            }
-            Ok(_) => {}
         }
     }
 }

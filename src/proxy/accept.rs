@@ -13,10 +13,11 @@ use futures_lite::FutureExt;
 
 use super::client::{Client, is_trusted};
 use super::core::{Lack, Worker, room};
-use super::{Next, Served, linger, tunnel};
+use super::{Next, Served, tunnel};
 use crate::io::accept::Listener;
 use crate::io::clock::Moment;
 use crate::io::future_pool::FuturePool;
+use crate::io::linger::linger;
 use crate::io::listen::BACKLOG;
 use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
@@ -33,6 +34,9 @@ const COMPLAINT: Duration = Duration::from_secs(60);
 /// Once draining, a connection is closed when it has been silent for so long: at once, if it was idle
 /// before, but one just accepted or answered may have a request on the way.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Octets that are read, and dropped, of what a client still sends behind an answer that closes.
+const LINGER: usize = 1024 * 1024;
 
 /// Those who serve requests.
 pub(super) type Servers = FuturePool<Client, Served>;
@@ -218,7 +222,7 @@ async fn connection(worker: &Worker, client: &mut Option<Client>, servers: &Serv
             Next::Again | Next::Park => {}
             Next::Close => return,
             Next::Reset => return here.stream.reset(),
-            Next::Linger => return Box::pin(linger::linger(&here.stream)).await,
+            Next::Linger => return Box::pin(linger(&here.stream, LINGER)).await,
             Next::Tunnel(tunnel) => return Box::pin(tunnel::tunnel(worker, here, tunnel)).await,
         }
     }

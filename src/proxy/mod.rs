@@ -30,7 +30,6 @@ mod dial;
 mod exchange;
 mod facts;
 mod finish;
-mod linger;
 mod record;
 mod reply;
 mod session;

@@ -17,28 +17,19 @@ pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
     let date = worker.date();
     let edits = ReplyEdits { date: &date, request_id: Some(session.id()), persistent };
     let permit = quota.permit().await;
-    let Ok(mut out) = written(permit.take(), epoch.head_most(), |out| reply.head(out, &edits))
-    else {
+    let Ok(out) = written(permit.take(), epoch.head_most(), |out| reply.head(out, &edits)) else {
         return Next::Close; // a buffer holds the longest of our heads many times over
     };
     facts.answers(reply.status, Stage::Body);
     facts::add(&facts.heads_out, out.len() as u64);
-    let mut body = match request.method {
+    let body = match request.method {
         Method::Head => &[],
         _ => reply.body.as_bytes(),
     };
-    loop {
-        let n = body.len().min(out.spare().len());
-        let _fits = out.append(&body[..n]);
-        body = &body[n..];
-        let sent;
-        (sent, out) =
-            client.stream.send(out, epoch.plan.route.timeouts.write, &facts.bytes_out).await;
-        if sent.is_err() {
-            return Next::Close;
-        }
-        if body.is_empty() {
-            return if persistent { Next::Again } else { Next::Close };
-        }
+    let parts = [body, &[], &[], &[]];
+    let wait = epoch.plan.route.timeouts.write;
+    match client.stream.send_with(out, parts, wait, &facts.bytes_out).await.0 {
+        Ok(()) if persistent => Next::Again,
+        _ => Next::Close,
     }
 }

@@ -6,9 +6,14 @@ use std::time::Duration;
 use super::super::client::idle_waits;
 use super::command::{Event, Lack};
 use super::worker::Worker;
+use crate::io::clock::Moment;
+use crate::io::reactor::{Idle, IdleSource};
 
 /// Of the idle clients one in so many is closed at a time, so that looking for them costs little for each.
 const ONE_IN: usize = 32;
+/// How long a client must have been silent before it may go, in the order of [`Idle`]. The first request of a new one
+/// may be on the way; whoever keeps a connection knows that it may be closed (RFC 9112 section 9.5).
+const GRACE: [Duration; 3] = [Duration::from_millis(250), Duration::ZERO, Duration::from_secs(1)];
 /// Other cores are asked for room no more often than this.
 const ASKING: Duration = Duration::from_millis(50);
 
@@ -45,7 +50,74 @@ pub fn close_idle(worker: &Worker, lack: Lack) -> bool {
 }
 
 fn close_idle_clients(worker: &Worker) -> bool {
-    let closed = worker.core.reactor.expire_idle(ONE_IN, idle_waits(&worker.epoch().plan.listener));
-    worker.stats.idle_closed.add(closed as u64);
-    closed > 0
+    let reactor = &worker.core.reactor;
+    let waits = idle_waits(&worker.epoch().plan.listener);
+    let chosen = chosen(reactor.idle_sources(), worker.now(), waits);
+    reactor.expire_idle(&chosen);
+    worker.stats.idle_closed.add(chosen.len() as u64);
+    !chosen.is_empty()
+}
+
+/// Of idle clients those that have to go: one in [`ONE_IN`] of all that may, at least one, those that have been
+/// silent longest. A request that has begun goes only when no client is left that has nothing under way. `waits`: how
+/// long a client may be idle, in the order of [`Idle`].
+fn chosen(idle: Vec<IdleSource>, now: Moment, waits: [Duration; 3]) -> Vec<IdleSource> {
+    // The end of its wait tells since when a client has been silent.
+    const BEGIN: Moment = Moment(0);
+    let since = |source: &IdleSource| source.until - (BEGIN + waits[source.idle as usize]);
+    let may_go = |source: &IdleSource| since(source) + GRACE[source.idle as usize] <= now - BEGIN;
+    let (begun, waiting): (Vec<_>, Vec<_>) =
+        idle.into_iter().filter(may_go).partition(|source| source.idle == Idle::Begun);
+    let mut chosen = if waiting.is_empty() { begun } else { waiting };
+    let count = chosen.len().div_ceil(ONE_IN);
+    if count > 0 {
+        chosen.select_nth_unstable_by_key(count - 1, since);
+    }
+    chosen.truncate(count);
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_silent_longest_go_first_and_the_begun_last() {
+        use Idle::{Begun, Kept, New};
+        let waits = [5, 60, 30].map(Duration::from_secs);
+        let now = Moment(100_000_000);
+        // How they are idle, and for how many milliseconds, silent; which of them go.
+        type Case = (&'static [(Idle, u64)], &'static [usize]);
+        let cases: [Case; 8] = [
+            (&[], &[]),
+            (&[(Kept, 1), (Kept, 3), (Kept, 2)], &[1]),
+            (&[(New, 249), (Begun, 999)], &[]),
+            (&[(New, 250), (Begun, 999)], &[0]),
+            (&[(New, 249), (Begun, 1000)], &[1]),
+            (&[(Begun, 20_000), (Kept, 0)], &[1]),
+            (&[(New, 900), (Kept, 1000)], &[1]),
+            (&[(New, 1100), (Kept, 1000)], &[0]),
+        ];
+        for (clients, goes) in cases {
+            let source = |(key, (idle, silent)): (usize, &(Idle, u64))| {
+                let began = Moment(now.0 - silent * 1000);
+                IdleSource { key, idle: *idle, until: began + waits[*idle as usize] }
+            };
+            let idle: Vec<_> = clients.iter().enumerate().map(source).collect();
+            let gone: Vec<_> = chosen(idle, now, waits).iter().map(|source| source.key).collect();
+            assert_eq!(gone, goes, "{clients:?}");
+        }
+    }
+
+    #[test]
+    fn one_in_so_many_goes_at_least_one() {
+        let waits = [Duration::from_secs(60); 3];
+        for (idle, go) in [(1, 1), (ONE_IN, 1), (ONE_IN + 1, 2), (10 * ONE_IN, 10)] {
+            let until = |key: usize| Moment(60_000_000 + key as u64);
+            let source = |key| IdleSource { key, idle: Idle::Kept, until: until(key) };
+            let gone = chosen((0..idle).map(source).collect(), Moment(1_000_000), waits);
+            assert_eq!(gone.len(), go, "of {idle}");
+            assert!(gone.iter().all(|source| source.key < go), "of {idle}: {gone:?}");
+        }
+    }
 }

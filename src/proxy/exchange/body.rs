@@ -142,25 +142,14 @@ impl<'a> Body<'a> {
         Ok(Absorbed { taken: decoded.consumed, payload: decoded.payload })
     }
 
-    /// Appends `payload` to `out`, framed as it should leave, and the end of the body if this was all of it; then
-    /// sends all that. Sends whenever `out` is full, too.
-    pub async fn send_absorbed(&mut self, payload: &[u8], mut out: Buf) -> Result<(), BodyError> {
+    /// Sends `out` and, behind it, `payload`, framed as it should leave, and the end of the body if this was all of it.
+    pub async fn send_absorbed(&mut self, payload: &[u8], out: Buf) -> Result<(), BodyError> {
         let mut line = [0; Encoder::BEFORE];
         let [before, behind] = self.sink.encoder.frame(payload.len(), &mut line);
-        for mut part in [before, payload, behind, &self.end()] {
-            while !part.is_empty() {
-                let n = part.len().min(out.spare().len());
-                // It fits: `n` is no more than there is room for.
-                let _fits = out.append(&part[..n]);
-                part = &part[n..];
-                if !part.is_empty() {
-                    let sent;
-                    (sent, out) = self.send(out).await;
-                    sent?;
-                }
-            }
-        }
-        self.send(out).await.0
+        let end = self.end();
+        let parts = [before, payload, behind, &end];
+        let Sink { stream, sent, .. } = self.sink;
+        stream.send_with(out, parts, self.timeouts.write, sent).await.0.map_err(BodyError::To)
     }
 
     /// Moves what is left, as it comes, to the end of the body.

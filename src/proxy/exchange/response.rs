@@ -15,15 +15,13 @@ use crate::http::websocket::Follower;
 use crate::http::write::{CONTINUE, Full, Writer};
 use crate::http::{self, Asked, Framing, Reason, Response, Version, outward};
 use crate::io::Error;
-use crate::io::buffer::{Buf, Permit, SIZE};
+use crate::io::buffer::{Buf, Permit};
 use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
 use crate::upstream::Upstream;
 
 /// Interim answers relayed for one request.
 const INTERIM_MOST: u32 = 16;
-/// Octets that are added to a head, more or less.
-const ADDED: usize = 512;
 
 /// What the upstream's answer came to, once the client has it.
 pub(super) enum Relayed {
@@ -288,10 +286,7 @@ impl<'a> Answer<'a> {
         let edits = self.edits(framing, persistent, &date);
         let write =
             |out: &mut Writer<'_>| forward::response(out, self.response, input.filled(), &edits);
-        // The head leaves longer than it came: if that was all but full, it and what came with it need more room.
-        let is_full = input.len() + ADDED > SIZE;
-        let buf = if is_full { permit.take_large() } else { permit.take() };
-        self.written(buf, write)
+        self.written(permit.take(), write)
     }
 
     /// `buf` with a head in it.

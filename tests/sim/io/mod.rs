@@ -16,6 +16,8 @@ mod error;
 #[path = "../../../src/io/future_pool.rs"]
 pub mod future_pool;
 mod kernel;
+#[path = "../../../src/io/linger.rs"]
+pub mod linger;
 pub mod listen;
 #[path = "../../../src/io/reactor.rs"]
 pub mod reactor;
@@ -29,6 +31,8 @@ pub mod splice;
 pub mod stream;
 #[path = "../../../src/io/timer.rs"]
 mod timer;
+#[path = "../../../src/io/transport.rs"]
+mod transport;
 #[path = "../../../src/io/turn.rs"]
 pub mod turn;
 
