@@ -25,11 +25,11 @@ use super::clock::{Clock, Moment};
 use super::error::{Error, Result};
 use super::kernel::{Event, EventFlags, Eventfd, Fd, Poller};
 use super::timer::{Wheel, moment_before, tick_after};
-use super::turn::Line;
+use super::turn::TurnQueue;
 
 /// Events taken from the kernel in one turn, at most.
 const BATCH: usize = 256;
-/// The event data of the notifier; no source has it, for keys are below 2^32 - 1.
+/// The event data of the notifier. Keys are below 2^32 - 1.
 const NOTIFIER: u64 = u64::MAX;
 
 /// A direction of a stream.
@@ -41,7 +41,7 @@ pub enum Direction {
     Write,
 }
 
-/// How a source is idle.
+/// How a stream is idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
     /// Nothing has come on it yet.
@@ -52,9 +52,9 @@ pub enum Idle {
     Begun,
 }
 
-/// A source that waits with nothing under way.
+/// A stream that waits with nothing under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdleSource {
+pub struct IdleStream {
     /// The reactor's name for it.
     pub key: usize,
     /// How it is idle.
@@ -63,22 +63,22 @@ pub struct IdleSource {
     pub until: Moment,
 }
 
-/// One direction of one source.
+/// One direction of one registration.
 #[derive(Default)]
 struct Side {
     /// The tick after which a wait fails; 0: never.
     deadline: u32,
     ready: bool,
-    /// The source's task waits for this direction.
+    /// The registration's task waits for this direction.
     armed: bool,
 }
 
 #[derive(Default)]
-struct Source {
-    /// Of the task that owns the source, or did when it waited last.
+struct Registration {
+    /// Of the task that owns the registration, or did when it waited last.
     waker: Option<Waker>,
     sides: [Side; 2],
-    /// Tells this source's events from those of an earlier holder of the same slot.
+    /// Tells this registration's events from those of an earlier holder of the same slot.
     generation: u32,
     /// The peer will send no more, or the connection is broken.
     hung_up: bool,
@@ -95,18 +95,20 @@ pub struct Reactor {
     poller: Poller,
     notifier: Arc<Eventfd>,
     clock: Clock,
-    sources: RefCell<Slab<Source>>,
+    registrations: RefCell<Slab<Registration>>,
     wheel: RefCell<Wheel>,
     generation: Cell<u32>,
     events: RefCell<Vec<Event>>,
-    line: RefCell<Line>,
+    line: RefCell<TurnQueue>,
     turns: Cell<u64>,
     aborted: Cell<bool>,
 }
 
 impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reactor").field("sources", &self.sources.borrow().len()).finish()
+        f.debug_struct("Reactor")
+            .field("registrations", &self.registrations.borrow().len())
+            .finish()
     }
 }
 
@@ -122,7 +124,7 @@ impl Notifier {
     }
 }
 
-/// What a turn brought besides ready sources.
+/// What a turn brought besides readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
     /// Somebody called [`Notifier::notify`].
@@ -132,7 +134,7 @@ pub struct Turn {
 }
 
 impl Reactor {
-    /// A reactor without sources. Fails if the kernel gives no descriptors.
+    /// A reactor without registrations. Fails if the kernel gives no descriptors.
     pub fn new() -> io::Result<Reactor> {
         let poller = Poller::create()?;
         let notifier = Eventfd::new()?;
@@ -141,7 +143,7 @@ impl Reactor {
             poller,
             notifier: Arc::new(notifier),
             clock: Clock::default(),
-            sources: RefCell::default(),
+            registrations: RefCell::default(),
             wheel: RefCell::default(),
             generation: Cell::new(0),
             events: RefCell::new(Vec::with_capacity(BATCH)),
@@ -170,9 +172,9 @@ impl Reactor {
 
     /// Has every waiting task look again at what it waits for.
     pub fn wake_all(&self) {
-        for (_, source) in self.sources.borrow_mut().iter_mut() {
-            source.wake(Direction::Read);
-            source.wake(Direction::Write);
+        for (_, registration) in self.registrations.borrow_mut().iter_mut() {
+            registration.wake(Direction::Read);
+            registration.wake(Direction::Write);
         }
     }
 
@@ -182,10 +184,10 @@ impl Reactor {
     }
 
     /// Watches `fd` in both directions until the key is given to [`Reactor::forget`]; the descriptor
-    /// must be closed right after that. A new source counts as writable and not readable.
+    /// must be closed right after that. A new registration counts as writable and not readable.
     pub fn watch(&self, fd: &Fd) -> io::Result<usize> {
         let key = self.slot();
-        let generation = self.sources.borrow()[key].generation;
+        let generation = self.registrations.borrow()[key].generation;
         let data = u64::from(generation) << 32 | key as u64;
         if let Err(error) = self.poller.add(fd, data) {
             self.forget(key);
@@ -197,8 +199,8 @@ impl Reactor {
     /// Gives up a slot. Closing the descriptor removes it from the kernel's list.
     pub fn forget(&self, key: usize) {
         self.wheel.borrow_mut().remove(key);
-        let source = self.sources.borrow_mut().remove(key);
-        drop(source); // its wakers may drop tasks: not under the borrow
+        let registration = self.registrations.borrow_mut().remove(key);
+        drop(registration); // its wakers may drop tasks: not under the borrow
     }
 
     /// Takes `fd` off the kernel's list: needed where its closing is not the last of its file.
@@ -210,14 +212,14 @@ impl Reactor {
     /// Waits until `way` is ready: an edge was seen and [`Reactor::clear`] was not called since.
     /// Fails with [`Error::Deadline`] when that has passed, with [`Error::Aborted`] after an abort.
     pub fn poll_ready(&self, key: usize, way: Direction, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let mut sources = self.sources.borrow_mut();
-        let source = &mut sources[key];
-        let side = &source.sides[way as usize];
+        let mut registrations = self.registrations.borrow_mut();
+        let registration = &mut registrations[key];
+        let side = &registration.sides[way as usize];
         if let Some(result) = self.outcome(side.ready, side.deadline) {
             return Poll::Ready(result);
         }
-        let old = source.arm(way, cx.waker());
-        drop(sources);
+        let old = registration.arm(way, cx.waker());
+        drop(registrations);
         drop(old);
         Poll::Pending
     }
@@ -230,14 +232,14 @@ impl Reactor {
         or_finished: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>> {
-        let mut sources = self.sources.borrow_mut();
-        let source = &mut sources[key];
-        let gone = source.broken || or_finished && source.hung_up;
+        let mut registrations = self.registrations.borrow_mut();
+        let registration = &mut registrations[key];
+        let gone = registration.broken || or_finished && registration.hung_up;
         if let Some(result) = self.outcome(gone, 0) {
             return Poll::Ready(result);
         }
-        let old = source.arm(Direction::Read, cx.waker());
-        drop(sources);
+        let old = registration.arm(Direction::Read, cx.waker());
+        drop(registrations);
         drop(old);
         Poll::Pending
     }
@@ -255,26 +257,26 @@ impl Reactor {
 
     /// Is `way` ready now?
     pub fn is_ready(&self, key: usize, way: Direction) -> bool {
-        self.sources.borrow()[key].sides[way as usize].ready
+        self.registrations.borrow()[key].sides[way as usize].ready
     }
 
     /// Notes urgent data that no event has told of yet.
     pub fn set_urgent(&self, key: usize) {
-        self.sources.borrow_mut()[key].urgent = true;
+        self.registrations.borrow_mut()[key].urgent = true;
     }
 
     /// Has the peer sent urgent data?
     pub fn is_urgent(&self, key: usize) -> bool {
-        self.sources.borrow()[key].urgent
+        self.registrations.borrow()[key].urgent
     }
 
     /// The kernel said "would block" (or a read came back short): wait for the next edge. After a
     /// hang-up, or urgent data, a short read does not clear, for no edge would follow; `drained` says that the kernel
     /// said so itself.
     pub fn clear(&self, key: usize, way: Direction, drained: bool) {
-        let source = &mut self.sources.borrow_mut()[key];
-        if drained || way == Direction::Write || !source.hung_up && !source.urgent {
-            source.sides[way as usize].ready = false;
+        let registration = &mut self.registrations.borrow_mut()[key];
+        if drained || way == Direction::Write || !registration.hung_up && !registration.urgent {
+            registration.sides[way as usize].ready = false;
         }
     }
 
@@ -283,7 +285,7 @@ impl Reactor {
         self.set(key, way, moment, None);
     }
 
-    /// Nothing is under way on this source: reads wait until `moment`, or less, see
+    /// Nothing is under way: reads wait until `moment`, or less, see
     /// [`Reactor::expire_idle`]. Holds until a deadline of it is changed.
     pub fn set_idle(&self, key: usize, moment: Moment, idle: Idle) {
         self.set(key, Direction::Read, Some(moment), Some(idle));
@@ -291,41 +293,41 @@ impl Reactor {
 
     fn set(&self, key: usize, way: Direction, moment: Option<Moment>, idle: Option<Idle>) {
         let tick = moment.map_or(0, tick_after);
-        let source = &mut self.sources.borrow_mut()[key];
-        source.sides[way as usize].deadline = tick;
-        source.idle = idle;
+        let registration = &mut self.registrations.borrow_mut()[key];
+        registration.sides[way as usize].deadline = tick;
+        registration.idle = idle;
         if tick != 0 {
             self.wheel.borrow_mut().set(key, tick);
         }
     }
 
-    /// Sources whose tasks wait with nothing under way.
-    pub fn idle_sources(&self) -> Vec<IdleSource> {
-        let of = |(key, source): (usize, &Source)| {
-            let Side { deadline, armed, .. } = source.sides[Direction::Read as usize];
-            let idle = source.idle.filter(|_| armed)?;
-            Some(IdleSource { key, idle, until: moment_before(deadline) })
+    /// Streams whose tasks wait with nothing under way.
+    pub fn idle_streams(&self) -> Vec<IdleStream> {
+        let of = |(key, registration): (usize, &Registration)| {
+            let Side { deadline, armed, .. } = registration.sides[Direction::Read as usize];
+            let idle = registration.idle.filter(|_| armed)?;
+            Some(IdleStream { key, idle, until: moment_before(deadline) })
         };
-        self.sources.borrow().iter().filter_map(of).collect()
+        self.registrations.borrow().iter().filter_map(of).collect()
     }
 
     /// Has `idle` time out now instead of later.
-    pub fn expire_idle(&self, idle: &[IdleSource]) {
+    pub fn expire_idle(&self, idle: &[IdleStream]) {
         let now = tick_after(self.clock.now()) - 1; // the tick that is over
         let mut wheel = self.wheel.borrow_mut();
-        let mut sources = self.sources.borrow_mut();
-        for IdleSource { key, .. } in idle {
-            let source = &mut sources[*key];
-            source.idle = None;
-            source.sides[Direction::Read as usize].deadline = now;
+        let mut registrations = self.registrations.borrow_mut();
+        for IdleStream { key, .. } in idle {
+            let registration = &mut registrations[*key];
+            registration.idle = None;
+            registration.sides[Direction::Read as usize].deadline = now;
             wheel.set(*key, now);
-            source.wake(Direction::Read);
+            registration.wake(Direction::Read);
         }
     }
 
     /// Is there a deadline for `way`?
     pub fn has_deadline(&self, key: usize, way: Direction) -> bool {
-        self.sources.borrow()[key].sides[way as usize].deadline != 0
+        self.registrations.borrow()[key].sides[way as usize].deadline != 0
     }
 
     /// Waits for `duration`, coarse to one tick. Fails only after an abort.
@@ -362,9 +364,9 @@ impl Reactor {
     fn slot(&self) -> usize {
         let generation = self.generation.get();
         self.generation.set(generation.wrapping_add(1) % (u32::MAX - 1));
-        let mut source = Source { generation, ..Source::default() };
-        source.sides[Direction::Write as usize].ready = true;
-        self.sources.borrow_mut().insert(source)
+        let mut registration = Registration { generation, ..Registration::default() };
+        registration.sides[Direction::Write as usize].ready = true;
+        self.registrations.borrow_mut().insert(registration)
     }
 
     /// Waits for events (not at all if `busy`, at most until the next timer otherwise), marks what is
@@ -402,22 +404,24 @@ impl Reactor {
     }
 
     fn mark(&self, data: u64, flags: EventFlags) {
-        let mut sources = self.sources.borrow_mut();
-        let Some(source) = sources.get_mut((data & 0xffff_ffff) as usize) else { return };
-        if u64::from(source.generation) != data >> 32 {
+        let mut registrations = self.registrations.borrow_mut();
+        let Some(registration) = registrations.get_mut((data & 0xffff_ffff) as usize) else {
+            return;
+        };
+        if u64::from(registration.generation) != data >> 32 {
             return;
         }
         let broken = EventFlags::HUP | EventFlags::ERR;
-        source.broken |= flags.intersects(broken);
-        source.hung_up |= flags.intersects(broken | EventFlags::RDHUP);
-        source.urgent |= flags.intersects(EventFlags::PRI);
+        registration.broken |= flags.intersects(broken);
+        registration.hung_up |= flags.intersects(broken | EventFlags::RDHUP);
+        registration.urgent |= flags.intersects(EventFlags::PRI);
         if flags.intersects(EventFlags::IN | EventFlags::PRI | EventFlags::RDHUP | broken) {
-            source.sides[Direction::Read as usize].ready = true;
-            source.wake(Direction::Read);
+            registration.sides[Direction::Read as usize].ready = true;
+            registration.wake(Direction::Read);
         }
         if flags.intersects(EventFlags::OUT | broken) {
-            source.sides[Direction::Write as usize].ready = true;
-            source.wake(Direction::Write);
+            registration.sides[Direction::Write as usize].ready = true;
+            registration.wake(Direction::Write);
         }
     }
 
@@ -425,14 +429,14 @@ impl Reactor {
     fn expire(&self) {
         let now = tick_after(self.clock.now()) - 1;
         let mut wheel = self.wheel.borrow_mut();
-        let mut sources = self.sources.borrow_mut();
+        let mut registrations = self.registrations.borrow_mut();
         while let Some(key) = wheel.take(now) {
-            let Some(source) = sources.get_mut(key) else { continue };
+            let Some(registration) = registrations.get_mut(key) else { continue };
             let mut next = u32::MAX;
             for way in [Direction::Read, Direction::Write] {
-                match source.sides[way as usize].deadline {
+                match registration.sides[way as usize].deadline {
                     0 => {}
-                    due if due <= now => source.wake(way),
+                    due if due <= now => registration.wake(way),
                     later => next = next.min(later),
                 }
             }
@@ -443,7 +447,7 @@ impl Reactor {
     }
 }
 
-impl Source {
+impl Registration {
     /// Remembers who waits; hands back the waker that was there, to be dropped outside the borrow. The two
     /// directions share one waker, so a stream belongs to one task at a time.
     fn arm(&mut self, way: Direction, waker: &Waker) -> Option<Waker> {

@@ -36,13 +36,13 @@ impl Slice {
 /// Tasks that had their slice, first come first served. There are never more in it than tasks, but for those that
 /// gave up waiting since the line last moved.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(super) struct TurnQueue {
     waiting: VecDeque<Waker>,
     /// How many have been called so far: the ticket of the first in line.
     called: u64,
 }
 
-impl Line {
+impl TurnQueue {
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn who_is_in_line_goes_when_called_and_not_when_woken_otherwise() {
-        let mut line = Line::default();
+        let mut line = TurnQueue::default();
         let cx = Context::from_waker(Waker::noop());
         let mut tickets = [None, None];
         for ticket in &mut tickets {

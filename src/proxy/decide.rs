@@ -1,6 +1,6 @@
 //! Decisions about a request, as functions of what is known: why it failed, whether it is sent again, and where to.
 
-use super::facts::Stage;
+use super::facts::AnswerState;
 use crate::http::Reason;
 use crate::io::Error;
 use crate::io::reactor::Direction;
@@ -63,14 +63,17 @@ pub(super) enum Ending {
 }
 
 /// What becomes of the client's connection when a request fails for `reason`, with the answer so far.
-pub(super) fn ending(stage: Stage, reason: Reason) -> Ending {
-    match (stage, reason.status()) {
+pub(super) fn ending(answer: AnswerState, reason: Reason) -> Ending {
+    match (answer, reason.status()) {
         // 499: nobody is left to be told.
-        (Stage::Silent, None | Some(499)) => Ending::Close,
-        (Stage::Silent, Some(status)) => Ending::Answer(status),
-        (Stage::BodyUntilClose, _) => Ending::Reset,
+        (AnswerState::Silent, None | Some(499)) => Ending::Close,
+        (AnswerState::Silent, Some(status)) => Ending::Answer(status),
+        (AnswerState::BodyUntilClose, _) => Ending::Reset,
         // A close shows that it was cut: its length was announced, or none of it can be taken for an end.
-        (Stage::Interim | Stage::Switching | Stage::Body | Stage::Whole, _) => Ending::Close,
+        (
+            AnswerState::Interim | AnswerState::Switching | AnswerState::Body | AnswerState::Whole,
+            _,
+        ) => Ending::Close,
     }
 }
 
@@ -122,16 +125,16 @@ mod tests {
     #[test]
     fn what_a_client_still_gets_depends_on_what_it_got() {
         use Ending::{Answer, Close, Reset};
-        for (stage, refused, gone) in [
-            (Stage::Silent, Answer(502), Close),
-            (Stage::Interim, Close, Close),
-            (Stage::Switching, Close, Close),
-            (Stage::Body, Close, Close),
-            (Stage::BodyUntilClose, Reset, Reset),
-            (Stage::Whole, Close, Close),
+        for (answer, refused, gone) in [
+            (AnswerState::Silent, Answer(502), Close),
+            (AnswerState::Interim, Close, Close),
+            (AnswerState::Switching, Close, Close),
+            (AnswerState::Body, Close, Close),
+            (AnswerState::BodyUntilClose, Reset, Reset),
+            (AnswerState::Whole, Close, Close),
         ] {
-            let told = [Reason::UpstreamClosed, Reason::ClientGone].map(|why| ending(stage, why));
-            assert_eq!(told, [refused, gone], "{stage:?}");
+            let told = [Reason::UpstreamClosed, Reason::ClientGone].map(|why| ending(answer, why));
+            assert_eq!(told, [refused, gone], "{answer:?}");
         }
     }
 

@@ -11,7 +11,7 @@ use crate::upstream::Upstream;
 
 /// How far the answer is, as the client sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum AnswerState {
     /// No octet of it has left, but for interim answers that left whole.
     #[default]
     Silent,
@@ -39,7 +39,7 @@ pub(super) struct Facts {
     pub heads_out: Cell<u64>,
     /// The whole request was read.
     pub request_read: Cell<bool>,
-    pub stage: Cell<Stage>,
+    pub answer: Cell<AnswerState>,
     /// Status of the final answer, once its head is on the way.
     pub status: Cell<Option<u16>>,
     /// The connection to the upstream that was picked last had been used before.
@@ -65,7 +65,7 @@ impl Facts {
             bytes_out: Cell::default(),
             heads_out: Cell::default(),
             request_read: Cell::default(),
-            stage: Cell::default(),
+            answer: Cell::default(),
             status: Cell::default(),
             reused: Cell::default(),
             upstream: Cell::default(),
@@ -77,9 +77,9 @@ impl Facts {
     }
 
     /// The head of the final answer, or of a switch, is on the way.
-    pub fn answers(&self, status: u16, stage: Stage) {
+    pub fn answers(&self, status: u16, answer: AnswerState) {
         self.status.set(Some(status));
-        self.stage.set(stage);
+        self.answer.set(answer);
     }
 }
 

@@ -74,7 +74,7 @@ fn tunnel(session: &mut Session, upstream: Stream, frames: Option<Follower>) -> 
 
 /// Tells the client, if it can still be told.
 async fn fail(session: &Session, reason: Reason) -> Next {
-    match decide::ending(session.exchange.facts.stage.get(), reason) {
+    match decide::ending(session.exchange.facts.answer.get(), reason) {
         Ending::Answer(status) => {
             let refusal = reply::refusal(status, reason, session.id());
             reply::send(session, &refusal).await

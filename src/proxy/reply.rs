@@ -1,7 +1,7 @@
 //! The answers of our own, on their way out.
 
 use super::Next;
-use super::facts::{self, Stage};
+use super::facts::{self, AnswerState};
 use super::session::{Exchange, Session, written};
 use crate::http::{Method, Reason, Reply, ReplyEdits};
 
@@ -20,7 +20,7 @@ pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
     let Ok(out) = written(permit.take(), epoch.head_most(), |out| reply.head(out, &edits)) else {
         return Next::Close; // a buffer holds the longest of our heads many times over
     };
-    facts.answers(reply.status, Stage::Body);
+    facts.answers(reply.status, AnswerState::Body);
     facts::add(&facts.heads_out, out.len() as u64);
     let body = match request.method {
         Method::Head => &[],

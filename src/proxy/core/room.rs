@@ -7,7 +7,7 @@ use super::super::client::idle_waits;
 use super::command::{Event, Lack};
 use super::worker::Worker;
 use crate::io::clock::Moment;
-use crate::io::reactor::{Idle, IdleSource};
+use crate::io::reactor::{Idle, IdleStream};
 
 /// Of the idle clients one in so many is closed at a time, so that looking for them costs little for each.
 const ONE_IN: usize = 32;
@@ -52,7 +52,7 @@ pub fn close_idle(worker: &Worker, lack: Lack) -> bool {
 fn close_idle_clients(worker: &Worker) -> bool {
     let reactor = &worker.core.reactor;
     let waits = idle_waits(&worker.epoch().plan.listener);
-    let chosen = chosen(reactor.idle_sources(), worker.now(), waits);
+    let chosen = chosen(reactor.idle_streams(), worker.now(), waits);
     reactor.expire_idle(&chosen);
     worker.stats.idle_closed.add(chosen.len() as u64);
     !chosen.is_empty()
@@ -61,13 +61,13 @@ fn close_idle_clients(worker: &Worker) -> bool {
 /// Of idle clients those that have to go: one in [`ONE_IN`] of all that may, at least one, those that have been
 /// silent longest. A request that has begun goes only when no client is left that has nothing under way. `waits`: how
 /// long a client may be idle, in the order of [`Idle`].
-fn chosen(idle: Vec<IdleSource>, now: Moment, waits: [Duration; 3]) -> Vec<IdleSource> {
+fn chosen(idle: Vec<IdleStream>, now: Moment, waits: [Duration; 3]) -> Vec<IdleStream> {
     // The end of its wait tells since when a client has been silent.
     const BEGIN: Moment = Moment(0);
-    let since = |source: &IdleSource| source.until - (BEGIN + waits[source.idle as usize]);
-    let may_go = |source: &IdleSource| since(source) + GRACE[source.idle as usize] <= now - BEGIN;
+    let since = |stream: &IdleStream| stream.until - (BEGIN + waits[stream.idle as usize]);
+    let may_go = |stream: &IdleStream| since(stream) + GRACE[stream.idle as usize] <= now - BEGIN;
     let (begun, waiting): (Vec<_>, Vec<_>) =
-        idle.into_iter().filter(may_go).partition(|source| source.idle == Idle::Begun);
+        idle.into_iter().filter(may_go).partition(|stream| stream.idle == Idle::Begun);
     let mut chosen = if waiting.is_empty() { begun } else { waiting };
     let count = chosen.len().div_ceil(ONE_IN);
     if count > 0 {
@@ -99,12 +99,12 @@ mod tests {
             (&[(New, 1100), (Kept, 1000)], &[0]),
         ];
         for (clients, goes) in cases {
-            let source = |(key, (idle, silent)): (usize, &(Idle, u64))| {
+            let stream = |(key, (idle, silent)): (usize, &(Idle, u64))| {
                 let began = Moment(now.0 - silent * 1000);
-                IdleSource { key, idle: *idle, until: began + waits[*idle as usize] }
+                IdleStream { key, idle: *idle, until: began + waits[*idle as usize] }
             };
-            let idle: Vec<_> = clients.iter().enumerate().map(source).collect();
-            let gone: Vec<_> = chosen(idle, now, waits).iter().map(|source| source.key).collect();
+            let idle: Vec<_> = clients.iter().enumerate().map(stream).collect();
+            let gone: Vec<_> = chosen(idle, now, waits).iter().map(|stream| stream.key).collect();
             assert_eq!(gone, goes, "{clients:?}");
         }
     }
@@ -114,10 +114,10 @@ mod tests {
         let waits = [Duration::from_secs(60); 3];
         for (idle, go) in [(1, 1), (ONE_IN, 1), (ONE_IN + 1, 2), (10 * ONE_IN, 10)] {
             let until = |key: usize| Moment(60_000_000 + key as u64);
-            let source = |key| IdleSource { key, idle: Idle::Kept, until: until(key) };
-            let gone = chosen((0..idle).map(source).collect(), Moment(1_000_000), waits);
+            let stream = |key| IdleStream { key, idle: Idle::Kept, until: until(key) };
+            let gone = chosen((0..idle).map(stream).collect(), Moment(1_000_000), waits);
             assert_eq!(gone.len(), go, "of {idle}");
-            assert!(gone.iter().all(|source| source.key < go), "of {idle}: {gone:?}");
+            assert!(gone.iter().all(|stream| stream.key < go), "of {idle}: {gone:?}");
         }
     }
 }

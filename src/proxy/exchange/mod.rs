@@ -14,7 +14,7 @@ use super::begin::Parts;
 use super::check::Admitted;
 use super::decide::{BodyError, Peer};
 use super::dial::Dialled;
-use super::facts::{self, Stage};
+use super::facts::{self, AnswerState};
 use super::session::{Exchange, Used};
 use crate::http::Reason;
 use crate::http::websocket::Follower;
@@ -59,8 +59,8 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Delivered, Box<Unde
     lease.upstream().stats().requests.add(1);
     let transfer = Transfer::default();
     let mut parts = admitted.parts();
-    let ends = Ends { upstream: lease.upstream(), stream: &connection.stream };
-    let result = across(exchange, ends, &mut parts, &transfer).await;
+    let to = Destination { upstream: lease.upstream(), stream: &connection.stream };
+    let result = across(exchange, to, &mut parts, &transfer).await;
     settle(exchange, parts.used, lease.upstream(), &transfer);
     let relayed = match result {
         Ok(relayed) => relayed,
@@ -72,7 +72,7 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Delivered, Box<Unde
             return Err(Box::new(undelivered));
         }
     };
-    facts.stage.set(Stage::Whole);
+    facts.answer.set(AnswerState::Whole);
     let status = facts.status.get().unwrap_or_default();
     let delivered = match relayed {
         Relayed::Switch { frames } => Delivered::Switch { upstream: connection.stream, frames },
@@ -106,14 +106,14 @@ fn settle(exchange: &Exchange, used: &Used, upstream: &Upstream, transfer: &Tran
 
 /// Where the request goes.
 #[derive(Clone, Copy)]
-struct Ends<'a> {
+struct Destination<'a> {
     upstream: &'a Upstream,
     stream: &'a Stream,
 }
 
 async fn across<'a>(
     exchange: &'a Exchange,
-    Ends { upstream, stream }: Ends<'a>,
+    Destination { upstream, stream }: Destination<'a>,
     parts: &mut Parts<'_>,
     transfer: &Transfer,
 ) -> Result<Relayed, ExchangeError> {

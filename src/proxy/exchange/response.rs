@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use super::super::decide::{BodyError, Peer};
-use super::super::facts::{self, Stage};
+use super::super::facts::{self, AnswerState};
 use super::super::session::{Exchange, written};
 use super::body::{Body, Sink, Source};
 use super::transfer::{ExchangeError, Transfer, Upload};
@@ -188,9 +188,9 @@ impl<'a> Answer<'a> {
 
     async fn send_interim(&mut self, out: Buf) -> Result<(), ExchangeError> {
         facts::add(&self.exchange.facts.heads_out, out.len() as u64);
-        self.exchange.facts.stage.set(Stage::Interim);
+        self.exchange.facts.answer.set(AnswerState::Interim);
         self.send(out).await?;
-        self.exchange.facts.stage.set(Stage::Silent);
+        self.exchange.facts.answer.set(AnswerState::Silent);
         Ok(())
     }
 
@@ -205,7 +205,7 @@ impl<'a> Answer<'a> {
         let write =
             |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
         let out = self.written(permit.take(), write)?;
-        self.exchange.facts.answers(101, Stage::Switching);
+        self.exchange.facts.answers(101, AnswerState::Switching);
         facts::add(&self.exchange.facts.heads_out, out.len() as u64);
         self.send(out).await?;
         input.consume(self.response.len);
@@ -241,8 +241,8 @@ impl<'a> Answer<'a> {
         let absorbed = body.absorb(input.filled_mut()).map_err(of_answer)?;
         // Not before: what is refused here leaves the client without an octet, and free for another answer.
         let until_close = leaves == Framing::UntilClose;
-        let stage = if until_close { Stage::BodyUntilClose } else { Stage::Body };
-        self.exchange.facts.answers(self.response.status, stage);
+        let state = if until_close { AnswerState::BodyUntilClose } else { AnswerState::Body };
+        self.exchange.facts.answers(self.response.status, state);
         facts::add(&self.exchange.facts.heads_out, out.len() as u64);
         let behind = input.len() - absorbed.taken;
         let sent = body.send_absorbed(&input.filled()[..absorbed.payload], out).await;
