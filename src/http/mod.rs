@@ -17,7 +17,7 @@
 //! - `head`, `request`, `response`: heads, read and judged;
 //! - `framing`: how long the body is, decided in one function for each direction;
 //! - `connection`: whether the connection goes on, and what `Connection` names;
-//! - [`upgrade`]: whether it leaves HTTP, and for what (over `sha1`);
+//! - [`upgrade`]: whether it leaves HTTP, and for what;
 //! - [`chunked`]: the chunked coding, out of it in place and back into it;
 //! - [`body`]: the same for every framing: what belongs to a body, and what leaves for it;
 //! - [`forward`]: the heads that leave;
@@ -90,7 +90,6 @@ mod names;
 mod reply;
 mod request;
 mod response;
-mod sha1;
 pub mod upgrade;
 pub mod websocket;
 pub mod write;

@@ -263,12 +263,15 @@ impl Stream {
         }
     }
 
-    /// Sends what the kernel takes at once; what it does not take stays in `buf`.
+    /// Sends what the kernel takes at once; what it does not take stays in `buf`, for [`Stream::send`]. The stream still
+    /// counts as writable then: the wait of a send begins where it is refused, and so has to be seen there.
     pub fn try_send(&self, buf: &mut Buf) -> Result<()> {
         while !buf.is_empty() {
-            match self.write(buf.filled())? {
-                Some(n) => buf.consume(n),
-                None => break,
+            match self.transport.send(buf.filled()) {
+                Ok(n) => buf.consume(n),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! To the service manager: sd_notify(3), one datagram each to the socket it named.
+//! To the service manager: sd_notify(3), one datagram each to the socket it named. The crate `sd-notify` reads the
+//! environment by itself and may block on a manager whose queue is full; this does neither.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -86,6 +86,7 @@ const FAILED_ONCE: &[(u64, &str)] = &[
     (156, "a lack of descriptors was counted as a failure of the upstream"),
     (11231, "a replay went to the upstream that had just failed, and so did not reach the other"),
     (2090, "frames that came with a head beyond a buffer were lost on the way into the tunnel"),
+    (6835, "a receiver of a tunnel that took nothing more was waited for without an end"),
 ];
 
 type Case = (&'static str, fn() -> Vec<String>);
