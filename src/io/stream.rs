@@ -263,8 +263,8 @@ impl Stream {
         }
     }
 
-    /// Sends what the kernel takes at once; what it does not take stays in `buf`, for [`Stream::send`]. The stream still
-    /// counts as writable then: the wait of a send begins where it is refused, and so has to be seen there.
+    /// Sends what the kernel takes at once; the rest stays in `buf`, for [`Stream::send`]. The stream still counts as
+    /// writable then: the wait of a send begins where it is refused, and so has to be seen there.
     pub fn try_send(&self, buf: &mut Buf) -> Result<()> {
         while !buf.is_empty() {
             match self.transport.send(buf.filled()) {

@@ -1,6 +1,6 @@
 //! `src/io/kernel.rs` a second time: the same names, on the world of this thread.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -126,9 +126,9 @@ pub(super) fn send(fd: &Fd, octets: &[u8]) -> Result<usize, Errno> {
     })
 }
 
-/// Only the first part that holds something: a kernel may always take less than it is given.
-pub(super) fn send_parts(fd: &Fd, parts: &[std::io::IoSlice<'_>]) -> Result<usize, Errno> {
-    send(fd, parts.iter().find(|part| !part.is_empty()).map_or(&[], |part| part))
+pub(super) fn send_parts(fd: &Fd, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    let octets: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+    send(fd, &octets)
 }
 
 /// The kernel gives out the lowest that is free: so none is larger than how many are open.
