@@ -10,7 +10,7 @@ use std::rc::Rc;
 use divan::counter::BytesCount;
 use divan::{AllocProfiler, Bencher};
 
-use tidegate::http::chunked::{self, Decoder};
+use tidegate::http::chunked::{self, ChunkedDecoder};
 use tidegate::http::forward::{self, RequestEdits, ResponseEdits};
 use tidegate::http::write::Writer;
 use tidegate::http::{Limits, Method, Progress, Request, Response, outward};
@@ -139,7 +139,7 @@ fn chunked_decode(bencher: Bencher<'_, '_>, size: usize) {
     coded.extend_from_slice(b"\r\n");
     let mut buffer = [0; 16 * 1024];
     bencher.counter(BytesCount::new(coded.len())).bench_local(|| {
-        let mut decoder = Decoder::default();
+        let mut decoder = ChunkedDecoder::default();
         let mut payload = 0;
         for piece in black_box(&coded).chunks(buffer.len()) {
             let piece_of_buffer = &mut buffer[..piece.len()];

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use cases::Case;
 use feed::every_way;
 use tidegate::http::body::Encoder;
-use tidegate::http::chunked::Decoder;
+use tidegate::http::chunked::ChunkedDecoder;
 use tidegate::http::forward::{self, RequestEdits, ResponseEdits};
 use tidegate::http::websocket::Follower;
 use tidegate::http::write::Writer;
@@ -148,7 +148,7 @@ where
 /// A body as it comes.
 #[derive(Default)]
 struct Content {
-    decoder: Decoder,
+    decoder: ChunkedDecoder,
     fed: usize,
     payload: Vec<u8>,
     trailers: Vec<u8>,

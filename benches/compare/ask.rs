@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use tidegate::http::chunked::Decoder;
+use tidegate::http::chunked::ChunkedDecoder;
 
 /// Longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -179,7 +179,7 @@ fn answer(octets: Vec<u8>) -> io::Result<Answer> {
     let status = status.ok_or_else(|| odd("no status"))?;
     let mut body = body.to_vec();
     if field(head, "transfer-encoding").is_some() {
-        let decoded = Decoder::default().decode(&mut body).map_err(|_| odd("odd chunks"))?;
+        let decoded = ChunkedDecoder::default().decode(&mut body).map_err(|_| odd("odd chunks"))?;
         if !decoded.done {
             return Err(odd("the chunks do not end"));
         }

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidegate_fuzz::http::Reason;
-use tidegate_fuzz::http::chunked::{Decoder, LAST, size_line};
+use tidegate_fuzz::http::chunked::{ChunkedDecoder, LAST, size_line};
 use tidegate_fuzz::{every_way, splits};
 
 /// Octets used, payload, trailers.
@@ -23,7 +23,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn reader() -> impl FnMut(&[u8]) -> Option<Result<Body, Reason>> {
-    let (mut decoder, mut fed, mut payload) = (Decoder::default(), 0, Vec::new());
+    let (mut decoder, mut fed, mut payload) = (ChunkedDecoder::default(), 0, Vec::new());
     move |bytes: &[u8]| {
         let mut news = bytes[fed..].to_vec();
         let decoded = match decoder.decode(&mut news) {

@@ -21,13 +21,13 @@ mod show;
 #[cfg(test)]
 mod testing;
 
-pub use serve::{Listener, serve};
+pub use serve::{AdminListener, serve};
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::config::Plan;
-use crate::stats::{Core, Counter, Labels, State, Totals, UpstreamState};
+use crate::stats::{Core, Counter, Labels, ProcessState, Totals, UpstreamState};
 
 /// Everything the admin may show. Made once by `main`; whatever changes in it is atomic.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub struct View {
     /// The addresses that are bound in fact, as text: port 0 of the plan has become a number.
     pub listen: Vec<String>,
     /// Starting, ready or draining.
-    pub state: Arc<State>,
+    pub state: Arc<ProcessState>,
     /// When the process started, as a clock that nobody sets has it.
     pub started: Instant,
     /// The same by the calendar.

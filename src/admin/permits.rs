@@ -36,7 +36,7 @@ struct Taken {
 
 /// A permit, as its client's connection sees it; free again when dropped.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(super) struct ConnectionPermit {
     state: Arc<AtomicU64>,
     turn: Arc<AtomicU64>,
     bell: Sender<()>,
@@ -52,7 +52,7 @@ impl Permits {
 
     /// Waits for a free permit, and has the longest silent client leave if there is none. One that is told
     /// so, and whose request came at last, is answered first: then it is the next one's turn.
-    pub async fn take(&mut self) -> Permit {
+    pub async fn take(&mut self) -> ConnectionPermit {
         loop {
             self.taken.retain(|taken| taken.state.load(Relaxed) != LEFT);
             if self.taken.len() < PERMITS {
@@ -68,17 +68,18 @@ impl Permits {
         }
     }
 
-    fn permit(&mut self) -> Permit {
+    fn permit(&mut self) -> ConnectionPermit {
         let (leave, told) = bounded(1);
         let state = Arc::default();
         self.taken.push(Taken { state: Arc::clone(&state), leave });
-        let permit = Permit { state, turn: Arc::clone(&self.turn), bell: self.bell.clone(), told };
+        let permit =
+            ConnectionPermit { state, turn: Arc::clone(&self.turn), bell: self.bell.clone(), told };
         permit.end_answer();
         permit
     }
 }
 
-impl Permit {
+impl ConnectionPermit {
     /// From now on its client is owed nothing.
     pub fn end_answer(&self) {
         self.change(self.turn.fetch_add(1, Relaxed) + 1);
@@ -108,7 +109,7 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.change(LEFT);
     }
@@ -149,14 +150,14 @@ mod tests {
             for _ in 0..PERMITS {
                 all.push(poll_once(permits.take()).await.expect("a free permit"));
             }
-            all.iter().for_each(Permit::begin_answer);
+            all.iter().for_each(ConnectionPermit::begin_answer);
             let mut next = pin!(permits.take());
             assert!(poll_once(&mut next).await.is_none(), "all are being answered");
-            assert!(!all.iter().any(Permit::must_leave));
+            assert!(!all.iter().any(ConnectionPermit::must_leave));
             // The first to fall silent leaves, even if others do so after it.
             [5, 3].iter().for_each(|at: &usize| all[*at].end_answer());
             assert!(poll_once(&mut next).await.is_none(), "it has not left yet");
-            let wanted = |all: &[Permit]| -> Vec<usize> {
+            let wanted = |all: &[ConnectionPermit]| -> Vec<usize> {
                 (0..all.len()).filter(|at| all[*at].must_leave()).collect()
             };
             assert_eq!(wanted(&all), [5]);

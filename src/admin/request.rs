@@ -13,7 +13,7 @@ const LIMITS: Limits = Limits { head: HEAD_MAX, fields: 64, target: HEAD_MAX };
 
 /// A request as far as the admin cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct AdminRequest {
     pub method: Method,
     pub path: String,
     /// Behind the `?`, without it.
@@ -36,7 +36,7 @@ pub(super) enum Read {
     /// The same; and the client waits for a `100 Continue` before it sends its body.
     Expectant,
     /// A whole request.
-    Request(Request),
+    Request(AdminRequest),
 }
 
 /// Reads one request after the other.
@@ -46,7 +46,7 @@ pub(super) struct Reader {
     /// Octets that came and are not read yet.
     input: Vec<u8>,
     /// A request whose body is not whole yet.
-    begun: Option<(Request, Decoder)>,
+    begun: Option<(AdminRequest, Decoder)>,
 }
 
 impl Reader {
@@ -93,12 +93,12 @@ impl Reader {
     }
 }
 
-fn request(head: &http::Request, bytes: &[u8]) -> Request {
+fn request(head: &http::Request, bytes: &[u8]) -> AdminRequest {
     let text = |span: Span| String::from_utf8_lossy(span.of(bytes)).into_owned();
     let target = text(head.path);
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let accepts = head.fields.iter().filter(|field| Name::Accept == field.id);
-    Request {
+    AdminRequest {
         method: head.method,
         path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
         query: query.to_owned(),
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     /// What the reader makes of `text`, given octet by octet.
-    fn read(text: &str) -> Result<Option<Request>, Reason> {
+    fn read(text: &str) -> Result<Option<AdminRequest>, Reason> {
         let mut reader = Reader::default();
         for octet in text.as_bytes() {
             reader.feed(&[*octet]);

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::View;
 use super::accept::Format;
 use super::exposition::Text;
-use super::request::Request;
+use super::request::AdminRequest;
 use super::{exposition, reply, show};
 use crate::http::{Method, Reason, Reply};
 
@@ -18,7 +18,7 @@ struct Route {
     path: &'static str,
     /// A line of help; who asks for what there is not is told the lines of all.
     help: &'static str,
-    handle: fn(&View, &Request) -> Reply,
+    handle: fn(&View, &AdminRequest) -> Reply,
 }
 
 /// Every route there is. `HEAD` goes where `GET` does.
@@ -59,7 +59,7 @@ const ROUTES: &[Route] = &[
 ];
 
 /// Answers `request`; `local`: it came over a Unix socket, which no browser can be lured to.
-pub(super) fn answer(view: &View, request: &Request, local: bool) -> Reply {
+pub(super) fn answer(view: &View, request: &AdminRequest, local: bool) -> Reply {
     if !local && !request.host.is_empty() && !may_name_us(&request.host) {
         return reply::error(421, "misdirected", "Host must be an IP address or localhost");
     }
@@ -99,7 +99,7 @@ pub(super) fn refusal(reason: Reason) -> Reply {
     reply::error(reason.status().unwrap_or(400), reason.label(), reason.explain())
 }
 
-fn metrics(view: &View, request: &Request) -> Reply {
+fn metrics(view: &View, request: &AdminRequest) -> Reply {
     const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
     match Format::choose(&request.query, &request.accept) {
@@ -138,7 +138,7 @@ mod tests {
     use crate::admin::testing::{busy, view};
     use crate::stats::Phase;
 
-    fn read(text: &str) -> Request {
+    fn read(text: &str) -> AdminRequest {
         let mut reader = Reader::default();
         reader.feed(text.as_bytes());
         let Ok(Read::Request(request)) = reader.read() else { panic!("{text}") };

@@ -14,8 +14,8 @@ use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt
 use smol::Executor;
 
 use super::View;
-use super::permits::{Permit, Permits};
-use super::request::{Read, Reader, Request};
+use super::permits::{ConnectionPermit, Permits};
+use super::request::{AdminRequest, Read, Reader};
 use super::{reply, routes};
 use crate::http::write::CONTINUE;
 use crate::http::{Method, Reason};
@@ -29,29 +29,29 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long accepting rests after an error, which is most often a want of descriptors.
 const REST: Duration = Duration::from_millis(100);
 
-/// Where the admin listens; bound by whoever starts it.
+/// Where the admin listens; bound by its caller.
 #[derive(Debug)]
-pub enum Listener {
+pub enum AdminListener {
     /// Over TCP; `Host` is checked.
     Tcp(TcpListener),
-    /// Over a Unix socket; whoever may open it may ask.
+    /// Over a Unix socket; access to its file is access to the admin.
     Unix(UnixListener),
 }
 
-/// Who has come.
-enum Client {
+/// A connection that was accepted.
+enum AdminStream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-impl Listener {
-    async fn accept(&self) -> io::Result<Client> {
+impl AdminListener {
+    async fn accept(&self) -> io::Result<AdminStream> {
         match self {
-            Listener::Tcp(listener) => {
-                listener.accept().await.map(|(stream, _)| Client::Tcp(stream))
+            AdminListener::Tcp(listener) => {
+                listener.accept().await.map(|(stream, _)| AdminStream::Tcp(stream))
             }
-            Listener::Unix(listener) => {
-                listener.accept().await.map(|(stream, _)| Client::Unix(stream))
+            AdminListener::Unix(listener) => {
+                listener.accept().await.map(|(stream, _)| AdminStream::Unix(stream))
             }
         }
     }
@@ -60,7 +60,11 @@ impl Listener {
 /// Answers questions about `view` until dropped, and its connections with it. Once `handed_over` is
 /// done, another process accepts from the same socket: then no connection is accepted here, and each
 /// that there is gets one more answer at most.
-pub async fn serve(listener: Listener, view: Arc<View>, handed_over: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: AdminListener,
+    view: Arc<View>,
+    handed_over: impl Future<Output = ()>,
+) {
     let executor = Executor::new();
     let closing = Arc::new(AtomicBool::new(false));
     let mut permits = Permits::new();
@@ -75,7 +79,7 @@ pub async fn serve(listener: Listener, view: Arc<View>, handed_over: impl Future
 
 async fn accept(
     executor: &Executor<'_>,
-    listener: &Listener,
+    listener: &AdminListener,
     permits: &mut Permits,
     view: &Arc<View>,
     closing: &Arc<AtomicBool>,
@@ -99,10 +103,10 @@ async fn accept(
         // Who is in hand at a hand-over is served, when there is a permit.
         let (view, closing, permit) = (view.clone(), closing.clone(), permits.take().await);
         match client {
-            Client::Tcp(stream) => {
+            AdminStream::Tcp(stream) => {
                 executor.spawn(serve_connection(stream, view, closing, false, permit))
             }
-            Client::Unix(stream) => {
+            AdminStream::Unix(stream) => {
                 executor.spawn(serve_connection(stream, view, closing, true, permit))
             }
         }
@@ -116,7 +120,7 @@ async fn serve_connection<S>(
     view: Arc<View>,
     closing: Arc<AtomicBool>,
     local: bool,
-    permit: Permit,
+    permit: ConnectionPermit,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -132,7 +136,7 @@ async fn handle<S>(
     view: &View,
     closing: &AtomicBool,
     local: bool,
-    permit: &Permit,
+    permit: &ConnectionPermit,
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -169,7 +173,7 @@ where
 async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     reader: &mut Reader,
-) -> io::Result<Option<Result<Request, Reason>>> {
+) -> io::Result<Option<Result<AdminRequest, Reason>>> {
     let mut piece = [0; 2048];
     loop {
         match reader.read() {
@@ -223,7 +227,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let server = async {
-                serve(Listener::Tcp(listener), Arc::new(view()), future::pending()).await;
+                serve(AdminListener::Tcp(listener), Arc::new(view()), future::pending()).await;
                 unreachable!("it serves until dropped");
             };
             test(address).or(server).await;
@@ -285,7 +289,7 @@ mod tests {
             let (hand_over, handed_over) = smol::channel::bounded(1);
             let handed_over = async move { handed_over.recv().await.unwrap() };
             let server = async {
-                serve(Listener::Tcp(listener), Arc::new(view()), handed_over).await;
+                serve(AdminListener::Tcp(listener), Arc::new(view()), handed_over).await;
                 unreachable!("it serves until dropped");
             };
             let client = async {
@@ -334,7 +338,7 @@ mod tests {
         let path = scratch("admin.sock");
         smol::block_on(async {
             let listener = UnixListener::bind(&path).unwrap();
-            let server = serve(Listener::Unix(listener), Arc::new(view()), future::pending());
+            let server = serve(AdminListener::Unix(listener), Arc::new(view()), future::pending());
             let client = async {
                 let mut stream = async_net::unix::UnixStream::connect(&path).await.unwrap();
                 let request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";

@@ -14,7 +14,7 @@ use crate::config::{
     PoolSpec, ProcessSpec, RouteSpec, Timeouts, UpstreamSpec,
 };
 use crate::http::Limits;
-use crate::stats::{Attempt, Core, Labels, Record, State, UpstreamState};
+use crate::stats::{Attempt, Core, Labels, ProcessState, Record, UpstreamState};
 
 /// A path for a file of this process; an older one is removed.
 pub fn scratch(name: &str) -> PathBuf {
@@ -133,7 +133,7 @@ pub fn view() -> View {
     View {
         version: "1.2.3",
         listen: vec!["127.0.0.1:8080".to_owned()],
-        state: Arc::new(State::new()),
+        state: Arc::new(ProcessState::new()),
         started: now(),
         started_at: UNIX_EPOCH,
         cores: vec![core(), core()],

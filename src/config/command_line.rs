@@ -18,7 +18,7 @@ use super::values;
 
 /// What the words ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum Subcommand {
     /// No command: run.
     Run,
     /// `check`, `-t`, `--check`.
@@ -38,7 +38,7 @@ pub enum Command {
 #[derive(Debug)]
 pub struct CommandLine {
     /// What to do.
-    pub command: Command,
+    pub command: Subcommand,
     /// The settings that were given, in order for each spelling.
     pub given: Vec<(&'static Setting, Given)>,
 }
@@ -55,18 +55,18 @@ pub fn read(
     let Shape { options, words, diagnostics, .. } = shape;
     let line = |words: &[String]| {
         let words: Vec<&str> = options.iter().chain(words).map(String::as_str).collect();
-        Line::from_args(&["tidegate"], &words)
+        ParsedLine::from_args(&["tidegate"], &words)
     };
     let (command, line) = match line(&words) {
         Ok(line) => (line.command(), Ok(line)),
-        Err(exit) if exit.status.is_ok() => (Command::Help, line(&[])),
+        Err(exit) if exit.status.is_ok() => (Subcommand::Help, line(&[])),
         Err(_) => {
             // The options have the shape argh knows, so it is what stands behind them.
             diagnostics.mistake(Origin::CommandLine, not_a_command(&words));
-            (Command::Run, line(&[]))
+            (Subcommand::Run, line(&[]))
         }
     };
-    CommandLine { command, given: line.map(Line::given).unwrap_or_default() }
+    CommandLine { command, given: line.map(ParsedLine::given).unwrap_or_default() }
 }
 
 /// Words on their way to the shape argh knows: every option with its value, then the subcommand.
@@ -79,7 +79,7 @@ struct Shape<'a> {
 
 impl Shape<'_> {
     /// Takes all words; `Err` if they ask for help or the version, whatever else they say.
-    fn take(&mut self, args: impl IntoIterator<Item = OsString>) -> Result<(), Command> {
+    fn take(&mut self, args: impl IntoIterator<Item = OsString>) -> Result<(), Subcommand> {
         let args: Vec<String> = args.into_iter().filter_map(|arg| self.text(arg)).collect();
         let mut args = args.into_iter().peekable();
         while let Some(arg) = args.next() {
@@ -88,8 +88,8 @@ impl Shape<'_> {
                 _ => (arg.as_str(), None),
             };
             match flag {
-                "-h" | "--help" => return Err(Command::Help),
-                "-V" | "--version" => return Err(Command::Version),
+                "-h" | "--help" => return Err(Subcommand::Help),
+                "-V" | "--version" => return Err(Subcommand::Version),
                 "-t" | "--check" | "--origin" if value.is_some() => {
                     let what = format!("{flag} takes no value");
                     self.diagnostics
@@ -240,7 +240,7 @@ macro_rules! line {
     ($($field:ident)*) => {
         /// The command line as argh sees it; what each option means stands in `table`.
         #[derive(FromArgs)]
-        struct Line {
+        struct ParsedLine {
             $(
                 /// a setting
                 #[argh(option)]
@@ -250,7 +250,7 @@ macro_rules! line {
             command: Option<Sub>,
         }
 
-        impl Line {
+        impl ParsedLine {
             /// Every option with its values.
             fn options(self) -> Vec<(String, Vec<String>)> {
                 vec![$((stringify!($field).replace('_', "-"), self.$field)),*]
@@ -299,12 +299,12 @@ struct ShowWord {
     origin: bool,
 }
 
-impl Line {
-    fn command(&self) -> Command {
+impl ParsedLine {
+    fn command(&self) -> Subcommand {
         match &self.command {
-            None => Command::Run,
-            Some(Sub::Check(_)) => Command::Check,
-            Some(Sub::Config(config)) => Command::Show { origin: config.then.origin },
+            None => Subcommand::Run,
+            Some(Sub::Check(_)) => Subcommand::Check,
+            Some(Sub::Config(config)) => Subcommand::Show { origin: config.then.origin },
         }
     }
 
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn argh_and_the_table_know_the_same_flags() {
-        let line = Line::from_args(&["tidegate"], &[]).unwrap();
+        let line = ParsedLine::from_args(&["tidegate"], &[]).unwrap();
         let mut fields: Vec<String> = line.options().into_iter().map(|(name, _)| name).collect();
         let mut names: Vec<&str> = table::settings().flat_map(Setting::names).collect();
         fields.sort();
@@ -381,17 +381,17 @@ mod tests {
             assert_eq!(mistakes, Vec::<String>::new(), "{line}");
             words.command
         };
-        assert_eq!(command(""), Command::Run);
+        assert_eq!(command(""), Subcommand::Run);
         for line in ["check", "-t", "--check", "--log info check", "check --log=info", "-t check"] {
-            assert_eq!(command(line), Command::Check, "{line}");
+            assert_eq!(command(line), Subcommand::Check, "{line}");
         }
-        assert_eq!(command("config show --log info"), Command::Show { origin: false });
-        assert_eq!(command("config --log info show --origin"), Command::Show { origin: true });
+        assert_eq!(command("config show --log info"), Subcommand::Show { origin: false });
+        assert_eq!(command("config --log info show --origin"), Subcommand::Show { origin: true });
         for line in ["-h", "--help", "help", "--no-such -h", "check -h", "config help"] {
-            assert_eq!(read_all(line).0.command, Command::Help, "{line}");
+            assert_eq!(read_all(line).0.command, Subcommand::Help, "{line}");
         }
-        assert_eq!(command("--version"), Command::Version);
-        assert_eq!(read_all("--log -V").0.command, Command::Version);
+        assert_eq!(command("--version"), Subcommand::Version);
+        assert_eq!(read_all("--log -V").0.command, Subcommand::Version);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Entry {
 
 /// A place in a file that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct BadLine {
     /// The number of its line, from 1.
     pub line: usize,
     /// Where in `raw` it is, in octets.
@@ -41,11 +41,11 @@ pub struct Fault {
 /// - `'single'`: as it is, over several lines too;
 /// - `"double"`: the same, with `\n`, `\r`, `\t`, `\"`, `\\`, `\$` and `` \` ``; any other
 ///   backslash stays.
-pub fn parse(file: &[u8]) -> (Vec<Entry>, Vec<Fault>) {
+pub fn parse(file: &[u8]) -> (Vec<Entry>, Vec<BadLine>) {
     let (mut entries, mut faults) = (Vec::new(), Vec::new());
     if file.len() > LARGEST {
         let size = wrong(format!("the file is larger than {} KiB", LARGEST / 1024), "shorten it");
-        faults.push(Fault { line: 1, column: 0, raw: String::new(), wrong: size });
+        faults.push(BadLine { line: 1, column: 0, raw: String::new(), wrong: size });
         return (entries, faults);
     }
     let text = match std::str::from_utf8(file) {
@@ -53,7 +53,7 @@ pub fn parse(file: &[u8]) -> (Vec<Entry>, Vec<Fault>) {
         Err(error) => {
             let line = 1 + file[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
             let wrong = wrong("the file is not UTF-8 text", "save it as UTF-8");
-            faults.push(Fault { line, column: 0, raw: String::new(), wrong });
+            faults.push(BadLine { line, column: 0, raw: String::new(), wrong });
             return (entries, faults);
         }
     };
@@ -61,7 +61,7 @@ pub fn parse(file: &[u8]) -> (Vec<Entry>, Vec<Fault>) {
     let mut line = 1;
     while !rest.is_empty() {
         let raw = rest.lines().next().unwrap_or_default();
-        let fault = |column, wrong| Fault { line, column, raw: raw.to_owned(), wrong };
+        let fault = |column, wrong| BadLine { line, column, raw: raw.to_owned(), wrong };
         let taken = match assignment(raw) {
             Ok(None) => raw.len(),
             Err((column, wrong)) => {

@@ -190,7 +190,7 @@ fn read_file(
         }
     };
     let (entries, faults) = dotenv::parse(&bytes);
-    for dotenv::Fault { line, column, raw, wrong } in faults {
+    for dotenv::BadLine { line, column, raw, wrong } in faults {
         if raw.is_empty() {
             diagnostics.mistake(place(file, line), wrong);
         } else {

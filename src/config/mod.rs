@@ -40,7 +40,7 @@ mod values;
 use std::ffi::OsString;
 use std::path::Path;
 
-use command_line::Command;
+use command_line::Subcommand;
 use diagnostics::Diagnostics;
 use layers::Layers;
 
@@ -114,17 +114,17 @@ pub fn load(
     let mut diagnostics = Diagnostics::default();
     let words = command_line::read(args, &mut diagnostics);
     match words.command {
-        Command::Help => return Ok(Action::Show(show::help())),
-        Command::Version => return Ok(Action::Show(show::version())),
-        Command::Run | Command::Check | Command::Show { .. } => {}
+        Subcommand::Help => return Ok(Action::Show(show::help())),
+        Subcommand::Version => return Ok(Action::Show(show::version())),
+        Subcommand::Run | Subcommand::Check | Subcommand::Show { .. } => {}
     }
     let layers = Layers::stack(words.given, env, around.cwd, &mut diagnostics);
-    let must_run = !matches!(words.command, Command::Show { .. });
+    let must_run = !matches!(words.command, Subcommand::Show { .. });
     let built = build::build(&layers, around, must_run, &mut diagnostics);
     let report = Report { warnings: diagnostics.close(built.strict)?, origins: layers.origins() };
     Ok(match words.command {
-        Command::Check => Action::Check(show::check(&built.plan, &report)),
-        Command::Show { origin } => Action::Show(show::config(&built, &layers, &report, origin)),
+        Subcommand::Check => Action::Check(show::check(&built.plan, &report)),
+        Subcommand::Show { origin } => Action::Show(show::config(&built, &layers, &report, origin)),
         _ if built.demo => Action::Demo(Box::new(built.plan), report),
         _ => Action::Run(Box::new(built.plan), report),
     })

@@ -8,15 +8,15 @@ use crate::io::signal::Mailbox;
 use crate::proxy::{Command, CoreSpec};
 
 /// A core that has ended: how many buffers and pipes were missing, or why it failed.
-type Ended = Result<usize, String>;
+type CoreEnd = Result<usize, String>;
 
 /// All cores.
 #[derive(Debug)]
 pub struct Cores {
     /// One for each core.
     pub mailboxes: Vec<Mailbox<Command>>,
-    report: Sender<Ended>,
-    ended: Receiver<Ended>,
+    report: Sender<CoreEnd>,
+    ended: Receiver<CoreEnd>,
 }
 
 impl Cores {

@@ -4,7 +4,7 @@
 //! Laws:
 //! - Wires the rooms together; only `main` knows it.
 //! - Never in the data path: cores get commands and report back, and none of them waits for us.
-//! - One event loop, one match: whatever happens is an `Event` that `ControlPlane::until_told` answers.
+//! - One event loop, one match: whatever happens is an `ControlEvent` that `ControlPlane::until_told` answers.
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
@@ -38,7 +38,7 @@ use crate::process::notify::Notify;
 use crate::process::program;
 use crate::process::successor::Successor;
 use crate::proxy::{self, Command};
-use crate::stats::{Phase, Recorder, State};
+use crate::stats::{Phase, ProcessState, Recorder};
 use crate::upstream::{Registry, Runtime};
 use cores::Cores;
 
@@ -105,7 +105,7 @@ enum Shutdown {
 }
 
 /// Something to be answered.
-enum Event {
+enum ControlEvent {
     /// A signal came; `None`: there will be no more of them.
     Signal(Option<Signal>),
     /// The new process is ready, or will not be.
@@ -116,7 +116,7 @@ enum Event {
 struct ControlPlane {
     plan: Arc<Plan>,
     runtime: Arc<Runtime>,
-    state: Arc<State>,
+    state: Arc<ProcessState>,
     view: Arc<View>,
     cores: Cores,
     signals: Signals,
@@ -266,27 +266,27 @@ impl ControlPlane {
         let mut successor: Option<Successor> = None;
         loop {
             match self.news(&mut successor).await? {
-                Event::Signal(Some(Signal::Hup)) => {
+                ControlEvent::Signal(Some(Signal::Hup)) => {
                     tracing::warn!(
                         "settings are read at the start: SIGUSR2 starts anew, with them"
                     );
                 }
-                Event::Signal(Some(Signal::Usr1)) => self.reopen_log(),
-                Event::Signal(Some(Signal::Usr2)) if successor.is_some() => {
+                ControlEvent::Signal(Some(Signal::Usr1)) => self.reopen_log(),
+                ControlEvent::Signal(Some(Signal::Usr2)) if successor.is_some() => {
                     tracing::warn!("an upgrade is under way already");
                 }
-                Event::Signal(Some(Signal::Usr2)) => successor = self.start_successor(),
-                Event::Signal(_) => {
+                ControlEvent::Signal(Some(Signal::Usr2)) => successor = self.start_successor(),
+                ControlEvent::Signal(_) => {
                     successor.take().map(Successor::give_up);
                     return Ok(Shutdown::Stop);
                 }
-                Event::Successor(Ok(())) => {
+                ControlEvent::Successor(Ok(())) => {
                     let pid = successor.as_ref().map_or(0, Successor::pid);
                     tracing::info!(pid, "handed over to the new process");
                     self.notify.tell(&format!("MAINPID={pid}"));
                     return Ok(Shutdown::HandedOver);
                 }
-                Event::Successor(Err(why)) => {
+                ControlEvent::Successor(Err(why)) => {
                     let status = successor.take().map(Successor::give_up).unwrap_or_default();
                     let why = why.unwrap_or_else(|| format!("it ended with {status}"));
                     tracing::error!(%why, "the upgrade failed; this process goes on");
@@ -296,15 +296,15 @@ impl ControlPlane {
     }
 
     /// Waits for something to happen; an error is the end of a core.
-    async fn news(&self, successor: &mut Option<Successor>) -> Result<Event, String> {
+    async fn news(&self, successor: &mut Option<Successor>) -> Result<ControlEvent, String> {
         let failure = async { Err(self.cores.failure().await) };
         let signal = async {
             let signal = (&self.signals).next().await;
-            Ok(Event::Signal(signal.and_then(Result::ok)))
+            Ok(ControlEvent::Signal(signal.and_then(Result::ok)))
         };
         let settled = async {
             match successor {
-                Some(successor) => Ok(Event::Successor(successor.settle().await)),
+                Some(successor) => Ok(ControlEvent::Successor(successor.settle().await)),
                 None => future::pending().await,
             }
         };

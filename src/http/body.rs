@@ -15,7 +15,7 @@ pub enum Decoder {
     /// So many octets are left.
     Length(u64),
     /// The chunked coding tells.
-    Chunked(Box<chunked::Decoder>),
+    Chunked(Box<chunked::ChunkedDecoder>),
     /// The end of the connection is that of the body.
     UntilClose,
 }
@@ -41,7 +41,7 @@ impl Decoder {
     }
 
     /// Reads what belongs to the body from the front of `octets`, and moves its payload to the very front; as
-    /// [`chunked::Decoder::decode`] for all framings.
+    /// [`chunked::ChunkedDecoder::decode`] for all framings.
     ///
     /// # Errors
     /// Where a chunk is malformed; the body cannot go on.

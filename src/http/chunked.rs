@@ -41,7 +41,7 @@ pub fn size_line(len: u64, out: &mut [u8; SIZE_LINE_MOST]) -> &[u8] {
     &out[..digits.len() + 2]
 }
 
-/// What [`Decoder::decode`] did.
+/// What [`ChunkedDecoder::decode`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoded {
     /// Octets used up at the front of the buffer; all of them unless `done`.
@@ -87,7 +87,7 @@ enum State {
 
 /// Takes a body out of the chunked coding. One for each body.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub struct ChunkedDecoder {
     state: State,
     /// The size so far, then what is left of the chunk.
     left: u64,
@@ -99,7 +99,7 @@ pub struct Decoder {
     trailers: Vec<u8>,
 }
 
-impl Decoder {
+impl ChunkedDecoder {
     /// Reads raw octets at the front of `bytes` and moves the payload in them to
     /// `bytes[..payload]`.
     ///
@@ -140,7 +140,7 @@ impl Decoder {
         if self.is_done() { &self.trailers } else { b"" }
     }
 
-    /// The [`Decoder::trailers`] but those called one of `names`, or like one.
+    /// The [`ChunkedDecoder::trailers`] but those called one of `names`, or like one.
     pub fn trailers_without(&self, names: &[String]) -> Vec<u8> {
         let name = |line: &[u8]| line.iter().position(|b| *b == b':').unwrap_or(line.len());
         let lines = self.trailers().split_inclusive(|b| *b == b'\n');
@@ -261,7 +261,7 @@ mod tests {
 
     fn decode(bytes: &[u8]) -> Option<Result<Body, Reason>> {
         every_way(bytes, || {
-            let (mut decoder, mut fed, mut payload) = (Decoder::default(), 0, Vec::new());
+            let (mut decoder, mut fed, mut payload) = (ChunkedDecoder::default(), 0, Vec::new());
             move |bytes: &[u8]| {
                 let mut news = bytes[fed..].to_vec();
                 let raw = news.clone();
@@ -335,7 +335,8 @@ mod tests {
     fn trailers_that_are_withheld_are_whole_lines() {
         let names = ["X-One".to_owned()];
         let without = |section: &str| {
-            let (mut body, mut decoder) = (format!("0\r\n{section}\r\n"), Decoder::default());
+            let (mut body, mut decoder) =
+                (format!("0\r\n{section}\r\n"), ChunkedDecoder::default());
             let decoded = decoder.decode(&mut std::mem::take(&mut body).into_bytes());
             assert!(decoded.unwrap().done);
             String::from_utf8(decoder.trailers_without(&names)).unwrap()
@@ -393,7 +394,7 @@ mod tests {
     #[test]
     fn sizes_add_up_to_what_can_be_counted_and_no_further() {
         let mut bytes = *b"7fffffffffffffff\r\nabc";
-        let decoded = Decoder::default().decode(&mut bytes).unwrap();
+        let decoded = ChunkedDecoder::default().decode(&mut bytes).unwrap();
         assert_eq!((decoded.consumed, decoded.payload, decoded.done), (21, 3, false));
         assert_eq!(&bytes[..3], b"abc");
         for (sizes, sound) in [

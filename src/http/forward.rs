@@ -31,7 +31,7 @@ pub struct RequestEdits<'a> {
     /// `X-Real-IP`) are replaced or removed.
     pub trusted: bool,
     /// Further names that stay behind, in any spelling an origin may take for them; they have no
-    /// [`Name`] of their own. Their trailers: see [`super::chunked::Decoder::trailers_without`].
+    /// [`Name`] of their own. Their trailers: see [`super::chunked::ChunkedDecoder::trailers_without`].
     pub withheld: &'a [String],
     /// The client came over TLS.
     pub secure: bool,
@@ -78,7 +78,7 @@ pub fn request(
     out.put_all(&[b" HTTP/1.1\r\nHost: ", host, b"\r\n"])?;
     let withholds = !edits.withheld.is_empty();
     let mut said = Said::default();
-    let mut lines = Lines::default();
+    let mut lines = KeptLines::default();
     for field in &head.fields {
         if field.id.is(OURS) {
             match field.id {
@@ -235,7 +235,7 @@ fn response_fields(
 ) -> Result<(), Full> {
     status_line(out, head, bytes)?;
     let mut dated = false;
-    let mut lines = Lines::default();
+    let mut lines = KeptLines::default();
     for field in &head.fields {
         if field.id.is(OURS) {
             match field.id {
@@ -285,7 +285,7 @@ fn response_framing(out: &mut Writer, head: &Response, framing: Framing) -> Resu
 /// others do not know them.
 pub fn interim(out: &mut Writer, head: &Response, bytes: &[u8]) -> Result<(), Full> {
     status_line(out, head, bytes)?;
-    let mut lines = Lines::default();
+    let mut lines = KeptLines::default();
     for field in &head.fields {
         let gone = matches!(field.id, Name::ContentLength | Name::Trailer)
             || field.id.is(HOP_BY_HOP)
@@ -314,13 +314,13 @@ fn number(out: &mut Writer, name: &[u8], number: u64) -> Result<(), Full> {
 
 /// Field lines that stay. What came together is copied together: most of a head in one piece.
 #[derive(Default)]
-struct Lines {
+struct KeptLines {
     /// Written as they came, with the line end that follows; empty when nothing waits.
     start: usize,
     end: usize,
 }
 
-impl Lines {
+impl KeptLines {
     /// One more line, with one space behind the colon.
     fn keep(&mut self, out: &mut Writer, field: &Field, bytes: &[u8]) -> Result<(), Full> {
         let (name, value) = (field.name, field.value);
@@ -343,7 +343,7 @@ impl Lines {
             return Ok(());
         }
         let whole = Span::new(self.start, self.end);
-        *self = Lines::default();
+        *self = KeptLines::default();
         out.put_all(&[whole.of(bytes), b"\r\n"])
     }
 }

@@ -48,16 +48,16 @@ impl ListenerSockets {
     }
 
     /// As the admin wants it.
-    pub fn into_admin(self) -> io::Result<admin::Listener> {
+    pub fn into_admin(self) -> io::Result<admin::AdminListener> {
         let socket = self.bound.sockets.into_iter().next().ok_or(io::ErrorKind::NotFound)?;
         Ok(match self.bound.address {
             Address::Tcp(_) => {
                 let listener = Async::new(std::net::TcpListener::from(socket))?;
-                admin::Listener::Tcp(listener.into())
+                admin::AdminListener::Tcp(listener.into())
             }
             Address::Unix(_) => {
                 let listener = Async::new(std::os::unix::net::UnixListener::from(socket))?;
-                admin::Listener::Unix(listener.into())
+                admin::AdminListener::Unix(listener.into())
             }
         })
     }

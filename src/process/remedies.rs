@@ -11,7 +11,7 @@ use super::inherited::Role;
 
 /// What was asked of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+enum Need {
     /// A TCP address for clients.
     Clients,
     /// A TCP address for the admin.
@@ -22,7 +22,7 @@ enum Asked {
     LogFile,
 }
 
-use Asked::{Admin, Clients, LogFile, Socket};
+use Need::{Admin, Clients, LogFile, Socket};
 
 const PRIVILEGED: &str = "ports below 1024 take a privilege: write one from 1024, or grant it \
     (AmbientCapabilities=CAP_NET_BIND_SERVICE under systemd, or setcap cap_net_bind_service=+ep)";
@@ -33,7 +33,7 @@ const NO_RIGHT: &str = "this user may not write there: grant it, or write anothe
 const READ_ONLY: &str = "nothing can be written there: write another path";
 
 /// What helps, by what was asked and how it was refused.
-const TABLE: &[(Asked, Errno, &str)] = &[
+const TABLE: &[(Need, Errno, &str)] = &[
     (
         Clients,
         Errno::ADDRINUSE,
@@ -93,7 +93,7 @@ pub fn logging(error: &io::Error) -> String {
     behind(remedy(LogFile, error))
 }
 
-fn remedy(asked: Asked, error: &io::Error) -> Option<&'static str> {
+fn remedy(asked: Need, error: &io::Error) -> Option<&'static str> {
     let is_it = |errno: &Errno| error.raw_os_error() == Some(errno.raw_os_error());
     let mut rows = TABLE.iter();
     rows.find(|(row, errno, _)| *row == asked && is_it(errno)).map(|(_, _, remedy)| *remedy)
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn each_row_is_found_and_says_what_to_do() {
         for (at, (asked, errno, told)) in TABLE.iter().enumerate() {
-            let same = |(a, e, _): &&(Asked, Errno, &str)| (a, e) == (asked, errno);
+            let same = |(a, e, _): &&(Need, Errno, &str)| (a, e) == (asked, errno);
             assert_eq!(TABLE[..at].iter().find(same), None, "{asked:?} {errno} twice");
             assert!(told.contains(": "), "{told}: what is wrong, and what to do");
         }

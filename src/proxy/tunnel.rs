@@ -105,7 +105,7 @@ enum TunnelError {
 
 /// Moves octets until both sides have closed, and writes down how it ended.
 pub(super) async fn tunnel(worker: &Worker, client: &Client, mut tunnel: Box<Tunnel>) {
-    let reason = both(&Ends { worker, client: &client.stream, tunnel: &tunnel }).await;
+    let reason = both(&TunnelEnds { worker, client: &client.stream, tunnel: &tunnel }).await;
     let stats = &worker.stats;
     let total = worker.now() - tunnel.started;
     stats.tunnel_duration.observe(total);
@@ -127,7 +127,7 @@ pub(super) async fn tunnel(worker: &Worker, client: &Client, mut tunnel: Box<Tun
 }
 
 /// Both ways at once: to the end of both, or until one breaks.
-async fn both(ends: &Ends<'_>) -> Reason {
+async fn both(ends: &TunnelEnds<'_>) -> Reason {
     let (up, down) = (Flow { ends, up: true }, Flow { ends, up: false });
     let (mut upwards, mut downwards) = (pin!(up.run()), pin!(down.run()));
     let mut ended = [false; 2];
@@ -160,7 +160,7 @@ async fn both(ends: &Ends<'_>) -> Reason {
 }
 
 /// What a tunnel goes between.
-struct Ends<'a> {
+struct TunnelEnds<'a> {
     worker: &'a Worker,
     client: &'a Stream,
     tunnel: &'a Tunnel,
@@ -169,7 +169,7 @@ struct Ends<'a> {
 /// One way through a tunnel.
 #[derive(Clone, Copy)]
 struct Flow<'a> {
-    ends: &'a Ends<'a>,
+    ends: &'a TunnelEnds<'a>,
     /// It leads from the client to the upstream: frames are masked this way.
     up: bool,
 }

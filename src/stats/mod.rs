@@ -15,6 +15,6 @@ pub use cells::{Answers, Cell, Classes, Copies, Kind, Labels, Reasons, Sample, V
 pub use counters::{Counter, Gauge};
 pub use histogram::{BUCKETS_S, Distribution, Histogram};
 pub use record::{Attempt, Record, Recorder, records};
-pub use state::{Phase, State};
+pub use state::{Phase, ProcessState};
 pub use table::{Core, Family, Totals, Upstream, UpstreamTotals};
 pub use upstream::UpstreamState;

@@ -15,15 +15,15 @@ pub enum Phase {
 
 /// The phase as the control plane sets it and anyone may read it.
 #[derive(Debug)]
-pub struct State {
+pub struct ProcessState {
     phase: AtomicU8,
     left_s: AtomicU32,
 }
 
-impl State {
+impl ProcessState {
     /// Starting.
-    pub const fn new() -> State {
-        State { phase: AtomicU8::new(Phase::Starting as u8), left_s: AtomicU32::new(0) }
+    pub const fn new() -> ProcessState {
+        ProcessState { phase: AtomicU8::new(Phase::Starting as u8), left_s: AtomicU32::new(0) }
     }
 
     /// The phase now.
@@ -51,9 +51,9 @@ impl State {
     }
 }
 
-impl Default for State {
-    fn default() -> State {
-        State::new()
+impl Default for ProcessState {
+    fn default() -> ProcessState {
+        ProcessState::new()
     }
 }
 
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_phase_is_read_as_it_was_set() {
-        let state = State::new();
+        let state = ProcessState::new();
         assert_eq!(state.get(), Phase::Starting);
         for phase in [Phase::Ready, Phase::Draining, Phase::Starting] {
             state.set(phase);

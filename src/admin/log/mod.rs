@@ -23,7 +23,7 @@ use crate::base::Date;
 use crate::config::LogFormat;
 use crate::stats::{Counter, Record};
 use line::Formatter;
-use output::Sink;
+use output::LogSink;
 
 /// The longest a line waits for others to be written with.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -47,7 +47,7 @@ pub fn writer(
 ) -> io::Result<JoinHandle<()>> {
     let sink = output.open()?;
     let lines = Formatter::new(format, colours(sink.is_terminal()));
-    let writer = Writer { records, reopen, output, sink, lines, unwritten, complained: None };
+    let writer = LogWriter { records, reopen, output, sink, lines, unwritten, complained: None };
     thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run())
 }
 
@@ -56,11 +56,11 @@ pub fn timestamp(time: SystemTime, out: &mut String) {
     Date::of(time).rfc3339(out);
 }
 
-struct Writer {
+struct LogWriter {
     records: Receiver<Box<Record>>,
     reopen: Receiver<()>,
     output: Output,
-    sink: Sink,
+    sink: LogSink,
     lines: Formatter,
     /// Lines that could not be written.
     unwritten: Arc<Counter>,
@@ -76,7 +76,7 @@ enum Wakeup {
     End,
 }
 
-impl Writer {
+impl LogWriter {
     fn run(mut self) {
         let mut may_reopen = true;
         loop {

@@ -21,7 +21,7 @@ pub enum Output {
 
 impl Output {
     /// Opens it; an error is the file system's.
-    pub(super) fn open(&self) -> io::Result<Sink> {
+    pub(super) fn open(&self) -> io::Result<LogSink> {
         let file = match self {
             // A descriptor of our own: `io::stdout` has a line buffer that would keep what it could not write.
             Output::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
@@ -32,7 +32,7 @@ impl Output {
                 .custom_flags(OFlags::NONBLOCK.bits() as i32)
                 .open(path)?,
         };
-        Sink::new(file)
+        LogSink::new(file)
     }
 }
 
@@ -62,7 +62,7 @@ const NO_PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// An opened output.
 #[derive(Debug)]
-pub(super) struct Sink {
+pub(super) struct LogSink {
     file: File,
     /// It lies on a disk: nobody has to read for us to write.
     on_disk: bool,
@@ -72,10 +72,10 @@ pub(super) struct Sink {
     stuck: bool,
 }
 
-impl Sink {
-    fn new(file: File) -> io::Result<Sink> {
+impl LogSink {
+    fn new(file: File) -> io::Result<LogSink> {
         let on_disk = file.metadata()?.is_file();
-        Ok(Sink { file, on_disk, torn: false, stuck: false })
+        Ok(LogSink { file, on_disk, torn: false, stuck: false })
     }
 
     /// A person may be reading.
@@ -133,9 +133,9 @@ mod tests {
     use super::*;
     use crate::admin::testing::now;
 
-    fn pipe() -> (File, Sink) {
+    fn pipe() -> (File, LogSink) {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
-        (File::from(reader), Sink::new(File::from(writer)).unwrap())
+        (File::from(reader), LogSink::new(File::from(writer)).unwrap())
     }
 
     #[test]
