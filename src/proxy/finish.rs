@@ -9,7 +9,6 @@ use super::exchange::Delivered;
 use super::session::Session;
 use super::tunnel::{Moved, Tunnel};
 use super::{Next, record, reply};
-use crate::http::upgrade::Upgrade;
 use crate::http::websocket::Follower;
 use crate::http::{Reason, Reply};
 use crate::io::stream::Stream;
@@ -39,16 +38,17 @@ pub(super) async fn finish(session: &mut Session, outcome: Ended) -> Next {
     if let Some(record) = record::of(session, reason) {
         session.exchange.worker.keep(record);
     }
-    let more = session.input.len() > session.used() || session.exchange.client.stream.is_readable();
-    let unread = more || !session.exchange.facts.request_read.get();
-    // What follows a request to switch was not meant for HTTP (RFC 9931).
-    let meant_otherwise = more && session.exchange.request.upgrade != Upgrade::None;
+    let exchange = &session.exchange;
+    let behind = session.input.len() > session.used();
+    let more = behind || exchange.client.stream.is_readable();
+    let unread = more || !exchange.facts.request_read.get();
+    let another_protocol = exchange.is_followed_by_another_protocol(behind);
     session.exchange.client.served = true;
     session.reset();
     match next {
         // Octets that the reactor has not told of yet would make a reset of the close just as well.
         Next::Close if unread || !session.exchange.client.stream.is_quiet() => Next::Linger,
-        Next::Again if meant_otherwise => Next::Linger,
+        Next::Again if another_protocol => Next::Linger,
         next => next,
     }
 }

@@ -13,7 +13,11 @@ pub(super) fn refusal(status: u16, reason: Reason, id: &[u8]) -> Reply {
 /// Sends `reply` to a client that has not been answered.
 pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
     let Exchange { worker, client, quota, request, facts, epoch, .. } = &session.exchange;
-    let persistent = facts.request_read.get() && request.persistent && !worker.draining.get();
+    let behind = session.input.len() > session.used();
+    let persistent = facts.request_read.get()
+        && request.persistent
+        && !worker.draining.get()
+        && !session.exchange.is_followed_by_another_protocol(behind);
     let date = worker.date();
     let edits = ReplyEdits { date: &date, request_id: Some(session.id()), persistent };
     let permit = quota.permit().await;

@@ -6,6 +6,7 @@ use super::Next;
 use super::client::{Client, Unfinished};
 use super::core::{Epoch, Heads, Id, Worker};
 use super::facts::Facts;
+use crate::http::upgrade::Upgrade;
 use crate::http::write::{Full, Writer};
 use crate::http::{Method, Name, Reason, Request, Response, acceptable_id};
 use crate::io::buffer::{Buf, Quota};
@@ -55,6 +56,12 @@ impl Exchange {
             Some(id) if acceptable_id(id) => id,
             _ => &self.made_id,
         }
+    }
+
+    /// Something follows the request that was not meant for HTTP: it asked to switch, and more came before the answer
+    /// (RFC 9931). `behind`: octets of that are read already.
+    pub fn is_followed_by_another_protocol(&self, behind: bool) -> bool {
+        self.request.upgrade != Upgrade::None && (behind || self.client.stream.is_readable())
     }
 
     /// The request's method; `Other` where none could be read.

@@ -418,6 +418,10 @@ fn n14_an_upgrade_with_a_body_and_octets_before_the_101() {
         ground.attack(&format!("{}{early}", get("")), &["/"], 0);
         ground.attack(&format!("{h2c}{early}"), &["/"], 0);
     }
+    let mut client = ground.proxy.client();
+    client.send(format!("{}\0", get("")));
+    assert!(client.response().head.lists("Connection", "close"), "the close is announced");
+    client.until_gone();
     let plain = ground.origin.requests().into_iter().all(|request| {
         request.head.get("HTTP2-Settings").is_none() && !request.head.lists("Upgrade", "h2c")
     });

@@ -154,6 +154,7 @@ async fn across<'a>(
         response,
         offer,
         upload: &upload,
+        behind: rest.len() > absorbed.taken,
         owes_continue,
         transfer,
     };

@@ -44,6 +44,8 @@ pub(super) struct Answer<'a> {
     pub offer: Option<Offer<'a>>,
     /// How far the request is.
     pub upload: &'a Cell<Upload>,
+    /// Octets that are not the request's were read together with it.
+    pub behind: bool,
     /// The client waits for a `100 Continue` that nobody has sent yet.
     pub owes_continue: bool,
     pub transfer: &'a Transfer,
@@ -230,7 +232,8 @@ impl<'a> Answer<'a> {
         let persistent = self.exchange.request.persistent
             && leaves != Framing::UntilClose
             && whole
-            && !self.exchange.worker.draining.get();
+            && !self.exchange.worker.draining.get()
+            && !self.exchange.is_followed_by_another_protocol(self.behind);
         let out = self.final_head(&input, &permit, leaves, persistent)?;
         let transfer = self.transfer;
         let mut source = Source::new(self.stream, came, &transfer.upstream_read);
