@@ -36,7 +36,7 @@ pub(super) fn page(view: &View, text: Text) -> String {
     out
 }
 
-/// What comes before a family's samples. Writing to a `String` cannot fail, here and below.
+/// The comment lines before a family's samples. Writing to a `String` cannot fail, here and below.
 fn announce(out: &mut String, name: &str, family: &Family, text: Text) {
     let (kind, total) = match (family.kind, text) {
         (Kind::Counter, Text::Prometheus) => ("counter", "_total"),

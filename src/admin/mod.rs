@@ -55,7 +55,7 @@ pub struct View {
 }
 
 impl View {
-    /// What all cores have counted.
+    /// The counters of all cores.
     fn totals(&self) -> Totals {
         Totals::of(self.cores.iter().map(|core| &**core))
     }

@@ -100,7 +100,7 @@ async fn accept(
                 continue;
             }
         };
-        // Who is in hand at a hand-over is served, when there is a permit.
+        // A connection already accepted at a hand-over is served, when there is a permit.
         let (view, closing, permit) = (view.clone(), closing.clone(), permits.take().await);
         match client {
             AdminStream::Tcp(stream) => {

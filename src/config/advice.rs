@@ -54,7 +54,7 @@ fn tried(
         }
     }
     if let (true, Some(first)) = (offers.is_empty(), refusal.offers.first()) {
-        // What stands against the offer is what there is to say.
+        // The objection to the offer is the message.
         return match reader(first) {
             Err(why) if why.offers.is_empty() && !why.rest.is_empty() => why,
             _ => wrong(refusal.wrong, form.example()),

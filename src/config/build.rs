@@ -29,7 +29,7 @@ pub struct Built {
     pub demo: bool,
 }
 
-/// What may be listed at most: addresses to listen on, networks.
+/// The longest lists: addresses to listen on, networks.
 const MOST_LISTED: usize = 256;
 /// Where a demo listens unless it is told.
 const DEMO_LISTEN: Listen = Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
@@ -159,7 +159,7 @@ impl Settings<'_> {
     fn listen(&mut self, demo: bool) -> Vec<Listen> {
         let is_default = |given: &Given| given.origin == Origin::Default;
         if demo && self.layers.of(setting("listen")).iter().all(is_default) {
-            // Whoever only tries it out has not asked to be seen by others.
+            // A demonstration must not be open to other machines.
             return vec![DEMO_LISTEN];
         }
         let admin = self.layers.of(setting("admin")).into_iter().next();

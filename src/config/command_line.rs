@@ -16,7 +16,7 @@ use super::given::{Given, Origin};
 use super::table::{self, ACTIONS, COUSINS, Form, LATER, Setting};
 use super::values;
 
-/// What the words ask for.
+/// The action that the words ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subcommand {
     /// No command: run.
@@ -113,7 +113,7 @@ impl Shape<'_> {
     fn option(&mut self, flag: &str, value: Option<String>, args: &mut Peekable<IntoIter<String>>) {
         let Some(setting) = flag.strip_prefix("--").and_then(table::find) else {
             self.diagnostics.mistake(Origin::CommandLine, unknown(flag));
-            // What follows is most likely its value: no reason to complain once more.
+            // The next word is most likely its value: no reason to complain once more.
             let belongs = |next: &String| !next.starts_with('-') && !is_command(next);
             let _ = args.next_if(|next| value.is_none() && belongs(next));
             return;
@@ -192,7 +192,7 @@ fn unknown(flag: &str) -> Diagnostic {
     }
 }
 
-/// What stands before a flag to take it back.
+/// The prefix that negates a flag.
 const NEGATIONS: [&str; 4] = ["no-", "disable-", "without-", "skip-"];
 
 /// A flag that is meant to switch a setting off.

@@ -1,4 +1,4 @@
-//! What so many descriptors are enough for.
+//! How the limit on descriptors is divided up.
 
 use super::Listen;
 

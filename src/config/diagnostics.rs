@@ -12,7 +12,7 @@ pub struct Diagnostic {
     pub wrong: String,
     /// Values that may be written instead, word for word; `advice` tries them before they are told.
     pub offers: Vec<String>,
-    /// What follows the offers; without any, the whole advice.
+    /// The text behind the offers; without any, the whole advice.
     pub rest: String,
 }
 
@@ -41,7 +41,7 @@ impl Diagnostic {
         Diagnostic { rest: fit(rest.as_ref()), ..self }
     }
 
-    /// What would be right, as advice.
+    /// The right value, as advice.
     pub fn right(&self) -> String {
         if self.offers.is_empty() {
             return self.rest.clone();
@@ -134,7 +134,7 @@ impl Diagnostics {
 }
 
 impl Note {
-    /// What may be written for which setting.
+    /// Values that may be written, by setting.
     fn offers(&self) -> impl Iterator<Item = (&'static str, String)> {
         let setting = self.origin.setting().map(|setting| setting.name);
         let offers =

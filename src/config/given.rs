@@ -22,7 +22,7 @@ pub enum Origin {
         /// The line as it is.
         raw: String,
     },
-    /// Nobody gave it.
+    /// The default.
     Default,
 }
 

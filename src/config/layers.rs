@@ -278,7 +278,7 @@ impl Origin {
         format!("{}:{line}:{column}{key}", escape(file))
     }
 
-    /// What stands before the value when it is shown.
+    /// The text before the value when it is shown.
     pub fn lead(&self) -> String {
         match self {
             Origin::CommandLine | Origin::Default => String::new(),

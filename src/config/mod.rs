@@ -61,7 +61,7 @@ pub enum Action {
     Show(String),
 }
 
-/// What is to be told about a plan beside the plan itself.
+/// Warnings and origins: what users are told about a plan.
 #[derive(Debug, Default)]
 pub struct Report {
     /// One line each, for the log.
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// What `load` makes of words separated by blanks, an environment and a dotenv file.
+    /// The result of `load` for words separated by blanks, an environment and a dotenv file.
     fn with(line: &str, env: &[(&str, &str)], dotenv: &str) -> Result<Action, Rejected> {
         let folder = Folder::new();
         if !dotenv.is_empty() {

@@ -72,7 +72,7 @@ pub fn admin(text: &str) -> Result<Option<Listen>, Diagnostic> {
     }
 }
 
-/// What listens nowhere, since it names no port.
+/// An address that names no port, so nothing can listen there.
 fn no_port(text: &str) -> Diagnostic {
     const WHAT: &str = "the port is missing";
     match text {

@@ -122,13 +122,13 @@ pub struct AccessLog {
 /// How much tidegate tells about itself on standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// What went wrong and was not put right.
+    /// Failures that were not repaired.
     Error,
-    /// What looks wrong.
+    /// Things that look wrong.
     Warn,
     /// Starts, stops and changes.
     Info,
-    /// What helps to find a fault.
+    /// Details that help to find a fault.
     Debug,
     /// Everything.
     Trace,
@@ -184,11 +184,11 @@ pub struct Timeouts {
 /// Everything that was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// What there is one of in a process.
+    /// Settings of the process as a whole.
     pub process: ProcessSpec,
     /// Where requests come from.
     pub listener: ListenerSpec,
-    /// What happens to them.
+    /// What happens to requests.
     pub route: RouteSpec,
     /// Where they go.
     pub pool: PoolSpec,

@@ -69,7 +69,7 @@ pub fn version() -> String {
     format!("tidegate {}\n", env!("CARGO_PKG_VERSION"))
 }
 
-/// What `check` says when all is well.
+/// The text of `check` when all is well.
 pub fn check(plan: &Plan, report: &Report) -> String {
     let mut text = String::from("tidegate: the settings are fine\n");
     let names: Vec<String> = plan.listener.addresses.iter().map(Listen::to_string).collect();

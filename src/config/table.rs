@@ -37,7 +37,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// What help puts behind the flag.
+    /// The placeholder behind the flag in the help.
     pub fn placeholder(self) -> &'static str {
         match self {
             Switch => "",
@@ -65,7 +65,7 @@ impl Form {
         }
     }
 
-    /// What such a value is called, and values that are right anywhere.
+    /// The name of such a value, and examples that are right anywhere.
     pub fn examples(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Switch => ("one of", &["on", "off"]),
@@ -88,7 +88,7 @@ impl Form {
     }
 }
 
-/// What holds when nothing is given.
+/// The default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultValue {
     /// This value, written as a user would.
@@ -110,7 +110,7 @@ pub struct Setting {
     pub form: Form,
     /// Least and greatest value of a number, in the unit of the form.
     pub range: (u64, u64),
-    /// What holds when nothing is given.
+    /// The default.
     pub fallback: DefaultValue,
     /// One sentence without a full stop.
     pub about: &'static str,
@@ -267,7 +267,7 @@ const FORMATS: &str = "human|json|common|combined|off";
 const OWN_FORMATS: &str = "human|json";
 const LEVELS: &str = "error|warn|info|debug|trace";
 
-/// What flags of other programs are called here: suggested, never accepted.
+/// Flags of other programs and their names here: suggested, never accepted.
 pub const COUSINS: [(&str, &str); 25] = [
     ("listen", "port bind address addr host http-port listen-addr listen-address p"),
     ("upstream", "target server servers origin proxy-pass to url forward u"),

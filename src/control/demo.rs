@@ -47,7 +47,7 @@ fn upstream(address: SocketAddr) -> UpstreamSpec {
     }
 }
 
-/// What curl needs to find it, up to the path.
+/// The URL for curl, up to the path.
 fn base(listener: &ListenerSockets) -> String {
     match &listener.bound.address {
         Address::Tcp(address) if address.ip().is_unspecified() => {

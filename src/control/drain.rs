@@ -24,7 +24,7 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 /// How often we say what is left.
 const COUNT: Duration = Duration::from_secs(1);
 
-/// What has not ended yet.
+/// Everything that has not ended yet.
 struct Left {
     requests: u64,
     tunnels: u64,

@@ -1,4 +1,4 @@
-//! What cores report, and who has to know.
+//! Reports of the cores, passed on to the parts of the control plane that need them.
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use super::framing::Framing;
 pub enum Decoder {
     /// Nothing is left.
     Empty,
-    /// So many octets are left.
+    /// A number of octets is left.
     Length(u64),
     /// The chunked coding tells.
     Chunked(Box<chunked::ChunkedDecoder>),
@@ -76,7 +76,7 @@ impl Decoder {
         }
     }
 
-    /// So many octets have passed unseen, no more than [`Decoder::plain`] allowed.
+    /// Notes that octets have passed unseen, no more than [`Decoder::plain`] allowed.
     pub fn skip(&mut self, octets: u64) {
         if let Decoder::Length(left) = self {
             *left = left.saturating_sub(octets);
@@ -101,7 +101,7 @@ pub enum Encoder {
     Chunked,
 }
 
-/// What ends the data of a chunk, and behind the trailer lines the body.
+/// The end of a chunk's data, and behind the trailer lines of the body.
 const END: &[u8] = b"\r\n";
 
 impl Encoder {
@@ -115,7 +115,7 @@ impl Encoder {
         if framing == Framing::Chunked { Encoder::Chunked } else { Encoder::Plain }
     }
 
-    /// What goes before and behind a payload of so many octets; nothing of it for none, which would end the body.
+    /// The octets before and behind a payload of that size; empty for none, because an empty chunk would end the body.
     pub fn frame(self, payload: usize, line: &mut [u8; Self::BEFORE]) -> [&[u8]; 2] {
         match self {
             Encoder::Chunked if payload > 0 => [chunked::size_line(payload as u64, line), END],
@@ -123,7 +123,7 @@ impl Encoder {
         }
     }
 
-    /// What ends the body, with these trailer lines.
+    /// The end of the body, with these trailer lines.
     pub fn end(self, trailers: &[u8]) -> Vec<u8> {
         match self {
             Encoder::Chunked => [chunked::LAST, trailers, END].concat(),

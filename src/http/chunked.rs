@@ -41,7 +41,7 @@ pub fn size_line(len: u64, out: &mut [u8; SIZE_LINE_MOST]) -> &[u8] {
     &out[..digits.len() + 2]
 }
 
-/// What [`ChunkedDecoder::decode`] did.
+/// The result of [`ChunkedDecoder::decode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoded {
     /// Octets used up at the front of the buffer; all of them unless `done`.

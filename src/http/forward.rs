@@ -24,7 +24,7 @@ use super::write::{Full, SELF, Writer, phrase};
 /// What tidegate changes in a request.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestEdits<'a> {
-    /// Who is connected; `None` over a Unix socket.
+    /// The peer's address; `None` over a Unix socket.
     pub peer: Option<IpAddr>,
     /// What the peer says about its own client is believed: `X-Forwarded-For` is appended to, the
     /// others are kept. Otherwise all such claims (`X-Forwarded-*`, `X-Forwarded`, `Forwarded`,
@@ -312,7 +312,7 @@ fn number(out: &mut Writer, name: &[u8], number: u64) -> Result<(), Full> {
     out.put(b"\r\n")
 }
 
-/// Field lines that stay. What came together is copied together: most of a head in one piece.
+/// Field lines that stay. Neighbours are copied together: most of a head in one piece.
 #[derive(Default)]
 struct KeptLines {
     /// Written as they came, with the line end that follows; empty when nothing waits.

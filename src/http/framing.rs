@@ -13,7 +13,7 @@ pub enum Framing {
     /// There is no body, or it is empty.
     #[default]
     None,
-    /// So many octets, never 0.
+    /// This many octets, never 0.
     Length(u64),
     /// The chunked coding tells.
     Chunked,

@@ -1,4 +1,4 @@
-//! What request and response heads have in common: version, method, limits.
+//! The parts that request and response heads share: version, method, limits.
 //!
 //! Both are read the same way:
 //! ```text

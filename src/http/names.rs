@@ -54,7 +54,7 @@ names! {
     Via "Via" OURS | NEEDED, "RFC 9110 section 7.6.3";
     Date "Date" OURS | NEEDED, "RFC 9110 section 6.6.1";
 
-    // Who asks. Of `Proxy`, which is nobody's, CGI makes `HTTP_PROXY`, and many a library goes by that.
+    // The client. CGI turns `Proxy`, which no standard defines, into `HTTP_PROXY`, and many libraries obey that.
     Proxy "Proxy" OURS, "CVE-2016-5385";
     XForwardedFor "X-Forwarded-For" OURS | CLAIM | NEEDED, "RFC 7239 section 1";
     XForwardedProto "X-Forwarded-Proto" OURS | CLAIM | NEEDED, "RFC 7239 section 1";

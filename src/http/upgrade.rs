@@ -25,7 +25,7 @@ use super::names::Name;
 pub const WEBSOCKET: &str = "websocket";
 /// The one version of the WebSocket protocol (RFC 6455 section 4.1).
 pub const VERSION: &str = "13";
-/// What turns a key into a proof (RFC 6455 section 1.3).
+/// The text that turns a key into a proof (RFC 6455 section 1.3).
 const GUID: &[u8; 36] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Octets of a `Sec-WebSocket-Key`: 16 in base64.

@@ -36,13 +36,13 @@ pub const SHARE: usize = 1 // octets on their way to the upstream
 pub struct BufferPool {
     rights_left: Cell<usize>,
     rights_total: usize,
-    /// Who waits for a right, first come first served: so by ascending ticket.
+    /// Those waiting for a right, first come first served: so by ascending ticket.
     queue: RefCell<VecDeque<(u64, Waker)>>,
     tickets: Cell<u64>,
     stock: RefCell<FreeList>,
 }
 
-/// What lies in the pool, and what is lent out of it.
+/// The free buffers of the pool, and how many are lent.
 struct FreeList {
     /// A stack, so that the buffer used last, still in the processor's cache, goes out first.
     free: Vec<Box<[u8]>>,
@@ -97,7 +97,7 @@ impl BufferPool {
         self.stock.borrow().used
     }
 
-    /// How often somebody had to wait for a right.
+    /// How many waits for a right there were.
     pub fn waits(&self) -> u64 {
         self.tickets.get()
     }
@@ -128,7 +128,7 @@ impl BufferPool {
         left.inspect(|left| self.rights_left.set(*left)).is_some()
     }
 
-    /// Has whoever is first in the queue look whether a right is left.
+    /// Has the first in the queue look whether a right is left.
     fn wake_first(&self) {
         if self.rights_left.get() > 0
             && let Some((_, waker)) = self.queue.borrow().front()
@@ -163,7 +163,7 @@ impl fmt::Debug for Quota {
 
 impl Quota {
     /// The right to have buffers, when one is left; who asked first gets it first. At once, if another
-    /// part of the exchange holds it already. Whoever asks while there are none has no octets in hand.
+    /// part of the exchange holds it already. Callers that have to wait must have no octets in hand.
     pub async fn permit(&self) -> Permit<'_> {
         match self.try_permit() {
             Some(permit) => permit,
@@ -199,7 +199,7 @@ impl Permit<'_> {
         let pool = &self.0.pool;
         let mut stock = pool.stock.borrow_mut();
         let granted = pool.rights_total - pool.rights_left.get();
-        // Counted only then: whoever overdraws must not leave others with less.
+        // Counted only then: an overdraft must not leave others with less.
         assert!(stock.used < granted * SHARE, "a quota was overdrawn: {} buffers", stock.used);
         stock.used += 1;
         drop(stock);
@@ -327,12 +327,12 @@ impl Buf {
         self.pool.queue.borrow().len() > self.pool.rights_left.get()
     }
 
-    /// What lies in it.
+    /// Its contents.
     pub fn filled(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
-    /// What lies in it, to be changed.
+    /// Its contents, to be changed.
     pub fn filled_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..self.end]
     }

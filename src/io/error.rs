@@ -4,7 +4,7 @@ use std::fmt;
 
 use rustix::io::Errno;
 
-/// What went wrong. Small, copied, and never an allocation: it is made on paths that attackers choose.
+/// A failure. Small, copied, and never an allocation: it is made on paths that attackers choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The deadline of the wait has passed; the kernel's own, `ETIMEDOUT` of tcp(7), is one, too.

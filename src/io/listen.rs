@@ -237,7 +237,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
-            // Somebody else may have removed it: nothing is lost then.
+            // Another process may have removed it: nothing is lost then.
             let _ = fs::remove_file(path);
         }
     }

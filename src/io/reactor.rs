@@ -127,7 +127,7 @@ impl Notifier {
 /// What a turn brought besides readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// Somebody called [`Notifier::notify`].
+    /// [`Notifier::notify`] was called.
     pub notified: bool,
     /// How many events the kernel had.
     pub events: usize,

@@ -21,7 +21,7 @@ const LIMITS: Limits = Limits { head: SIZE, fields: 256, target: SIZE };
 /// Octets that `/echo` keeps.
 const ECHO_MAX: usize = 1024 * 1024;
 
-/// What becomes of a connection when the answer has gone.
+/// What happens to a connection after the answer has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Persistence {
     /// It stays open.
@@ -98,7 +98,7 @@ pub(super) async fn serve(thread: Rc<OriginThread>, stream: Stream) {
     match serve_requests(&thread, &stream).await {
         Ok(Persistence::Close) => linger(&stream, usize::MAX).await,
         Ok(Persistence::Reset) => stream.reset(),
-        // What lies unread would turn this close into a reset, too.
+        // Unread octets would turn this close into a reset, too.
         Ok(Persistence::Cut) => drop(thread.discard(&stream, u64::MAX)),
         // An error is a client that has gone, or was silent for too long: there is nobody to tell.
         Ok(Persistence::Keep) | Err(_) => {}

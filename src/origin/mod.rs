@@ -117,7 +117,7 @@ impl Drop for OriginServer {
     }
 }
 
-/// What all threads of one origin share.
+/// The state that all threads of one origin share.
 #[derive(Debug)]
 struct Shared {
     settings: OriginSettings,

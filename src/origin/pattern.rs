@@ -1,4 +1,4 @@
-//! What large bodies consist of: text that repeats, and so is sent from where it lies.
+//! The text of large bodies: it repeats, and so is sent from where it lies.
 
 use std::sync::LazyLock;
 
@@ -75,7 +75,7 @@ impl PatternRange {
         &rest[..rest.len().min(usize::try_from(self.left()).unwrap_or(usize::MAX))]
     }
 
-    /// So many octets have been sent.
+    /// Moves past `octets` that have been sent.
     pub fn advance(&mut self, octets: usize) {
         self.at += octets as u64;
     }

@@ -63,7 +63,7 @@ pub(super) enum Resource {
 }
 
 impl Resource {
-    /// What `path` names: that of a request target, with its query.
+    /// The resource that `path` names: the path of a request target, with its query.
     pub fn of(path: &str) -> Resource {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         Resource::plain(path)

@@ -1,4 +1,4 @@
-//! What leaves on a connection: small things through a buffer, large bodies from where they lie.
+//! The sending side of a connection: small things go through a buffer, large bodies from where they lie.
 
 use std::io::IoSlice;
 

@@ -31,7 +31,7 @@ pub enum Role {
     Admin,
 }
 
-/// What came with a socket besides its address.
+/// Facts about an inherited socket besides its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label {
     /// What it is for.

@@ -56,7 +56,7 @@ fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
         _ => return Err(io::ErrorKind::Unsupported.into()),
     };
     let socket = UnixDatagram::unbound()?;
-    // A manager whose queue is full shall not stop us.
+    // A manager whose queue is full must not stop us.
     socket.set_nonblocking(true)?;
     Ok((socket, address))
 }

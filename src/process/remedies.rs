@@ -32,7 +32,7 @@ const NOT_A_FOLDER: &str = "a file stands where a folder should: write another p
 const NO_RIGHT: &str = "this user may not write there: grant it, or write another path";
 const READ_ONLY: &str = "nothing can be written there: write another path";
 
-/// What helps, by what was asked and how it was refused.
+/// The remedy, by the need and by how the machine refused it.
 const TABLE: &[(Need, Errno, &str)] = &[
     (
         Clients,

@@ -39,7 +39,7 @@ pub(super) async fn attempts(mut admitted: Admitted<'_>) -> Result<Delivered, Re
     }
 }
 
-/// What those so far leave to the next.
+/// The state that earlier attempts leave to the next.
 #[derive(Default)]
 struct Attempts {
     /// Upstreams that could not be connected to, or that failed the request and are not asked again.

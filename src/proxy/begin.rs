@@ -3,7 +3,7 @@
 use super::session::{Exchange, Session, Used};
 use crate::http::{Progress, Reason, Response};
 
-/// What was found.
+/// The result of [`begin`].
 pub(super) enum Begin<'s> {
     /// A request whose head was judged good.
     Received(Received<'s>),

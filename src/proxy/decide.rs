@@ -62,7 +62,7 @@ pub(super) enum Ending {
     Reset,
 }
 
-/// What becomes of the client's connection when a request fails for `reason`, with the answer so far.
+/// What happens to the client's connection when a request fails for `reason`, with the answer so far.
 pub(super) fn ending(answer: AnswerState, reason: Reason) -> Ending {
     match (answer, reason.status()) {
         // 499: nobody is left to be told.

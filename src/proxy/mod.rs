@@ -50,7 +50,7 @@ use tunnel::Tunnel;
 
 pub use self::core::{Change, Command, CoreSpec, Event, LABELS, Lack};
 
-/// What becomes of the connection after a request.
+/// What happens to the connection after a request.
 enum Next {
     /// Another request may follow, and may be there already.
     Again,

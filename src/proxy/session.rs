@@ -163,7 +163,7 @@ pub(super) struct UnderWay {
     what: What,
 }
 
-/// What is counted.
+/// How it is counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     Nothing,

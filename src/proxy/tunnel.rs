@@ -40,7 +40,7 @@ pub(super) struct Tunnel {
     pub epoch: Rc<Epoch>,
     /// The connection to the upstream.
     pub upstream: Stream,
-    /// What the client sent before it could know of the 101.
+    /// Octets that the client sent before it could know of the 101.
     pub early: Cell<Vec<u8>>,
     /// Where the frames stand, upwards and downwards; `None`: not a WebSocket, nothing is known of
     /// what goes through.
@@ -49,15 +49,15 @@ pub(super) struct Tunnel {
     pub started: Moment,
     /// The request, counted until the tunnel ends.
     pub under_way: UnderWay,
-    /// What will be written down in the end.
+    /// The record to write in the end.
     pub record: Option<Box<Record>>,
     /// The part of the pool that both ways use.
     pub quota: Quota,
-    /// What went through.
+    /// The octets that went through.
     pub moved: Moved,
 }
 
-/// What both ways know of each other.
+/// State that both ways share.
 pub(super) struct Moved {
     /// Octets that went through, upwards and downwards.
     octets: [Cell<u64>; 2],
@@ -159,7 +159,7 @@ async fn both(ends: &TunnelEnds<'_>) -> Reason {
     }
 }
 
-/// What a tunnel goes between.
+/// The two connections of a tunnel.
 struct TunnelEnds<'a> {
     worker: &'a Worker,
     client: &'a Stream,
@@ -174,7 +174,7 @@ struct Flow<'a> {
     up: bool,
 }
 
-/// What is done seldom, or not for long: boxed, so that an idle tunnel owns only what it waits with.
+/// Work that is rare, or short: boxed, so that an idle tunnel owns only its wait.
 /// `true`: the way has ended.
 type Work<'a> = Pin<Box<dyn Future<Output = Result<bool, TunnelError>> + 'a>>;
 

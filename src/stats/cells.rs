@@ -62,7 +62,7 @@ impl Sample {
 
 /// What one core writes, and a row of the table holds.
 pub trait Cell {
-    /// What cores' cells add up to.
+    /// The sum of the cores' cells.
     type Sum: Clone + Debug + Default;
 
     /// How its samples behave.

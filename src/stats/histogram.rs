@@ -31,7 +31,7 @@ impl Histogram {
     }
 }
 
-/// What histograms counted, added up.
+/// The sum of histograms.
 #[derive(Clone, Debug, Default)]
 pub struct Distribution {
     counts: [u64; BUCKETS],

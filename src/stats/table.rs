@@ -72,7 +72,7 @@ macro_rules! metrics {
 metrics! {
     /// What one core counted.
     Core;
-    /// What all cores counted.
+    /// The sum over all cores.
     Totals;
 
     /// Client connections accepted.
@@ -130,7 +130,7 @@ metrics! {
 metrics! {
     /// What one core counted about one upstream.
     Upstream;
-    /// What all cores counted about one upstream.
+    /// The sum over all cores for one upstream.
     UpstreamTotals;
 
     /// Requests under way.
@@ -154,7 +154,7 @@ metrics! {
 }
 
 impl Totals {
-    /// Requests that ended by somebody's fault.
+    /// Requests that ended by a fault: the client's, an upstream's or our own.
     pub fn errors(&self, labels: &Labels) -> u64 {
         let reasons = labels.reasons.iter().zip(&self.reasons);
         reasons.filter(|((_, fault), _)| fault.is_some()).map(|(_, count)| count).sum()

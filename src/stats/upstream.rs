@@ -29,7 +29,7 @@ impl UpstreamState {
         &self.cores[core]
     }
 
-    /// What all cores count about it.
+    /// Its counters, for each core.
     pub fn cores(&self) -> &[Upstream] {
         &self.cores
     }

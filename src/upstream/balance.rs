@@ -82,7 +82,7 @@ pub trait Member {
     fn backoff(&self) -> &Backoff;
 }
 
-/// Goes round the members of a pool, all cores together: cores share only how often it was somebody's turn.
+/// Goes round the members of a pool, all cores together: cores share only the number of turns so far.
 #[derive(Clone, Debug, Default)]
 pub struct RoundRobin {
     turns: Arc<AtomicUsize>,
@@ -90,7 +90,7 @@ pub struct RoundRobin {
 
 impl RoundRobin {
     /// The next member that was not tried and works, or has backed off long enough: the request is its trial then.
-    /// Else one that backs off, for trying it is better than refusing. `None`: all were tried.
+    /// Otherwise one that backs off, because trying it is better than refusing. `None`: all were tried.
     ///
     /// Passing over one takes its turn, so that the one behind it is not served twice as often.
     pub fn choose<'a, M: Member>(

@@ -27,7 +27,7 @@ const ADDRESSES_TRIED: usize = 3;
 pub struct Upstream {
     /// The `Host` it expects when its own is asked for.
     pub authority: Box<str>,
-    /// What all cores know of it.
+    /// Its entry in the registry, shared by all cores.
     entry: Arc<UpstreamState>,
     /// Whose counters those of this core are.
     core: usize,
@@ -100,7 +100,7 @@ impl Upstream {
         &self.entry.name
     }
 
-    /// What all cores know of it: the handle by which the control plane knows it.
+    /// Its entry in the registry: the handle by which the control plane knows it.
     pub fn entry(&self) -> &Arc<UpstreamState> {
         &self.entry
     }

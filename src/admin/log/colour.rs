@@ -1,4 +1,4 @@
-//! Who may see colour: terminals that can show it, unless their user wants none.
+//! Where colour is used: on terminals that can show it, unless the user wants none.
 
 use std::ffi::OsStr;
 

@@ -179,7 +179,7 @@ fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
 }
 
-/// What becomes of spaces.
+/// How spaces are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Spaces {
     /// They stay: the text stands between quotes.

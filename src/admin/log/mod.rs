@@ -67,11 +67,11 @@ struct LogWriter {
     complained: Option<Instant>,
 }
 
-/// What ended a wait.
+/// The event that ended a wait.
 enum Wakeup {
     Record(Box<Record>),
     Reopen,
-    /// Nobody will ever ask to reopen.
+    /// The sender of reopen requests is gone.
     NoReopen,
     End,
 }

@@ -150,7 +150,7 @@ const FLAGS: &[&str] = &[
     "--version",
 ];
 
-/// What the words ask for.
+/// The action that the words ask for.
 #[derive(Debug)]
 pub enum Invocation {
     /// A run.
