@@ -281,36 +281,58 @@ impl Stream {
     /// octets leave: it is right also when the future is dropped.
     /// The peer has `wait` to take something, anew whenever some octets have left; but only
     /// `PATIENCE` when others wait for buffers.
-    pub async fn send(&self, buf: Buf, wait: Duration, sent: &Cell<u64>) -> (Result<()>, Buf) {
-        self.send_with(buf, [&[]; PARTS], wait, sent).await
+    pub fn send<'a>(
+        &'a self,
+        buf: Buf,
+        wait: Duration,
+        sent: &'a Cell<u64>,
+    ) -> impl Future<Output = (Result<()>, Buf)> + 'a {
+        self.send_with(buf, [&[]; PARTS], wait, sent)
     }
 
     /// Sends `buf` and, behind it, `parts`, from where they lie unless `buf` has room for them; otherwise as
     /// [`Stream::send`].
-    pub async fn send_with(
-        &self,
+    pub fn send_with<'a>(
+        &'a self,
         mut buf: Buf,
-        mut parts: [&[u8]; PARTS],
+        mut parts: [&'a [u8]; PARTS],
         wait: Duration,
-        sent: &Cell<u64>,
-    ) -> (Result<()>, Buf) {
+        sent: &'a Cell<u64>,
+    ) -> impl Future<Output = (Result<()>, Buf)> + 'a {
         if parts.iter().map(|part| part.len()).sum::<usize>() <= buf.spare().len() {
             for part in &mut parts {
                 let _fits = buf.append(std::mem::take(part));
             }
         }
         let mut patience = Patience { wait, until: self.reactor.clock().now() };
-        let result = poll_fn(|cx| {
-            while !buf.is_empty() || !parts.iter().all(|part| part.is_empty()) {
-                ready!(self.poll_writable(&buf, &mut patience, cx))?;
-                match self.write_both(&mut buf, &mut parts)? {
-                    Some(n) => sent.set(sent.get() + n as u64),
-                    None => patience.begin(self),
-                }
+        let mut rest = Some(buf);
+        // Not an async function: that would hold everything twice, and there is one in every exchange.
+        poll_fn(move |cx| {
+            let Some(mut buf) = rest.take() else { return Poll::Pending };
+            let result = self.poll_send((&mut buf, &mut parts), &mut patience, sent, cx);
+            if result.is_pending() {
+                rest = Some(buf);
+                return Poll::Pending;
             }
-            Poll::Ready(Ok(()))
-        });
-        (result.await, buf)
+            result.map(|result| (result, buf))
+        })
+    }
+
+    fn poll_send(
+        &self,
+        (buf, parts): (&mut Buf, &mut [&[u8]; PARTS]),
+        patience: &mut Patience,
+        sent: &Cell<u64>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        while !buf.is_empty() || !parts.iter().all(|part| part.is_empty()) {
+            ready!(self.poll_writable(buf, patience, cx))?;
+            match self.write_both(buf, parts)? {
+                Some(n) => sent.set(sent.get() + n as u64),
+                None => patience.begin(self),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes what the kernel takes of `buf` and `parts`, which then hold what is left.

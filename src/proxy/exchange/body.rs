@@ -257,22 +257,10 @@ impl<'a> Body<'a> {
         let mut line = [0; Encoder::BEFORE];
         let [before, behind] = self.sink.encoder.frame(payload, &mut line);
         buf.prepend(before);
-        let _fits = buf.append(behind);
         let end = self.end();
-        if !buf.append(&end) {
-            let sent;
-            (sent, buf) = self.send(buf).await;
-            sent?;
-            // A trailer section is far smaller than a buffer.
-            let _fits = buf.append(&end);
-        }
-        self.send(buf).await.0
-    }
-
-    async fn send(&mut self, buf: Buf) -> (Result<(), BodyError>, Buf) {
-        let wait = self.timeouts.write;
-        let (result, buf) = self.sink.stream.send(buf, wait, self.sink.sent).await;
-        (result.map_err(BodyError::To), buf)
+        let Sink { stream, sent, .. } = self.sink;
+        let parts = [behind, &end, &[], &[]];
+        stream.send_with(buf, parts, self.timeouts.write, sent).await.0.map_err(BodyError::To)
     }
 
     /// What ends the body, once it is all there.
