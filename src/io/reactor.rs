@@ -341,9 +341,9 @@ impl Reactor {
     }
 
     /// Waits until the others had their turn: for who has used up a [`Slice`](super::turn::Slice).
-    pub async fn next_turn(&self) {
+    pub fn next_turn(&self) -> impl Future<Output = ()> + '_ {
         let mut ticket = None;
-        std::future::poll_fn(|cx| self.line.borrow_mut().poll(&mut ticket, cx)).await;
+        std::future::poll_fn(move |cx| self.line.borrow_mut().poll(&mut ticket, cx))
     }
 
     /// The number of this turn.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
 /// Octets that make a slice. Copying so many takes some 150 us, splicing 30.
-const OCTETS: u64 = 256 * 1024;
+const OCTETS: u32 = 256 * 1024;
 /// Rounds that make a slice, however little they moved.
 const ROUNDS: u32 = 16;
 
@@ -16,7 +16,7 @@ const ROUNDS: u32 = 16;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Slice {
     rounds: u32,
-    octets: u64,
+    octets: u32,
 }
 
 impl Slice {
@@ -24,7 +24,7 @@ impl Slice {
     /// is to wait for the [next turn](super::reactor::Reactor::next_turn).
     pub fn spend(&mut self, octets: u64) -> bool {
         self.rounds += 1;
-        self.octets = self.octets.saturating_add(octets);
+        self.octets = self.octets.saturating_add(u32::try_from(octets).unwrap_or(u32::MAX));
         let over = self.rounds >= ROUNDS || self.octets >= OCTETS;
         if over {
             *self = Slice::default();
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_slice_is_over_after_many_octets_or_many_rounds() {
         let mut slice = Slice::default();
-        assert!(!slice.spend(OCTETS - 1));
+        assert!(!slice.spend(u64::from(OCTETS) - 1));
         assert!(slice.spend(1));
         let rounds = (1..=2 * ROUNDS).filter(|_| slice.spend(1));
         assert_eq!(rounds.collect::<Vec<_>>(), [ROUNDS, 2 * ROUNDS]);

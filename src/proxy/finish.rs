@@ -58,7 +58,7 @@ fn tunnel(session: &mut Session, upstream: Stream, frames: Option<Follower>) -> 
     let worker = session.exchange.worker.clone();
     worker.stats.answers.of(session.exchange.method().index(), 101).add(1);
     worker.stats.client_sent.add(session.exchange.facts.bytes_out.get());
-    let early = session.input.filled()[session.used()..].to_vec();
+    let early = session.input.filled()[session.used()..].into();
     Next::Tunnel(Box::new(Tunnel {
         epoch: Rc::clone(&session.exchange.epoch),
         upstream,

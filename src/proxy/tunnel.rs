@@ -41,7 +41,7 @@ pub(super) struct Tunnel {
     /// The connection to the upstream.
     pub upstream: Stream,
     /// Octets that the client sent before it could know of the 101.
-    pub early: Cell<Vec<u8>>,
+    pub early: Cell<Box<[u8]>>,
     /// Where the frames stand, upwards and downwards; `None`: not a WebSocket, nothing is known of
     /// what goes through.
     pub frames: Option<[Cell<Follower>; 2]>,
@@ -178,24 +178,43 @@ struct Flow<'a> {
 /// `true`: the way has ended.
 type Work<'a> = Pin<Box<dyn Future<Output = Result<bool, TunnelError>> + 'a>>;
 
+/// One round of a way.
+enum Round<'a> {
+    /// So many octets went through at once.
+    Moved(usize),
+    /// There is more to do.
+    Unfinished(Work<'a>),
+}
+
 impl<'a> Flow<'a> {
     /// Nearly everything that goes through a WebSocket comes in one read, and the receiver takes it at
     /// once: that needs no future of its own.
-    async fn run(self) -> Result<(), TunnelError> {
-        if self.up {
-            Box::pin(self.early()).await?;
-        }
-        let mut slice = Slice::default();
-        loop {
-            poll_fn(|cx| self.poll_readable(cx)).await?;
-            let before = self.octets();
-            if let Some(work) = self.at_once()?
-                && work.await?
-            {
-                return Ok(());
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async function would hold `self` twice, in every tunnel"
+    )]
+    fn run(self) -> impl Future<Output = Result<(), TunnelError>> + 'a {
+        async move {
+            if self.up {
+                Box::pin(self.early()).await?;
             }
-            if slice.spend(self.octets() - before) && self.from().is_readable() {
-                self.from().reactor().next_turn().await;
+            let mut slice = Slice::default();
+            loop {
+                poll_fn(|cx| self.poll_readable(cx)).await?;
+                let round = self.round()?;
+                let used_up = match round {
+                    Round::Moved(octets) => slice.spend(octets as u64),
+                    Round::Unfinished(work) => {
+                        if work.await? {
+                            return Ok(());
+                        }
+                        // It moved a fair part of what there was.
+                        true
+                    }
+                };
+                if used_up && self.from().is_readable() {
+                    self.from().reactor().next_turn().await;
+                }
             }
         }
     }
@@ -224,11 +243,6 @@ impl<'a> Flow<'a> {
         &self.ends.tunnel.moved
     }
 
-    /// Octets that went through this way so far.
-    fn octets(self) -> u64 {
-        self.moved().octets[usize::from(!self.up)].get()
-    }
-
     /// Where the frames of this way stand.
     fn frames(self) -> Option<&'a Cell<Follower>> {
         self.ends.tunnel.frames.as_ref().map(|frames| &frames[usize::from(!self.up)])
@@ -252,26 +266,26 @@ impl<'a> Flow<'a> {
         sent
     }
 
-    /// One read, and what it brought sent; gives the work that is left over.
-    fn at_once(self) -> Result<Option<Work<'a>>, TunnelError> {
+    /// One read, and its octets sent.
+    fn round(self) -> Result<Round<'a>, TunnelError> {
         if self.must_close() {
-            return Ok(Some(Box::pin(self.say_close())));
+            return Ok(Round::Unfinished(Box::pin(self.say_close())));
         }
         let Some(permit) = self.ends.tunnel.quota.try_permit() else {
-            return Ok(Some(Box::pin(self.slowly(None))));
+            return Ok(Round::Unfinished(Box::pin(self.slowly(None))));
         };
-        let Some(mut buf) = self.take_some(&permit)? else { return Ok(None) };
+        let Some(mut buf) = self.take_some(&permit)? else { return Ok(Round::Moved(0)) };
         if buf.is_empty() {
-            return Ok(Some(Box::pin(ready(Ok(true)))));
+            return Ok(Round::Unfinished(Box::pin(ready(Ok(true)))));
         }
         let length = buf.len();
         let sent = self.to().try_send(&mut buf);
         self.count((length - buf.len()) as u64);
         sent.map_err(|_| TunnelError::To)?;
         if buf.is_empty() && !self.is_large() {
-            return Ok(None);
+            return Ok(Round::Moved(length));
         }
-        Ok(Some(Box::pin(self.slowly(Some((permit, buf))))))
+        Ok(Round::Unfinished(Box::pin(self.slowly(Some((permit, buf))))))
     }
 
     /// Moves what is there, up to a fair part of it, after the `rest`. `true`: the sender has ended.
