@@ -53,7 +53,7 @@ fn advice_holds(rejected: &Rejected) {
         }
         let words: Vec<String> = told.split_whitespace().map(str::to_owned).collect();
         match words.first().filter(|word| word.starts_with('-')) {
-            Some(flag) if flag == "--env-file" => {}
+            Some(flag) if flag == "--env-file" || flag == "--config" => {}
             Some(_) => assert!(reads(&words).is_ok(), "{words:?} is told\n{text}"),
             None => {
                 let prose = PROSE.iter().any(|begin| told.starts_with(begin));

@@ -50,6 +50,7 @@ pub fn build(
     let demo = settings.one("demo", values::switch).unwrap_or(false);
     // Read by `layers` already; here only its mistakes count.
     let _ = settings.one("env-file", places::file);
+    let _ = settings.one("config", places::file);
     let listener = settings.listener(demo);
     let process = settings.process(around, &listener.addresses);
     let pool = settings.pool(&listener.addresses, demo, must_run);

@@ -267,7 +267,7 @@ line! {
     drain_delay drain_timeout
     max_head max_target max_fields max_body max_connections buffers max_upstream_idle
     access_log access_log_file log log_format
-    env_file strict demo
+    config env_file strict demo
 }
 
 #[derive(FromArgs)]
@@ -417,7 +417,7 @@ mod tests {
             ("--no-access-log", "there is no flag --no-access-log", "write --access-log off"),
             ("--no-max-body", "there is no flag --no-max-body", "write --max-body off"),
             ("--no-listen", "there is no flag --no-listen", "--listen cannot be switched off"),
-            ("--config a.toml", "--config is not there yet", "tidegate --help lists all flags"),
+            ("--state a.toml", "--state is not there yet", "tidegate --help lists all flags"),
             ("--watch", "--watch is not there yet", "tidegate --help lists all flags"),
             ("run", "\"run\" is not a command", "leave it out: without a command, tidegate runs"),
             ("8080", "\"8080\" is not a command", "did you mean --listen :8080?"),

@@ -9,21 +9,37 @@ pub enum Origin {
     Flag(String),
     /// A variable of the environment.
     Env(String),
-    /// A line of the dotenv file; an empty key: of a line that makes no sense.
-    Dotenv {
-        /// The file as it was asked for.
-        file: String,
-        /// The name on the left.
-        key: String,
-        /// Line number, from 1.
-        line: usize,
-        /// Where in `raw` the value starts, in octets.
-        column: usize,
-        /// The line as it is.
-        raw: String,
-    },
+    /// A line of the dotenv file.
+    Dotenv(Line),
+    /// A line of the configuration file.
+    File(Line),
     /// The default.
     Default,
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// The file as it was asked for.
+    pub file: String,
+    /// The name of the setting; empty where the line is not one.
+    pub key: String,
+    /// Line number, from 1.
+    pub line: usize,
+    /// Where in `raw` the value starts, in octets.
+    pub column: usize,
+    /// The line as it is.
+    pub raw: String,
+}
+
+impl Origin {
+    /// The place in a file, if it is one.
+    pub fn line(&self) -> Option<&Line> {
+        match self {
+            Origin::Dotenv(line) | Origin::File(line) => Some(line),
+            Origin::CommandLine | Origin::Flag(_) | Origin::Env(_) | Origin::Default => None,
+        }
+    }
 }
 
 /// A value as it was written.

@@ -1,4 +1,4 @@
-//! Flag over environment over dotenv file over default: what was given for each setting, and where.
+//! Flag over environment over dotenv over configuration file over default: what was given for each setting, and where.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,9 +9,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::diagnostics::{Diagnostic, Diagnostics, escape, nearest, wrong};
-use super::dotenv;
-use super::given::{Given, Origin};
+use super::given::{Given, Line, Origin};
 use super::table::{self, DefaultValue, Setting, variable};
+use super::{dotenv, file};
 
 /// Everything that was given, each setting from its strongest layer.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub struct Layers {
     /// The same, where `--upstream` made them pointless.
     pub ignored: Vec<Given>,
     /// The dotenv file, if one was read.
+    pub dotenv: Option<String>,
+    /// The configuration file, if one was read.
     pub file: Option<String>,
 }
 
@@ -47,9 +49,9 @@ impl Layers {
         let asked = asked.map(|(_, given)| given).next_back();
         let in_env = env.iter().find(|variable| variable.key == "TIDEGATE_ENV_FILE");
         let asked = asked.or(in_env.map(|variable| &variable.given)).cloned();
-        let (file, dotenv) = read_file(asked.as_ref(), cwd, diagnostics);
+        let (name, dotenv) = read_file(asked.as_ref(), cwd, diagnostics);
 
-        let mut layers = Layers { file, ..Layers::default() };
+        let mut layers = Layers { dotenv: name, ..Layers::default() };
         for (setting, given) in flags {
             layers.given.entry(setting.name).or_default().push(given);
         }
@@ -70,9 +72,25 @@ impl Layers {
                 layers.given.entry(name).or_insert(given);
             }
         }
+        layers.read_configuration(cwd, diagnostics);
         let servers = servers.into_values().collect();
         *if upstream_flag { &mut layers.ignored } else { &mut layers.servers } = servers;
         layers
+    }
+
+    /// The lowest layer: the configuration file that the others name.
+    fn read_configuration(&mut self, cwd: &Path, diagnostics: &mut Diagnostics) {
+        let asked = self.given.get("config").and_then(|given| given.last());
+        let Some(asked) = asked.filter(|asked| !asked.text.is_empty()).cloned() else { return };
+        let found = file::read(&asked, cwd, diagnostics);
+        self.file = Some(asked.text);
+        let mut settings: BTreeMap<&'static str, Vec<Given>> = BTreeMap::new();
+        for (setting, given) in found {
+            settings.entry(setting.name).or_default().push(given);
+        }
+        for (name, given) in settings {
+            self.given.entry(name).or_insert(given);
+        }
     }
 
     /// What was given for a setting, or its default.
@@ -195,7 +213,7 @@ fn read_file(
             diagnostics.mistake(place(file, line), wrong);
         } else {
             let (file, key, text) = (file.to_owned(), String::new(), raw[column..].to_owned());
-            let origin = Origin::Dotenv { file, key, line, column, raw };
+            let origin = Origin::Dotenv(Line { file, key, line, column, raw });
             diagnostics.mistake_in(&origin, &text, 0..text.len(), wrong);
         }
     }
@@ -225,7 +243,7 @@ fn variables(
             continue;
         }
         let file = file.to_owned();
-        let origin = Origin::Dotenv { file, key: key.clone(), line, column, raw };
+        let origin = Origin::Dotenv(Line { file, key: key.clone(), line, column, raw });
         if let Some(first) = last.get(&key) {
             let what = format!("this is set again, after {}", first.origin);
             diagnostics
@@ -239,8 +257,7 @@ fn variables(
 
 /// A line of a file that has no setting.
 fn place(file: &str, line: usize) -> Origin {
-    let (file, key, raw) = (file.to_owned(), String::new(), String::new());
-    Origin::Dotenv { file, key, line, column: 0, raw }
+    Origin::Dotenv(Line { file: file.to_owned(), line, ..Line::default() })
 }
 
 impl Display for Origin {
@@ -249,7 +266,9 @@ impl Display for Origin {
             Origin::CommandLine => f.write_str("the command line"),
             Origin::Flag(name) => f.write_str(&escape(name)),
             Origin::Env(name) => f.write_str(&escape(name)),
-            Origin::Dotenv { file, line, .. } => write!(f, "{} line {line}", escape(file)),
+            Origin::Dotenv(Line { file, line, .. }) | Origin::File(Line { file, line, .. }) => {
+                write!(f, "{} line {line}", escape(file))
+            }
             Origin::Default => f.write_str("default"),
         }
     }
@@ -261,16 +280,17 @@ impl Origin {
         match self {
             Origin::CommandLine | Origin::Default => None,
             Origin::Flag(flag) => table::find(flag.trim_start_matches("--")),
-            Origin::Env(key) | Origin::Dotenv { key, .. } if key.starts_with(SERVER) => {
+            Origin::Env(key) | Origin::Dotenv(Line { key, .. }) if key.starts_with(SERVER) => {
                 table::find("upstream")
             }
-            Origin::Env(key) | Origin::Dotenv { key, .. } => meant(key, false),
+            Origin::Env(key) | Origin::Dotenv(Line { key, .. }) => meant(key, false),
+            Origin::File(Line { key, .. }) => file::setting(key).ok(),
         }
     }
 
     /// Where to look, for the head of a message; `start` is an offset into the value.
     pub fn position(&self, start: usize) -> String {
-        let Origin::Dotenv { file, key, line, column, raw } = self else {
+        let Some(Line { file, key, line, column, raw }) = self.line() else {
             return self.to_string();
         };
         let column = raw.get(..column + start).map_or(1, |before| before.chars().count() + 1);
@@ -284,14 +304,17 @@ impl Origin {
             Origin::CommandLine | Origin::Default => String::new(),
             Origin::Flag(name) => format!("{} ", escape(name)),
             Origin::Env(name) => format!("{}=", escape(name)),
-            Origin::Dotenv { key, .. } if key.is_empty() => String::new(),
-            Origin::Dotenv { key, .. } => format!("{}=", escape(key)),
+            Origin::Dotenv(Line { key, .. }) | Origin::File(Line { key, .. }) if key.is_empty() => {
+                String::new()
+            }
+            Origin::Dotenv(Line { key, .. }) => format!("{}=", escape(key)),
+            Origin::File(Line { key, .. }) => format!("{} = ", escape(key)),
         }
     }
 
     /// The words around a part of the value, to be shown: before, itself, after.
     pub fn excerpt(&self, value: &str, part: Range<usize>) -> [String; 3] {
-        if let Origin::Dotenv { column, raw, .. } = self
+        if let Some(Line { column, raw, .. }) = self.line()
             && raw.get(*column..).is_some_and(|rest| rest.starts_with(value))
         {
             let (start, end) = (column + part.start, column + part.end);

@@ -1,7 +1,7 @@
-//! WHAT WAS ASKED? Flags, environment, dotenv -> a [`Plan`] that is valid by construction.
+//! WHAT WAS ASKED? Flags, environment, dotenv, configuration file -> a [`Plan`] that is valid by construction.
 //!
 //! Laws: knows the settings and nothing of sockets or cores; may use `http` for grammar; never
-//! binds, connects or resolves. The only thing it touches is the dotenv file; arguments,
+//! binds, connects or resolves. All it touches are the dotenv and the configuration file; arguments,
 //! environment and the facts of the machine come in as values. Whoever makes mistakes hears of
 //! all of them at once: where each is, what is wrong, what would be right.
 //!
@@ -10,8 +10,10 @@
 //! ```text
 //! command_line  word by word (argh)                         --read-timeout=5s
 //! dotenv        KEY=VALUE lines of a file                   TIDEGATE_READ_TIMEOUT=5s
+//! toml          the text of a file -> tree: values, and where they are
+//! file          keys of that -> settings                    read-timeout = "5s"
 //! given         a value, and where it stood
-//! layers        flag over environment over dotenv over default
+//! layers        flag over environment over dotenv over file over default
 //! values        numbers, durations, sizes, switches         "5s" -> 5000 ms
 //! places        addresses, upstream URLs, networks          ":8080" -> every address
 //! settings      one setting by its name, or the mistake in it
@@ -28,6 +30,7 @@ mod command_line;
 mod descriptors;
 mod diagnostics;
 mod dotenv;
+mod file;
 mod given;
 mod layers;
 mod places;
@@ -35,6 +38,8 @@ mod plan;
 mod settings;
 mod show;
 mod table;
+mod toml;
+mod tree;
 mod values;
 
 use std::ffi::OsString;
@@ -105,7 +110,7 @@ pub struct Surroundings<'a> {
 
 /// Reads everything that was asked. `args` come without the program's name.
 ///
-/// Reads the dotenv file, and nothing else of the process or the machine.
+/// Reads the dotenv and the configuration file, and nothing else of the process or the machine.
 pub fn load(
     args: impl IntoIterator<Item = OsString>,
     env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -395,6 +400,119 @@ tidegate: 6 mistakes, not started; --help lists all flags
             ".env line 3: no setting has this name; tidegate --help lists all names",
         ];
         assert_eq!(report.warnings, expected);
+    }
+
+    /// The result of `load` with a configuration file.
+    fn with_file(line: &str, env: &[(&str, &str)], file: &str) -> Result<Action, Rejected> {
+        let folder = Folder::new();
+        std::fs::write(folder.0.join("t.toml"), file).unwrap();
+        let around = Surroundings {
+            cwd: &folder.0,
+            cores: 4,
+            descriptors: 100_000,
+            stdout_is_terminal: false,
+        };
+        let env = env.iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
+        let words = line.split_whitespace().chain(["--config", "t.toml"]);
+        load(words.map(OsString::from), env, &around)
+    }
+
+    #[test]
+    fn a_configuration_file_is_the_lowest_layer() {
+        let file = "\
+listen = [':80', '127.0.0.1:81']
+upstream = 'http://a:1, http://b:1'
+read-timeout = '1s'
+write-timeout = \"2s\"
+workers = 3
+half-close = true
+admin = 'off'
+[log]
+level = 'debug'
+format = 'json'
+[access-log]
+format = 'common'
+file = 'access.log'
+";
+        let env = [("TIDEGATE_WRITE_TIMEOUT", "9s")];
+        let Ok(Action::Run(plan, report)) = with_file("--read-timeout 8s", &env, file) else {
+            panic!("refused")
+        };
+        assert_eq!(plan.listener.addresses.len(), 2);
+        assert_eq!(plan.pool.upstreams.len(), 2);
+        let Timeouts { read, write, .. } = plan.route.timeouts;
+        assert_eq!([read, write].map(|wait| wait.as_secs()), [8, 9]);
+        assert_eq!((plan.process.workers, plan.route.half_close), (3, true));
+        assert_eq!((&plan.process.admin, plan.process.log), (&None, LogLevel::Debug));
+        assert_eq!(plan.process.log_format, OwnLogFormat::Json);
+        assert_eq!(plan.process.access_log.file.as_deref(), Some(Path::new("access.log")));
+        assert_eq!(report.origin("workers"), "t.toml line 5");
+        assert_eq!(report.origin("log-format"), "t.toml line 10");
+        assert_eq!(report.origin("read-timeout"), "--read-timeout");
+    }
+
+    #[test]
+    fn all_mistakes_of_a_configuration_file_are_told_at_once() {
+        let file = "\
+upstream = ['http://a:1', 'ftp://b']
+read-timeout = 30
+red-timeout = '5s'
+workers = [1, 2]
+log-format = 'json'
+max-body = {}
+[admin]
+drain-timeout = '1s'
+[tls]
+certificate = 'x'
+";
+        let rejected = with_file("", &[], file).unwrap_err();
+        let expected = "\
+error: t.toml:3:1: no setting has this name
+    red-timeout = '5s'
+    ^^^^^^^^^^^ did you mean read-timeout?
+error: t.toml:4:11: workers: one value is possible here
+    workers = [1, 2]
+              ^^^^^^ take the brackets away
+error: t.toml:5:1: this belongs into a table
+    log-format = 'json'
+    ^^^^^^^^^^ write format under [log]
+error: t.toml:6:1: max-body: a table stands where a value has to be
+    max-body = {}
+    ^^^^^^^^ write a text
+error: t.toml:8:1: this key is not of this table
+    drain-timeout = '1s'
+    ^^^^^^^^^^^^^ put it at the top, above [admin]
+error: t.toml:9:2: this is not there yet
+    [tls]
+     ^^^ leave it out
+error: t.toml:2:16: read-timeout: a duration needs a unit
+    read-timeout = 30
+                   ^^ write 30s or 30ms
+error: t.toml:1:28: upstream: this scheme is not known
+    upstream = ['http://a:1', 'ftp://b']
+                               ^^^^^^^ write http://b
+tidegate: 8 mistakes, not started; --help lists all flags
+";
+        assert_eq!((rejected.exit, rejected.text.as_str()), (1, expected));
+    }
+
+    #[test]
+    fn the_example_is_right() {
+        let example = include_str!("../../examples/tidegate.toml");
+        let Ok(Action::Run(plan, report)) = with_file("", &[], example) else { panic!("refused") };
+        assert_eq!((plan.pool.upstreams.len(), report.warnings.len()), (2, 0));
+        let text = example.replace("#trusted-proxy", "trusted-proxy").replace("#file", "file");
+        assert!(matches!(with_file("", &[], &text), Ok(Action::Run(..))), "what is commented out");
+    }
+
+    #[test]
+    fn a_configuration_file_must_be_there_and_be_toml() {
+        let text = with_file("", &[], "upstream = 'a:1'\nread-timeout = \n").unwrap_err().text;
+        assert!(text.starts_with("error: t.toml:2:"), "{text}");
+        let text = refusal("--config no.toml", &[], "").text;
+        assert!(text.contains("cannot read no.toml"), "{text}");
+        let text = with_file("", &[], &"#".repeat(file::LARGEST + 1)).unwrap_err().text;
+        assert!(text.contains("larger than 1 MiB"), "{text}");
     }
 
     #[test]

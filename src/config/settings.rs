@@ -96,7 +96,7 @@ impl Settings<'_> {
         origin: &Origin,
         mut wrong: Diagnostic,
     ) {
-        if matches!(origin, Origin::Dotenv { .. }) && text.contains('$') {
+        if matches!(origin, Origin::Dotenv(_)) && text.contains('$') {
             wrong.rest.push_str(" (variables are not expanded)");
         }
         self.diagnostics.mistake_in(origin, text, part, wrong);

@@ -29,8 +29,9 @@ pub fn help() -> String {
     }
     text.push_str(
         "\nEvery flag has a name in the environment and in the dotenv file: --read-timeout is\n\
-         TIDEGATE_READ_TIMEOUT. Flags win over the environment, the environment over the file, the\n\
-         file over defaults. HTTP_SERVER_URL_<name>=URL adds one upstream, unless --upstream is given.\n\
+         TIDEGATE_READ_TIMEOUT; in a configuration file it is read-timeout. Flags win over the\n\
+         environment, that over the dotenv file, that over the configuration file, and it over\n\
+         defaults. HTTP_SERVER_URL_<name>=URL adds one upstream, unless --upstream is given.\n\
          URLs, addresses, networks and names may be repeated or separated by commas.\n\
          TIME: 500ms 5s 1m 1h   SIZE: 512B 64KiB 10MB 1GiB\n\
          ADDR: :8080 127.0.0.1:8080 [::]:8080 unix:/path\n",
@@ -88,7 +89,9 @@ pub fn check(plan: &Plan, report: &Report) -> String {
 /// `config show`: a dotenv file that asks for the same again.
 pub fn config(built: &Built, layers: &Layers, report: &Report, origin: bool) -> String {
     let mut text = String::new();
-    for setting in table::settings().filter(|setting| setting.name != "env-file") {
+    for setting in
+        table::settings().filter(|setting| !["config", "env-file"].contains(&setting.name))
+    {
         let value = value_of(setting.name, built);
         let line = format!("{}={}", setting.variable(), quote(&value));
         let _ = match origin {
@@ -97,8 +100,10 @@ pub fn config(built: &Built, layers: &Layers, report: &Report, origin: bool) -> 
         };
     }
     if origin {
-        let file = layers.file.as_deref().map(super::diagnostics::escape);
+        let file = layers.dotenv.as_deref().map(super::diagnostics::escape);
         let _ = writeln!(text, "# dotenv file: {}", file.as_deref().unwrap_or("none"));
+        let file = layers.file.as_deref().map(super::diagnostics::escape);
+        let _ = writeln!(text, "# configuration file: {}", file.as_deref().unwrap_or("none"));
         for given in &layers.ignored {
             let _ = writeln!(text, "# not used, since --upstream is given: {}", given.origin);
         }

@@ -380,6 +380,22 @@ fn h17_the_environment_and_a_dotenv_file_name_upstreams() {
 }
 
 #[test]
+fn h27_a_configuration_file_names_upstreams_or_says_what_is_wrong() {
+    let (origin, scratch) = (Origin::named("a"), Scratch::new());
+    let path = scratch.join("tidegate.toml");
+    let text = format!("upstream = ['{}']\nbackend-header = true\n", origin.url());
+    fs::write(&path, text).unwrap();
+    let proxy = Proxy::start(&["--config", &path]);
+    let answer = proxy.client().get("/");
+    assert_eq!(answer.text(), "a");
+    assert_eq!(answer.get("X-Backend-Server"), Some(origin.url().as_str()));
+    fs::write(&path, "upstream = 'http://a:1'\nred-timeout = '5s'\n").unwrap();
+    let refused = run(&["check", "--config", &path], &[]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("did you mean read-timeout?"), "{}", refused.stderr);
+}
+
+#[test]
 fn h18_the_demo_shows_two_origins_taking_turns() {
     let proxy = Proxy::start(&["--demo"]);
     let mut client = proxy.client();
