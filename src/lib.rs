@@ -8,6 +8,7 @@
 //! - [`io`]: how do bytes move? Knows no HTTP; the only room with system calls and `unsafe`.
 //! - [`stats`]: what happened? Per-core counters and the bounded record queue.
 //! - [`config`]: what was asked? Flags, environment, dotenv -> a `Plan` that is valid by construction.
+//! - [`client`]: ask one question. A small HTTP client, never in the data path.
 //! - [`upstream`]: where to? Pools, balancing, leases, connections.
 //! - [`proxy`]: the life of a request; the only room that knows the others.
 //! - [`admin`]: who is looking? API, metrics, logs; never in the data path.
@@ -22,6 +23,7 @@
 
 pub mod admin;
 pub mod base;
+pub mod client;
 pub mod config;
 pub mod control;
 pub mod http;

@@ -3,8 +3,8 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use tidegate::config::{self, Action, Plan, Report, Surroundings};
-use tidegate::control::{self, demo};
+use tidegate::config::{Action, Plan, Report, Sources, Surroundings};
+use tidegate::control::{self, ask, demo};
 use tidegate::process::{console, descriptors, inherited, own_log};
 
 fn main() -> ExitCode {
@@ -15,26 +15,24 @@ fn main() -> ExitCode {
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         stdout_is_terminal: io::stdout().is_terminal(),
     };
-    let environment = std::env::vars_os().filter(|(name, _)| name != inherited::INHERIT);
-    match config::load(std::env::args_os().skip(1), environment, &around) {
-        Ok(Action::Show(text) | Action::Check(text)) => {
-            exit(console::print(&text), |error| console::complain(&format!("tidegate: {error}\n")))
-        }
-        Ok(Action::Run(plan, report)) => run(*plan, &report, control::run),
-        Ok(Action::Demo(plan, report)) => run(*plan, &report, demo::run),
-        Err(rejected) => {
-            console::complain(&rejected.text);
-            ExitCode::from(rejected.exit)
-        }
+    let args = std::env::args_os().skip(1).collect();
+    let env = std::env::vars_os().filter(|(name, _)| name != inherited::INHERIT).collect();
+    let sources = Sources { args, env, around };
+    match sources.load() {
+        Ok(Action::Show(text) | Action::Check(text)) => console::tell(Ok(text)),
+        Ok(Action::Ask(admin, order)) => console::tell(ask::ask(admin.as_ref(), order)),
+        Ok(Action::Run(plan, report)) => run(control::run, *plan, report, sources),
+        Ok(Action::Demo(plan, report)) => run(demo::run, *plan, report, sources),
+        Err(rejected) => console::tell(Err(rejected.text())).max(rejected.exit),
     }
+    .into()
 }
 
-fn run(plan: Plan, report: &Report, serve: fn(Plan, &Report) -> Result<(), String>) -> ExitCode {
+type Serve = fn(Plan, &Report, Sources<'_>) -> Result<(), String>;
+
+fn run(serve: Serve, plan: Plan, report: Report, sources: Sources<'_>) -> u8 {
     own_log::open(plan.process.log, plan.process.log_format);
     report.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    exit(serve(plan, report), |error| tracing::error!("{error}"))
-}
-
-fn exit(result: Result<(), String>, tell: impl FnOnce(String)) -> ExitCode {
-    result.map_err(tell).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+    let served = serve(plan, &report, sources).inspect_err(|error| tracing::error!("{error}"));
+    u8::from(served.is_err())
 }

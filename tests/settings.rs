@@ -77,7 +77,7 @@ fn what_is_told_to_be_written_is_taken() {
 fn examples_are_taken() {
     for setting in settings() {
         let Err(rejected) = read(&line(&setting, "")) else { continue };
-        for told in advice(&rejected.text) {
+        for told in advice(&rejected.text()) {
             let Some((_, examples)) = told.split_once(" such as ") else { continue };
             for example in examples.split([',', ' ']).filter(|word| !["", "or"].contains(word)) {
                 assert!(read(&line(&setting, example)).is_ok(), "--{setting}: {example}");
@@ -157,7 +157,7 @@ fn what_nobody_can_guess_is_told_in_words() {
         ("trusted-header", "X-Internal-*", "name every field in full"),
     ];
     for (setting, value, told) in cases {
-        let text = read(&line(setting, value)).unwrap_err().text;
+        let text = read(&line(setting, value)).unwrap_err().text();
         assert!(text.contains(told) && text.contains("1 mistake,"), "{setting}={value}: {text}");
     }
 }

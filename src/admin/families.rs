@@ -28,11 +28,25 @@ pub(super) fn process(view: &View) -> Vec<Family> {
     let info = "Always 1; the label says what runs.";
     let ready = u64::from(view.state.get() == Phase::Ready);
     let uptime = Value::Number(view.started.elapsed().as_secs_f64());
+    let loaded = u64::from(view.loaded.successful);
+    let read_at = view.loaded.at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let buffers = (view.plan.process.buffers * view.cores.len()) as u64;
     vec![
         Family { samples: vec![build], ..one("build_info", "", info, count(1)) },
         one("ready", "", "1 while requests are served, else 0.", count(ready)),
         one("uptime_seconds", "uptime_s", "Time since the process started.", uptime),
+        one(
+            "config_last_reload_successful",
+            "config.last_reload_successful",
+            "1 if the settings in force are those that were read last, else 0.",
+            count(loaded),
+        ),
+        one(
+            "config_last_reload_success_timestamp_seconds",
+            "config.loaded_at",
+            "When the settings in force were read, since the epoch.",
+            Value::Number(read_at.as_secs_f64()),
+        ),
         one("buffers", "buffers.total", "Buffers there are.", count(buffers)),
         Family {
             kind: Kind::Counter,

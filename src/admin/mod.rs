@@ -2,13 +2,15 @@
 //!
 //! Laws: lives on the control plane and never in the data path. It reads atomics, receives records,
 //! and asks the kernel about its own process; no core ever waits for it, and a stuck reader, a full
-//! disk or a closed pipe costs log lines (counted), nothing else. Uses `http`, `config` and `stats`;
+//! disk or a closed pipe costs log lines (counted), nothing else. Changes nothing itself: a change that is asked for goes
+//! to the control plane ([`Changes`]), which answers with what came of it. Uses `http`, `config` and `stats`;
 //! never sees `proxy` or `upstream`.
 //! Everything it shows is bounded by the settings: no label is ever a path or a host of a client.
 
 pub mod log;
 
 mod accept;
+mod change;
 mod exposition;
 mod families;
 mod permits;
@@ -21,16 +23,17 @@ mod show;
 #[cfg(test)]
 mod testing;
 
-pub use serve::{AdminListener, serve};
+pub use change::{Change, Changes, Outcome, Refused};
+pub use serve::{AdminListener, Service, serve};
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
 use crate::config::Plan;
 use crate::stats::{Core, Counter, Labels, ProcessState, Totals, UpstreamState};
 
-/// Everything the admin may show. Made once by `main`; whatever changes in it is atomic.
-#[derive(Debug)]
+/// Everything the admin may show. What changes in it is atomic, but for what a reload changes: that makes a new one.
+#[derive(Clone, Debug)]
 pub struct View {
     /// tidegate's version.
     pub version: &'static str,
@@ -52,6 +55,38 @@ pub struct View {
     pub upstreams: Vec<Arc<UpstreamState>>,
     /// The names of what cores count by index.
     pub labels: Labels,
+    /// The last time that the settings were read.
+    pub loaded: Loaded,
+}
+
+/// How reading the settings went.
+#[derive(Clone, Copy, Debug)]
+pub struct Loaded {
+    /// The settings in force are those that were read last; else there was a mistake in those.
+    pub successful: bool,
+    /// When those in force were read.
+    pub at: SystemTime,
+}
+
+/// The view now: each request takes it once.
+#[derive(Debug)]
+pub struct CurrentView(RwLock<Arc<View>>);
+
+impl CurrentView {
+    /// Begins with `view`.
+    pub fn new(view: View) -> CurrentView {
+        CurrentView(RwLock::new(Arc::new(view)))
+    }
+
+    /// The one that is shown now.
+    pub fn get(&self) -> Arc<View> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts `view` in its place.
+    pub fn set(&self, view: View) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
 }
 
 impl View {

@@ -22,6 +22,8 @@ pub(super) struct AdminRequest {
     pub host: String,
     /// All `Accept` fields, joined.
     pub accept: String,
+    /// `Content-Type`; empty if there is none.
+    pub content_type: String,
     /// At most [`BODY_MAX`] octets.
     pub body: Vec<u8>,
     /// The connection can be used again.
@@ -104,6 +106,7 @@ fn request(head: &http::Request, bytes: &[u8]) -> AdminRequest {
         query: query.to_owned(),
         host: text(head.host),
         accept: accepts.map(|field| text(field.value)).collect::<Vec<_>>().join(","),
+        content_type: head.get(Name::ContentType).map(text).unwrap_or_default(),
         body: Vec::new(),
         keep: head.persistent && head.version == Version::Http11,
     }

@@ -5,11 +5,11 @@ use std::str::FromStr;
 
 use serde_json::json;
 
-use super::View;
 use super::accept::Format;
 use super::exposition::Text;
 use super::request::AdminRequest;
-use super::{exposition, reply, show};
+use super::{Changes, View, change, exposition, reply, show};
+use crate::config::Order;
 use crate::http::{Method, Reason, Reply};
 
 /// What one method of one path does.
@@ -18,8 +18,17 @@ struct Route {
     path: &'static str,
     /// A line of help; who asks for what there is not is told the lines of all.
     help: &'static str,
-    handle: fn(&View, &AdminRequest) -> Reply,
+    action: Action,
 }
+
+enum Action {
+    /// It shows something.
+    Show(fn(&View, &AdminRequest) -> Reply),
+    /// It changes something.
+    Change(Order),
+}
+
+use Action::{Change, Show};
 
 /// Every route there is. `HEAD` goes where `GET` does.
 const ROUTES: &[Route] = &[
@@ -27,46 +36,63 @@ const ROUTES: &[Route] = &[
         method: Method::Get,
         path: "/health",
         help: "200 while the process lives",
-        handle: |view, _| reply::json(200, &show::health(view)),
+        action: Show(|view, _| reply::json(200, &show::health(view))),
     },
     Route {
         method: Method::Get,
         path: "/ready",
         help: "200 when ready, 503 while starting and draining",
-        handle: |view, _| {
+        action: Show(|view, _| {
             let (status, value) = show::ready(view);
             reply::json(status, &value)
-        },
+        }),
     },
     Route {
         method: Method::Get,
         path: "/metrics",
         help: "what was counted: JSON, or text for scrapers (?format=json, prometheus, openmetrics)",
-        handle: metrics,
+        action: Show(metrics),
     },
     Route {
         method: Method::Get,
         path: "/status",
         help: "the process and its upstreams at a glance",
-        handle: |view, _| reply::json(200, &show::status(view)),
+        action: Show(|view, _| reply::json(200, &show::status(view))),
     },
     Route {
         method: Method::Get,
         path: "/config",
         help: "the settings in force",
-        handle: |view, _| reply::json(200, &show::config(&view.plan)),
+        action: Show(|view, _| reply::json(200, &show::config(&view.plan))),
+    },
+    Route {
+        method: Method::Post,
+        path: "/reload",
+        help: "read the settings anew, and go by them if they are fine",
+        action: Change(Order::Reload),
     },
 ];
 
 /// Answers `request`; `local`: it came over a Unix socket, which no browser can be lured to.
-pub(super) fn answer(view: &View, request: &AdminRequest, local: bool) -> Reply {
+pub(super) async fn answer(
+    view: &View,
+    changes: &Changes,
+    request: &AdminRequest,
+    local: bool,
+) -> Reply {
     if !local && !request.host.is_empty() && !may_name_us(&request.host) {
         return reply::error(421, "misdirected", "Host must be an IP address or localhost");
     }
     let here = || ROUTES.iter().filter(|route| route.path == request.path);
     let method = if request.method == Method::Head { Method::Get } else { request.method };
     match here().find(|route| route.method == method) {
-        Some(route) => (route.handle)(view, request),
+        Some(Route { action: Show(show), .. }) => show(view, request),
+        Some(Route { action: Change(order), .. }) => {
+            match change::refusal(view, &request.content_type, local) {
+                Some(refusal) => refusal,
+                None => changes.ask(*order).await,
+            }
+        }
         None if here().next().is_some() => {
             let methods = here().flat_map(|route| match route.method {
                 Method::Get => vec!["GET", "HEAD"],
@@ -134,9 +160,12 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::admin::Refused;
     use crate::admin::request::{Read, Reader};
     use crate::admin::testing::{busy, view};
+    use crate::config::Listen;
     use crate::stats::Phase;
+    use std::sync::Arc;
 
     fn read(text: &str) -> AdminRequest {
         let mut reader = Reader::default();
@@ -145,8 +174,14 @@ mod tests {
         request
     }
 
+    /// The answer of a process that changes nothing any more.
+    fn asked(view: &View, request: &AdminRequest, local: bool) -> Reply {
+        let (changes, _) = Changes::new();
+        smol::block_on(answer(view, &changes, request, local))
+    }
+
     fn ask(view: &View, request: &str) -> Reply {
-        answer(view, &read(&format!("{request}\r\nHost: 127.0.0.1:8082\r\n\r\n")), false)
+        asked(view, &read(&format!("{request}\r\nHost: 127.0.0.1:8082\r\n\r\n")), false)
     }
 
     fn get(view: &View, target: &str) -> Reply {
@@ -265,10 +300,56 @@ mod tests {
         assert_eq!(answer.status, 404);
         let error = &json(&answer)["error"];
         assert_eq!(error["code"], "not_found");
-        assert_eq!(error["paths"], json!(["/health", "/ready", "/metrics", "/status", "/config"]));
+        assert_eq!(
+            error["paths"],
+            json!(["/health", "/ready", "/metrics", "/status", "/config", "/reload"])
+        );
         let answer = ask(&view(), "POST /status HTTP/1.1");
         assert_eq!((answer.status, field(&answer, "Allow")), (405, "GET, HEAD"));
         assert_eq!(json(&answer)["error"]["code"], "method_not_allowed");
+    }
+
+    #[test]
+    fn only_who_is_here_and_means_it_changes_anything() {
+        let unix = view(); // its admin listens on a Unix socket
+        let mut open = view();
+        Arc::get_mut(&mut open.plan).unwrap().process.admin = Some(Listen::Any(8082));
+        let json = "POST /reload HTTP/1.1\r\nContent-Type: application/json; charset=utf-8";
+        let form = "POST /reload HTTP/1.1\r\nContent-Type: text/plain";
+        for (view, request, local, status) in [
+            (&unix, "POST /reload HTTP/1.1", false, 415),
+            (&unix, form, true, 415),
+            (&unix, json, true, 503),
+            (&unix, json, false, 503),
+            (&open, json, false, 403),
+            (&open, json, true, 503),
+            (&open, "GET /reload HTTP/1.1", false, 405),
+        ] {
+            let request = read(&format!("{request}\r\nHost: 127.0.0.1\r\n\r\n"));
+            assert_eq!(asked(view, &request, local).status, status, "{request:?} {local}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_answered_with_what_came_of_it() {
+        let request =
+            read("POST /reload HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\r\n");
+        let refused = Refused { code: "mistaken", message: "no".into(), text: "no!\n".into() };
+        let error = json!({ "error": { "code": "mistaken", "message": "no", "text": "no!\n" } });
+        for (outcome, status, page) in
+            [(Ok(json!({ "ok": true })), 200, json!({ "ok": true })), (Err(refused), 400, error)]
+        {
+            let (changes, made) = Changes::new();
+            let view = view();
+            let control = async {
+                let change = made.recv_async().await.unwrap();
+                assert_eq!(change.order, Order::Reload);
+                change.answer(outcome);
+            };
+            let asking = answer(&view, &changes, &request, true);
+            let (reply, ()) = smol::block_on(smol::future::zip(asking, control));
+            assert_eq!((reply.status, super::tests::json(&reply)), (status, page));
+        }
     }
 
     #[test]
@@ -289,7 +370,7 @@ mod tests {
             assert!(!may_name_us(host), "{host}");
         }
         let request = read("GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n");
-        assert_eq!(answer(&view(), &request, false).status, 421);
-        assert_eq!(answer(&view(), &request, true).status, 200);
+        assert_eq!(asked(&view(), &request, false).status, 421);
+        assert_eq!(asked(&view(), &request, true).status, 200);
     }
 }

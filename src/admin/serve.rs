@@ -13,10 +13,9 @@ use async_net::{TcpListener, TcpStream};
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, future};
 use smol::Executor;
 
-use super::View;
 use super::permits::{ConnectionPermit, Permits};
 use super::request::{AdminRequest, Read, Reader};
-use super::{reply, routes};
+use super::{Changes, CurrentView, reply, routes};
 use crate::http::write::CONTINUE;
 use crate::http::{Method, Reason};
 
@@ -57,19 +56,28 @@ impl AdminListener {
     }
 }
 
-/// Answers questions about `view` until dropped, and its connections with it. Once `handed_over` is
+/// What a connection is served with.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// What there is to see.
+    pub view: Arc<CurrentView>,
+    /// Where changes are asked for.
+    pub changes: Changes,
+}
+
+/// Answers questions at `service` until dropped, and its connections with it. Once `handed_over` is
 /// done, another process accepts from the same socket: then no connection is accepted here, and each
 /// that there is gets one more answer at most.
 pub async fn serve(
     listener: AdminListener,
-    view: Arc<View>,
+    service: Service,
     handed_over: impl Future<Output = ()>,
 ) {
     let executor = Executor::new();
     let closing = Arc::new(AtomicBool::new(false));
     let mut permits = Permits::new();
     let office = async {
-        accept(&executor, &listener, &mut permits, &view, &closing, handed_over).await;
+        accept(&executor, &listener, &mut permits, &service, &closing, handed_over).await;
         closing.store(true, Relaxed);
         drop(listener);
         future::pending::<()>().await;
@@ -81,7 +89,7 @@ async fn accept(
     executor: &Executor<'_>,
     listener: &AdminListener,
     permits: &mut Permits,
-    view: &Arc<View>,
+    service: &Service,
     closing: &Arc<AtomicBool>,
     handed_over: impl Future<Output = ()>,
 ) {
@@ -101,13 +109,13 @@ async fn accept(
             }
         };
         // A connection already accepted at a hand-over is served, when there is a permit.
-        let (view, closing, permit) = (view.clone(), closing.clone(), permits.take().await);
+        let (service, closing, permit) = (service.clone(), closing.clone(), permits.take().await);
         match client {
             AdminStream::Tcp(stream) => {
-                executor.spawn(serve_connection(stream, view, closing, false, permit))
+                executor.spawn(serve_connection(stream, service, closing, false, permit))
             }
             AdminStream::Unix(stream) => {
-                executor.spawn(serve_connection(stream, view, closing, true, permit))
+                executor.spawn(serve_connection(stream, service, closing, true, permit))
             }
         }
         .detach();
@@ -117,7 +125,7 @@ async fn accept(
 /// Serves one connection; a panic ends it and nothing else.
 async fn serve_connection<S>(
     stream: S,
-    view: Arc<View>,
+    service: Service,
     closing: Arc<AtomicBool>,
     local: bool,
     permit: ConnectionPermit,
@@ -125,7 +133,7 @@ async fn serve_connection<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     // An I/O error is a client that has gone: there is nobody to tell.
-    let handling = handle(stream, &view, &closing, local, &permit);
+    let handling = handle(stream, &service, &closing, local, &permit);
     if AssertUnwindSafe(handling).catch_unwind().await.is_err() {
         tracing::error!("an admin connection panicked");
     }
@@ -133,7 +141,7 @@ async fn serve_connection<S>(
 
 async fn handle<S>(
     mut stream: S,
-    view: &View,
+    service: &Service,
     closing: &AtomicBool,
     local: bool,
     permit: &ConnectionPermit,
@@ -151,7 +159,9 @@ where
             Ok(Some(Ok(request))) => {
                 let bodiless = request.method == Method::Head;
                 let keep = request.keep && !closing.load(Relaxed) && !permit.must_leave();
-                (routes::answer(view, &request, local), bodiless, keep)
+                let view = service.view.get();
+                let page = routes::answer(&view, &service.changes, &request, local).await;
+                (page, bodiless, keep)
             }
             Ok(Some(Err(reason))) => (routes::refusal(reason), false, false),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => match reader.late() {
@@ -221,13 +231,17 @@ mod tests {
     use crate::admin::request::HEAD_MAX;
     use crate::admin::testing::{scratch, view};
 
+    fn service() -> Service {
+        Service { view: Arc::new(CurrentView::new(view())), changes: Changes::new().0 }
+    }
+
     /// Runs `test` against a server on a port of its own.
     fn with_server<F: Future<Output = ()>>(test: impl FnOnce(SocketAddr) -> F) {
         smol::block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let server = async {
-                serve(AdminListener::Tcp(listener), Arc::new(view()), future::pending()).await;
+                serve(AdminListener::Tcp(listener), service(), future::pending()).await;
                 unreachable!("it serves until dropped");
             };
             test(address).or(server).await;
@@ -289,7 +303,7 @@ mod tests {
             let (hand_over, handed_over) = smol::channel::bounded(1);
             let handed_over = async move { handed_over.recv().await.unwrap() };
             let server = async {
-                serve(AdminListener::Tcp(listener), Arc::new(view()), handed_over).await;
+                serve(AdminListener::Tcp(listener), service(), handed_over).await;
                 unreachable!("it serves until dropped");
             };
             let client = async {
@@ -338,7 +352,7 @@ mod tests {
         let path = scratch("admin.sock");
         smol::block_on(async {
             let listener = UnixListener::bind(&path).unwrap();
-            let server = serve(AdminListener::Unix(listener), Arc::new(view()), future::pending());
+            let server = serve(AdminListener::Unix(listener), service(), future::pending());
             let client = async {
                 let mut stream = async_net::unix::UnixStream::connect(&path).await.unwrap();
                 let request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";

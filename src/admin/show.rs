@@ -1,6 +1,6 @@
 //! What is shown as JSON. Times are seconds, sizes octets.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -100,6 +100,10 @@ pub(super) fn status(view: &View) -> Value {
         "uptime_s": view.started.elapsed().as_secs(),
         "pid": std::process::id(),
         "workers": view.cores.len(),
+        "config": {
+            "last_reload_successful": view.loaded.successful,
+            "loaded_at": since_epoch(view.loaded.at),
+        },
         "listeners": view.listen,
         "admin": view.plan.process.admin.as_ref().map(Listen::to_string),
         "upstreams": upstreams.collect::<Value>(),
@@ -209,6 +213,11 @@ fn place_of(place: &Place) -> String {
         Place::Tcp { host, port } => format!("{host}:{port}"),
         Place::Unix(path) => format!("unix:{}", path.display()),
     }
+}
+
+/// Seconds since the epoch, as all times of ours that are not durations.
+fn since_epoch(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn seconds(duration: Duration) -> f64 {

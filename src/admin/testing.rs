@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use ipnet::IpNet;
 
-use super::View;
+use super::{Loaded, View};
 use crate::config::{
     AccessLog, HostHeader, Listen, ListenerSpec, LogFormat, LogLevel, OwnLogFormat, Place, Plan,
     PoolSpec, ProcessSpec, RouteSpec, Timeouts, UpstreamSpec,
@@ -141,6 +141,7 @@ pub fn view() -> View {
         upstreams: plan.pool.upstreams.iter().map(upstream).collect(),
         plan: Arc::new(plan),
         labels: LABELS,
+        loaded: Loaded { successful: true, at: UNIX_EPOCH },
     }
 }
 

@@ -257,7 +257,7 @@ impl Settings<'_> {
             return Vec::new();
         }
         let given = self.layers.of(setting("upstream"));
-        if must_run && given.is_empty() && self.layers.servers.is_empty() {
+        if must_run && !self.layers.unread && given.is_empty() && self.layers.servers.is_empty() {
             let right = "write: tidegate --upstream http://127.0.0.1:9001   or: tidegate --demo";
             let what = "no upstream is given, so there is nowhere to send requests";
             self.diagnostics.mistake(Origin::CommandLine, wrong(what, right));

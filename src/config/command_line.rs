@@ -28,6 +28,8 @@ pub enum Subcommand {
         /// `--origin`: with where each value came from.
         origin: bool,
     },
+    /// `reload`.
+    Reload,
     /// `help`, `-h`, `--help`.
     Help,
     /// `-V`, `--version`.
@@ -147,7 +149,7 @@ impl Shape<'_> {
 }
 
 fn is_command(word: &str) -> bool {
-    matches!(word, "check" | "config" | "help")
+    matches!(word, "check" | "config" | "reload" | "help")
 }
 
 /// The word is one of our flags, and so not the value of another one.
@@ -213,7 +215,7 @@ fn not_a_command(words: &[String]) -> Diagnostic {
     let first_two: Vec<&str> = words.iter().take(2).map(String::as_str).collect();
     let known = match first_two[..] {
         ["config", "show"] => 2,
-        ["check", ..] => 1,
+        ["check" | "reload", ..] => 1,
         _ => 0,
     };
     let words = if words.len() > known { &words[known..] } else { words };
@@ -229,11 +231,14 @@ fn not_a_command(words: &[String]) -> Diagnostic {
     if ["run", "start", "serve", "up"].contains(&first) {
         return wrong(what, "leave it out: without a command, tidegate runs");
     }
-    match nearest(&shown, ["check", "config show", "config show --origin"]) {
+    match nearest(&shown, COMMANDS) {
         Some(near) => wrong(what, format!("did you mean {near}?")),
-        None => wrong(what, "commands are: check, config show, config show --origin"),
+        None => wrong(what, format!("commands are: {}", COMMANDS.join(", "))),
     }
 }
+
+/// Every command, as users write it.
+const COMMANDS: [&str; 4] = ["check", "config show", "config show --origin", "reload"];
 
 /// Declares the command line for argh, with a field for each spelling of each setting.
 macro_rules! line {
@@ -275,12 +280,18 @@ line! {
 enum Sub {
     Check(CheckWord),
     Config(ConfigWord),
+    Reload(ReloadWord),
 }
 
 /// say whether the settings are fine
 #[derive(FromArgs)]
 #[argh(subcommand, name = "check")]
 struct CheckWord {}
+
+/// have a running tidegate read its settings anew
+#[derive(FromArgs)]
+#[argh(subcommand, name = "reload")]
+struct ReloadWord {}
 
 /// look at the settings
 #[derive(FromArgs)]
@@ -304,6 +315,7 @@ impl ParsedLine {
         match &self.command {
             None => Subcommand::Run,
             Some(Sub::Check(_)) => Subcommand::Check,
+            Some(Sub::Reload(_)) => Subcommand::Reload,
             Some(Sub::Config(config)) => Subcommand::Show { origin: config.then.origin },
         }
     }
@@ -328,7 +340,7 @@ mod tests {
         let mut diagnostics = Diagnostics::default();
         let words = read(line.split_whitespace().map(OsString::from), &mut diagnostics);
         let text =
-            diagnostics.close(false).map_or_else(|rejected| rejected.text, |_| String::new());
+            diagnostics.close(false).map_or_else(|rejected| rejected.text(), |_| String::new());
         (words, text.lines().map(str::to_owned).collect())
     }
 
@@ -449,7 +461,7 @@ mod tests {
         let mut diagnostics = Diagnostics::default();
         let bytes = OsString::from_vec(b"--log=\xff".to_vec());
         read([bytes], &mut diagnostics);
-        let text = diagnostics.close(false).unwrap_err().text;
+        let text = diagnostics.close(false).unwrap_err().text();
         assert!(text.contains("is not UTF-8 text") && text.contains("xFF"), "{text}");
     }
 }

@@ -79,6 +79,11 @@ const WIDEST_ITEM: usize = 60;
 const MOST: usize = 50;
 
 impl Diagnostics {
+    /// How many mistakes there are so far.
+    pub fn count(&self) -> usize {
+        self.mistakes.len()
+    }
+
     /// A mistake that no value is to blame for.
     pub fn mistake(&mut self, origin: Origin, wrong: Diagnostic) {
         self.mistakes.push(Note { origin, value: None, wrong });
@@ -126,10 +131,9 @@ impl Diagnostics {
         for warning in self.warnings.iter().take(MOST) {
             let _ = writeln!(text, "warning: {}", warning.line());
         }
-        let s = if count == 1 { "" } else { "s" };
-        let _ = writeln!(text, "tidegate: {count} mistake{s}, not started; --help lists all flags");
         let offers = self.mistakes.iter().flat_map(Note::offers).collect();
-        Err(Rejected { exit, text, offers })
+        let lines = self.mistakes.iter().take(MOST).map(Note::line).collect();
+        Err(Rejected { exit, count, blocks: text, lines, offers })
     }
 }
 
@@ -224,9 +228,10 @@ mod tests {
     fn the_caret_is_below_the_part_that_is_wrong() {
         let rejected = diagnostics(Origin::Flag("--upstream".into()), "http://a,ftp://b", 9..16);
         assert_eq!(rejected.exit, 2);
-        let caret = rejected.text.lines().nth(2).unwrap();
+        let text = rejected.text();
+        let caret = text.lines().nth(2).unwrap();
         assert_eq!(caret, "                        ^^^^^^^ that is right");
-        let words = rejected.text.lines().nth(1).unwrap();
+        let words = text.lines().nth(1).unwrap();
         assert_eq!(words, "    --upstream http://a,ftp://b");
         assert_eq!(&words[24..], "ftp://b");
     }
@@ -235,15 +240,15 @@ mod tests {
     fn outside_the_command_line_the_exit_code_is_1() {
         let rejected = diagnostics(Origin::Env("TIDEGATE_LOG".into()), "x", 0..1);
         assert_eq!(rejected.exit, 1);
-        assert!(rejected.text.contains("    TIDEGATE_LOG=x\n                 ^ that is right"));
+        assert!(rejected.text().contains("    TIDEGATE_LOG=x\n                 ^ that is right"));
     }
 
     #[test]
     fn nothing_a_user_writes_reaches_the_terminal_raw_or_endlessly() {
         let value = "\u{1b}[2J\u{202e}\n".repeat(10_000);
         let rejected = diagnostics(Origin::Env("TIDEGATE_LOG".into()), &value, 0..value.len());
-        assert!(rejected.text.len() < 400, "{}", rejected.text.len());
-        assert!(!rejected.text.contains(['\u{1b}', '\u{202e}']));
+        assert!(rejected.text().len() < 400, "{}", rejected.text().len());
+        assert!(!rejected.text().contains(['\u{1b}', '\u{202e}']));
     }
 
     #[test]
@@ -263,7 +268,7 @@ mod tests {
         for _ in 0..MOST + 3 {
             diagnostics.mistake(Origin::CommandLine, wrong("no", "yes"));
         }
-        let text = diagnostics.close(false).unwrap_err().text;
+        let text = diagnostics.close(false).unwrap_err().text();
         assert_eq!(text.matches("error:").count(), MOST);
         assert!(text.contains("... and 3 more\ntidegate: 53 mistakes"));
     }

@@ -25,6 +25,8 @@ pub struct Layers {
     pub dotenv: Option<String>,
     /// The configuration file, if one was read.
     pub file: Option<String>,
+    /// A file could not be read, or not all of it: what seems not to be given may stand there.
+    pub unread: bool,
 }
 
 /// A variable that is meant for us.
@@ -82,7 +84,9 @@ impl Layers {
     fn read_configuration(&mut self, cwd: &Path, diagnostics: &mut Diagnostics) {
         let asked = self.given.get("config").and_then(|given| given.last());
         let Some(asked) = asked.filter(|asked| !asked.text.is_empty()).cloned() else { return };
+        let mistakes = diagnostics.count();
         let found = file::read(&asked, cwd, diagnostics);
+        self.unread |= diagnostics.count() > mistakes;
         self.file = Some(asked.text);
         let mut settings: BTreeMap<&'static str, Vec<Given>> = BTreeMap::new();
         for (setting, given) in found {

@@ -21,6 +21,7 @@
 //! ```
 //! `descriptors` says how many clients a limit on descriptors is enough for.
 //! `advice` tries what a refusal offers before anyone is told to write it.
+//! `diff` tells what differs between two plans, and what of that takes a new process.
 //! `table` holds one row for each setting: parser, help, `config show` and the manual all read it.
 //! `diagnostics` and `show` put results into words.
 
@@ -29,6 +30,7 @@ mod build;
 mod command_line;
 mod descriptors;
 mod diagnostics;
+mod diff;
 mod dotenv;
 mod file;
 mod given;
@@ -50,6 +52,7 @@ use diagnostics::Diagnostics;
 use layers::Layers;
 
 pub use descriptors::{Marks, in_use};
+pub use diff::{Difference, difference, within};
 pub use plan::*;
 pub use show::markdown;
 
@@ -64,6 +67,15 @@ pub enum Action {
     Check(String),
     /// Print this (help, version, `config show`) on standard output and exit 0.
     Show(String),
+    /// Have the tidegate whose admin listens here (`None`: it has none) do something, and print what came of it.
+    Ask(Option<Listen>, Order),
+}
+
+/// What a running tidegate can be told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Read the settings anew, and go by them.
+    Reload,
 }
 
 /// Warnings and origins: what users are told about a plan.
@@ -89,10 +101,23 @@ impl Report {
 pub struct Rejected {
     /// Exit code: 2 if the command line is at fault, 1 if only the environment or a file is.
     pub exit: u8,
-    /// Every mistake, complete with a line feed at the end, for standard error.
-    pub text: String,
+    /// How many mistakes there are.
+    pub count: usize,
+    /// The first of them, several lines each with a caret, for a terminal.
+    pub blocks: String,
+    /// The same, a line each, for a log.
+    pub lines: Vec<String>,
     /// Each value that the text says to write instead, word for word, with the name of its setting.
     pub offers: Vec<(&'static str, String)>,
+}
+
+impl Rejected {
+    /// What to tell on standard error, in place of a start.
+    pub fn text(&self) -> String {
+        let Rejected { count, blocks, .. } = self;
+        let s = if *count == 1 { "" } else { "s" };
+        format!("{blocks}tidegate: {count} mistake{s}, not started; --help lists all flags\n")
+    }
 }
 
 /// The facts of the machine that defaults depend on.
@@ -108,6 +133,27 @@ pub struct Surroundings<'a> {
     pub stdout_is_terminal: bool,
 }
 
+/// Everything that settings are read from. Kept, for they are read again at each reload.
+#[derive(Clone, Debug)]
+pub struct Sources<'a> {
+    /// The arguments, without the program's name.
+    pub args: Vec<OsString>,
+    /// The environment as it was at the start.
+    pub env: Vec<(OsString, OsString)>,
+    /// The machine as it was at the start.
+    pub around: Surroundings<'a>,
+}
+
+impl Sources<'_> {
+    /// As [`load`].
+    ///
+    /// # Errors
+    /// Says every mistake in the settings.
+    pub fn load(&self) -> Result<Action, Rejected> {
+        load(self.args.iter().cloned(), self.env.iter().cloned(), &self.around)
+    }
+}
+
 /// Reads everything that was asked. `args` come without the program's name.
 ///
 /// Reads the dotenv and the configuration file, and nothing else of the process or the machine.
@@ -121,14 +167,16 @@ pub fn load(
     match words.command {
         Subcommand::Help => return Ok(Action::Show(show::help())),
         Subcommand::Version => return Ok(Action::Show(show::version())),
-        Subcommand::Run | Subcommand::Check | Subcommand::Show { .. } => {}
+        Subcommand::Run | Subcommand::Check | Subcommand::Show { .. } | Subcommand::Reload => {}
     }
     let layers = Layers::stack(words.given, env, around.cwd, &mut diagnostics);
-    let must_run = !matches!(words.command, Subcommand::Show { .. });
+    let must_run = matches!(words.command, Subcommand::Run | Subcommand::Check);
     let built = build::build(&layers, around, must_run, &mut diagnostics);
+
     let report = Report { warnings: diagnostics.close(built.strict)?, origins: layers.origins() };
     Ok(match words.command {
         Subcommand::Check => Action::Check(show::check(&built.plan, &report)),
+        Subcommand::Reload => Action::Ask(built.plan.process.admin, Order::Reload),
         Subcommand::Show { origin } => Action::Show(show::config(&built, &layers, &report, origin)),
         _ if built.demo => Action::Demo(Box::new(built.plan), report),
         _ => Action::Run(Box::new(built.plan), report),
@@ -264,7 +312,7 @@ mod tests {
         assert_eq!(plan("--upstream c:1", &env, file).0.pool.upstreams.len(), 1);
         let text = shown("config show --origin --upstream c:1", &env, file);
         assert!(text.contains("# not used, since --upstream is given: HTTP_SERVER_URL_a\n"));
-        assert!(refusal("", &[("HTTP_SERVER_URL_a", "a:1,b:1")], "").text.contains("one URL"));
+        assert!(refusal("", &[("HTTP_SERVER_URL_a", "a:1,b:1")], "").text().contains("one URL"));
     }
 
     #[test]
@@ -292,7 +340,7 @@ error: .env:2:27: TIDEGATE_MAX_BODY: this unit is not known
                               ^^^^ write 10MB
 tidegate: 6 mistakes, not started; --help lists all flags
 ";
-        assert_eq!((rejected.exit, rejected.text.as_str()), (2, expected));
+        assert_eq!((rejected.exit, rejected.text().as_str()), (2, expected));
         let offers: Vec<(&str, &str)> =
             rejected.offers.iter().map(|(name, offer)| (*name, offer.as_str())).collect();
         let all = [
@@ -332,7 +380,7 @@ tidegate: 6 mistakes, not started; --help lists all flags
             ("--upstream a:1 --access-log-file=", "a file needs a name"),
         ];
         for (line, what) in mistakes {
-            let text = refusal(line, &[], "").text;
+            let text = refusal(line, &[], "").text();
             assert!(text.contains(what) && text.contains("1 mistake,"), "{line}: {text}");
         }
         let warnings = [
@@ -360,7 +408,7 @@ tidegate: 6 mistakes, not started; --help lists all flags
             assert!(report.warnings[0].contains(what), "{line}: {:?}", report.warnings);
             let strict = refusal(&format!("--strict --upstream a:1 {line}"), &[], "");
             assert_eq!(strict.exit, 2);
-            assert!(strict.text.starts_with("error: "), "{}", strict.text);
+            assert!(strict.text().starts_with("error: "), "{}", strict.text());
         }
         for (line, kept) in [
             ("0.0.0.0:1,[::]:1", "0.0.0.0:1 [::]:1"),
@@ -493,7 +541,7 @@ error: t.toml:1:28: upstream: this scheme is not known
                                ^^^^^^^ write http://b
 tidegate: 8 mistakes, not started; --help lists all flags
 ";
-        assert_eq!((rejected.exit, rejected.text.as_str()), (1, expected));
+        assert_eq!((rejected.exit, rejected.text().as_str()), (1, expected));
     }
 
     #[test]
@@ -507,11 +555,11 @@ tidegate: 8 mistakes, not started; --help lists all flags
 
     #[test]
     fn a_configuration_file_must_be_there_and_be_toml() {
-        let text = with_file("", &[], "upstream = 'a:1'\nread-timeout = \n").unwrap_err().text;
+        let text = with_file("", &[], "upstream = 'a:1'\nread-timeout = \n").unwrap_err().text();
         assert!(text.starts_with("error: t.toml:2:"), "{text}");
-        let text = refusal("--config no.toml", &[], "").text;
+        let text = refusal("--config no.toml", &[], "").text();
         assert!(text.contains("cannot read no.toml"), "{text}");
-        let text = with_file("", &[], &"#".repeat(file::LARGEST + 1)).unwrap_err().text;
+        let text = with_file("", &[], &"#".repeat(file::LARGEST + 1)).unwrap_err().text();
         assert!(text.contains("larger than 1 MiB"), "{text}");
     }
 
@@ -530,12 +578,12 @@ tidegate: 8 mistakes, not started; --help lists all flags
             let env = env.iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
             load(words.iter().map(OsString::from), env, &around)
         };
-        let text = run(&["--env-file", "my.env"], &[]).unwrap_err().text;
+        let text = run(&["--env-file", "my.env"], &[]).unwrap_err().text();
         assert!(text.contains("error: my.env:2:19: TIDEGATE_UPSTREAM: "), "{text}");
         assert!(text.contains("(variables are not expanded)"), "{text}");
         assert!(text.contains("warning: my.env line 2: this is set again, after my.env line 1"));
         let missing = run(&["--env-file", "no.env", "--upstream", "a:1"], &[]).unwrap_err();
-        assert!(missing.exit == 2 && missing.text.contains("cannot read no.env"), "{missing:?}");
+        assert!(missing.exit == 2 && missing.text().contains("cannot read no.env"), "{missing:?}");
         let missing = run(&["--upstream", "a:1"], &[("TIDEGATE_ENV_FILE", "no.env")]).unwrap_err();
         assert_eq!(missing.exit, 1);
         std::fs::create_dir(folder.0.join(".env")).unwrap();
@@ -699,7 +747,8 @@ tidegate: 8 mistakes, not started; --help lists all flags
             let env = ["LISTEN", "UPSTREAM", "TRUSTED_PROXY", "MAX_BODY", "ADMIN", "READ_TIMEOUT"];
             let env: Vec<(OsString, OsString)> =
                 env.iter().map(|key| (format!("TIDEGATE_{key}").into(), word().into())).collect();
-            if let Err(Rejected { text, .. }) = load(args, env, &around) {
+            if let Err(rejected) = load(args, env, &around) {
+                let text = rejected.text();
                 assert!(text.ends_with('\n') && !text.contains('\u{202e}'), "{text:?}");
             }
             let file = format!("TIDEGATE_UPSTREAM={}\n{}={}", word(), word(), word());

@@ -15,7 +15,8 @@ pub fn help() -> String {
          Usage:  tidegate --upstream URL [flags]\n        \
                  tidegate --demo\n        \
                  tidegate check [flags]\n        \
-                 tidegate config show [--origin] [flags]\n",
+                 tidegate config show [--origin] [flags]\n        \
+                 tidegate reload [--admin ADDR]\n",
     );
     for (title, settings) in GROUPS {
         let _ = write!(text, "\n{title}\n");
@@ -92,7 +93,11 @@ pub fn config(built: &Built, layers: &Layers, report: &Report, origin: bool) -> 
     for setting in
         table::settings().filter(|setting| !["config", "env-file"].contains(&setting.name))
     {
-        let value = value_of(setting.name, built);
+        let value = match setting.name {
+            "strict" => switch(built.strict),
+            "demo" => switch(built.demo),
+            name => value_of(name, &built.plan),
+        };
         let line = format!("{}={}", setting.variable(), quote(&value));
         let _ = match origin {
             true => writeln!(text, "{line:<48} # {}", report.origin(setting.name)),
@@ -150,12 +155,14 @@ fn range_text(setting: &Setting) -> String {
     }
 }
 
+fn switch(on: bool) -> String {
+    if on { "on" } else { "off" }.to_owned()
+}
+
 /// A value of the plan as it would be written.
-fn value_of(name: &str, built: &Built) -> String {
-    let Built { plan, strict, demo } = built;
+pub(super) fn value_of(name: &str, plan: &Plan) -> String {
     let Plan { process, listener, route, pool } = plan;
     let (limits, timeouts) = (&listener.limits, &route.timeouts);
-    let switch = |on: bool| if on { "on" } else { "off" }.to_owned();
     let size = |octets| values::show(Form::Size, octets);
     let wait = |duration| values::show_duration(duration).to_string();
     let listens = |listens: &[Listen]| join(listens.iter().map(Listen::to_string));
@@ -199,8 +206,6 @@ fn value_of(name: &str, built: &Built) -> String {
             .map_or_else(String::new, |file| file.display().to_string()),
         "log" => process.log.name().to_owned(),
         "log-format" => process.log_format.name().to_owned(),
-        "strict" => switch(*strict),
-        "demo" => switch(*demo),
         name => unreachable!("{name} has no place in the plan; a test shows all settings"),
     }
 }

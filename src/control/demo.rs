@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::config::{Place, Plan, Report, UpstreamSpec};
+use crate::config::{Place, Plan, Report, Sources, UpstreamSpec};
 use crate::io::address::Address;
 use crate::origin::{self, OriginServer, OriginSettings};
 
@@ -12,13 +12,13 @@ use crate::process::console;
 use crate::process::listeners::ListenerSockets;
 
 /// Runs the proxy in front of two origins, which end with it.
-pub fn run(mut plan: Plan, report: &Report) -> Result<(), String> {
+pub fn run(mut plan: Plan, report: &Report, sources: Sources<'_>) -> Result<(), String> {
     let origins = [(1, 9001), (2, 9002)].map(|(number, port)| start(number, port));
     let [first, second] = origins;
     let origins = [first.map_err(failure)?, second.map_err(failure)?];
     plan.pool.upstreams = origins.iter().map(|origin| upstream(origin.address())).collect();
     let names: Vec<_> = plan.pool.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
-    start_with(plan, report, |listeners| {
+    start_with(plan, report, sources, |listeners| {
         let [proxy, admin] = [&listeners.listen, &listeners.admin].map(|row| row.first().map(base));
         console::print(&welcome(&names, proxy, admin))
     })

@@ -14,6 +14,7 @@ use async_io::Timer;
 use async_signal::Signal;
 use futures_lite::{FutureExt, StreamExt};
 
+use crate::config::ProcessSpec;
 use crate::proxy::Command;
 use crate::stats::Phase;
 
@@ -32,13 +33,18 @@ struct Left {
     connections: u64,
 }
 
-impl ControlPlane {
+impl ControlPlane<'_> {
     /// Goes from `shutdown` to the end.
     ///
     /// # Errors
     /// When a core failed, or did not stop.
     pub(super) async fn drain(&mut self, shutdown: Shutdown) -> Result<(), String> {
-        let (delay, drain) = (self.plan.process.drain_delay, self.plan.process.drain_timeout);
+        let ProcessSpec { drain_delay: delay, drain_timeout: drain, .. } =
+            self.current.get().plan.process;
+        // Whoever asks for a change from now on hears that there will be none.
+        if let Some(changes) = self.changes.take() {
+            drop(changes.drain()); // each is answered by going away
+        }
         let mut hurry = false;
         // After a hand-over `/ready` stays as it is: whoever still asks here reaches the other process
         // with his next connection, and that one is ready.
@@ -124,7 +130,7 @@ impl ControlPlane {
     }
 
     fn left(&self) -> Left {
-        let cores = &self.view.cores;
+        let cores = &self.view.get().cores;
         let sum = |figure: fn(&crate::stats::Core) -> u64| cores.iter().map(|c| figure(c)).sum();
         Left {
             requests: sum(|core| core.active.get()),

@@ -4,23 +4,28 @@
 //! Laws:
 //! - Wires the rooms together; only `main` knows it.
 //! - Never in the data path: cores get commands and report back, and none of them waits for us.
-//! - One event loop, one match: whatever happens is an `ControlEvent` that `ControlPlane::until_told` answers.
+//! - One event loop, one match: whatever happens is a `ControlEvent` that `ControlPlane::until_told` answers.
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
-//! `health` (what the log says of upstreams), `drain` (the end), [`demo`] (origins of our own to try it with).
+//! `health` (what the log says of upstreams), `reload` (other settings, while it runs), `current` (what is in force),
+//! `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
 
+pub mod ask;
 mod cores;
+mod current;
 pub mod demo;
 mod drain;
 mod events;
 mod health;
 mod names;
+mod reload;
 mod start;
 
 use std::env;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use async_io::Timer;
@@ -29,8 +34,8 @@ use flume::{Receiver, Sender};
 use futures_lite::{FutureExt, StreamExt, future};
 use smol::{LocalExecutor, Task};
 
-use crate::admin::{self, View};
-use crate::config::{Plan, Report};
+use crate::admin::{self, Change, Changes, CurrentView, Service};
+use crate::config::{Order, Plan, Report, Sources};
 use crate::io::listen::SocketFile;
 use crate::process::inherited::{InheritedSockets, Label, Predecessor, READY};
 use crate::process::listeners::{ListenerSockets, Listeners};
@@ -39,28 +44,30 @@ use crate::process::program;
 use crate::process::successor::Successor;
 use crate::proxy::{self, Command};
 use crate::stats::{Phase, ProcessState, Recorder};
-use crate::upstream::{Registry, Runtime};
+use crate::upstream::Registry;
 use cores::Cores;
+use current::Current;
 
 /// Runs the proxy until a signal ends it.
 ///
 /// # Errors
 /// When it could not start, or a core failed: what to tell the user.
-pub fn run(plan: Plan, report: &Report) -> Result<(), String> {
-    start_with(plan, report, |_| Ok(()))
+pub fn run(plan: Plan, report: &Report, sources: Sources<'_>) -> Result<(), String> {
+    start_with(plan, report, sources, |_| Ok(()))
 }
 
 /// [`run`], unless `opened` fails, which is called when the sockets listen.
 fn start_with(
     plan: Plan,
     report: &Report,
+    sources: Sources<'_>,
     opened: impl FnOnce(&Listeners) -> Result<(), String>,
 ) -> Result<(), String> {
     let InheritedSockets { mut predecessor, sockets } =
         InheritedSockets::take(|name| env::var_os(name))?;
     let result = start::enough_descriptors(&plan)
         .and_then(|()| Listeners::open(&plan, report, sockets))
-        .and_then(|listeners| serve(plan, listeners, &mut predecessor, opened));
+        .and_then(|listeners| serve(plan, sources, listeners, &mut predecessor, opened));
     if let Err(error) = &result {
         // Only if we have not been ready.
         predecessor.send(error.as_bytes());
@@ -70,6 +77,7 @@ fn start_with(
 
 fn serve(
     plan: Plan,
+    sources: Sources<'_>,
     listeners: Listeners,
     predecessor: &mut Predecessor,
     opened: impl FnOnce(&Listeners) -> Result<(), String>,
@@ -77,7 +85,8 @@ fn serve(
     let (recorder, writer, reopen) = start::log(&plan)?;
     let unwritten = recorder.as_ref().map(|recorder| Arc::clone(recorder.unwritten()));
     opened(&listeners)?;
-    let (mut live, admin) = ControlPlane::start(Arc::new(plan), listeners, recorder, reopen)?;
+    let (mut live, admin) =
+        ControlPlane::start(Arc::new(plan), sources, listeners, recorder, reopen)?;
     let executor = LocalExecutor::new();
     let result = smol::block_on(executor.run(live.run(&executor, admin, predecessor)));
     drop(live);
@@ -108,16 +117,23 @@ enum Shutdown {
 enum ControlEvent {
     /// A signal came; `None`: there will be no more of them.
     Signal(Option<Signal>),
+    /// Somebody asks for a change.
+    Change(Change),
     /// The new process is ready, or will not be.
     Successor(Result<(), Option<String>>),
 }
 
 /// The event loop's state.
-struct ControlPlane {
-    plan: Arc<Plan>,
-    runtime: Arc<Runtime>,
+struct ControlPlane<'a> {
+    sources: Sources<'a>,
+    registry: Registry,
+    current: Rc<Current>,
     state: Arc<ProcessState>,
-    view: Arc<View>,
+    view: Arc<CurrentView>,
+    /// Where the admin takes changes down.
+    ask: Changes,
+    /// Changes that were asked for; `None`: no more are made.
+    changes: Option<Receiver<Change>>,
     cores: Cores,
     signals: Signals,
     events: Receiver<proxy::Event>,
@@ -135,14 +151,15 @@ struct ControlPlane {
     handed_over: Receiver<()>,
 }
 
-impl ControlPlane {
+impl<'a> ControlPlane<'a> {
     /// Starts the cores; they do not accept yet. Gives the admin's doors back.
     fn start(
         plan: Arc<Plan>,
+        sources: Sources<'a>,
         listeners: Listeners,
         recorder: Option<Recorder>,
         reopen: Option<Sender<()>>,
-    ) -> Result<(ControlPlane, Vec<ListenerSockets>), String> {
+    ) -> Result<(ControlPlane<'a>, Vec<ListenerSockets>), String> {
         use Signal::{Hup, Int, Quit, Term, Usr1, Usr2};
         let signals = Signals::new([Term, Int, Quit, Hup, Usr1, Usr2])
             .map_err(|error| format!("cannot take signals: {error}"))?;
@@ -161,14 +178,19 @@ impl ControlPlane {
         let foreign_files = files(true).collect();
         let files = files(false).map(SocketFile::new).collect();
         let Listeners { listen, admin } = listeners;
-        let runtime = Registry::new(plan.process.workers).link(Arc::clone(&plan));
+        let mut registry = Registry::new(plan.process.workers);
+        let runtime = registry.link(plan);
         let (view, events, cores) = start::cores(&runtime, listen, recorder)?;
         let (hand_over, handed_over) = flume::bounded(1);
+        let (ask, changes) = Changes::new();
         let live = ControlPlane {
-            plan,
-            runtime,
+            sources,
+            registry,
+            current: Rc::new(Current::new(runtime)),
             state: Arc::clone(&view.state),
-            view: Arc::new(view),
+            view: Arc::new(CurrentView::new(view)),
+            ask,
+            changes: Some(changes),
             cores,
             signals,
             events,
@@ -193,24 +215,24 @@ impl ControlPlane {
         if !predecessor.is_waiting() {
             self.open_admin(executor, std::mem::take(&mut admin))?;
         }
-        names::resolve_all(&self.runtime, &self.cores.mailboxes).await;
-        let (runtime, mailboxes) = (Arc::clone(&self.runtime), self.cores.mailboxes.clone());
+        names::resolve_all(&self.current.get(), &self.cores.mailboxes).await;
+        let (current, mailboxes) = (Rc::clone(&self.current), self.cores.mailboxes.clone());
         let (unreachable, names) = flume::bounded(REPORTS);
         let (changes, changed) = flume::bounded(REPORTS);
         let passing = events::pass_on(self.events.clone(), unreachable, changes, mailboxes.clone());
         let _passing = executor.spawn(passing);
-        let _resolving = executor.spawn(names::keep_resolving(runtime, mailboxes, names));
-        let _health = executor.spawn(health::tell(self.view.upstreams.clone(), changed));
+        let _resolving = executor.spawn(names::keep_resolving(current, mailboxes, names));
+        let _health = executor.spawn(health::tell(Rc::clone(&self.current), changed));
         // Until now the process before us has answered for us.
         self.open_admin(executor, admin)?;
-        for address in &self.view.listen {
+        for address in &self.view.get().listen {
             tracing::info!(%address, "listening");
         }
         self.cores.tell(&Command::Accept);
         self.state.set(Phase::Ready);
         tracing::info!(
-            workers = self.plan.process.workers,
-            upstreams = self.plan.pool.upstreams.len(),
+            workers = self.cores.mailboxes.len(),
+            upstreams = self.current.get().upstreams.len(),
             "ready"
         );
         self.files.extend(self.foreign_files.drain(..).map(SocketFile::new));
@@ -243,7 +265,8 @@ impl ControlPlane {
                 // It is never sent anything: it is done when the other end is dropped.
                 let _ = handed_over.recv_async().await;
             };
-            executor.spawn(admin::serve(listener, Arc::clone(&self.view), handed_over)).detach();
+            let service = Service { view: Arc::clone(&self.view), changes: self.ask.clone() };
+            executor.spawn(admin::serve(listener, service, handed_over)).detach();
         }
         Ok(())
     }
@@ -261,15 +284,17 @@ impl ControlPlane {
         })
     }
 
-    /// Answers signals until it is time to end.
-    async fn until_told(&self) -> Result<Shutdown, String> {
+    /// Answers signals, and makes changes, until it is time to end.
+    async fn until_told(&mut self) -> Result<Shutdown, String> {
         let mut successor: Option<Successor> = None;
         loop {
             match self.news(&mut successor).await? {
-                ControlEvent::Signal(Some(Signal::Hup)) => {
-                    tracing::warn!(
-                        "settings are read at the start: SIGUSR2 starts anew, with them"
-                    );
+                ControlEvent::Signal(Some(Signal::Hup)) => drop(self.reload().await),
+                ControlEvent::Change(change) => {
+                    let outcome = match change.order {
+                        Order::Reload => self.reload().await,
+                    };
+                    change.answer(outcome);
                 }
                 ControlEvent::Signal(Some(Signal::Usr1)) => self.reopen_log(),
                 ControlEvent::Signal(Some(Signal::Usr2)) if successor.is_some() => {
@@ -302,13 +327,22 @@ impl ControlPlane {
             let signal = (&self.signals).next().await;
             Ok(ControlEvent::Signal(signal.and_then(Result::ok)))
         };
+        let change = async {
+            match &self.changes {
+                Some(changes) => match changes.recv_async().await {
+                    Ok(change) => Ok(ControlEvent::Change(change)),
+                    Err(_) => future::pending().await,
+                },
+                None => future::pending().await,
+            }
+        };
         let settled = async {
             match successor {
                 Some(successor) => Ok(ControlEvent::Successor(successor.settle().await)),
                 None => future::pending().await,
             }
         };
-        failure.or(settled).or(signal).await
+        failure.or(settled).or(signal).or(change).await
     }
 
     fn start_successor(&self) -> Option<Successor> {

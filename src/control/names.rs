@@ -1,6 +1,7 @@
 //! Names of upstreams to addresses: at the start, and again when a core could not connect.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,34 +9,56 @@ use async_io::Timer;
 use flume::Receiver;
 use futures_lite::FutureExt;
 
+use super::current::Current;
 use crate::config::UpstreamSpec;
 use crate::io::signal::Mailbox;
-use crate::proxy::Command;
+use crate::proxy::{Addresses, Command};
 use crate::stats::UpstreamState;
 use crate::upstream::Runtime;
-use crate::upstream::resolve::resolve;
+use crate::upstream::resolve::{literal, resolve};
 
-/// The start waits so long for names to be resolved.
+/// A start or a reload waits so long for names to be resolved.
 const WAIT: Duration = Duration::from_secs(2);
 /// A name is not asked for more often than this.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Resolves all names, or as many as the start can wait for.
+/// Resolves all names, or as many as a start can wait for.
 pub async fn resolve_all(runtime: &Runtime, mailboxes: &[Mailbox<Command>]) {
+    for addresses in resolve_where(runtime, |_| true).await {
+        tell(mailboxes, addresses);
+    }
+}
+
+/// The addresses of the upstreams that `before` did not have, of as many as a reload can wait for.
+pub async fn resolve_new(runtime: &Runtime, before: &Runtime) -> Vec<Addresses> {
+    let known: HashSet<_> = before.upstreams.iter().map(Arc::as_ptr).collect();
+    resolve_where(runtime, |entry| !known.contains(&Arc::as_ptr(entry))).await
+}
+
+async fn resolve_where(
+    runtime: &Runtime,
+    is_wanted: impl Fn(&Arc<UpstreamState>) -> bool,
+) -> Vec<Addresses> {
+    let mut found = Vec::new();
     let all = async {
-        for (spec, entry) in runtime.plan.pool.upstreams.iter().zip(&runtime.upstreams) {
-            look_up(spec, entry, mailboxes).await;
+        let upstreams = runtime.plan.pool.upstreams.iter().zip(&runtime.upstreams);
+        for (spec, entry) in upstreams.filter(|(spec, entry)| {
+            // The others are where they say they are.
+            literal(&spec.place).is_none() && is_wanted(entry)
+        }) {
+            found.extend(look_up(spec, entry).await);
         }
     };
     let patience = async {
         Timer::after(WAIT).await;
     };
     all.or(patience).await;
+    found
 }
 
 /// Resolves an upstream's name again when a core could not connect to it.
 pub async fn keep_resolving(
-    runtime: Arc<Runtime>,
+    current: Rc<Current>,
     mailboxes: Vec<Mailbox<Command>>,
     unreachable: Receiver<Arc<UpstreamState>>,
 ) {
@@ -49,21 +72,29 @@ pub async fn keep_resolving(
             }
         }
         for entry in due {
+            let runtime = current.get();
             let all = runtime.plan.pool.upstreams.iter().zip(&runtime.upstreams);
             for (spec, _) in all.filter(|(_, known)| Arc::ptr_eq(known, &entry)) {
-                look_up(spec, &entry, &mailboxes).await;
+                if let Some(addresses) = look_up(spec, &entry).await {
+                    tell(&mailboxes, addresses);
+                }
             }
         }
     }
 }
 
-async fn look_up(spec: &UpstreamSpec, entry: &Arc<UpstreamState>, mailboxes: &[Mailbox<Command>]) {
+async fn look_up(spec: &UpstreamSpec, entry: &Arc<UpstreamState>) -> Option<Addresses> {
     match resolve(&spec.place).await {
-        Ok(addresses) => mailboxes.iter().for_each(|mailbox| {
-            mailbox.send(Command::Resolved(Arc::clone(entry), Arc::clone(&addresses)));
-        }),
+        Ok(addresses) => Some((Arc::clone(entry), addresses)),
         Err(error) => {
             tracing::warn!(upstream = %spec.name, %error, "cannot resolve the name");
+            None
         }
     }
+}
+
+fn tell(mailboxes: &[Mailbox<Command>], (entry, addresses): Addresses) {
+    mailboxes.iter().for_each(|mailbox| {
+        mailbox.send(Command::Resolved(Arc::clone(&entry), Arc::clone(&addresses)));
+    });
 }

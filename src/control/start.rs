@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use flume::{Receiver, Sender};
 
-use crate::admin::{View, log};
+use crate::admin::{Loaded, View, log};
 use crate::config::{Marks, Plan, in_use};
 use crate::proxy::{CoreSpec, Event, LABELS};
 use crate::stats::{self, Recorder};
@@ -67,6 +67,7 @@ pub fn cores(
         unwritten: recorder.map_or_else(Arc::default, |one| Arc::clone(one.unwritten())),
         upstreams: runtime.upstreams.clone(),
         labels: LABELS,
+        loaded: Loaded { successful: true, at: SystemTime::now() },
     };
     Ok((view, events, cores))
 }

@@ -9,6 +9,8 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::base::digits;
 
 /// Tells the service manager, if there is one.
@@ -36,6 +38,13 @@ impl Notify {
         };
         let watchdog = number("WATCHDOG_USEC").filter(|micros| is_for_us && *micros > 1);
         Notify { to, watchdog: watchdog.map(|micros| Duration::from_micros(micros / 2)) }
+    }
+
+    /// Says that settings are read anew; `READY=1` ends that.
+    pub fn reloading(&self) {
+        let now = clock_gettime(ClockId::Monotonic);
+        let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
+        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
     /// Sends `state`, such as `READY=1`. A manager that does not listen misses it.

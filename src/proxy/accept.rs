@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 
-use super::client::{Client, is_trusted};
+use super::client::Client;
 use super::core::{Lack, Worker, room};
 use super::{Next, Served, tunnel};
 use crate::io::accept::Listener;
@@ -156,10 +156,9 @@ impl Complaint {
 fn admit(admission: Admission, stream: Stream, peer: Option<SocketAddr>, servers: &Rc<Servers>) {
     let worker = Rc::clone(&admission.0);
     tracing::debug!(?peer, "accepted");
-    let trusted = is_trusted(&worker.epoch().plan.listener.trusted, peer);
     // It lives here, and is lent: an async function keeps what it is given twice, and this is what an
     // idle connection consists of.
-    let mut client = Some(Client { stream, peer, trusted, served: false, unfinished: None });
+    let mut client = Some(Client::new(stream, peer, &worker.epoch()));
     let counted = CountedConnection::new(admission);
     let servers = Rc::clone(servers);
     let task = async move {

@@ -56,7 +56,9 @@ impl<'s> Received<'s> {
 
 /// Looks for a head in what was read, and reads more as long as there is more. The plan in force now holds to the end.
 pub(super) fn begin(session: &mut Session) -> Begin<'_> {
-    session.exchange.epoch = session.exchange.worker.epoch();
+    let Exchange { worker, epoch, client, .. } = &mut session.exchange;
+    *epoch = worker.epoch();
+    client.judge(epoch);
     match find(session) {
         Found::Head => {
             session.begin(session.exchange.request.len);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::core::Epoch;
 use crate::config::ListenerSpec;
 use crate::io::clock::Moment;
 use crate::io::reactor::Idle;
@@ -18,6 +19,8 @@ pub(super) struct Client {
     pub peer: Option<SocketAddr>,
     /// It is believed what it says about its own client.
     pub trusted: bool,
+    /// The number of the epoch that says so.
+    pub judged: u32,
     /// It has been answered at least once.
     pub served: bool,
     /// The octets of an unfinished head, and when the first of them came. They wait here, not in a
@@ -33,6 +36,20 @@ pub(super) struct Unfinished {
 }
 
 impl Client {
+    /// A client whose trust is judged by `epoch`.
+    pub fn new(stream: Stream, peer: Option<SocketAddr>, epoch: &Epoch) -> Client {
+        let trusted = is_trusted(&epoch.plan.listener.trusted, peer);
+        Client { stream, peer, trusted, judged: epoch.number, served: false, unfinished: None }
+    }
+
+    /// Judges its trust anew where another plan is in force by now.
+    pub fn judge(&mut self, epoch: &Epoch) {
+        if self.judged != epoch.number {
+            self.trusted = is_trusted(&epoch.plan.listener.trusted, self.peer);
+            self.judged = epoch.number;
+        }
+    }
+
     /// The names of further fields that it may not send.
     pub fn withheld<'p>(&self, listener: &'p ListenerSpec) -> &'p [String] {
         if self.trusted { &[] } else { &listener.trusted_names }
@@ -58,7 +75,7 @@ pub(super) fn idle_waits(listener: &ListenerSpec) -> [Duration; 3] {
 }
 
 /// Is `peer` in one of the trusted networks? An IPv4 address mapped into IPv6 counts as the IPv4 address it is.
-pub(super) fn is_trusted(networks: &[IpNet], peer: Option<SocketAddr>) -> bool {
+fn is_trusted(networks: &[IpNet], peer: Option<SocketAddr>) -> bool {
     peer.is_some_and(|peer| {
         networks.iter().any(|network| network.contains(&peer.ip().to_canonical()))
     })

@@ -48,7 +48,7 @@ use finish::Ended;
 use session::Session;
 use tunnel::Tunnel;
 
-pub use self::core::{Change, Command, CoreSpec, Event, LABELS, Lack};
+pub use self::core::{Addresses, Adoption, Change, Command, CoreSpec, Event, LABELS, Lack};
 
 /// What happens to the connection after a request.
 enum Next {

@@ -5,6 +5,8 @@
 pub mod admin;
 #[path = "../../src/base/mod.rs"]
 pub mod base;
+#[path = "../../src/client/mod.rs"]
+pub mod client;
 #[path = "../../src/config/mod.rs"]
 pub mod config;
 #[path = "../../src/control/mod.rs"]

@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::end::{End, Fault};
 use crate::net::{Actor, Happening, Micros, Net};
 use crate::origin::Origin;
-use crate::proxy::Command;
+use crate::proxy::{Adoption, Command};
 use crate::scenario::{self, Scenario, Stopping};
 use crate::stats;
 use crate::trace::Trace;
@@ -267,7 +267,7 @@ impl World {
             Happening::Die(upstream) => self.die(upstream),
             Happening::Adopt(index) => {
                 let runtime = Arc::clone(&self.runtimes[index]);
-                self.tell(Command::Adopt(runtime));
+                self.tell(Command::Adopt(Adoption::new(runtime, [].into()).0));
             }
             Happening::Drain => self.tell(Command::Drain),
             Happening::Stop => self.tell(Command::Stop),

@@ -408,6 +408,10 @@ fn j13_the_service_manager_is_told() {
     for _ in 0..3 {
         assert_eq!(next(), "WATCHDOG=1");
     }
+    proxy.signal(Signal::HUP);
+    let told = next_but_watchdog();
+    assert!(told.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{told}");
+    assert_eq!(next_but_watchdog(), "READY=1");
     proxy.upgrade();
     assert_eq!(next_but_watchdog(), format!("MAINPID={}", proxy.pid()));
     assert_eq!(next(), "WATCHDOG=1", "of the new process");

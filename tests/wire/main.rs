@@ -32,3 +32,4 @@ mod p_siege;
 mod q_load;
 mod r_sockets;
 mod s_surface;
+mod t_reload;

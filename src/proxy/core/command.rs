@@ -1,6 +1,9 @@
 //! What the control plane and a core write to each other.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+
+use flume::{Receiver, Sender};
 
 use crate::io::address::Address;
 use crate::stats::UpstreamState;
@@ -10,7 +13,7 @@ use crate::upstream::Runtime;
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Requests that begin from now on go by this plan; those under way, and tunnels, end under theirs.
-    Adopt(Arc<Runtime>),
+    Adopt(Adoption),
     /// The addresses of an upstream's name.
     Resolved(Arc<UpstreamState>, Arc<[Address]>),
     /// Begin to accept connections.
@@ -21,6 +24,31 @@ pub enum Command {
     MakeRoom(Lack),
     /// End everything: tunnels with a Close where that is possible, the rest at once.
     Stop,
+}
+
+/// A plan for a core to go by.
+#[derive(Clone, Debug)]
+pub struct Adoption {
+    /// The plan, linked.
+    pub runtime: Arc<Runtime>,
+    /// Where upstreams are that are new in it and known by name.
+    pub addresses: Arc<[Addresses]>,
+    /// Gone once the core goes by the plan.
+    _pending: Sender<Infallible>,
+}
+
+/// An upstream, and the addresses of its name.
+pub type Addresses = (Arc<UpstreamState>, Arc<[Address]>);
+
+impl Adoption {
+    /// For all cores; the receiver is disconnected when the last of them goes by it.
+    pub fn new(
+        runtime: Arc<Runtime>,
+        addresses: Arc<[Addresses]>,
+    ) -> (Adoption, Receiver<Infallible>) {
+        let (pending, adopted) = flume::bounded(0);
+        (Adoption { runtime, addresses, _pending: pending }, adopted)
+    }
 }
 
 /// From a core to the control plane.

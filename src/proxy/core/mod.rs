@@ -8,7 +8,7 @@ pub(super) mod room;
 mod spec;
 mod worker;
 
-pub use command::{Change, Command, Event, Lack};
+pub use command::{Addresses, Adoption, Change, Command, Event, Lack};
 pub(super) use epoch::Epoch;
 pub(super) use ids::Id;
 pub use labels::LABELS;

@@ -133,7 +133,7 @@ impl Worker {
         };
         let mut accepting = Vec::new();
         self.core.run(commands, |command| match command {
-            Command::Adopt(runtime) => self.adopt(&runtime),
+            Command::Adopt(adoption) => self.adopt(&adoption),
             Command::Resolved(entry, addresses) => self.epoch().pool.resolved(&entry, &addresses),
             Command::Accept => accepting = listeners.drain(..).map(spawn).collect(),
             Command::Drain => {
@@ -190,7 +190,7 @@ mod tests {
     use crate::io::address::Address;
     use crate::io::listen::bind;
     use crate::io::signal::Mailbox;
-    use crate::proxy::LABELS;
+    use crate::proxy::{Adoption, LABELS};
     use crate::upstream::Registry;
 
     fn plan(upstreams: &str) -> Plan {
@@ -280,16 +280,19 @@ mod tests {
         };
         let (of_a, of_b) = (first.upstreams[0].of_core(0), second.upstreams[0].of_core(0));
         assert_eq!([ask(), ask()], ['a', 'a']);
-        assert!(mailbox.send(Command::Adopt(Arc::clone(&second))));
+        let adopt = |runtime| {
+            let (adoption, adopted) = Adoption::new(runtime, [].into());
+            assert!(mailbox.send(Command::Adopt(adoption)));
+            let done = adopted.recv_timeout(std::time::Duration::from_secs(10));
+            assert_eq!(done.unwrap_err(), flume::RecvTimeoutError::Disconnected);
+        };
+        adopt(Arc::clone(&second));
         while of_b.requests.get() < 3 {
             ask();
         }
         assert_eq!(of_a.connects.get(), 1, "its idle connection outlived the plan");
-        assert!(mailbox.send(Command::Adopt(third)));
-        // The plan is in force when nothing goes to the upstream that it does not name.
-        while of_a.idle.get() > 0 {
-            ask();
-        }
+        adopt(third);
+        assert_eq!(of_a.idle.get(), 0, "nobody needs the idle connection any more");
         let requests = of_a.requests.get();
         assert_eq!([ask(), ask(), ask()], ['b', 'b', 'b']);
         assert_eq!((of_a.requests.get(), of_a.active.get()), (requests, 0));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 
-use super::command::{Change, Event};
+use super::command::{Adoption, Change, Event};
 use super::epoch::Epoch;
 use super::ids::Ids;
 use crate::base::imf_fixdate;
@@ -16,7 +16,7 @@ use crate::http::{Request, Response};
 use crate::io::clock::Moment;
 use crate::io::cores::Core;
 use crate::stats::{self, Record, Recorder};
-use crate::upstream::{PoolContext, Refusal, Runtime, Upstream, reap};
+use crate::upstream::{PoolContext, Refusal, Upstream, reap};
 
 /// Parsed heads. Their storage is used again by later requests of the same core.
 #[derive(Debug, Default)]
@@ -111,9 +111,12 @@ impl Worker {
         Rc::clone(&self.epoch.borrow())
     }
 
-    /// Puts `runtime` in force for the requests that begin from now on.
-    pub fn adopt(&self, runtime: &Runtime) {
-        let next = Epoch::new(runtime, &self.context, Some(&self.epoch.borrow()));
+    /// Puts a plan in force for the requests that begin from now on.
+    pub fn adopt(&self, adoption: &Adoption) {
+        let next = Epoch::new(&adoption.runtime, &self.context, Some(&self.epoch.borrow()));
+        for (entry, addresses) in &*adoption.addresses {
+            next.pool.resolved(entry, addresses);
+        }
         self.epoch.replace(next);
     }
 

@@ -126,6 +126,18 @@ impl Proxy {
         client.response()
     }
 
+    /// What the admin API answers to a POST of JSON.
+    #[track_caller]
+    pub fn post(&self, path: &str, body: &str) -> Response {
+        let (host, len) = (&self.admin, body.len());
+        let mut client = Client::to(&self.admin);
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {len}\r\n\r\n{body}"
+        ));
+        client.response()
+    }
+
     /// The counters, as JSON.
     #[track_caller]
     pub fn metrics(&self) -> Value {

@@ -1,0 +1,184 @@
+//! ASK ONE QUESTION: a small HTTP client, for the control plane and for commands to a running tidegate.
+//!
+//! Laws: never in the data path. One connection, one request, one answer, then it closes. Heads are judged by `http`,
+//! as strictly as those of upstreams; the answer's size and the whole time have a bound. Uses `http`, and of `io` what
+//! an address is.
+
+use std::io;
+use std::time::Duration;
+
+use async_io::Timer;
+use async_net::TcpStream;
+use async_net::unix::UnixStream;
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
+
+use crate::http::body::Decoder;
+use crate::http::{Limits, Method, Progress, Reason, Response};
+use crate::io::address::Address;
+
+/// The largest body of an answer that is taken, in octets.
+const BODY_MAX: usize = 16 * 1024 * 1024;
+/// Bounds of the answer's head.
+const LIMITS: Limits = Limits { head: 16 * 1024, target: 8 * 1024, fields: 100 };
+
+/// A question.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The method.
+    pub method: Method,
+    /// The target, in origin form.
+    pub target: &'a str,
+    /// The value of `Host`.
+    pub host: &'a str,
+    /// The body, in JSON; empty: none.
+    pub body: &'a str,
+}
+
+/// An answer, read to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The body, without its framing.
+    pub body: Vec<u8>,
+}
+
+/// Asks `question` at `address`, and waits for the answer as long as `patience`.
+///
+/// # Errors
+/// When there is no whole answer in time, or one that is not HTTP.
+pub async fn ask(
+    address: &Address,
+    question: Question<'_>,
+    patience: Duration,
+) -> io::Result<Answer> {
+    let asking = async {
+        match address {
+            Address::Tcp(address) => exchange(TcpStream::connect(address).await?, question).await,
+            Address::Unix(path) => exchange(UnixStream::connect(path).await?, question).await,
+        }
+    };
+    let late = async {
+        Timer::after(patience).await;
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {patience:?}")))
+    };
+    asking.or(late).await
+}
+
+async fn exchange<S>(mut stream: S, question: Question<'_>) -> io::Result<Answer>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    stream.write_all(octets(question).as_bytes()).await?;
+    stream.flush().await?;
+    let (mut input, mut head) = (Vec::new(), Response::default());
+    loop {
+        match head.read(&input, &LIMITS, question.method).map_err(refused)? {
+            Progress::Complete if head.is_interim() => drop(input.drain(..head.len)),
+            Progress::Complete => break,
+            Progress::Partial => more(&mut stream, &mut input).await?,
+        }
+    }
+    let (status, mut decoder) = (head.status, Decoder::new(head.framing));
+    input.drain(..head.len);
+    let mut body = Vec::new();
+    loop {
+        let decoded = decoder.decode(&mut input).map_err(refused)?;
+        body.extend_from_slice(&input[..decoded.payload]);
+        input.drain(..decoded.consumed);
+        if body.len() > BODY_MAX {
+            return Err(io::Error::other(format!("an answer larger than {BODY_MAX} octets")));
+        }
+        if decoder.is_done() {
+            return Ok(Answer { status, body });
+        }
+        match more(&mut stream, &mut input).await {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && decoder.close() => {}
+            other => other?,
+        }
+    }
+}
+
+fn octets(question: Question<'_>) -> String {
+    let Question { method, target, host, body } = question;
+    let method = Method::LABELS[method.index()];
+    let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    if !body.is_empty() {
+        text += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    }
+    text + "\r\n" + body
+}
+
+/// Reads what there is; an error of the kind `UnexpectedEof` if there will be no more.
+async fn more<S: AsyncRead + Unpin>(stream: &mut S, input: &mut Vec<u8>) -> io::Result<()> {
+    let mut piece = [0; 4096];
+    match stream.read(&mut piece).await? {
+        0 => {
+            Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed before the end of the answer"))
+        }
+        octets => {
+            input.extend_from_slice(&piece[..octets]);
+            Ok(())
+        }
+    }
+}
+
+fn refused(reason: Reason) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason.explain())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_net::TcpListener;
+
+    /// What the client makes of `answer`, and the question as it came.
+    fn asked(answer: &[u8]) -> (io::Result<Answer>, String) {
+        smol::block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = Address::Tcp(listener.local_addr().unwrap());
+            let question =
+                Question { method: Method::Post, target: "/reload", host: "localhost", body: "{}" };
+            let serve = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut seen = vec![0; 1024];
+                let octets = stream.read(&mut seen).await.unwrap();
+                stream.write_all(answer).await.unwrap();
+                String::from_utf8_lossy(&seen[..octets]).into_owned()
+            };
+            smol::future::zip(ask(&address, question, Duration::from_secs(10)), serve).await
+        })
+    }
+
+    #[test]
+    fn an_answer_is_taken_in_any_framing() {
+        let expected = Answer { status: 200, body: b"hello".to_vec() };
+        for rest in [
+            "Content-Length: 5\r\n\r\nhello",
+            "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+            "\r\nhello",
+        ] {
+            let (answer, seen) = asked(format!("HTTP/1.1 200 OK\r\n{rest}").as_bytes());
+            assert_eq!(answer.unwrap(), expected, "{rest}");
+            let whole = "POST /reload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                         Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+            assert_eq!(seen, whole);
+        }
+        let interim = asked(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n").0;
+        assert_eq!(interim.unwrap(), Answer { status: 204, body: Vec::new() });
+    }
+
+    #[test]
+    fn what_is_no_whole_answer_is_an_error() {
+        use io::ErrorKind::{InvalidData, UnexpectedEof};
+        for (octets, kind) in [
+            ("", UnexpectedEof),
+            ("HTTP/1.1 200", UnexpectedEof),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", UnexpectedEof),
+            ("SSH-2.0\r\n\r\n", InvalidData),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", InvalidData),
+        ] {
+            assert_eq!(asked(octets.as_bytes()).0.unwrap_err().kind(), kind, "{octets}");
+        }
+    }
+}

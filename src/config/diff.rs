@@ -1,0 +1,162 @@
+//! What differs between two plans, setting by setting.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use super::plan::{Plan, ProcessSpec};
+use super::{show, table};
+
+/// Settings that a process keeps as it began with them: its sockets, its threads, its memory and its logs.
+const OF_THE_PROCESS: [&str; 8] =
+    ["listen", "admin", "workers", "buffers", "access-log", "access-log-file", "log", "log-format"];
+/// Settings that are of no plan: how the others are found, and what is thought of them.
+const OF_NO_PLAN: [&str; 4] = ["config", "env-file", "strict", "demo"];
+
+/// A setting that two plans differ in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Its name.
+    pub setting: &'static str,
+    /// Only a new process can go by it.
+    pub needs_process: bool,
+    /// What was, and what is asked now.
+    values: [String; 2],
+}
+
+/// Every setting in which `after` is not as `before`, in the order of the table.
+pub fn difference(before: &Plan, after: &Plan) -> Vec<Difference> {
+    let settings = table::settings().map(|setting| setting.name);
+    let settings = settings.filter(|name| !OF_NO_PLAN.contains(name));
+    let differences = settings.map(|setting| Difference {
+        setting,
+        needs_process: OF_THE_PROCESS.contains(&setting),
+        values: [before, after].map(|plan| show::value_of(setting, plan)),
+    });
+    differences.filter(|difference| difference.values[0] != difference.values[1]).collect()
+}
+
+/// `plan` as far as the process that runs by `running` can go by it.
+pub fn within(mut plan: Plan, running: &Plan) -> Plan {
+    let ProcessSpec { admin, workers, buffers, access_log, log, log_format, .. } = &running.process;
+    plan.listener.addresses.clone_from(&running.listener.addresses);
+    plan.process = ProcessSpec {
+        admin: admin.clone(),
+        workers: *workers,
+        buffers: *buffers,
+        access_log: access_log.clone(),
+        log: *log,
+        log_format: *log_format,
+        ..plan.process
+    };
+    plan
+}
+
+/// `read-timeout: 5s, which was 30s`; of a list what came and what went.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Difference { setting, values: [before, after], .. } = self;
+        if !before.contains(',') && !after.contains(',') {
+            let [before, after] =
+                [before, after].map(|value| if value.is_empty() { "nothing" } else { value });
+            return write!(f, "{setting}: {after}, which was {before}");
+        }
+        let [old, new] = [before, after].map(|value| value.split(',').collect::<HashSet<_>>());
+        let only = |of: &str, other: &HashSet<&str>| -> Vec<String> {
+            of.split(',')
+                .filter(|item| !other.contains(item) && !item.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        let (came, went) = (only(after, &old), only(before, &new));
+        let told = |sign, items: &[String]| match items.len() {
+            0 => String::new(),
+            n if n > TOLD => format!(" {sign}{n}"),
+            _ => items.iter().map(|item| format!(" {sign}{item}")).collect(),
+        };
+        if came.is_empty() && went.is_empty() {
+            return write!(f, "{setting}: in another order");
+        }
+        write!(f, "{setting}:{}{}", told('+', &came), told('-', &went))
+    }
+}
+
+/// Items of a list that are told by name; of more only their number.
+const TOLD: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Action, Surroundings, load};
+
+    fn plan(line: &str) -> Plan {
+        let around = Surroundings {
+            cwd: Path::new("/"),
+            cores: 4,
+            descriptors: 100_000,
+            stdout_is_terminal: false,
+        };
+        match load(line.split(' ').map(OsString::from), [], &around) {
+            Ok(Action::Run(plan, _)) => *plan,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_difference_is_told_by_setting() {
+        let before = "--upstream a:1,b:2 --read-timeout 30s --trusted-proxy 10.0.0.0/8";
+        for (after, told) in [
+            (before, vec![]),
+            (
+                "--upstream b:2,c:3 --read-timeout 5s",
+                vec![
+                    "upstream: +http://c:3 -http://a:1",
+                    "trusted-proxy: nothing, which was 10.0.0.0/8",
+                    "read-timeout: 5s, which was 30s",
+                ],
+            ),
+            (
+                "--upstream b:2,a:1 --trusted-proxy 10.0.0.0/8 --workers 2",
+                vec!["upstream: in another order", "workers: 2, which was 4"],
+            ),
+        ] {
+            let found = difference(&plan(before), &plan(after));
+            let words: Vec<String> = found.iter().map(ToString::to_string).collect();
+            assert_eq!(words, told, "{after}");
+        }
+    }
+
+    #[test]
+    fn long_lists_are_counted() {
+        let many: Vec<String> = (1..=20).map(|port| format!("a:{port}")).collect();
+        let found =
+            difference(&plan("--upstream a:1"), &plan(&format!("--upstream {}", many.join(","))));
+        assert_eq!(found[0].to_string(), "upstream: +19");
+    }
+
+    #[test]
+    fn every_setting_is_in_force_or_told_to_need_a_process() {
+        let running = plan("--upstream a:1");
+        let asked = plan(
+            "--upstream b:1 --listen :1 --admin :2 --workers 3 --max-retries 4 --host-header upstream \
+             --backend-header --trusted-proxy 10.0.0.0/8 --trusted-header A --allow-upgrade x --half-close \
+             --read-timeout 5s --write-timeout 6s --connect-timeout 7s --response-timeout 8s --idle-timeout 9s \
+             --upstream-idle-timeout 10s --tunnel-idle-timeout 11s --expect-timeout 12s --drain-delay 13s \
+             --drain-timeout 14s --max-head 1KiB --max-target 512B --max-fields 10 --max-body 1MB \
+             --max-connections 1000 --buffers 2000 --max-upstream-idle 15 --access-log common \
+             --access-log-file a --log debug --log-format json",
+        );
+        let all = difference(&running, &asked);
+        let known = table::settings().filter(|setting| !OF_NO_PLAN.contains(&setting.name));
+        assert_eq!(all.len(), known.count(), "the test names every setting");
+        let (process, live): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|difference| difference.needs_process);
+        let merged = within(asked.clone(), &running);
+        assert_eq!(difference(&merged, &asked), process);
+        assert_eq!(difference(&running, &merged), live);
+        let names: Vec<&str> = process.iter().map(|difference| difference.setting).collect();
+        assert_eq!(names.len(), OF_THE_PROCESS.len(), "{names:?}");
+    }
+}

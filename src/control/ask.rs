@@ -1,0 +1,121 @@
+//! Commands to a tidegate that runs: asked over its admin, answered by its control plane.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::client::{self, Answer, Question};
+use crate::config::{Listen, Order};
+use crate::http::Method;
+use crate::io::address::Address;
+
+/// How long an answer may take; the running one gives up sooner, and says so.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Has the tidegate whose admin listens at `admin` carry `order` out. What it says of that, for standard output.
+///
+/// # Errors
+/// When it cannot be asked, or says no: in its words, for standard error.
+pub fn ask(admin: Option<&Listen>, order: Order) -> Result<String, String> {
+    let Some(admin) = admin else {
+        return Err(
+            "its admin is off, so it cannot be asked: a signal can (SIGHUP reloads)\n".into()
+        );
+    };
+    let Some(address) = reachable(admin) else {
+        return Err(format!("--admin {admin} names no port: write the one that it listens on\n"));
+    };
+    let question = Question {
+        method: Method::Post,
+        target: match order {
+            Order::Reload => "/reload",
+        },
+        host: "localhost",
+        body: "{}",
+    };
+    let Answer { status, body } = smol::block_on(client::ask(&address, question, PATIENCE))
+        .map_err(|error| {
+            format!("no tidegate answers at --admin {admin}: {error}\n    is it running, and is that its admin?\n")
+        })?;
+    let page = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    if status == 200 { Ok(reloaded(&page)) } else { Err(refused(status, &page)) }
+}
+
+/// Where to connect to for `admin`; `None`: any port will do there, so none can be found.
+fn reachable(admin: &Listen) -> Option<Address> {
+    match admin {
+        Listen::Any(0) => None,
+        Listen::Any(port) => Some(Address::Tcp((Ipv4Addr::LOCALHOST, *port).into())),
+        Listen::Tcp(address) if address.port() == 0 => None,
+        Listen::Tcp(address) => {
+            let ip = match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                ip => ip,
+            };
+            Some(Address::Tcp(SocketAddr::new(ip, address.port())))
+        }
+        Listen::Unix(path) => Some(Address::Unix(path.as_path().into())),
+    }
+}
+
+/// The resulting state in words.
+fn reloaded(page: &Value) -> String {
+    let lines = |key: &str, lead: &str| -> String {
+        let lines = page[key].as_array().into_iter().flatten().filter_map(Value::as_str);
+        lines.map(|line| format!("{lead}{line}\n")).collect()
+    };
+    let changed = lines("changed", "  ");
+    let head = if changed.is_empty() { "reloaded; nothing has changed\n" } else { "reloaded\n" };
+    let later = lines("needs_new_process", "not in force until a new process begins: ");
+    format!("{head}{changed}{later}{}", lines("warnings", "warning: "))
+}
+
+/// The server's words.
+fn refused(status: u16, page: &Value) -> String {
+    let error = &page["error"];
+    let text = error["text"].as_str().unwrap_or_default();
+    match error["message"].as_str() {
+        Some(message) => format!("{text}tidegate: {message}\n"),
+        None => {
+            format!("tidegate: the admin answered with status {status}, which is not one of ours\n")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_admin_that_listens_everywhere_is_reached_here() {
+        for (admin, reached) in [
+            (Listen::Any(1), Some(Address::Tcp(([127, 0, 0, 1], 1).into()))),
+            (Listen::Tcp(([0, 0, 0, 0], 2).into()), Some(Address::Tcp(([127, 0, 0, 1], 2).into()))),
+            (Listen::Tcp(([10, 0, 0, 1], 2).into()), Some(Address::Tcp(([10, 0, 0, 1], 2).into()))),
+            (Listen::Unix("/a".into()), Some(Address::Unix(std::path::Path::new("/a").into()))),
+            (Listen::Any(0), None),
+            (Listen::Tcp(([127, 0, 0, 1], 0).into()), None),
+        ] {
+            assert_eq!(reachable(&admin), reached, "{admin}");
+        }
+    }
+
+    #[test]
+    fn what_came_of_it_is_told_in_lines() {
+        let page = json!({
+            "changed": ["a: 2, which was 1"],
+            "needs_new_process": ["b: 2, which was 1"],
+            "warnings": ["c"],
+        });
+        let text = "reloaded\n  a: 2, which was 1\n\
+                    not in force until a new process begins: b: 2, which was 1\nwarning: c\n";
+        assert_eq!(reloaded(&page), text);
+        assert_eq!(reloaded(&json!({ "changed": [] })), "reloaded; nothing has changed\n");
+        let error = json!({ "error": { "message": "no", "text": "error: x\n" } });
+        assert_eq!(refused(400, &error), "error: x\ntidegate: no\n");
+        assert!(refused(502, &Value::Null).contains("502"));
+    }
+}

@@ -1,0 +1,318 @@
+//! Other settings while it runs: all of them or nothing, and nobody who is served notices.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Gate, Origin, Proxy, Response, Scratch, eventually, run};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+
+/// A proxy, and the file it goes by.
+struct Configured {
+    proxy: Proxy,
+    path: String,
+    _scratch: Scratch,
+}
+
+impl Configured {
+    #[track_caller]
+    fn new(text: &str, flags: &[&str]) -> Configured {
+        let scratch = Scratch::new();
+        let path = scratch.join("tidegate.toml");
+        fs::write(&path, text).unwrap();
+        let proxy = Proxy::start(&[&["--config", &path], flags].concat());
+        Configured { proxy, path, _scratch: scratch }
+    }
+
+    /// Writes the file anew, and has it read.
+    #[track_caller]
+    fn reload(&self, text: &str) -> Response {
+        fs::write(&self.path, text).unwrap();
+        self.proxy.post("/reload", "{}")
+    }
+}
+
+fn to(origins: &[&Origin]) -> String {
+    let urls: Vec<String> = origins.iter().map(|origin| format!("'{}'", origin.url())).collect();
+    format!("upstream = [{}]\n", urls.join(", "))
+}
+
+#[track_caller]
+fn page(answer: &Response) -> Value {
+    serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("no JSON: {}", answer.text()))
+}
+
+#[test]
+fn t01_a_reload_takes_effect_before_it_is_answered_and_keeps_connections() {
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
+    let case = Configured::new(&to(&[&a]), &["--workers", "2"]);
+    let mut clients: Vec<Client> = (0..8).map(|_| case.proxy.client()).collect();
+    clients.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "a"));
+    let answer = case.reload(&to(&[&b]));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let change = format!("upstream: {}, which was {}", b.url(), a.url());
+    let told = json!({ "changed": [change], "needs_new_process": [], "warnings": [] });
+    assert_eq!(page(&answer), told);
+    clients.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "b"));
+    case.proxy.wait_for_log(&change);
+    let upstreams = page(&case.proxy.ask("/status"))["upstreams"].clone();
+    assert_eq!((&upstreams[0]["url"], upstreams.as_array().unwrap().len()), (&json!(b.url()), 1));
+}
+
+#[test]
+fn t02_a_mistake_changes_nothing_and_is_told_where_it_is() {
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
+    let case = Configured::new(&to(&[&a]), &[]);
+    let successful = || case.proxy.metrics()["config"]["last_reload_successful"].clone();
+    assert_eq!(successful(), 1);
+    let refused = case.reload(&format!("{}red-timeout = '5s'\nread-timeout = '5'\n", to(&[&b])));
+    assert_eq!(refused.status, 400);
+    let error = page(&refused)["error"].clone();
+    assert_eq!(error["code"], "mistakes");
+    let text = error["text"].as_str().unwrap();
+    for part in ["tidegate.toml:2:1", "did you mean read-timeout?", "^^^", "tidegate.toml:3:17"] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    assert!(!text.contains("not started"), "{text}");
+    case.proxy.wait_for_log("not reloaded: 2 mistakes in the settings; the old ones stay in force");
+    assert_eq!((case.proxy.client().get("/").text(), successful()), ("a".into(), json!(0)));
+    assert_eq!(case.reload(&to(&[&b])).status, 200);
+    assert_eq!((case.proxy.client().get("/").text(), successful()), ("b".into(), json!(1)));
+}
+
+#[test]
+fn t03_a_hang_up_signal_reloads() {
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
+    let case = Configured::new(&to(&[&a]), &[]);
+    fs::write(&case.path, to(&[&b])).unwrap();
+    case.proxy.signal(Signal::HUP);
+    case.proxy.wait_for_log("reloaded: upstream");
+    assert_eq!(case.proxy.client().get("/").text(), "b");
+    case.proxy.signal(Signal::HUP);
+    case.proxy.wait_for_log("reloaded: nothing has changed");
+    fs::remove_file(&case.path).unwrap();
+    case.proxy.signal(Signal::HUP);
+    case.proxy.wait_for_log("not reloaded: 1 mistake");
+    assert_eq!(case.proxy.client().get("/").text(), "b");
+}
+
+#[test]
+fn t04_the_command_waits_and_tells_what_came_of_it() {
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
+    let case = Configured::new(&to(&[&a]), &[]);
+    let admin = case.proxy.admin.clone();
+    let reload = |text: &str| {
+        fs::write(&case.path, text).unwrap();
+        run(&["reload", "--admin", &admin], &[])
+    };
+    let done = reload(&to(&[&b]));
+    assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""));
+    assert_eq!(done.stdout, format!("reloaded\n  upstream: {}, which was {}", b.url(), a.url()));
+    assert_eq!(case.proxy.client().get("/").text(), "b");
+    let refused = reload("upstream = 'a:1\n");
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""));
+    let last = "tidegate: not reloaded: ";
+    assert!(refused.stderr.contains(last) && refused.stderr.contains('^'), "{}", refused.stderr);
+    for (flags, told) in [
+        (&["reload", "--admin", "127.0.0.1:1"][..], "no tidegate answers at --admin 127.0.0.1:1"),
+        (&["reload", "--admin", "off"], "its admin is off"),
+        (&["reload", "--admin", ":0"], "names no port"),
+    ] {
+        let failed = run(flags, &[]);
+        assert_eq!((failed.code, failed.stdout.as_str()), (Some(1), ""), "{flags:?}");
+        assert!(failed.stderr.contains(told), "{}", failed.stderr);
+    }
+    assert_eq!(run(&["reload", "--admin", "x y"], &[]).code, Some(2));
+    // The file that it goes by names the admin, too.
+    fs::write(&case.path, format!("{}admin = '{admin}'\n", to(&[&a]))).unwrap();
+    let by_file = run(&["reload", "--config", &case.path], &[]);
+    assert_eq!(by_file.code, Some(0), "{}", by_file.stderr);
+}
+
+#[test]
+fn t05_what_is_under_way_ends_under_the_plan_it_began_with() {
+    let (asked, go_on) = (Gate::default(), Gate::default());
+    let gates = (asked.clone(), go_on.clone());
+    let slow = Origin::start(move |peer| {
+        peer.request()?;
+        gates.0.open();
+        gates.1.wait();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast")
+    });
+    let chat = Origin::start(|peer| {
+        peer.request()?;
+        peer.send(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        )?;
+        loop {
+            let octet = peer.exactly(1)?;
+            peer.send(octet)?;
+        }
+    });
+    let other = Origin::named("b");
+    let case = Configured::new(&to(&[&chat]), &[]);
+    let mut socket = case.proxy.client();
+    socket.send(
+        "GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert_eq!(socket.response().status, 101);
+    assert_eq!(case.reload(&to(&[&slow])).status, 200);
+    let mut under_way = case.proxy.client();
+    under_way.send(GET);
+    asked.wait();
+    assert_eq!(case.reload(&to(&[&other])).status, 200);
+    assert_eq!(case.proxy.client().get("/").text(), "b");
+    socket.send("x");
+    assert_eq!(socket.exactly(1), b"x");
+    go_on.open();
+    assert_eq!(under_way.response().text(), "last");
+    assert_eq!(under_way.get("/").text(), "b");
+}
+
+#[test]
+fn t06_an_upstream_that_stays_keeps_its_connections_and_counters() {
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
+    let case = Configured::new(&to(&[&a]), &[]);
+    let mut client = case.proxy.client();
+    client.get("/");
+    eventually("idle", || case.proxy.metric_of(&a, "idle") == 1);
+    case.reload(&to(&[&b, &a]));
+    let answers: Vec<String> = (0..4).map(|_| client.get("/").text()).collect();
+    assert_eq!(answers.iter().filter(|answer| *answer == "a").count(), 2);
+    eventually("counted", || case.proxy.metric_of(&a, "requests") == 3);
+    assert_eq!(a.connections(), 1);
+}
+
+#[test]
+fn t07_what_a_process_keeps_is_named_and_the_rest_in_force() {
+    let origin = Origin::named("a");
+    let case = Configured::new(&to(&[&origin]), &["--admin", "127.0.0.1:0"]);
+    let text = format!("{}buffers = 99\nbackend-header = true\nlog = 'debug'\n", to(&[&origin]));
+    let answer = page(&case.reload(&text));
+    assert_eq!(answer["changed"], json!(["backend-header: on, which was off"]));
+    let later = answer["needs_new_process"].as_array().unwrap();
+    assert_eq!(later.len(), 2, "{answer}");
+    assert!(later[0].as_str().unwrap().starts_with("buffers: 99, which was "), "{answer}");
+    case.proxy.wait_for_log("not in force until a new process begins (SIGUSR2): log: debug");
+    assert!(case.proxy.client().get("/").get("X-Backend-Server").is_some());
+    let config = page(&case.proxy.ask("/config"));
+    assert_eq!((&config["log"], &config["headers"]["backend"]), (&json!("info"), &json!(true)));
+}
+
+#[test]
+fn t08_trust_in_a_client_follows_the_plan_on_a_connection_that_is_kept() {
+    let origin = Origin::serving(|request| {
+        let seen = request.head.get("X-Forwarded-For").unwrap_or_default().to_owned();
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{seen}", seen.len()).into_bytes()
+    });
+    let trusting = format!("{}trusted-proxy = '127.0.0.0/8'\n", to(&[&origin]));
+    let case = Configured::new(&trusting, &[]);
+    let mut client = case.proxy.client();
+    let mut seen = || {
+        client.send("GET / HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n");
+        client.response().text()
+    };
+    assert_eq!(seen(), "192.0.2.1, 127.0.0.1");
+    assert_eq!(case.reload(&to(&[&origin])).status, 200);
+    assert_eq!(seen(), "127.0.0.1");
+    assert_eq!(case.reload(&trusting).status, 200);
+    assert_eq!(seen(), "192.0.2.1, 127.0.0.1");
+}
+
+#[test]
+fn t09_an_upstream_known_by_name_is_found_before_anybody_is_sent_there() {
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
+    let case = Configured::new(&to(&[&a]), &["--max-retries", "0"]);
+    let (_, port) = b.address().rsplit_once(':').unwrap();
+    let answer = case.reload(&format!("upstream = 'http://localhost:{port}'\n"));
+    assert_eq!(answer.status, 200);
+    assert_eq!(case.proxy.client().get("/").text(), "b");
+}
+
+#[test]
+fn t10_only_who_is_here_and_speaks_json_changes_anything() {
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
+    let case = Configured::new(&to(&[&a]), &[]);
+    fs::write(&case.path, to(&[&b])).unwrap();
+    let asked = |head: &str| {
+        let mut client = Client::to(&case.proxy.admin);
+        client.send(format!("{head}\r\nConnection: close\r\n\r\n"));
+        client.response().status
+    };
+    let admin = &case.proxy.admin;
+    assert_eq!(asked(&format!("GET /reload HTTP/1.1\r\nHost: {admin}")), 405);
+    assert_eq!(asked(&format!("POST /reload HTTP/1.1\r\nHost: {admin}")), 415);
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    assert_eq!(asked(&format!("POST /reload HTTP/1.1\r\nHost: {admin}\r\n{form}")), 415);
+    let rebound = "POST /reload HTTP/1.1\r\nHost: evil.example\r\nContent-Type: application/json";
+    assert_eq!(asked(rebound), 421);
+    assert_eq!(case.proxy.client().get("/").text(), "a");
+    let open = Configured::new(&to(&[&a]), &["--admin", "0.0.0.0:0"]);
+    fs::write(&open.path, to(&[&b])).unwrap();
+    let (_, port) = open.proxy.admin.rsplit_once(':').unwrap();
+    let mut client = Client::to(&format!("127.0.0.1:{port}"));
+    client.send(format!(
+        "POST /reload HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n\r\n"
+    ));
+    let refused = client.response();
+    assert_eq!((refused.status, &page(&refused)["error"]["code"]), (403, &json!("not_local")));
+    assert_eq!(open.proxy.client().get("/").text(), "a");
+}
+
+#[test]
+fn t11_reload_after_reload_under_load_loses_no_request() {
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
+    let case = Configured::new(&to(&[&a]), &["--workers", "2"]);
+    let (over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (over, served) = (over.clone(), served.clone());
+            let mut client = case.proxy.client();
+            thread::spawn(move || {
+                while !over.load(Relaxed) {
+                    let answer = client.get("/");
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                    served.fetch_add(1, Relaxed);
+                }
+            })
+        })
+        .collect();
+    for turn in 0..40 {
+        let origins = [vec![&a], vec![&b], vec![&a, &b], vec![&b, &a]];
+        let before = served.load(Relaxed);
+        assert_eq!(case.reload(&to(&origins[turn % 4])).status, 200);
+        eventually("requests go on", || served.load(Relaxed) > before + 8);
+    }
+    over.store(true, Relaxed);
+    clients.into_iter().for_each(|client| client.join().expect("no request failed"));
+    assert_eq!(case.proxy.stop().code, Some(0));
+}
+
+#[test]
+fn t12_nothing_is_changed_any_more_while_it_ends() {
+    let (asked, go_on) = (Gate::default(), Gate::default());
+    let gates = (asked.clone(), go_on.clone());
+    let slow = Origin::start(move |peer| {
+        peer.request()?;
+        gates.0.open();
+        gates.1.wait();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast")
+    });
+    let case = Configured::new(&to(&[&slow]), &[]);
+    let mut client = case.proxy.client();
+    client.send(GET);
+    asked.wait();
+    case.proxy.signal(Signal::TERM);
+    case.proxy.wait_for_log("draining");
+    let refused = case.proxy.post("/reload", "{}");
+    assert_eq!((refused.status, &page(&refused)["error"]["code"]), (503, &json!("ending")));
+    go_on.open();
+    assert_eq!(client.response().text(), "last");
+}
