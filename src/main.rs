@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let sources = Sources { args, env, around };
     match sources.load() {
         Ok(Action::Show(text) | Action::Check(text)) => console::tell(Ok(text)),
-        Ok(Action::Ask(admin, order)) => console::tell(ask::ask(admin.as_ref(), order)),
+        Ok(Action::Ask(admin, order)) => console::tell(ask::ask(admin.as_ref(), &order)),
         Ok(Action::Run(plan, report)) => run(control::run, *plan, report, sources),
         Ok(Action::Demo(plan, report)) => run(demo::run, *plan, report, sources),
         Err(rejected) => console::tell(Err(rejected.text())).max(rejected.exit),

@@ -2,17 +2,17 @@
 //!
 //! Laws: lives on the control plane and never in the data path. It reads atomics, receives records,
 //! and asks the kernel about its own process; no core ever waits for it, and a stuck reader, a full
-//! disk or a closed pipe costs log lines (counted), nothing else. Changes nothing itself: a change that is asked for goes
-//! to the control plane ([`Changes`]), which answers with what came of it. Uses `http`, `config` and `stats`;
-//! never sees `proxy` or `upstream`.
+//! disk or a closed pipe costs log lines (counted), nothing else. It changes nothing itself: a change
+//! that is asked for goes to the control plane ([`Orders`]), which answers with what came of it. Uses
+//! `http`, `config` and `stats`; never sees `proxy` or `upstream`.
 //! Everything it shows is bounded by the settings: no label is ever a path or a host of a client.
 
 pub mod log;
 
 mod accept;
-mod change;
 mod exposition;
 mod families;
+mod orders;
 mod permits;
 mod reply;
 mod request;
@@ -23,7 +23,7 @@ mod show;
 #[cfg(test)]
 mod testing;
 
-pub use change::{Change, Changes, Outcome, Refused};
+pub use orders::{Orders, Outcome, PendingOrder, Refused};
 pub use serve::{AdminListener, Service, serve};
 
 use std::sync::{Arc, PoisonError, RwLock};

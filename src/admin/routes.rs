@@ -8,8 +8,8 @@ use serde_json::json;
 use super::accept::Format;
 use super::exposition::Text;
 use super::request::AdminRequest;
-use super::{Changes, View, change, exposition, reply, show};
-use crate::config::Order;
+use super::{Orders, View, exposition, orders, reply, show};
+use crate::config::{Order, Verb};
 use crate::http::{Method, Reason, Reply};
 
 /// What one method of one path does.
@@ -24,8 +24,8 @@ struct Route {
 enum Action {
     /// It shows something.
     Show(fn(&View, &AdminRequest) -> Reply),
-    /// It changes something.
-    Change(Order),
+    /// It has something changed.
+    Change(fn(&AdminRequest) -> Result<Order, Reply>),
 }
 
 use Action::{Change, Show};
@@ -69,14 +69,38 @@ const ROUTES: &[Route] = &[
         method: Method::Post,
         path: "/reload",
         help: "read the settings anew, and go by them if they are fine",
-        action: Change(Order::Reload),
+        action: Change(|_| Ok(Order::Reload)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/add",
+        help: "send requests to the upstream at {\"url\":...}, too",
+        action: Change(|request| orders::upstream(Verb::Add, request)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/remove",
+        help: "do without the upstream at {\"url\":...}",
+        action: Change(|request| orders::upstream(Verb::Remove, request)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/drain",
+        help: "send the upstream at {\"url\":...} no new requests",
+        action: Change(|request| orders::upstream(Verb::Drain, request)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/undrain",
+        help: "send the upstream at {\"url\":...} requests again",
+        action: Change(|request| orders::upstream(Verb::Undrain, request)),
     },
 ];
 
 /// Answers `request`; `local`: it came over a Unix socket, which no browser can be lured to.
 pub(super) async fn answer(
     view: &View,
-    changes: &Changes,
+    orders: &Orders,
     request: &AdminRequest,
     local: bool,
 ) -> Reply {
@@ -88,9 +112,12 @@ pub(super) async fn answer(
     match here().find(|route| route.method == method) {
         Some(Route { action: Show(show), .. }) => show(view, request),
         Some(Route { action: Change(order), .. }) => {
-            match change::refusal(view, &request.content_type, local) {
+            match orders::refusal(view, &request.content_type, local) {
                 Some(refusal) => refusal,
-                None => changes.ask(*order).await,
+                None => match order(request) {
+                    Ok(order) => orders.give(order).await,
+                    Err(refusal) => refusal,
+                },
             }
         }
         None if here().next().is_some() => {
@@ -176,8 +203,8 @@ mod tests {
 
     /// The answer of a process that changes nothing any more.
     fn asked(view: &View, request: &AdminRequest, local: bool) -> Reply {
-        let (changes, _) = Changes::new();
-        smol::block_on(answer(view, &changes, request, local))
+        let (orders, _) = Orders::new();
+        smol::block_on(answer(view, &orders, request, local))
     }
 
     fn ask(view: &View, request: &str) -> Reply {
@@ -238,6 +265,7 @@ mod tests {
         assert_eq!(status["totals"], totals);
         let upstream = json!({
             "url": "http://127.0.0.1:9002",
+            "state": "unknown",
             "alive": true,
             "connections": { "current": 3, "active": 1, "idle": 2 },
             "requests": 4,
@@ -300,10 +328,8 @@ mod tests {
         assert_eq!(answer.status, 404);
         let error = &json(&answer)["error"];
         assert_eq!(error["code"], "not_found");
-        assert_eq!(
-            error["paths"],
-            json!(["/health", "/ready", "/metrics", "/status", "/config", "/reload"])
-        );
+        let paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
+        assert_eq!(error["paths"], json!(paths));
         let answer = ask(&view(), "POST /status HTTP/1.1");
         assert_eq!((answer.status, field(&answer, "Allow")), (405, "GET, HEAD"));
         assert_eq!(json(&answer)["error"]["code"], "method_not_allowed");
@@ -331,22 +357,48 @@ mod tests {
     }
 
     #[test]
+    fn an_order_names_an_upstream_or_is_refused() {
+        let order = |body: &str| {
+            let mut request = read("POST /add HTTP/1.1\r\nHost: a\r\n\r\n");
+            request.body = body.as_bytes().to_vec();
+            orders::upstream(Verb::Add, &request).map_err(|reply| {
+                let error = &json(&reply)["error"];
+                (reply.status, error["field"].as_str().unwrap().to_owned())
+            })
+        };
+        let add = Order::Upstream(Verb::Add, "http://a:1".into());
+        assert_eq!(order("{\"url\":\"http://a:1\",\"pool\":\"default\"}"), Ok(add));
+        for (body, field) in [
+            ("", ""),
+            ("[]", ""),
+            ("{}", "url"),
+            ("{\"url\":7}", "url"),
+            ("{\"url\":\"a:1\",\"pool\":\"x\"}", "pool"),
+            ("{\"url\":\"a:1\",\"weight\":3}", "weight"),
+            ("{\"url\":\"a:1\",\"\\n\":3}", "\\n"),
+        ] {
+            assert_eq!(order(body), Err((400, field.to_owned())), "{body}");
+        }
+    }
+
+    #[test]
     fn a_change_is_answered_with_what_came_of_it() {
         let request =
             read("POST /reload HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\r\n");
-        let refused = Refused { code: "mistaken", message: "no".into(), text: "no!\n".into() };
+        let refused =
+            Refused { status: 400, code: "mistaken", message: "no".into(), text: "no!\n".into() };
         let error = json!({ "error": { "code": "mistaken", "message": "no", "text": "no!\n" } });
         for (outcome, status, page) in
             [(Ok(json!({ "ok": true })), 200, json!({ "ok": true })), (Err(refused), 400, error)]
         {
-            let (changes, made) = Changes::new();
+            let (orders, given) = Orders::new();
             let view = view();
             let control = async {
-                let change = made.recv_async().await.unwrap();
-                assert_eq!(change.order, Order::Reload);
-                change.answer(outcome);
+                let pending = given.recv_async().await.unwrap();
+                assert_eq!(pending.order, Order::Reload);
+                pending.answer(outcome);
             };
-            let asking = answer(&view, &changes, &request, true);
+            let asking = answer(&view, &orders, &request, true);
             let (reply, ()) = smol::block_on(smol::future::zip(asking, control));
             assert_eq!((reply.status, super::tests::json(&reply)), (status, page));
         }

@@ -15,7 +15,7 @@ use smol::Executor;
 
 use super::permits::{ConnectionPermit, Permits};
 use super::request::{AdminRequest, Read, Reader};
-use super::{Changes, CurrentView, reply, routes};
+use super::{CurrentView, Orders, reply, routes};
 use crate::http::write::CONTINUE;
 use crate::http::{Method, Reason};
 
@@ -61,8 +61,8 @@ impl AdminListener {
 pub struct Service {
     /// What there is to see.
     pub view: Arc<CurrentView>,
-    /// Where changes are asked for.
-    pub changes: Changes,
+    /// Where orders are given.
+    pub orders: Orders,
 }
 
 /// Answers questions at `service` until dropped, and its connections with it. Once `handed_over` is
@@ -160,7 +160,7 @@ where
                 let bodiless = request.method == Method::Head;
                 let keep = request.keep && !closing.load(Relaxed) && !permit.must_leave();
                 let view = service.view.get();
-                let page = routes::answer(&view, &service.changes, &request, local).await;
+                let page = routes::answer(&view, &service.orders, &request, local).await;
                 (page, bodiless, keep)
             }
             Ok(Some(Err(reason))) => (routes::refusal(reason), false, false),
@@ -232,7 +232,7 @@ mod tests {
     use crate::admin::testing::{scratch, view};
 
     fn service() -> Service {
-        Service { view: Arc::new(CurrentView::new(view())), changes: Changes::new().0 }
+        Service { view: Arc::new(CurrentView::new(view())), orders: Orders::new().0 }
     }
 
     /// Runs `test` against a server on a port of its own.

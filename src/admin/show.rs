@@ -82,10 +82,18 @@ fn place(page: &mut Value, family: &Family) {
 /// `/status`: the process and its upstreams at a glance.
 pub(super) fn status(view: &View) -> Value {
     let totals = view.totals();
-    let upstreams = view.upstreams.iter().map(|upstream| {
+    let specs = &view.plan.pool.upstreams;
+    let upstreams = view.upstreams.iter().zip(specs).map(|(upstream, spec)| {
         let one = UpstreamTotals::of(upstream.cores());
+        let state = match (spec.draining, upstream.is_alive()) {
+            (true, _) => "draining",
+            (false, true) if one.connects + one.connect_failures == 0 => "unknown",
+            (false, true) => "up",
+            (false, false) => "down",
+        };
         json!({
             "url": *upstream.name,
+            "state": state,
             "alive": upstream.is_alive(),
             "connections": { "current": one.active + one.idle, "active": one.active, "idle": one.idle },
             "requests": one.requests,
@@ -132,6 +140,7 @@ pub(super) fn config(plan: &Plan) -> Value {
         access_log,
         log,
         log_format,
+        state,
     } = process;
     let ListenerSpec { addresses, limits, read_timeout, idle_timeout, trusted, trusted_names } =
         listener;
@@ -185,6 +194,7 @@ pub(super) fn config(plan: &Plan) -> Value {
         },
         "log": log.name(),
         "log_format": log_format.name(),
+        "state": state.as_ref().map(|path| path.to_string_lossy()),
     })
 }
 

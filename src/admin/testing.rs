@@ -67,6 +67,7 @@ pub fn plan() -> Plan {
         name: format!("http://127.0.0.1:{port}"),
         authority: format!("127.0.0.1:{port}"),
         place: Place::Tcp { host: "127.0.0.1".to_owned(), port },
+        draining: false,
     };
     let second = Duration::from_secs(1);
     Plan {
@@ -80,6 +81,7 @@ pub fn plan() -> Plan {
             drain_timeout: second * 30,
             access_log: AccessLog { format: Some(LogFormat::Json), file: None },
             log: LogLevel::Info,
+            state: None,
             log_format: OwnLogFormat::Human,
         },
         listener: ListenerSpec {

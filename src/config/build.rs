@@ -36,7 +36,7 @@ const DEMO_LISTEN: Listen = Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOC
 /// Names of fields at most: each is compared with every field of a request that has its length.
 const MOST_NAMES: usize = 32;
 /// Upstreams at most; each costs counters on every core.
-const MOST_UPSTREAMS: usize = 4096;
+pub(super) const MOST_UPSTREAMS: usize = 16_384;
 
 /// Builds the plan. `must_run`: without an upstream it is of no use.
 pub fn build(
@@ -73,6 +73,7 @@ impl Settings<'_> {
             access_log: self.access_log(around.stdout_is_terminal),
             log: self.one("log", log_level).unwrap_or(LogLevel::Info),
             log_format: self.one("log-format", own_log_format).unwrap_or(OwnLogFormat::Human),
+            state: self.one("state", places::file),
         }
     }
 
@@ -326,7 +327,7 @@ fn collide(one: &Listen, other: &Listen) -> bool {
 }
 
 /// The upstream is our own listener.
-fn leads_back(place: &Place, listen: &Listen) -> bool {
+pub(super) fn leads_back(place: &Place, listen: &Listen) -> bool {
     match (place, listen) {
         (Place::Tcp { host, port }, listen) => {
             let ip = match host.as_str() {

@@ -13,11 +13,12 @@ use argh::FromArgs;
 
 use super::diagnostics::{Diagnostic, Diagnostics, nearest, wrong};
 use super::given::{Given, Origin};
+use super::order::{Order, Verb};
 use super::table::{self, ACTIONS, COUSINS, Form, LATER, Setting};
 use super::values;
 
 /// The action that the words ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subcommand {
     /// No command: run.
     Run,
@@ -28,8 +29,8 @@ pub enum Subcommand {
         /// `--origin`: with where each value came from.
         origin: bool,
     },
-    /// `reload`.
-    Reload,
+    /// `reload`, `add URL` and so on: for a tidegate that runs.
+    Ask(Order),
     /// `help`, `-h`, `--help`.
     Help,
     /// `-V`, `--version`.
@@ -150,6 +151,7 @@ impl Shape<'_> {
 
 fn is_command(word: &str) -> bool {
     matches!(word, "check" | "config" | "reload" | "help")
+        || Verb::ALL.iter().any(|(_, verb)| *verb == word)
 }
 
 /// The word is one of our flags, and so not the value of another one.
@@ -216,8 +218,15 @@ fn not_a_command(words: &[String]) -> Diagnostic {
     let known = match first_two[..] {
         ["config", "show"] => 2,
         ["check" | "reload", ..] => 1,
+        [verb, _] if Verb::ALL.iter().any(|(_, word)| *word == verb) => 2,
         _ => 0,
     };
+    if let [verb] = first_two[..]
+        && Verb::ALL.iter().any(|(_, word)| *word == verb)
+    {
+        let right = format!("write tidegate {verb} http://127.0.0.1:9001");
+        return wrong("the URL of the upstream is missing", right);
+    }
     let words = if words.len() > known { &words[known..] } else { words };
     let shown = words.join(" ");
     let what = format!("\"{shown}\" is not a command");
@@ -238,7 +247,8 @@ fn not_a_command(words: &[String]) -> Diagnostic {
 }
 
 /// Every command, as users write it.
-const COMMANDS: [&str; 4] = ["check", "config show", "config show --origin", "reload"];
+const COMMANDS: [&str; 8] =
+    ["check", "config show", "config show --origin", "reload", "add", "remove", "drain", "undrain"];
 
 /// Declares the command line for argh, with a field for each spelling of each setting.
 macro_rules! line {
@@ -272,7 +282,7 @@ line! {
     drain_delay drain_timeout
     max_head max_target max_fields max_body max_connections buffers max_upstream_idle
     access_log access_log_file log log_format
-    config env_file strict demo
+    config state env_file strict demo
 }
 
 #[derive(FromArgs)]
@@ -281,6 +291,10 @@ enum Sub {
     Check(CheckWord),
     Config(ConfigWord),
     Reload(ReloadWord),
+    Add(AddWord),
+    Remove(RemoveWord),
+    Drain(DrainWord),
+    Undrain(UndrainWord),
 }
 
 /// say whether the settings are fine
@@ -292,6 +306,42 @@ struct CheckWord {}
 #[derive(FromArgs)]
 #[argh(subcommand, name = "reload")]
 struct ReloadWord {}
+
+/// have a running tidegate send requests to one more upstream
+#[derive(FromArgs)]
+#[argh(subcommand, name = "add")]
+struct AddWord {
+    /// the upstream
+    #[argh(positional)]
+    url: String,
+}
+
+/// have it do without an upstream
+#[derive(FromArgs)]
+#[argh(subcommand, name = "remove")]
+struct RemoveWord {
+    /// the upstream
+    #[argh(positional)]
+    url: String,
+}
+
+/// have it send an upstream no new requests
+#[derive(FromArgs)]
+#[argh(subcommand, name = "drain")]
+struct DrainWord {
+    /// the upstream
+    #[argh(positional)]
+    url: String,
+}
+
+/// have it send an upstream requests again
+#[derive(FromArgs)]
+#[argh(subcommand, name = "undrain")]
+struct UndrainWord {
+    /// the upstream
+    #[argh(positional)]
+    url: String,
+}
 
 /// look at the settings
 #[derive(FromArgs)]
@@ -312,10 +362,15 @@ struct ShowWord {
 
 impl ParsedLine {
     fn command(&self) -> Subcommand {
+        let upstream = |verb, url: &String| Subcommand::Ask(Order::Upstream(verb, url.clone()));
         match &self.command {
             None => Subcommand::Run,
             Some(Sub::Check(_)) => Subcommand::Check,
-            Some(Sub::Reload(_)) => Subcommand::Reload,
+            Some(Sub::Reload(_)) => Subcommand::Ask(Order::Reload),
+            Some(Sub::Add(AddWord { url })) => upstream(Verb::Add, url),
+            Some(Sub::Remove(RemoveWord { url })) => upstream(Verb::Remove, url),
+            Some(Sub::Drain(DrainWord { url })) => upstream(Verb::Drain, url),
+            Some(Sub::Undrain(UndrainWord { url })) => upstream(Verb::Undrain, url),
             Some(Sub::Config(config)) => Subcommand::Show { origin: config.then.origin },
         }
     }
@@ -429,7 +484,6 @@ mod tests {
             ("--no-access-log", "there is no flag --no-access-log", "write --access-log off"),
             ("--no-max-body", "there is no flag --no-max-body", "write --max-body off"),
             ("--no-listen", "there is no flag --no-listen", "--listen cannot be switched off"),
-            ("--state a.toml", "--state is not there yet", "tidegate --help lists all flags"),
             ("--watch", "--watch is not there yet", "tidegate --help lists all flags"),
             ("run", "\"run\" is not a command", "leave it out: without a command, tidegate runs"),
             ("8080", "\"8080\" is not a command", "did you mean --listen :8080?"),

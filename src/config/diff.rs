@@ -6,9 +6,18 @@ use std::fmt;
 use super::plan::{Plan, ProcessSpec};
 use super::{show, table};
 
-/// Settings that a process keeps as it began with them: its sockets, its threads, its memory and its logs.
-const OF_THE_PROCESS: [&str; 8] =
-    ["listen", "admin", "workers", "buffers", "access-log", "access-log-file", "log", "log-format"];
+/// Settings that a process keeps as it began with them: its sockets, its threads, its memory, its logs and its state.
+const OF_THE_PROCESS: [&str; 9] = [
+    "listen",
+    "admin",
+    "workers",
+    "buffers",
+    "access-log",
+    "access-log-file",
+    "log",
+    "log-format",
+    "state",
+];
 /// Settings that are of no plan: how the others are found, and what is thought of them.
 const OF_NO_PLAN: [&str; 4] = ["config", "env-file", "strict", "demo"];
 
@@ -37,7 +46,8 @@ pub fn difference(before: &Plan, after: &Plan) -> Vec<Difference> {
 
 /// `plan` as far as the process that runs by `running` can go by it.
 pub fn within(mut plan: Plan, running: &Plan) -> Plan {
-    let ProcessSpec { admin, workers, buffers, access_log, log, log_format, .. } = &running.process;
+    let ProcessSpec { admin, workers, buffers, access_log, log, log_format, state, .. } =
+        &running.process;
     plan.listener.addresses.clone_from(&running.listener.addresses);
     plan.process = ProcessSpec {
         admin: admin.clone(),
@@ -46,6 +56,7 @@ pub fn within(mut plan: Plan, running: &Plan) -> Plan {
         access_log: access_log.clone(),
         log: *log,
         log_format: *log_format,
+        state: state.clone(),
         ..plan.process
     };
     plan
@@ -146,7 +157,7 @@ mod tests {
              --upstream-idle-timeout 10s --tunnel-idle-timeout 11s --expect-timeout 12s --drain-delay 13s \
              --drain-timeout 14s --max-head 1KiB --max-target 512B --max-fields 10 --max-body 1MB \
              --max-connections 1000 --buffers 2000 --max-upstream-idle 15 --access-log common \
-             --access-log-file a --log debug --log-format json",
+             --access-log-file a --log debug --log-format json --state s",
         );
         let all = difference(&running, &asked);
         let known = table::settings().filter(|setting| !OF_NO_PLAN.contains(&setting.name));

@@ -27,9 +27,8 @@ const IN_TABLES: [(&str, &str); 5] = [
 ];
 
 /// Keys that are settled but not built, and so are all below them.
-const LATER: [&str; 27] = [
+const LATER: [&str; 26] = [
     "include",
-    "state",
     "watch",
     "compress",
     "error-page",

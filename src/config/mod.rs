@@ -22,6 +22,7 @@
 //! `descriptors` says how many clients a limit on descriptors is enough for.
 //! `advice` tries what a refusal offers before anyone is told to write it.
 //! `diff` tells what differs between two plans, and what of that takes a new process.
+//! `order` is what a running tidegate can be told; `overlay` lays changes of upstreams over what the files say.
 //! `table` holds one row for each setting: parser, help, `config show` and the manual all read it.
 //! `diagnostics` and `show` put results into words.
 
@@ -35,6 +36,8 @@ mod dotenv;
 mod file;
 mod given;
 mod layers;
+mod order;
+mod overlay;
 mod places;
 mod plan;
 mod settings;
@@ -53,6 +56,8 @@ use layers::Layers;
 
 pub use descriptors::{Marks, in_use};
 pub use diff::{Difference, difference, within};
+pub use order::{Order, Verb};
+pub use overlay::{Overlay, Presence, UpstreamChange};
 pub use plan::*;
 pub use show::markdown;
 
@@ -69,13 +74,6 @@ pub enum Action {
     Show(String),
     /// Have the tidegate whose admin listens here (`None`: it has none) do something, and print what came of it.
     Ask(Option<Listen>, Order),
-}
-
-/// What a running tidegate can be told to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Read the settings anew, and go by them.
-    Reload,
 }
 
 /// Warnings and origins: what users are told about a plan.
@@ -167,7 +165,7 @@ pub fn load(
     match words.command {
         Subcommand::Help => return Ok(Action::Show(show::help())),
         Subcommand::Version => return Ok(Action::Show(show::version())),
-        Subcommand::Run | Subcommand::Check | Subcommand::Show { .. } | Subcommand::Reload => {}
+        Subcommand::Run | Subcommand::Check | Subcommand::Show { .. } | Subcommand::Ask(_) => {}
     }
     let layers = Layers::stack(words.given, env, around.cwd, &mut diagnostics);
     let must_run = matches!(words.command, Subcommand::Run | Subcommand::Check);
@@ -176,7 +174,7 @@ pub fn load(
     let report = Report { warnings: diagnostics.close(built.strict)?, origins: layers.origins() };
     Ok(match words.command {
         Subcommand::Check => Action::Check(show::check(&built.plan, &report)),
-        Subcommand::Reload => Action::Ask(built.plan.process.admin, Order::Reload),
+        Subcommand::Ask(order) => Action::Ask(built.plan.process.admin, order),
         Subcommand::Show { origin } => Action::Show(show::config(&built, &layers, &report, origin)),
         _ if built.demo => Action::Demo(Box::new(built.plan), report),
         _ => Action::Run(Box::new(built.plan), report),

@@ -147,6 +147,7 @@ pub fn upstream(text: &str) -> Result<UpstreamSpec, Diagnostic> {
         name: format!("http://{authority}"),
         authority,
         place: Place::Tcp { host, port },
+        draining: false,
     })
 }
 
@@ -270,7 +271,8 @@ fn unix_upstream(path: &str) -> Result<UpstreamSpec, Diagnostic> {
     }
     let place = socket_path(path)?;
     let name = format!("http://unix:{path}");
-    Ok(UpstreamSpec { name, authority: "localhost".to_owned(), place: Place::Unix(place) })
+    let (authority, place) = ("localhost".to_owned(), Place::Unix(place));
+    Ok(UpstreamSpec { name, authority, place, draining: false })
 }
 
 fn socket_path(path: &str) -> Result<PathBuf, Diagnostic> {

@@ -74,6 +74,8 @@ pub struct UpstreamSpec {
     pub authority: String,
     /// How to reach it.
     pub place: Place,
+    /// It gets no new requests: somebody said so at run time.
+    pub draining: bool,
 }
 
 /// Which `Host` an upstream sees.
@@ -217,6 +219,8 @@ pub struct ProcessSpec {
     pub log: LogLevel,
     /// How that is written.
     pub log_format: OwnLogFormat,
+    /// The folder where changes made at run time are kept; `None`: in memory only.
+    pub state: Option<PathBuf>,
 }
 
 /// The listener as it was asked for.

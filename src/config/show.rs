@@ -1,6 +1,7 @@
 //! Settings in words: help, version, `check`, `config show` and the table of the manual.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use super::build::Built;
 use super::layers::Layers;
@@ -16,7 +17,8 @@ pub fn help() -> String {
                  tidegate --demo\n        \
                  tidegate check [flags]\n        \
                  tidegate config show [--origin] [flags]\n        \
-                 tidegate reload [--admin ADDR]\n",
+                 tidegate reload [--admin ADDR]\n        \
+                 tidegate add|remove|drain|undrain URL [--admin ADDR]\n",
     );
     for (title, settings) in GROUPS {
         let _ = write!(text, "\n{title}\n");
@@ -199,15 +201,16 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
         "buffers" => process.buffers.to_string(),
         "max-upstream-idle" => pool.max_idle.to_string(),
         "access-log" => process.access_log.format.map_or("off", LogFormat::name).to_owned(),
-        "access-log-file" => process
-            .access_log
-            .file
-            .as_ref()
-            .map_or_else(String::new, |file| file.display().to_string()),
+        "access-log-file" => path(process.access_log.file.as_ref()),
+        "state" => path(process.state.as_ref()),
         "log" => process.log.name().to_owned(),
         "log-format" => process.log_format.name().to_owned(),
         name => unreachable!("{name} has no place in the plan; a test shows all settings"),
     }
+}
+
+fn path(path: Option<&PathBuf>) -> String {
+    path.map_or_else(String::new, |path| path.display().to_string())
 }
 
 fn join(values: impl Iterator<Item = String>) -> String {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::{self, Answer, Question};
 use crate::config::{Listen, Order};
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 ///
 /// # Errors
 /// When it cannot be asked, or says no: in its words, for standard error.
-pub fn ask(admin: Option<&Listen>, order: Order) -> Result<String, String> {
+pub fn ask(admin: Option<&Listen>, order: &Order) -> Result<String, String> {
     let Some(admin) = admin else {
         return Err(
             "its admin is off, so it cannot be asked: a signal can (SIGHUP reloads)\n".into()
@@ -26,20 +26,26 @@ pub fn ask(admin: Option<&Listen>, order: Order) -> Result<String, String> {
     let Some(address) = reachable(admin) else {
         return Err(format!("--admin {admin} names no port: write the one that it listens on\n"));
     };
+    let (target, body) = match order {
+        Order::Reload => ("/reload".to_owned(), json!({})),
+        Order::Upstream(verb, url) => (format!("/{}", verb.word()), json!({ "url": url })),
+    };
     let question = Question {
         method: Method::Post,
-        target: match order {
-            Order::Reload => "/reload",
-        },
+        target: &target,
         host: "localhost",
-        body: "{}",
+        body: &body.to_string(),
     };
     let Answer { status, body } = smol::block_on(client::ask(&address, question, PATIENCE))
         .map_err(|error| {
             format!("no tidegate answers at --admin {admin}: {error}\n    is it running, and is that its admin?\n")
         })?;
     let page = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    if status == 200 { Ok(reloaded(&page)) } else { Err(refused(status, &page)) }
+    match order {
+        _ if status != 200 => Err(refused(status, &page)),
+        Order::Reload => Ok(reloaded(&page)),
+        Order::Upstream(..) => Ok(upstreams(&page)),
+    }
 }
 
 /// Where to connect to for `admin`; `None`: any port will do there, so none can be found.
@@ -72,6 +78,20 @@ fn reloaded(page: &Value) -> String {
     format!("{head}{changed}{later}{}", lines("warnings", "warning: "))
 }
 
+/// Every upstream there is now.
+fn upstreams(page: &Value) -> String {
+    let head = match (page["changed"] == true, page["kept"] == true) {
+        (false, _) => "it was so before\n",
+        (true, true) => "changed\n",
+        (true, false) => "changed, in memory only: --state has it outlive the process\n",
+    };
+    let lines = page["upstreams"].as_array().into_iter().flatten().map(|upstream| {
+        let draining = if upstream["draining"] == true { "  draining" } else { "" };
+        format!("  {}{draining}\n", upstream["url"].as_str().unwrap_or_default())
+    });
+    head.to_owned() + &lines.collect::<String>()
+}
+
 /// The server's words.
 fn refused(status: u16, page: &Value) -> String {
     let error = &page["error"];
@@ -87,7 +107,6 @@ fn refused(status: u16, page: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn an_admin_that_listens_everywhere_is_reached_here() {

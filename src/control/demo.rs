@@ -44,6 +44,7 @@ fn upstream(address: SocketAddr) -> UpstreamSpec {
         name: format!("http://{address}"),
         authority: address.to_string(),
         place: Place::Tcp { host: address.ip().to_string(), port: address.port() },
+        draining: false,
     }
 }
 

@@ -41,9 +41,9 @@ impl ControlPlane<'_> {
     pub(super) async fn drain(&mut self, shutdown: Shutdown) -> Result<(), String> {
         let ProcessSpec { drain_delay: delay, drain_timeout: drain, .. } =
             self.current.get().plan.process;
-        // Whoever asks for a change from now on hears that there will be none.
-        if let Some(changes) = self.changes.take() {
-            drop(changes.drain()); // each is answered by going away
+        // Whoever gives an order from now on hears that it is not carried out.
+        if let Some(orders) = self.orders.take() {
+            drop(orders.drain()); // each is answered by going away
         }
         let mut hurry = false;
         // After a hand-over `/ready` stays as it is: whoever still asks here reaches the other process

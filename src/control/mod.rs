@@ -8,20 +8,24 @@
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
-//! `health` (what the log says of upstreams), `reload` (other settings, while it runs), `current` (what is in force),
+//! `health` (what the log says of upstreams), `desired` (what is wanted: settings, and changes of upstreams), `state`
+//! (where those are kept), `reload` (putting it in force), `current` (what is),
 //! `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
 
 pub mod ask;
 mod cores;
 mod current;
 pub mod demo;
+mod desired;
 mod drain;
 mod events;
 mod health;
 mod names;
 mod reload;
 mod start;
+mod state;
 
+use std::borrow::Cow;
 use std::env;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -34,7 +38,7 @@ use flume::{Receiver, Sender};
 use futures_lite::{FutureExt, StreamExt, future};
 use smol::{LocalExecutor, Task};
 
-use crate::admin::{self, Change, Changes, CurrentView, Service};
+use crate::admin::{self, CurrentView, Orders, PendingOrder, Refused, Service};
 use crate::config::{Order, Plan, Report, Sources};
 use crate::io::listen::SocketFile;
 use crate::process::inherited::{InheritedSockets, Label, Predecessor, READY};
@@ -47,6 +51,7 @@ use crate::stats::{Phase, ProcessState, Recorder};
 use crate::upstream::Registry;
 use cores::Cores;
 use current::Current;
+use desired::Desired;
 
 /// Runs the proxy until a signal ends it.
 ///
@@ -85,8 +90,8 @@ fn serve(
     let (recorder, writer, reopen) = start::log(&plan)?;
     let unwritten = recorder.as_ref().map(|recorder| Arc::clone(recorder.unwritten()));
     opened(&listeners)?;
-    let (mut live, admin) =
-        ControlPlane::start(Arc::new(plan), sources, listeners, recorder, reopen)?;
+    let desired = Desired::new(plan)?;
+    let (mut live, admin) = ControlPlane::start(desired, sources, listeners, recorder, reopen)?;
     let executor = LocalExecutor::new();
     let result = smol::block_on(executor.run(live.run(&executor, admin, predecessor)));
     drop(live);
@@ -100,6 +105,14 @@ fn serve(
     }
     result
 }
+
+/// The process that is about to take over has read what is kept already: a change now would be lost.
+const UPGRADING: Refused = Refused {
+    status: 503,
+    code: "upgrading",
+    message: Cow::Borrowed("an upgrade is under way; try again when it is over"),
+    text: String::new(),
+};
 
 /// Reports of one kind that wait at most.
 const REPORTS: usize = 1024;
@@ -117,8 +130,8 @@ enum Shutdown {
 enum ControlEvent {
     /// A signal came; `None`: there will be no more of them.
     Signal(Option<Signal>),
-    /// Somebody asks for a change.
-    Change(Change),
+    /// Somebody gives an order.
+    Order(PendingOrder),
     /// The new process is ready, or will not be.
     Successor(Result<(), Option<String>>),
 }
@@ -126,14 +139,15 @@ enum ControlEvent {
 /// The event loop's state.
 struct ControlPlane<'a> {
     sources: Sources<'a>,
+    desired: Desired,
     registry: Registry,
     current: Rc<Current>,
     state: Arc<ProcessState>,
     view: Arc<CurrentView>,
-    /// Where the admin takes changes down.
-    ask: Changes,
-    /// Changes that were asked for; `None`: no more are made.
-    changes: Option<Receiver<Change>>,
+    /// Where the admin takes orders down.
+    taken_down: Orders,
+    /// Where they are taken from; `None`: none is carried out any more.
+    orders: Option<Receiver<PendingOrder>>,
     cores: Cores,
     signals: Signals,
     events: Receiver<proxy::Event>,
@@ -154,7 +168,7 @@ struct ControlPlane<'a> {
 impl<'a> ControlPlane<'a> {
     /// Starts the cores; they do not accept yet. Gives the admin's doors back.
     fn start(
-        plan: Arc<Plan>,
+        desired: Desired,
         sources: Sources<'a>,
         listeners: Listeners,
         recorder: Option<Recorder>,
@@ -178,19 +192,21 @@ impl<'a> ControlPlane<'a> {
         let foreign_files = files(true).collect();
         let files = files(false).map(SocketFile::new).collect();
         let Listeners { listen, admin } = listeners;
+        let plan = desired.plan();
         let mut registry = Registry::new(plan.process.workers);
-        let runtime = registry.link(plan);
+        let runtime = registry.link(Arc::new(plan));
         let (view, events, cores) = start::cores(&runtime, listen, recorder)?;
         let (hand_over, handed_over) = flume::bounded(1);
-        let (ask, changes) = Changes::new();
+        let (taken_down, orders) = Orders::new();
         let live = ControlPlane {
             sources,
+            desired,
             registry,
             current: Rc::new(Current::new(runtime)),
             state: Arc::clone(&view.state),
             view: Arc::new(CurrentView::new(view)),
-            ask,
-            changes: Some(changes),
+            taken_down,
+            orders: Some(orders),
             cores,
             signals,
             events,
@@ -265,7 +281,7 @@ impl<'a> ControlPlane<'a> {
                 // It is never sent anything: it is done when the other end is dropped.
                 let _ = handed_over.recv_async().await;
             };
-            let service = Service { view: Arc::clone(&self.view), changes: self.ask.clone() };
+            let service = Service { view: Arc::clone(&self.view), orders: self.taken_down.clone() };
             executor.spawn(admin::serve(listener, service, handed_over)).detach();
         }
         Ok(())
@@ -284,17 +300,19 @@ impl<'a> ControlPlane<'a> {
         })
     }
 
-    /// Answers signals, and makes changes, until it is time to end.
+    /// Answers signals, and carries orders out, until it is time to end.
     async fn until_told(&mut self) -> Result<Shutdown, String> {
         let mut successor: Option<Successor> = None;
         loop {
             match self.news(&mut successor).await? {
                 ControlEvent::Signal(Some(Signal::Hup)) => drop(self.reload().await),
-                ControlEvent::Change(change) => {
-                    let outcome = match change.order {
+                ControlEvent::Order(pending) => {
+                    let outcome = match &pending.order {
                         Order::Reload => self.reload().await,
+                        Order::Upstream(..) if successor.is_some() => Err(UPGRADING),
+                        Order::Upstream(verb, url) => self.change_upstream(*verb, url).await,
                     };
-                    change.answer(outcome);
+                    pending.answer(outcome);
                 }
                 ControlEvent::Signal(Some(Signal::Usr1)) => self.reopen_log(),
                 ControlEvent::Signal(Some(Signal::Usr2)) if successor.is_some() => {
@@ -327,10 +345,10 @@ impl<'a> ControlPlane<'a> {
             let signal = (&self.signals).next().await;
             Ok(ControlEvent::Signal(signal.and_then(Result::ok)))
         };
-        let change = async {
-            match &self.changes {
-                Some(changes) => match changes.recv_async().await {
-                    Ok(change) => Ok(ControlEvent::Change(change)),
+        let order = async {
+            match &self.orders {
+                Some(orders) => match orders.recv_async().await {
+                    Ok(pending) => Ok(ControlEvent::Order(pending)),
                     Err(_) => future::pending().await,
                 },
                 None => future::pending().await,
@@ -342,7 +360,7 @@ impl<'a> ControlPlane<'a> {
                 None => future::pending().await,
             }
         };
-        failure.or(settled).or(signal).or(change).await
+        failure.or(settled).or(signal).or(order).await
     }
 
     fn start_successor(&self) -> Option<Successor> {

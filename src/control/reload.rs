@@ -1,4 +1,4 @@
-//! A reload: the settings are read anew, checked, compiled and put in force; all of them, or nothing changes.
+//! What is wanted put in force: other settings, all of them or nothing; or another set of upstreams.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{ControlPlane, names};
 use crate::admin::{Loaded, Outcome, Refused};
-use crate::config::{self, Action, Difference, Plan, Rejected};
+use crate::config::{self, Action, Difference, Plan, Rejected, Verb};
 use crate::proxy::{Addresses, Adoption, Command};
 use crate::upstream::Runtime;
 
@@ -45,23 +45,13 @@ impl ControlPlane<'_> {
     /// Has every core go by `plan`, as far as this process can.
     async fn put_in_force(&mut self, asked: Plan, warnings: &[String]) -> serde_json::Value {
         let before = self.current.get();
-        let (later, now): (Vec<_>, Vec<_>) = config::difference(&before.plan, &asked)
-            .into_iter()
-            .partition(|difference| difference.needs_process);
-        let runtime = self.registry.link(Arc::new(config::within(asked, &before.plan)));
-        // Before anybody is sent there: whoever comes first should not be the one who finds out.
-        let addresses = names::resolve_new(&runtime, &before).await;
-        self.adopt(Arc::clone(&runtime), addresses.into()).await;
-        let mut view = (*self.view.get()).clone();
-        view.plan = Arc::clone(&runtime.plan);
-        view.upstreams = runtime.upstreams.clone();
-        view.loaded = Loaded { successful: true, at: SystemTime::now() };
-        self.view.set(view);
-        self.current.set(runtime);
-        let words = |differences: &[Difference]| -> Vec<String> {
-            differences.iter().map(ToString::to_string).collect()
-        };
-        let (changed, needs_new_process) = (words(&now), words(&later));
+        let possible = config::within(asked.clone(), &before.plan);
+        let needs_new_process = words(&config::difference(&possible, &asked));
+        let dropped = self.desired.ask(possible);
+        let plan = self.desired.plan();
+        let changed = words(&config::difference(&before.plan, &plan));
+        let loaded = Loaded { successful: true, at: SystemTime::now() };
+        self.go_by(plan, loaded).await;
         if changed.is_empty() {
             tracing::info!("reloaded: nothing has changed");
         }
@@ -69,12 +59,49 @@ impl ControlPlane<'_> {
         for difference in &needs_new_process {
             tracing::warn!("not in force until a new process begins (SIGUSR2): {difference}");
         }
+        let warnings: Vec<&String> = warnings.iter().chain(&dropped).collect();
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         json!({
             "changed": changed,
             "needs_new_process": needs_new_process,
             "warnings": warnings,
         })
+    }
+
+    /// Changes one upstream, and has that in force before it is answered.
+    pub(super) async fn change_upstream(&mut self, verb: Verb, url: &str) -> Outcome {
+        let changed = self.desired.change(verb, url)?;
+        if changed {
+            let loaded = self.view.get().loaded;
+            self.go_by(self.desired.plan(), loaded).await;
+            let verb = verb.word();
+            tracing::info!(%url, kept = self.desired.is_kept(), "upstream changed: {verb}");
+        }
+        let plan = &self.current.get().plan;
+        let upstreams = plan
+            .pool
+            .upstreams
+            .iter()
+            .map(|upstream| json!({ "url": upstream.name, "draining": upstream.draining }));
+        Ok(json!({
+            "changed": changed,
+            "kept": self.desired.is_kept(),
+            "upstreams": upstreams.collect::<serde_json::Value>(),
+        }))
+    }
+
+    /// Puts `plan` in force, and shows it.
+    async fn go_by(&mut self, plan: Plan, loaded: Loaded) {
+        let runtime = self.registry.link(Arc::new(plan));
+        // Before anybody is sent there: whoever comes first should not be the one who finds out.
+        let addresses = names::resolve_new(&runtime, &self.current.get()).await;
+        self.adopt(Arc::clone(&runtime), addresses.into()).await;
+        let mut view = (*self.view.get()).clone();
+        view.plan = Arc::clone(&runtime.plan);
+        view.upstreams = runtime.upstreams.clone();
+        view.loaded = loaded;
+        self.view.set(view);
+        self.current.set(runtime);
     }
 
     /// Has every core go by `runtime`, and waits until they do: requests that come after the answer to a reload are to
@@ -106,6 +133,10 @@ impl ControlPlane<'_> {
         let mut view = (*self.view.get()).clone();
         view.loaded.successful = false;
         self.view.set(view);
-        Refused { code: "mistakes", message, text: rejected.blocks }
+        Refused { status: 400, code: "mistakes", message: message.into(), text: rejected.blocks }
     }
+}
+
+fn words(differences: &[Difference]) -> Vec<String> {
+    differences.iter().map(ToString::to_string).collect()
 }

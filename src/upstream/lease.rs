@@ -80,6 +80,7 @@ mod tests {
             name: "http://a:1".to_owned(),
             authority: "a:1".to_owned(),
             place: Place::Unix("/a".into()),
+            draining: false,
         };
         Rc::new(Upstream::new(&spec, &Arc::new(UpstreamState::new("http://a:1", 1)), 0))
     }

@@ -1,6 +1,7 @@
 //! The upstreams of a pool, as one core sees them.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,7 +31,10 @@ pub struct Pick<'a> {
 /// Upstreams, whose turn it is, and how they are connected to.
 #[derive(Debug)]
 pub struct Pool {
+    /// Those that requests may go to.
     upstreams: Vec<Rc<Upstream>>,
+    /// Those that get no new ones.
+    draining: Vec<Rc<Upstream>>,
     robin: RoundRobin,
     reactor: Rc<Reactor>,
     connect_wait: Duration,
@@ -64,17 +68,23 @@ impl Pool {
         context: &PoolContext,
         before: Option<&Pool>,
     ) -> Pool {
-        let before = before.map(|pool| &pool.upstreams[..]).unwrap_or_default();
-        let known = |entry| before.iter().find(|upstream| Arc::ptr_eq(upstream.entry(), entry));
-        let upstream = |(spec, entry)| match known(entry) {
-            Some(upstream) => Rc::clone(upstream),
-            None => Rc::new(Upstream::new(spec, entry, context.core)),
-        };
-        let upstreams: Vec<_> = plan.pool.upstreams.iter().zip(entries).map(upstream).collect();
-        let gone = before.iter().filter(|upstream| !is_among(&upstreams, upstream));
-        gone.for_each(|upstream| upstream.retire());
+        let mut known: HashMap<*const UpstreamState, &Rc<Upstream>> = before
+            .into_iter()
+            .flat_map(Pool::all)
+            .map(|upstream| (Arc::as_ptr(upstream.entry()), upstream))
+            .collect();
+        let (mut upstreams, mut draining) = (Vec::new(), Vec::new());
+        for (spec, entry) in plan.pool.upstreams.iter().zip(entries) {
+            let upstream = match known.remove(&Arc::as_ptr(entry)) {
+                Some(upstream) => Rc::clone(upstream),
+                None => Rc::new(Upstream::new(spec, entry, context.core)),
+            };
+            if spec.draining { &mut draining } else { &mut upstreams }.push(upstream);
+        }
+        known.values().for_each(|gone| gone.retire());
         Pool {
             upstreams,
+            draining,
             robin: context.robin.clone(),
             reactor: Rc::clone(&context.reactor),
             connect_wait: plan.pool.connect_timeout,
@@ -85,7 +95,11 @@ impl Pool {
         }
     }
 
-    /// The upstream whose turn it is, for one request. `None`: all were tried.
+    fn all(&self) -> impl Iterator<Item = &Rc<Upstream>> {
+        self.upstreams.iter().chain(&self.draining)
+    }
+
+    /// The upstream whose turn it is, for one request. `None`: all were tried, or are draining.
     pub fn pick(&self, pick: &Pick<'_>) -> Option<Lease> {
         let choice = Choice { again: pick.again, now: pick.now, wait: self.connect_wait };
         let was_tried = |upstream: &Rc<Upstream>| is_among(pick.tried, upstream);
@@ -124,23 +138,23 @@ impl Pool {
 
     /// New addresses for an upstream whose name was resolved.
     pub fn resolved(&self, entry: &Arc<UpstreamState>, addresses: &Arc<[Address]>) {
-        let named = self.upstreams.iter().filter(|upstream| Arc::ptr_eq(upstream.entry(), entry));
+        let named = self.all().filter(|upstream| Arc::ptr_eq(upstream.entry(), entry));
         named.for_each(|upstream| upstream.resolved(Arc::clone(addresses)));
     }
 
     /// Closes idle connections that turned readable or grew old.
     pub fn sweep(&self, reaper: &mut Context<'_>) {
-        self.upstreams.iter().for_each(|upstream| upstream.sweep(reaper));
+        self.all().for_each(|upstream| upstream.sweep(reaper));
     }
 
     /// Closes half of the idle connections to each upstream, those used longest ago, and says how many.
     pub fn close_oldest(&self) -> usize {
-        self.upstreams.iter().map(|upstream| upstream.close_oldest()).sum()
+        self.all().map(|upstream| upstream.close_oldest()).sum()
     }
 
     /// Closes all idle connections.
     pub fn close_idle(&self) {
-        self.upstreams.iter().for_each(|upstream| upstream.close_idle());
+        self.all().for_each(|upstream| upstream.close_idle());
     }
 }
 

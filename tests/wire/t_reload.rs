@@ -316,3 +316,140 @@ fn t12_nothing_is_changed_any_more_while_it_ends() {
     go_on.open();
     assert_eq!(client.response().text(), "last");
 }
+
+#[test]
+fn t13_upstreams_come_and_go_at_run_time() {
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
+    let case = Configured::new(&to(&[&a]), &["--workers", "2"]);
+    let proxy = &case.proxy;
+    let change = |path: &str, origin: &Origin| {
+        let answer = proxy.post(path, &json!({ "url": origin.url() }).to_string());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        page(&answer)
+    };
+    let served = || -> String {
+        let mut client = proxy.client();
+        let mut all: Vec<String> = (0..6).map(|_| client.get("/").text()).collect();
+        all.sort();
+        all.dedup();
+        all.concat()
+    };
+    let added = change("/add", &b);
+    assert_eq!((&added["changed"], &added["kept"]), (&json!(true), &json!(false)));
+    assert_eq!(added["upstreams"][1], json!({ "url": b.url(), "draining": false }));
+    assert_eq!(served(), "ab");
+    assert_eq!(change("/add", &b)["changed"], false);
+    change("/drain", &a);
+    assert_eq!(served(), "b");
+    let status = page(&proxy.ask("/status"))["upstreams"].clone();
+    assert_eq!((&status[0]["state"], &status[1]["state"]), (&json!("draining"), &json!("up")));
+    change("/undrain", &a);
+    assert_eq!(served(), "ab");
+    change("/remove", &a);
+    assert_eq!(served(), "b");
+    let last = proxy.post("/remove", &json!({ "url": b.url() }).to_string());
+    assert_eq!((last.status, &page(&last)["error"]["code"]), (400, &json!("upstream")));
+    assert_eq!(served(), "b");
+    // What was changed holds over a reload, until the file has made it meaningless.
+    assert_eq!(page(&case.reload(&to(&[&a])))["warnings"], json!([]));
+    assert_eq!(served(), "b");
+    let told = page(&case.reload(&to(&[&a, &b])))["warnings"].clone();
+    let added = format!("{} was added at run time, and the files name it now", b.url());
+    assert_eq!(told, json!([added]));
+    assert_eq!(served(), "b", "the other is removed still");
+}
+
+#[test]
+fn t14_a_drained_upstream_finishes_what_it_has_and_all_may_be_drained() {
+    let (asked, go_on) = (Gate::default(), Gate::default());
+    let gates = (asked.clone(), go_on.clone());
+    let slow = Origin::start(move |peer| {
+        peer.request()?;
+        gates.0.open();
+        gates.1.wait();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast")
+    });
+    let case = Configured::new(&to(&[&slow]), &[]);
+    let mut client = case.proxy.client();
+    client.send(GET);
+    asked.wait();
+    assert_eq!(run(&["drain", &slow.url(), "--admin", &case.proxy.admin], &[]).code, Some(0));
+    assert_eq!(case.proxy.client().get("/").status, 503);
+    go_on.open();
+    assert_eq!(client.response().text(), "last");
+    assert_eq!(run(&["undrain", &slow.url(), "--admin", &case.proxy.admin], &[]).code, Some(0));
+    assert_eq!(case.proxy.client().get("/").text(), "last");
+}
+
+#[test]
+fn t15_changes_are_kept_over_a_restart_and_a_damaged_file_stops_nobody() {
+    let (a, b, scratch) = (Origin::named("a"), Origin::named("b"), Scratch::new());
+    let state = scratch.join("state");
+    let url = a.url();
+    let flags = ["--upstream", url.as_str(), "--state", state.as_str()];
+    let all = |proxy: &Proxy| -> Vec<String> {
+        let upstreams = page(&proxy.ask("/status"))["upstreams"].clone();
+        let shown = |one: &Value| format!("{} {}", one["url"], one["state"]).replace('"', "");
+        upstreams.as_array().unwrap().iter().map(shown).collect()
+    };
+    let proxy = Proxy::start(&flags);
+    let admin = proxy.admin.clone();
+    let done = run(&["add", &b.url(), "--admin", &admin], &[]);
+    assert_eq!(done.stdout, format!("changed\n  {}\n  {}", a.url(), b.url()));
+    run(&["drain", &a.url(), "--admin", &admin], &[]);
+    proxy.stop();
+    let mut proxy = Proxy::start(&flags);
+    let kept = [format!("{} draining", a.url()), format!("{} unknown", b.url())];
+    assert_eq!(all(&proxy), kept);
+    proxy.upgrade();
+    assert_eq!(all(&proxy), kept, "and over an upgrade");
+    assert_eq!(proxy.client().get("/").text(), "b");
+    proxy.stop();
+    let file = format!("{state}/upstreams.json");
+    fs::write(&file, "{\"version\":1,\"upstreams\":[{\"url\":").unwrap();
+    let proxy = Proxy::start(&flags);
+    proxy.wait_for_log("changes made at run time are lost: set aside");
+    assert_eq!(proxy.client().get("/").text(), "a");
+    assert!(fs::exists(format!("{file}.damaged")).unwrap());
+    let refused = run(
+        &["--upstream", &url, "--listen", "127.0.0.1:0", "--admin", "off", "--state", "/proc/none"],
+        &[],
+    );
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("(--state)"), "{}", refused.stderr);
+}
+
+#[test]
+fn t16_an_order_that_makes_no_sense_changes_nothing_and_says_why() {
+    let a = Origin::named("a");
+    let case = Configured::new(&to(&[&a]), &[]);
+    for (path, body, status, code) in [
+        ("/add", "{\"url\":\"ftp://b:1\"}", 400, "upstream"),
+        ("/add", "{\"url\":\"\"}", 400, "upstream"),
+        ("/drain", "{\"url\":\"http://b:1\"}", 400, "upstream"),
+        ("/add", "{\"uri\":\"http://b:1\"}", 400, "body"),
+        ("/add", "http://b:1", 400, "body"),
+    ] {
+        let answer = case.proxy.post(path, body);
+        assert_eq!(
+            (answer.status, &page(&answer)["error"]["code"]),
+            (status, &json!(code)),
+            "{body}"
+        );
+    }
+    assert_eq!(page(&case.proxy.ask("/status"))["upstreams"].as_array().unwrap().len(), 1);
+    let admin = &case.proxy.admin;
+    let refused = run(&["drain", "http://b:1", "--admin", admin], &[]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""));
+    let words = "tidegate: there is no upstream http://b:1; /status lists those there are";
+    assert_eq!(refused.stderr, words);
+    for (words, told) in [
+        (&["add"][..], "the URL of the upstream is missing"),
+        (&["add", "a:1", "b:1"], "\"b:1\" is not a command"),
+        (&["remove", "--admin", ":1"], "write tidegate remove http://127.0.0.1:9001"),
+    ] {
+        let refused = run(words, &[]);
+        assert_eq!(refused.code, Some(2), "{}", refused.stdout);
+        assert!(refused.stderr.contains(told), "{words:?}: {}", refused.stderr);
+    }
+}

@@ -1,0 +1,157 @@
+//! Orders that clients of the admin ask for: taken down here, made by the control plane, one after the other.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use async_io::Timer;
+use flume::{Receiver, Sender, TrySendError};
+use futures_lite::FutureExt;
+use serde_json::{Value, json};
+
+use super::request::AdminRequest;
+use super::{View, reply};
+use crate::config::{Listen, Order, Verb};
+use crate::http::Reply;
+
+/// Orders that wait to be made at most.
+const WAITING: usize = 16;
+/// An order takes at most so long; whoever gave it hears no more of it then.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An order that was given, and nobody has answered yet.
+#[derive(Debug)]
+pub struct PendingOrder {
+    /// What to do.
+    pub order: Order,
+    answer: Sender<Outcome>,
+}
+
+/// What came of an order: the state it led to, or why there was none.
+pub type Outcome = Result<Value, Refused>;
+
+/// Why nothing has changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// The status of the answer.
+    pub status: u16,
+    /// A word for scripts.
+    pub code: &'static str,
+    /// A sentence.
+    pub message: Cow<'static, str>,
+    /// Everything there is to say, for a terminal; may be empty.
+    pub text: String,
+}
+
+/// Where orders are taken down. What has no room is refused.
+#[derive(Clone, Debug)]
+pub struct Orders(Sender<PendingOrder>);
+
+impl PendingOrder {
+    /// Tells whoever gave it; nobody may be there any more.
+    pub fn answer(self, outcome: Outcome) {
+        let _ = self.answer.try_send(outcome);
+    }
+}
+
+impl Orders {
+    /// Where orders are taken down, and where they are taken from.
+    pub fn new() -> (Orders, Receiver<PendingOrder>) {
+        let (sender, receiver) = flume::bounded(WAITING);
+        (Orders(sender), receiver)
+    }
+
+    /// Has `order` carried out, and waits for what comes of it.
+    pub(super) async fn give(&self, order: Order) -> Reply {
+        let (answer, answered) = flume::bounded(1);
+        match self.0.try_send(PendingOrder { order, answer }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                let message = "too many changes wait to be made; try again later";
+                return reply::error(503, "busy", message);
+            }
+            Err(TrySendError::Disconnected(_)) => return ending(),
+        }
+        let made = async { answered.recv_async().await.map_or_else(|_| ending(), page) };
+        let late = async {
+            Timer::after(PATIENCE).await;
+            reply::error(504, "late", "the change is not made yet; /status will tell")
+        };
+        made.or(late).await
+    }
+}
+
+fn ending() -> Reply {
+    reply::error(503, "ending", "this process is about to end and changes nothing any more")
+}
+
+fn page(outcome: Outcome) -> Reply {
+    match outcome {
+        Ok(state) => reply::json(200, &state),
+        Err(Refused { status, code, message, text }) => {
+            let mut error = json!({ "code": code, "message": message });
+            if !text.is_empty() {
+                error["text"] = text.into();
+            }
+            reply::json(status, &json!({ "error": error }))
+        }
+    }
+}
+
+/// The order to change the upstream that the body of `request` names: `{"url": "http://..."}`.
+///
+/// # Errors
+/// What to answer where it is not that.
+pub(super) fn upstream(verb: Verb, request: &AdminRequest) -> Result<Order, Reply> {
+    let refusal = |message: &str, field: &str| {
+        let error = json!({ "code": "body", "message": message, "field": field });
+        Err(reply::json(400, &json!({ "error": error })))
+    };
+    let Ok(Value::Object(body)) = serde_json::from_slice::<Value>(&request.body) else {
+        return refusal(
+            "the body must be a JSON object such as {\"url\":\"http://127.0.0.1:9001\"}",
+            "",
+        );
+    };
+    for (field, value) in &body {
+        match (field.as_str(), value) {
+            ("url", Value::String(_)) => {}
+            ("url", _) => return refusal("url must be a string", "url"),
+            ("pool", Value::String(pool)) if pool == "default" => {}
+            ("pool", _) => return refusal("there is one pool, and it is called default", "pool"),
+            ("weight", _) => return refusal("weights are not there yet", "weight"),
+            _ => return refusal("the body may have url and pool", &escape(field)),
+        }
+    }
+    match body.get("url") {
+        Some(Value::String(url)) => Ok(Order::Upstream(verb, url.clone())),
+        _ => refusal("url is missing", "url"),
+    }
+}
+
+/// A name of somebody else's, as one line of bounded length.
+fn escape(text: &str) -> String {
+    text.escape_debug().take(64).collect()
+}
+
+/// Why nobody may change anything through this admin; `local`: the client came over a Unix socket.
+///
+/// Whoever reaches a loopback address is on this machine. It may be a browser: but no page makes one send JSON to
+/// another origin unasked.
+pub(super) fn refusal(view: &View, content_type: &str, local: bool) -> Option<Reply> {
+    let is_loopback = match &view.plan.process.admin {
+        Some(Listen::Tcp(address)) => address.ip().is_loopback(),
+        Some(Listen::Unix(_)) => true,
+        Some(Listen::Any(_)) | None => false,
+    };
+    if !local && !is_loopback {
+        let message = "the admin can be reached from other machines, so nothing is changed here: \
+                       have --admin listen on 127.0.0.1 or on a Unix socket";
+        return Some(reply::error(403, "not_local", message));
+    }
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        let message = "a change takes Content-Type: application/json";
+        return Some(reply::error(415, "content_type", message));
+    }
+    None
+}

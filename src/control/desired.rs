@@ -1,0 +1,77 @@
+//! What is wanted: the settings as the files have them, and the changes of upstreams made since.
+
+use super::state::StateFolder;
+use crate::admin::Refused;
+use crate::config::{Overlay, Plan, Verb};
+
+/// Compiles to the plan in force.
+#[derive(Debug)]
+pub struct Desired {
+    /// What the sources ask for, as far as this process can go by it.
+    asked: Plan,
+    overlay: Overlay,
+    folder: Option<StateFolder>,
+}
+
+impl Desired {
+    /// What `asked` and the changes that were kept amount to.
+    ///
+    /// # Errors
+    /// When changes are to be kept in a folder that cannot be used.
+    pub fn new(asked: Plan) -> Result<Desired, String> {
+        let folder = asked.process.state.as_deref().map(StateFolder::open).transpose()?;
+        let overlay = folder.as_ref().map(StateFolder::read).unwrap_or_default();
+        let mut desired = Desired { asked, overlay, folder };
+        desired.prune().iter().for_each(|dropped| tracing::warn!("{dropped}"));
+        Ok(desired)
+    }
+
+    /// The plan to go by.
+    pub fn plan(&self) -> Plan {
+        self.overlay.over(&self.asked)
+    }
+
+    /// Changes outlive the process.
+    pub fn is_kept(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// The sources ask for this now; which changes that has made meaningless.
+    pub fn ask(&mut self, asked: Plan) -> Vec<String> {
+        self.asked = asked;
+        self.prune()
+    }
+
+    /// Changes an upstream, and writes that down before anybody hears of it. `false`: it was so before.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn change(&mut self, verb: Verb, url: &str) -> Result<bool, Refused> {
+        let refused = |status, code, message: String| Refused {
+            status,
+            code,
+            message: message.into(),
+            text: String::new(),
+        };
+        let mut overlay = self.overlay.clone();
+        let changed = overlay
+            .change(&self.asked, verb, url)
+            .map_err(|message| refused(400, "upstream", message))?;
+        if changed && let Some(folder) = &self.folder {
+            folder.write(&overlay).map_err(|error| refused(500, "state", error))?;
+        }
+        self.overlay = overlay;
+        Ok(changed)
+    }
+
+    fn prune(&mut self) -> Vec<String> {
+        let mut told = self.overlay.prune(&self.asked);
+        if !told.is_empty()
+            && let Some(folder) = &self.folder
+            && let Err(error) = folder.write(&self.overlay)
+        {
+            told.push(error); // it is pruned again at the next start
+        }
+        told
+    }
+}
