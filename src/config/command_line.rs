@@ -380,7 +380,8 @@ impl ParsedLine {
         for (name, values) in self.options() {
             let Some(setting) = table::find(&name) else { continue };
             let origin = Origin::Flag(format!("--{name}"));
-            let value = |text| (setting, Given { text, origin: origin.clone() });
+            let value =
+                |text: String| (setting, Given { text: text.into(), origin: origin.clone() });
             given.extend(values.into_iter().map(value));
         }
         given
@@ -402,7 +403,11 @@ mod tests {
     fn given(line: &str) -> Vec<(String, String)> {
         let (words, mistakes) = read_all(line);
         assert_eq!(mistakes, Vec::<String>::new(), "{line}");
-        words.given.into_iter().map(|(_, given)| (given.origin.to_string(), given.text)).collect()
+        words
+            .given
+            .into_iter()
+            .map(|(_, given)| (given.origin.to_string(), given.text.to_string()))
+            .collect()
     }
 
     #[test]

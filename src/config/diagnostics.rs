@@ -67,8 +67,41 @@ struct Note {
 /// Everything there is to tell about the settings so far.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
-    mistakes: Vec<Note>,
-    warnings: Vec<Note>,
+    mistakes: Notes,
+    warnings: Notes,
+}
+
+/// Notes of one kind. Of many only the first are kept: each holds a copy of the value that it is about.
+#[derive(Debug, Default)]
+struct Notes {
+    kept: Vec<Note>,
+    count: usize,
+    /// One of them is about the command line.
+    on_command_line: bool,
+}
+
+impl Notes {
+    fn push(&mut self, origin: &Origin, value: Option<(&str, Range<usize>)>, wrong: Diagnostic) {
+        self.count += 1;
+        self.on_command_line |= matches!(origin, Origin::CommandLine | Origin::Flag(_));
+        if self.kept.len() < MOST {
+            let value = value.map(|(value, part)| (value.to_owned(), part));
+            self.kept.push(Note { origin: origin.clone(), value, wrong });
+        }
+    }
+
+    fn append(&mut self, others: Notes) {
+        self.count += others.count;
+        self.on_command_line |= others.on_command_line;
+        self.kept.extend(others.kept);
+        self.kept.truncate(MOST);
+    }
+
+    /// How many there are besides those that are kept; empty if none.
+    fn more(&self, what: &str) -> Option<String> {
+        let more = self.count - self.kept.len();
+        (more > 0).then(|| format!("... and {more} more{what}"))
+    }
 }
 
 /// No line of a report shows more of the user's own text than this many characters.
@@ -81,12 +114,12 @@ const MOST: usize = 50;
 impl Diagnostics {
     /// How many mistakes there are so far.
     pub fn count(&self) -> usize {
-        self.mistakes.len()
+        self.mistakes.count
     }
 
     /// A mistake that no value is to blame for.
     pub fn mistake(&mut self, origin: Origin, wrong: Diagnostic) {
-        self.mistakes.push(Note { origin, value: None, wrong });
+        self.mistakes.push(&origin, None, wrong);
     }
 
     /// A mistake in the `part` of a `value`.
@@ -97,43 +130,40 @@ impl Diagnostics {
         part: Range<usize>,
         wrong: Diagnostic,
     ) {
-        let value = Some((value.to_owned(), part));
-        self.mistakes.push(Note { origin: origin.clone(), value, wrong });
+        self.mistakes.push(origin, Some((value, part)), wrong);
     }
 
     /// Something odd that does not stop anyone, unless `--strict` is given.
     pub fn warning(&mut self, origin: &Origin, wrong: Diagnostic) {
-        self.warnings.push(Note { origin: origin.clone(), value: None, wrong });
+        self.warnings.push(origin, None, wrong);
     }
 
     /// Something odd in a value.
     pub fn warning_in(&mut self, origin: &Origin, value: &str, wrong: Diagnostic) {
-        let value = Some((value.to_owned(), 0..value.len()));
-        self.warnings.push(Note { origin: origin.clone(), value, wrong });
+        self.warnings.push(origin, Some((value, 0..value.len())), wrong);
     }
 
     /// The warnings, a line each; or the refusal, if there was a mistake.
-    pub fn close(mut self, strict: bool) -> Result<Vec<String>, Rejected> {
+    pub fn close(self, strict: bool) -> Result<Vec<String>, Rejected> {
+        let Diagnostics { mut mistakes, mut warnings } = self;
         if strict {
-            self.mistakes.append(&mut self.warnings);
+            mistakes.append(std::mem::take(&mut warnings));
         }
-        if self.mistakes.is_empty() {
-            return Ok(self.warnings.iter().map(Note::line).collect());
+        let odd = warnings.kept.iter().map(Note::line).chain(warnings.more(" warnings"));
+        if mistakes.count == 0 {
+            return Ok(odd.collect());
         }
-        let on_command_line =
-            |note: &Note| matches!(note.origin, Origin::CommandLine | Origin::Flag(_));
-        let exit = if self.mistakes.iter().any(on_command_line) { 2 } else { 1 };
-        let mut text: String = self.mistakes.iter().take(MOST).map(Note::block).collect();
-        let count = self.mistakes.len();
-        if count > MOST {
-            let _ = writeln!(text, "... and {} more", count - MOST);
+        let exit = if mistakes.on_command_line { 2 } else { 1 };
+        let mut blocks: String = mistakes.kept.iter().map(Note::block).collect();
+        if let Some(more) = mistakes.more("") {
+            let _ = writeln!(blocks, "{more}");
         }
-        for warning in self.warnings.iter().take(MOST) {
-            let _ = writeln!(text, "warning: {}", warning.line());
+        for warning in odd {
+            let _ = writeln!(blocks, "warning: {warning}");
         }
-        let offers = self.mistakes.iter().flat_map(Note::offers).collect();
-        let lines = self.mistakes.iter().take(MOST).map(Note::line).collect();
-        Err(Rejected { exit, count, blocks: text, lines, offers })
+        let offers = mistakes.kept.iter().flat_map(Note::offers).collect();
+        let lines = mistakes.kept.iter().map(Note::line).chain(mistakes.more("")).collect();
+        Err(Rejected { exit, count: mistakes.count, blocks, lines, offers })
     }
 }
 
@@ -271,6 +301,15 @@ mod tests {
         let text = diagnostics.close(false).unwrap_err().text();
         assert_eq!(text.matches("error:").count(), MOST);
         assert!(text.contains("... and 3 more\ntidegate: 53 mistakes"));
+        let mut diagnostics = Diagnostics::default();
+        for _ in 0..MOST + 3 {
+            diagnostics.warning(&Origin::Env("A".into()), wrong("odd", "even"));
+        }
+        let warnings = diagnostics.close(false).unwrap();
+        assert_eq!(
+            (warnings.len(), warnings[MOST].as_str()),
+            (MOST + 1, "... and 3 more warnings")
+        );
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! A setting has the same name everywhere (`--read-timeout`, `read-timeout = "5s"`), but a few lie in a table of their
 //! subject (`--log-format`, `format` under `[log]`). A table's own name, given a text, fills its main key.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::diagnostics::{Diagnostic, Diagnostics, nearest, wrong};
 use super::given::{Given, Line, Origin};
@@ -66,7 +68,7 @@ pub fn read(
     diagnostics: &mut Diagnostics,
 ) -> Vec<(&'static Setting, Given)> {
     let Given { text: file, origin } = asked;
-    let text = match read_bounded(&cwd.join(file)) {
+    let text = match read_bounded(&cwd.join(&**file)) {
         Ok(text) => text,
         Err(error) => {
             let what = format!("cannot read {file}: {error}");
@@ -77,7 +79,15 @@ pub fn read(
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let (root, errors) = toml::parse(text);
-    let mut reading = Reading { file, text, diagnostics, found: Vec::new() };
+    let begins = text.match_indices('\n').map(|(at, _)| at + 1);
+    let mut reading = Reading {
+        file: Arc::clone(file),
+        text,
+        lines: std::iter::once(0).chain(begins).collect(),
+        quoted: HashMap::new(),
+        diagnostics,
+        found: Vec::new(),
+    };
     for error in errors {
         reading.refuse("", error.span, wrong(error.what, "see toml.io for how to write it"));
     }
@@ -97,8 +107,11 @@ fn read_bounded(path: &Path) -> io::Result<String> {
 
 /// A file that is being read.
 struct Reading<'a> {
-    file: &'a str,
+    file: Arc<str>,
     text: &'a str,
+    /// Where each line begins, and those that were quoted already.
+    lines: Vec<usize>,
+    quoted: HashMap<usize, Arc<str>>,
     diagnostics: &'a mut Diagnostics,
     found: Vec<(&'static Setting, Given)>,
 }
@@ -142,12 +155,12 @@ impl Reading<'_> {
             }
         };
         let origin = Origin::File(self.line(path, &node.span, &text));
-        self.found.push((setting, Given { text, origin }));
+        self.found.push((setting, Given { text: text.into(), origin }));
     }
 
     /// A path that the file names: relative to the file.
     fn beside(&self, path: &str) -> String {
-        let folder = Path::new(self.file).parent().unwrap_or(Path::new(""));
+        let folder = Path::new(&*self.file).parent().unwrap_or(Path::new(""));
         folder.join(path).to_string_lossy().into_owned()
     }
 
@@ -160,20 +173,24 @@ impl Reading<'_> {
     }
 
     /// The line in which `span` begins. The column is that of `value`, if it stands there in quotes.
-    fn line(&self, key: &str, span: &Range<usize>, value: &str) -> Line {
+    fn line(&mut self, key: &str, span: &Range<usize>, value: &str) -> Line {
         let start = span.start.min(self.text.len());
-        let begin = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let raw = self.text[begin..].lines().next().unwrap_or_default();
+        let line = self.lines.partition_point(|begin| *begin <= start);
+        let begin = self.lines[line - 1];
+        let raw = self
+            .quoted
+            .entry(line)
+            .or_insert_with(|| self.text[begin..].lines().next().unwrap_or_default().into());
         let column = (start - begin).min(raw.len());
         let quoted = raw[column..].starts_with(['"', '\''])
             && !value.is_empty()
             && raw[column + 1..].starts_with(value);
         Line {
-            file: self.file.to_owned(),
+            file: Arc::clone(&self.file),
             key: key.to_owned(),
-            line: 1 + self.text[..begin].matches('\n').count(),
+            line,
             column: column + usize::from(quoted),
-            raw: raw.to_owned(),
+            raw: Arc::clone(raw),
         }
     }
 }

@@ -1,4 +1,6 @@
-//! A value as it was given, and where.
+//! A value as it was given, and where. Texts are shared: a list has thousands of items that stand in one line.
+
+use std::sync::Arc;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub enum Origin {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
     /// The file as it was asked for.
-    pub file: String,
+    pub file: Arc<str>,
     /// The name of the setting; empty where the line is not one.
     pub key: String,
     /// Line number, from 1.
@@ -29,7 +31,7 @@ pub struct Line {
     /// Where in `raw` the value starts, in octets.
     pub column: usize,
     /// The line as it is.
-    pub raw: String,
+    pub raw: Arc<str>,
 }
 
 impl Origin {
@@ -46,7 +48,7 @@ impl Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
     /// The text, not empty unless it came as a flag.
-    pub text: String,
+    pub text: Arc<str>,
     /// Where it stood.
     pub origin: Origin,
 }

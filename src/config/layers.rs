@@ -87,7 +87,7 @@ impl Layers {
         let mistakes = diagnostics.count();
         let found = file::read(&asked, cwd, diagnostics);
         self.unread |= diagnostics.count() > mistakes;
-        self.file = Some(asked.text);
+        self.file = Some(asked.text.to_string());
         let mut settings: BTreeMap<&'static str, Vec<Given>> = BTreeMap::new();
         for (setting, given) in found {
             settings.entry(setting.name).or_default().push(given);
@@ -102,7 +102,7 @@ impl Layers {
         match (self.given.get(setting.name), setting.fallback) {
             (Some(given), _) => given.clone(),
             (None, DefaultValue::Value(text)) => {
-                vec![Given { text: text.to_owned(), origin: Origin::Default }]
+                vec![Given { text: text.into(), origin: Origin::Default }]
             }
             (None, DefaultValue::Depends(_) | DefaultValue::Nothing) => Vec::new(),
         }
@@ -137,7 +137,10 @@ fn environment(
         match value.into_string() {
             Ok(text) if text.is_empty() || of_kubernetes(key, &text) => {}
             Ok(text) => {
-                variables.push(Variable { key: key.to_owned(), given: Given { text, origin } });
+                variables.push(Variable {
+                    key: key.to_owned(),
+                    given: Given { text: text.into(), origin },
+                });
             }
             Err(value) => {
                 let what = format!("{value:?} is not UTF-8 text");
@@ -188,7 +191,7 @@ fn read_file(
     cwd: &Path,
     diagnostics: &mut Diagnostics,
 ) -> (Option<String>, Vec<Variable>) {
-    let file = asked.map_or(".env", |given| given.text.as_str());
+    let file = asked.map_or(".env", |given| &*given.text);
     if file.is_empty() {
         return (None, Vec::new()); // `build` says so
     }
@@ -216,7 +219,8 @@ fn read_file(
         if raw.is_empty() {
             diagnostics.mistake(place(file, line), wrong);
         } else {
-            let (file, key, text) = (file.to_owned(), String::new(), raw[column..].to_owned());
+            let (key, text) = (String::new(), raw[column..].to_owned());
+            let (file, raw) = (file.into(), raw.into());
             let origin = Origin::Dotenv(Line { file, key, line, column, raw });
             diagnostics.mistake_in(&origin, &text, 0..text.len(), wrong);
         }
@@ -246,14 +250,14 @@ fn variables(
         if !is_ours(&key) {
             continue;
         }
-        let file = file.to_owned();
+        let (file, raw) = (file.into(), raw.into());
         let origin = Origin::Dotenv(Line { file, key: key.clone(), line, column, raw });
         if let Some(first) = last.get(&key) {
             let what = format!("this is set again, after {}", first.origin);
             diagnostics
                 .warning(&origin, wrong(what, "the last one counts; take the other one out"));
         }
-        last.insert(key, Given { text: value, origin });
+        last.insert(key, Given { text: value.into(), origin });
     }
     let variable = |(key, given)| Variable { key, given };
     last.into_iter().map(variable).filter(|variable| !variable.given.text.is_empty()).collect()
@@ -261,7 +265,7 @@ fn variables(
 
 /// A line of a file that has no setting.
 fn place(file: &str, line: usize) -> Origin {
-    Origin::Dotenv(Line { file: file.to_owned(), line, ..Line::default() })
+    Origin::Dotenv(Line { file: file.into(), line, ..Line::default() })
 }
 
 impl Display for Origin {

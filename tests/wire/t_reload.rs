@@ -453,3 +453,32 @@ fn t16_an_order_that_makes_no_sense_changes_nothing_and_says_why() {
         assert!(refused.stderr.contains(told), "{words:?}: {}", refused.stderr);
     }
 }
+
+#[test]
+fn t17_ten_thousand_upstreams_in_one_line_cost_little() {
+    let a = Origin::named("a");
+    let case = Configured::new(&to(&[&a]), &["--workers", "2"]);
+    let peak = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", case.proxy.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+        let digits: String = line.chars().filter(char::is_ascii_digit).collect();
+        digits.parse::<u64>().unwrap()
+    };
+    let before = peak();
+    // One that answers, and others that nobody is sent to in the few requests that there are.
+    let others = |form: fn(String) -> String| -> Vec<String> {
+        let host = |i: usize| form(format!("http://10.1.{}.{}:80", i / 250, i % 250));
+        (0..9_999).map(host).collect()
+    };
+    let listed = others(|url| format!("'{url}'")).join(",");
+    let text = format!("upstream = ['{}',{listed}]\n", a.url());
+    assert_eq!(case.reload(&text).status, 200);
+    assert_eq!(case.reload(&to(&[&a])).status, 200);
+    assert_eq!(case.reload(&format!("upstream = '{}'\n", others(|url| url).join(","))).status, 200);
+    let wrong = case.reload(&text.replace("http:", "htp:"));
+    assert_eq!(wrong.status, 400);
+    assert!(wrong.text().contains("10000 mistakes"), "{}", &wrong.text()[..400]);
+    assert!(wrong.body.len() < 64 * 1024, "{}", wrong.body.len());
+    let grown = peak() - before;
+    assert!(grown < 64 * 1024, "{grown} KiB");
+}
