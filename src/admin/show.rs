@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::View;
 use super::families;
 use crate::config::{
-    HostHeader, Listen, ListenerSpec, LogFormat, Place, Plan, PoolSpec, ProcessSpec, RouteSpec,
-    Timeouts, UpstreamSpec,
+    AccessLog, HostHeader, Listen, ListenerSpec, LogFormat, Place, Plan, PoolSpec, ProcessSpec,
+    RouteSpec, Timeouts, UpstreamSpec,
 };
 use crate::http::Limits;
 use crate::stats::{self, Distribution, Family, Phase, Sample, Totals, UpstreamTotals, by_class};
@@ -141,6 +141,7 @@ pub(super) fn config(plan: &Plan) -> Value {
         log,
         log_format,
         state,
+        watch,
     } = process;
     let ListenerSpec { addresses, limits, read_timeout, idle_timeout, trusted, trusted_names } =
         listener;
@@ -188,14 +189,17 @@ pub(super) fn config(plan: &Plan) -> Value {
             "trusted": trusted.map(Value::from).collect::<Value>(),
             "trusted_names": trusted_names,
         },
-        "access_log": {
-            "format": access_log.format.map_or("off", LogFormat::name),
-            "file": access_log.file.as_ref().map(|path| path.to_string_lossy()),
-        },
+        "access_log": access_log_spec(access_log),
         "log": log.name(),
         "log_format": log_format.name(),
+        "watch": watch,
         "state": state.as_ref().map(|path| path.to_string_lossy()),
     })
+}
+
+fn access_log_spec(log: &AccessLog) -> Value {
+    let file = log.file.as_ref().map(|path| path.to_string_lossy());
+    json!({ "format": log.format.map_or("off", LogFormat::name), "file": file })
 }
 
 fn upstream_spec(spec: &UpstreamSpec) -> Value {

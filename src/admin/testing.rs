@@ -82,6 +82,7 @@ pub fn plan() -> Plan {
             access_log: AccessLog { format: Some(LogFormat::Json), file: None },
             log: LogLevel::Info,
             state: None,
+            watch: false,
             log_format: OwnLogFormat::Human,
         },
         listener: ListenerSpec {

@@ -74,6 +74,7 @@ impl Settings<'_> {
             log: self.one("log", log_level).unwrap_or(LogLevel::Info),
             log_format: self.one("log-format", own_log_format).unwrap_or(OwnLogFormat::Human),
             state: self.one("state", places::file),
+            watch: self.one("watch", values::switch).unwrap_or(false),
         }
     }
 

@@ -282,7 +282,7 @@ line! {
     drain_delay drain_timeout
     max_head max_target max_fields max_body max_connections buffers max_upstream_idle
     access_log access_log_file log log_format
-    config state env_file strict demo
+    config state watch env_file strict demo
 }
 
 #[derive(FromArgs)]
@@ -489,7 +489,7 @@ mod tests {
             ("--no-access-log", "there is no flag --no-access-log", "write --access-log off"),
             ("--no-max-body", "there is no flag --no-max-body", "write --max-body off"),
             ("--no-listen", "there is no flag --no-listen", "--listen cannot be switched off"),
-            ("--watch", "--watch is not there yet", "tidegate --help lists all flags"),
+            ("--include a", "--include is not there yet", "tidegate --help lists all flags"),
             ("run", "\"run\" is not a command", "leave it out: without a command, tidegate runs"),
             ("8080", "\"8080\" is not a command", "did you mean --listen :8080?"),
             ("a:1 b:2", "\"a:1 b:2\" is not a command", "did you mean --upstream a:1,b:2?"),

@@ -157,7 +157,7 @@ mod tests {
              --upstream-idle-timeout 10s --tunnel-idle-timeout 11s --expect-timeout 12s --drain-delay 13s \
              --drain-timeout 14s --max-head 1KiB --max-target 512B --max-fields 10 --max-body 1MB \
              --max-connections 1000 --buffers 2000 --max-upstream-idle 15 --access-log common \
-             --access-log-file a --log debug --log-format json --state s",
+             --access-log-file a --log debug --log-format json --state s --watch",
         );
         let all = difference(&running, &asked);
         let known = table::settings().filter(|setting| !OF_NO_PLAN.contains(&setting.name));

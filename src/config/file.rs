@@ -29,9 +29,8 @@ const IN_TABLES: [(&str, &str); 5] = [
 ];
 
 /// Keys that are settled but not built, and so are all below them.
-const LATER: [&str; 26] = [
+const LATER: [&str; 25] = [
     "include",
-    "watch",
     "compress",
     "error-page",
     "tls",

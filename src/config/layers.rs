@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::diagnostics::{Diagnostic, Diagnostics, escape, nearest, wrong};
 use super::given::{Given, Line, Origin};
+use super::stamp::StampedFile;
 use super::table::{self, DefaultValue, Setting, variable};
 use super::{dotenv, file};
 
@@ -25,6 +26,8 @@ pub struct Layers {
     pub dotenv: Option<String>,
     /// The configuration file, if one was read.
     pub file: Option<String>,
+    /// The files that were read, or would have been.
+    pub files: Vec<StampedFile>,
     /// A file could not be read, or not all of it: what seems not to be given may stand there.
     pub unread: bool,
 }
@@ -51,9 +54,10 @@ impl Layers {
         let asked = asked.map(|(_, given)| given).next_back();
         let in_env = env.iter().find(|variable| variable.key == "TIDEGATE_ENV_FILE");
         let asked = asked.or(in_env.map(|variable| &variable.given)).cloned();
+        let stamp = StampedFile::now(&cwd.join(asked.as_ref().map_or(".env", |given| &given.text)));
         let (name, dotenv) = read_file(asked.as_ref(), cwd, diagnostics);
 
-        let mut layers = Layers { dotenv: name, ..Layers::default() };
+        let mut layers = Layers { dotenv: name, files: vec![stamp], ..Layers::default() };
         for (setting, given) in flags {
             layers.given.entry(setting.name).or_default().push(given);
         }
@@ -84,6 +88,7 @@ impl Layers {
     fn read_configuration(&mut self, cwd: &Path, diagnostics: &mut Diagnostics) {
         let asked = self.given.get("config").and_then(|given| given.last());
         let Some(asked) = asked.filter(|asked| !asked.text.is_empty()).cloned() else { return };
+        self.files.push(StampedFile::now(&cwd.join(&*asked.text)));
         let mistakes = diagnostics.count();
         let found = file::read(&asked, cwd, diagnostics);
         self.unread |= diagnostics.count() > mistakes;

@@ -23,6 +23,7 @@
 //! `advice` tries what a refusal offers before anyone is told to write it.
 //! `diff` tells what differs between two plans, and what of that takes a new process.
 //! `order` is what a running tidegate can be told; `overlay` lays changes of upstreams over what the files say.
+//! `stamp` tells which version of a file was read.
 //! `table` holds one row for each setting: parser, help, `config show` and the manual all read it.
 //! `diagnostics` and `show` put results into words.
 
@@ -42,6 +43,7 @@ mod places;
 mod plan;
 mod settings;
 mod show;
+mod stamp;
 mod table;
 mod toml;
 mod tree;
@@ -60,6 +62,7 @@ pub use order::{Order, Verb};
 pub use overlay::{Overlay, Presence, UpstreamChange};
 pub use plan::*;
 pub use show::markdown;
+pub use stamp::StampedFile;
 
 /// What the command line wants done.
 #[derive(Debug)]
@@ -81,6 +84,8 @@ pub enum Action {
 pub struct Report {
     /// One line each, for the log.
     pub warnings: Vec<String>,
+    /// The files that settings were read from, or would have been if they were there.
+    pub files: Vec<StampedFile>,
     origins: Vec<(&'static str, String)>,
 }
 
@@ -171,7 +176,11 @@ pub fn load(
     let must_run = matches!(words.command, Subcommand::Run | Subcommand::Check);
     let built = build::build(&layers, around, must_run, &mut diagnostics);
 
-    let report = Report { warnings: diagnostics.close(built.strict)?, origins: layers.origins() };
+    let report = Report {
+        warnings: diagnostics.close(built.strict)?,
+        origins: layers.origins(),
+        files: layers.files.clone(),
+    };
     Ok(match words.command {
         Subcommand::Check => Action::Check(show::check(&built.plan, &report)),
         Subcommand::Ask(order) => Action::Ask(built.plan.process.admin, order),

@@ -221,6 +221,8 @@ pub struct ProcessSpec {
     pub log_format: OwnLogFormat,
     /// The folder where changes made at run time are kept; `None`: in memory only.
     pub state: Option<PathBuf>,
+    /// The files that settings are read from are looked at, and read anew when they change.
+    pub watch: bool,
 }
 
 /// The listener as it was asked for.

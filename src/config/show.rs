@@ -203,6 +203,7 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
         "access-log" => process.access_log.format.map_or("off", LogFormat::name).to_owned(),
         "access-log-file" => path(process.access_log.file.as_ref()),
         "state" => path(process.state.as_ref()),
+        "watch" => switch(process.watch),
         "log" => process.log.name().to_owned(),
         "log-format" => process.log_format.name().to_owned(),
         name => unreachable!("{name} has no place in the plan; a test shows all settings"),

@@ -258,6 +258,7 @@ const LOGS: &[Setting] = &[
 const SETTINGS: &[Setting] = &[
     row("config", File, Nothing, "Configuration file, in TOML"),
     row("state", File, Depends("in memory only"), "Folder where changes made at run time are kept"),
+    switch("watch", "Reload when the configuration or the dotenv file changes"),
     row("env-file", File, Depends(".env, if there is one"), "Dotenv file: KEY=VALUE lines"),
     switch("strict", "Warnings are errors"),
     switch("demo", "Start two origins of its own, and listen on 127.0.0.1:8080"),
@@ -270,7 +271,7 @@ const OWN_FORMATS: &str = "human|json";
 const LEVELS: &str = "error|warn|info|debug|trace";
 
 /// Flags of other programs and their names here: suggested, never accepted.
-pub const COUSINS: [(&str, &str); 27] = [
+pub const COUSINS: [(&str, &str); 28] = [
     ("listen", "port bind address addr host http-port listen-addr listen-address p"),
     ("upstream", "target server servers origin proxy-pass to url forward u"),
     ("admin", "admin-port admin-listen metrics stats status"),
@@ -296,13 +297,13 @@ pub const COUSINS: [(&str, &str); 27] = [
     ("access-log-file", "log-file"),
     ("log", "log-level loglevel level verbose verbosity debug v"),
     ("state", "state-dir state-directory data-dir"),
+    ("watch", "auto-reload watch-config hot-reload"),
     ("config", "config-file conf c f file configfile"),
     ("env-file", "dotenv env"),
 ];
 
 /// Flags that are settled but not built: whoever tries one hears that, and not what it resembles.
-pub const LATER: [&str; 56] = [
-    "watch",
+pub const LATER: [&str; 55] = [
     "include",
     "tls-cert",
     "tls-key",

@@ -9,7 +9,7 @@
 //!
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
 //! `health` (what the log says of upstreams), `desired` (what is wanted: settings, and changes of upstreams), `state`
-//! (where those are kept), `reload` (putting it in force), `current` (what is),
+//! (where those are kept), `reload` (putting it in force), `current` (what is), `watch` (whether files have changed),
 //! `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
 
 pub mod ask;
@@ -24,6 +24,7 @@ mod names;
 mod reload;
 mod start;
 mod state;
+mod watch;
 
 use std::borrow::Cow;
 use std::env;
@@ -52,6 +53,7 @@ use crate::upstream::Registry;
 use cores::Cores;
 use current::Current;
 use desired::Desired;
+use watch::Watcher;
 
 /// Runs the proxy until a signal ends it.
 ///
@@ -72,7 +74,16 @@ fn start_with(
         InheritedSockets::take(|name| env::var_os(name))?;
     let result = start::enough_descriptors(&plan)
         .and_then(|()| Listeners::open(&plan, report, sockets))
-        .and_then(|listeners| serve(plan, sources, listeners, &mut predecessor, opened));
+        .and_then(|listeners| {
+            serve(
+                plan,
+                Watcher::new(report.files.clone()),
+                sources,
+                listeners,
+                &mut predecessor,
+                opened,
+            )
+        });
     if let Err(error) = &result {
         // Only if we have not been ready.
         predecessor.send(error.as_bytes());
@@ -82,6 +93,7 @@ fn start_with(
 
 fn serve(
     plan: Plan,
+    watcher: Watcher,
     sources: Sources<'_>,
     listeners: Listeners,
     predecessor: &mut Predecessor,
@@ -91,7 +103,8 @@ fn serve(
     let unwritten = recorder.as_ref().map(|recorder| Arc::clone(recorder.unwritten()));
     opened(&listeners)?;
     let desired = Desired::new(plan)?;
-    let (mut live, admin) = ControlPlane::start(desired, sources, listeners, recorder, reopen)?;
+    let (mut live, admin) =
+        ControlPlane::start(desired, watcher, sources, listeners, recorder, reopen)?;
     let executor = LocalExecutor::new();
     let result = smol::block_on(executor.run(live.run(&executor, admin, predecessor)));
     drop(live);
@@ -132,6 +145,8 @@ enum ControlEvent {
     Signal(Option<Signal>),
     /// Somebody gives an order.
     Order(PendingOrder),
+    /// A file that settings are read from has changed.
+    FileChanged,
     /// The new process is ready, or will not be.
     Successor(Result<(), Option<String>>),
 }
@@ -139,6 +154,7 @@ enum ControlEvent {
 /// The event loop's state.
 struct ControlPlane<'a> {
     sources: Sources<'a>,
+    watcher: Watcher,
     desired: Desired,
     registry: Registry,
     current: Rc<Current>,
@@ -169,6 +185,7 @@ impl<'a> ControlPlane<'a> {
     /// Starts the cores; they do not accept yet. Gives the admin's doors back.
     fn start(
         desired: Desired,
+        watcher: Watcher,
         sources: Sources<'a>,
         listeners: Listeners,
         recorder: Option<Recorder>,
@@ -200,6 +217,7 @@ impl<'a> ControlPlane<'a> {
         let (taken_down, orders) = Orders::new();
         let live = ControlPlane {
             sources,
+            watcher,
             desired,
             registry,
             current: Rc::new(Current::new(runtime)),
@@ -306,6 +324,7 @@ impl<'a> ControlPlane<'a> {
         loop {
             match self.news(&mut successor).await? {
                 ControlEvent::Signal(Some(Signal::Hup)) => drop(self.reload().await),
+                ControlEvent::FileChanged => drop(self.reload().await),
                 ControlEvent::Order(pending) => {
                     let outcome = match &pending.order {
                         Order::Reload => self.reload().await,
@@ -339,7 +358,7 @@ impl<'a> ControlPlane<'a> {
     }
 
     /// Waits for something to happen; an error is the end of a core.
-    async fn news(&self, successor: &mut Option<Successor>) -> Result<ControlEvent, String> {
+    async fn news(&mut self, successor: &mut Option<Successor>) -> Result<ControlEvent, String> {
         let failure = async { Err(self.cores.failure().await) };
         let signal = async {
             let signal = (&self.signals).next().await;
@@ -354,13 +373,22 @@ impl<'a> ControlPlane<'a> {
                 None => future::pending().await,
             }
         };
+        let watching = self.current.get().plan.process.watch;
+        let watcher = &mut self.watcher;
+        let file = async {
+            if !watching {
+                future::pending::<()>().await;
+            }
+            watcher.changed().await;
+            Ok(ControlEvent::FileChanged)
+        };
         let settled = async {
             match successor {
                 Some(successor) => Ok(ControlEvent::Successor(successor.settle().await)),
                 None => future::pending().await,
             }
         };
-        failure.or(settled).or(signal).or(order).await
+        failure.or(settled).or(signal).or(order).or(file).await
     }
 
     fn start_successor(&self) -> Option<Successor> {

@@ -7,6 +7,7 @@ use async_io::Timer;
 use futures_lite::FutureExt;
 use serde_json::json;
 
+use super::watch::Watcher;
 use super::{ControlPlane, names};
 use crate::admin::{Loaded, Outcome, Refused};
 use crate::config::{self, Action, Difference, Plan, Rejected, Verb};
@@ -20,6 +21,7 @@ impl ControlPlane<'_> {
     /// Reads the settings anew and goes by them. Requests under way end under the plan they began with.
     pub(super) async fn reload(&mut self) -> Outcome {
         self.notify.reloading();
+        self.watcher.read_now();
         let outcome = self.read_and_adopt().await;
         self.notify.tell("READY=1");
         outcome
@@ -39,6 +41,7 @@ impl ControlPlane<'_> {
             }
             Err(rejected) => return Err(self.refuse(rejected)),
         };
+        self.watcher = Watcher::new(report.files);
         Ok(self.put_in_force(plan, &report.warnings).await)
     }
 

@@ -482,3 +482,25 @@ fn t17_ten_thousand_upstreams_in_one_line_cost_little() {
     let grown = peak() - before;
     assert!(grown < 64 * 1024, "{grown} KiB");
 }
+
+#[test]
+fn t18_a_file_that_is_watched_is_read_anew_when_it_changes() {
+    let (a, b, scratch) = (Origin::named("a"), Origin::named("b"), Scratch::new());
+    let watched = |origin: &Origin| format!("{}watch = true\n", to(&[origin]));
+    let case = Configured::new(&watched(&a), &[]);
+    assert_eq!(case.proxy.client().get("/").text(), "a");
+    // As editors do it, and as a container's volume is changed: another file in its place.
+    let new = scratch.join("new.toml");
+    fs::write(&new, watched(&b)).unwrap();
+    fs::copy(&new, format!("{}.new", case.path)).unwrap();
+    fs::rename(format!("{}.new", case.path), &case.path).unwrap();
+    case.proxy.wait_for_log("reloaded: upstream");
+    assert_eq!(case.proxy.client().get("/").text(), "b");
+    fs::write(&case.path, "upstream = 'a:1\n").unwrap();
+    case.proxy.wait_for_log("not reloaded");
+    fs::write(&case.path, to(&[&a])).unwrap();
+    case.proxy.wait_for_log("reloaded: watch: off");
+    assert_eq!(case.proxy.client().get("/").text(), "a");
+    let told = case.proxy.log().iter().filter(|line| line.contains("not reloaded")).count();
+    assert_eq!(told, 1, "a mistake is told once");
+}
