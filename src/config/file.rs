@@ -4,6 +4,7 @@
 //! subject (`--log-format`, `format` under `[log]`). A table's own name, given a text, fills its main key.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -15,6 +16,7 @@ use super::given::{Given, Line, Origin};
 use super::table::{self, Form, Setting};
 use super::toml;
 use super::tree::{Key, Node, Value};
+use super::yaml;
 
 /// The largest file that is read, in octets.
 pub const LARGEST: usize = 1024 * 1024;
@@ -77,7 +79,12 @@ pub fn read(
         }
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let (root, errors) = toml::parse(text);
+    let extension = Path::new(&**file).extension().and_then(OsStr::to_str).unwrap_or_default();
+    let ((root, errors), site) = match extension.to_ascii_lowercase().as_str() {
+        "yaml" | "yml" => (yaml::yaml(text), "yaml.org"),
+        "json" => (yaml::json(text), "json.org"),
+        _ => (toml::parse(text), "toml.io"),
+    };
     let begins = text.match_indices('\n').map(|(at, _)| at + 1);
     let mut reading = Reading {
         file: Arc::clone(file),
@@ -88,7 +95,15 @@ pub fn read(
         found: Vec::new(),
     };
     for error in errors {
-        reading.refuse("", error.span, wrong(error.what, "see toml.io for how to write it"));
+        reading.refuse(
+            "",
+            error.span,
+            wrong(error.what, format!("see {site} for how to write it")),
+        );
+    }
+    if !matches!(root.value, Value::Table(_)) {
+        let right = "write a name and a value a line, such as listen: \":8080\"";
+        reading.refuse("", root.span.clone(), wrong("this is not a table of settings", right));
     }
     reading.table("", &root);
     reading.found

@@ -10,7 +10,7 @@
 //! ```text
 //! command_line  word by word (argh)                         --read-timeout=5s
 //! dotenv        KEY=VALUE lines of a file                   TIDEGATE_READ_TIMEOUT=5s
-//! toml          the text of a file -> tree: values, and where they are
+//! toml, yaml    the text of a file -> tree: values, and where they are (JSON: yaml)
 //! file          keys of that -> settings                    read-timeout = "5s"
 //! given         a value, and where it stood
 //! layers        flag over environment over dotenv over file over default
@@ -48,6 +48,7 @@ mod table;
 mod toml;
 mod tree;
 mod values;
+mod yaml;
 
 use std::ffi::OsString;
 use std::path::Path;

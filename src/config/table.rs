@@ -256,7 +256,7 @@ const LOGS: &[Setting] = &[
 ];
 
 const SETTINGS: &[Setting] = &[
-    row("config", File, Nothing, "Configuration file, in TOML"),
+    row("config", File, Nothing, "Configuration file, in TOML, YAML or JSON, by its extension"),
     row("state", File, Depends("in memory only"), "Folder where changes made at run time are kept"),
     switch("watch", "Reload when the configuration or the dotenv file changes"),
     row("env-file", File, Depends(".env, if there is one"), "Dotenv file: KEY=VALUE lines"),

@@ -396,6 +396,50 @@ fn h27_a_configuration_file_names_upstreams_or_says_what_is_wrong() {
 }
 
 #[test]
+fn h28_the_file_may_be_yaml_or_json_and_mistakes_have_their_place_there_too() {
+    let (origin, scratch) = (Origin::named("a"), Scratch::new());
+    let url = origin.url();
+    for (name, right, wrong, place) in [
+        (
+            "t.yaml",
+            format!("upstream:\n  - {url}\nbackend-header: on\nlog: {{level: info}}\n"),
+            format!("upstream: {url}\nred-timeout: 5s\nlog:\n  level: loud\n"),
+            ["t.yaml:2:1: no setting has this name", "t.yaml:4:10: log.level:"],
+        ),
+        (
+            "t.json",
+            format!("{{\"upstream\": [\"{url}\"], \"backend-header\": true}}\n"),
+            format!("{{\"upstream\": \"{url}\",\n\"red-timeout\": \"5s\",\n\"log\": \"loud\"}}\n"),
+            ["t.json:2:1: no setting has this name", "t.json:3:9: log:"],
+        ),
+    ] {
+        let path = scratch.join(name);
+        fs::write(&path, right).unwrap();
+        let proxy = Proxy::start(&["--config", &path]);
+        let answer = proxy.client().get("/");
+        assert_eq!((answer.text().as_str(), answer.get("X-Backend-Server")), ("a", Some(&*url)));
+        fs::write(&path, wrong).unwrap();
+        let refused = run(&["check", "--config", &path], &[]);
+        assert_eq!(refused.code, Some(1));
+        for place in place {
+            assert!(refused.stderr.contains(place), "no {place} in {}", refused.stderr);
+        }
+    }
+    for (name, text, told) in [
+        ("a.json", "{'upstream': 1}", "see json.org"),
+        ("a.yaml", "upstream: [", "see yaml.org"),
+        ("b.yaml", "just a text", "not a table of settings"),
+        ("b.json", "[]", "not a table of settings"),
+    ] {
+        let path = scratch.join(name);
+        fs::write(&path, text).unwrap();
+        let refused = run(&["check", "--config", &path], &[]);
+        assert!(refused.stderr.contains(told), "{name}: {}", refused.stderr);
+        assert!(refused.stderr.contains("tidegate: 1 mistake,"), "{name}: {}", refused.stderr);
+    }
+}
+
+#[test]
 fn h18_the_demo_shows_two_origins_taking_turns() {
     let proxy = Proxy::start(&["--demo"]);
     let mut client = proxy.client();
