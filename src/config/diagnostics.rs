@@ -112,9 +112,9 @@ const WIDEST_ITEM: usize = 60;
 const MOST: usize = 50;
 
 impl Diagnostics {
-    /// How many mistakes there are so far.
-    pub fn count(&self) -> usize {
-        self.mistakes.count
+    /// There is a mistake on the command line.
+    pub fn is_on_command_line(&self) -> bool {
+        self.mistakes.on_command_line
     }
 
     /// A mistake that no value is to blame for.
@@ -163,7 +163,8 @@ impl Diagnostics {
         }
         let offers = mistakes.kept.iter().flat_map(Note::offers).collect();
         let lines = mistakes.kept.iter().map(Note::line).chain(mistakes.more("")).collect();
-        Err(Rejected { exit, count: mistakes.count, blocks, lines, offers })
+        let count = mistakes.count;
+        Err(Rejected { exit, count, blocks, lines, offers, consequence: "not started" })
     }
 }
 

@@ -62,12 +62,13 @@ const LATER: [&str; 25] = [
 /// Settings that only make sense outside a configuration file.
 const OUTSIDE: [&str; 2] = ["config", "env-file"];
 
-/// The settings of the file that was asked for, with every mistake in it noted. Reads that file and nothing else.
+/// The settings of the file that was asked for, with every mistake in it noted, and whether it could be taken apart
+/// from beginning to end. Reads that file and nothing else.
 pub fn read(
     asked: &Given,
     cwd: &Path,
     diagnostics: &mut Diagnostics,
-) -> Vec<(&'static Setting, Given)> {
+) -> (Vec<(&'static Setting, Given)>, bool) {
     let Given { text: file, origin } = asked;
     let text = match read_bounded(&cwd.join(&**file)) {
         Ok(text) => text,
@@ -75,7 +76,7 @@ pub fn read(
             let what = format!("cannot read {file}: {error}");
             let right = wrong(what, "name a file that can be read");
             diagnostics.mistake_in(origin, file, 0..file.len(), right);
-            return Vec::new();
+            return (Vec::new(), false);
         }
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -94,6 +95,7 @@ pub fn read(
         diagnostics,
         found: Vec::new(),
     };
+    let is_whole = errors.is_empty() && matches!(root.value, Value::Table(_));
     for error in errors {
         reading.refuse(
             "",
@@ -106,7 +108,7 @@ pub fn read(
         reading.refuse("", root.span.clone(), wrong("this is not a table of settings", right));
     }
     reading.table("", &root);
-    reading.found
+    (reading.found, is_whole)
 }
 
 /// Not more than may be read, as text.

@@ -28,7 +28,7 @@ pub struct Layers {
     pub file: Option<String>,
     /// The files that were read, or would have been.
     pub files: Vec<StampedFile>,
-    /// A file could not be read, or not all of it: what seems not to be given may stand there.
+    /// The configuration file could not be read, or not all of it: what seems not to be given may stand there.
     pub unread: bool,
 }
 
@@ -89,9 +89,8 @@ impl Layers {
         let asked = self.given.get("config").and_then(|given| given.last());
         let Some(asked) = asked.filter(|asked| !asked.text.is_empty()).cloned() else { return };
         self.files.push(StampedFile::now(&cwd.join(&*asked.text)));
-        let mistakes = diagnostics.count();
-        let found = file::read(&asked, cwd, diagnostics);
-        self.unread |= diagnostics.count() > mistakes;
+        let (found, is_whole) = file::read(&asked, cwd, diagnostics);
+        self.unread = !is_whole;
         self.file = Some(asked.text.to_string());
         let mut settings: BTreeMap<&'static str, Vec<Given>> = BTreeMap::new();
         for (setting, given) in found {
@@ -111,6 +110,12 @@ impl Layers {
             }
             (None, DefaultValue::Depends(_) | DefaultValue::Nothing) => Vec::new(),
         }
+    }
+
+    /// A setting was given by a flag or in the environment, so no file has a say in it.
+    pub fn is_above_files(&self, name: &str) -> bool {
+        let given = self.given.get(name).into_iter().flatten();
+        given.map(|given| &given.origin).any(|origin| origin.line().is_none())
     }
 
     /// For each setting, where its value came from.

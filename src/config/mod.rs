@@ -56,6 +56,7 @@ use std::path::Path;
 use command_line::Subcommand;
 use diagnostics::Diagnostics;
 use layers::Layers;
+use settings::Settings;
 
 pub use descriptors::{Marks, in_use};
 pub use diff::{Difference, difference, within};
@@ -105,6 +106,8 @@ impl Report {
 pub struct Rejected {
     /// Exit code: 2 if the command line is at fault, 1 if only the environment or a file is.
     pub exit: u8,
+    /// What does not happen therefore.
+    pub consequence: &'static str,
     /// How many mistakes there are.
     pub count: usize,
     /// The first of them, several lines each with a caret, for a terminal.
@@ -118,9 +121,9 @@ pub struct Rejected {
 impl Rejected {
     /// What to tell on standard error, in place of a start.
     pub fn text(&self) -> String {
-        let Rejected { count, blocks, .. } = self;
+        let Rejected { count, blocks, consequence, .. } = self;
         let s = if *count == 1 { "" } else { "s" };
-        format!("{blocks}tidegate: {count} mistake{s}, not started; --help lists all flags\n")
+        format!("{blocks}tidegate: {count} mistake{s}, {consequence}; --help lists all flags\n")
     }
 }
 
@@ -174,6 +177,9 @@ pub fn load(
         Subcommand::Run | Subcommand::Check | Subcommand::Show { .. } | Subcommand::Ask(_) => {}
     }
     let layers = Layers::stack(words.given, env, around.cwd, &mut diagnostics);
+    if let Subcommand::Ask(order) = words.command {
+        return Ok(Action::Ask(admin_to_ask(&layers, diagnostics)?, order));
+    }
     let must_run = matches!(words.command, Subcommand::Run | Subcommand::Check);
     let built = build::build(&layers, around, must_run, &mut diagnostics);
 
@@ -184,11 +190,24 @@ pub fn load(
     };
     Ok(match words.command {
         Subcommand::Check => Action::Check(show::check(&built.plan, &report)),
-        Subcommand::Ask(order) => Action::Ask(built.plan.process.admin, order),
         Subcommand::Show { origin } => Action::Show(show::config(&built, &layers, &report, origin)),
         _ if built.demo => Action::Demo(Box::new(built.plan), report),
         _ => Action::Run(Box::new(built.plan), report),
     })
+}
+
+/// Where the admin of the running one listens. Other mistakes in files are for that one to tell, which may be asked to
+/// read them; unless they may hide where it is.
+fn admin_to_ask(layers: &Layers, diagnostics: Diagnostics) -> Result<Option<Listen>, Rejected> {
+    let is_hidden = layers.unread && !layers.is_above_files("admin");
+    let mut only = match diagnostics.is_on_command_line() || is_hidden {
+        true => diagnostics,
+        false => Diagnostics::default(),
+    };
+    let mut settings = Settings { layers, diagnostics: &mut only };
+    let admin = settings.one("admin", places::admin).flatten();
+    let refused = |rejected| Rejected { consequence: "and so nobody was asked", ..rejected };
+    only.close(false).map_err(refused).map(|_| admin)
 }
 
 #[cfg(test)]

@@ -20,11 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(40);
 pub fn ask(admin: Option<&Listen>, order: &Order) -> Result<String, String> {
     let Some(admin) = admin else {
         return Err(
-            "its admin is off, so it cannot be asked: a signal can (SIGHUP reloads)\n".into()
+            "tidegate: the admin is off, so nothing can be asked; a signal can reload (SIGHUP)\n"
+                .into(),
         );
     };
     let Some(address) = reachable(admin) else {
-        return Err(format!("--admin {admin} names no port: write the one that it listens on\n"));
+        return Err(format!(
+            "tidegate: --admin {admin} names no port: write the one that it listens on\n"
+        ));
     };
     let (target, body) = match order {
         Order::Reload => ("/reload".to_owned(), json!({})),
@@ -38,7 +41,8 @@ pub fn ask(admin: Option<&Listen>, order: &Order) -> Result<String, String> {
     };
     let Answer { status, body } = smol::block_on(client::ask(&address, question, PATIENCE))
         .map_err(|error| {
-            format!("no tidegate answers at --admin {admin}: {error}\n    is it running, and is that its admin?\n")
+            let what = format!("tidegate: nobody answers at --admin {admin}: {error}");
+            format!("{what}\n    is it running, and is that its admin?\n")
         })?;
     let page = serde_json::from_slice(&body).unwrap_or(Value::Null);
     match order {

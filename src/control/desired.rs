@@ -2,7 +2,7 @@
 
 use super::state::StateFolder;
 use crate::admin::Refused;
-use crate::config::{Overlay, Plan, Verb};
+use crate::config::{Overlay, Plan, UpstreamSpec, Verb};
 
 /// Compiles to the plan in force.
 #[derive(Debug)]
@@ -29,6 +29,11 @@ impl Desired {
     /// The plan to go by.
     pub fn plan(&self) -> Plan {
         self.overlay.over(&self.asked)
+    }
+
+    /// What the sources ask for.
+    pub fn asked_upstreams(&self) -> &Vec<UpstreamSpec> {
+        &self.asked.pool.upstreams
     }
 
     /// Changes outlive the process.

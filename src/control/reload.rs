@@ -32,7 +32,7 @@ impl ControlPlane<'_> {
             Ok(Action::Run(plan, report)) => (*plan, report),
             Ok(Action::Demo(mut plan, report)) => {
                 // Its upstreams are origins of its own, and they live as long as it does.
-                plan.pool.upstreams.clone_from(&self.current.get().plan.pool.upstreams);
+                plan.pool.upstreams.clone_from(self.desired.asked_upstreams());
                 (*plan, report)
             }
             // The arguments are still those that made us run.

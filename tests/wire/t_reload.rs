@@ -119,8 +119,8 @@ fn t04_the_command_waits_and_tells_what_came_of_it() {
     let last = "tidegate: not reloaded: ";
     assert!(refused.stderr.contains(last) && refused.stderr.contains('^'), "{}", refused.stderr);
     for (flags, told) in [
-        (&["reload", "--admin", "127.0.0.1:1"][..], "no tidegate answers at --admin 127.0.0.1:1"),
-        (&["reload", "--admin", "off"], "its admin is off"),
+        (&["reload", "--admin", "127.0.0.1:1"][..], "nobody answers at --admin 127.0.0.1:1"),
+        (&["reload", "--admin", "off"], "the admin is off"),
         (&["reload", "--admin", ":0"], "names no port"),
     ] {
         let failed = run(flags, &[]);
@@ -128,6 +128,20 @@ fn t04_the_command_waits_and_tells_what_came_of_it() {
         assert!(failed.stderr.contains(told), "{}", failed.stderr);
     }
     assert_eq!(run(&["reload", "--admin", "x y"], &[]).code, Some(2));
+    // A mistake in a file is for the running one to tell; here it would only be in the way.
+    fs::write(&case.path, "upstream = 'a:1\n").unwrap();
+    let by_flag = run(&["drain", &b.url(), "--admin", &admin, "--config", &case.path], &[]);
+    assert_eq!(by_flag.code, Some(0), "{}", by_flag.stderr);
+    let hidden = run(&["drain", &b.url(), "--config", &case.path], &[]);
+    assert_eq!(hidden.code, Some(1));
+    assert!(
+        hidden.stderr.contains("tidegate: 1 mistake, and so nobody was asked"),
+        "{}",
+        hidden.stderr
+    );
+    fs::write(&case.path, format!("{}admin = '{admin}'\nred = 1\n", to(&[&a]))).unwrap();
+    let told = run(&["reload", "--config", &case.path], &[]);
+    assert!(told.stderr.contains("tidegate: not reloaded: 1 mistake"), "{}", told.stderr);
     // The file that it goes by names the admin, too.
     fs::write(&case.path, format!("{}admin = '{admin}'\n", to(&[&a]))).unwrap();
     let by_file = run(&["reload", "--config", &case.path], &[]);
