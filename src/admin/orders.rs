@@ -14,7 +14,7 @@ use crate::config::{Listen, Order, Verb};
 use crate::http::Reply;
 
 /// Orders that wait to be made at most.
-const WAITING: usize = 16;
+const WAITING: usize = 64;
 /// An order takes at most so long; whoever gave it hears no more of it then.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -22,7 +22,7 @@ pub(super) struct AdminRequest {
     pub host: String,
     /// All `Accept` fields, joined.
     pub accept: String,
-    /// `Content-Type`; empty if there is none.
+    /// All `Content-Type` fields, joined; empty if there is none.
     pub content_type: String,
     /// At most [`BODY_MAX`] octets.
     pub body: Vec<u8>,
@@ -99,14 +99,17 @@ fn request(head: &http::Request, bytes: &[u8]) -> AdminRequest {
     let text = |span: Span| String::from_utf8_lossy(span.of(bytes)).into_owned();
     let target = text(head.path);
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let accepts = head.fields.iter().filter(|field| Name::Accept == field.id);
+    let all = |name: Name| {
+        let fields = head.fields.iter().filter(|field| name == field.id);
+        fields.map(|field| text(field.value)).collect::<Vec<_>>().join(",")
+    };
     AdminRequest {
         method: head.method,
         path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
         query: query.to_owned(),
         host: text(head.host),
-        accept: accepts.map(|field| text(field.value)).collect::<Vec<_>>().join(","),
-        content_type: head.get(Name::ContentType).map(text).unwrap_or_default(),
+        accept: all(Name::Accept),
+        content_type: all(Name::ContentType),
         body: Vec::new(),
         keep: head.persistent && head.version == Version::Http11,
     }

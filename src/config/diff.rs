@@ -4,22 +4,8 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::plan::{Plan, ProcessSpec};
-use super::{show, table};
-
-/// Settings that a process keeps as it began with them: its sockets, its threads, its memory, its logs and its state.
-const OF_THE_PROCESS: [&str; 9] = [
-    "listen",
-    "admin",
-    "workers",
-    "buffers",
-    "access-log",
-    "access-log-file",
-    "log",
-    "log-format",
-    "state",
-];
-/// Settings that are of no plan: how the others are found, and what is thought of them.
-const OF_NO_PLAN: [&str; 4] = ["config", "env-file", "strict", "demo"];
+use super::show;
+use super::table::{self, Effect, Setting};
 
 /// A setting that two plans differ in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +20,11 @@ pub struct Difference {
 
 /// Every setting in which `after` is not as `before`, in the order of the table.
 pub fn difference(before: &Plan, after: &Plan) -> Vec<Difference> {
-    let settings = table::settings().map(|setting| setting.name);
-    let settings = settings.filter(|name| !OF_NO_PLAN.contains(name));
-    let differences = settings.map(|setting| Difference {
-        setting,
-        needs_process: OF_THE_PROCESS.contains(&setting),
-        values: [before, after].map(|plan| show::value_of(setting, plan)),
+    let settings = table::settings().filter(|setting| setting.effect != Effect::NoPlan);
+    let differences = settings.map(|&Setting { name, effect, .. }| Difference {
+        setting: name,
+        needs_process: effect == Effect::NewProcess,
+        values: [before, after].map(|plan| show::value_of(name, plan)),
     });
     differences.filter(|difference| difference.values[0] != difference.values[1]).collect()
 }
@@ -160,7 +145,7 @@ mod tests {
              --access-log-file a --log debug --log-format json --state s --watch",
         );
         let all = difference(&running, &asked);
-        let known = table::settings().filter(|setting| !OF_NO_PLAN.contains(&setting.name));
+        let known = table::settings().filter(|setting| setting.effect != Effect::NoPlan);
         assert_eq!(all.len(), known.count(), "the test names every setting");
         let (process, live): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|difference| difference.needs_process);
@@ -168,6 +153,6 @@ mod tests {
         assert_eq!(difference(&merged, &asked), process);
         assert_eq!(difference(&running, &merged), live);
         let names: Vec<&str> = process.iter().map(|difference| difference.setting).collect();
-        assert_eq!(names.len(), OF_THE_PROCESS.len(), "{names:?}");
+        assert_eq!(names.len(), 9, "{names:?}");
     }
 }

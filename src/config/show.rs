@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::build::Built;
 use super::layers::Layers;
 use super::plan::*;
-use super::table::{self, ACTIONS, DefaultValue, Form, GROUPS, Setting};
+use super::table::{self, ACTIONS, DefaultValue, Effect, Form, GROUPS, Setting};
 use super::{Report, values};
 
 /// `--help`.
@@ -138,9 +138,9 @@ pub fn markdown() -> String {
                 DefaultValue::Depends(text) => text.to_owned(),
                 DefaultValue::Nothing => String::new(),
             };
-            let range = range_text(setting);
-            let _ =
-                writeln!(text, "| {} | {default} | {}{range} |", flags.join(", "), setting.about);
+            let (flags, about, range) = (flags.join(", "), setting.about, range_text(setting));
+            let effect = if setting.effect == Effect::NewProcess { " †" } else { "" };
+            let _ = writeln!(text, "| {flags} | {default} | {about}{range}{effect} |");
         }
     }
     text

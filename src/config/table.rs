@@ -99,6 +99,17 @@ pub enum DefaultValue {
     Nothing,
 }
 
+/// When another value of a setting takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// At a reload.
+    Reload,
+    /// In a new process: its sockets, its threads, its memory, its logs and its state.
+    NewProcess,
+    /// It is of no plan: how the others are found, and what is thought of them.
+    NoPlan,
+}
+
 /// One setting.
 #[derive(Debug)]
 pub struct Setting {
@@ -112,6 +123,8 @@ pub struct Setting {
     pub range: (u64, u64),
     /// The default.
     pub fallback: DefaultValue,
+    /// When another value takes effect.
+    pub effect: Effect,
     /// One sentence without a full stop.
     pub about: &'static str,
 }
@@ -129,6 +142,16 @@ impl Setting {
 
     const fn aka(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
+        self
+    }
+
+    const fn in_new_process(mut self) -> Self {
+        self.effect = Effect::NewProcess;
+        self
+    }
+
+    const fn of_no_plan(mut self) -> Self {
+        self.effect = Effect::NoPlan;
         self
     }
 
@@ -173,7 +196,8 @@ const fn row(
     fallback: DefaultValue,
     about: &'static str,
 ) -> Setting {
-    Setting { name, aliases: &[], form, range: (0, u64::MAX), fallback, about }
+    let (aliases, range, effect): (&[_], _, _) = (&[], (0, u64::MAX), Effect::Reload);
+    Setting { name, aliases, form, range, fallback, effect, about }
 }
 
 const fn switch(name: &'static str, about: &'static str) -> Setting {
@@ -204,11 +228,13 @@ pub const GROUPS: [(&str, &[Setting]); 6] = [
 ];
 
 const WHERE: &[Setting] = &[
-    row("listen", Listens, Value(":8080"), "Where clients connect"),
+    row("listen", Listens, Value(":8080"), "Where clients connect").in_new_process(),
     row("upstream", Urls, Nothing, "Where requests go: http://host:port or http://unix:/path")
         .aka(&["backends", "backend"]),
-    row("admin", Admin, Value("127.0.0.1:8082"), "Health, status and metrics"),
-    row("workers", Count, Depends("one per core"), "Threads that move requests").range(1, 1024),
+    row("admin", Admin, Value("127.0.0.1:8082"), "Health, status and metrics").in_new_process(),
+    row("workers", Count, Depends("one per core"), "Threads that move requests")
+        .in_new_process()
+        .range(1, 1024),
 ];
 
 const REQUESTS: &[Setting] = &[
@@ -244,24 +270,31 @@ const LIMITS: &[Setting] = &[
     row("max-body", SizeOrOff, Value("off"), "Body of a request").range(1, PIB),
     row("max-connections", Count, Depends(CONNECTIONS), "Clients; beyond it idle ones are closed")
         .range(1, 1 << 20),
-    count("buffers", "16384", (16, 1 << 18), "Buffers of 16 KiB that each core may use"),
+    count("buffers", "16384", (16, 1 << 18), "Buffers of 16 KiB that each core may use")
+        .in_new_process(),
     count("max-upstream-idle", "1024", (0, 1 << 16), "Idle connections per upstream and core"),
 ];
 
 const LOGS: &[Setting] = &[
-    row("access-log", Choice(FORMATS), Depends("terminal: human; else json"), "Log of requests"),
-    row("access-log-file", File, Depends("standard output"), "Where requests are logged"),
-    row("log", Choice(LEVELS), Value("info"), "Log of tidegate itself, on standard error"),
-    row("log-format", Choice(OWN_FORMATS), Value("human"), "Lines of that log"),
+    row("access-log", Choice(FORMATS), Depends("terminal: human; else json"), "Log of requests")
+        .in_new_process(),
+    row("access-log-file", File, Depends("standard output"), "Where requests are logged")
+        .in_new_process(),
+    row("log", Choice(LEVELS), Value("info"), "Log of tidegate itself, on standard error")
+        .in_new_process(),
+    row("log-format", Choice(OWN_FORMATS), Value("human"), "Lines of that log").in_new_process(),
 ];
 
 const SETTINGS: &[Setting] = &[
-    row("config", File, Nothing, "Configuration file, in TOML, YAML or JSON, by its extension"),
-    row("state", File, Depends("in memory only"), "Folder where changes made at run time are kept"),
+    row("config", File, Nothing, "Configuration file, in TOML, YAML or JSON, by its extension")
+        .of_no_plan(),
+    row("state", File, Depends("in memory only"), "Folder where changes made at run time are kept")
+        .in_new_process(),
     switch("watch", "Reload when the configuration or the dotenv file changes"),
-    row("env-file", File, Depends(".env, if there is one"), "Dotenv file: KEY=VALUE lines"),
-    switch("strict", "Warnings are errors"),
-    switch("demo", "Start two origins of its own, and listen on 127.0.0.1:8080"),
+    row("env-file", File, Depends(".env, if there is one"), "Dotenv file: KEY=VALUE lines")
+        .of_no_plan(),
+    switch("strict", "Warnings are errors").of_no_plan(),
+    switch("demo", "Start two origins of its own, and listen on 127.0.0.1:8080").of_no_plan(),
 ];
 
 const CONNECTIONS: &str = "20000, or by descriptors";

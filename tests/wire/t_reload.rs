@@ -265,6 +265,8 @@ fn t10_only_who_is_here_and_speaks_json_changes_anything() {
     assert_eq!(asked(&format!("POST /reload HTTP/1.1\r\nHost: {admin}")), 415);
     let form = "Content-Type: application/x-www-form-urlencoded";
     assert_eq!(asked(&format!("POST /reload HTTP/1.1\r\nHost: {admin}\r\n{form}")), 415);
+    let both = "Content-Type: application/json\r\nContent-Type: text/plain";
+    assert_eq!(asked(&format!("POST /reload HTTP/1.1\r\nHost: {admin}\r\n{both}")), 415);
     let rebound = "POST /reload HTTP/1.1\r\nHost: evil.example\r\nContent-Type: application/json";
     assert_eq!(asked(rebound), 421);
     assert_eq!(case.proxy.client().get("/").text(), "a");
