@@ -150,8 +150,7 @@ impl Shape<'_> {
 }
 
 fn is_command(word: &str) -> bool {
-    matches!(word, "check" | "config" | "reload" | "help")
-        || Verb::ALL.iter().any(|(_, verb)| *verb == word)
+    matches!(word, "check" | "config" | "reload" | "help") || Verb::is_word(word)
 }
 
 /// The word is one of our flags, and so not the value of another one.
@@ -218,11 +217,11 @@ fn not_a_command(words: &[String]) -> Diagnostic {
     let known = match first_two[..] {
         ["config", "show"] => 2,
         ["check" | "reload", ..] => 1,
-        [verb, _] if Verb::ALL.iter().any(|(_, word)| *word == verb) => 2,
+        [verb, _] if Verb::is_word(verb) => 2,
         _ => 0,
     };
     if let [verb] = first_two[..]
-        && Verb::ALL.iter().any(|(_, word)| *word == verb)
+        && Verb::is_word(verb)
     {
         let right = format!("write tidegate {verb} http://127.0.0.1:9001");
         return wrong("the URL of the upstream is missing", right);

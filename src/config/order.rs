@@ -31,6 +31,11 @@ impl Verb {
         (Verb::Undrain, "undrain"),
     ];
 
+    /// There is a verb with this word.
+    pub fn is_word(word: &str) -> bool {
+        Verb::ALL.iter().any(|(_, known)| *known == word)
+    }
+
     /// Its word.
     pub fn word(self) -> &'static str {
         Verb::ALL[self as usize].1

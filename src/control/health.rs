@@ -10,7 +10,6 @@ use flume::Receiver;
 
 use super::current::Current;
 use crate::proxy::Change;
-use crate::stats::UpstreamState;
 
 /// An upstream that goes and comes is told of no more often than this.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -21,11 +20,9 @@ pub async fn tell(current: Rc<Current>, changes: Receiver<Change>) {
     // What was told last of each upstream that there is. One that is new is taken to be up.
     let mut told: HashMap<Arc<str>, bool> = HashMap::new();
     loop {
-        let was = |told: &HashMap<_, _>, state: &UpstreamState| {
-            told.get(&state.name).copied().unwrap_or(true)
-        };
+        let was_alive = |name: &Arc<str>| told.get(name).copied().unwrap_or(true);
         let mut causes = HashMap::new();
-        if current.get().upstreams.iter().all(|state| state.is_alive() == was(&told, state)) {
+        if current.get().upstreams.iter().all(|state| state.is_alive() == was_alive(&state.name)) {
             let Ok(change) = changes.recv_async().await else { return };
             note(&mut causes, change);
         }
@@ -35,7 +32,7 @@ pub async fn tell(current: Rc<Current>, changes: Receiver<Change>) {
             states.iter().map(|state| (Arc::clone(&state.name), state.is_alive())).collect();
         let mut has_changed = false;
         for upstream in states.iter().map(|state| &state.name) {
-            if now[upstream] == told.get(upstream).copied().unwrap_or(true) {
+            if now[upstream] == was_alive(upstream) {
                 continue;
             }
             has_changed = true;

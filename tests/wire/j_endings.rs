@@ -17,28 +17,13 @@ use crate::harness::{Client, DEADLINE, Gate, Origin, Proxy, Scratch, eventually}
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
 
-/// An origin that opens the first gate when it was asked, and answers once the second is open.
-fn patient() -> (Origin, Gate, Gate) {
-    let (asked, go_on) = (Gate::default(), Gate::default());
-    let gates = (asked.clone(), go_on.clone());
-    let origin = Origin::start(move |peer| {
-        loop {
-            peer.request()?;
-            gates.0.open();
-            gates.1.wait();
-            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast")?;
-        }
-    });
-    (origin, asked, go_on)
-}
-
 fn status(proxy: &Proxy) -> Value {
     serde_json::from_slice(&proxy.ask("/status").body).unwrap()
 }
 
 #[test]
 fn j01_what_waits_in_the_accept_queue_is_served() {
-    let (origin, asked, go_on) = patient();
+    let (origin, asked, go_on) = Origin::patient();
     let proxy = Proxy::with(&origin, &["--max-connections", "1"]);
     let mut first = proxy.client();
     first.send(GET);
@@ -128,7 +113,7 @@ fn j04_the_delay_serves_on_while_readiness_is_gone() {
 
 #[test]
 fn j05_the_log_counts_down_and_tells_what_was_cut() {
-    let (origin, asked, go_on) = patient();
+    let (origin, asked, go_on) = Origin::patient();
     let proxy = Proxy::with(&origin, &["--drain-timeout", "1500ms"]);
     let mut client = proxy.client();
     client.send(GET);
@@ -149,7 +134,7 @@ fn j05_the_log_counts_down_and_tells_what_was_cut() {
 
 #[test]
 fn j06_other_signals_do_not_hurry_it() {
-    let (origin, asked, go_on) = patient();
+    let (origin, asked, go_on) = Origin::patient();
     let proxy = Proxy::with(&origin, &["--drain-timeout", "1h"]);
     let mut client = proxy.client();
     client.send(GET);
@@ -167,7 +152,7 @@ fn j06_other_signals_do_not_hurry_it() {
 
 #[test]
 fn j07_a_new_process_takes_over_and_the_old_one_finishes() {
-    let (origin, asked, go_on) = patient();
+    let (origin, asked, go_on) = Origin::patient();
     let mut proxy = Proxy::before(&origin);
     let mut under_way = proxy.client();
     under_way.send(GET);

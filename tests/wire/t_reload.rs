@@ -8,7 +8,7 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Gate, Origin, Proxy, Response, Scratch, eventually, run};
+use crate::harness::{Client, Origin, Proxy, Response, Scratch, eventually, run};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 
@@ -150,14 +150,7 @@ fn t04_the_command_waits_and_tells_what_came_of_it() {
 
 #[test]
 fn t05_what_is_under_way_ends_under_the_plan_it_began_with() {
-    let (asked, go_on) = (Gate::default(), Gate::default());
-    let gates = (asked.clone(), go_on.clone());
-    let slow = Origin::start(move |peer| {
-        peer.request()?;
-        gates.0.open();
-        gates.1.wait();
-        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast")
-    });
+    let (slow, asked, go_on) = Origin::patient();
     let chat = Origin::start(|peer| {
         peer.request()?;
         peer.send(
@@ -313,14 +306,7 @@ fn t11_reload_after_reload_under_load_loses_no_request() {
 
 #[test]
 fn t12_nothing_is_changed_any_more_while_it_ends() {
-    let (asked, go_on) = (Gate::default(), Gate::default());
-    let gates = (asked.clone(), go_on.clone());
-    let slow = Origin::start(move |peer| {
-        peer.request()?;
-        gates.0.open();
-        gates.1.wait();
-        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast")
-    });
+    let (slow, asked, go_on) = Origin::patient();
     let case = Configured::new(&to(&[&slow]), &[]);
     let mut client = case.proxy.client();
     client.send(GET);
@@ -377,14 +363,7 @@ fn t13_upstreams_come_and_go_at_run_time() {
 
 #[test]
 fn t14_a_drained_upstream_finishes_what_it_has_and_all_may_be_drained() {
-    let (asked, go_on) = (Gate::default(), Gate::default());
-    let gates = (asked.clone(), go_on.clone());
-    let slow = Origin::start(move |peer| {
-        peer.request()?;
-        gates.0.open();
-        gates.1.wait();
-        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast")
-    });
+    let (slow, asked, go_on) = Origin::patient();
     let case = Configured::new(&to(&[&slow]), &[]);
     let mut client = case.proxy.client();
     client.send(GET);

@@ -10,7 +10,7 @@ use std::thread;
 use socket2::{Domain, Socket, Type};
 
 use super::wire::{Record, Wire, socket_address};
-use super::{Head, Request, eventually};
+use super::{Gate, Head, Request, eventually};
 
 /// What an origin does with one connection. When it returns, the connection is closed;
 /// an error (the proxy went away) is no fault, a panic (an assertion) fails the case.
@@ -81,6 +81,21 @@ impl Origin {
             "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-Origin: {name}\r\n\r\n{name}",
             name.len()
         ))
+    }
+
+    /// Opens the first gate when it is asked, and answers once the second is open.
+    pub fn patient() -> (Origin, Gate, Gate) {
+        let (asked, go_on) = (Gate::default(), Gate::default());
+        let gates = (asked.clone(), go_on.clone());
+        let origin = Origin::start(move |peer| {
+            loop {
+                peer.request()?;
+                gates.0.open();
+                gates.1.wait();
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast")?;
+            }
+        });
+        (origin, asked, go_on)
     }
 
     /// Answers every request with its own body.
