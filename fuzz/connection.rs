@@ -84,7 +84,7 @@ impl Content {
         message.payload.extend_from_slice(&buffer[..decoded.payload]);
         buffer.drain(..decoded.consumed);
         if decoded.done {
-            message.trailers = self.decoder.trailers_without(self.withheld);
+            message.trailers = self.decoder.trailers_without(&[self.withheld]);
         }
         Ok(decoded.done)
     }

@@ -8,6 +8,7 @@
 //! - [`io`]: how do bytes move? Knows no HTTP; the only room with system calls and `unsafe`.
 //! - [`stats`]: what happened? Per-core counters and the bounded record queue.
 //! - [`config`]: what was asked? Flags, environment, dotenv -> a `Plan` that is valid by construction.
+//! - [`policy`]: may it, and how? Which route a request takes, and what its header rules come to. Pure.
 //! - [`client`]: ask one question. A small HTTP client, never in the data path.
 //! - [`upstream`]: where to? Pools, balancing, leases, connections.
 //! - [`proxy`]: the life of a request; the only room that knows the others.
@@ -30,6 +31,7 @@ pub mod http;
 pub mod io;
 pub mod manual;
 pub mod origin;
+pub mod policy;
 pub mod process;
 pub mod proxy;
 pub mod stats;

@@ -188,7 +188,7 @@ impl Content {
         self.payload.extend_from_slice(&news[..decoded.payload]);
         self.fed += decoded.consumed;
         let withheld: &[String] = if of_answer { &[] } else { &WITHHELD };
-        self.trailers = self.decoder.trailers_without(withheld);
+        self.trailers = self.decoder.trailers_without(&[withheld]);
         let trailers = shown(&self.trailers);
         decoded.done.then(|| Ok(format!("\"{}\" \"{trailers}\"", shown(&self.payload))))
     }

@@ -168,7 +168,7 @@ mod tests {
     fn labels_cannot_break_out_of_their_quotes() {
         let mut view = busy();
         view.upstreams[0] =
-            Arc::new(crate::stats::UpstreamState::new("http://unix:/a\"b\\c\nd", 2));
+            Arc::new(crate::stats::UpstreamState::new("default", "http://unix:/a\"b\\c\nd", 2));
         let text = page(&view, Text::Prometheus);
         assert!(
             text.contains(r#"tidegate_upstream_alive{upstream="http://unix:/a\"b\\c\nd"} 1"#),

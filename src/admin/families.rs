@@ -81,6 +81,9 @@ fn upstreams(view: &View) -> Vec<Family> {
         for (family, samples) in families.iter_mut().zip(samples) {
             for mut sample in samples {
                 sample.labels.insert(0, ("upstream", entry.name.to_string()));
+                if *entry.pool != *"default" {
+                    sample.labels.insert(1, ("pool", entry.pool.to_string()));
+                }
                 family.samples.push(sample);
             }
         }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::request::AdminRequest;
 use super::{View, reply};
-use crate::config::{Listen, Order, Verb};
+use crate::config::{HEAVIEST, Listen, Order, UpstreamOrder, Verb};
 use crate::http::Reply;
 
 /// Orders that wait to be made at most.
@@ -112,19 +112,26 @@ pub(super) fn upstream(verb: Verb, request: &AdminRequest) -> Result<Order, Repl
             "",
         );
     };
+    let (mut url, mut pool, mut weight) = (None, None, None);
     for (field, value) in &body {
         match (field.as_str(), value) {
-            ("url", Value::String(_)) => {}
+            ("url", Value::String(text)) => url = Some(text.clone()),
             ("url", _) => return refusal("url must be a string", "url"),
-            ("pool", Value::String(pool)) if pool == "default" => {}
-            ("pool", _) => return refusal("there is one pool, and it is called default", "pool"),
-            ("weight", _) => return refusal("weights are not there yet", "weight"),
-            _ => return refusal("the body may have url and pool", &escape(field)),
+            ("pool", Value::String(text)) => pool = Some(text.clone()),
+            ("pool", _) => return refusal("pool must be the name of one", "pool"),
+            ("weight", value) => match value.as_u64() {
+                Some(number @ 1..=HEAVIEST) => weight = Some(number as u32),
+                _ => return refusal("weight must be a number from 1 to 256", "weight"),
+            },
+            _ => return refusal("the body may have url, pool and weight", &escape(field)),
         }
     }
-    match body.get("url") {
-        Some(Value::String(url)) => Ok(Order::Upstream(verb, url.clone())),
-        _ => refusal("url is missing", "url"),
+    match url {
+        None => refusal("url is missing", "url"),
+        Some(_) if verb == Verb::Weight && weight.is_none() => {
+            refusal("weight is missing", "weight")
+        }
+        Some(url) => Ok(Order::Upstream(UpstreamOrder { verb, url, pool, weight })),
     }
 }
 

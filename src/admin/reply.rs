@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::base::imf_fixdate;
+use crate::http::forward::FieldEdits;
 use crate::http::write::Writer;
 use crate::http::{Reply, ReplyEdits};
 
@@ -37,7 +38,9 @@ pub(super) fn octets(reply: &Reply, bodiless: bool, persistent: bool) -> Vec<u8>
     let mut head = [0; HEAD];
     let mut out = Writer::new(&mut head);
     // It fits, for nothing in it comes from outside.
-    let _fits = reply.head(&mut out, &ReplyEdits { date: &date, request_id: None, persistent });
+    let fields = FieldEdits::default();
+    let edits = ReplyEdits { date: &date, request_id: None, persistent, fields };
+    let _fits = reply.head(&mut out, &edits);
     let body = if bodiless { "" } else { &reply.body };
     [out.written(), body.as_bytes()].concat()
 }

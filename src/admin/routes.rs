@@ -95,6 +95,12 @@ const ROUTES: &[Route] = &[
         help: "send the upstream at {\"url\":...} requests again",
         action: Change(|request| orders::upstream(Verb::Undrain, request)),
     },
+    Route {
+        method: Method::Post,
+        path: "/weight",
+        help: "send the upstream at {\"url\":...} a share of {\"weight\":...}",
+        action: Change(|request| orders::upstream(Verb::Weight, request)),
+    },
 ];
 
 /// Answers `request`; `local`: it came over a Unix socket, which no browser can be lured to.

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::View;
 use super::families;
 use crate::config::{
-    AccessLog, HostHeader, Listen, ListenerSpec, LogFormat, Place, Plan, PoolSpec, ProcessSpec,
-    RouteSpec, Timeouts, UpstreamSpec,
+    AccessLog, Conditions, ErrorPage, ExchangeSpec, Forward, HeaderLine, HeaderRules, HostHeader,
+    Listen, ListenerSpec, LogFormat, Place, Plan, PoolSpec, ProcessSpec, Redirect, Respond,
+    RouteAction, RouteSpec, Share, Timeouts, UpstreamSpec,
 };
 use crate::http::Limits;
 use crate::stats::{self, Distribution, Family, Phase, Sample, Totals, UpstreamTotals, by_class};
@@ -40,7 +41,11 @@ pub(super) fn metrics(view: &View) -> Value {
         let mut page = json!({});
         let totals = UpstreamTotals::of(entry.cores());
         totals.families(&view.labels).iter().for_each(|family| place(&mut page, family));
-        (entry.name.to_string(), page)
+        let name = match &*entry.pool {
+            "default" => entry.name.to_string(),
+            pool => format!("{pool} {}", entry.name),
+        };
+        (name, page)
     });
     page["upstreams"] = upstreams.collect();
     let cores = view.cores.iter().map(|core| counted(view, &Totals::of([&**core])));
@@ -82,8 +87,8 @@ fn place(page: &mut Value, family: &Family) {
 /// `/status`: the process and its upstreams at a glance.
 pub(super) fn status(view: &View) -> Value {
     let totals = view.totals();
-    let specs = &view.plan.pool.upstreams;
-    let upstreams = view.upstreams.iter().zip(specs).map(|(upstream, spec)| {
+    let specs = view.plan.upstreams();
+    let upstreams = view.upstreams.iter().zip(specs).map(|(upstream, (pool, spec))| {
         let one = UpstreamTotals::of(upstream.cores());
         let state = match (spec.draining, upstream.is_alive()) {
             (true, _) => "draining",
@@ -92,7 +97,10 @@ pub(super) fn status(view: &View) -> Value {
             (false, false) => "down",
         };
         json!({
+            "id": upstream.id,
             "url": *upstream.name,
+            "pool": *pool.name,
+            "weight": spec.weight,
             "state": state,
             "alive": upstream.is_alive(),
             "connections": { "current": one.active + one.idle, "active": one.active, "idle": one.idle },
@@ -128,7 +136,7 @@ pub(super) fn status(view: &View) -> Value {
 
 /// `/config`: the settings in force. Taken apart field by field, so that a new one cannot be forgotten here.
 pub(super) fn config(plan: &Plan) -> Value {
-    let Plan { process, listener, route, pool } = plan;
+    let Plan { process, listener, exchange, routes, pools } = plan;
     let ProcessSpec {
         admin,
         workers,
@@ -146,46 +154,31 @@ pub(super) fn config(plan: &Plan) -> Value {
     let ListenerSpec { addresses, limits, read_timeout, idle_timeout, trusted, trusted_names } =
         listener;
     let Limits { head, target, fields } = limits;
-    let RouteSpec { max_body, host, backend_header, upgrades, half_close, timeouts } = route;
-    let PoolSpec { upstreams, max_retries, connect_timeout, idle_timeout: kept, max_idle } = pool;
-    // Both are `--read-timeout`.
-    let Timeouts { read: _, write, response, tunnel_idle, expect } = timeouts;
+    let default = pools.iter().find(|pool| *pool.name == *"default");
+    let upstreams = default.map_or(&[][..], |pool| &pool.upstreams);
     let trusted = trusted.iter().map(ToString::to_string);
-    json!({
+    let mut page = exchange_spec(exchange);
+    let own = json!({
         "listen": addresses.iter().map(Listen::to_string).collect::<Value>(),
         "upstreams": upstreams.iter().map(upstream_spec).collect::<Value>(),
         "admin": admin.as_ref().map(Listen::to_string),
         "workers": workers,
-        "retries": max_retries,
-        "half_close": half_close,
         "limits": {
             "head_bytes": head,
             "target_bytes": target,
             "fields": fields,
-            "body_bytes": max_body,
             "connections": max_connections,
             "buffers_per_worker": buffers,
-            "upstream_idle_per_worker": max_idle,
+            "upstream_idle_per_worker": default.map(|pool| pool.max_idle),
         },
         "timeouts": {
             "read_s": seconds(*read_timeout),
-            "write_s": seconds(*write),
-            "connect_s": seconds(*connect_timeout),
-            "response_s": seconds(*response),
             "idle_s": seconds(*idle_timeout),
-            "tunnel_idle_s": seconds(*tunnel_idle),
-            "upstream_idle_s": seconds(*kept),
-            "expect_s": seconds(*expect),
+            "upstream_idle_s": default.map(|pool| seconds(pool.idle_timeout)),
             "drain_delay_s": seconds(*drain_delay),
             "drain_s": seconds(*drain_timeout),
         },
         "headers": {
-            "host": match host {
-                HostHeader::Pass => "pass",
-                HostHeader::Upstream => "upstream",
-            },
-            "backend": backend_header,
-            "upgrades": upgrades,
             "trusted": trusted.map(Value::from).collect::<Value>(),
             "trusted_names": trusted_names,
         },
@@ -194,6 +187,121 @@ pub(super) fn config(plan: &Plan) -> Value {
         "log_format": log_format.name(),
         "watch": watch,
         "state": state.as_ref().map(|path| path.to_string_lossy()),
+        "pools": pools.iter().map(pool_spec).collect::<Value>(),
+        "routes": routes.iter().map(route_spec).collect::<Value>(),
+    });
+    merge(&mut page, own);
+    page
+}
+
+/// Puts the keys of `other` beside those of `page`, table by table.
+fn merge(page: &mut Value, other: Value) {
+    match (page, other) {
+        (Value::Object(page), Value::Object(other)) => {
+            for (key, value) in other {
+                merge(page.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (page, other) => *page = other,
+    }
+}
+
+fn exchange_spec(spec: &ExchangeSpec) -> Value {
+    let ExchangeSpec {
+        max_body,
+        host,
+        backend_header,
+        upgrades,
+        half_close,
+        max_retries,
+        timeouts,
+        request_header,
+        response_header,
+        error_pages,
+    } = spec;
+    let Timeouts { connect, read, write, response, tunnel_idle, expect } = timeouts;
+    let page = |page: &ErrorPage| {
+        let (first, last) = page.statuses;
+        json!({ "first": first, "last": last, "file": page.file.to_string_lossy() })
+    };
+    json!({
+        "retries": max_retries,
+        "half_close": half_close,
+        "limits": { "body_bytes": max_body },
+        "timeouts": {
+            "read_s": seconds(*read),
+            "write_s": seconds(*write),
+            "connect_s": seconds(*connect),
+            "response_s": seconds(*response),
+            "tunnel_idle_s": seconds(*tunnel_idle),
+            "expect_s": seconds(*expect),
+        },
+        "headers": {
+            "host": match host {
+                HostHeader::Pass => "pass",
+                HostHeader::Upstream => "upstream",
+            },
+            "backend": backend_header,
+            "upgrades": upgrades,
+            "request": header_rules(request_header),
+            "response": header_rules(response_header),
+        },
+        "error_pages": error_pages.iter().map(page).collect::<Value>(),
+    })
+}
+
+/// Rules with their values as they were written: what came from the environment is not shown.
+fn header_rules(HeaderRules { removed, lines }: &HeaderRules) -> Value {
+    let line = |line: &HeaderLine| json!({ "name": line.name, "value": line.value.to_string() });
+    json!({ "remove": removed, "put": lines.iter().map(line).collect::<Value>() })
+}
+
+fn pool_spec(PoolSpec { name, upstreams, idle_timeout, max_idle }: &PoolSpec) -> Value {
+    json!({
+        "name": **name,
+        "upstreams": upstreams.iter().map(upstream_spec).collect::<Value>(),
+        "upstream_idle_s": seconds(*idle_timeout),
+        "upstream_idle_per_worker": max_idle,
+    })
+}
+
+fn route_spec(RouteSpec { name, conditions, action, exchange }: &RouteSpec) -> Value {
+    let Conditions { listen, host, path, method, header, query, client } = conditions;
+    fn all<T: ToString>(items: &[T]) -> Value {
+        items.iter().map(|item| Value::from(item.to_string())).collect()
+    }
+    let action = match action {
+        RouteAction::Forward(Forward { shares, strip_prefix, add_prefix }) => {
+            let share = |Share { pool, weight, exchange }: &Share| {
+                let settings = exchange_spec(exchange);
+                json!({ "pool": **pool, "weight": weight, "settings": settings })
+            };
+            json!({
+                "pools": shares.iter().map(share).collect::<Value>(),
+                "strip_prefix": strip_prefix.as_ref().map(|(prefix, _)| prefix),
+                "add_prefix": add_prefix,
+            })
+        }
+        RouteAction::Redirect(Redirect { to, status }) => {
+            json!({ "redirect": to.to_string(), "status": status, "settings": exchange_spec(exchange) })
+        }
+        RouteAction::Respond(Respond { status, kind, body }) => json!({
+            "respond": body.to_string(),
+            "status": status,
+            "type": kind,
+            "settings": exchange_spec(exchange),
+        }),
+    };
+    json!({
+        "name": **name,
+        "listen": all(listen),
+        "host": all(host),
+        "path": all(path),
+        "method": all(method),
+        "header": all(header),
+        "query": all(query),
+        "client": all(client),
+        "action": action,
     })
 }
 
@@ -203,7 +311,14 @@ fn access_log_spec(log: &AccessLog) -> Value {
 }
 
 fn upstream_spec(spec: &UpstreamSpec) -> Value {
-    json!({ "name": spec.name, "authority": spec.authority, "place": place_of(&spec.place) })
+    json!({
+        "name": spec.name,
+        "authority": spec.authority,
+        "place": place_of(&spec.place),
+        "base": spec.base,
+        "weight": spec.weight,
+        "draining": spec.draining,
+    })
 }
 
 /// Buckets are cumulative: how many took at most so long. The count is that of the bucket without a bound.

@@ -4,15 +4,17 @@ use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnostics::{Diagnostic, Diagnostics, instead, wrong};
 use super::given::{Given, Origin};
+use super::header::HeaderRules;
 use super::layers::Layers;
 use super::plan::*;
 use super::settings::{Item, Settings, setting};
 use super::table::{Form, Setting};
-use super::{Surroundings, advice, descriptors, places, values};
+use super::{Surroundings, advice, descriptors, places, sections, values};
 use crate::http::Limits;
 
 /// A plan, and the settings that are about the plan and not in it.
@@ -45,7 +47,7 @@ pub fn build(
     must_run: bool,
     diagnostics: &mut Diagnostics,
 ) -> Built {
-    let mut settings = Settings { layers, diagnostics };
+    let mut settings = Settings { layers, section: None, diagnostics };
     let strict = settings.one("strict", values::switch).unwrap_or(false);
     let demo = settings.one("demo", values::switch).unwrap_or(false);
     // Read by `layers` already; here only its mistakes count.
@@ -53,9 +55,11 @@ pub fn build(
     let _ = settings.one("config", places::file);
     let listener = settings.listener(demo);
     let process = settings.process(around, &listener.addresses);
+    let exchange = settings.exchange_at_top();
     let pool = settings.pool(&listener.addresses, demo, must_run);
-    let route = settings.route(listener.read_timeout);
-    let plan = Plan { process, listener, route, pool };
+    let (pools, exchanges) = settings.pools(&exchange, pool);
+    let routes = settings.routes(&exchange, &exchanges);
+    let plan = Plan { process, listener, exchange, routes: routes.into(), pools };
     Built { plan, strict, demo }
 }
 
@@ -93,29 +97,36 @@ impl Settings<'_> {
         }
     }
 
-    /// `read`: there is one setting for what is read, heads and bodies.
-    fn route(&mut self, read: Duration) -> RouteSpec {
-        RouteSpec {
-            max_body: self.number_or_off("max-body"),
-            host: self.one("host-header", host_header).unwrap_or(HostHeader::Pass),
-            backend_header: self.one("backend-header", values::switch).unwrap_or(false),
-            upgrades: self.upgrades(),
-            half_close: self.one("half-close", values::switch).unwrap_or(false),
+    /// How exchanges go where neither pool nor route says otherwise. Every setting has a default, so nothing of what it
+    /// begins with is left.
+    fn exchange_at_top(&mut self) -> Arc<ExchangeSpec> {
+        let mut spec = ExchangeSpec {
+            max_body: None,
+            host: HostHeader::Pass,
+            backend_header: false,
+            upgrades: Vec::new(),
+            half_close: false,
+            max_retries: 0,
             timeouts: Timeouts {
-                read,
-                write: self.wait("write-timeout"),
-                response: self.wait("response-timeout"),
-                tunnel_idle: self.wait("tunnel-idle-timeout"),
-                expect: self.wait("expect-timeout"),
+                connect: Duration::ZERO,
+                read: Duration::ZERO,
+                write: Duration::ZERO,
+                response: Duration::ZERO,
+                tunnel_idle: Duration::ZERO,
+                expect: Duration::ZERO,
             },
-        }
+            request_header: HeaderRules::default(),
+            response_header: HeaderRules::default(),
+            error_pages: Vec::new(),
+        };
+        self.change(&mut spec);
+        Arc::new(spec)
     }
 
     fn pool(&mut self, listen: &[Listen], demo: bool, must_run: bool) -> PoolSpec {
         PoolSpec {
+            name: sections::DEFAULT.into(),
             upstreams: self.upstreams(listen, demo, must_run),
-            max_retries: self.number("max-retries") as u32,
-            connect_timeout: self.wait("connect-timeout"),
             idle_timeout: self.wait("upstream-idle-timeout"),
             max_idle: self.number("max-upstream-idle") as usize,
         }
@@ -139,13 +150,14 @@ impl Settings<'_> {
             return (workers, enough.min(descriptors::CONNECTIONS));
         };
         if workers > connections
-            && let Some(Given { text, origin }) = self.layers.of(setting("workers")).first()
+            && let Some(Given { text, origin, .. }) = self.layers.of(setting("workers")).first()
         {
             let what = format!("there are fewer connections (--max-connections {connections})");
             let right = instead(what, [connections.to_string()]).and(" or less");
             self.diagnostics.mistake_in(origin, text, 0..text.len(), right);
         } else if connections > enough
-            && let Some(Given { text, origin }) = self.layers.of(setting("max-connections")).first()
+            && let Some(Given { text, origin, .. }) =
+                self.layers.of(setting("max-connections")).first()
         {
             let what = format!(
                 "{connections} clients need up to 2 descriptors each, and the limit is {}",
@@ -209,7 +221,7 @@ impl Settings<'_> {
             admin => Ok(admin),
         };
         let admin = self.one("admin", read).flatten()?;
-        let Given { text, origin } = self.layers.of(setting("admin")).into_iter().next()?;
+        let Given { text, origin, .. } = self.layers.of(setting("admin")).into_iter().next()?;
         let open = match &admin {
             Listen::Any(port) => Some(*port),
             Listen::Tcp(address) => (!address.ip().is_loopback()).then_some(address.port()),
@@ -229,26 +241,15 @@ impl Settings<'_> {
     }
 
     fn upstreams(&mut self, listen: &[Listen], demo: bool, must_run: bool) -> Vec<UpstreamSpec> {
-        let read = |text: &str| match places::upstream(text)? {
-            UpstreamSpec { place, .. }
-                if listen.iter().any(|listen| leads_back(&place, listen)) =>
-            {
-                let what = "tidegate listens there itself, so requests would go in circles";
-                Err(wrong(what, "write the address of the service itself"))
-            }
-            upstream => Ok(upstream),
-        };
-        let read = |text: &str| read(text).map_err(|wrong| with_options(text).unwrap_or(wrong));
-        let mut items = self.all("upstream", MOST_UPSTREAMS, read);
+        let mut items = self.all("upstream", MOST_UPSTREAMS, |text| upstream(text, listen));
         let read_one = |text: &str| match text.contains(',') {
             true => Err(wrong("one URL is possible here", "write a variable for each URL")),
-            false => read(text),
+            false => upstream(text, listen),
         };
         for server in &self.layers.servers {
-            let Given { text, origin } = server;
-            match advice::read(Form::Urls, text, read_one) {
+            match advice::read(Form::Urls, &server.text, read_one) {
                 Ok(value) => items.push(Item { value, given: server.clone() }),
-                Err(wrong) => self.refuse(text, 0..text.len(), origin, wrong),
+                Err(wrong) => self.refuse(server, 0..server.text.len(), wrong),
             }
         }
         if demo && let Some(Item { given, .. }) = items.first() {
@@ -259,12 +260,19 @@ impl Settings<'_> {
             return Vec::new();
         }
         let given = self.layers.of(setting("upstream"));
-        if must_run && !self.layers.unread && given.is_empty() && self.layers.servers.is_empty() {
+        let has_others = !self.layers.sections.is_empty() || self.layers.unread;
+        if must_run && !has_others && given.is_empty() && self.layers.servers.is_empty() {
             let right = "write: tidegate --upstream http://127.0.0.1:9001   or: tidegate --demo";
             let what = "no upstream is given, so there is nowhere to send requests";
             self.diagnostics.mistake(Origin::CommandLine, wrong(what, right));
         }
-        self.without_repeats(items)
+        self.without_repeats(items, |upstream| upstream.name.clone())
+    }
+
+    /// The upstreams that a pool of the file names.
+    pub(super) fn own_upstreams(&mut self, listen: &[Listen]) -> Vec<UpstreamSpec> {
+        let items = self.all("upstream", MOST_UPSTREAMS, |text| upstream(text, listen));
+        self.without_repeats(items, |upstream| upstream.name.clone())
     }
 
     fn trusted(&mut self) -> Vec<IpNet> {
@@ -280,13 +288,7 @@ impl Settings<'_> {
     }
 
     fn trusted_names(&mut self) -> Vec<String> {
-        let items = self.all("trusted-header", MOST_NAMES, values::field);
-        items.into_iter().map(|item| item.value).collect()
-    }
-
-    fn upgrades(&mut self) -> Vec<String> {
-        let items = self.all("allow-upgrade", MOST_LISTED, values::protocol);
-        items.into_iter().map(|item| item.value).collect()
+        self.list("trusted-header", MOST_NAMES, values::field)
     }
 
     fn access_log(&mut self, stdout_is_terminal: bool) -> AccessLog {
@@ -314,12 +316,15 @@ impl Settings<'_> {
     }
 }
 
-/// A URL with something behind it, such as `http://a:1 weight=3`.
-fn with_options(text: &str) -> Option<Diagnostic> {
-    let (url, options) = text.split_once([' ', '\t'])?;
-    let option = |word: &str| word.contains('=') && !word.contains("://");
-    let all = options.split_whitespace().all(option);
-    all.then(|| instead("options of an upstream are not there yet", [url]))
+/// An upstream that is not ourselves.
+fn upstream(text: &str, listen: &[Listen]) -> Result<UpstreamSpec, Diagnostic> {
+    match places::upstream(text)? {
+        UpstreamSpec { place, .. } if listen.iter().any(|listen| leads_back(&place, listen)) => {
+            let what = "tidegate listens there itself, so requests would go in circles";
+            Err(wrong(what, "write the address of the service itself"))
+        }
+        upstream => Ok(upstream),
+    }
 }
 
 /// Two listeners that cannot both be.
@@ -346,7 +351,7 @@ pub(super) fn leads_back(place: &Place, listen: &Listen) -> bool {
     }
 }
 
-fn host_header(text: &str) -> Result<HostHeader, Diagnostic> {
+pub(super) fn host_header(text: &str) -> Result<HostHeader, Diagnostic> {
     values::choice(&[("pass", HostHeader::Pass), ("upstream", HostHeader::Upstream)], text)
 }
 

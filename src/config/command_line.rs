@@ -13,7 +13,7 @@ use argh::FromArgs;
 
 use super::diagnostics::{Diagnostic, Diagnostics, nearest, wrong};
 use super::given::{Given, Origin};
-use super::order::{Order, Verb};
+use super::order::{Order, UpstreamOrder, Verb};
 use super::table::{self, ACTIONS, COUSINS, Form, LATER, Setting};
 use super::values;
 
@@ -99,6 +99,10 @@ impl Shape<'_> {
                         .mistake(Origin::CommandLine, wrong(what, format!("write {flag}")));
                 }
                 "-t" | "--check" => self.check = true,
+                "--pool" | "--weight" => {
+                    let value = value.or_else(|| args.next_if(|next| !is_flag(next)));
+                    self.words.extend([flag.to_owned(), value.unwrap_or_default()]);
+                }
                 "--" => self.words.extend(args.by_ref()),
                 flag if flag.starts_with('-') && flag.len() > 1 && flag != "--origin" => {
                     self.option(flag, value, &mut args);
@@ -246,8 +250,17 @@ fn not_a_command(words: &[String]) -> Diagnostic {
 }
 
 /// Every command, as users write it.
-const COMMANDS: [&str; 8] =
-    ["check", "config show", "config show --origin", "reload", "add", "remove", "drain", "undrain"];
+const COMMANDS: [&str; 9] = [
+    "check",
+    "config show",
+    "config show --origin",
+    "reload",
+    "add",
+    "remove",
+    "drain",
+    "undrain",
+    "weight",
+];
 
 /// Declares the command line for argh, with a field for each spelling of each setting.
 macro_rules! line {
@@ -275,6 +288,7 @@ macro_rules! line {
 
 line! {
     listen upstream backends backend admin workers
+    path paths method request_header response_header
     max_retries host_header backend_header trusted_proxy trusted_header allow_upgrade half_close
     read_timeout write_timeout connect_timeout response_timeout
     idle_timeout upstream_idle_timeout tunnel_idle_timeout expect_timeout
@@ -294,6 +308,7 @@ enum Sub {
     Remove(RemoveWord),
     Drain(DrainWord),
     Undrain(UndrainWord),
+    Weight(WeightWord),
 }
 
 /// say whether the settings are fine
@@ -306,40 +321,42 @@ struct CheckWord {}
 #[argh(subcommand, name = "reload")]
 struct ReloadWord {}
 
-/// have a running tidegate send requests to one more upstream
-#[derive(FromArgs)]
-#[argh(subcommand, name = "add")]
-struct AddWord {
-    /// the upstream
-    #[argh(positional)]
-    url: String,
+/// Declares the commands about one upstream for argh: `Struct "word" "what it does"`.
+macro_rules! upstream_words {
+    ($($word:ident $name:literal $about:literal;)*) => {
+        $(
+            #[doc = $about]
+            #[derive(FromArgs)]
+            #[argh(subcommand, name = $name)]
+            struct $word {
+                /// the upstream
+                #[argh(positional)]
+                url: String,
+                /// its pool
+                #[argh(option)]
+                pool: Option<String>,
+                /// its share of the requests
+                #[argh(option)]
+                weight: Option<u32>,
+            }
+
+            impl $word {
+                fn order(&self, verb: Verb) -> Subcommand {
+                    let $word { url, pool, weight } = self;
+                    let (url, pool, weight) = (url.clone(), pool.clone(), *weight);
+                    Subcommand::Ask(Order::Upstream(UpstreamOrder { verb, url, pool, weight }))
+                }
+            }
+        )*
+    };
 }
 
-/// have it do without an upstream
-#[derive(FromArgs)]
-#[argh(subcommand, name = "remove")]
-struct RemoveWord {
-    /// the upstream
-    #[argh(positional)]
-    url: String,
-}
-
-/// have it send an upstream no new requests
-#[derive(FromArgs)]
-#[argh(subcommand, name = "drain")]
-struct DrainWord {
-    /// the upstream
-    #[argh(positional)]
-    url: String,
-}
-
-/// have it send an upstream requests again
-#[derive(FromArgs)]
-#[argh(subcommand, name = "undrain")]
-struct UndrainWord {
-    /// the upstream
-    #[argh(positional)]
-    url: String,
+upstream_words! {
+    AddWord "add" "have a running tidegate send requests to one more upstream";
+    RemoveWord "remove" "have it do without an upstream";
+    DrainWord "drain" "have it send an upstream no new requests";
+    UndrainWord "undrain" "have it send an upstream requests again";
+    WeightWord "weight" "have it send an upstream another share of the requests";
 }
 
 /// look at the settings
@@ -361,15 +378,15 @@ struct ShowWord {
 
 impl ParsedLine {
     fn command(&self) -> Subcommand {
-        let upstream = |verb, url: &String| Subcommand::Ask(Order::Upstream(verb, url.clone()));
         match &self.command {
             None => Subcommand::Run,
             Some(Sub::Check(_)) => Subcommand::Check,
             Some(Sub::Reload(_)) => Subcommand::Ask(Order::Reload),
-            Some(Sub::Add(AddWord { url })) => upstream(Verb::Add, url),
-            Some(Sub::Remove(RemoveWord { url })) => upstream(Verb::Remove, url),
-            Some(Sub::Drain(DrainWord { url })) => upstream(Verb::Drain, url),
-            Some(Sub::Undrain(UndrainWord { url })) => upstream(Verb::Undrain, url),
+            Some(Sub::Add(word)) => word.order(Verb::Add),
+            Some(Sub::Remove(word)) => word.order(Verb::Remove),
+            Some(Sub::Drain(word)) => word.order(Verb::Drain),
+            Some(Sub::Undrain(word)) => word.order(Verb::Undrain),
+            Some(Sub::Weight(word)) => word.order(Verb::Weight),
             Some(Sub::Config(config)) => Subcommand::Show { origin: config.then.origin },
         }
     }
@@ -379,8 +396,7 @@ impl ParsedLine {
         for (name, values) in self.options() {
             let Some(setting) = table::find(&name) else { continue };
             let origin = Origin::Flag(format!("--{name}"));
-            let value =
-                |text: String| (setting, Given { text: text.into(), origin: origin.clone() });
+            let value = |text: String| (setting, Given::new(text, origin.clone()));
             given.extend(values.into_iter().map(value));
         }
         given

@@ -41,6 +41,11 @@ impl Diagnostic {
         Diagnostic { rest: fit(rest.as_ref()), ..self }
     }
 
+    /// The same without anything that may quote the value.
+    pub fn without_values(self) -> Diagnostic {
+        wrong("what this stands for is not possible here", "look at where it is set")
+    }
+
     /// The right value, as advice.
     pub fn right(&self) -> String {
         if self.offers.is_empty() {

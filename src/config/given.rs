@@ -51,4 +51,18 @@ pub struct Given {
     pub text: Arc<str>,
     /// Where it stood.
     pub origin: Origin,
+    /// What to show in its place, where it was read from the environment or a file.
+    pub shown: Option<Arc<str>>,
+}
+
+impl Given {
+    /// A value that is no secret.
+    pub fn new(text: impl Into<Arc<str>>, origin: Origin) -> Given {
+        Given { text: text.into(), origin, shown: None }
+    }
+
+    /// The text, unless it is a secret: then what stands in the file.
+    pub fn shown(&self) -> &str {
+        self.shown.as_ref().unwrap_or(&self.text)
+    }
 }

@@ -1,6 +1,6 @@
 //! Flag over environment over dotenv over configuration file over default: what was given for each setting, and where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fmt::{self, Display};
 use std::fs::{self, File};
@@ -9,10 +9,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::diagnostics::{Diagnostic, Diagnostics, escape, nearest, wrong};
+use super::dotenv;
+use super::file::{self, Contents, Section};
 use super::given::{Given, Line, Origin};
 use super::stamp::StampedFile;
 use super::table::{self, DefaultValue, Setting, variable};
-use super::{dotenv, file};
 
 /// Everything that was given, each setting from its strongest layer.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub struct Layers {
     pub files: Vec<StampedFile>,
     /// The configuration file could not be read, or not all of it: what seems not to be given may stand there.
     pub unread: bool,
+    /// The pools and routes of the configuration file.
+    pub sections: Vec<Section>,
 }
 
 /// A variable that is meant for us.
@@ -49,13 +52,17 @@ impl Layers {
         cwd: &Path,
         diagnostics: &mut Diagnostics,
     ) -> Layers {
+        let env: Vec<(OsString, OsString)> = env.into_iter().collect();
+        let whole = env.iter().filter_map(|(key, value)| Some((key.to_str()?, value.to_str()?)));
+        let mut whole: HashMap<String, String> =
+            whole.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let env = environment(env, diagnostics);
         let asked = flags.iter().filter(|(setting, _)| setting.name == "env-file");
         let asked = asked.map(|(_, given)| given).next_back();
         let in_env = env.iter().find(|variable| variable.key == "TIDEGATE_ENV_FILE");
         let asked = asked.or(in_env.map(|variable| &variable.given)).cloned();
         let stamp = StampedFile::now(&cwd.join(asked.as_ref().map_or(".env", |given| &given.text)));
-        let (name, dotenv) = read_file(asked.as_ref(), cwd, diagnostics);
+        let (name, dotenv) = read_file(asked.as_ref(), cwd, &mut whole, diagnostics);
 
         let mut layers = Layers { dotenv: name, files: vec![stamp], ..Layers::default() };
         for (setting, given) in flags {
@@ -78,22 +85,28 @@ impl Layers {
                 layers.given.entry(name).or_insert(given);
             }
         }
-        layers.read_configuration(cwd, diagnostics);
+        layers.read_configuration(cwd, &whole, diagnostics);
         let servers = servers.into_values().collect();
         *if upstream_flag { &mut layers.ignored } else { &mut layers.servers } = servers;
         layers
     }
 
     /// The lowest layer: the configuration file that the others name.
-    fn read_configuration(&mut self, cwd: &Path, diagnostics: &mut Diagnostics) {
+    fn read_configuration(
+        &mut self,
+        cwd: &Path,
+        env: &HashMap<String, String>,
+        diagnostics: &mut Diagnostics,
+    ) {
         let asked = self.given.get("config").and_then(|given| given.last());
         let Some(asked) = asked.filter(|asked| !asked.text.is_empty()).cloned() else { return };
-        self.files.push(StampedFile::now(&cwd.join(&*asked.text)));
-        let (found, is_whole) = file::read(&asked, cwd, diagnostics);
+        let Contents { top, sections, files, is_whole } = file::read(&asked, cwd, env, diagnostics);
+        self.files.extend(files.iter().map(|file| StampedFile::now(file)));
         self.unread = !is_whole;
+        self.sections = sections;
         self.file = Some(asked.text.to_string());
         let mut settings: BTreeMap<&'static str, Vec<Given>> = BTreeMap::new();
-        for (setting, given) in found {
+        for (setting, given) in top {
             settings.entry(setting.name).or_default().push(given);
         }
         for (name, given) in settings {
@@ -106,7 +119,7 @@ impl Layers {
         match (self.given.get(setting.name), setting.fallback) {
             (Some(given), _) => given.clone(),
             (None, DefaultValue::Value(text)) => {
-                vec![Given { text: text.into(), origin: Origin::Default }]
+                vec![Given::new(text, Origin::Default)]
             }
             (None, DefaultValue::Depends(_) | DefaultValue::Nothing) => Vec::new(),
         }
@@ -147,10 +160,7 @@ fn environment(
         match value.into_string() {
             Ok(text) if text.is_empty() || of_kubernetes(key, &text) => {}
             Ok(text) => {
-                variables.push(Variable {
-                    key: key.to_owned(),
-                    given: Given { text: text.into(), origin },
-                });
+                variables.push(Variable { key: key.to_owned(), given: Given::new(text, origin) });
             }
             Err(value) => {
                 let what = format!("{value:?} is not UTF-8 text");
@@ -199,6 +209,7 @@ fn unknown(key: &str, in_file: bool) -> Diagnostic {
 fn read_file(
     asked: Option<&Given>,
     cwd: &Path,
+    env: &mut HashMap<String, String>,
     diagnostics: &mut Diagnostics,
 ) -> (Option<String>, Vec<Variable>) {
     let file = asked.map_or(".env", |given| &*given.text);
@@ -213,7 +224,7 @@ fn read_file(
         Err(error) => {
             let what = format!("cannot read {file}: {error}");
             match asked {
-                Some(Given { text, origin }) => {
+                Some(Given { text, origin, .. }) => {
                     let right = "name a file that can be read";
                     diagnostics.mistake_in(origin, text, 0..text.len(), wrong(what, right));
                 }
@@ -234,6 +245,9 @@ fn read_file(
             let origin = Origin::Dotenv(Line { file, key, line, column, raw });
             diagnostics.mistake_in(&origin, &text, 0..text.len(), wrong);
         }
+    }
+    for dotenv::Entry { key, value, .. } in &entries {
+        env.entry(key.clone()).or_insert_with(|| value.clone());
     }
     (Some(file.to_owned()), variables(file, entries, diagnostics))
 }
@@ -267,7 +281,7 @@ fn variables(
             diagnostics
                 .warning(&origin, wrong(what, "the last one counts; take the other one out"));
         }
-        last.insert(key, Given { text: value.into(), origin });
+        last.insert(key, Given::new(value, origin));
     }
     let variable = |(key, given)| Variable { key, given };
     last.into_iter().map(variable).filter(|variable| !variable.given.text.is_empty()).collect()
@@ -302,7 +316,10 @@ impl Origin {
                 table::find("upstream")
             }
             Origin::Env(key) | Origin::Dotenv(Line { key, .. }) => meant(key, false),
-            Origin::File(Line { key, .. }) => file::setting(key).ok(),
+            Origin::File(Line { key, .. }) => {
+                let scopes = [table::TOP, table::POOL, table::ROUTE];
+                scopes.into_iter().find_map(|scope| file::setting(scope, key).ok())
+            }
         }
     }
 

@@ -30,21 +30,27 @@
 mod advice;
 mod build;
 mod command_line;
+mod conditions;
 mod descriptors;
 mod diagnostics;
 mod diff;
 mod dotenv;
 mod file;
 mod given;
+mod header;
 mod layers;
 mod order;
 mod overlay;
 mod places;
 mod plan;
+mod route;
+mod secrets;
+mod sections;
 mod settings;
 mod show;
 mod stamp;
 mod table;
+mod template;
 mod toml;
 mod tree;
 mod values;
@@ -60,11 +66,15 @@ use settings::Settings;
 
 pub use descriptors::{Marks, in_use};
 pub use diff::{Difference, difference, within};
-pub use order::{Order, Verb};
+pub use header::{HeaderLine, HeaderRules};
+pub use order::{Order, UpstreamOrder, Verb};
 pub use overlay::{Overlay, Presence, UpstreamChange};
+pub use places::HEAVIEST;
 pub use plan::*;
+pub use route::*;
 pub use show::markdown;
 pub use stamp::StampedFile;
+pub use template::{Placeholder, Template};
 
 /// What the command line wants done.
 #[derive(Debug)]
@@ -204,7 +214,7 @@ fn admin_to_ask(layers: &Layers, diagnostics: Diagnostics) -> Result<Option<List
         true => diagnostics,
         false => Diagnostics::default(),
     };
-    let mut settings = Settings { layers, diagnostics: &mut only };
+    let mut settings = Settings { layers, section: None, diagnostics: &mut only };
     let admin = settings.one("admin", places::admin).flatten();
     let refused = |rejected| Rejected { consequence: "and so nobody was asked", ..rejected };
     only.close(false).map_err(refused).map(|_| admin)

@@ -5,8 +5,21 @@
 pub enum Order {
     /// Read the settings anew, and go by them.
     Reload,
-    /// Change the upstream with this URL.
-    Upstream(Verb, String),
+    /// Change an upstream.
+    Upstream(UpstreamOrder),
+}
+
+/// Which upstream is changed, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamOrder {
+    /// How.
+    pub verb: Verb,
+    /// Its URL.
+    pub url: String,
+    /// The name of its pool; `None`: the only one there is, or `default`.
+    pub pool: Option<String>,
+    /// Its weight, where that is to be another one.
+    pub weight: Option<u32>,
 }
 
 /// A change of one upstream.
@@ -20,15 +33,18 @@ pub enum Verb {
     Drain,
     /// It gets requests again.
     Undrain,
+    /// It gets another share of the requests.
+    Weight,
 }
 
 impl Verb {
     /// Every verb with its word, which is a command and a path of the admin.
-    pub const ALL: [(Verb, &str); 4] = [
+    pub const ALL: [(Verb, &str); 5] = [
         (Verb::Add, "add"),
         (Verb::Remove, "remove"),
         (Verb::Drain, "drain"),
         (Verb::Undrain, "undrain"),
+        (Verb::Weight, "weight"),
     ];
 
     /// There is a verb with this word.

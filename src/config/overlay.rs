@@ -4,25 +4,34 @@
 //! made it meaningless: then it is dropped, and that is told.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::build::{MOST_UPSTREAMS, leads_back};
-use super::order::Verb;
+use super::order::{UpstreamOrder, Verb};
 use super::places;
-use super::plan::{Plan, UpstreamSpec};
+use super::plan::{Plan, PoolSpec, UpstreamSpec};
+use super::sections::DEFAULT;
 
-/// Every change that is in force, by the canonical URL of its upstream.
+/// Every change that is in force, by pool and canonical URL of its upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Overlay(BTreeMap<String, UpstreamChange>);
+pub struct Overlay(BTreeMap<Key, UpstreamChange>);
+
+/// The name of a pool, and the canonical URL of an upstream in it.
+type Key = (String, String);
 
 /// What was changed of one upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamChange {
-    /// The upstream.
+    /// Its pool.
+    pub pool: String,
+    /// The upstream; its weight counts where it was added.
     pub upstream: UpstreamSpec,
     /// Whether it is one.
     pub presence: Presence,
     /// It gets no new requests.
     pub draining: bool,
+    /// Its weight, in place of what the files say.
+    pub weight: Option<u32>,
 }
 
 /// Whether an upstream is one, apart from what the files say.
@@ -36,8 +45,15 @@ pub enum Presence {
     Removed,
 }
 
+impl UpstreamChange {
+    /// It changes nothing.
+    fn is_nothing(&self) -> bool {
+        self.presence == Presence::AsAsked && !self.draining && self.weight.is_none()
+    }
+}
+
 impl Overlay {
-    /// All changes, in the order of URLs.
+    /// All changes, in the order of pools and URLs.
     pub fn changes(&self) -> impl Iterator<Item = &UpstreamChange> {
         self.0.values()
     }
@@ -46,33 +62,51 @@ impl Overlay {
     ///
     /// # Errors
     /// When `url` is none.
-    pub fn restore(&mut self, url: &str, presence: Presence, draining: bool) -> Result<(), String> {
+    pub fn restore(
+        &mut self,
+        (pool, url): (&str, &str),
+        presence: Presence,
+        draining: bool,
+        weight: Option<u32>,
+    ) -> Result<(), String> {
         let upstream = places::upstream(url).map_err(|wrong| wrong.wrong)?;
-        self.0.insert(upstream.name.clone(), UpstreamChange { upstream, presence, draining });
+        let key = (pool.to_owned(), upstream.name.clone());
+        let pool = pool.to_owned();
+        self.0.insert(key, UpstreamChange { pool, upstream, presence, draining, weight });
         Ok(())
     }
 
-    /// Changes the upstream at `url`, whose files ask for `asked`. `false`: it was so before.
+    /// Changes an upstream as `order` says, where files ask for `asked`. `false`: it was so before.
     ///
     /// # Errors
     /// Says why it cannot be; nothing has changed then.
-    pub fn change(&mut self, asked: &Plan, verb: Verb, url: &str) -> Result<bool, String> {
-        let upstream =
+    pub fn change(&mut self, asked: &Plan, order: &UpstreamOrder) -> Result<bool, String> {
+        let UpstreamOrder { verb, url, weight, .. } = order;
+        let mut upstream =
             places::upstream(url).map_err(|wrong| format!("{}; {}", wrong.wrong, wrong.right()))?;
-        let name = &upstream.name;
+        upstream.weight = weight.unwrap_or(upstream.weight);
         let now = self.over(asked);
-        let found = now.pool.upstreams.iter().find(|one| one.name == *name);
+        let pool = meant(&now, order.pool.as_deref())?;
+        let name = &upstream.name;
+        let found = pool.upstreams.iter().find(|one| one.name == *name);
         match (verb, found) {
             (Verb::Undrain, Some(one)) if !one.draining => return Ok(false),
-            (Verb::Add, Some(_)) | (Verb::Remove, None) => return Ok(false),
+            (Verb::Add, Some(one)) if weight.is_none_or(|weight| weight == one.weight) => {
+                return Ok(false);
+            }
+            (Verb::Remove, None) => return Ok(false),
             (Verb::Drain, Some(one)) if one.draining => return Ok(false),
-            (Verb::Drain | Verb::Undrain, None) => {
-                return Err(format!("there is no upstream {name}; /status lists those there are"));
+            (Verb::Weight, _) if weight.is_none() => return Err("the weight is missing".into()),
+            (Verb::Weight, Some(one)) if one.weight == upstream.weight => return Ok(false),
+            (Verb::Drain | Verb::Undrain | Verb::Weight, None) => {
+                let what = format!("the pool {} has no upstream {name}", pool.name);
+                return Err(format!("{what}; /status lists those there are"));
             }
-            (Verb::Remove, Some(_)) if now.pool.upstreams.len() == 1 => {
-                return Err(format!("{name} is the last upstream; drain it, or add another first"));
+            (Verb::Remove, Some(_)) if pool.upstreams.len() == 1 => {
+                let what = format!("{name} is the last upstream of the pool {}", pool.name);
+                return Err(format!("{what}; drain it, or add another first"));
             }
-            (Verb::Add, None) if now.pool.upstreams.len() >= MOST_UPSTREAMS => {
+            (Verb::Add, None) if now.upstreams().count() >= MOST_UPSTREAMS => {
                 return Err(format!(
                     "there are {MOST_UPSTREAMS} upstreams, and no more are possible"
                 ));
@@ -84,23 +118,36 @@ impl Overlay {
             }
             _ => {}
         }
-        let is_asked = asked.pool.upstreams.iter().any(|one| one.name == *name);
-        let name = name.clone();
-        let as_asked = UpstreamChange { upstream, presence: Presence::AsAsked, draining: false };
-        let change = self.0.entry(name.clone()).or_insert(as_asked);
+        let asked_pool = asked.pool(&pool.name);
+        let as_asked =
+            asked_pool.and_then(|pool| pool.upstreams.iter().find(|one| one.name == *name));
+        let key = (pool.name.to_string(), name.clone());
+        let asked_weight = as_asked.map(|one| one.weight);
+        let wanted = (asked_weight != Some(upstream.weight)).then_some(upstream.weight);
+        let change = self.0.entry(key.clone()).or_insert_with(|| UpstreamChange {
+            pool: key.0.clone(),
+            upstream,
+            presence: Presence::AsAsked,
+            draining: false,
+            weight: None,
+        });
         match verb {
             Verb::Add => {
+                let is_asked = as_asked.is_some();
                 change.presence = if is_asked { Presence::AsAsked } else { Presence::Added };
+                change.weight = if weight.is_some() || !is_asked { wanted } else { change.weight };
             }
             Verb::Remove => {
-                change.draining = false;
+                (change.draining, change.weight) = (false, None);
+                let is_asked = as_asked.is_some();
                 change.presence = if is_asked { Presence::Removed } else { Presence::AsAsked };
             }
             Verb::Drain => change.draining = true,
             Verb::Undrain => change.draining = false,
+            Verb::Weight => change.weight = wanted,
         }
-        if change.presence == Presence::AsAsked && !change.draining {
-            self.0.remove(&name);
+        if change.is_nothing() {
+            self.0.remove(&key);
         }
         Ok(true)
     }
@@ -108,57 +155,100 @@ impl Overlay {
     /// The plan in force where files ask for `asked`.
     pub fn over(&self, asked: &Plan) -> Plan {
         let mut plan = asked.clone();
-        let upstreams = &mut plan.pool.upstreams;
-        upstreams.retain(|one| {
-            self.0.get(&one.name).is_none_or(|change| change.presence != Presence::Removed)
-        });
-        for one in upstreams.iter_mut() {
-            one.draining = self.0.get(&one.name).is_some_and(|change| change.draining);
-        }
-        let added = self.changes().filter(|change| change.presence == Presence::Added);
-        upstreams.extend(
-            added.map(|change| UpstreamSpec {
+        for pool in &mut plan.pools {
+            let name = pool.name.to_string();
+            let first = (name.clone(), String::new());
+            let changes: BTreeMap<&str, &UpstreamChange> = self
+                .0
+                .range(first..)
+                .take_while(|((pool, _), _)| *pool == name)
+                .map(|((_, url), change)| (url.as_str(), change))
+                .collect();
+            if changes.is_empty() {
+                continue;
+            }
+            pool.upstreams.retain(|one| {
+                let change = changes.get(one.name.as_str());
+                change.is_none_or(|change| change.presence != Presence::Removed)
+            });
+            for one in &mut pool.upstreams {
+                if let Some(change) = changes.get(one.name.as_str()) {
+                    one.draining = change.draining;
+                    one.weight = change.weight.unwrap_or(one.weight);
+                }
+            }
+            let added = changes.values().filter(|change| change.presence == Presence::Added);
+            pool.upstreams.extend(added.map(|change| UpstreamSpec {
                 draining: change.draining,
+                weight: change.weight.unwrap_or(1),
                 ..change.upstream.clone()
-            }),
-        );
+            }));
+        }
         plan
     }
 
     /// Drops the changes that `asked` has made meaningless; says which, a line each.
     pub fn prune(&mut self, asked: &Plan) -> Vec<String> {
         let mut dropped = Vec::new();
-        let names: HashSet<&str> = asked.pool.upstreams.iter().map(|one| &*one.name).collect();
-        let is_asked = |name: &str| names.contains(name);
-        for (name, change) in &mut self.0 {
-            match (change.presence, is_asked(name)) {
+        let pools: HashSet<&str> = asked.pools.iter().map(|pool| &*pool.name).collect();
+        let names: HashSet<(&str, &str)> =
+            asked.upstreams().map(|(pool, one)| (&*pool.name, &*one.name)).collect();
+        for ((pool, name), change) in &mut self.0 {
+            let is_asked = names.contains(&(pool.as_str(), name.as_str()));
+            let mut drop = |why: &str| dropped.push(format!("{name} {why}"));
+            match (change.presence, is_asked) {
+                _ if !pools.contains(pool.as_str()) => {
+                    drop(&format!("was changed at run time, but there is no pool {pool} any more"));
+                    (change.presence, change.draining, change.weight) =
+                        (Presence::AsAsked, false, None);
+                }
                 (Presence::Added, true) => {
                     change.presence = Presence::AsAsked;
-                    dropped
-                        .push(format!("{name} was added at run time, and the files name it now"));
+                    change.weight = None;
+                    drop("was added at run time, and the files name it now");
                 }
                 (Presence::Removed, false) => {
                     change.presence = Presence::AsAsked;
-                    dropped.push(format!(
-                        "{name} was removed at run time, and the files name it no longer"
-                    ));
+                    drop("was removed at run time, and the files name it no longer");
                 }
-                (Presence::AsAsked, false) if change.draining => {
-                    change.draining = false;
-                    dropped.push(format!("{name} was draining, and the files name it no longer"));
+                (Presence::AsAsked, false) => {
+                    (change.draining, change.weight) = (false, None);
+                    drop("was changed at run time, and the files name it no longer");
                 }
                 _ => {}
             }
         }
-        if !asked.pool.upstreams.is_empty() && self.over(asked).pool.upstreams.is_empty() {
-            for (name, change) in &mut self.0 {
+        let empty = self.over(asked);
+        let is_empty = |pool: &&PoolSpec| pool.upstreams.is_empty();
+        let empty: Vec<Arc<str>> =
+            empty.pools.iter().filter(is_empty).map(|pool| Arc::clone(&pool.name)).collect();
+        for ((pool, name), change) in &mut self.0 {
+            let was_asked = change.presence == Presence::Removed;
+            if was_asked && empty.iter().any(|empty| **empty == **pool) {
                 change.presence = Presence::AsAsked;
                 let why = "was removed at run time, but no other upstream is left: it is one again";
                 dropped.push(format!("{name} {why}"));
             }
         }
-        self.0.retain(|_, change| change.presence != Presence::AsAsked || change.draining);
+        self.0.retain(|_, change| !change.is_nothing());
         dropped
+    }
+}
+
+/// The pool that an order is about: the one it names, or the only one, or `default`.
+fn meant<'p>(plan: &'p Plan, name: Option<&str>) -> Result<&'p PoolSpec, String> {
+    let names = || {
+        let names: Vec<&str> = plan.pools.iter().map(|pool| &*pool.name).take(20).collect();
+        names.join(", ")
+    };
+    match (name, plan.pools.as_slice()) {
+        (Some(name), _) => plan.pool(name).ok_or_else(|| {
+            format!("there is no pool {}; there are: {}", name.escape_debug(), names())
+        }),
+        (None, [only]) => Ok(only),
+        (None, _) => plan
+            .pool(DEFAULT)
+            .ok_or_else(|| format!("there are several pools, so name one: {}", names())),
     }
 }
 
@@ -184,9 +274,13 @@ mod tests {
         }
     }
 
+    fn order(verb: Verb, url: &str) -> UpstreamOrder {
+        UpstreamOrder { verb, url: url.to_owned(), pool: None, weight: None }
+    }
+
     /// `a b- c`: what is in force, a dash behind those that are drained.
     fn shown(overlay: &Overlay, asked: &Plan) -> String {
-        let shown = overlay.over(asked).pool.upstreams.into_iter().map(|one| {
+        let shown = overlay.over(asked).pools.remove(0).upstreams.into_iter().map(|one| {
             let name = one.name.trim_start_matches("http://").trim_end_matches(":1").to_owned();
             name + if one.draining { "-" } else { "" }
         });
@@ -197,7 +291,7 @@ mod tests {
     fn changed(asked: &Plan, changes: &[(Verb, &str)]) -> (Overlay, String) {
         let mut overlay = Overlay::default();
         for (verb, host) in changes {
-            overlay.change(asked, *verb, &format!("http://{host}:1")).unwrap();
+            overlay.change(asked, &order(*verb, &format!("http://{host}:1"))).unwrap();
         }
         let shown = shown(&overlay, asked);
         (overlay, shown)
@@ -243,7 +337,7 @@ mod tests {
             (Add, "b:2", true),
             (Remove, "http://a:1", true),
         ] {
-            assert_eq!(overlay.change(&asked, verb, url), Ok(expected), "{verb:?} {url}");
+            assert_eq!(overlay.change(&asked, &order(verb, url)), Ok(expected), "{verb:?} {url}");
         }
         assert_eq!(shown(&overlay, &asked), "b:2");
         for (verb, url, why) in [
@@ -254,7 +348,7 @@ mod tests {
             (Add, "http://127.0.0.1:8080", "in circles"),
         ] {
             let before = overlay.clone();
-            let refused = overlay.change(&asked, verb, url).unwrap_err();
+            let refused = overlay.change(&asked, &order(verb, url)).unwrap_err();
             assert!(refused.contains(why), "{refused}");
             assert_eq!(overlay, before);
         }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::conditions;
 use super::diagnostics::{Diagnostic, instead, unclear, wrong};
 use super::plan::{Listen, Place, UpstreamSpec};
 use crate::base::digits;
@@ -102,10 +103,42 @@ fn ipv6_and_port(text: &str) -> Option<(Ipv6Addr, u16)> {
     Ipv6Addr::from_str(host).ok().map(|host| (host, port))
 }
 
-/// `http://host[:port]`, `http://unix:/path`, or either without `http://`.
-///
-/// The name is canonical: lower case, IPv6 in its shortest form, port 80 left out.
+/// The greatest weight of an upstream, or of a pool in a route.
+pub const HEAVIEST: u64 = 256;
+
+/// A URL as [`url`] reads it, perhaps with options behind it: `http://host:port weight=3`.
 pub fn upstream(text: &str) -> Result<UpstreamSpec, Diagnostic> {
+    let Some((start, options)) = text.split_once([' ', '\t']) else { return url(text) };
+    let is_option = |word: &str| word.contains('=') && !word.contains("://");
+    if !options.split_whitespace().all(is_option) {
+        return url(text);
+    }
+    let mut upstream = url(start)?;
+    for option in options.split_whitespace() {
+        match option.split_once('=') {
+            Some(("weight", weight)) => upstream.weight = self::weight(weight)?,
+            _ => {
+                let what = format!("an upstream has no option such as {option}");
+                return Err(instead(what, [start, &format!("{start} weight=3")]));
+            }
+        }
+    }
+    Ok(upstream)
+}
+
+/// A share, in proportion to others.
+pub fn weight(text: &str) -> Result<u32, Diagnostic> {
+    match digits(text) {
+        Some(weight @ 1..=HEAVIEST) => Ok(weight as u32),
+        Some(0) => Err(wrong("a weight of 0 is none", "leave it out of the list, or drain it")),
+        _ => Err(wrong("this is not a weight", format!("write a number from 1 to {HEAVIEST}"))),
+    }
+}
+
+/// `http://host[:port][/path]`, `http://unix:/path`, or either without `http://`.
+///
+/// The name is canonical: lower case, IPv6 in its shortest form, port 80 and a slash at the end left out.
+fn url(text: &str) -> Result<UpstreamSpec, Diagnostic> {
     if let Some(right) = mistyped_scheme(text) {
         return Err(instead("http:// is mistyped", [right]));
     }
@@ -120,7 +153,7 @@ pub fn upstream(text: &str) -> Result<UpstreamSpec, Diagnostic> {
         let socket = format!("http://unix:/{}", rest.trim_start_matches('/'));
         return Err(instead("a Unix socket is written otherwise", [socket]));
     }
-    let authority = authority(rest)?;
+    let (authority, base) = authority(rest)?;
     if !explicit && digits(authority.strip_prefix(':').unwrap_or(authority)).is_some() {
         let port = authority.trim_start_matches(':');
         return Err(instead("the host is missing", [format!("http://127.0.0.1:{port}")]));
@@ -144,9 +177,11 @@ pub fn upstream(text: &str) -> Result<UpstreamSpec, Diagnostic> {
         port => format!("{}:{port}", bracketed(&host)),
     };
     Ok(UpstreamSpec {
-        name: format!("http://{authority}"),
+        name: format!("http://{authority}{base}"),
         authority,
         place: Place::Tcp { host, port },
+        base: base.to_owned(),
+        weight: 1,
         draining: false,
     })
 }
@@ -241,18 +276,17 @@ fn mistyped_scheme(text: &str) -> Option<String> {
         .then(|| format!("http://{rest}"))
 }
 
-/// What is left of a URL behind its scheme: an authority, and nothing with it.
-fn authority(rest: &str) -> Result<&str, Diagnostic> {
+/// What is left of a URL behind its scheme: an authority, and perhaps the path that is put before those of requests.
+fn authority(rest: &str) -> Result<(&str, &str), Diagnostic> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     if let Some((_, host)) = authority.rsplit_once('@') {
         return Err(instead("user names have no place here", [format!("http://{host}")]));
     }
     match tail {
-        "" | "/" => Ok(authority),
-        tail if tail.starts_with('/') => {
-            let right = instead("an upstream has no path", [format!("http://{authority}")]);
-            Err(right.and("; the client's path is sent on as it is"))
+        "" | "/" => Ok((authority, "")),
+        tail if tail.starts_with('/') && !tail.contains(['?', '#']) => {
+            Ok((authority, conditions::prefix(tail)?))
         }
         _ => {
             let what = "an upstream has no query and no fragment";
@@ -272,7 +306,7 @@ fn unix_upstream(path: &str) -> Result<UpstreamSpec, Diagnostic> {
     let place = socket_path(path)?;
     let name = format!("http://unix:{path}");
     let (authority, place) = ("localhost".to_owned(), Place::Unix(place));
-    Ok(UpstreamSpec { name, authority, place, draining: false })
+    Ok(UpstreamSpec { name, authority, place, base: String::new(), weight: 1, draining: false })
 }
 
 fn socket_path(path: &str) -> Result<PathBuf, Diagnostic> {

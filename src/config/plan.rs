@@ -6,7 +6,11 @@ use ipnet::IpNet;
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::header::HeaderRules;
+use super::route::RouteSpec;
 
 use crate::http::Limits;
 
@@ -74,6 +78,10 @@ pub struct UpstreamSpec {
     pub authority: String,
     /// How to reach it.
     pub place: Place,
+    /// What stands before the path of every request that goes there: empty, or `/` and more, and no slash at the end.
+    pub base: String,
+    /// Its share of the requests, in proportion to the others of its pool.
+    pub weight: u32,
     /// It gets no new requests: somebody said so at run time.
     pub draining: bool,
 }
@@ -171,6 +179,8 @@ impl OwnLogFormat {
 /// How long tidegate waits for the two sides of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
+    /// A connection to an upstream that is being made.
+    pub connect: Duration,
     /// Between reads of a body.
     pub read: Duration,
     /// Between writes that make progress, to either side.
@@ -190,10 +200,25 @@ pub struct Plan {
     pub process: ProcessSpec,
     /// Where requests come from.
     pub listener: ListenerSpec,
-    /// What happens to requests.
-    pub route: RouteSpec,
-    /// Where they go.
-    pub pool: PoolSpec,
+    /// How an exchange goes where neither a pool nor a route says otherwise; so are requests refused that no route
+    /// means.
+    pub exchange: Arc<ExchangeSpec>,
+    /// What happens to requests: of the routes that mean one, the first.
+    pub routes: Arc<[RouteSpec]>,
+    /// Where they go. No two have the same name.
+    pub pools: Vec<PoolSpec>,
+}
+
+impl Plan {
+    /// The pool of this name.
+    pub fn pool(&self, name: &str) -> Option<&PoolSpec> {
+        self.pools.iter().find(|pool| *pool.name == *name)
+    }
+
+    /// Every upstream of every pool, in order.
+    pub fn upstreams(&self) -> impl Iterator<Item = (&PoolSpec, &UpstreamSpec)> {
+        self.pools.iter().flat_map(|pool| pool.upstreams.iter().map(move |one| (pool, one)))
+    }
 }
 
 /// The process as it was asked for.
@@ -242,9 +267,9 @@ pub struct ListenerSpec {
     pub trusted_names: Vec<String>,
 }
 
-/// The route as it was asked for.
+/// How an exchange goes, as the settings at the top, of its pool and of its route say together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteSpec {
+pub struct ExchangeSpec {
     /// Octets of a request body; `None`: no bound.
     pub max_body: Option<u64>,
     /// Which `Host` an upstream sees.
@@ -255,19 +280,38 @@ pub struct RouteSpec {
     pub upgrades: Vec<String>,
     /// A client that closes its sending side while it waits for the answer still gets it.
     pub half_close: bool,
-    /// Time-outs of an exchange.
+    /// How many more upstreams are tried when one fails before it answers.
+    pub max_retries: u32,
+    /// Time-outs.
     pub timeouts: Timeouts,
+    /// Fields of the request that are changed on the way to the upstream.
+    pub request_header: HeaderRules,
+    /// Fields of the answer that are changed on the way to the client.
+    pub response_header: HeaderRules,
+    /// Bodies of refusals, in place of our own.
+    pub error_pages: Vec<ErrorPage>,
 }
 
-/// The pool as it was asked for.
+/// The body of refusals of some statuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// The least and the greatest status.
+    pub statuses: (u16, u16),
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// `Content-Type`.
+    pub kind: &'static str,
+    /// What is in it.
+    pub body: Arc<str>,
+}
+
+/// A pool as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSpec {
+    /// Its name.
+    pub name: Arc<str>,
     /// At least one, no two with the same name; none only in the plan of a demo, which brings its own.
     pub upstreams: Vec<UpstreamSpec>,
-    /// How many more upstreams are tried when one cannot be connected to.
-    pub max_retries: u32,
-    /// A connection to an upstream that is being made.
-    pub connect_timeout: Duration,
     /// An upstream connection without a request.
     pub idle_timeout: Duration,
     /// Idle connections each core keeps for each upstream.

@@ -5,14 +5,17 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::diagnostics::{Diagnostic, Diagnostics, wrong};
+use super::file::Section;
 use super::given::{Given, Origin};
 use super::layers::Layers;
-use super::table::{self, DefaultValue, Setting};
+use super::table::{self, DefaultValue, Setting, TOP};
 use super::{advice, values};
 
 /// Where settings are asked for by name, and mistakes are written down.
 pub(super) struct Settings<'a> {
     pub layers: &'a Layers,
+    /// What is asked for is what this pool or route says itself; `None`: what is given at the top, or the default.
+    pub section: Option<&'a Section>,
     pub diagnostics: &'a mut Diagnostics,
 }
 
@@ -23,29 +26,38 @@ pub(super) struct Item<T> {
 }
 
 impl Settings<'_> {
+    /// The row of a setting.
+    fn row(&self, name: &str) -> &'static Setting {
+        let scope = self.section.map_or(TOP, |section| section.scope);
+        let row = table::find_in(scope, name);
+        row.unwrap_or_else(|| unreachable!("no setting is called {name}"))
+    }
+
+    /// What was given for it.
+    pub fn given(&self, name: &str) -> Vec<Given> {
+        match self.section {
+            Some(section) => section.given.get(name).cloned().unwrap_or_default(),
+            None => self.layers.of(self.row(name)),
+        }
+    }
+
     /// A setting with one value; `None` if there is none, or a mistake.
     pub fn one<T>(
         &mut self,
         name: &str,
         read: impl Fn(&str) -> Result<T, Diagnostic>,
     ) -> Option<T> {
-        let mut given = self.layers.of(setting(name)).into_iter();
-        let Given { text, origin } = given.next()?;
-        for again in given {
-            let what = format!("this is given twice, first as {}", text);
-            let all = 0..again.text.len();
-            self.diagnostics.mistake_in(
-                &again.origin,
-                &again.text,
-                all,
-                wrong(what, "leave one out"),
-            );
+        let mut all = self.given(name).into_iter();
+        let given = all.next()?;
+        for again in all {
+            let what = format!("this is given twice, first as {}", given.shown());
+            self.refuse(&again, 0..again.text.len(), wrong(what, "leave one out"));
         }
-        let Setting { form, fallback, .. } = *setting(name);
+        let Setting { form, fallback, .. } = *self.row(name);
         let read =
             |text: &str| read(text).map_err(|wrong| by_default(fallback, text).unwrap_or(wrong));
-        advice::read(form, &text, read)
-            .map_err(|wrong| self.refuse(&text, 0..text.len(), &origin, wrong))
+        advice::read(form, &given.text, read)
+            .map_err(|wrong| self.refuse(&given, 0..given.text.len(), wrong))
             .ok()
     }
 
@@ -56,87 +68,101 @@ impl Settings<'_> {
         most: usize,
         read: impl Fn(&str) -> Result<T, Diagnostic>,
     ) -> Vec<Item<T>> {
-        let form = setting(name).form;
+        let form = self.row(name).form;
         let mut items = Vec::new();
-        for Given { text, origin } in self.layers.of(setting(name)) {
-            for part in parts(&text) {
-                let read = match &text[part.clone()] {
-                    "" if !text.trim().is_empty() => {
+        for given in self.given(name) {
+            let parts =
+                if form.separates() { parts(&given.text) } else { vec![0..given.text.len()] };
+            for part in parts {
+                let read = match &given.text[part.clone()] {
+                    "" if !given.text.trim().is_empty() => {
                         Err(wrong("there is nothing here", "take a comma out"))
                     }
                     _ if items.len() == most => {
                         let right = "leave some out";
-                        self.refuse(
-                            &text,
-                            part,
-                            &origin,
-                            wrong(format!("more than {most}"), right),
-                        );
+                        self.refuse(&given, part, wrong(format!("more than {most}"), right));
                         return items;
                     }
                     item => advice::read(form, item, &read)
                         .map_err(|wrong| advice::several(form, item, &read).unwrap_or(wrong)),
                 };
                 match read {
-                    Ok(value) => {
-                        let given = Given { text: text.clone(), origin: origin.clone() };
-                        items.push(Item { value, given });
-                    }
-                    Err(wrong) => self.refuse(&text, part, &origin, wrong),
+                    Ok(value) => items.push(Item { value, given: given.clone() }),
+                    Err(wrong) => self.refuse(&given, part, wrong),
                 }
             }
         }
         items
     }
 
-    pub fn refuse(
+    /// The values alone.
+    pub fn list<T>(
         &mut self,
-        text: &str,
-        part: Range<usize>,
-        origin: &Origin,
-        mut wrong: Diagnostic,
-    ) {
+        name: &str,
+        most: usize,
+        read: impl Fn(&str) -> Result<T, Diagnostic>,
+    ) -> Vec<T> {
+        self.all(name, most, read).into_iter().map(|item| item.value).collect()
+    }
+
+    /// Writes a mistake down. What is a secret is shown as it was written.
+    pub fn refuse(&mut self, given: &Given, part: Range<usize>, mut wrong: Diagnostic) {
+        let Given { text, origin, shown } = given;
         if matches!(origin, Origin::Dotenv(_)) && text.contains('$') {
             wrong.rest.push_str(" (variables are not expanded)");
         }
-        self.diagnostics.mistake_in(origin, text, part, wrong);
+        match shown {
+            Some(shown) => {
+                let wrong = wrong.without_values();
+                self.diagnostics.mistake_in(origin, shown, 0..shown.len(), wrong);
+            }
+            None => self.diagnostics.mistake_in(origin, text, part, wrong),
+        }
+    }
+
+    /// Something odd in a value.
+    pub fn warn(&mut self, given: &Given, wrong: Diagnostic) {
+        self.diagnostics.warning_in(&given.origin, given.shown(), wrong);
     }
 
     /// A number in the smallest unit of its form, within its range.
     pub fn number(&mut self, name: &str) -> u64 {
-        let Setting { form, range, .. } = *setting(name);
-        self.one(name, |text| values::number(form, range, text)).unwrap_or(range.0)
+        let least = self.row(name).range.0;
+        self.number_here(name).unwrap_or(least)
+    }
+
+    /// The same, where it is given.
+    pub fn number_here(&mut self, name: &str) -> Option<u64> {
+        let Setting { form, range, .. } = *self.row(name);
+        self.one(name, |text| values::number(form, range, text))
     }
 
     /// The same where `off` is possible.
-    pub fn number_or_off(&mut self, name: &str) -> Option<u64> {
-        let Setting { form, range, .. } = *setting(name);
+    pub fn number_or_off(&mut self, name: &str) -> Option<Option<u64>> {
+        let Setting { form, range, .. } = *self.row(name);
         let read = |text: &str| match text {
             "off" => Ok(None),
             text => values::number(form, range, text).map(Some),
         };
-        self.one(name, read).flatten()
+        self.one(name, read)
     }
 
     pub fn wait(&mut self, name: &str) -> Duration {
         Duration::from_millis(self.number(name))
     }
 
-    /// The values in order; a second one that is the same is dropped with a warning.
-    pub fn without_repeats<T: Clone + Eq + std::hash::Hash>(
+    /// The values in order; a second one with the same key is dropped with a warning.
+    pub fn without_repeats<T, K: Eq + std::hash::Hash>(
         &mut self,
         items: Vec<Item<T>>,
+        key: impl Fn(&T) -> K,
     ) -> Vec<T> {
         let mut seen = HashSet::new();
         let mut kept = Vec::new();
         for Item { value, given, .. } in items {
-            if !seen.insert(value.clone()) {
+            if !seen.insert(key(&value)) {
                 let what = "the same is given twice and used once";
-                self.diagnostics.warning_in(
-                    &given.origin,
-                    &given.text,
-                    wrong(what, "leave one out"),
-                );
+                self.warn(&given, wrong(what, "leave one out"));
             } else {
                 kept.push(value);
             }

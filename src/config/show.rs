@@ -4,10 +4,15 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use super::build::Built;
+use super::header::{HeaderLine, HeaderRules};
 use super::layers::Layers;
 use super::plan::*;
+use super::sections::DEFAULT;
 use super::table::{self, ACTIONS, DefaultValue, Effect, Form, GROUPS, Setting};
 use super::{Report, values};
+
+/// Routes that `check` names; of more, their number.
+const ROUTES_TOLD: usize = 20;
 
 /// `--help`.
 pub fn help() -> String {
@@ -78,8 +83,16 @@ pub fn check(plan: &Plan, report: &Report) -> String {
     let mut text = String::from("tidegate: the settings are fine\n");
     let names: Vec<String> = plan.listener.addresses.iter().map(Listen::to_string).collect();
     let _ = writeln!(text, "  listen    {}  ({})", names.join(", "), report.origin("listen"));
-    for upstream in &plan.pool.upstreams {
-        let _ = writeln!(text, "  upstream  {}", upstream.name);
+    for (pool, upstream) in plan.upstreams() {
+        let pool =
+            if *pool.name == *DEFAULT { String::new() } else { format!("  ({})", pool.name) };
+        let _ = writeln!(text, "  upstream  {}{pool}", upstream.name);
+    }
+    for route in plan.routes.iter().filter(|route| *route.name != *DEFAULT).take(ROUTES_TOLD) {
+        let _ = writeln!(text, "  route     {}", route.name);
+    }
+    if plan.routes.len() > ROUTES_TOLD {
+        let _ = writeln!(text, "  routes    {} altogether", plan.routes.len());
     }
     let admin = plan.process.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string);
     let _ = writeln!(text, "  admin     {admin}  ({})", report.origin("admin"));
@@ -163,32 +176,46 @@ fn switch(on: bool) -> String {
 
 /// A value of the plan as it would be written.
 pub(super) fn value_of(name: &str, plan: &Plan) -> String {
-    let Plan { process, listener, route, pool } = plan;
-    let (limits, timeouts) = (&listener.limits, &route.timeouts);
+    let Plan { process, listener, exchange, pools, routes } = plan;
+    let (limits, timeouts) = (&listener.limits, &exchange.timeouts);
+    let pool = pools.iter().find(|pool| *pool.name == *DEFAULT);
+    let route = routes.iter().find(|route| *route.name == *DEFAULT);
+    let upstreams = pool.map_or(&[][..], |pool| &pool.upstreams);
+    let of_default = |setting: fn(&PoolSpec) -> String| pool.map(setting).unwrap_or_default();
     let size = |octets| values::show(Form::Size, octets);
     let wait = |duration| values::show_duration(duration).to_string();
     let listens = |listens: &[Listen]| join(listens.iter().map(Listen::to_string));
     match name {
         "listen" => listens(&listener.addresses),
-        "upstream" => join(pool.upstreams.iter().map(|upstream| upstream.name.clone())),
+        "upstream" => join(upstreams.iter().map(upstream)),
         "admin" => process.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string),
         "workers" => process.workers.to_string(),
-        "max-retries" => pool.max_retries.to_string(),
-        "host-header" => match route.host {
+        "max-retries" => exchange.max_retries.to_string(),
+        "host-header" => match exchange.host {
             HostHeader::Pass => "pass".to_owned(),
             HostHeader::Upstream => "upstream".to_owned(),
         },
-        "backend-header" => switch(route.backend_header),
+        "backend-header" => switch(exchange.backend_header),
         "trusted-proxy" => join(listener.trusted.iter().map(ToString::to_string)),
         "trusted-header" => join(listener.trusted_names.iter().cloned()),
-        "allow-upgrade" => join(route.upgrades.iter().cloned()),
-        "half-close" => switch(route.half_close),
+        "allow-upgrade" => join(exchange.upgrades.iter().cloned()),
+        "half-close" => switch(exchange.half_close),
+        "path" => join(
+            route.into_iter().flat_map(|route| &route.conditions.path).map(ToString::to_string),
+        ),
+        "method" => {
+            join(route.into_iter().flat_map(|route| route.conditions.method.iter().cloned()))
+        }
+        "request-header" => lines(&exchange.request_header),
+        "response-header" => lines(&exchange.response_header),
         "read-timeout" => wait(timeouts.read),
         "write-timeout" => wait(timeouts.write),
-        "connect-timeout" => wait(pool.connect_timeout),
+        "connect-timeout" => wait(timeouts.connect),
         "response-timeout" => wait(timeouts.response),
         "idle-timeout" => wait(listener.idle_timeout),
-        "upstream-idle-timeout" => wait(pool.idle_timeout),
+        "upstream-idle-timeout" => {
+            of_default(|pool| values::show_duration(pool.idle_timeout).to_string())
+        }
         "tunnel-idle-timeout" => wait(timeouts.tunnel_idle),
         "expect-timeout" => wait(timeouts.expect),
         "drain-delay" => wait(process.drain_delay),
@@ -196,10 +223,10 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
         "max-head" => size(limits.head as u64),
         "max-target" => size(limits.target as u64),
         "max-fields" => limits.fields.to_string(),
-        "max-body" => route.max_body.map_or_else(|| "off".to_owned(), size),
+        "max-body" => exchange.max_body.map_or_else(|| "off".to_owned(), size),
         "max-connections" => process.max_connections.to_string(),
         "buffers" => process.buffers.to_string(),
-        "max-upstream-idle" => pool.max_idle.to_string(),
+        "max-upstream-idle" => of_default(|pool| pool.max_idle.to_string()),
         "access-log" => process.access_log.format.map_or("off", LogFormat::name).to_owned(),
         "access-log-file" => path(process.access_log.file.as_ref()),
         "state" => path(process.state.as_ref()),
@@ -208,6 +235,20 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
         "log-format" => process.log_format.name().to_owned(),
         name => unreachable!("{name} has no place in the plan; a test shows all settings"),
     }
+}
+
+/// As it would be written among upstreams.
+fn upstream(upstream: &UpstreamSpec) -> String {
+    match upstream.weight {
+        1 => upstream.name.clone(),
+        weight => format!("{} weight={weight}", upstream.name),
+    }
+}
+
+/// The lines that rules put in, one behind the other.
+fn lines(rules: &HeaderRules) -> String {
+    let line = |line: &HeaderLine| format!("{}: {}", line.name, line.value);
+    rules.lines.iter().map(line).collect::<Vec<_>>().join("; ")
 }
 
 fn path(path: Option<&PathBuf>) -> String {

@@ -34,6 +34,26 @@ pub enum Form {
     Protocols,
     /// Names of fields: repeatable, and comma lists.
     Fields,
+    /// Hosts, exact or `*.` and a domain: repeatable, and comma lists.
+    Hosts,
+    /// Paths, exact or with `/*` at the end: repeatable, and comma lists.
+    Paths,
+    /// Methods: repeatable, and comma lists.
+    Methods,
+    /// Lines `Name: value`: repeatable; in a file a table of names and values.
+    Lines,
+    /// `name` or `name=value`: repeatable; in a file a table of names and values.
+    Pairs,
+    /// Pools, with weights where there are several: `name` or `name=weight`; in a file a table of names and weights.
+    Shares,
+    /// Names of files that have more settings; a star stands for any name.
+    Files,
+    /// A name of our own making.
+    Name,
+    /// The beginning of a path.
+    Prefix,
+    /// A text, perhaps with placeholders.
+    Text,
 }
 
 impl Form {
@@ -51,7 +71,38 @@ impl Form {
             Listens => "ADDR",
             Urls => "URL",
             Networks => "CIDR",
-            Protocols | Fields => "NAME",
+            Protocols | Fields | Name => "NAME",
+            Hosts => "HOST",
+            Paths => "PATH",
+            Methods => "METHOD",
+            Lines => "'NAME: VALUE'",
+            Pairs => "NAME=VALUE",
+            Shares => "POOL",
+            Files => "FILE",
+            Prefix => "PATH",
+            Text => "TEXT",
+        }
+    }
+
+    /// There may be several values.
+    pub fn takes_list(self) -> bool {
+        self.separates() || matches!(self, Lines | Pairs | Shares)
+    }
+
+    /// A comma goes between several values.
+    pub fn separates(self) -> bool {
+        matches!(
+            self,
+            Listens | Urls | Networks | Protocols | Fields | Hosts | Paths | Methods | Files
+        )
+    }
+
+    /// In a file it may be a table of names and values; what goes between the two where it is a text.
+    pub fn of_pairs(self) -> Option<&'static str> {
+        match self {
+            Lines => Some(": "),
+            Pairs | Shares => Some("="),
+            _ => None,
         }
     }
 
@@ -84,6 +135,16 @@ impl Form {
             Networks => ("a network", &["10.0.0.0/8", "fd00::/8", "192.0.2.7"]),
             Protocols => ("the name of a protocol", &["tcp"]),
             Fields => ("the name of a field", &["True-Client-IP", "X-Original-URL"]),
+            Hosts => ("a host", &["example.org", "*.example.org"]),
+            Paths => ("a path", &["/login", "/api/*"]),
+            Methods => ("a method", &["GET", "POST"]),
+            Lines => ("a line", &["X-Frame-Options: DENY"]),
+            Pairs => ("a pair", &["name=value"]),
+            Shares => ("the name of a pool", &[]),
+            Files => ("the name of a file", &["sites/*.toml"]),
+            Name => ("a name of letters, digits, - and _,", &["shop", "api-v1"]),
+            Prefix => ("the beginning of a path", &["/v1"]),
+            Text => ("a text", &[]),
         }
     }
 }
@@ -110,6 +171,15 @@ pub enum Effect {
     NoPlan,
 }
 
+/// Where a setting may stand: a set of the flags below.
+pub type Scope = u8;
+/// At the top of a file, as a flag and in the environment: for all, or of what is called `default`.
+pub const TOP: Scope = 1;
+/// In the table of a pool.
+pub const POOL: Scope = 2;
+/// In the table of a route.
+pub const ROUTE: Scope = 4;
+
 /// One setting.
 #[derive(Debug)]
 pub struct Setting {
@@ -125,6 +195,8 @@ pub struct Setting {
     pub fallback: DefaultValue,
     /// When another value takes effect.
     pub effect: Effect,
+    /// Where it may stand.
+    pub scope: Scope,
     /// One sentence without a full stop.
     pub about: &'static str,
 }
@@ -155,6 +227,11 @@ impl Setting {
         self
     }
 
+    const fn of(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
     const fn range(mut self, least: u64, greatest: u64) -> Self {
         self.range = (least, greatest);
         self
@@ -171,7 +248,18 @@ pub fn find(name: &str) -> Option<&'static Setting> {
     settings().find(|setting| setting.names().any(|known| known == name))
 }
 
-/// All settings in the order of help.
+/// The setting of this name that a table of this `scope` may have.
+pub fn find_in(scope: Scope, name: &str) -> Option<&'static Setting> {
+    settings_of(scope).find(|setting| setting.names().any(|known| known == name))
+}
+
+/// All settings that a table of this `scope` may have.
+pub fn settings_of(scope: Scope) -> impl Iterator<Item = &'static Setting> {
+    let all = FILE_ONLY.iter().chain(settings());
+    all.filter(move |setting| setting.scope & scope != 0)
+}
+
+/// All settings in the order of help: those that are flags and variables, too.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {
     GROUPS.iter().flat_map(|(_, settings)| settings.iter())
 }
@@ -197,7 +285,7 @@ const fn row(
     about: &'static str,
 ) -> Setting {
     let (aliases, range, effect): (&[_], _, _) = (&[], (0, u64::MAX), Effect::Reload);
-    Setting { name, aliases, form, range, fallback, effect, about }
+    Setting { name, aliases, form, range, fallback, effect, scope: TOP, about }
 }
 
 const fn switch(name: &'static str, about: &'static str) -> Setting {
@@ -230,7 +318,8 @@ pub const GROUPS: [(&str, &[Setting]); 6] = [
 const WHERE: &[Setting] = &[
     row("listen", Listens, Value(":8080"), "Where clients connect").in_new_process(),
     row("upstream", Urls, Nothing, "Where requests go: http://host:port or http://unix:/path")
-        .aka(&["backends", "backend"]),
+        .aka(&["backends", "backend"])
+        .of(TOP | POOL),
     row("admin", Admin, Value("127.0.0.1:8082"), "Health, status and metrics").in_new_process(),
     row("workers", Count, Depends("one per core"), "Threads that move requests")
         .in_new_process()
@@ -238,25 +327,38 @@ const WHERE: &[Setting] = &[
 ];
 
 const REQUESTS: &[Setting] = &[
-    count("max-retries", "2", (0, 100), "Further upstreams tried when one fails before it answers"),
-    row("host-header", Choice(HOSTS), Value("pass"), "The Host sent on: as it came, or its own"),
-    switch("backend-header", "Name the upstream in X-Backend-Server on answers"),
+    count("max-retries", "2", (0, 100), "Further upstreams tried when one fails before it answers")
+        .of(ALL),
+    row("host-header", Choice(HOSTS), Value("pass"), "The Host sent on: as it came, or its own")
+        .of(ALL),
+    switch("backend-header", "Name the upstream in X-Backend-Server on answers").of(ALL),
+    row("path", Paths, Nothing, "Paths that are served; others get 404")
+        .aka(&["paths"])
+        .of(TOP | ROUTE),
+    row("method", Methods, Nothing, "Methods that are served; others get 405").of(TOP | ROUTE),
+    row("request-header", Lines, Nothing, "Set a field of requests on their way to the upstream")
+        .of(ALL),
+    row("response-header", Lines, Nothing, "Set a field of answers on their way to the client")
+        .of(ALL),
     row("trusted-proxy", Networks, Nothing, "Peers whose X-Forwarded-* fields are believed"),
     row("trusted-header", Fields, Nothing, "Further fields that only trusted proxies may send"),
-    row("allow-upgrade", Protocols, Nothing, "Protocols besides websocket to switch to on request"),
-    switch("half-close", "Answer clients that close their sending side while they wait"),
+    row("allow-upgrade", Protocols, Nothing, "Protocols besides websocket to switch to on request")
+        .of(ALL),
+    switch("half-close", "Answer clients that close their sending side while they wait").of(ALL),
 ];
 
 const WAITS: &[Setting] = &[
-    wait("read-timeout", "30s", "A whole request head, and between reads of a body"),
-    wait("write-timeout", "30s", "Between writes that make progress"),
-    wait("connect-timeout", "2s", "A connection to an upstream"),
-    wait("response-timeout", "1m", "The first octet of an answer"),
+    wait("read-timeout", "30s", "A whole request head, and between reads of a body").of(ALL),
+    wait("write-timeout", "30s", "Between writes that make progress").of(ALL),
+    wait("connect-timeout", "2s", "A connection to an upstream").of(ALL),
+    wait("response-timeout", "1m", "The first octet of an answer").of(ALL),
     wait("idle-timeout", "1m", "A client connection without a request"),
-    wait("upstream-idle-timeout", "30s", "An upstream connection without a request"),
-    wait("tunnel-idle-timeout", "1h", "A WebSocket, or other tunnel, that is silent both ways"),
+    wait("upstream-idle-timeout", "30s", "An upstream connection without a request").of(TOP | POOL),
+    wait("tunnel-idle-timeout", "1h", "A WebSocket, or other tunnel, that is silent both ways")
+        .of(ALL),
     wait("expect-timeout", "1s", "100 Continue of the upstream, before tidegate sends its own")
-        .range(0, DAY),
+        .range(0, DAY)
+        .of(ALL),
     row("drain-delay", Seconds, Value("0s"), "Not ready, but still accepting, when tidegate stops")
         .range(0, DAY),
     row("drain-timeout", Seconds, Value("20s"), "Requests under way when tidegate stops")
@@ -267,12 +369,13 @@ const LIMITS: &[Setting] = &[
     row("max-head", Size, Value("16KiB"), "Head of a request or an answer").range(1024, HEAD),
     row("max-target", Size, Value("8KiB"), "Target of a request").range(256, HEAD),
     count("max-fields", "100", (8, 256), "Fields of a request or an answer"),
-    row("max-body", SizeOrOff, Value("off"), "Body of a request").range(1, PIB),
+    row("max-body", SizeOrOff, Value("off"), "Body of a request").range(1, PIB).of(ALL),
     row("max-connections", Count, Depends(CONNECTIONS), "Clients; beyond it idle ones are closed")
         .range(1, 1 << 20),
     count("buffers", "16384", (16, 1 << 18), "Buffers of 16 KiB that each core may use")
         .in_new_process(),
-    count("max-upstream-idle", "1024", (0, 1 << 16), "Idle connections per upstream and core"),
+    count("max-upstream-idle", "1024", (0, 1 << 16), "Idle connections per upstream and core")
+        .of(TOP | POOL),
 ];
 
 const LOGS: &[Setting] = &[
@@ -297,6 +400,40 @@ const SETTINGS: &[Setting] = &[
     switch("demo", "Start two origins of its own, and listen on 127.0.0.1:8080").of_no_plan(),
 ];
 
+/// Settings that stand in a file and nowhere else: a dot goes between a table and its key.
+pub const FILE_ONLY: &[Setting] = &[
+    row("include", Files, Nothing, "Files with further pools and routes"),
+    row("request-header.add", Lines, Nothing, "Add a field to requests, beside those they have")
+        .of(ALL),
+    row("request-header.remove", Fields, Nothing, "Take fields of requests away").of(ALL),
+    row("response-header.add", Lines, Nothing, "Add a field to answers, beside those they have")
+        .of(ALL),
+    row("response-header.remove", Fields, Nothing, "Take fields of answers away").of(ALL),
+    row(
+        "error-page",
+        Pairs,
+        Nothing,
+        "Files for refusals, by status: \"502-504\" = \"sorry.html\"",
+    )
+    .of(ALL),
+    row("name", Name, Depends("route-N"), "What the route is called in logs").of(ROUTE),
+    row("listen", Listens, Nothing, "Requests that came in there").of(ROUTE),
+    row("host", Hosts, Nothing, "Requests for these hosts").of(ROUTE),
+    row("header", Pairs, Nothing, "Requests that have these fields").of(ROUTE),
+    row("query", Pairs, Nothing, "Requests whose query has these parameters").of(ROUTE),
+    row("client", Networks, Nothing, "Requests of clients in these networks").of(ROUTE),
+    row("pool", Shares, Depends("default"), "Where they go, with weights where there are several")
+        .of(ROUTE),
+    row("strip-prefix", Prefix, Nothing, "What the path loses at its beginning").of(ROUTE),
+    row("add-prefix", Prefix, Nothing, "What stands before the path then").of(ROUTE),
+    row("redirect", Text, Nothing, "Answer with a redirect to there").of(ROUTE),
+    count("redirect.status", "308", (301, 308), "Its status").of(ROUTE),
+    row("respond", Text, Nothing, "Answer with this text").of(ROUTE),
+    count("respond.status", "200", (200, 599), "Its status").of(ROUTE),
+    row("respond.type", Text, Value("text/plain; charset=utf-8"), "Its Content-Type").of(ROUTE),
+];
+
+const ALL: Scope = TOP | POOL | ROUTE;
 const CONNECTIONS: &str = "20000, or by descriptors";
 const HOSTS: &str = "pass|upstream";
 const FORMATS: &str = "human|json|common|combined|off";
@@ -336,8 +473,7 @@ pub const COUSINS: [(&str, &str); 28] = [
 ];
 
 /// Flags that are settled but not built: whoever tries one hears that, and not what it resembles.
-pub const LATER: [&str; 55] = [
-    "include",
+pub const LATER: [&str; 49] = [
     "tls-cert",
     "tls-key",
     "tls-self-signed",
@@ -359,11 +495,8 @@ pub const LATER: [&str; 55] = [
     "breaker-open",
     "queue-max-requests",
     "upstream-tls-ca",
-    "path",
-    "paths",
     "allow",
     "deny",
-    "method",
     "content-type",
     "auth-token",
     "auth-header",
@@ -386,8 +519,6 @@ pub const LATER: [&str; 55] = [
     "detach-callback-query",
     "detach-callback-allow",
     "detach-max",
-    "request-header",
-    "response-header",
     "security-headers",
     "serve-admin",
     "proxy-protocol",

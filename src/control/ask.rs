@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::client::{self, Answer, Question};
-use crate::config::{Listen, Order};
+use crate::config::{Listen, Order, UpstreamOrder};
 use crate::http::Method;
 use crate::io::address::Address;
 
@@ -31,7 +31,12 @@ pub fn ask(admin: Option<&Listen>, order: &Order) -> Result<String, String> {
     };
     let (target, body) = match order {
         Order::Reload => ("/reload".to_owned(), json!({})),
-        Order::Upstream(verb, url) => (format!("/{}", verb.word()), json!({ "url": url })),
+        Order::Upstream(UpstreamOrder { verb, url, pool, weight }) => {
+            let mut body = json!({ "url": url });
+            pool.iter().for_each(|pool| body["pool"] = json!(pool));
+            weight.iter().for_each(|weight| body["weight"] = json!(weight));
+            (format!("/{}", verb.word()), body)
+        }
     };
     let question = Question {
         method: Method::Post,
@@ -48,7 +53,7 @@ pub fn ask(admin: Option<&Listen>, order: &Order) -> Result<String, String> {
     match order {
         _ if status != 200 => Err(refused(status, &page)),
         Order::Reload => Ok(reloaded(&page)),
-        Order::Upstream(..) => Ok(upstreams(&page)),
+        Order::Upstream(_) => Ok(upstreams(&page)),
     }
 }
 

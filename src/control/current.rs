@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::upstream::Runtime;
+use crate::proxy::Runtime;
 
 /// Whoever waits in between asks anew: a reload may have put another one in its place.
 #[derive(Debug)]

@@ -16,8 +16,9 @@ pub fn run(mut plan: Plan, report: &Report, sources: Sources<'_>) -> Result<(), 
     let origins = [(1, 9001), (2, 9002)].map(|(number, port)| start(number, port));
     let [first, second] = origins;
     let origins = [first.map_err(failure)?, second.map_err(failure)?];
-    plan.pool.upstreams = origins.iter().map(|origin| upstream(origin.address())).collect();
-    let names: Vec<_> = plan.pool.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+    let upstreams: Vec<_> = origins.iter().map(|origin| upstream(origin.address())).collect();
+    let names: Vec<_> = upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+    plan.pools.first_mut().into_iter().for_each(|pool| pool.upstreams.clone_from(&upstreams));
     start_with(plan, report, sources, |listeners| {
         let [proxy, admin] = [&listeners.listen, &listeners.admin].map(|row| row.first().map(base));
         console::print(&welcome(&names, proxy, admin))
@@ -44,6 +45,8 @@ fn upstream(address: SocketAddr) -> UpstreamSpec {
         name: format!("http://{address}"),
         authority: address.to_string(),
         place: Place::Tcp { host: address.ip().to_string(), port: address.port() },
+        base: String::new(),
+        weight: 1,
         draining: false,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::state::StateFolder;
 use crate::admin::Refused;
-use crate::config::{Overlay, Plan, UpstreamSpec, Verb};
+use crate::config::{Overlay, Plan, PoolSpec, UpstreamOrder};
 
 /// Compiles to the plan in force.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ impl Desired {
     }
 
     /// What the sources ask for.
-    pub fn asked_upstreams(&self) -> &Vec<UpstreamSpec> {
-        &self.asked.pool.upstreams
+    pub fn asked_pools(&self) -> &Vec<PoolSpec> {
+        &self.asked.pools
     }
 
     /// Changes outlive the process.
@@ -51,7 +51,7 @@ impl Desired {
     ///
     /// # Errors
     /// Nothing has changed then.
-    pub fn change(&mut self, verb: Verb, url: &str) -> Result<bool, Refused> {
+    pub fn change(&mut self, order: &UpstreamOrder) -> Result<bool, Refused> {
         let refused = |status, code, message: String| Refused {
             status,
             code,
@@ -60,7 +60,7 @@ impl Desired {
         };
         let mut overlay = self.overlay.clone();
         let changed = overlay
-            .change(&self.asked, verb, url)
+            .change(&self.asked, order)
             .map_err(|message| refused(400, "upstream", message))?;
         if changed && let Some(folder) = &self.folder {
             folder.write(&overlay).map_err(|error| refused(500, "state", error))?;

@@ -10,6 +10,8 @@ use flume::Receiver;
 
 use super::current::Current;
 use crate::proxy::Change;
+use crate::stats::UpstreamState;
+use crate::upstream::LinkedPool;
 
 /// An upstream that goes and comes is told of no more often than this.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -18,44 +20,56 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// states, so a report that was lost costs no more than its cause.
 pub async fn tell(current: Rc<Current>, changes: Receiver<Change>) {
     // What was told last of each upstream that there is. One that is new is taken to be up.
-    let mut told: HashMap<Arc<str>, bool> = HashMap::new();
+    let mut told: HashMap<Key, bool> = HashMap::new();
     loop {
-        let was_alive = |name: &Arc<str>| told.get(name).copied().unwrap_or(true);
+        let was_alive = |state: &UpstreamState| told.get(&key(state)).copied().unwrap_or(true);
         let mut causes = HashMap::new();
-        if current.get().upstreams.iter().all(|state| state.is_alive() == was_alive(&state.name)) {
+        if current.get().upstreams().all(|state| state.is_alive() == was_alive(state)) {
             let Ok(change) = changes.recv_async().await else { return };
             note(&mut causes, change);
         }
         changes.drain().for_each(|change| note(&mut causes, change));
-        let states = &current.get().upstreams;
-        let now: HashMap<_, _> =
-            states.iter().map(|state| (Arc::clone(&state.name), state.is_alive())).collect();
+        let runtime = current.get();
+        let states = || runtime.upstreams();
+        let now: HashMap<Key, bool> = states().map(|one| (key(one), one.is_alive())).collect();
         let mut has_changed = false;
-        for upstream in states.iter().map(|state| &state.name) {
-            if now[upstream] == was_alive(upstream) {
+        for state in states() {
+            let UpstreamState { name: upstream, pool, .. } = &**state;
+            if state.is_alive() == was_alive(state) {
                 continue;
             }
             has_changed = true;
-            if now[upstream] {
-                tracing::info!(%upstream, "upstream is up: a connection was made");
-            } else if let Some(Change { reason, cause, .. }) = causes.get(upstream) {
+            if state.is_alive() {
+                tracing::info!(%upstream, %pool, "upstream is up: a connection was made");
+            } else if let Some(Change { reason, cause, .. }) = causes.get(&key(state)) {
                 let cause = cause.as_deref().unwrap_or("nothing known");
-                tracing::warn!(%upstream, reason, cause, "upstream is down");
+                tracing::warn!(%upstream, %pool, reason, cause, "upstream is down");
             } else {
-                tracing::warn!(%upstream, "upstream is down");
+                tracing::warn!(%upstream, %pool, "upstream is down");
             }
         }
-        if has_changed && now.values().all(|alive| !alive) {
-            tracing::error!(upstreams = now.len(), "all upstreams are down: requests get 503");
+        for LinkedPool { state, upstreams } in runtime.pools.iter().filter(|_| has_changed) {
+            let were_alive = upstreams.iter().any(|one| was_alive(one));
+            if were_alive && !upstreams.is_empty() && upstreams.iter().all(|one| !one.is_alive()) {
+                let (pool, upstreams) = (&state.name, upstreams.len());
+                tracing::error!(upstreams, %pool, "all upstreams are down: requests get 503");
+            }
         }
         told = now;
         Timer::after(PAUSE).await;
     }
 }
 
+/// The pool and the name of an upstream.
+type Key = (Arc<str>, Arc<str>);
+
+fn key(state: &UpstreamState) -> Key {
+    (Arc::clone(&state.pool), Arc::clone(&state.name))
+}
+
 /// Keeps the last report of each upstream that failed.
-fn note(causes: &mut HashMap<Arc<str>, Change>, change: Change) {
+fn note(causes: &mut HashMap<Key, Change>, change: Change) {
     if !change.alive {
-        causes.insert(Arc::clone(&change.upstream.name), change);
+        causes.insert(key(&change.upstream), change);
     }
 }

@@ -47,7 +47,7 @@ use crate::process::listeners::{ListenerSockets, Listeners};
 use crate::process::notify::Notify;
 use crate::process::program;
 use crate::process::successor::Successor;
-use crate::proxy::{self, Command};
+use crate::proxy::{self, Command, Runtime};
 use crate::stats::{Phase, ProcessState, Recorder};
 use crate::upstream::Registry;
 use cores::Cores;
@@ -211,7 +211,7 @@ impl<'a> ControlPlane<'a> {
         let Listeners { listen, admin } = listeners;
         let plan = desired.plan();
         let mut registry = Registry::new(plan.process.workers);
-        let runtime = registry.link(Arc::new(plan));
+        let runtime = Runtime::link(Arc::new(plan), &mut registry, None);
         let (view, events, cores) = start::cores(&runtime, listen, recorder)?;
         let (hand_over, handed_over) = flume::bounded(1);
         let (taken_down, orders) = Orders::new();
@@ -266,7 +266,7 @@ impl<'a> ControlPlane<'a> {
         self.state.set(Phase::Ready);
         tracing::info!(
             workers = self.cores.mailboxes.len(),
-            upstreams = self.current.get().upstreams.len(),
+            upstreams = self.current.get().upstreams().count(),
             "ready"
         );
         self.files.extend(self.foreign_files.drain(..).map(SocketFile::new));
@@ -328,8 +328,8 @@ impl<'a> ControlPlane<'a> {
                 ControlEvent::Order(pending) => {
                     let outcome = match &pending.order {
                         Order::Reload => self.reload().await,
-                        Order::Upstream(..) if successor.is_some() => Err(UPGRADING),
-                        Order::Upstream(verb, url) => self.change_upstream(*verb, url).await,
+                        Order::Upstream(_) if successor.is_some() => Err(UPGRADING),
+                        Order::Upstream(order) => self.change_upstream(order).await,
                     };
                     pending.answer(outcome);
                 }

@@ -12,9 +12,8 @@ use futures_lite::FutureExt;
 use super::current::Current;
 use crate::config::UpstreamSpec;
 use crate::io::signal::Mailbox;
-use crate::proxy::{Addresses, Command};
+use crate::proxy::{Addresses, Command, Runtime};
 use crate::stats::UpstreamState;
-use crate::upstream::Runtime;
 use crate::upstream::resolve::{literal, resolve};
 
 /// A start or a reload waits so long for names to be resolved.
@@ -31,7 +30,7 @@ pub async fn resolve_all(runtime: &Runtime, mailboxes: &[Mailbox<Command>]) {
 
 /// The addresses of the upstreams that `before` did not have, of as many as a reload can wait for.
 pub async fn resolve_new(runtime: &Runtime, before: &Runtime) -> Vec<Addresses> {
-    let known: HashSet<_> = before.upstreams.iter().map(Arc::as_ptr).collect();
+    let known: HashSet<_> = before.upstreams().map(Arc::as_ptr).collect();
     resolve_where(runtime, |entry| !known.contains(&Arc::as_ptr(entry))).await
 }
 
@@ -41,7 +40,7 @@ async fn resolve_where(
 ) -> Vec<Addresses> {
     let mut found = Vec::new();
     let all = async {
-        let upstreams = runtime.plan.pool.upstreams.iter().zip(&runtime.upstreams);
+        let upstreams = runtime.plan.upstreams().map(|(_, spec)| spec).zip(runtime.upstreams());
         for (spec, entry) in upstreams.filter(|(spec, entry)| {
             // The others are where they say they are.
             literal(&spec.place).is_none() && is_wanted(entry)
@@ -73,7 +72,7 @@ pub async fn keep_resolving(
         }
         for entry in due {
             let runtime = current.get();
-            let all = runtime.plan.pool.upstreams.iter().zip(&runtime.upstreams);
+            let all = runtime.plan.upstreams().map(|(_, spec)| spec).zip(runtime.upstreams());
             for (spec, _) in all.filter(|(_, known)| Arc::ptr_eq(known, &entry)) {
                 if let Some(addresses) = look_up(spec, &entry).await {
                     tell(&mailboxes, addresses);

@@ -10,9 +10,8 @@ use serde_json::json;
 use super::watch::Watcher;
 use super::{ControlPlane, names};
 use crate::admin::{Loaded, Outcome, Refused};
-use crate::config::{self, Action, Difference, Plan, Rejected, Verb};
-use crate::proxy::{Addresses, Adoption, Command};
-use crate::upstream::Runtime;
+use crate::config::{self, Action, Difference, Plan, Rejected, UpstreamOrder};
+use crate::proxy::{Addresses, Adoption, Command, Runtime};
 
 /// Cores take a command up between two turns, which are short; no longer is waited for them than this.
 const ADOPTION: Duration = Duration::from_secs(1);
@@ -32,7 +31,7 @@ impl ControlPlane<'_> {
             Ok(Action::Run(plan, report)) => (*plan, report),
             Ok(Action::Demo(mut plan, report)) => {
                 // Its upstreams are origins of its own, and they live as long as it does.
-                plan.pool.upstreams.clone_from(self.desired.asked_upstreams());
+                plan.pools.clone_from(self.desired.asked_pools());
                 (*plan, report)
             }
             // The arguments are still those that made us run.
@@ -72,20 +71,25 @@ impl ControlPlane<'_> {
     }
 
     /// Changes one upstream, and has that in force before it is answered.
-    pub(super) async fn change_upstream(&mut self, verb: Verb, url: &str) -> Outcome {
-        let changed = self.desired.change(verb, url)?;
+    pub(super) async fn change_upstream(&mut self, order: &UpstreamOrder) -> Outcome {
+        let changed = self.desired.change(order)?;
         if changed {
             let loaded = self.view.get().loaded;
             self.go_by(self.desired.plan(), loaded).await;
-            let verb = verb.word();
+            let (verb, url) = (order.verb.word(), &order.url);
             tracing::info!(%url, kept = self.desired.is_kept(), "upstream changed: {verb}");
         }
-        let plan = &self.current.get().plan;
-        let upstreams = plan
-            .pool
-            .upstreams
-            .iter()
-            .map(|upstream| json!({ "url": upstream.name, "draining": upstream.draining }));
+        let runtime = self.current.get();
+        let upstreams = runtime.plan.upstreams().zip(runtime.upstreams());
+        let upstreams = upstreams.map(|((pool, upstream), state)| {
+            json!({
+                "id": state.id,
+                "url": upstream.name,
+                "pool": *pool.name,
+                "draining": upstream.draining,
+                "weight": upstream.weight,
+            })
+        });
         Ok(json!({
             "changed": changed,
             "kept": self.desired.is_kept(),
@@ -95,13 +99,14 @@ impl ControlPlane<'_> {
 
     /// Puts `plan` in force, and shows it.
     async fn go_by(&mut self, plan: Plan, loaded: Loaded) {
-        let runtime = self.registry.link(Arc::new(plan));
+        let before = self.current.get();
+        let runtime = Runtime::link(Arc::new(plan), &mut self.registry, Some(&before));
         // Before anybody is sent there: whoever comes first should not be the one who finds out.
-        let addresses = names::resolve_new(&runtime, &self.current.get()).await;
+        let addresses = names::resolve_new(&runtime, &before).await;
         self.adopt(Arc::clone(&runtime), addresses.into()).await;
         let mut view = (*self.view.get()).clone();
         view.plan = Arc::clone(&runtime.plan);
-        view.upstreams = runtime.upstreams.clone();
+        view.upstreams = runtime.upstreams().cloned().collect();
         view.loaded = loaded;
         self.view.set(view);
         self.current.set(runtime);

@@ -1,6 +1,5 @@
 //! What is started once: the cores with what they share, and the writer of the access log.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
@@ -10,9 +9,8 @@ use flume::{Receiver, Sender};
 
 use crate::admin::{Loaded, View, log};
 use crate::config::{Marks, Plan, in_use};
-use crate::proxy::{CoreSpec, Event, LABELS};
+use crate::proxy::{CoreSpec, Event, LABELS, OpenListener, Runtime};
 use crate::stats::{self, Recorder};
-use crate::upstream::{RoundRobin, Runtime};
 
 use super::cores::Cores;
 use crate::process::listeners::ListenerSockets;
@@ -31,13 +29,13 @@ pub fn cores(
 ) -> Result<(View, Receiver<Event>, Cores), String> {
     let plan = &runtime.plan;
     let connections = Arc::new(AtomicUsize::new(0));
-    let robin = RoundRobin::default();
     let (report, events) = flume::bounded(EVENTS);
     let listen = listeners.iter().map(ListenerSockets::address).collect();
-    let mut dealt: Vec<Vec<OwnedFd>> = (0..plan.process.workers).map(|_| Vec::new()).collect();
-    for listener in listeners {
-        for (turn, socket) in listener.bound.sockets.into_iter().enumerate() {
-            dealt[turn % plan.process.workers].push(socket);
+    let mut dealt: Vec<Vec<OpenListener>> = (0..plan.process.workers).map(|_| Vec::new()).collect();
+    for ListenerSockets { listen, bound, .. } in listeners {
+        for (turn, socket) in bound.sockets.into_iter().enumerate() {
+            dealt[turn % plan.process.workers]
+                .push(OpenListener { listen: listen.clone(), socket });
         }
     }
     let mut counters = Vec::new();
@@ -49,7 +47,6 @@ pub fn cores(
             index,
             runtime: Arc::clone(runtime),
             stats,
-            robin: robin.clone(),
             recorder: recorder.clone(),
             connections: Arc::clone(&connections),
             listeners,
@@ -65,7 +62,7 @@ pub fn cores(
         started_at: SystemTime::now(),
         cores: counters,
         unwritten: recorder.map_or_else(Arc::default, |one| Arc::clone(one.unwritten())),
-        upstreams: runtime.upstreams.clone(),
+        upstreams: runtime.upstreams().cloned().collect(),
         labels: LABELS,
         loaded: Loaded { successful: true, at: SystemTime::now() },
     };

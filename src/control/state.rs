@@ -95,7 +95,8 @@ fn text(overlay: &Overlay) -> String {
     let changes = overlay.changes().map(|change| {
         let presence = PRESENCES[change.presence as usize].1;
         let change = json!({
-            "url": change.upstream.name, "presence": presence, "draining": change.draining,
+            "pool": change.pool, "url": change.upstream.name, "presence": presence,
+            "draining": change.draining, "weight": change.weight,
         });
         format!("  {change}")
     });
@@ -114,7 +115,10 @@ fn parse(text: &str) -> Result<Overlay, String> {
         let (Some(url), Some(draining), Some((presence, _))) = (url, draining, presence) else {
             return Err(format!("{change} is no change of an upstream"));
         };
-        overlay.restore(url, *presence, draining)?;
+        // Earlier versions knew one pool, and no weights.
+        let pool = change["pool"].as_str().unwrap_or("default");
+        let weight = change["weight"].as_u64().and_then(|weight| u32::try_from(weight).ok());
+        overlay.restore((pool, url), *presence, draining, weight.filter(|weight| *weight > 0))?;
     }
     Ok(overlay)
 }

@@ -84,7 +84,7 @@ impl Decoder {
     }
 
     /// The trailer lines of a chunked body that is done, but those called one of `names`, or like one.
-    pub fn trailers_without(&self, names: &[String]) -> Vec<u8> {
+    pub fn trailers_without(&self, names: &[&[String]]) -> Vec<u8> {
         match self {
             Decoder::Chunked(decoder) => decoder.trailers_without(names),
             Decoder::Empty | Decoder::Length(_) | Decoder::UntilClose => Vec::new(),

@@ -141,11 +141,11 @@ impl ChunkedDecoder {
     }
 
     /// The [`ChunkedDecoder::trailers`] but those called one of `names`, or like one.
-    pub fn trailers_without(&self, names: &[String]) -> Vec<u8> {
+    pub fn trailers_without(&self, names: &[&[String]]) -> Vec<u8> {
         let name = |line: &[u8]| line.iter().position(|b| *b == b':').unwrap_or(line.len());
         let lines = self.trailers().split_inclusive(|b| *b == b'\n');
         lines
-            .filter(|line| !names::is_among(&line[..name(line)], names))
+            .filter(|line| !names.iter().any(|names| names::is_among(&line[..name(line)], names)))
             .flatten()
             .copied()
             .collect()
@@ -339,7 +339,7 @@ mod tests {
                 (format!("0\r\n{section}\r\n"), ChunkedDecoder::default());
             let decoded = decoder.decode(&mut std::mem::take(&mut body).into_bytes());
             assert!(decoded.unwrap().done);
-            String::from_utf8(decoder.trailers_without(&names)).unwrap()
+            String::from_utf8(decoder.trailers_without(&[&names])).unwrap()
         };
         assert_eq!(without(""), "");
         assert_eq!(without("x_one:1\r\n"), "");

@@ -153,6 +153,18 @@ reasons! {
     BodyCutShort body_cut_short Client 400 http_request_error
         "The client closed in the middle of its body.";
 
+    // Where it would go.
+    Redirected redirected Nobody - -
+        "A route answered with a redirect.";
+    Responded responded Nobody - -
+        "A route answered with a text of its own.";
+    NoRoute no_route Client 404 http_request_error
+        "No route means this request.";
+    MethodNotAllowed method_not_allowed Client 405 http_request_error
+        "No route here takes this method.";
+    AmbiguousPath ambiguous_path Client 400 http_request_error
+        "Origins may take the path for one or another: dot segments, empty segments or encoded slashes.";
+
     // The client's patience and ours.
     HeadTimeout head_timeout Client 408 http_request_error
         "The request head did not arrive in time.";

@@ -16,6 +16,7 @@ use super::fields::{Field, Span};
 use super::framing::Framing;
 use super::head::{Method, Version};
 use super::names::{self, CLAIM, HOP_BY_HOP, NEEDED, Name, OURS};
+use super::path;
 use super::request::Request;
 use super::response::Response;
 use super::upgrade::Offer;
@@ -33,6 +34,10 @@ pub struct RequestEdits<'a> {
     /// Further names that stay behind, in any spelling an origin may take for them; they have no
     /// [`Name`] of their own. Their trailers: see [`super::chunked::ChunkedDecoder::trailers_without`].
     pub withheld: &'a [String],
+    /// What a route says of the fields.
+    pub fields: FieldEdits<'a>,
+    /// What a route says of the path.
+    pub path: PathEdits<'a>,
     /// The client came over TLS.
     pub secure: bool,
     /// Replaces `Host`. Give the upstream's own authority also when the request has none
@@ -45,6 +50,25 @@ pub struct RequestEdits<'a> {
     pub upgrade: Option<Offer<'a>>,
 }
 
+/// Fields that are taken away and put in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FieldEdits<'a> {
+    /// Names that stay behind, in any spelling an origin may take for them; none by which a message is framed.
+    pub removed: &'a [String],
+    /// Field lines that are put in, each with its CRLF.
+    pub lines: &'a [u8],
+}
+
+/// A path that leaves otherwise than it came.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PathEdits<'a> {
+    /// So many segments of it stay behind.
+    pub strip: usize,
+    /// What stands before the rest, one behind the other: each is empty, or begins with a slash and does not end with
+    /// one.
+    pub before: [&'a str; 2],
+}
+
 /// What tidegate changes in a response.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseEdits<'a> {
@@ -54,6 +78,8 @@ pub struct ResponseEdits<'a> {
     pub persistent: bool,
     /// The framing of the body as it leaves: what [`super::outward`] said.
     pub framing: Framing,
+    /// What a route says of the fields.
+    pub fields: FieldEdits<'a>,
     /// `Date`, if the upstream sent none.
     pub date: &'a [u8],
     /// `X-Backend-Server`; `None` lets that of the upstream through.
@@ -73,10 +99,11 @@ pub fn request(
     edits: &RequestEdits,
 ) -> Result<(), Full> {
     out.put_all(&[head.method_text.of(bytes), b" "])?;
-    target(out, head, bytes)?;
+    target(out, head, bytes, &edits.path)?;
     let host = edits.host.unwrap_or(head.host.of(bytes));
     out.put_all(&[b" HTTP/1.1\r\nHost: ", host, b"\r\n"])?;
     let withholds = !edits.withheld.is_empty();
+    let removes = !edits.fields.removed.is_empty();
     let mut said = Said::default();
     let mut lines = KeptLines::default();
     for field in &head.fields {
@@ -100,12 +127,16 @@ pub fn request(
         } else if withholds && names::is_among(field.name.of(bytes), edits.withheld) {
             continue;
         }
+        if removes && names::is_among(field.name.of(bytes), edits.fields.removed) {
+            continue;
+        }
         if head.names_fields && is_named(field, &head.fields, bytes) {
             continue;
         }
         lines.keep(out, field, bytes)?;
     }
     lines.flush(out, bytes)?;
+    out.put(edits.fields.lines)?;
     forwarded(out, head, bytes, edits, said)?;
     out.put_all(&[b"X-Request-Id: ", edits.request_id, b"\r\n"])?;
     let received = if head.version == Version::Http10 { b"Via: 1.0 " } else { b"Via: 1.1 " };
@@ -130,8 +161,15 @@ pub fn request(
 }
 
 /// The target in origin-form, or `*` (RFC 9112 sections 3.2.1 and 3.2.4).
-fn target(out: &mut Writer, head: &Request, bytes: &[u8]) -> Result<(), Full> {
-    let path = head.path.of(bytes);
+fn target(out: &mut Writer, head: &Request, bytes: &[u8], edits: &PathEdits) -> Result<(), Full> {
+    let mut path = head.path.of(bytes);
+    if path != b"*" {
+        if edits.strip > 0 {
+            let end = memchr::memchr(b'?', path).unwrap_or(path.len());
+            path = &path[path::prefix_len(&path[..end], edits.strip)..];
+        }
+        out.put_all(&edits.before.map(str::as_bytes))?;
+    }
     match path.first() {
         None if head.method == Method::Options => out.put(b"*"),
         None => out.put(b"/"),
@@ -235,6 +273,7 @@ fn response_fields(
 ) -> Result<(), Full> {
     status_line(out, head, bytes)?;
     let mut dated = false;
+    let removes = !edits.fields.removed.is_empty();
     let mut lines = KeptLines::default();
     for field in &head.fields {
         if field.id.is(OURS) {
@@ -248,12 +287,16 @@ fn response_fields(
                 _ => {}
             }
         }
+        if removes && names::is_among(field.name.of(bytes), edits.fields.removed) {
+            continue;
+        }
         if head.names_fields && is_named(field, &head.fields, bytes) {
             continue;
         }
         lines.keep(out, field, bytes)?;
     }
     lines.flush(out, bytes)?;
+    out.put(edits.fields.lines)?;
     if !dated {
         out.put_all(&[b"Date: ", edits.date, b"\r\n"])?;
     }
@@ -366,6 +409,8 @@ mod tests {
         peer: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
         trusted: false,
         withheld: &[],
+        fields: FieldEdits { removed: &[], lines: b"" },
+        path: PathEdits { strip: 0, before: [""; 2] },
         secure: false,
         host: None,
         request_id: b"id",

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use super::close::Reason;
-use super::upgrade;
+use super::forward::FieldEdits;
 use super::write::{Full, SELF, Writer, phrase};
+use super::{grammar, upgrade};
 
 /// The methods listed in `Allow` with a 405 that tidegate answers itself.
 const ALLOW: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
@@ -25,6 +26,81 @@ pub struct Reply {
     pub body: String,
 }
 
+/// The form of a refusal's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalForm {
+    /// For a person at a terminal.
+    Text,
+    /// For a program.
+    Json,
+    /// For a browser.
+    Html,
+}
+
+impl RefusalForm {
+    /// The form that `Accept` asks for first (RFC 9110 section 12.5.1), text where it takes anything.
+    pub fn accepted(accept: &[u8]) -> RefusalForm {
+        let mut best = (RefusalForm::Text, 0);
+        for range in accept.split(|octet| *octet == b',') {
+            let mut parts = range.split(|octet| *octet == b';').map(grammar::trim);
+            let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let form = match kind.as_slice() {
+                b"text/html" | b"application/xhtml+xml" => RefusalForm::Html,
+                b"application/json" | b"application/problem+json" => RefusalForm::Json,
+                b"text/plain" | b"text/*" | b"*/*" => RefusalForm::Text,
+                _ => continue,
+            };
+            let weight =
+                parts.find_map(|part| part.strip_prefix(b"q=").or(part.strip_prefix(b"Q=")));
+            let weight = weight.map_or(1000, thousandths);
+            if weight > best.1 {
+                best = (form, weight);
+            }
+        }
+        best.0
+    }
+
+    /// `Content-Type` and content.
+    fn write(self, status: u16, reason: Reason, id: &str) -> (&'static str, String) {
+        // Explanations and labels need no escapes, and an identity is of letters, digits and a few marks.
+        let (phrase, explain, label) = (phrase(status), reason.explain(), reason.label());
+        match self {
+            RefusalForm::Text => {
+                let lines = format!("reason: {label}\nrequest: {id}\n");
+                (TEXT, format!("{status} {phrase}: {explain}\n{lines}"))
+            }
+            RefusalForm::Json => (
+                "application/json",
+                format!(
+                    "{{\"status\":{status},\"title\":\"{phrase}\",\"detail\":\"{explain}\",\
+                     \"reason\":\"{label}\",\"request\":\"{id}\"}}\n"
+                ),
+            ),
+            RefusalForm::Html => (
+                "text/html; charset=utf-8",
+                format!(
+                    "<!doctype html>\n<title>{status} {phrase}</title>\n<h1>{status} {phrase}</h1>\n\
+                     <p>{explain}</p>\n<p>reason: <code>{label}</code><br>request: <code>{id}</code></p>\n"
+                ),
+            ),
+        }
+    }
+}
+
+/// A weight in thousandths; what is not one counts as nothing.
+fn thousandths(weight: &[u8]) -> u32 {
+    match weight {
+        [b'1', ..] => 1000,
+        [b'0', b'.', fraction @ ..]
+            if fraction.len() <= 3 && fraction.iter().all(u8::is_ascii_digit) =>
+        {
+            let padded = fraction.iter().chain(b"000").take(3);
+            padded.fold(0, |value, octet| value * 10 + u32::from(octet - b'0'))
+        }
+        _ => 0,
+    }
+}
+
 /// What a reply is written for.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyEdits<'a> {
@@ -34,6 +110,8 @@ pub struct ReplyEdits<'a> {
     pub request_id: Option<&'a [u8]>,
     /// The connection goes on.
     pub persistent: bool,
+    /// What a route says of the fields.
+    pub fields: FieldEdits<'a>,
 }
 
 impl Reply {
@@ -47,14 +125,9 @@ impl Reply {
 
     /// Says why the request known as `id` is refused: to a person in the body, to a program in `Proxy-Status`
     /// (RFC 9209).
-    pub fn refusal(status: u16, reason: Reason, id: &str) -> Reply {
-        let body = format!(
-            "{status} {}: {}\nreason: {}\nrequest: {id}\n",
-            phrase(status),
-            reason.explain(),
-            reason.label(),
-        );
-        let mut reply = Reply::new(status, TEXT, body);
+    pub fn refusal(status: u16, reason: Reason, id: &str, form: RefusalForm) -> Reply {
+        let (kind, body) = form.write(status, reason, id);
+        let mut reply = Reply::new(status, kind, body);
         match status {
             405 => reply.push("Allow", ALLOW),
             // Another version of WebSocket (RFC 6455 section 4.2.2), or else of HTTP (RFC 9110 section 15.5.22).
@@ -74,6 +147,16 @@ impl Reply {
         reply
     }
 
+    /// The same with another body.
+    pub fn with_body(mut self, kind: &'static str, body: String) -> Reply {
+        for (name, value) in &mut self.fields {
+            if *name == "Content-Type" {
+                *value = kind.into();
+            }
+        }
+        Reply { body, ..self }
+    }
+
     /// One more field.
     pub fn push(&mut self, name: &'static str, value: impl Into<Cow<'static, str>>) {
         self.fields.push((name, value.into()));
@@ -90,9 +173,12 @@ impl Reply {
         out.put(b"\r\nContent-Length: ")?;
         out.decimal(self.body.len() as u64)?;
         out.put(b"\r\n")?;
-        for (name, value) in &self.fields {
+        let FieldEdits { removed, lines } = edits.fields;
+        let is_removed = |name: &str| removed.iter().any(|one| one.eq_ignore_ascii_case(name));
+        for (name, value) in self.fields.iter().filter(|(name, _)| !is_removed(name)) {
             out.put_all(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"])?;
         }
+        out.put(lines)?;
         if let Some(id) = edits.request_id {
             out.put_all(&[b"X-Request-Id: ", id, b"\r\n"])?;
         }
@@ -112,7 +198,8 @@ mod tests {
 
     fn head(reply: &Reply, persistent: bool) -> String {
         let date = b"Sun, 06 Nov 1994 08:49:37 GMT";
-        let edits = ReplyEdits { date, request_id: Some(b"id-1"), persistent };
+        let fields = FieldEdits::default();
+        let edits = ReplyEdits { date, request_id: Some(b"id-1"), persistent, fields };
         let mut buffer = [0; 2048];
         let mut out = Writer::new(&mut buffer);
         reply.head(&mut out, &edits).unwrap();
@@ -121,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_refusal_tells_a_person_and_a_program_why() {
-        let reply = Reply::refusal(502, Reason::UpstreamReset, "id-1");
+        let reply = Reply::refusal(502, Reason::UpstreamReset, "id-1", RefusalForm::Text);
         assert_eq!(
             head(&reply, true),
             "HTTP/1.1 502 Bad Gateway\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 89\r\n\
@@ -150,10 +237,11 @@ mod tests {
             (503, Reason::NoUpstream, "\r\nRetry-After: 1\r\n"),
             (503, Reason::NoUpstream, "\r\nConnection: close\r\n"),
         ] {
-            let head = head(&Reply::refusal(status, reason, ""), false);
+            let head = head(&Reply::refusal(status, reason, "", RefusalForm::Text), false);
             assert!(head.contains(asked), "{asked:?} in {head}");
         }
-        let kept = head(&Reply::refusal(426, Reason::WebsocketVersion, ""), true);
+        let kept =
+            head(&Reply::refusal(426, Reason::WebsocketVersion, "", RefusalForm::Text), true);
         assert!(kept.contains("\r\nConnection: Upgrade\r\n"));
         for reason in Reason::ALL {
             if let Some(status) = reason.status().filter(|status| *status != 499) {

@@ -21,6 +21,8 @@ use super::remedies;
 pub struct ListenerSockets {
     /// What it is for, and whose it is.
     pub label: Label,
+    /// As it was asked for.
+    pub listen: Listen,
     /// It was open before we were started.
     pub inherited: bool,
     /// The sockets.
@@ -148,7 +150,11 @@ impl RoleListeners<'_> {
     fn take_activated(&mut self, unclaimed: &mut Unclaimed) -> Result<(), String> {
         let activated = Label { role: self.role, activated: true };
         while let Some(found) = unclaimed.group(|label, _| *label == activated) {
-            self.take_over(found)?;
+            let listen = match &found.1 {
+                Address::Tcp(address) => Listen::Tcp(*address),
+                Address::Unix(path) => Listen::Unix(path.to_path_buf()),
+            };
+            self.take_over(&listen, found)?;
         }
         Ok(())
     }
@@ -165,7 +171,7 @@ impl RoleListeners<'_> {
             if let (Address::Tcp(address), Some(Address::Tcp(first))) = (&mut address, &chosen) {
                 address.set_port(first.port());
             }
-            chosen = Some(self.open_one(&address, unclaimed)?);
+            chosen = Some(self.open_one(wanted, &address, unclaimed)?);
         }
         Ok(())
     }
@@ -174,6 +180,7 @@ impl RoleListeners<'_> {
     /// from and what would help. Gives the address back, with the port that was chosen.
     fn open_one(
         &mut self,
+        wanted: &Listen,
         address: &Address,
         unclaimed: &mut Unclaimed,
     ) -> Result<Address, String> {
@@ -188,7 +195,7 @@ impl RoleListeners<'_> {
             label.role == role && fits(address, &passed.address, passed.dual)
         });
         if let Some(group) = found {
-            return self.take_over(group);
+            return self.take_over(wanted, group);
         }
         let setting = match role {
             Role::Listen => "--listen",
@@ -200,19 +207,28 @@ impl RoleListeners<'_> {
             let remedy = remedies::listening(role, address, &error);
             format!("cannot listen on {address_text} ({setting}{origin}): {error}{remedy}")
         })?;
-        Ok(self.push(Label { role, activated: false }, false, bound))
+        Ok(self.push(wanted, (Label { role, activated: false }, false), bound))
     }
 
-    fn take_over(&mut self, (label, address, sockets): Group) -> Result<Address, String> {
+    fn take_over(
+        &mut self,
+        wanted: &Listen,
+        (label, address, sockets): Group,
+    ) -> Result<Address, String> {
         let name = text(&address);
         let bound = adopt(address, sockets, self.cores)
             .map_err(|error| format!("cannot use the sockets that listen on {name}: {error}"))?;
-        Ok(self.push(label, true, bound))
+        Ok(self.push(wanted, (label, true), bound))
     }
 
-    fn push(&mut self, label: Label, inherited: bool, bound: Bound) -> Address {
-        let address = bound.address.clone();
-        self.listeners.push(ListenerSockets { label, inherited, bound });
+    fn push(
+        &mut self,
+        wanted: &Listen,
+        (label, inherited): (Label, bool),
+        bound: Bound,
+    ) -> Address {
+        let (address, listen) = (bound.address.clone(), wanted.clone());
+        self.listeners.push(ListenerSockets { label, listen, inherited, bound });
         address
     }
 }

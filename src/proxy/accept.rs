@@ -14,6 +14,7 @@ use futures_lite::FutureExt;
 use super::client::Client;
 use super::core::{Lack, Worker, room};
 use super::{Next, Served, tunnel};
+use crate::config::Listen;
 use crate::io::accept::Listener;
 use crate::io::clock::Moment;
 use crate::io::future_pool::FuturePool;
@@ -43,7 +44,12 @@ pub(super) type Servers = FuturePool<Client, Served>;
 
 /// Accepts connections until the core ends; once draining, only those that wait already. They have
 /// been completed by the kernel, and closing the listening socket would reset them.
-pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<Servers>) {
+pub(super) async fn accept(
+    worker: Rc<Worker>,
+    listen: Rc<Listen>,
+    listener: Listener,
+    servers: Rc<Servers>,
+) {
     let mut late = 0;
     let mut complaint = Complaint::default();
     for turn in 1_u64.. {
@@ -52,7 +58,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, servers: Rc<S
                 worker.stats.accepted.add(1);
                 let found = admission(&worker, stream, &mut complaint).await;
                 let Ok((admission, stream)) = found else { return };
-                admit(admission, stream, peer, &servers);
+                admit(admission, stream, (peer, &listen), &servers);
                 late += i32::from(worker.draining.get());
                 if late > BACKLOG {
                     return;
@@ -153,12 +159,17 @@ impl Complaint {
     }
 }
 
-fn admit(admission: Admission, stream: Stream, peer: Option<SocketAddr>, servers: &Rc<Servers>) {
+fn admit(
+    admission: Admission,
+    stream: Stream,
+    (peer, listen): (Option<SocketAddr>, &Rc<Listen>),
+    servers: &Rc<Servers>,
+) {
     let worker = Rc::clone(&admission.0);
     tracing::debug!(?peer, "accepted");
     // It lives here, and is lent: an async function keeps what it is given twice, and this is what an
     // idle connection consists of.
-    let mut client = Some(Client::new(stream, peer, &worker.epoch()));
+    let mut client = Some(Client::new(stream, peer, Rc::clone(listen), &worker.epoch()));
     let counted = CountedConnection::new(admission);
     let servers = Rc::clone(servers);
     let task = async move {

@@ -21,7 +21,7 @@ use crate::upstream::{Lease, Outcome, Pick, Upstream};
 pub(super) async fn attempts(mut admitted: Admitted<'_>) -> Result<Delivered, Reason> {
     let mut attempts = Attempts::default();
     loop {
-        let lease = attempts.pick(admitted.exchange())?;
+        let lease = attempts.pick(&admitted)?;
         let fresh = attempts.again.is_some();
         let dialled = match dial(admitted, lease, fresh).await {
             Ok(dialled) => dialled,
@@ -52,14 +52,19 @@ struct Attempts {
 
 impl Attempts {
     /// The upstream to ask now.
-    fn pick(&mut self, exchange: &Exchange) -> Result<Lease, Reason> {
-        let Exchange { worker, epoch, facts, .. } = exchange;
+    fn pick(&mut self, admitted: &Admitted<'_>) -> Result<Lease, Reason> {
+        let (exchange, pool) = (admitted.exchange(), admitted.pool());
+        let Exchange { worker, facts, .. } = exchange;
+        let spec = exchange.spec();
         let again = self.again.is_some();
         // Only the connection was stale; another upstream is asked if this one has been found dead meanwhile.
-        let here = self.here.take().filter(|here| here.works() || epoch.plan.pool.max_retries == 0);
+        let here = self.here.take().filter(|here| here.works() || spec.max_retries == 0);
         let lease = match here {
-            Some(here) => Some(epoch.pool.lease(&here)),
-            None => epoch.pool.pick(&Pick { tried: &self.tried, again, now: worker.now() }),
+            Some(here) => Some(pool.lease(&here)),
+            None => {
+                let wait = spec.timeouts.connect;
+                pool.pick(&Pick { tried: &self.tried, again, now: worker.now(), wait })
+            }
         };
         let lease = lease.ok_or(Reason::NoUpstream)?;
         facts.upstream.set(Some(Rc::clone(lease.upstream())));
@@ -69,7 +74,7 @@ impl Attempts {
     /// No connection could be made. The request itself, if there is another attempt.
     fn undialled<'s>(&mut self, undialled: Undialled<'s>) -> Result<Admitted<'s>, Reason> {
         let Undialled { admitted, lease, refusal } = undialled;
-        let Exchange { worker, epoch, facts, .. } = admitted.exchange();
+        let Exchange { worker, facts, .. } = admitted.exchange();
         let upstream = Rc::clone(lease.upstream());
         lease.end(Outcome::Failed(refusal.reason));
         if matches!(refusal.reason, Reason::NoDescriptors | Reason::Stopped) {
@@ -81,7 +86,7 @@ impl Attempts {
             Reason::ConnectTimeout => Reason::ConnectTimeout, // 504 says more than 503
             _ => Reason::NoUpstream,
         };
-        let last = self.tried.len() >= epoch.plan.pool.max_retries as usize;
+        let last = self.tried.len() >= admitted.exchange().spec().max_retries as usize;
         self.tried.push(upstream);
         if last {
             return Err(reason);
@@ -120,7 +125,8 @@ impl Attempts {
     /// What the decision to send the request again rests on.
     fn attempted(&self, undelivered: &Undelivered<'_>) -> Attempted {
         let Undelivered { admitted, lease, connection, sent, behind, error } = undelivered;
-        let Exchange { epoch, request, .. } = admitted.exchange();
+        let exchange = admitted.exchange();
+        let request = &exchange.request;
         let whole = match request.framing {
             Framing::None => true,
             Framing::Length(length) => *behind as u64 >= length,
@@ -138,8 +144,8 @@ impl Attempts {
             repeatable: error.silent && whole && (request.method.is_idempotent() || unseen()),
             reused: connection.reused,
             again: self.again,
-            another: self.tried.len() < epoch.plan.pool.max_retries as usize
-                && epoch.pool.has_other(&self.tried, lease.upstream()),
+            another: self.tried.len() < exchange.spec().max_retries as usize
+                && admitted.pool().has_other(&self.tried, lease.upstream()),
         }
     }
 }

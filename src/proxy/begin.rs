@@ -42,11 +42,6 @@ impl<'s> Received<'s> {
         self.exchange
     }
 
-    /// The identity it goes by.
-    pub fn id(&self) -> &[u8] {
-        self.exchange.id(self.octets)
-    }
-
     /// The octets of the request, and what belongs to them.
     pub fn parts(&mut self) -> Parts<'_> {
         let (head, rest) = self.octets.split_at_mut(self.used.head);

@@ -1,10 +1,11 @@
 //! A client's connection between requests.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::core::Epoch;
-use crate::config::ListenerSpec;
+use crate::config::{Listen, ListenerSpec};
 use crate::io::clock::Moment;
 use crate::io::reactor::Idle;
 use crate::io::stream::Stream;
@@ -17,6 +18,8 @@ pub(super) struct Client {
     pub stream: Stream,
     /// The peer; `None` over a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// Where it came in.
+    pub listen: Rc<Listen>,
     /// It is believed what it says about its own client.
     pub trusted: bool,
     /// The number of the epoch that says so.
@@ -37,9 +40,15 @@ pub(super) struct Unfinished {
 
 impl Client {
     /// A client whose trust is judged by `epoch`.
-    pub fn new(stream: Stream, peer: Option<SocketAddr>, epoch: &Epoch) -> Client {
+    pub fn new(
+        stream: Stream,
+        peer: Option<SocketAddr>,
+        listen: Rc<Listen>,
+        epoch: &Epoch,
+    ) -> Client {
         let trusted = is_trusted(&epoch.plan.listener.trusted, peer);
-        Client { stream, peer, trusted, judged: epoch.number, served: false, unfinished: None }
+        let (judged, served, unfinished) = (epoch.number, false, None);
+        Client { stream, peer, listen, trusted, judged, served, unfinished }
     }
 
     /// Judges its trust anew where another plan is in force by now.

@@ -6,7 +6,7 @@ use super::check::Admitted;
 use super::core::{Lack, room};
 use super::session::Exchange;
 use crate::http::Reason;
-use crate::upstream::{Connection, Lease, Refusal};
+use crate::upstream::{Connection, Lease, Pool, Refusal};
 
 /// How often a request tries for a descriptor, and how long it waits where none was made free.
 const PAUSES: u32 = 20;
@@ -43,7 +43,7 @@ pub(super) async fn dial<'s>(
     let found = match idle(exchange, &lease, fresh) {
         Some(connection) => Ok(connection),
         // Boxed: most requests find one that is idle, and should not carry the room.
-        None => Box::pin(connect(exchange, &lease, fresh)).await,
+        None => Box::pin(connect(exchange, admitted.pool(), &lease, fresh)).await,
     };
     match found {
         Ok(connection) => Ok(Dialled { admitted, lease, connection }),
@@ -58,11 +58,17 @@ fn idle(exchange: &Exchange, lease: &Lease, fresh: bool) -> Option<Connection> {
 }
 
 /// A new connection; for want of a descriptor one that has become idle meanwhile, if that will do.
-async fn connect(exchange: &Exchange, lease: &Lease, fresh: bool) -> Result<Connection, Refusal> {
-    let Exchange { worker, epoch, facts, .. } = exchange;
+async fn connect(
+    exchange: &Exchange,
+    pool: &Pool,
+    lease: &Lease,
+    fresh: bool,
+) -> Result<Connection, Refusal> {
+    let Exchange { worker, facts, .. } = exchange;
+    let wait = exchange.spec().timeouts.connect;
     for _ in 0..PAUSES {
         let before = worker.now();
-        match epoch.pool.connect(lease).await {
+        match pool.connect(lease, wait).await {
             Ok(connection) => {
                 facts.connect.set(Some(worker.now() - before));
                 worker.report_up(lease.upstream());

@@ -61,6 +61,7 @@ fn tunnel(session: &mut Session, upstream: Stream, frames: Option<Follower>) -> 
     let early = session.input.filled()[session.used()..].into();
     Next::Tunnel(Box::new(Tunnel {
         epoch: Rc::clone(&session.exchange.epoch),
+        chosen: session.exchange.chosen.get(),
         upstream,
         early: Cell::new(early),
         frames: frames.map(|down| [Follower::default(), down].map(Cell::new)),
@@ -76,7 +77,7 @@ fn tunnel(session: &mut Session, upstream: Stream, frames: Option<Follower>) -> 
 async fn fail(session: &Session, reason: Reason) -> Next {
     match decide::ending(session.exchange.facts.answer.get(), reason) {
         Ending::Answer(status) => {
-            let refusal = reply::refusal(status, reason, session.id());
+            let refusal = reply::refusal(&session.exchange, status, reason, session.input.filled());
             reply::send(session, &refusal).await
         }
         Ending::Close => Next::Close,

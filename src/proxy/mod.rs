@@ -48,7 +48,9 @@ use finish::Ended;
 use session::Session;
 use tunnel::Tunnel;
 
-pub use self::core::{Addresses, Adoption, Change, Command, CoreSpec, Event, LABELS, Lack};
+pub use self::core::{
+    Addresses, Adoption, Change, Command, CoreSpec, Event, LABELS, Lack, OpenListener, Runtime,
+};
 
 /// What happens to the connection after a request.
 enum Next {

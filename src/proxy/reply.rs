@@ -3,11 +3,22 @@
 use super::Next;
 use super::facts::{self, AnswerState};
 use super::session::{Exchange, Session, written};
-use crate::http::{Method, Reason, Reply, ReplyEdits};
+use crate::config::ErrorPage;
+use crate::http::forward::FieldEdits;
+use crate::http::{Method, Name, Reason, RefusalForm, Reply, ReplyEdits};
+use crate::policy;
 
-/// Says why the request known as `id` is refused.
-pub(super) fn refusal(status: u16, reason: Reason, id: &[u8]) -> Reply {
-    Reply::refusal(status, reason, &String::from_utf8_lossy(id))
+/// Says why the request is refused. `head`: the octets of its head.
+pub(super) fn refusal(exchange: &Exchange, status: u16, reason: Reason, head: &[u8]) -> Reply {
+    let id = String::from_utf8_lossy(exchange.id(head));
+    let accept = exchange.request.get(Name::Accept).map(|accept| accept.of(head));
+    let form = RefusalForm::accepted(accept.unwrap_or_default());
+    let reply = Reply::refusal(status, reason, &id, form);
+    let is_for = |page: &&ErrorPage| (page.statuses.0..=page.statuses.1).contains(&status);
+    match exchange.spec().error_pages.iter().find(is_for) {
+        Some(page) => reply.with_body(page.kind, page.body.to_string()),
+        None => reply,
+    }
 }
 
 /// Sends `reply` to a client that has not been answered.
@@ -19,7 +30,16 @@ pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
         && !worker.draining.get()
         && !session.exchange.is_followed_by_another_protocol(behind);
     let date = worker.date();
-    let edits = ReplyEdits { date: &date, request_id: Some(session.id()), persistent };
+    let spec = session.exchange.spec();
+    let lines = match spec.response_header.lines.is_empty() {
+        true => Vec::new(),
+        false => {
+            let values = session.exchange.values(session.input.filled(), "");
+            policy::lines(&spec.response_header, &values)
+        }
+    };
+    let fields = FieldEdits { removed: &spec.response_header.removed, lines: &lines };
+    let edits = ReplyEdits { date: &date, request_id: Some(session.id()), persistent, fields };
     let permit = quota.permit().await;
     let Ok(out) = written(permit.take(), epoch.head_most(), |out| reply.head(out, &edits)) else {
         return Next::Close; // a buffer holds the longest of our heads many times over
@@ -31,7 +51,7 @@ pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
         _ => reply.body.as_bytes(),
     };
     let parts = [body, &[], &[], &[]];
-    let wait = epoch.plan.route.timeouts.write;
+    let wait = spec.timeouts.write;
     match client.stream.send_with(out, parts, wait, &facts.bytes_out).await.0 {
         Ok(()) if persistent => Next::Again,
         _ => Next::Close,

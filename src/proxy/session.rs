@@ -1,15 +1,18 @@
 //! One connection that is busy, and the request under way on it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Next;
 use super::client::{Client, Unfinished};
-use super::core::{Epoch, Heads, Id, Worker};
+use super::core::{Chosen, Epoch, Heads, Id, Worker};
 use super::facts::Facts;
+use crate::config::ExchangeSpec;
 use crate::http::upgrade::Upgrade;
 use crate::http::write::{Full, Writer};
 use crate::http::{Method, Name, Reason, Request, Response, acceptable_id};
 use crate::io::buffer::{Buf, Quota};
+use crate::policy::{Asked, Values};
 
 /// A request and its answer: what every step looks at. While it is under way nothing of it changes but the cells of
 /// `facts`.
@@ -21,6 +24,8 @@ pub(super) struct Exchange {
     pub quota: Quota,
     pub request: Box<Request>,
     pub facts: Facts,
+    /// What happens to it, once that is known.
+    pub chosen: Cell<Option<Chosen>>,
     /// The identity made for it; an acceptable one of the client's wins.
     made_id: Id,
 }
@@ -58,6 +63,29 @@ impl Exchange {
         }
     }
 
+    /// How it goes: as its route and pool say.
+    pub fn spec(&self) -> &ExchangeSpec {
+        self.epoch.spec(self.chosen.get())
+    }
+
+    /// The request, as routes look at it. `head`: the octets of its head.
+    pub fn asked<'a>(&'a self, head: &'a [u8]) -> Asked<'a> {
+        let Exchange { epoch, client, request, .. } = self;
+        Asked {
+            head: request,
+            bytes: head,
+            listen: &client.listen,
+            peer: client.peer.map(|peer| peer.ip()),
+            trusted: if client.trusted { &epoch.plan.listener.trusted } else { &[] },
+        }
+    }
+
+    /// What placeholders stand for.
+    pub fn values<'a>(&'a self, head: &'a [u8], upstream: &'a str) -> Values<'a> {
+        let route = self.chosen.get().map_or("", |chosen| &self.epoch.route(chosen).name);
+        Values { asked: self.asked(head), secure: false, id: self.id(head), route, upstream }
+    }
+
     /// Something follows the request that was not meant for HTTP: it asked to switch, and more came before the answer
     /// (RFC 9931). `behind`: octets of that are read already.
     pub fn is_followed_by_another_protocol(&self, behind: bool) -> bool {
@@ -83,7 +111,8 @@ impl Session {
         let Heads { request, response } = worker.heads.borrow_mut().pop().unwrap_or_default();
         let under_way = UnderWay { worker: Rc::clone(&worker), what: What::Nothing };
         let (epoch, facts) = (worker.epoch(), Facts::new(started));
-        let exchange = Exchange { worker, epoch, client, quota, request, facts, made_id: [0; 32] };
+        let (chosen, made_id) = (Cell::new(None), [0; 32]);
+        let exchange = Exchange { worker, epoch, client, quota, request, facts, chosen, made_id };
         Session { exchange, input, used: Used::default(), response, under_way }
     }
 
@@ -113,6 +142,7 @@ impl Session {
             surplus.clear();
         }
         (self.used.head, self.used.body) = (0, 0);
+        self.exchange.chosen.set(None);
         self.exchange.facts = Facts::new(self.exchange.worker.now());
     }
 

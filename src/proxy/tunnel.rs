@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::client::Client;
-use super::core::{Epoch, Worker};
+use super::core::{Chosen, Epoch, Worker};
 use super::session::UnderWay;
 use crate::config::Timeouts;
 use crate::http::Reason;
@@ -38,6 +38,8 @@ const BATCH: u32 = 16;
 pub(super) struct Tunnel {
     /// The plan that the request began under.
     pub epoch: Rc<Epoch>,
+    /// And its route.
+    pub chosen: Option<Chosen>,
     /// The connection to the upstream.
     pub upstream: Stream,
     /// Octets that the client sent before it could know of the 101.
@@ -224,7 +226,8 @@ impl<'a> Flow<'a> {
     }
 
     fn timeouts(self) -> &'a Timeouts {
-        &self.ends.tunnel.epoch.plan.route.timeouts
+        let Tunnel { epoch, chosen, .. } = self.ends.tunnel;
+        &epoch.spec(*chosen).timeouts
     }
 
     fn from(self) -> &'a Stream {

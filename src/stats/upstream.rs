@@ -10,18 +10,28 @@ use super::{Labels, Upstream};
 pub struct UpstreamState {
     /// The upstream's name, its canonical URL.
     pub name: Arc<str>,
+    /// The pool it is in.
+    pub pool: Arc<str>,
+    /// A word of letters and digits that stands for the two, the same in every process.
+    pub id: String,
     /// It is believed to answer.
     pub alive: AtomicBool,
     /// What each core counts about it.
     cores: Box<[Upstream]>,
 }
 
+/// Digits of an identity: two of 16,384 upstreams have the same once in a million.
+const ID: usize = 12;
+
 impl UpstreamState {
     /// An upstream believed alive until it shows otherwise, with counters for so many `cores`.
-    pub fn new(name: impl Into<Arc<str>>, cores: usize) -> UpstreamState {
+    pub fn new(pool: impl Into<Arc<str>>, name: impl Into<Arc<str>>, cores: usize) -> Self {
+        let (pool, name) = (pool.into(), name.into());
         let cores =
             std::iter::repeat_with(|| Upstream::new(&Labels::default())).take(cores).collect();
-        UpstreamState { name: name.into(), alive: AtomicBool::new(true), cores }
+        let digest = sha1_smol::Sha1::from(format!("{pool} {name}")).digest().to_string();
+        let id = digest[..ID].to_owned();
+        UpstreamState { name, pool, id, alive: AtomicBool::new(true), cores }
     }
 
     /// What the core with this number counts about it; only that core may change it.

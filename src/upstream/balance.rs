@@ -76,6 +76,63 @@ pub struct Choice {
     pub wait: Duration,
 }
 
+/// Whose turn is when, by weight.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    /// The members by their places, each as often as it weighs and spread out; empty: one after the other.
+    turns: Vec<u32>,
+}
+
+/// Turns of a schedule at most: beyond that, weights are rounded.
+const MOST_TURNS: u64 = 1 << 16;
+
+impl Schedule {
+    /// A schedule for members of these weights, none of them 0.
+    pub fn of(weights: &[u32]) -> Schedule {
+        let divisor = weights.iter().fold(0, |divisor, weight| gcd(divisor, *weight)).max(1);
+        if weights.iter().all(|weight| *weight == divisor) {
+            return Schedule::default();
+        }
+        let total: u64 = weights.iter().map(|weight| u64::from(weight / divisor)).sum();
+        let shrink = total.div_ceil(MOST_TURNS).max(1) as u32;
+        // A member's turns lie at equal distances, beginning in the middle of the first.
+        let mut turns: Vec<(f64, u32)> = Vec::new();
+        for (member, weight) in weights.iter().enumerate() {
+            let weight = (weight / divisor / shrink).max(1);
+            let at = |turn: u32| (f64::from(turn) + 0.5) / f64::from(weight);
+            turns.extend((0..weight).map(|turn| (at(turn), member as u32)));
+        }
+        turns.sort_by(|one, other| one.0.total_cmp(&other.0));
+        Schedule { turns: turns.into_iter().map(|(_, member)| member).collect() }
+    }
+
+    /// How many turns there are until it begins anew.
+    fn len(&self, members: usize) -> usize {
+        if self.turns.is_empty() { members } else { self.turns.len() }
+    }
+
+    /// The place of the member whose turn it is; `turn` counts from anywhere.
+    pub fn member(&self, turn: usize, members: usize) -> usize {
+        match self.turns.len() {
+            0 => turn % members,
+            len => self.turns[turn % len] as usize,
+        }
+    }
+}
+
+fn gcd(one: u32, other: u32) -> u32 {
+    if other == 0 { one } else { gcd(other, one % other) }
+}
+
+/// The members of a pool, and whose turn is when.
+#[derive(Debug)]
+pub struct Members<'a, M> {
+    /// All of them.
+    pub all: &'a [M],
+    /// By their places.
+    pub schedule: &'a Schedule,
+}
+
 /// A member of a group that round robin can judge.
 pub trait Member {
     /// Whether it could be connected to lately.
@@ -95,15 +152,15 @@ impl RoundRobin {
     /// Passing over one takes its turn, so that the one behind it is not served twice as often.
     pub fn choose<'a, M: Member>(
         &self,
-        members: &'a [M],
+        Members { all, schedule }: Members<'a, M>,
         was_tried: impl Fn(&M) -> bool,
         choice: Choice,
     ) -> Option<&'a M> {
         let Choice { again, now, wait } = choice;
         let (mut doubtful, mut resting) = (None, None);
         let first = self.turns.fetch_add(1, Relaxed);
-        for passed in 0..members.len() {
-            let member = &members[first.wrapping_add(passed) % members.len()];
+        for passed in 0..schedule.len(all.len()) {
+            let member = &all[schedule.member(first.wrapping_add(passed), all.len())];
             let backoff = member.backoff();
             if was_tried(member) {
                 continue;
@@ -150,6 +207,7 @@ mod tests {
         tried: &[usize],
         choice: Choice,
     ) -> Option<usize> {
+        let members = Members { all: members, schedule: &Schedule::default() };
         robin.choose(members, |(index, _)| tried.contains(index), choice).map(|(index, _)| *index)
     }
 
@@ -172,6 +230,21 @@ mod tests {
         let rested = [(); 6].map(|()| choose(&[], now + BACKOFF_MIN));
         let trials = rested.iter().filter(|chosen| **chosen == Some(1)).count();
         assert_eq!(trials, 1, "one finds out whether it is back: {rested:?}");
+    }
+
+    #[test]
+    fn turns_are_spread_out_by_weight() {
+        for (weights, expected) in [
+            (&[1, 1][..], &[][..]),
+            (&[7, 7, 7], &[]),
+            (&[1, 3], &[1, 0, 1, 1]),
+            (&[2, 6], &[1, 0, 1, 1]),
+            (&[5, 1, 1], &[0, 0, 1, 2, 0, 0, 0]),
+        ] {
+            assert_eq!(Schedule::of(weights).turns, expected, "{weights:?}");
+        }
+        let heavy = Schedule::of(&(1..=256).cycle().take(16_384).collect::<Vec<_>>());
+        assert!(heavy.turns.len() <= 2 * MOST_TURNS as usize, "{}", heavy.turns.len());
     }
 
     #[test]

@@ -80,9 +80,11 @@ mod tests {
             name: "http://a:1".to_owned(),
             authority: "a:1".to_owned(),
             place: Place::Unix("/a".into()),
+            base: String::new(),
+            weight: 1,
             draining: false,
         };
-        Rc::new(Upstream::new(&spec, &Arc::new(UpstreamState::new("http://a:1", 1)), 0))
+        Rc::new(Upstream::new(&spec, &Arc::new(UpstreamState::new("default", "http://a:1", 1)), 0))
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub mod resolve;
 #[expect(clippy::module_inception, reason = "the room is named after what stands in this file")]
 mod upstream;
 
-pub use balance::RoundRobin;
+pub use balance::Schedule;
 pub use lease::{Connection, Lease, Outcome};
 pub use pool::{Pick, Pool, PoolContext, reap};
-pub use registry::{Registry, Runtime};
+pub use registry::{LinkedPool, PoolState, Registry};
 pub use upstream::{Refusal, Upstream};

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::balance::{Choice, RoundRobin};
+use super::balance::{Choice, Members, Schedule};
 use super::lease::{Connection, Lease};
+use super::registry::{LinkedPool, PoolState};
 use super::upstream::{Dialling, Refusal, Upstream};
-use crate::config::{Marks, Plan};
+use crate::config::PoolSpec;
 use crate::io::address::Address;
 use crate::io::clock::Moment;
 use crate::io::reactor::Reactor;
@@ -26,6 +27,8 @@ pub struct Pick<'a> {
     pub again: bool,
     /// The time.
     pub now: Moment,
+    /// How long connecting may take.
+    pub wait: Duration,
 }
 
 /// Upstreams, whose turn it is, and how they are connected to.
@@ -35,9 +38,10 @@ pub struct Pool {
     upstreams: Vec<Rc<Upstream>>,
     /// Those that get no new ones.
     draining: Vec<Rc<Upstream>>,
-    robin: RoundRobin,
+    /// Whose turn is when, where that is not simply one after the other.
+    schedule: Schedule,
+    state: Arc<PoolState>,
     reactor: Rc<Reactor>,
-    connect_wait: Duration,
     /// Descriptors of connections to upstreams are below this.
     descriptors: usize,
     idle_wait: Duration,
@@ -51,8 +55,8 @@ pub struct Pool {
 pub struct PoolContext {
     /// Whose counters it writes.
     pub core: usize,
-    /// Whose turn it is, over all cores.
-    pub robin: RoundRobin,
+    /// Descriptors of connections to upstreams are below this.
+    pub descriptors: usize,
     /// The core's reactor.
     pub reactor: Rc<Reactor>,
     /// Wakes the core's reaper; a no-op until one runs.
@@ -60,11 +64,11 @@ pub struct PoolContext {
 }
 
 impl Pool {
-    /// The plan's upstreams. `entries` has one for each, in the plan's order; upstreams of the pool `before` that have
-    /// the same entry are taken over, and the others of that pool retired.
+    /// The pool of `spec`, linked. Upstreams of the pool `before` that have the same entry are taken over, and the
+    /// others of that pool retired.
     pub fn new(
-        plan: &Plan,
-        entries: &[Arc<UpstreamState>],
+        spec: &PoolSpec,
+        linked: &LinkedPool,
         context: &PoolContext,
         before: Option<&Pool>,
     ) -> Pool {
@@ -73,26 +77,41 @@ impl Pool {
             .flat_map(Pool::all)
             .map(|upstream| (Arc::as_ptr(upstream.entry()), upstream))
             .collect();
-        let (mut upstreams, mut draining) = (Vec::new(), Vec::new());
-        for (spec, entry) in plan.pool.upstreams.iter().zip(entries) {
+        let (mut upstreams, mut draining, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        for (one, entry) in spec.upstreams.iter().zip(&linked.upstreams) {
             let upstream = match known.remove(&Arc::as_ptr(entry)) {
                 Some(upstream) => Rc::clone(upstream),
-                None => Rc::new(Upstream::new(spec, entry, context.core)),
+                None => Rc::new(Upstream::new(one, entry, context.core)),
             };
-            if spec.draining { &mut draining } else { &mut upstreams }.push(upstream);
+            if one.draining {
+                draining.push(upstream);
+            } else {
+                upstreams.push(upstream);
+                weights.push(one.weight);
+            }
         }
         known.values().for_each(|gone| gone.retire());
         Pool {
             upstreams,
             draining,
-            robin: context.robin.clone(),
+            schedule: Schedule::of(&weights),
+            state: Arc::clone(&linked.state),
             reactor: Rc::clone(&context.reactor),
-            connect_wait: plan.pool.connect_timeout,
-            descriptors: Marks::of(plan.process.descriptors).upstreams,
-            idle_wait: plan.pool.idle_timeout,
-            idle_most: plan.pool.max_idle,
+            descriptors: context.descriptors,
+            idle_wait: spec.idle_timeout,
+            idle_most: spec.max_idle,
             reaper: Rc::clone(&context.reaper),
         }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.state.name
+    }
+
+    /// No plan has it any more.
+    pub fn retire(&self) {
+        self.all().for_each(|upstream| upstream.retire());
     }
 
     fn all(&self) -> impl Iterator<Item = &Rc<Upstream>> {
@@ -101,9 +120,10 @@ impl Pool {
 
     /// The upstream whose turn it is, for one request. `None`: all were tried, or are draining.
     pub fn pick(&self, pick: &Pick<'_>) -> Option<Lease> {
-        let choice = Choice { again: pick.again, now: pick.now, wait: self.connect_wait };
+        let choice = Choice { again: pick.again, now: pick.now, wait: pick.wait };
         let was_tried = |upstream: &Rc<Upstream>| is_among(pick.tried, upstream);
-        self.robin.choose(&self.upstreams, was_tried, choice).cloned().map(Lease::new)
+        let members = Members { all: &self.upstreams, schedule: &self.schedule };
+        self.state.robin.choose(members, was_tried, choice).cloned().map(Lease::new)
     }
 
     /// The same upstream once more.
@@ -118,13 +138,13 @@ impl Pool {
         self.upstreams.iter().any(other)
     }
 
-    /// A new connection for `lease`.
+    /// A new connection for `lease`, made within `wait`.
     ///
     /// # Errors
     /// Says why none could be made; the lease goes on, and ends with that reason.
-    pub async fn connect(&self, lease: &Lease) -> Result<Connection, Refusal> {
-        let Pool { connect_wait: wait, descriptors, reactor, .. } = self;
-        let dialling = Dialling { wait: *wait, descriptors: *descriptors, reactor };
+    pub async fn connect(&self, lease: &Lease, wait: Duration) -> Result<Connection, Refusal> {
+        let Pool { descriptors, reactor, .. } = self;
+        let dialling = Dialling { wait, descriptors: *descriptors, reactor };
         let stream = lease.upstream().connect(dialling).await?;
         Ok(Connection { stream, reused: false })
     }

@@ -27,6 +27,8 @@ const ADDRESSES_TRIED: usize = 3;
 pub struct Upstream {
     /// The `Host` it expects when its own is asked for.
     pub authority: Box<str>,
+    /// What stands before the path of every request.
+    pub base: Box<str>,
     /// Its entry in the registry, shared by all cores.
     entry: Arc<UpstreamState>,
     /// Whose counters those of this core are.
@@ -84,6 +86,7 @@ impl Upstream {
         let known = super::resolve::literal(&spec.place);
         Upstream {
             authority: spec.authority.as_str().into(),
+            base: spec.base.as_str().into(),
             entry: Arc::clone(entry),
             core,
             is_name: known.is_none() && matches!(spec.place, Place::Tcp { .. }),

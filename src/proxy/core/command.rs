@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use flume::{Receiver, Sender};
 
+use super::runtime::Runtime;
+
 use crate::io::address::Address;
 use crate::stats::UpstreamState;
-use crate::upstream::Runtime;
 
 /// From the control plane to a core.
 #[derive(Clone, Debug)]

@@ -1,12 +1,18 @@
 //! A plan in force on one core.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Context;
 
-use crate::config::Plan;
+use super::runtime::{Chosen, Runtime};
+use crate::config::{ExchangeSpec, Forward, Plan, RouteAction, RouteSpec};
+use crate::io::address::Address;
 use crate::io::buffer::SIZE;
-use crate::upstream::{Pool, PoolContext, Runtime};
+use crate::policy::{Asked, Scratch, Verdict};
+use crate::stats::UpstreamState;
+use crate::upstream::{Pool, PoolContext};
 
 /// What requests that begin now go by. Each holds its epoch to its end, and so does a tunnel: a plan is replaced for
 /// those that come after, never under a request.
@@ -14,7 +20,9 @@ pub struct Epoch {
     /// How many there were before it.
     pub number: u32,
     pub plan: Arc<Plan>,
-    pub pool: Pool,
+    runtime: Arc<Runtime>,
+    /// In the plan's order.
+    pools: Vec<Rc<Pool>>,
 }
 
 impl fmt::Debug for Epoch {
@@ -25,16 +33,84 @@ impl fmt::Debug for Epoch {
 
 impl Epoch {
     /// The epoch of `runtime`, which takes over what it still needs of the one `before`.
-    pub fn new(runtime: &Runtime, context: &PoolContext, before: Option<&Epoch>) -> Rc<Epoch> {
+    pub fn new(runtime: &Arc<Runtime>, context: &PoolContext, before: Option<&Epoch>) -> Rc<Epoch> {
         let number = before.map_or(0, |epoch| epoch.number.wrapping_add(1));
-        let before = before.map(|epoch| &epoch.pool);
-        let pool = Pool::new(&runtime.plan, &runtime.upstreams, context, before);
-        Rc::new(Epoch { number, plan: Arc::clone(&runtime.plan), pool })
+        let before = before.into_iter().flat_map(|epoch| &epoch.pools);
+        let mut before: HashMap<&str, &Rc<Pool>> =
+            before.map(|pool| (&**pool.name(), pool)).collect();
+        let specs = runtime.plan.pools.iter().zip(&runtime.pools);
+        let pools = specs.map(|(spec, linked)| {
+            let before = before.remove(&*spec.name).map(|pool| &**pool);
+            Rc::new(Pool::new(spec, linked, context, before))
+        });
+        let pools = pools.collect();
+        before.values().for_each(|gone| gone.retire());
+        let (plan, runtime) = (Arc::clone(&runtime.plan), Arc::clone(runtime));
+        Rc::new(Epoch { number, plan, runtime, pools })
     }
 
     /// The most octets of a head that leaves: one buffer, or one more than the head that came may have.
     pub fn head_most(&self) -> usize {
         let most = self.plan.listener.limits.head;
         if most > SIZE { most + SIZE } else { SIZE }
+    }
+
+    /// The route that means a request.
+    pub fn find(&self, asked: &Asked<'_>, scratch: &mut Scratch) -> Verdict {
+        self.runtime.router.find(asked, scratch)
+    }
+
+    /// For a request of the route at this place in the plan: what happens to it.
+    pub fn choose(&self, route: usize) -> Chosen {
+        self.runtime.choose(route)
+    }
+
+    /// The route.
+    pub fn route(&self, chosen: Chosen) -> &RouteSpec {
+        self.runtime.route(chosen)
+    }
+
+    /// Where the request goes; `None`: its route answers itself.
+    pub fn pool(&self, chosen: Chosen) -> Option<&Rc<Pool>> {
+        self.runtime.pool(chosen).map(|place| &self.pools[place])
+    }
+
+    /// With which path; `None`: its route answers itself.
+    pub fn forward(&self, chosen: Chosen) -> Option<&Forward> {
+        match &self.route(chosen).action {
+            RouteAction::Forward(forward) => Some(forward),
+            RouteAction::Redirect(_) | RouteAction::Respond(_) => None,
+        }
+    }
+
+    /// How the exchange goes; `None`: of a request that no route means.
+    pub fn spec(&self, chosen: Option<Chosen>) -> &ExchangeSpec {
+        let Some(chosen) = chosen else { return &self.plan.exchange };
+        let route = self.route(chosen);
+        match &route.action {
+            RouteAction::Forward(forward) => &forward.shares[chosen.share()].exchange,
+            RouteAction::Redirect(_) | RouteAction::Respond(_) => &route.exchange,
+        }
+    }
+
+    /// New addresses for an upstream whose name was resolved.
+    pub fn resolved(&self, entry: &Arc<UpstreamState>, addresses: &Arc<[Address]>) {
+        let pool = self.pools.iter().find(|pool| pool.name() == &entry.pool);
+        pool.into_iter().for_each(|pool| pool.resolved(entry, addresses));
+    }
+
+    /// Closes idle connections that turned readable or grew old.
+    pub fn sweep(&self, reaper: &mut Context<'_>) {
+        self.pools.iter().for_each(|pool| pool.sweep(reaper));
+    }
+
+    /// Closes half of the idle connections to each upstream, those used longest ago, and says how many.
+    pub fn close_oldest(&self) -> usize {
+        self.pools.iter().map(|pool| pool.close_oldest()).sum()
+    }
+
+    /// Closes all idle connections.
+    pub fn close_idle(&self) {
+        self.pools.iter().for_each(|pool| pool.close_idle());
     }
 }

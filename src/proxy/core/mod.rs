@@ -5,6 +5,7 @@ mod epoch;
 mod ids;
 mod labels;
 pub(super) mod room;
+mod runtime;
 mod spec;
 mod worker;
 
@@ -12,5 +13,7 @@ pub use command::{Addresses, Adoption, Change, Command, Event, Lack};
 pub(super) use epoch::Epoch;
 pub(super) use ids::Id;
 pub use labels::LABELS;
-pub use spec::CoreSpec;
+pub(super) use runtime::Chosen;
+pub use runtime::Runtime;
+pub use spec::{CoreSpec, OpenListener};
 pub(super) use worker::{Heads, Worker};

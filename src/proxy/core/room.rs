@@ -42,7 +42,7 @@ pub fn close_idle(worker: &Worker, lack: Lack) -> bool {
     match lack {
         Lack::Descriptor => {
             worker.core.pipes.close_free() > 0
-                || worker.epoch().pool.close_oldest() > 0
+                || worker.epoch().close_oldest() > 0
                 || close_idle_clients(worker)
         }
         Lack::Connection => close_idle_clients(worker),

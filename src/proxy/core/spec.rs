@@ -17,14 +17,15 @@ use super::command::{Command, Event};
 use super::epoch::Epoch;
 use super::ids::Ids;
 use super::room;
+use super::runtime::Runtime;
 use super::worker::Worker;
-use crate::config::Marks;
+use crate::config::{Listen, Marks};
 use crate::io::Fd;
 use crate::io::accept::Listener;
 use crate::io::cores::Core;
 use crate::io::future_pool::Slot;
 use crate::stats::{self, Recorder};
-use crate::upstream::{PoolContext, RoundRobin, Runtime};
+use crate::upstream::PoolContext;
 
 /// Pipes one core may own: each holds some 128 KiB of a body inside the kernel.
 const PIPES: usize = 256;
@@ -40,16 +41,23 @@ pub struct CoreSpec {
     pub runtime: Arc<Runtime>,
     /// This core's counters.
     pub stats: Arc<stats::Core>,
-    /// Whose turn it is.
-    pub robin: RoundRobin,
     /// Where finished requests are written down; `None`: nowhere.
     pub recorder: Option<Recorder>,
     /// Client connections over all cores.
     pub connections: Arc<AtomicUsize>,
-    /// One listening socket for each address.
-    pub listeners: Vec<Fd>,
+    /// Where clients connect.
+    pub listeners: Vec<OpenListener>,
     /// To the control plane.
     pub events: flume::Sender<Event>,
+}
+
+/// A socket that listens, and what asked for it.
+#[derive(Debug)]
+pub struct OpenListener {
+    /// As it was asked for.
+    pub listen: Listen,
+    /// The socket.
+    pub socket: Fd,
 }
 
 impl fmt::Debug for CoreSpec {
@@ -81,15 +89,17 @@ impl CoreSpec {
         let core = Core::new(self.index, process.buffers, PIPES)?;
         let commands = register(&core);
         let reactor = &core.reactor;
+        let marks = Marks::of(process.descriptors);
         let context = PoolContext {
             core: self.index,
-            robin: self.robin,
+            descriptors: marks.upstreams,
             reactor: Rc::clone(reactor),
             reaper: Rc::new(RefCell::new(Waker::noop().clone())),
         };
-        let listeners = self.listeners.into_iter().map(|socket| Listener::new(socket, reactor));
+        let listeners = self.listeners.into_iter().map(|OpenListener { listen, socket }| {
+            Ok((Rc::new(listen), Listener::new(socket, reactor)?))
+        });
         let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
-        let marks = Marks::of(process.descriptors);
         core.pipes.keep_below(marks.upstreams);
         let worker = Rc::new(Worker {
             marks,
@@ -101,6 +111,7 @@ impl CoreSpec {
             connections: self.connections,
             ids: Ids::new(),
             heads: RefCell::default(),
+            scratch: RefCell::default(),
             draining: Cell::new(false),
             closing: Cell::new(false),
             waiting: RefCell::default(),
@@ -113,7 +124,7 @@ impl CoreSpec {
         let hire = move |slot| serve(Rc::clone(&colleague), slot);
         let servers = Servers::new(core.pool.rights(), hire);
         worker.run(Rc::new(servers), listeners, &commands)?;
-        worker.epoch().pool.close_idle();
+        worker.epoch().close_idle();
         Ok(core.pool.lent() + core.pipes.lent())
     }
 }
@@ -123,18 +134,19 @@ impl Worker {
     fn run(
         self: &Rc<Self>,
         servers: Rc<Servers>,
-        mut listeners: Vec<Listener>,
+        mut listeners: Vec<(Rc<Listen>, Listener)>,
         commands: &flume::Receiver<Command>,
     ) -> io::Result<()> {
         let reaper = Rc::clone(self);
         let reaper = Cell::new(Some(self.core.spawn(async move { reaper.reap().await })));
-        let spawn = |listener| {
-            self.core.spawn(accept::accept(Rc::clone(self), listener, Rc::clone(&servers)))
+        let spawn = |(listen, listener)| {
+            let (worker, servers) = (Rc::clone(self), Rc::clone(&servers));
+            self.core.spawn(accept::accept(worker, listen, listener, servers))
         };
         let mut accepting = Vec::new();
         self.core.run(commands, |command| match command {
             Command::Adopt(adoption) => self.adopt(&adoption),
-            Command::Resolved(entry, addresses) => self.epoch().pool.resolved(&entry, &addresses),
+            Command::Resolved(entry, addresses) => self.epoch().resolved(&entry, &addresses),
             Command::Accept => accepting = listeners.drain(..).map(spawn).collect(),
             Command::Drain => {
                 // The core ends when no task is left: so the reaper has to go. Those that accept
@@ -171,7 +183,7 @@ impl Worker {
     /// Has everything that waits look around and end: accepting, idle clients, idle upstreams.
     fn drain(&self) {
         self.draining.set(true);
-        self.epoch().pool.close_idle();
+        self.epoch().close_idle();
         self.core.reactor.wake_all();
     }
 }

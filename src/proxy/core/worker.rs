@@ -15,6 +15,7 @@ use crate::config::Marks;
 use crate::http::{Request, Response};
 use crate::io::clock::Moment;
 use crate::io::cores::Core;
+use crate::policy::Scratch;
 use crate::stats::{self, Record, Recorder};
 use crate::upstream::{PoolContext, Refusal, Upstream, reap};
 
@@ -39,6 +40,8 @@ pub struct Worker {
     pub ids: Ids,
     /// Heads whose storage waits to be used again: at most one for each right of the pool.
     pub heads: RefCell<Vec<Heads>>,
+    /// Storage for looking routes up.
+    pub scratch: RefCell<Scratch>,
     /// No new requests: answers say `Connection: close`, and clients that wait for a request are closed.
     pub draining: Cell<bool>,
     /// Tunnels are to close, politely where they can.
@@ -115,14 +118,14 @@ impl Worker {
     pub fn adopt(&self, adoption: &Adoption) {
         let next = Epoch::new(&adoption.runtime, &self.context, Some(&self.epoch.borrow()));
         for (entry, addresses) in &*adoption.addresses {
-            next.pool.resolved(entry, addresses);
+            next.resolved(entry, addresses);
         }
         self.epoch.replace(next);
     }
 
     /// Closes idle connections to upstreams that turn readable or grow old, until the core ends.
     pub async fn reap(&self) {
-        reap(&self.context, |cx| self.epoch.borrow().pool.sweep(cx)).await;
+        reap(&self.context, |cx| self.epoch.borrow().sweep(cx)).await;
     }
 
     /// A head begun at `started` should be here by now.

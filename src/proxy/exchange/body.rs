@@ -48,7 +48,7 @@ pub(super) struct Sink<'a> {
     /// Octets sent, with the head that goes before.
     sent: &'a Cell<u64>,
     /// Names that stay behind in the trailers.
-    pub withheld: &'a [String],
+    pub withheld: [&'a [String]; 2],
 }
 
 /// What [`Body::absorb`] read.
@@ -104,7 +104,7 @@ impl<'a> Sink<'a> {
     /// Framed as `framing` says; `sent` counts octets.
     #[inline]
     pub fn new(stream: &'a Stream, framing: Framing, sent: &'a Cell<u64>) -> Sink<'a> {
-        Sink { stream, encoder: Encoder::new(framing), sent, withheld: &[] }
+        Sink { stream, encoder: Encoder::new(framing), sent, withheld: [&[]; 2] }
     }
 }
 
@@ -117,8 +117,8 @@ impl<'a> Body<'a> {
         stages: Vec<Stage>,
         sink: Sink<'a>,
     ) -> Body<'a> {
-        let Exchange { worker, epoch, quota, .. } = exchange;
-        let timeouts = &epoch.plan.route.timeouts;
+        let Exchange { worker, quota, .. } = exchange;
+        let timeouts = &exchange.spec().timeouts;
         Body { worker, timeouts, quota, source, stages, sink, refused: false }
     }
 
@@ -268,6 +268,6 @@ impl<'a> Body<'a> {
         if !self.is_done() || self.sink.encoder == Encoder::Plain {
             return Vec::new();
         }
-        self.sink.encoder.end(&self.source.decoder.trailers_without(self.sink.withheld))
+        self.sink.encoder.end(&self.source.decoder.trailers_without(&self.sink.withheld))
     }
 }

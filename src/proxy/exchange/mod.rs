@@ -54,7 +54,7 @@ pub(super) struct Undelivered<'s> {
 pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Delivered, Box<Undelivered<'_>>> {
     let (mut admitted, lease, connection) = dialled.into_parts();
     let exchange = admitted.exchange();
-    let Exchange { worker, epoch, facts, .. } = exchange;
+    let Exchange { worker, facts, .. } = exchange;
     facts.reused.set(connection.reused);
     lease.upstream().stats().requests.add(1);
     let transfer = Transfer::default();
@@ -78,7 +78,7 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Delivered, Box<Unde
         Relayed::Switch { frames } => Delivered::Switch { upstream: connection.stream, frames },
         Relayed::Answer { persistent, reusable } => {
             if reusable && !worker.draining.get() {
-                epoch.pool.give_back(lease.upstream(), connection);
+                admitted.pool().give_back(lease.upstream(), connection);
             }
             Delivered::Answer { persistent }
         }
@@ -119,14 +119,14 @@ async fn across<'a>(
 ) -> Result<Relayed, ExchangeError> {
     let Exchange { worker, epoch, client, quota, facts, request, .. } = exchange;
     let Parts { head, rest, used, response } = parts;
-    let plan = &epoch.plan;
-    let offer = request.offer(head, &plan.route.upgrades);
+    let spec = exchange.spec();
+    let offer = request.offer(head, &spec.upgrades);
     let permit = quota.permit().await;
     let out = request::head(exchange, head, upstream, &permit, offer)?;
     let source = Source::new(&client.stream, request.framing, &transfer.client_read);
     let mut sink = Sink::new(stream, request.framing, &transfer.upstream_sent);
-    sink.withheld = client.withheld(&plan.listener);
-    let stages = request::stages(request.framing, plan.route.max_body);
+    sink.withheld = [client.withheld(&epoch.plan.listener), &spec.request_header.removed];
+    let stages = request::stages(request.framing, spec.max_body);
     let mut body = Body::new(exchange, source, stages, sink);
 
     let upload = Cell::new(Upload::Going);
@@ -148,7 +148,7 @@ async fn across<'a>(
     let owes_continue = request.expects_continue && upload.get() == Upload::Going;
     let mut answer = Answer {
         exchange,
-        id: exchange.id(head),
+        head,
         upstream,
         stream,
         response,
@@ -176,15 +176,16 @@ async fn across<'a>(
 /// connection always does.
 async fn watched<T>(
     mut work: Pin<&mut impl Future<Output = Result<T, ExchangeError>>>,
-    Exchange { epoch, client, .. }: &Exchange,
+    exchange: &Exchange,
     upload: &Cell<Upload>,
 ) -> Result<T, ExchangeError> {
+    let half_close = exchange.spec().half_close;
     poll_fn(|cx| {
         if let Poll::Ready(result) = work.as_mut().poll(cx) {
             return Poll::Ready(result);
         }
-        let or_finished = upload.get() != Upload::Going && !epoch.plan.route.half_close;
-        client.stream.poll_closed(or_finished, cx).map(|gone| {
+        let or_finished = upload.get() != Upload::Going && !half_close;
+        exchange.client.stream.poll_closed(or_finished, cx).map(|gone| {
             let reason = if gone.is_ok() { Reason::ClientGone } else { Reason::Stopped };
             Err(reason.into())
         })
@@ -196,7 +197,7 @@ async fn watched<T>(
 async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Relayed, ExchangeError> {
     let upload = answer.upload;
     let upstream = answer.stream;
-    let response_wait = answer.exchange.epoch.plan.route.timeouts.response;
+    let response_wait = answer.exchange.spec().timeouts.response;
     let mut send = pin!(body.run());
     let mut receive = pin!(answer.relay());
     poll_fn(|cx| {

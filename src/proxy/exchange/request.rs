@@ -3,11 +3,12 @@
 use super::super::session::{Exchange, written};
 use super::body::Stage;
 use super::transfer::ExchangeError;
-use crate::config::{HostHeader, Plan};
-use crate::http::forward::{self, RequestEdits};
+use crate::config::HostHeader;
+use crate::http::forward::{self, FieldEdits, PathEdits, RequestEdits};
 use crate::http::upgrade::Offer;
 use crate::http::{Framing, Reason};
 use crate::io::buffer::{Buf, Permit};
+use crate::policy;
 use crate::upstream::Upstream;
 
 /// Its head, in a buffer of `permit`; `head`: the octets of the one that came.
@@ -18,14 +19,25 @@ pub(super) fn head(
     permit: &Permit<'_>,
     offer: Option<Offer<'_>>,
 ) -> Result<Buf, ExchangeError> {
-    let Exchange { epoch, client, request, .. } = exchange;
-    let Plan { listener, route, .. } = &*epoch.plan;
+    let Exchange { epoch, client, request, chosen, .. } = exchange;
+    let spec = exchange.spec();
+    let rules = &spec.request_header;
+    let lines = match rules.lines.is_empty() {
+        true => Vec::new(),
+        false => policy::lines(rules, &exchange.values(head, upstream.name())),
+    };
+    let forward = chosen.get().and_then(|chosen| epoch.forward(chosen));
     let edits = RequestEdits {
         peer: client.peer.map(|peer| peer.ip()),
         trusted: client.trusted,
-        withheld: client.withheld(listener),
+        withheld: client.withheld(&epoch.plan.listener),
+        fields: FieldEdits { removed: &rules.removed, lines: &lines },
+        path: forward.map_or_else(PathEdits::default, |forward| PathEdits {
+            strip: forward.strip_prefix.as_ref().map_or(0, |(_, segments)| *segments),
+            before: [&upstream.base, &forward.add_prefix],
+        }),
         secure: false,
-        host: match route.host {
+        host: match spec.host {
             HostHeader::Pass if !request.host.is_empty() => None,
             _ => Some(upstream.authority.as_bytes()),
         },

@@ -9,7 +9,7 @@ use super::super::facts::{self, AnswerState};
 use super::super::session::{Exchange, written};
 use super::body::{Body, Sink, Source};
 use super::transfer::{ExchangeError, Transfer, Upload};
-use crate::http::forward::{self, ResponseEdits};
+use crate::http::forward::{self, FieldEdits, ResponseEdits};
 use crate::http::upgrade::Offer;
 use crate::http::websocket::Follower;
 use crate::http::write::{CONTINUE, Full, Writer};
@@ -18,6 +18,7 @@ use crate::io::Error;
 use crate::io::buffer::{Buf, Permit};
 use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
+use crate::policy;
 use crate::upstream::Upstream;
 
 /// Interim answers relayed for one request.
@@ -35,8 +36,8 @@ pub(super) enum Relayed {
 /// An answer under way.
 pub(super) struct Answer<'a> {
     pub exchange: &'a Exchange,
-    /// The request's identity.
-    pub id: &'a [u8],
+    /// The octets of the request's head.
+    pub head: &'a [u8],
     pub upstream: &'a Upstream,
     pub stream: &'a Stream,
     pub response: &'a mut Response,
@@ -135,7 +136,7 @@ impl<'a> Answer<'a> {
 
     /// Waits until the upstream has something for us.
     async fn wait(&mut self) -> Result<(), ExchangeError> {
-        let timeouts = &self.exchange.epoch.plan.route.timeouts;
+        let timeouts = &self.exchange.spec().timeouts;
         match self.upload.get() {
             _ if self.transfer.first_byte.get().is_some() => {
                 self.stream.deadline_in(Direction::Read, timeouts.read);
@@ -203,7 +204,8 @@ impl<'a> Answer<'a> {
         permit: Permit<'_>,
     ) -> Result<Relayed, ExchangeError> {
         let date = self.exchange.worker.date();
-        let edits = self.edits(Framing::None, true, &date);
+        let lines = self.lines();
+        let edits = self.edits(Framing::None, true, &date, &lines);
         let write =
             |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
         let out = self.written(permit.take(), write)?;
@@ -266,16 +268,27 @@ impl<'a> Answer<'a> {
         framing: Framing,
         persistent: bool,
         date: &'e [u8],
+        lines: &'e [u8],
     ) -> ResponseEdits<'e> {
-        let route = &self.exchange.epoch.plan.route;
+        let spec = self.exchange.spec();
         ResponseEdits {
             to: self.exchange.request.version,
             persistent,
             framing,
             date,
-            backend: route.backend_header.then_some(self.upstream.name().as_bytes()),
-            request_id: Some(self.id),
+            fields: FieldEdits { removed: &spec.response_header.removed, lines },
+            backend: spec.backend_header.then_some(self.upstream.name().as_bytes()),
+            request_id: Some(self.exchange.id(self.head)),
         }
+    }
+
+    /// The field lines that the route puts in.
+    fn lines(&self) -> Vec<u8> {
+        let rules = &self.exchange.spec().response_header;
+        if rules.lines.is_empty() {
+            return Vec::new();
+        }
+        policy::lines(rules, &self.exchange.values(self.head, self.upstream.name()))
     }
 
     fn final_head(
@@ -286,7 +299,8 @@ impl<'a> Answer<'a> {
         persistent: bool,
     ) -> Result<Buf, ExchangeError> {
         let date = self.exchange.worker.date();
-        let edits = self.edits(framing, persistent, &date);
+        let lines = self.lines();
+        let edits = self.edits(framing, persistent, &date, &lines);
         let write =
             |out: &mut Writer<'_>| forward::response(out, self.response, input.filled(), &edits);
         self.written(permit.take(), write)
@@ -303,7 +317,7 @@ impl<'a> Answer<'a> {
     }
 
     async fn send(&mut self, out: Buf) -> Result<(), ExchangeError> {
-        let wait = self.exchange.epoch.plan.route.timeouts.write;
+        let wait = self.exchange.spec().timeouts.write;
         let (result, _) =
             self.exchange.client.stream.send(out, wait, &self.transfer.client_sent).await;
         result.map_err(|error| of_answer(BodyError::To(error)))

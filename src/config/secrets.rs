@@ -1,0 +1,140 @@
+//! What a file takes from elsewhere: `{env.NAME}`, `{env.NAME_*}` and `{file.path}`, read together with it.
+//!
+//! Such values are taken to be secrets: whoever shows a setting shows what stands in the file.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::diagnostics::{Diagnostic, wrong};
+use super::file::read_bounded;
+
+/// Octets of a file that holds a value.
+const LARGEST: usize = 64 * 1024;
+
+/// Where such values come from.
+pub struct Secrets<'a> {
+    /// The environment, and the dotenv file below it.
+    pub env: &'a HashMap<String, String>,
+    /// Paths are relative to this.
+    pub folder: PathBuf,
+}
+
+/// A text with everything in it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Expanded {
+    /// The text.
+    pub text: String,
+    /// Some of it came from elsewhere.
+    pub is_secret: bool,
+}
+
+impl Secrets<'_> {
+    /// The values that `text` stands for: one, unless it is a list of variables or of lines. In a template, braces in a
+    /// value are doubled, for they are no placeholders. Files that were read are noted in `files`.
+    ///
+    /// # Errors
+    /// When a variable is not set, or a file cannot be read.
+    pub fn expand(
+        &self,
+        text: &str,
+        is_template: bool,
+        files: &mut Vec<PathBuf>,
+    ) -> Result<Vec<Expanded>, Diagnostic> {
+        let quote = |value: &str| match is_template {
+            true => value.replace('{', "{{").replace('}', "}}"),
+            false => value.to_owned(),
+        };
+        if let Some(name) = whole(text, "{env.")
+            && let Some(start) = name.strip_suffix('*')
+        {
+            let mut found: Vec<_> =
+                self.env.iter().filter(|(key, _)| key.starts_with(start)).collect();
+            found.sort();
+            if found.is_empty() {
+                return Err(unset(name));
+            }
+            let each = |(_, value): (&String, &String)| secret(quote(value));
+            return Ok(found.into_iter().map(each).collect());
+        }
+        if let Some(path) = whole(text, "{file.") {
+            let lines = self.file(path, files)?;
+            return Ok(lines.iter().map(|line| secret(quote(line))).collect());
+        }
+        let (mut out, mut rest, mut is_secret) = (String::new(), text, false);
+        while let Some(at) = rest.find("{env.").into_iter().chain(rest.find("{file.")).min() {
+            let escaped = rest[..at].ends_with('{');
+            let Some(end) = rest[at..].find('}').filter(|_| !escaped) else {
+                out.push_str(&rest[..at + 1]);
+                rest = &rest[at + 1..];
+                continue;
+            };
+            out.push_str(&rest[..at]);
+            let inner = &rest[at..at + end + 1];
+            let value = match whole(inner, "{env.") {
+                Some(name) => self.env.get(name).cloned().ok_or_else(|| unset(name))?,
+                None => self.file(&inner["{file.".len()..inner.len() - 1], files)?.join("\n"),
+            };
+            out.push_str(&quote(&value));
+            is_secret = true;
+            rest = &rest[at + end + 1..];
+        }
+        out.push_str(rest);
+        Ok(vec![Expanded { text: out, is_secret }])
+    }
+
+    /// The lines of a file, without those that are empty.
+    fn file(&self, path: &str, files: &mut Vec<PathBuf>) -> Result<Vec<String>, Diagnostic> {
+        let path = self.folder.join(Path::new(path));
+        files.push(path.clone());
+        let text = read_bounded(&path, LARGEST).map_err(|error| {
+            let what = format!("cannot read {}: {error}", path.display());
+            wrong(what, "name a file that can be read, relative to this one")
+        })?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        Ok(lines.map(str::to_owned).collect())
+    }
+}
+
+/// What stands between `start` and the brace at the end, if that is all of `text`.
+fn whole<'t>(text: &'t str, start: &str) -> Option<&'t str> {
+    let inner = text.strip_prefix(start)?.strip_suffix('}')?;
+    (!inner.contains(['{', '}'])).then_some(inner)
+}
+
+fn secret(text: String) -> Expanded {
+    Expanded { text, is_secret: true }
+}
+
+fn unset(name: &str) -> Diagnostic {
+    wrong(format!("the variable {name} is not set"), "set it in the environment or the dotenv file")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_from_the_environment() {
+        let pairs = [("A", "x"), ("T_1", "one"), ("T_2", "{two}")];
+        let env = pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        let secrets = Secrets { env: &env, folder: PathBuf::new() };
+        let expand = |text: &str, is_template| {
+            let texts = secrets.expand(text, is_template, &mut Vec::new());
+            texts.map(|texts| texts.into_iter().map(|one| one.text).collect::<Vec<_>>().join("|"))
+        };
+        for (text, plain, template) in [
+            ("plain {host}", "plain {host}", "plain {host}"),
+            ("Bearer {env.A}!", "Bearer x!", "Bearer x!"),
+            ("{env.A}{env.A}", "xx", "xx"),
+            ("{env.T_*}", "one|{two}", "one|{{two}}"),
+            ("{{env.A}}", "{{env.A}}", "{{env.A}}"),
+            ("{env.A", "{env.A", "{env.A"),
+        ] {
+            assert_eq!(expand(text, false).unwrap(), plain, "{text}");
+            assert_eq!(expand(text, true).unwrap(), template, "{text}");
+        }
+        for text in ["{env.B}", "{env.B*}", "{file.none}"] {
+            assert!(expand(text, false).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Texts with placeholders that stand for something of the request: `https://{host}{uri}`.
+
+use std::fmt::{self, Display};
+
+use super::diagnostics::{Diagnostic, nearest, wrong};
+
+/// A row for each placeholder: `Variant "word"`.
+macro_rules! placeholders {
+    ($($variant:ident $word:literal $about:literal;)*) => {
+        /// What a placeholder stands for.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Placeholder {
+            $(#[doc = $about] $variant,)*
+        }
+
+        impl Placeholder {
+            /// Every placeholder with its word, and what it stands for.
+            pub const ALL: &'static [(Placeholder, &'static str, &'static str)] =
+                &[$((Placeholder::$variant, $word, $about),)*];
+        }
+    };
+}
+
+placeholders! {
+    Host "host" "The host the request is for, without a port, in lower case.";
+    Path "path" "The path as it came.";
+    Query "query" "The query as it came, without its question mark.";
+    Uri "uri" "Path and query as they came.";
+    Method "method" "The method.";
+    Scheme "scheme" "`http` or `https`.";
+    Client "client" "The address of the client.";
+    RequestId "request-id" "The identity of the request.";
+    Route "route" "The name of the route.";
+    Upstream "upstream" "The URL of the upstream; nothing where there is none.";
+}
+
+/// A text with placeholders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Template {
+    pieces: Vec<Piece>,
+    /// As it is shown: what was read from the environment or a file is masked.
+    shown: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Placeholder(Placeholder),
+}
+
+impl Template {
+    /// Reads a text in which `{word}` is a placeholder, and `{{` and `}}` are braces.
+    ///
+    /// # Errors
+    /// When a word is no placeholder, or a brace stands alone.
+    pub fn read(text: &str) -> Result<Template, Diagnostic> {
+        let (mut pieces, mut literal) = (Vec::new(), String::new());
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, behind) = rest.split_at(at);
+            literal.push_str(before);
+            if behind.starts_with("{{") || behind.starts_with("}}") {
+                literal.push_str(&behind[..1]);
+                rest = &behind[2..];
+                continue;
+            }
+            let Some((word, after)) =
+                behind.strip_prefix('{').and_then(|behind| behind.split_once('}'))
+            else {
+                let right = "write {{ or }} for a brace, or a placeholder such as {host}";
+                return Err(wrong("a brace stands alone", right));
+            };
+            if !literal.is_empty() {
+                pieces.push(Piece::Text(std::mem::take(&mut literal)));
+            }
+            pieces.push(Piece::Placeholder(placeholder(word)?));
+            rest = after;
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            pieces.push(Piece::Text(literal));
+        }
+        Ok(Template { pieces, shown: text.to_owned() })
+    }
+
+    /// The same, shown as `text`.
+    pub fn shown_as(self, text: &str) -> Template {
+        Template { shown: text.to_owned(), ..self }
+    }
+
+    /// Every octet that stands in it is one of those.
+    pub fn fits(&self, is_one: impl Fn(u8) -> bool) -> bool {
+        self.pieces.iter().all(|piece| match piece {
+            Piece::Text(text) => text.bytes().all(&is_one),
+            Piece::Placeholder(_) => true,
+        })
+    }
+
+    /// The longest it can be but for what its placeholders stand for, in octets.
+    pub fn literal_len(&self) -> usize {
+        let len = |piece: &Piece| match piece {
+            Piece::Text(text) => text.len(),
+            Piece::Placeholder(_) => 0,
+        };
+        self.pieces.iter().map(len).sum()
+    }
+
+    /// It begins with the path of the request.
+    pub fn begins_with_path(&self) -> bool {
+        let first = self.pieces.first();
+        [Placeholder::Path, Placeholder::Uri]
+            .iter()
+            .any(|one| first == Some(&Piece::Placeholder(*one)))
+    }
+
+    /// It has this placeholder.
+    pub fn has(&self, placeholder: Placeholder) -> bool {
+        self.pieces.contains(&Piece::Placeholder(placeholder))
+    }
+
+    /// Writes it to the end of `out`; `value` writes what a placeholder stands for. No control octet gets through,
+    /// whatever `value` writes: none of them can end a line.
+    pub fn render(&self, out: &mut Vec<u8>, value: impl Fn(Placeholder, &mut Vec<u8>)) {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
+                Piece::Placeholder(placeholder) => {
+                    let start = out.len();
+                    value(*placeholder, out);
+                    let mut kept = start;
+                    for at in start..out.len() {
+                        if !out[at].is_ascii_control() {
+                            out[kept] = out[at];
+                            kept += 1;
+                        }
+                    }
+                    out.truncate(kept);
+                }
+            }
+        }
+    }
+}
+
+fn placeholder(word: &str) -> Result<Placeholder, Diagnostic> {
+    let words = || Placeholder::ALL.iter().map(|(_, word, _)| *word);
+    if let Some((found, ..)) = Placeholder::ALL.iter().find(|(_, known, _)| *known == word) {
+        return Ok(*found);
+    }
+    if word == "user" {
+        return Err(wrong("{user} is not there yet", "leave it out"));
+    }
+    let right = match nearest(word, words()) {
+        Some(near) => format!("did you mean {{{near}}}?"),
+        None => format!("placeholders are: {}", words().collect::<Vec<_>>().join(", ")),
+    };
+    Err(wrong(format!("{{{word}}} stands for nothing"), right))
+}
+
+/// As it was written.
+impl Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(text: &str) -> Result<String, String> {
+        let template = Template::read(text).map_err(|wrong| wrong.wrong)?;
+        let mut out = Vec::new();
+        template.render(&mut out, |placeholder, out| match placeholder {
+            Placeholder::Host => out.extend_from_slice(b"h"),
+            Placeholder::Uri => out.extend_from_slice(b"/a\r\nX: b\0"),
+            _ => out.push(b'?'),
+        });
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn placeholders_are_filled_in_and_nothing_ends_a_line() {
+        for (text, expected) in [
+            ("", Ok("")),
+            ("plain", Ok("plain")),
+            ("https://{host}{uri}", Ok("https://h/aX: b")),
+            ("{{host}}", Ok("{host}")),
+            ("{request-id}{client}", Ok("??")),
+            ("{", Err("a brace stands alone")),
+            ("a}", Err("a brace stands alone")),
+            ("{hots}", Err("{hots} stands for nothing")),
+            ("{user}", Err("{user} is not there yet")),
+        ] {
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(rendered(text), expected, "{text}");
+        }
+    }
+}

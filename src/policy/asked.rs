@@ -1,0 +1,127 @@
+//! What a route may look at: a request, and where it comes from.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::config::Listen;
+use crate::http::{Name, Request};
+
+/// A request whose head was judged good.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Its head.
+    pub head: &'a Request,
+    /// The octets of that.
+    pub bytes: &'a [u8],
+    /// Where it came in.
+    pub listen: &'a Listen,
+    /// Who connected to us; `None`: over a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// Whom `X-Forwarded-For` is believed; nobody where the peer is not among them.
+    pub trusted: &'a [IpNet],
+}
+
+impl<'a> Asked<'a> {
+    /// The host that it is for, as it came: without a port, in any case, perhaps with a dot at the end.
+    pub fn host(&self) -> &'a [u8] {
+        let host = self.head.host.of(self.bytes);
+        let end = match host.first() {
+            // The brackets of an IPv6 literal.
+            Some(b'[') => host.iter().position(|octet| *octet == b']').map(|at| at + 1),
+            _ => host.iter().position(|octet| *octet == b':'),
+        };
+        &host[..end.unwrap_or(host.len())]
+    }
+
+    /// Path and query; the path of `OPTIONS *` is `*`.
+    pub fn path_and_query(&self) -> (&'a [u8], Option<&'a [u8]>) {
+        crate::http::path::split(self.head.path.of(self.bytes))
+    }
+
+    /// The client: who connected to us, or, behind proxies that are trusted, the last address in `X-Forwarded-For` that
+    /// is none of theirs.
+    pub fn client(&self) -> Option<IpAddr> {
+        let is_trusted = |address: &IpAddr| self.trusted.iter().any(|one| one.contains(address));
+        let mut client = self.peer?.to_canonical();
+        if self.trusted.is_empty() {
+            return Some(client);
+        }
+        let claims = self.head.fields.iter().filter(|field| field.id == Name::XForwardedFor);
+        let claims: Vec<&[u8]> =
+            claims.flat_map(|field| field.value.of(self.bytes).split(|b| *b == b',')).collect();
+        for claim in claims.iter().rev() {
+            if !is_trusted(&client) {
+                break;
+            }
+            let text = std::str::from_utf8(claim).unwrap_or_default().trim();
+            let Some(address) = address(text) else { break };
+            client = address;
+        }
+        Some(client)
+    }
+}
+
+/// An address, perhaps with a port, as proxies write it.
+fn address(text: &str) -> Option<IpAddr> {
+    use std::str::FromStr;
+    let bare = text.strip_prefix('[').and_then(|text| text.split_once(']')).map(|(ip, _)| ip);
+    let ip = IpAddr::from_str(bare.unwrap_or(text)).ok();
+    let with_port = || std::net::SocketAddrV4::from_str(text).ok().map(|at| IpAddr::V4(*at.ip()));
+    ip.or_else(with_port).map(|ip| ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Limits;
+    use std::net::Ipv4Addr;
+
+    /// What `look` says of a GET with these fields from 10.0.0.1, where 10.0.0.0/8 is trusted.
+    fn asked<T>(fields: &str, look: impl Fn(Asked<'_>) -> T) -> T {
+        let text = format!("GET /a?b HTTP/1.1\r\n{fields}\r\n");
+        let mut head = Request::default();
+        head.read(text.as_bytes(), &Limits::default()).unwrap();
+        let trusted = [IpNet::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8).unwrap()];
+        look(Asked {
+            head: &head,
+            bytes: text.as_bytes(),
+            listen: &Listen::Any(80),
+            peer: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
+            trusted: &trusted,
+        })
+    }
+
+    #[test]
+    fn a_host_has_no_port() {
+        for (host, bare) in [
+            ("a.b", "a.b"),
+            ("A:80", "A"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("a.:1", "a."),
+        ] {
+            let found = asked(&format!("Host: {host}\r\n"), |asked| asked.host().to_vec());
+            assert_eq!(found, bare.as_bytes(), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_client_is_the_last_that_no_trusted_proxy_is() {
+        for (claims, client) in [
+            ("", "10.0.0.1"),
+            ("X-Forwarded-For: 192.0.2.1\r\n", "192.0.2.1"),
+            ("X-Forwarded-For: 192.0.2.9, 192.0.2.1\r\n", "192.0.2.1"),
+            ("X-Forwarded-For: 192.0.2.1, 10.1.1.1\r\n", "192.0.2.1"),
+            ("X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For: 10.1.1.1\r\n", "192.0.2.1"),
+            ("X-Forwarded-For: 192.0.2.1, junk\r\n", "10.0.0.1"),
+            ("X-Forwarded-For: 192.0.2.1, junk, 10.2.2.2\r\n", "10.2.2.2"),
+            ("X-Forwarded-For: 192.0.2.1:80\r\n", "192.0.2.1"),
+            ("X-Forwarded-For: [2001:db8::1]:80\r\n", "2001:db8::1"),
+            ("X-Forwarded-For: ::ffff:192.0.2.1\r\n", "192.0.2.1"),
+        ] {
+            let found = asked(&format!("Host: a\r\n{claims}"), |asked| asked.client());
+            assert_eq!(found.unwrap().to_string(), client, "{claims}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What the texts of a route come to for one request: header rules, redirects, answers.
+
+use std::net::IpAddr;
+
+use super::asked::Asked;
+use crate::config::{HeaderRules, Placeholder, Redirect, Respond, Template};
+use crate::http::Reply;
+
+/// What placeholders stand for.
+#[derive(Clone, Copy, Debug)]
+pub struct Values<'a> {
+    /// The request.
+    pub asked: Asked<'a>,
+    /// The client came over TLS.
+    pub secure: bool,
+    /// The identity the request goes by.
+    pub id: &'a [u8],
+    /// The name of its route.
+    pub route: &'a str,
+    /// The URL of its upstream; empty where there is none.
+    pub upstream: &'a str,
+}
+
+impl Values<'_> {
+    /// Writes what a placeholder stands for.
+    pub fn write(&self, placeholder: Placeholder, out: &mut Vec<u8>) {
+        let (path, query) = self.asked.path_and_query();
+        match placeholder {
+            Placeholder::Host => {
+                let host = self.asked.host();
+                out.extend(host.iter().map(u8::to_ascii_lowercase));
+            }
+            Placeholder::Path => out.extend_from_slice(path),
+            Placeholder::Query => out.extend_from_slice(query.unwrap_or_default()),
+            Placeholder::Uri => {
+                out.extend_from_slice(path);
+                if let Some(query) = query {
+                    out.push(b'?');
+                    out.extend_from_slice(query);
+                }
+            }
+            Placeholder::Method => {
+                out.extend_from_slice(self.asked.head.method_text.of(self.asked.bytes));
+            }
+            Placeholder::Scheme => {
+                out.extend_from_slice(if self.secure { b"https" } else { b"http" });
+            }
+            Placeholder::Client => match self.asked.client() {
+                Some(IpAddr::V4(ip)) => out.extend_from_slice(ip.to_string().as_bytes()),
+                Some(IpAddr::V6(ip)) => out.extend_from_slice(ip.to_string().as_bytes()),
+                None => out.extend_from_slice(b"unix"),
+            },
+            Placeholder::RequestId => out.extend_from_slice(self.id),
+            Placeholder::Route => out.extend_from_slice(self.route.as_bytes()),
+            Placeholder::Upstream => out.extend_from_slice(self.upstream.as_bytes()),
+        }
+    }
+
+    fn text(&self, template: &Template, quoting: Quoting) -> String {
+        let mut out = Vec::new();
+        template.render(&mut out, |placeholder, out| {
+            let start = out.len();
+            self.write(placeholder, out);
+            quoting.apply(out, start);
+        });
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+/// The field lines that `rules` put in, each with its line end; none: nothing.
+pub fn lines(rules: &HeaderRules, values: &Values<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for line in &rules.lines {
+        out.extend_from_slice(line.name.as_bytes());
+        out.extend_from_slice(b": ");
+        line.value.render(&mut out, |placeholder, out| values.write(placeholder, out));
+        while out.ends_with(b" ") && !out.ends_with(b": ") {
+            out.pop();
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+/// The redirect that `redirect` comes to.
+pub fn redirect(redirect: &Redirect, values: &Values<'_>) -> Reply {
+    let to = values.text(&redirect.to, Quoting::None);
+    let mut reply = Reply::new(redirect.status, "text/plain; charset=utf-8", format!("See {to}\n"));
+    // Of the statuses here 301 and 308 could be kept by default (RFC 9110 section 15.1): let them.
+    reply.fields.retain(|(name, _)| *name != "Cache-Control");
+    reply.push("Location", to);
+    reply
+}
+
+/// The answer that `respond` comes to.
+pub fn respond(respond: &Respond, values: &Values<'_>) -> Reply {
+    let body = values.text(&respond.body, Quoting::of(&respond.kind));
+    let mut reply = Reply::new(respond.status, "", body);
+    reply.fields.clear();
+    reply.push("Content-Type", respond.kind.clone());
+    reply
+}
+
+/// How a text of the client's is put into another one, so that it stays a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quoting {
+    None,
+    /// For HTML and XML: a client must not write markup.
+    Markup,
+    /// Within the quotes of JSON.
+    Json,
+}
+
+impl Quoting {
+    fn of(kind: &str) -> Quoting {
+        match kind.to_ascii_lowercase() {
+            kind if kind.contains("html") || kind.contains("xml") => Quoting::Markup,
+            kind if kind.contains("json") => Quoting::Json,
+            _ => Quoting::None,
+        }
+    }
+
+    /// Quotes what stands in `out` from `start` on.
+    fn apply(self, out: &mut Vec<u8>, start: usize) {
+        if self == Quoting::None {
+            return;
+        }
+        for octet in out.split_off(start) {
+            match (self, octet) {
+                (Quoting::Markup, b'<') => out.extend_from_slice(b"&lt;"),
+                (Quoting::Markup, b'>') => out.extend_from_slice(b"&gt;"),
+                (Quoting::Markup, b'&') => out.extend_from_slice(b"&amp;"),
+                (Quoting::Markup, b'"') => out.extend_from_slice(b"&quot;"),
+                (Quoting::Markup, b'\'') => out.extend_from_slice(b"&#39;"),
+                (Quoting::Json, b'"' | b'\\') => out.extend_from_slice(&[b'\\', octet]),
+                _ => out.push(octet),
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The conditions of a route that are looked at one by one: all but host and path.
+
+use std::net::IpAddr;
+
+use super::asked::Asked;
+use crate::config::{Conditions, FieldCondition, Listen};
+
+/// A condition that is looked at one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Where the request came in.
+    Listen,
+    /// Where it comes from.
+    Client,
+    /// Its fields.
+    Header,
+    /// Its query.
+    Query,
+    /// Its method. Last: a request that fails here alone is told which methods there are.
+    Method,
+}
+
+/// All of them, in the order in which they are looked at.
+pub const KINDS: [Kind; 5] = [Kind::Listen, Kind::Client, Kind::Header, Kind::Query, Kind::Method];
+
+/// Whether the conditions of this kind hold.
+pub fn holds(kind: Kind, conditions: &Conditions, asked: &Asked<'_>) -> bool {
+    match kind {
+        Kind::Listen => is_in(&conditions.listen, |listen| is_at(listen, asked.listen)),
+        Kind::Method => {
+            let method = asked.head.method_text.of(asked.bytes);
+            is_in(&conditions.method, |own| own.as_bytes() == method)
+        }
+        Kind::Client if conditions.client.is_empty() => true,
+        Kind::Client => asked.client().is_some_and(|client: IpAddr| {
+            conditions.client.iter().any(|network| network.contains(&client))
+        }),
+        Kind::Header => conditions.header.iter().all(|condition| has_field(condition, asked)),
+        Kind::Query if conditions.query.is_empty() => true,
+        Kind::Query => {
+            let query = asked.path_and_query().1.unwrap_or_default();
+            conditions.query.iter().all(|condition| has_parameter(condition, query))
+        }
+    }
+}
+
+/// All conditions hold but perhaps the last.
+pub fn all_but_method(conditions: &Conditions, asked: &Asked<'_>) -> bool {
+    KINDS[..KINDS.len() - 1].iter().all(|kind| holds(*kind, conditions, asked))
+}
+
+/// All conditions hold.
+pub fn all(conditions: &Conditions, asked: &Asked<'_>) -> bool {
+    KINDS.iter().all(|kind| holds(*kind, conditions, asked))
+}
+
+/// A list that is empty always holds.
+fn is_in<T>(list: &[T], is_it: impl Fn(&T) -> bool) -> bool {
+    list.is_empty() || list.iter().any(is_it)
+}
+
+/// Whether `condition` means what listens at `listen`.
+pub fn is_at(condition: &Listen, listen: &Listen) -> bool {
+    condition == listen || condition.covers(listen)
+}
+
+fn has_field(condition: &FieldCondition, asked: &Asked<'_>) -> bool {
+    let FieldCondition { name, values } = condition;
+    asked.head.fields.iter().any(|field| {
+        field.name.of(asked.bytes).eq_ignore_ascii_case(name.as_bytes())
+            && is_in(values, |value| value.as_bytes() == field.value.of(asked.bytes))
+    })
+}
+
+fn has_parameter(condition: &FieldCondition, query: &[u8]) -> bool {
+    let FieldCondition { name, values } = condition;
+    query.split(|octet| *octet == b'&').any(|pair| {
+        let at = pair.iter().position(|octet| *octet == b'=');
+        let (own, value) = match at {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &b""[..]),
+        };
+        decoded(own).eq(name.bytes()) && is_in(values, |wanted| decoded(value).eq(wanted.bytes()))
+    })
+}
+
+/// The octets of a name or value of a query, as forms write them.
+fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
+    use crate::http::grammar::hex;
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (octet, behind) = rest.split_first()?;
+        rest = behind;
+        Some(match (octet, rest) {
+            (b'+', _) => b' ',
+            (b'%', [high, low, ..]) if hex(*high).is_some() && hex(*low).is_some() => {
+                rest = &rest[2..];
+                hex(*high).unwrap_or_default() << 4 | hex(*low).unwrap_or_default()
+            }
+            _ => *octet,
+        })
+    })
+}
+
+/// Whether every request that `later` means in what is looked at one by one is meant by `earlier` as well.
+pub fn takes_in(earlier: &Conditions, later: &Conditions) -> bool {
+    let all_of = |one: &[String], other: &[String]| {
+        one.is_empty() || (!other.is_empty() && other.iter().all(|item| one.contains(item)))
+    };
+    let pairs = |one: &[FieldCondition], other: &[FieldCondition]| {
+        one.iter().all(|condition| {
+            other.iter().any(|known| {
+                known.name.eq_ignore_ascii_case(&condition.name)
+                    && all_of(&condition.values, &known.values)
+            })
+        })
+    };
+    let listens = earlier.listen.is_empty()
+        || (!later.listen.is_empty()
+            && later.listen.iter().all(|one| earlier.listen.iter().any(|known| is_at(known, one))));
+    let clients = earlier.client.is_empty()
+        || (!later.client.is_empty()
+            && later
+                .client
+                .iter()
+                .all(|one| earlier.client.iter().any(|known| known.contains(one))));
+    listens
+        && clients
+        && all_of(&earlier.method, &later.method)
+        && pairs(&earlier.header, &later.header)
+        && pairs(&earlier.query, &later.query)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_compared_decoded() {
+        let condition = |name: &str, values: &[&str]| FieldCondition {
+            name: name.to_owned(),
+            values: values.iter().map(|value| value.to_string()).collect(),
+        };
+        for (name, values, query, expected) in [
+            ("a", &[][..], "a", true),
+            ("a", &[], "b&a=1", true),
+            ("a", &[], "ab=1", false),
+            ("a", &["1"], "a=1", true),
+            ("a", &["1"], "a=2&a=1", true),
+            ("a", &["1", "2"], "a=2", true),
+            ("a", &["x y"], "%61=x+y", true),
+            ("a", &["x y"], "a=x%20y", true),
+            ("a", &[""], "a", true),
+            ("a", &["1"], "", false),
+            ("a", &["%"], "a=%", true),
+        ] {
+            let found = has_parameter(&condition(name, values), query.as_bytes());
+            assert_eq!(found, expected, "{name} {values:?} {query}");
+        }
+    }
+}
