@@ -11,7 +11,7 @@ use divan::counter::BytesCount;
 use divan::{AllocProfiler, Bencher};
 
 use tidegate::http::chunked::{self, ChunkedDecoder};
-use tidegate::http::forward::{self, RequestEdits, ResponseEdits};
+use tidegate::http::forward::{self, FieldEdits, PathEdits, RequestEdits, ResponseEdits};
 use tidegate::http::write::Writer;
 use tidegate::http::{Limits, Method, Progress, Request, Response, outward};
 use tidegate::io::address::Address;
@@ -71,6 +71,8 @@ fn request_forward(bencher: Bencher<'_, '_>, fields: usize) {
         peer: Some([192, 0, 2, 1].into()),
         trusted: false,
         withheld: &[],
+        fields: FieldEdits::default(),
+        path: PathEdits::default(),
         secure: false,
         host: None,
         request_id: b"0123456789abcdef",
@@ -114,6 +116,7 @@ fn response_forward(bencher: Bencher<'_, '_>) {
         to: request.version,
         persistent: true,
         framing: outward(response.framing, request.version),
+        fields: FieldEdits::default(),
         date: DATE,
         backend: None,
         request_id: None,

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::WITHHELD;
 use crate::http::body::{Decoder, Encoder};
-use crate::http::forward::{self, RequestEdits, ResponseEdits};
+use crate::http::forward::{self, FieldEdits, PathEdits, RequestEdits, ResponseEdits};
 use crate::http::write::{Full, Writer};
 use crate::http::{
     Asked, Framing, Limits, Method, Offer, Progress, Reason, Request, Response, Version, outward,
@@ -164,6 +164,8 @@ fn request(head: &Request, bytes: &[u8]) -> Message {
         peer: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
         trusted: false,
         withheld: &WITHHELD,
+        fields: FieldEdits::default(),
+        path: PathEdits::default(),
         secure: false,
         host: head.host.is_empty().then_some(b"upstream:1"),
         request_id: b"id",
@@ -274,7 +276,15 @@ fn answer(head: &Response, bytes: &[u8], asked: &Message) -> Message {
     let (framing, to) = (outward(head.framing, asked.version), asked.version);
     let persistent = asked.persistent && framing != Framing::UntilClose;
     let (date, request_id) = (&b"today"[..], Some(&b"id"[..]));
-    let edits = ResponseEdits { to, persistent, framing, date, backend: None, request_id };
+    let edits = ResponseEdits {
+        to,
+        persistent,
+        framing,
+        fields: FieldEdits::default(),
+        date,
+        backend: None,
+        request_id,
+    };
     let sent = written(bytes, |out| match head.status {
         101 => forward::switching(out, head, bytes, &edits),
         _ if head.is_interim() => forward::interim(out, head, bytes),

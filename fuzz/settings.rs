@@ -21,7 +21,7 @@ pub fn check(args: &[OsString], env: &[(OsString, OsString)]) {
         Surroundings { cwd: &HOME, cores: 2, descriptors: 100_000, stdout_is_terminal: false };
     match load(args.to_vec(), env.to_vec(), &around) {
         Ok(Action::Run(plan, told)) => {
-            assert!(!plan.pool.upstreams.is_empty());
+            assert!(plan.pools.iter().all(|pool| !pool.upstreams.is_empty()));
             sane(&plan);
             assert!(told.warnings.iter().all(|line| is_one_line(line)), "{:?}", told.warnings);
         }
@@ -93,9 +93,10 @@ fn is_one_line(text: &str) -> bool {
 /// A plan is valid by construction.
 fn sane(plan: &Plan) {
     assert!(!plan.listener.addresses.is_empty() && plan.process.workers > 0);
-    let names: BTreeSet<_> = plan.pool.upstreams.iter().map(|upstream| &upstream.name).collect();
-    assert_eq!(names.len(), plan.pool.upstreams.len(), "two upstreams with one name");
-    for upstream in &plan.pool.upstreams {
+    let names: BTreeSet<_> =
+        plan.upstreams().map(|(pool, upstream)| (&pool.name, &upstream.name)).collect();
+    assert_eq!(names.len(), plan.upstreams().count(), "two upstreams with one name");
+    for (_, upstream) in plan.upstreams() {
         assert!(is_one_line(&upstream.name) && upstream.name.is_ascii());
         assert!(crate::http::grammar::is_authority(upstream.authority.as_bytes()));
         match &upstream.place {
@@ -114,7 +115,7 @@ fn sane(plan: &Plan) {
     let names = &plan.listener.trusted_names;
     assert!(names.len() <= 32 && names.iter().all(|name| !Name::of(name.as_bytes()).is(OURS)));
     assert!(names.iter().all(|name| crate::http::grammar::is_token(name.as_bytes())));
-    for protocol in &plan.route.upgrades {
+    for protocol in &plan.exchange.upgrades {
         assert!(protocol.bytes().all(|b| (b'!'..=b'~').contains(&b)) && !protocol.is_empty());
     }
 }

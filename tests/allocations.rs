@@ -14,14 +14,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use tidegate::config::{self, Action, Plan, Surroundings};
+use tidegate::config::{self, Action, Listen, Plan, Surroundings};
 use tidegate::io::address::Address;
 use tidegate::io::listen;
 use tidegate::io::signal::Mailbox;
 use tidegate::origin;
-use tidegate::proxy::{Command, CoreSpec, LABELS};
+use tidegate::proxy::{Command, CoreSpec, LABELS, OpenListener, Runtime};
 use tidegate::stats;
-use tidegate::upstream::{Registry, RoundRobin};
+use tidegate::upstream::Registry;
 
 /// Counts what is asked for by the thread that has set [`COUNTED`].
 struct Counting;
@@ -86,12 +86,11 @@ fn start() -> Proxy {
     let stats = Arc::new(stats::Core::new(&LABELS));
     let spec = CoreSpec {
         index: 0,
-        runtime: Registry::new(1).link(plan),
+        runtime: Runtime::link(plan, &mut Registry::new(1), None),
         stats: Arc::clone(&stats),
-        robin: RoundRobin::default(),
         recorder: None,
         connections: Arc::new(AtomicUsize::new(0)),
-        listeners: vec![bound.sockets.remove(0)],
+        listeners: vec![OpenListener { listen: Listen::Any(0), socket: bound.sockets.remove(0) }],
         events: flume::bounded(1).0,
     };
     let (hand_over, mailbox) = flume::bounded(1);

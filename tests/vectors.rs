@@ -12,7 +12,7 @@ use cases::Case;
 use feed::every_way;
 use tidegate::http::body::Encoder;
 use tidegate::http::chunked::ChunkedDecoder;
-use tidegate::http::forward::{self, RequestEdits, ResponseEdits};
+use tidegate::http::forward::{self, FieldEdits, PathEdits, RequestEdits, ResponseEdits};
 use tidegate::http::websocket::Follower;
 use tidegate::http::write::Writer;
 use tidegate::http::{
@@ -227,6 +227,8 @@ fn accepted(head: &Request, bytes: &[u8]) -> Head {
         peer: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
         trusted: false,
         withheld: &WITHHELD,
+        fields: FieldEdits::default(),
+        path: PathEdits::default(),
         secure: false,
         host: None,
         request_id: b"id",
@@ -259,6 +261,7 @@ fn answered(head: &Response, bytes: &[u8]) -> Head {
         forward::interim(&mut out, head, bytes).unwrap();
     } else {
         let edits = ResponseEdits {
+            fields: FieldEdits::default(),
             to: Version::Http11,
             persistent: true,
             framing: outward(head.framing, Version::Http11),

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libfuzzer_sys::fuzz_target;
-use tidegate_fuzz::http::forward::{self, RequestEdits};
+use tidegate_fuzz::http::forward::{self, FieldEdits, PathEdits, RequestEdits};
 use tidegate_fuzz::http::write::{Full, Writer};
 use tidegate_fuzz::http::{Field, Limits, Method, Name, OURS, Progress, Reason, Request, Version};
 use tidegate_fuzz::{WITHHELD, countable, folded, is_withheld};
@@ -24,6 +24,8 @@ fuzz_target!(|data: &[u8]| {
         peer: flag(1).then_some(peer),
         trusted: flag(2),
         withheld: if flag(2) || flag(5) { &[] } else { &WITHHELD },
+        fields: FieldEdits::default(),
+        path: PathEdits::default(),
         secure: flag(3),
         host: upstream.then_some(b"upstream:1"),
         request_id: b"id",

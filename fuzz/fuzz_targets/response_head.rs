@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate_fuzz::http::forward::{self, ResponseEdits};
+use tidegate_fuzz::http::forward::{self, FieldEdits, ResponseEdits};
 use tidegate_fuzz::http::write::Writer;
 use tidegate_fuzz::http::{
     Fault, Field, Framing, Limits, Method, Name, Progress, Response, Version, outward,
@@ -56,7 +56,15 @@ fn leaves(bytes: &[u8], asked: Method, to: Version) {
         forward::interim(&mut out, &head, bytes).expect("room");
     } else {
         let (date, backend, request_id) = (&b"now"[..], Some(&b"b"[..]), Some(&b"id"[..]));
-        let edits = ResponseEdits { to, persistent: true, framing, date, backend, request_id };
+        let edits = ResponseEdits {
+            to,
+            persistent: true,
+            framing,
+            fields: FieldEdits::default(),
+            date,
+            backend,
+            request_id,
+        };
         forward::response(&mut out, &head, bytes, &edits).expect("room");
     }
     let sent = out.written();

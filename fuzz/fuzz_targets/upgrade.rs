@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate_fuzz::http::forward::{self, RequestEdits, ResponseEdits};
+use tidegate_fuzz::http::forward::{self, FieldEdits, PathEdits, RequestEdits, ResponseEdits};
 use tidegate_fuzz::http::write::Writer;
 use tidegate_fuzz::http::{
     Asked, Field, Framing, Limits, Name, Offer, Progress, Reason, Request, Response, Upgrade,
@@ -36,6 +36,8 @@ fn leaves(head: &Request, bytes: &[u8], offer: Option<Offer>) {
         peer: None,
         trusted: false,
         withheld: &[],
+        fields: FieldEdits::default(),
+        path: PathEdits::default(),
         secure: false,
         host: Some(b"upstream:1"),
         request_id: b"id",
@@ -104,6 +106,7 @@ fn any_answer(bytes: &[u8], offer: Option<Offer>) {
     let mut buffer = vec![0; 70_000];
     let mut out = Writer::new(&mut buffer);
     let edits = ResponseEdits {
+        fields: FieldEdits::default(),
         to: Version::Http11,
         persistent: false,
         framing: Framing::None,

@@ -196,7 +196,7 @@ mod tests {
     use crate::admin::Refused;
     use crate::admin::request::{Read, Reader};
     use crate::admin::testing::{busy, view};
-    use crate::config::Listen;
+    use crate::config::{Listen, UpstreamOrder};
     use crate::stats::Phase;
     use std::sync::Arc;
 
@@ -372,15 +372,21 @@ mod tests {
                 (reply.status, error["field"].as_str().unwrap().to_owned())
             })
         };
-        let add = Order::Upstream(Verb::Add, "http://a:1".into());
-        assert_eq!(order("{\"url\":\"http://a:1\",\"pool\":\"default\"}"), Ok(add));
+        let add = |pool: Option<&str>, weight| {
+            let (pool, url) = (pool.map(str::to_owned), "http://a:1".to_owned());
+            Ok(Order::Upstream(UpstreamOrder { verb: Verb::Add, url, pool, weight }))
+        };
+        assert_eq!(order("{\"url\":\"http://a:1\"}"), add(None, None));
+        let all = "{\"url\":\"http://a:1\",\"pool\":\"x\",\"weight\":3}";
+        assert_eq!(order(all), add(Some("x"), Some(3)));
         for (body, field) in [
             ("", ""),
             ("[]", ""),
             ("{}", "url"),
             ("{\"url\":7}", "url"),
-            ("{\"url\":\"a:1\",\"pool\":\"x\"}", "pool"),
-            ("{\"url\":\"a:1\",\"weight\":3}", "weight"),
+            ("{\"url\":\"a:1\",\"pool\":7}", "pool"),
+            ("{\"url\":\"a:1\",\"weight\":0}", "weight"),
+            ("{\"url\":\"a:1\",\"weight\":\"3\"}", "weight"),
             ("{\"url\":\"a:1\",\"\\n\":3}", "\\n"),
         ] {
             assert_eq!(order(body), Err((400, field.to_owned())), "{body}");

@@ -10,8 +10,9 @@ use ipnet::IpNet;
 
 use super::{Loaded, View};
 use crate::config::{
-    AccessLog, HostHeader, Listen, ListenerSpec, LogFormat, LogLevel, OwnLogFormat, Place, Plan,
-    PoolSpec, ProcessSpec, RouteSpec, Timeouts, UpstreamSpec,
+    AccessLog, Conditions, ExchangeSpec, Forward, HeaderRules, HostHeader, Listen, ListenerSpec,
+    LogFormat, LogLevel, OwnLogFormat, Place, Plan, PoolSpec, ProcessSpec, RouteAction, RouteSpec,
+    Share, Timeouts, UpstreamSpec,
 };
 use crate::http::Limits;
 use crate::stats::{Attempt, Core, Labels, ProcessState, Record, UpstreamState};
@@ -67,9 +68,30 @@ pub fn plan() -> Plan {
         name: format!("http://127.0.0.1:{port}"),
         authority: format!("127.0.0.1:{port}"),
         place: Place::Tcp { host: "127.0.0.1".to_owned(), port },
+        base: String::new(),
+        weight: 1,
         draining: false,
     };
     let second = Duration::from_secs(1);
+    let exchange = Arc::new(ExchangeSpec {
+        max_body: None,
+        host: HostHeader::Pass,
+        backend_header: false,
+        upgrades: Vec::new(),
+        half_close: true,
+        max_retries: 2,
+        timeouts: Timeouts {
+            connect: second,
+            read: second * 10,
+            write: second * 10,
+            response: second * 60,
+            tunnel_idle: second * 3600,
+            expect: Duration::from_millis(1500),
+        },
+        request_header: HeaderRules::default(),
+        response_header: HeaderRules::default(),
+        error_pages: Vec::new(),
+    });
     Plan {
         process: ProcessSpec {
             admin: Some(Listen::Unix("/run/admin".into())),
@@ -93,27 +115,29 @@ pub fn plan() -> Plan {
             trusted: vec![IpNet::new_assert([10, 0, 0, 0].into(), 8)],
             trusted_names: vec!["True-Client-IP".to_owned()],
         },
-        route: RouteSpec {
-            max_body: None,
-            host: HostHeader::Pass,
-            backend_header: false,
-            upgrades: Vec::new(),
-            half_close: true,
-            timeouts: Timeouts {
-                read: second * 10,
-                write: second * 10,
-                response: second * 60,
-                tunnel_idle: second * 3600,
-                expect: Duration::from_millis(1500),
-            },
-        },
-        pool: PoolSpec {
+        routes: [route(&exchange)].into(),
+        pools: vec![PoolSpec {
+            name: "default".into(),
             upstreams: vec![upstream(9001), upstream(9002)],
-            max_retries: 2,
-            connect_timeout: second,
             idle_timeout: second * 60,
             max_idle: 32,
-        },
+        }],
+        exchange,
+    }
+}
+
+/// Every request goes to the pool `default`.
+fn route(exchange: &Arc<ExchangeSpec>) -> RouteSpec {
+    let share = Share { pool: "default".into(), weight: 1, exchange: Arc::clone(exchange) };
+    RouteSpec {
+        name: "default".into(),
+        conditions: Conditions::default(),
+        action: RouteAction::Forward(Forward {
+            shares: vec![share],
+            strip_prefix: None,
+            add_prefix: String::new(),
+        }),
+        exchange: Arc::clone(exchange),
     }
 }
 
@@ -131,8 +155,9 @@ const LABELS: Labels = Labels {
 pub fn view() -> View {
     let core = || Arc::new(Core::new(&LABELS));
     let plan = plan();
-    let upstream =
-        |upstream: &UpstreamSpec| Arc::new(UpstreamState::new(upstream.name.as_str(), 2));
+    let upstream = |upstream: &UpstreamSpec| {
+        Arc::new(UpstreamState::new("default", upstream.name.as_str(), 2))
+    };
     View {
         version: "1.2.3",
         listen: vec!["127.0.0.1:8080".to_owned()],
@@ -141,7 +166,7 @@ pub fn view() -> View {
         started_at: UNIX_EPOCH,
         cores: vec![core(), core()],
         unwritten: Arc::default(),
-        upstreams: plan.pool.upstreams.iter().map(upstream).collect(),
+        upstreams: plan.upstreams().map(|(_, one)| upstream(one)).collect(),
         plan: Arc::new(plan),
         labels: LABELS,
         loaded: Loaded { successful: true, at: UNIX_EPOCH },

@@ -269,20 +269,26 @@ mod tests {
         assert_eq!(plan.listener.addresses, [Listen::Any(8080)]);
         assert_eq!(plan.process.admin, Some(Listen::Tcp(([127, 0, 0, 1], 8082).into())));
         assert_eq!(
-            (plan.process.workers, plan.pool.max_retries, plan.route.half_close),
+            (plan.process.workers, plan.exchange.max_retries, plan.exchange.half_close),
             (4, 2, false)
         );
-        assert_eq!((plan.listener.limits.head, plan.route.max_body), (16 * 1024, None));
+        assert_eq!((plan.listener.limits.head, plan.exchange.max_body), (16 * 1024, None));
         assert_eq!((plan.process.max_connections, plan.process.buffers), (20_000, 16_384));
-        assert_eq!(plan.pool.max_idle, 1024);
-        assert_eq!((plan.route.timeouts.read, plan.route.timeouts.write), (second(30), second(30)));
+        assert_eq!(plan.pools[0].max_idle, 1024);
         assert_eq!(
-            (plan.pool.connect_timeout, plan.route.timeouts.response),
+            (plan.exchange.timeouts.read, plan.exchange.timeouts.write),
+            (second(30), second(30))
+        );
+        assert_eq!(
+            (plan.exchange.timeouts.connect, plan.exchange.timeouts.response),
             (second(2), second(60))
         );
-        assert_eq!((plan.listener.idle_timeout, plan.pool.idle_timeout), (second(60), second(30)));
         assert_eq!(
-            (plan.route.timeouts.expect, plan.process.drain_timeout),
+            (plan.listener.idle_timeout, plan.pools[0].idle_timeout),
+            (second(60), second(30))
+        );
+        assert_eq!(
+            (plan.exchange.timeouts.expect, plan.process.drain_timeout),
             (second(1), second(20))
         );
         assert_eq!(plan.process.drain_delay, second(0));
@@ -304,10 +310,10 @@ mod tests {
             "TIDEGATE_READ_TIMEOUT=3s\n\nTIDEGATE_WRITE_TIMEOUT=3s\nTIDEGATE_IDLE_TIMEOUT=3s";
         let (plan, report) = plan("--upstream a:1 --read-timeout 1s", &env, file);
         let timeouts = [
-            plan.route.timeouts.read,
-            plan.route.timeouts.write,
+            plan.exchange.timeouts.read,
+            plan.exchange.timeouts.write,
             plan.listener.idle_timeout,
-            plan.pool.connect_timeout,
+            plan.exchange.timeouts.connect,
         ];
         assert_eq!(timeouts.map(|wait| wait.as_secs()), [1, 2, 3, 2]);
         assert_eq!(report.origin("--read-timeout"), "--read-timeout");
@@ -326,7 +332,7 @@ mod tests {
     #[test]
     fn lists_repeat_and_a_stronger_layer_replaces_them() {
         let names = |plan: &Plan| -> Vec<String> {
-            plan.pool.upstreams.iter().map(|upstream| upstream.name.clone()).collect()
+            plan.pools[0].upstreams.iter().map(|upstream| upstream.name.clone()).collect()
         };
         let env = [("TIDEGATE_BACKENDS", "c:3")];
         let (both, _) = plan("--upstream b:2,a:1 --upstream d:4", &env, "");
@@ -342,11 +348,11 @@ mod tests {
         let env = [("HTTP_SERVER_URL_b", "http://b:1"), ("HTTP_SERVER_URL_a", "http://a:1")];
         let file = "HTTP_SERVER_URL_a=http://no:1\nHTTP_SERVER_URL_c=http://a:1\n";
         let (both, report) = plan("", &env, file);
-        let names: Vec<&str> = both.pool.upstreams.iter().map(|u| u.name.as_str()).collect();
+        let names: Vec<&str> = both.pools[0].upstreams.iter().map(|u| u.name.as_str()).collect();
         assert_eq!(names, ["http://a:1", "http://b:1"]);
         assert_eq!(report.warnings.len(), 1);
         assert_eq!(report.origin("upstream"), "HTTP_SERVER_URL_a, HTTP_SERVER_URL_b, .env line 2");
-        assert_eq!(plan("--upstream c:1", &env, file).0.pool.upstreams.len(), 1);
+        assert_eq!(plan("--upstream c:1", &env, file).0.pools[0].upstreams.len(), 1);
         let text = shown("config show --origin --upstream c:1", &env, file);
         assert!(text.contains("# not used, since --upstream is given: HTTP_SERVER_URL_a\n"));
         assert!(refusal("", &[("HTTP_SERVER_URL_a", "a:1,b:1")], "").text().contains("one URL"));
@@ -524,10 +530,10 @@ file = 'access.log'
             panic!("refused")
         };
         assert_eq!(plan.listener.addresses.len(), 2);
-        assert_eq!(plan.pool.upstreams.len(), 2);
-        let Timeouts { read, write, .. } = plan.route.timeouts;
+        assert_eq!(plan.pools[0].upstreams.len(), 2);
+        let Timeouts { read, write, .. } = plan.exchange.timeouts;
         assert_eq!([read, write].map(|wait| wait.as_secs()), [8, 9]);
-        assert_eq!((plan.process.workers, plan.route.half_close), (3, true));
+        assert_eq!((plan.process.workers, plan.exchange.half_close), (3, true));
         assert_eq!((&plan.process.admin, plan.process.log), (&None, LogLevel::Debug));
         assert_eq!(plan.process.log_format, OwnLogFormat::Json);
         assert_eq!(plan.process.access_log.file.as_deref(), Some(Path::new("access.log")));
@@ -585,7 +591,7 @@ tidegate: 8 mistakes, not started; --help lists all flags
     fn the_example_is_right() {
         let example = include_str!("../../examples/tidegate.toml");
         let Ok(Action::Run(plan, report)) = with_file("", &[], example) else { panic!("refused") };
-        assert_eq!((plan.pool.upstreams.len(), report.warnings.len()), (2, 0));
+        assert_eq!((plan.pools[0].upstreams.len(), report.warnings.len()), (2, 0));
         let text = example.replace("#trusted-proxy", "trusted-proxy").replace("#file", "file");
         assert!(matches!(with_file("", &[], &text), Ok(Action::Run(..))), "what is commented out");
     }
@@ -655,7 +661,7 @@ tidegate: 8 mistakes, not started; --help lists all flags
     fn a_demo_needs_no_upstream() {
         let asked = with("--demo --upstream a:1", &[], "");
         let Ok(Action::Demo(plan, report)) = asked else { panic!("{asked:?}") };
-        assert_eq!(plan.pool.upstreams, []);
+        assert_eq!(plan.pools[0].upstreams, []);
         assert!(report.warnings[0].contains("a demo brings its own"));
         assert!(matches!(with("", &[("TIDEGATE_DEMO", "yes")], ""), Ok(Action::Demo(..))));
     }

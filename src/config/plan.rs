@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::header::HeaderRules;
-use super::route::RouteSpec;
+use super::route::{RouteAction, RouteSpec};
 
 use crate::http::Limits;
 
@@ -213,6 +213,21 @@ impl Plan {
     /// The pool of this name.
     pub fn pool(&self, name: &str) -> Option<&PoolSpec> {
         self.pools.iter().find(|pool| *pool.name == *name)
+    }
+
+    /// The same, with every exchange going as `exchange` says.
+    pub fn with_exchange(mut self, exchange: ExchangeSpec) -> Plan {
+        self.exchange = Arc::new(exchange);
+        let with = |mut route: RouteSpec| {
+            route.exchange = Arc::clone(&self.exchange);
+            if let RouteAction::Forward(forward) = &mut route.action {
+                let shares = forward.shares.iter_mut();
+                shares.for_each(|share| share.exchange = Arc::clone(&self.exchange));
+            }
+            route
+        };
+        self.routes = self.routes.iter().cloned().map(with).collect();
+        self
     }
 
     /// Every upstream of every pool, in order.

@@ -129,9 +129,9 @@ mod tests {
 
     fn overlay() -> Overlay {
         let mut overlay = Overlay::default();
-        overlay.restore("http://a:1", Presence::Added, true).unwrap();
-        overlay.restore("http://b:1", Presence::Removed, false).unwrap();
-        overlay.restore("http://unix:/c", Presence::AsAsked, true).unwrap();
+        overlay.restore(("default", "http://a:1"), Presence::Added, true, Some(3)).unwrap();
+        overlay.restore(("shop", "http://b:1"), Presence::Removed, false, None).unwrap();
+        overlay.restore(("shop", "http://unix:/c"), Presence::AsAsked, true, None).unwrap();
         overlay
     }
 

@@ -29,7 +29,7 @@
 //! A request in, a request out, and the answer back:
 //! ```
 //! use tidegate::http::body::Decoder;
-//! use tidegate::http::forward::{self, RequestEdits, ResponseEdits};
+//! use tidegate::http::forward::{self, FieldEdits, PathEdits, RequestEdits, ResponseEdits};
 //! use tidegate::http::{Framing, Limits, Method, Progress, Request, Response, outward};
 //! use tidegate::http::write::Writer;
 //!
@@ -47,6 +47,8 @@
 //!     peer,
 //!     trusted: false,
 //!     withheld: &[],
+//!     fields: FieldEdits::default(),
+//!     path: PathEdits::default(),
 //!     secure: false,
 //!     host: None,
 //!     request_id: b"7",

@@ -207,7 +207,7 @@ mod tests {
         tried: &[usize],
         choice: Choice,
     ) -> Option<usize> {
-        let members = Members { all: members, schedule: &Schedule::default() };
+        let members = super::Members { all: members, schedule: &Schedule::default() };
         robin.choose(members, |(index, _)| tried.contains(index), choice).map(|(index, _)| *index)
     }
 

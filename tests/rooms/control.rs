@@ -17,6 +17,8 @@ pub mod http;
 pub mod io;
 #[path = "../../src/origin/mod.rs"]
 pub mod origin;
+#[path = "../../src/policy/mod.rs"]
+pub mod policy;
 #[path = "../../src/process/mod.rs"]
 pub mod process;
 #[path = "../../src/proxy/mod.rs"]

@@ -9,6 +9,8 @@ pub mod config;
 pub mod http;
 #[path = "../../src/io/mod.rs"]
 pub mod io;
+#[path = "../../src/policy/mod.rs"]
+pub mod policy;
 #[path = "../../src/proxy/mod.rs"]
 pub mod proxy;
 #[path = "../../src/stats/mod.rs"]

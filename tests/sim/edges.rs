@@ -167,9 +167,12 @@ pub fn swap(scenario: &mut Scenario, seed: u64) {
     for _ in 0..c.between(1, SWAPS_MOST) {
         let mut left: Vec<usize> = (0..scenario.upstreams).collect();
         let many = c.between(1, scenario.upstreams as u64);
-        let upstreams = (0..many).map(|_| left.remove(c.below(left.len()))).collect();
+        let upstreams: Vec<usize> = (0..many).map(|_| left.remove(c.below(left.len()))).collect();
         let upstream_idle = c.pick(&[0, 1, 64]);
-        scenario.swaps.push(Swap { at: c.magnitude(2_000_000), upstreams, upstream_idle });
+        let at = c.magnitude(2_000_000);
+        let weights = upstreams.iter().map(|_| c.between(1, 4) as u32).collect();
+        let apart = c.one_in(3);
+        scenario.swaps.push(Swap { at, upstreams, weights, apart, upstream_idle });
     }
 }
 

@@ -30,6 +30,9 @@ mod http;
 #[expect(unused, reason = "only the data path is used")]
 mod io;
 #[expect(unused, reason = "only the data path is used")]
+#[path = "../../src/policy/mod.rs"]
+mod policy;
+#[expect(unused, reason = "only the data path is used")]
 #[path = "../../src/proxy/mod.rs"]
 mod proxy;
 #[expect(unused, reason = "only the data path is used")]

@@ -5,15 +5,18 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use crate::chance::Chance;
-use crate::config::{self, Action, Plan, Surroundings};
+use crate::config::{
+    self, Action, ExchangeSpec, Forward, Listen, Plan, PoolSpec, RouteAction, RouteSpec, Share,
+    Surroundings, UpstreamSpec,
+};
 use crate::io::address::Address;
 use crate::io::listen;
 use crate::net::Micros;
-use crate::proxy::{Command, CoreSpec, LABELS};
+use crate::proxy::{Command, CoreSpec, LABELS, OpenListener, Runtime};
 use crate::scenario::{self, Scenario, Stopping, Swap};
 use crate::stats::{self, Counter, Record, UpstreamState};
 use crate::trace::Trace;
-use crate::upstream::{Registry, RoundRobin};
+use crate::upstream::Registry;
 use crate::world::{self, World, with};
 
 /// A core that is told to stop gives tunnels a second, and may be a tick or two late.
@@ -50,39 +53,65 @@ static PLANS: LazyLock<[Plan; 2]> = LazyLock::new(|| {
 
 fn plan(scenario: &Scenario) -> Plan {
     let [mut plan, local] = PLANS.clone();
-    let upstreams = plan.pool.upstreams.iter_mut().zip(&local.pool.upstreams).zip(scenario.local);
+    let (pool, local) = (&mut plan.pools[0], &local.pools[0]);
+    let upstreams = pool.upstreams.iter_mut().zip(&local.upstreams).zip(scenario.local);
     for ((upstream, local), _) in upstreams.filter(|(_, is_local)| *is_local) {
         *upstream = local.clone();
     }
-    plan.pool.upstreams.truncate(scenario.upstreams);
+    pool.upstreams.truncate(scenario.upstreams);
+    pool.max_idle = scenario.upstream_idle;
     let timeouts = &scenario.timeouts;
+    pool.idle_timeout = timeouts.upstream_idle;
     plan.process.drain_timeout = timeouts.drain;
     (plan.listener.read_timeout, plan.listener.idle_timeout) = (timeouts.read, timeouts.idle);
-    (plan.pool.connect_timeout, plan.pool.idle_timeout) =
-        (timeouts.connect, timeouts.upstream_idle);
-    plan.route.timeouts = config::Timeouts {
-        read: timeouts.read,
-        write: timeouts.write,
-        response: timeouts.response,
-        tunnel_idle: timeouts.tunnel_idle,
-        expect: timeouts.expect,
-    };
     plan.process.buffers = scenario.buffers;
     plan.process.max_connections = scenario.connections;
-    plan.pool.max_idle = scenario.upstream_idle;
-    plan.route.max_body = scenario.body_most;
     plan.listener.limits.head = scenario.head_most;
-    plan.pool.max_retries = scenario.retries;
-    plan.route.half_close = scenario.half_close;
-    plan
+    let exchange = ExchangeSpec {
+        timeouts: config::Timeouts {
+            connect: timeouts.connect,
+            read: timeouts.read,
+            write: timeouts.write,
+            response: timeouts.response,
+            tunnel_idle: timeouts.tunnel_idle,
+            expect: timeouts.expect,
+        },
+        max_body: scenario.body_most,
+        max_retries: scenario.retries,
+        half_close: scenario.half_close,
+        ..(*plan.exchange).clone()
+    };
+    plan.with_exchange(exchange)
 }
 
-/// The plan that replaces `plan`.
+/// The plan that replaces `plan`: other upstreams, in one pool, or each in its own.
 fn swapped(plan: &Plan, swap: &Swap) -> Arc<Plan> {
     let mut next = plan.clone();
-    next.pool.upstreams =
-        swap.upstreams.iter().map(|index| plan.pool.upstreams[*index].clone()).collect();
-    next.pool.max_idle = swap.upstream_idle;
+    let pool = PoolSpec { max_idle: swap.upstream_idle, ..plan.pools[0].clone() };
+    let upstreams = swap
+        .upstreams
+        .iter()
+        .zip(&swap.weights)
+        .map(|(index, weight)| UpstreamSpec { weight: *weight, ..pool.upstreams[*index].clone() });
+    let upstreams: Vec<_> = upstreams.collect();
+    if !swap.apart {
+        next.pools = vec![PoolSpec { upstreams, ..pool }];
+        return Arc::new(next);
+    }
+    let names = (0..upstreams.len()).map(|number| Arc::from(format!("pool-{number}")));
+    let own = |(name, upstream)| PoolSpec { name, upstreams: vec![upstream], ..pool.clone() };
+    next.pools = names.zip(upstreams).map(own).collect();
+    let share = |pool: &PoolSpec| Share {
+        pool: Arc::clone(&pool.name),
+        weight: pool.upstreams[0].weight,
+        exchange: Arc::clone(&next.exchange),
+    };
+    let action = RouteAction::Forward(Forward {
+        shares: next.pools.iter().map(share).collect(),
+        strip_prefix: None,
+        add_prefix: String::new(),
+    });
+    next.routes = [RouteSpec { action, ..plan.routes[0].clone() }].into();
     Arc::new(next)
 }
 
@@ -95,8 +124,9 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let plan = Arc::new(plan(&scenario));
     let mut registry = Registry::new(1);
     let swapped: Vec<_> = scenario.swaps.iter().map(|swap| swapped(&plan, swap)).collect();
-    let runtime = registry.link(plan);
-    let runtimes: Vec<_> = swapped.into_iter().map(|plan| registry.link(plan)).collect();
+    let runtime = Runtime::link(plan, &mut registry, None);
+    let mut link = |plan| Runtime::link(plan, &mut registry, Some(&runtime));
+    let runtimes: Vec<_> = swapped.into_iter().map(&mut link).collect();
     let stats = Arc::new(stats::Core::new(&LABELS));
     let (commands, mailbox) = flume::bounded(16);
     let chance = Chance::seeded(seed ^ 0x5eed_5eed);
@@ -104,16 +134,20 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let world = World::new(&scenario, chance, trace, commands, runtimes, Arc::clone(&stats));
     world::begin(world);
     let (recorder, records) = stats::records(scenario.records);
+    let listen = Listen::Tcp(([127, 0, 0, 1], 80).into());
     let Ok(bound) = listen::bind(&Address::Tcp(([127, 0, 0, 1], 80).into()), 1) else { panic!() };
-    let upstreams = runtime.upstreams.clone();
+    let upstreams: Vec<_> = runtime.upstreams().cloned().collect();
     let core = CoreSpec {
         index: 0,
         runtime,
         stats: Arc::clone(&stats),
-        robin: RoundRobin::default(),
         recorder: Some(recorder),
         connections: Arc::default(),
-        listeners: bound.sockets,
+        listeners: bound
+            .sockets
+            .into_iter()
+            .map(|socket| OpenListener { listen: listen.clone(), socket })
+            .collect(),
         events: flume::bounded(1).0,
     };
     let connections = Arc::clone(&core.connections);

@@ -193,6 +193,10 @@ pub struct Swap {
     pub at: Micros,
     /// Which upstreams of the first plan it has, in its order.
     pub upstreams: Vec<usize>,
+    /// What each of them weighs.
+    pub weights: Vec<u32>,
+    /// Each has a pool of its own, and the route goes to all.
+    pub apart: bool,
     pub upstream_idle: usize,
 }
 
@@ -357,7 +361,7 @@ fn judge(scenario: &mut Scenario, trouble: &Trouble) {
         let sound = ask.script.end.is_sound() && ask.script.padding == 0 && ask.padding == 0;
         let malformed = ask.malformed.is_some() || ask.websocket;
         let two = scenario.upstreams > 1
-            && scenario.swaps.iter().all(|swap| swap.upstreams.len() > 1)
+            && scenario.swaps.iter().all(|swap| swap.upstreams.len() > 1 && !swap.apart)
             && scenario.retries > 0;
         ask.stood_by = well && two && again && sound && !malformed;
     }

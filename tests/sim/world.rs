@@ -14,11 +14,11 @@ use crate::client::Client;
 use crate::end::{End, Fault};
 use crate::net::{Actor, Happening, Micros, Net};
 use crate::origin::Origin;
+use crate::proxy::Runtime;
 use crate::proxy::{Adoption, Command};
 use crate::scenario::{self, Scenario, Stopping};
 use crate::stats;
 use crate::trace::Trace;
-use crate::upstream::Runtime;
 
 /// Turns of the core's loop in one scenario; more are a loop that never rests.
 const TURNS: u64 = 2_000_000;

@@ -219,16 +219,18 @@ mod tests {
 
     fn spec() -> (CoreSpec, std::net::SocketAddr) {
         let plan = plan("127.0.0.1:1");
-        let bound = bind(&Address::Tcp(([127, 0, 0, 1], 0).into()), 1).unwrap();
+        let mut bound = bind(&Address::Tcp(([127, 0, 0, 1], 0).into()), 1).unwrap();
         let Address::Tcp(address) = bound.address else { panic!() };
         let spec = CoreSpec {
             index: 0,
-            runtime: Registry::new(1).link(Arc::new(plan)),
+            runtime: Runtime::link(Arc::new(plan), &mut Registry::new(1), None),
             stats: Arc::new(stats::Core::new(&LABELS)),
-            robin: RoundRobin::default(),
             recorder: None,
             connections: Arc::default(),
-            listeners: bound.sockets,
+            listeners: vec![OpenListener {
+                listen: Listen::Any(0),
+                socket: bound.sockets.remove(0),
+            }],
             events: flume::bounded(1).0,
         };
         (spec, address)
@@ -256,7 +258,7 @@ mod tests {
     }
 
     fn runtime(registry: &mut Registry, upstreams: &[&str]) -> Arc<Runtime> {
-        registry.link(Arc::new(plan(&upstreams.join(","))))
+        Runtime::link(Arc::new(plan(&upstreams.join(","))), registry, None)
     }
 
     #[test]
@@ -290,7 +292,8 @@ mod tests {
             }
             char::from(answer[answer.len() - 1])
         };
-        let (of_a, of_b) = (first.upstreams[0].of_core(0), second.upstreams[0].of_core(0));
+        let (of_a, of_b) =
+            (first.pools[0].upstreams[0].of_core(0), second.pools[0].upstreams[0].of_core(0));
         assert_eq!([ask(), ask()], ['a', 'a']);
         let adopt = |runtime| {
             let (adoption, adopted) = Adoption::new(runtime, [].into());
