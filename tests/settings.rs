@@ -117,7 +117,7 @@ fn what_is_told_is_what_was_meant() {
         ("upstream", "::1:9001", "http://[::1]:9001"),
         ("upstream", "http://a:1 http://b:2", "http://a:1,http://b:2"),
         ("upstream", "/run/a.sock", "http://unix:/run/a.sock"),
-        ("upstream", "http//a:1/x", "http://a:1"),
+        ("upstream", "http//a:1/x", "http://a:1/x"),
         ("admin", "no", "off"),
         ("admin", "8083", "127.0.0.1:8083"),
         ("access-log", "none", "off"),

@@ -270,7 +270,10 @@ mod tests {
         });
         assert_eq!(status["totals"], totals);
         let upstream = json!({
+            "id": "41ebf135b18c",
             "url": "http://127.0.0.1:9002",
+            "pool": "default",
+            "weight": 1,
             "state": "unknown",
             "alive": true,
             "connections": { "current": 3, "active": 1, "idle": 2 },

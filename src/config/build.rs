@@ -55,8 +55,8 @@ pub fn build(
     let _ = settings.one("config", places::file);
     let listener = settings.listener(demo);
     let process = settings.process(around, &listener.addresses);
-    let exchange = settings.exchange_at_top();
     let pool = settings.pool(&listener.addresses, demo, must_run);
+    let exchange = settings.exchange_at_top(listener.read_timeout);
     let (pools, exchanges) = settings.pools(&exchange, pool);
     let routes = settings.routes(&exchange, &exchanges);
     let plan = Plan { process, listener, exchange, routes: routes.into(), pools };
@@ -99,7 +99,8 @@ impl Settings<'_> {
 
     /// How exchanges go where neither pool nor route says otherwise. Every setting has a default, so nothing of what it
     /// begins with is left.
-    fn exchange_at_top(&mut self) -> Arc<ExchangeSpec> {
+    /// `read`: at the top there is one setting for what is read, heads and bodies.
+    fn exchange_at_top(&mut self, read: Duration) -> Arc<ExchangeSpec> {
         let mut spec = ExchangeSpec {
             max_body: None,
             host: HostHeader::Pass,
@@ -109,7 +110,7 @@ impl Settings<'_> {
             max_retries: 0,
             timeouts: Timeouts {
                 connect: Duration::ZERO,
-                read: Duration::ZERO,
+                read,
                 write: Duration::ZERO,
                 response: Duration::ZERO,
                 tunnel_idle: Duration::ZERO,

@@ -14,7 +14,8 @@ use argh::FromArgs;
 use super::diagnostics::{Diagnostic, Diagnostics, nearest, wrong};
 use super::given::{Given, Origin};
 use super::order::{Order, UpstreamOrder, Verb};
-use super::table::{self, ACTIONS, COUSINS, Form, LATER, Setting};
+use super::strangers::{COUSINS, LATER};
+use super::table::{self, ACTIONS, Form, Setting};
 use super::values;
 
 /// The action that the words ask for.
@@ -191,6 +192,11 @@ fn unknown(flag: &str) -> Diagnostic {
         let knows = |(_, cousins): &&(&str, &str)| cousins.split(' ').any(|cousin| cousin == name);
         COUSINS.iter().find(knows).map(|(setting, _)| *setting)
     };
+    let in_file = table::FILE_ONLY.iter().find(|setting| setting.name == name);
+    if let (Some(setting), None, None) = (in_file, exact, cousin()) {
+        let right = format!("write {} in a configuration file", setting.name);
+        return wrong(format!("{flag} is no flag"), right);
+    }
     let near = || nearest(&name, names().chain(actions));
     let begun = || names().find(|known| name.len() >= 3 && known.starts_with(&name));
     match exact.or_else(cousin).or_else(near).or_else(begun) {
@@ -504,7 +510,7 @@ mod tests {
             ("--no-access-log", "there is no flag --no-access-log", "write --access-log off"),
             ("--no-max-body", "there is no flag --no-max-body", "write --max-body off"),
             ("--no-listen", "there is no flag --no-listen", "--listen cannot be switched off"),
-            ("--include a", "--include is not there yet", "tidegate --help lists all flags"),
+            ("--include a", "--include is no flag", "write include in a configuration file"),
             ("run", "\"run\" is not a command", "leave it out: without a command, tidegate runs"),
             ("8080", "\"8080\" is not a command", "did you mean --listen :8080?"),
             ("a:1 b:2", "\"a:1 b:2\" is not a command", "did you mean --upstream a:1,b:2?"),

@@ -92,7 +92,7 @@ pub fn path(text: &str) -> Result<PathPattern, Diagnostic> {
     if text.len() > LONGEST || path.bytes().any(|octet| octet.is_ascii_control() || octet == b' ') {
         return Err(wrong(
             "this is not a path",
-            "write visible characters, others percent-encoded",
+            "write a path of visible characters, others percent-encoded",
         ));
     }
     if below.is_some() && normal.ends_with(b"/") {
@@ -113,7 +113,7 @@ pub fn prefix(text: &str) -> Result<&str, Diagnostic> {
     {
         return Err(wrong(
             "this is not the beginning of a path",
-            "write letters and digits, such as /v1",
+            "write the beginning of a path, such as /v1",
         ));
     }
     let mut scratch = Vec::new();

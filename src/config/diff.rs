@@ -1,9 +1,11 @@
 //! What differs between two plans, setting by setting.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 use super::plan::{Plan, ProcessSpec};
+use super::sections::DEFAULT;
 use super::show;
 use super::table::{self, Effect, Setting};
 
@@ -26,7 +28,65 @@ pub fn difference(before: &Plan, after: &Plan) -> Vec<Difference> {
         needs_process: effect == Effect::NewProcess,
         values: [before, after].map(|plan| show::value_of(name, plan)),
     });
-    differences.filter(|difference| difference.values[0] != difference.values[1]).collect()
+    let differences = differences.filter(|one| one.values[0] != one.values[1]);
+    differences.chain(of_pools(before, after)).chain(of_routes(before, after)).collect()
+}
+
+/// What came, what went, and what is another thing under the same name.
+fn of_names<'p, T: PartialEq + 'p>(
+    what: &'static str,
+    [before, after]: [impl Iterator<Item = (&'p str, &'p T)>; 2],
+) -> Option<Difference> {
+    let before: HashMap<&str, &T> = before.collect();
+    let mut went: BTreeSet<&str> = before.keys().copied().collect();
+    let (mut came, mut changed) = (Vec::new(), Vec::new());
+    for (name, thing) in after {
+        went.remove(name);
+        match before.get(name) {
+            None => came.push(name),
+            Some(known) if *known != thing => changed.push(name),
+            Some(_) => {}
+        }
+    }
+    let told = |sign, names: &[&str]| {
+        told(sign, &names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    };
+    let went: Vec<&str> = went.into_iter().collect();
+    let text = told('+', &came) + &told('~', &changed) + &told('-', &went);
+    (!text.is_empty()).then(|| Difference {
+        setting: what,
+        needs_process: false,
+        values: [String::new(), text],
+    })
+}
+
+/// Pools but for the one that the settings at the top make.
+fn of_pools(before: &Plan, after: &Plan) -> Option<Difference> {
+    let pools = [before, after].map(|plan| {
+        let named = plan.pools.iter().filter(|pool| *pool.name != *DEFAULT);
+        named.map(|pool| (&*pool.name, pool))
+    });
+    of_names("pool", pools)
+}
+
+fn of_routes(before: &Plan, after: &Plan) -> Option<Difference> {
+    if Arc::ptr_eq(&before.routes, &after.routes) {
+        return None;
+    }
+    let routes = [before, after].map(|plan| {
+        let named = plan.routes.iter().filter(|route| *route.name != *DEFAULT);
+        named.map(|route| (&*route.name, route))
+    });
+    if let Some(difference) = of_names("route", routes) {
+        return Some(difference);
+    }
+    let names = [before, after]
+        .map(|plan| plan.routes.iter().map(|route| &*route.name).collect::<Vec<_>>());
+    (names[0] != names[1]).then(|| Difference {
+        setting: "route",
+        needs_process: false,
+        values: [String::new(), " in another order".to_owned()],
+    })
 }
 
 /// `plan` as far as the process that runs by `running` can go by it.
@@ -51,6 +111,9 @@ pub fn within(mut plan: Plan, running: &Plan) -> Plan {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Difference { setting, values: [before, after], .. } = self;
+        if matches!(*setting, "pool" | "route") {
+            return write!(f, "{setting}:{after}");
+        }
         if !before.contains(',') && !after.contains(',') {
             let [before, after] =
                 [before, after].map(|value| if value.is_empty() { "nothing" } else { value });
@@ -64,15 +127,19 @@ impl fmt::Display for Difference {
                 .collect()
         };
         let (came, went) = (only(after, &old), only(before, &new));
-        let told = |sign, items: &[String]| match items.len() {
-            0 => String::new(),
-            n if n > TOLD => format!(" {sign}{n}"),
-            _ => items.iter().map(|item| format!(" {sign}{item}")).collect(),
-        };
         if came.is_empty() && went.is_empty() {
             return write!(f, "{setting}: in another order");
         }
         write!(f, "{setting}:{}{}", told('+', &came), told('-', &went))
+    }
+}
+
+/// The items behind their sign, or how many there are.
+fn told(sign: char, items: &[String]) -> String {
+    match items.len() {
+        0 => String::new(),
+        n if n > TOLD => format!(" {sign}{n}"),
+        _ => items.iter().map(|item| format!(" {sign}{item}")).collect(),
     }
 }
 
@@ -142,7 +209,8 @@ mod tests {
              --upstream-idle-timeout 10s --tunnel-idle-timeout 11s --expect-timeout 12s --drain-delay 13s \
              --drain-timeout 14s --max-head 1KiB --max-target 512B --max-fields 10 --max-body 1MB \
              --max-connections 1000 --buffers 2000 --max-upstream-idle 15 --access-log common \
-             --access-log-file a --log debug --log-format json --state s --watch",
+             --access-log-file a \
+             --path /a --method GET --request-header A:b --response-header A:b --log debug --log-format json --state s --watch",
         );
         let all = difference(&running, &asked);
         let known = table::settings().filter(|setting| setting.effect != Effect::NoPlan);

@@ -12,6 +12,7 @@ use super::diagnostics::{Diagnostic, Diagnostics, escape, nearest, wrong};
 use super::dotenv;
 use super::file::{self, Contents, Section};
 use super::given::{Given, Line, Origin};
+use super::keys;
 use super::stamp::StampedFile;
 use super::table::{self, DefaultValue, Setting, variable};
 
@@ -318,7 +319,7 @@ impl Origin {
             Origin::Env(key) | Origin::Dotenv(Line { key, .. }) => meant(key, false),
             Origin::File(Line { key, .. }) => {
                 let scopes = [table::TOP, table::POOL, table::ROUTE];
-                scopes.into_iter().find_map(|scope| file::setting(scope, key).ok())
+                scopes.into_iter().find_map(|scope| keys::setting(scope, key).ok())
             }
         }
     }

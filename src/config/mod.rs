@@ -11,12 +11,19 @@
 //! command_line  word by word (argh)                         --read-timeout=5s
 //! dotenv        KEY=VALUE lines of a file                   TIDEGATE_READ_TIMEOUT=5s
 //! toml, yaml    the text of a file -> tree: values, and where they are (JSON: yaml)
-//! file          keys of that -> settings                    read-timeout = "5s"
+//! file          a file, and those it includes
+//! keys          which setting a key is                      read-timeout = "5s"
+//! reading       all keys of a file, and what is given there
+//! secrets       what it takes from elsewhere                {env.NAME}
 //! given         a value, and where it stood
 //! layers        flag over environment over dotenv over file over default
 //! values        numbers, durations, sizes, switches         "5s" -> 5000 ms
 //! places        addresses, upstream URLs, networks          ":8080" -> every address
+//! conditions    hosts, paths, methods                       "/api/*"
+//! template      texts with placeholders                     "https://{host}{uri}"
+//! header        rules for fields
 //! settings      one setting by its name, or the mistake in it
+//! sections      pools and routes
 //! build         all of it -> a Plan
 //! ```
 //! `descriptors` says how many clients a limit on descriptors is enough for.
@@ -24,6 +31,8 @@
 //! `diff` tells what differs between two plans, and what of that takes a new process.
 //! `order` is what a running tidegate can be told; `overlay` lays changes of upstreams over what the files say.
 //! `stamp` tells which version of a file was read.
+//! `plan` and `route` say what a plan is.
+//! `strangers` are flags of other programs, and those to come.
 //! `table` holds one row for each setting: parser, help, `config show` and the manual all read it.
 //! `diagnostics` and `show` put results into words.
 
@@ -38,19 +47,25 @@ mod dotenv;
 mod file;
 mod given;
 mod header;
+mod keys;
 mod layers;
 mod order;
 mod overlay;
 mod places;
 mod plan;
+mod reach;
+mod reading;
 mod route;
 mod secrets;
 mod sections;
 mod settings;
 mod show;
 mod stamp;
+mod strangers;
 mod table;
 mod template;
+#[cfg(test)]
+pub mod testing;
 mod toml;
 mod tree;
 mod values;
@@ -732,7 +747,7 @@ tidegate: 8 mistakes, not started; --help lists all flags
                 }
             }
         }
-        for (setting, cousins) in table::COUSINS {
+        for (setting, cousins) in strangers::COUSINS {
             assert!(table::find(setting).is_some(), "{setting}");
             for cousin in cousins.split(' ') {
                 assert!(table::find(cousin).is_none(), "{cousin} is a flag of ours");

@@ -89,34 +89,11 @@ impl Overlay {
         let pool = meant(&now, order.pool.as_deref())?;
         let name = &upstream.name;
         let found = pool.upstreams.iter().find(|one| one.name == *name);
-        match (verb, found) {
-            (Verb::Undrain, Some(one)) if !one.draining => return Ok(false),
-            (Verb::Add, Some(one)) if weight.is_none_or(|weight| weight == one.weight) => {
-                return Ok(false);
-            }
-            (Verb::Remove, None) => return Ok(false),
-            (Verb::Drain, Some(one)) if one.draining => return Ok(false),
-            (Verb::Weight, _) if weight.is_none() => return Err("the weight is missing".into()),
-            (Verb::Weight, Some(one)) if one.weight == upstream.weight => return Ok(false),
-            (Verb::Drain | Verb::Undrain | Verb::Weight, None) => {
-                let what = format!("the pool {} has no upstream {name}", pool.name);
-                return Err(format!("{what}; /status lists those there are"));
-            }
-            (Verb::Remove, Some(_)) if pool.upstreams.len() == 1 => {
-                let what = format!("{name} is the last upstream of the pool {}", pool.name);
-                return Err(format!("{what}; drain it, or add another first"));
-            }
-            (Verb::Add, None) if now.upstreams().count() >= MOST_UPSTREAMS => {
-                return Err(format!(
-                    "there are {MOST_UPSTREAMS} upstreams, and no more are possible"
-                ));
-            }
-            (Verb::Add, None)
-                if asked.listener.addresses.iter().any(|own| leads_back(&upstream.place, own)) =>
-            {
-                return Err("tidegate listens there itself, so requests would go in circles".into());
-            }
-            _ => {}
+        if is_so(order, upstream.weight, found) {
+            return Ok(false);
+        }
+        if let Some(objection) = objection((asked, &now), pool, &upstream, order, found) {
+            return Err(objection);
         }
         let asked_pool = asked.pool(&pool.name);
         let as_asked =
@@ -232,6 +209,50 @@ impl Overlay {
         }
         self.0.retain(|_, change| !change.is_nothing());
         dropped
+    }
+}
+
+/// What the order asks for is so already.
+fn is_so(order: &UpstreamOrder, weight: u32, found: Option<&UpstreamSpec>) -> bool {
+    match (order.verb, found) {
+        (Verb::Undrain, Some(one)) => !one.draining,
+        (Verb::Drain, Some(one)) => one.draining,
+        (Verb::Add, Some(one)) => order.weight.is_none_or(|weight| weight == one.weight),
+        (Verb::Weight, Some(one)) => order.weight.is_some() && one.weight == weight,
+        (Verb::Remove, None) => true,
+        _ => false,
+    }
+}
+
+/// Why an order cannot be carried out, of which `found` is the upstream as it is.
+fn objection(
+    (asked, now): (&Plan, &Plan),
+    pool: &PoolSpec,
+    upstream: &UpstreamSpec,
+    order: &UpstreamOrder,
+    found: Option<&UpstreamSpec>,
+) -> Option<String> {
+    let name = &upstream.name;
+    let of = match now.pools.len() {
+        0 | 1 => String::new(),
+        _ => format!(" of the pool {}", pool.name),
+    };
+    let is_ours = || asked.listener.addresses.iter().any(|own| leads_back(&upstream.place, own));
+    match (order.verb, found) {
+        (Verb::Weight, _) if order.weight.is_none() => Some("the weight is missing".into()),
+        (Verb::Drain | Verb::Undrain | Verb::Weight, None) => {
+            Some(format!("there is no upstream {name}{of}; /status lists those there are"))
+        }
+        (Verb::Remove, Some(_)) if pool.upstreams.len() == 1 => {
+            Some(format!("{name} is the last upstream{of}; drain it, or add another first"))
+        }
+        (Verb::Add, None) if now.upstreams().count() >= MOST_UPSTREAMS => {
+            Some(format!("there are {MOST_UPSTREAMS} upstreams, and no more are possible"))
+        }
+        (Verb::Add, None) if is_ours() => {
+            Some("tidegate listens there itself, so requests would go in circles".into())
+        }
+        _ => None,
     }
 }
 

@@ -13,6 +13,7 @@ use super::file::{Section, read_bounded};
 use super::header::{self, HeaderRules};
 use super::places;
 use super::plan::*;
+use super::reach::unreachable;
 use super::route::*;
 use super::settings::{Item, Settings};
 use super::table::{self, POOL, ROUTE};
@@ -69,7 +70,9 @@ impl<'a> Settings<'a> {
             ("tunnel-idle-timeout", &mut timeouts.tunnel_idle),
             ("expect-timeout", &mut timeouts.expect),
         ] {
-            set(place, self.wait_here(name));
+            if self.section.is_some() || name != "read-timeout" {
+                set(place, self.wait_here(name));
+            }
         }
         self.header_rules("request-header", &mut spec.request_header);
         self.header_rules("response-header", &mut spec.response_header);
@@ -99,7 +102,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Every pool: that of the top, if it has upstreams, and those of the sections. With each, how exchanges with it go.
+    /// Every pool: that of the top, if it has upstreams, and those of the sections; and how exchanges with each go.
     pub fn pools(
         &mut self,
         above: &Arc<ExchangeSpec>,
@@ -171,6 +174,14 @@ impl<'a> Settings<'a> {
                 self.mistake(section, wrong(what, "give one of the two another name"));
             }
             routes.push(route);
+        }
+        for (route, earlier) in unreachable(routes.iter().map(|route| &route.conditions)) {
+            let what = format!(
+                "the route {} is never taken: {} takes all that it means",
+                routes[route].name, routes[earlier].name
+            );
+            let right = "put it before that one, or leave it out";
+            self.diagnostics.warning(&sections[route].origin, wrong(what, right));
         }
         let conditions = Conditions {
             path: self.list("path", MOST, conditions::path),

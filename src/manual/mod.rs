@@ -7,6 +7,9 @@
 #[doc = include_str!("running.md")]
 pub mod running {}
 
+#[doc = include_str!("routes.md")]
+pub mod routes {}
+
 #[doc = include_str!("forwarding.md")]
 pub mod forwarding {}
 

@@ -102,35 +102,6 @@ fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
     })
 }
 
-/// Whether every request that `later` means in what is looked at one by one is meant by `earlier` as well.
-pub fn takes_in(earlier: &Conditions, later: &Conditions) -> bool {
-    let all_of = |one: &[String], other: &[String]| {
-        one.is_empty() || (!other.is_empty() && other.iter().all(|item| one.contains(item)))
-    };
-    let pairs = |one: &[FieldCondition], other: &[FieldCondition]| {
-        one.iter().all(|condition| {
-            other.iter().any(|known| {
-                known.name.eq_ignore_ascii_case(&condition.name)
-                    && all_of(&condition.values, &known.values)
-            })
-        })
-    };
-    let listens = earlier.listen.is_empty()
-        || (!later.listen.is_empty()
-            && later.listen.iter().all(|one| earlier.listen.iter().any(|known| is_at(known, one))));
-    let clients = earlier.client.is_empty()
-        || (!later.client.is_empty()
-            && later
-                .client
-                .iter()
-                .all(|one| earlier.client.iter().any(|known| known.contains(one))));
-    listens
-        && clients
-        && all_of(&earlier.method, &later.method)
-        && pairs(&earlier.header, &later.header)
-        && pairs(&earlier.query, &later.query)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,9 @@ mod asked;
 mod fill;
 mod matching;
 mod router;
+#[cfg(test)]
+mod testing;
 
 pub use asked::Asked;
 pub use fill::{Values, lines, redirect, respond};
-pub use router::{Router, Scratch, Verdict, unreachable};
+pub use router::{Router, Scratch, Verdict};

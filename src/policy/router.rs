@@ -14,8 +14,6 @@ use crate::http::path::normal;
 
 /// Octets of a host that are compared.
 const HOST_MOST: usize = 256;
-/// Earlier routes that a route is compared with, when it is asked whether it can be reached.
-const COMPARED: usize = 256;
 
 /// The routes of a plan, to be looked up. All cores share it.
 pub struct Router {
@@ -279,81 +277,154 @@ fn lower<'b>(host: &[u8], buffer: &'b mut [u8; HOST_MOST]) -> &'b [u8] {
     place
 }
 
-/// The routes that no request can take, each with an earlier one that takes it all: by their places in the plan.
-pub fn unreachable(plan: &Plan) -> Vec<(usize, usize)> {
-    let table = Table::new(&plan.routes);
-    let mut found = Vec::new();
-    for (number, route) in plan.routes.iter().enumerate() {
-        let Conditions { host, path, .. } = &route.conditions;
-        let hosts: Vec<Option<&HostPattern>> =
-            if host.is_empty() { vec![None] } else { host.iter().map(Some).collect() };
-        let paths: Vec<Option<&PathPattern>> =
-            if path.is_empty() { vec![None] } else { path.iter().map(Some).collect() };
-        let mut earlier = None;
-        let all = hosts.iter().all(|host| {
-            paths.iter().all(|path| {
-                earlier = table.earlier(number as u32, *host, *path).or(earlier);
-                table.earlier(number as u32, *host, *path).is_some()
-            })
-        });
-        if let (true, Some(earlier)) = (all, earlier) {
-            found.push((number, earlier as usize));
+#[cfg(test)]
+mod tests {
+    use super::super::testing::asked;
+    use super::*;
+    use crate::config::testing::plan;
+
+    fn found(router: &Router, head: &str) -> Verdict {
+        asked(head, |asked| router.find(asked, &mut Scratch::default()))
+    }
+
+    /// A file with routes of these names and conditions.
+    fn routes(routes: &[&str]) -> Plan {
+        let route =
+            |(number, conditions)| format!("[[route]]\nname = \"r{number}\"\n{conditions}\n");
+        let routes: String = routes.iter().enumerate().map(route).collect();
+        plan(&format!("listen = [':80', '127.0.0.1:81']\nupstream = 'http://a:1'\n{routes}"))
+    }
+
+    #[test]
+    fn the_first_route_whose_conditions_hold_takes_a_request() {
+        let plan = routes(&[
+            "host = 'a.example'\npath = '/x/*'",
+            "host = '*.example'\npath = ['/x', '/y']\nmethod = ['GET', 'PUT']",
+            "header = { X-Env = ['test', 'dev'], X-Debug = true }",
+            "query = { v = '1' }",
+            "client = '198.51.100.0/24'",
+            "listen = '127.0.0.1:81'",
+            "path = '/z/*'\nmethod = 'POST'",
+            "host = 'b.example'\npath = '/*'",
+        ]);
+        let router = Router::new(&plan, None);
+        let route = |number| Verdict::Route(number);
+        for (head, expected) in [
+            ("GET /x HTTP/1.1\r\nHost: a.example", route(0)),
+            ("GET /x/ HTTP/1.1\r\nHost: A.Example.:80", route(0)),
+            ("GET /%78/b?c HTTP/1.1\r\nHost: a.example", route(0)),
+            ("GET http://a.example/x/y HTTP/1.1\r\nHost: b.example", route(0)),
+            ("GET /x;a=b/y HTTP/1.1\r\nHost: a.example", route(0)),
+            ("GET /xy HTTP/1.1\r\nHost: a.example", Verdict::NoRoute),
+            ("GET /X HTTP/1.1\r\nHost: a.example", Verdict::NoRoute),
+            ("PUT /y HTTP/1.1\r\nHost: a.b.example", route(1)),
+            ("PUT /y HTTP/1.1\r\nHost: example", Verdict::NoRoute),
+            ("PUT /y/ HTTP/1.1\r\nHost: a.b.example", Verdict::NoRoute),
+            ("POST /y HTTP/1.1\r\nHost: c.example", Verdict::WrongMethod("GET, PUT".into())),
+            ("HEAD /y HTTP/1.1\r\nHost: b.example", route(7)),
+            ("GET /q HTTP/1.1\r\nHost: q\r\nx-env: dev\r\nX-Debug:", route(2)),
+            ("GET /q HTTP/1.1\r\nHost: q\r\nx-env: dev", Verdict::NoRoute),
+            ("GET /q HTTP/1.1\r\nHost: q\r\nx-env: Dev\r\nX-Debug:", Verdict::NoRoute),
+            ("GET /q?a&v=%31 HTTP/1.1\r\nHost: q", route(3)),
+            ("GET /q?v=2 HTTP/1.1\r\nHost: q", Verdict::NoRoute),
+            ("GET /z/a HTTP/1.1\r\nHost: q", Verdict::WrongMethod("POST".into())),
+            ("GET /x/../y HTTP/1.1\r\nHost: q", Verdict::AmbiguousPath),
+            ("GET //x HTTP/1.1\r\nHost: q", Verdict::AmbiguousPath),
+            ("GET /a%2Fb HTTP/1.1\r\nHost: q", Verdict::AmbiguousPath),
+            ("GET /?a=/../b HTTP/1.1\r\nHost: q", Verdict::NoRoute),
+            ("OPTIONS * HTTP/1.1\r\nHost: b.example", Verdict::NoRoute),
+            ("GET / HTTP/1.0", Verdict::NoRoute),
+        ] {
+            assert_eq!(found(&router, head), expected, "{head}");
         }
     }
-    found
-}
 
-impl Table {
-    /// A route before `route` that takes in whatever that one means of this host and path.
-    fn earlier(
-        &self,
-        route: u32,
-        host: Option<&HostPattern>,
-        path: Option<&PathPattern>,
-    ) -> Option<u32> {
-        let mut found = None;
-        let mut compared = 0;
-        let own = &self.routes[route as usize].conditions;
-        let mut visit = |candidates: &[u32]| {
-            let candidates = candidates.iter().take_while(|known| **known < route);
-            for known in candidates.take(COMPARED) {
-                compared += 1;
-                if found.is_none()
-                    && compared <= COMPARED
-                    && matching::takes_in(&self.routes[*known as usize].conditions, own)
-                {
-                    found = Some(*known);
+    #[test]
+    fn only_where_routes_look_at_paths_must_they_be_unambiguous() {
+        for (conditions, expected) in [
+            ("host = 'q'", Verdict::Route(0)),
+            ("", Verdict::Route(0)),
+            ("listen = '127.0.0.1:81'\npath = '/a'", Verdict::NoRoute),
+            ("listen = ':80'\npath = '/a'", Verdict::AmbiguousPath),
+            ("path = '/a'", Verdict::AmbiguousPath),
+            ("add-prefix = '/a'", Verdict::AmbiguousPath),
+            ("pool = { upstream = 'http://a:1/b' }", Verdict::AmbiguousPath),
+            ("redirect = 'https://{host}{uri}'", Verdict::Route(0)),
+            ("redirect = '{uri}'", Verdict::AmbiguousPath),
+        ] {
+            let router = Router::new(&routes(&[conditions]), None);
+            let found = found(&router, "GET /x/../y//z HTTP/1.1\r\nHost: q");
+            assert_eq!(found, expected, "{conditions}");
+        }
+    }
+
+    #[test]
+    fn a_table_is_used_again_where_routes_are_the_same() {
+        let plan = routes(&["path = '/a'"]);
+        let first = Router::new(&plan, None);
+        let second = Router::new(&plan.clone(), Some(&first));
+        assert!(Arc::ptr_eq(&first.table, &second.table));
+        let other = Router::new(&routes(&["path = '/a'"]), Some(&first));
+        assert!(!Arc::ptr_eq(&first.table, &other.table));
+    }
+
+    /// Whether a route means a request, by the words of the manual.
+    fn means(route: &RouteSpec, host: &str, path: &str, method: &str) -> bool {
+        let Conditions { host: hosts, path: paths, method: methods, .. } = &route.conditions;
+        let is_host = |pattern: &HostPattern| match pattern {
+            HostPattern::Exact(name) => host == name,
+            HostPattern::Below(domain) => host.ends_with(&format!(".{domain}")),
+        };
+        let is_path = |pattern: &PathPattern| match pattern.text.strip_suffix("/*") {
+            Some(start) => path == start || path.starts_with(&format!("{start}/")),
+            None => path == pattern.text,
+        };
+        (hosts.is_empty() || hosts.iter().any(is_host))
+            && (paths.is_empty() || paths.iter().any(is_path))
+            && (methods.is_empty() || methods.iter().any(|own| own == method))
+    }
+
+    #[test]
+    fn a_look_up_finds_what_a_walk_through_all_routes_would() {
+        let mut seed = 7_u64;
+        let mut below = |most: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) as usize % most
+        };
+        const HOSTS: [&str; 6] = ["a", "b.a", "*.a", "*.b.a", "c.b.a", "*.c.b.a"];
+        const PATHS: [&str; 8] = ["/", "/*", "/x", "/x/*", "/x/", "/x/y", "/x/y/*", "/z/*"];
+        const METHODS: [&str; 2] = ["GET", "PUT"];
+        for _ in 0..60 {
+            let conditions: Vec<String> = (0..12)
+                .map(|_| {
+                    let mut some = |key: &str, all: &[&str]| match below(3) {
+                        0 => String::new(),
+                        n => {
+                            let items: Vec<String> =
+                                (0..n).map(|_| format!("'{}'", all[below(all.len())])).collect();
+                            format!("{key} = [{}]\n", items.join(", "))
+                        }
+                    };
+                    some("host", &HOSTS) + &some("path", &PATHS) + &some("method", &METHODS)
+                })
+                .collect();
+            let conditions: Vec<&str> = conditions.iter().map(String::as_str).collect();
+            let plan = routes(&conditions);
+            let router = Router::new(&plan, None);
+            for host in ["a", "b.a", "c.b.a", "d.c.b.a", "x"] {
+                for path in ["/", "/x", "/x/", "/x/y", "/x/y/", "/x/y/w", "/z", "/zz"] {
+                    for method in METHODS {
+                        let walk = plan.routes.iter().position(|r| means(r, host, path, method));
+                        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}");
+                        let found = match found(&router, &head) {
+                            Verdict::Route(route) => Some(route),
+                            Verdict::NoRoute | Verdict::WrongMethod(_) => None,
+                            Verdict::AmbiguousPath => panic!("{path}"),
+                        };
+                        assert_eq!(found, walk, "{head}\n{conditions:?}");
+                    }
                 }
             }
-        };
-        let mut visit_paths = |paths: &Paths| {
-            visit(&paths.any);
-            let mut node = &paths.root;
-            visit(&node.below);
-            let Some(PathPattern { normal, below, .. }) = path else { return };
-            for segment in segments(normal) {
-                let Some(child) = node.children.get(segment) else { return };
-                node = child;
-                visit(&node.below);
-            }
-            if !below {
-                visit(&node.exact);
-            }
-        };
-        match host {
-            Some(HostPattern::Exact(name)) => {
-                self.exact.get(name.as_bytes()).into_iter().for_each(&mut visit_paths);
-                let above = domains(name.as_bytes()).filter_map(|domain| self.below.get(domain));
-                above.for_each(&mut visit_paths);
-            }
-            Some(HostPattern::Below(domain)) => {
-                self.below.get(domain.as_bytes()).into_iter().for_each(&mut visit_paths);
-                let above = domains(domain.as_bytes()).filter_map(|domain| self.below.get(domain));
-                above.for_each(&mut visit_paths);
-            }
-            None => {}
         }
-        visit_paths(&self.any);
-        found
     }
 }

@@ -36,9 +36,8 @@ const BATCH: u32 = 16;
 
 /// A tunnel that was agreed on; made by `finish` out of the request that asked for it.
 pub(super) struct Tunnel {
-    /// The plan that the request began under.
+    /// The plan that the request began under, and its route.
     pub epoch: Rc<Epoch>,
-    /// And its route.
     pub chosen: Option<Chosen>,
     /// The connection to the upstream.
     pub upstream: Stream,
@@ -226,8 +225,7 @@ impl<'a> Flow<'a> {
     }
 
     fn timeouts(self) -> &'a Timeouts {
-        let Tunnel { epoch, chosen, .. } = self.ends.tunnel;
-        &epoch.spec(*chosen).timeouts
+        &self.ends.tunnel.epoch.spec(self.ends.tunnel.chosen).timeouts
     }
 
     fn from(self) -> &'a Stream {

@@ -33,3 +33,4 @@ mod q_load;
 mod r_sockets;
 mod s_surface;
 mod t_reload;
+mod u_routes;

@@ -8,43 +8,13 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Origin, Proxy, Response, Scratch, eventually, run};
+use crate::harness::{Client, Configured, Origin, Proxy, Scratch, eventually, page, run};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
-
-/// A proxy, and the file it goes by.
-struct Configured {
-    proxy: Proxy,
-    path: String,
-    _scratch: Scratch,
-}
-
-impl Configured {
-    #[track_caller]
-    fn new(text: &str, flags: &[&str]) -> Configured {
-        let scratch = Scratch::new();
-        let path = scratch.join("tidegate.toml");
-        fs::write(&path, text).unwrap();
-        let proxy = Proxy::start(&[&["--config", &path], flags].concat());
-        Configured { proxy, path, _scratch: scratch }
-    }
-
-    /// Writes the file anew, and has it read.
-    #[track_caller]
-    fn reload(&self, text: &str) -> Response {
-        fs::write(&self.path, text).unwrap();
-        self.proxy.post("/reload", "{}")
-    }
-}
 
 fn to(origins: &[&Origin]) -> String {
     let urls: Vec<String> = origins.iter().map(|origin| format!("'{}'", origin.url())).collect();
     format!("upstream = [{}]\n", urls.join(", "))
-}
-
-#[track_caller]
-fn page(answer: &Response) -> Value {
-    serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("no JSON: {}", answer.text()))
 }
 
 #[test]
@@ -338,7 +308,9 @@ fn t13_upstreams_come_and_go_at_run_time() {
     };
     let added = change("/add", &b);
     assert_eq!((&added["changed"], &added["kept"]), (&json!(true), &json!(false)));
-    assert_eq!(added["upstreams"][1], json!({ "url": b.url(), "draining": false }));
+    let told = &added["upstreams"][1];
+    assert_eq!((&told["url"], &told["draining"]), (&json!(b.url()), &json!(false)));
+    assert_eq!((&told["pool"], &told["weight"]), (&json!("default"), &json!(1)));
     assert_eq!(served(), "ab");
     assert_eq!(change("/add", &b)["changed"], false);
     change("/drain", &a);

@@ -11,6 +11,7 @@
 
 mod chance;
 mod client;
+mod configured;
 mod frames;
 mod gate;
 mod message;
@@ -21,6 +22,7 @@ mod wire;
 
 pub use chance::{Chance, memory_allowed, requests_asked_for};
 pub use client::Client;
+pub use configured::{Configured, page};
 pub use frames::{CLOSE, TEXT, frame, masked};
 pub use gate::{Gate, eventually};
 pub use message::{Ending, Head, Request, Response};

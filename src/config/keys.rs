@@ -1,0 +1,181 @@
+//! Keys of a configuration file: which setting each of them is, in the table where it stands.
+//!
+//! A setting has the same name everywhere (`--read-timeout`, `read-timeout = "5s"`), but a few lie in a table of their
+//! subject (`--log-format`, `format` under `[log]`). A table's own name, given a text, fills its main key. Pools and
+//! routes are tables of their own, each with settings that hold there.
+
+use super::diagnostics::{Diagnostic, nearest, wrong};
+use super::table::{self, POOL, ROUTE, Scope, Setting, TOP};
+
+/// Settings that lie in a table, and the keys that say so; the first of a table is its main key.
+const IN_TABLES: [(&str, &str); 10] = [
+    ("admin", "admin.address"),
+    ("log", "log.level"),
+    ("log-format", "log.format"),
+    ("access-log", "access-log.format"),
+    ("access-log-file", "access-log.file"),
+    ("request-header", "request-header.set"),
+    ("response-header", "response-header.set"),
+    ("redirect", "redirect.to"),
+    ("respond", "respond.body"),
+    ("respond.type", "respond.content-type"),
+];
+
+/// Keys that are settled but not built, and so are all below them.
+const LATER: [&str; 38] = [
+    "compress",
+    "tls",
+    "redis",
+    "auth",
+    "limit",
+    "list",
+    "cache",
+    "admin.token",
+    "admin.dashboard",
+    "access-log.skip",
+    "access-log.audit",
+    "health",
+    "breaker",
+    "balance",
+    "hash",
+    "resolve",
+    "sticky",
+    "queue",
+    "retry-on",
+    "retry-budget",
+    "slow-start",
+    "upstream-tls",
+    "allow",
+    "deny",
+    "role",
+    "content-type",
+    "serve",
+    "detach",
+    "security-headers",
+    "client-cert",
+    "proxy-protocol",
+    "store",
+    "dedup",
+    "cors",
+    "websocket",
+    "rate",
+    "decompress",
+    "host-rewrite",
+];
+
+/// Settings that only make sense outside a configuration file.
+const OUTSIDE: [&str; 2] = ["config", "env-file"];
+
+/// The setting that the key at `path` stands for, in a table of this `scope`.
+pub fn setting(scope: Scope, path: &str) -> Result<&'static Setting, Diagnostic> {
+    let is_under = |table: &str| path == table || path.starts_with(&format!("{table}."));
+    if LATER.iter().any(|later| is_under(later)) {
+        return Err(wrong("this is not there yet", "leave it out"));
+    }
+    if OUTSIDE.contains(&path) {
+        return Err(wrong("a configuration file cannot name this", "give it as a flag"));
+    }
+    let in_table = IN_TABLES.iter().find(|(_, key)| *key == path);
+    if let Some(setting) = in_table.and_then(|(name, _)| table::find_in(scope, name)) {
+        return Ok(setting);
+    }
+    let misplaced = IN_TABLES.iter().find(|(name, _)| *name == path && !is_table(scope, path));
+    if let Some((_, key)) = misplaced
+        && let Some((table, key)) = key.split_once('.')
+        && table::find_in(scope, path).is_some()
+    {
+        return Err(wrong("this belongs into a table", format!("write {key} under [{table}]")));
+    }
+    match table::find_in(scope, path) {
+        Some(setting) => Ok(setting),
+        None => Err(unknown(scope, path)),
+    }
+}
+
+/// The path of a table of settings, in a table of this `scope`.
+pub fn is_table(scope: Scope, path: &str) -> bool {
+    let is_of_it = |key: &str| key.split_once('.').is_some_and(|(table, _)| table == path);
+    let in_tables =
+        |(name, key): &(&str, &str)| is_of_it(key) && table::find_in(scope, name).is_some();
+    IN_TABLES.iter().any(in_tables)
+        || table::settings_of(scope).any(|setting| is_of_it(setting.name))
+}
+
+/// What the tables of a scope are called in messages.
+fn table_of(scope: Scope) -> &'static str {
+    match scope {
+        POOL => "[pool.NAME]",
+        ROUTE => "[[route]]",
+        _ => "the top, above all tables",
+    }
+}
+
+pub fn unknown(scope: Scope, path: &str) -> Diagnostic {
+    let what = "no setting has this name";
+    let (table, key) = path.rsplit_once('.').unwrap_or(("", path));
+    if !table.is_empty() && scope == TOP && setting(TOP, key).is_ok() {
+        return wrong(
+            "this key is not of this table",
+            format!("put it at the top, above [{table}]"),
+        );
+    }
+    for other in [TOP, POOL, ROUTE] {
+        if other != scope && table::find_in(other, key).is_some() {
+            let what = match scope {
+                POOL => "a pool has no such key",
+                ROUTE => "a route has no such key",
+                _ => "this key does not stand at the top",
+            };
+            let first = if other == TOP { "put it at" } else { "put it under" };
+            return wrong(what, format!("{first} {}", table_of(other)));
+        }
+    }
+    let in_table = |known: &'static str| {
+        known.rsplit_once('.').filter(|(other, _)| *other == table).map(|(_, key)| key)
+    };
+    let fits = |name: &str| table::find_in(scope, name).is_some();
+    let keys = IN_TABLES.iter().filter(|(name, _)| fits(name)).filter_map(|(_, key)| in_table(key));
+    let direct = table::settings_of(scope).filter_map(|setting| match setting.name.contains('.') {
+        true => in_table(setting.name),
+        false => table.is_empty().then_some(setting.name),
+    });
+    let tables = ["pool", "route"].into_iter().filter(|_| scope == TOP && table.is_empty());
+    match nearest(key, keys.chain(direct).chain(tables)) {
+        Some(near) => wrong(what, format!("did you mean {near}?")),
+        None if scope == TOP => wrong(what, "tidegate --help lists all names"),
+        None => wrong(what, format!("the manual lists all keys of {}", table_of(scope))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_settings_or_say_why_not() {
+        for (path, name) in [
+            ("read-timeout", "read-timeout"),
+            ("upstream", "upstream"),
+            ("admin", "admin"),
+            ("admin.address", "admin"),
+            ("log.level", "log"),
+            ("log.format", "log-format"),
+            ("access-log.file", "access-log-file"),
+        ] {
+            assert_eq!(setting(TOP, path).map(|setting| setting.name), Ok(name), "{path}");
+        }
+        for (path, right) in [
+            ("log-format", "write format under [log]"),
+            ("admin.read-timeout", "put it at the top, above [admin]"),
+            ("red-timeout", "did you mean read-timeout?"),
+            ("log.levle", "did you mean level?"),
+            ("tls.certificate", "leave it out"),
+            ("compress", "leave it out"),
+            ("env-file", "give it as a flag"),
+            ("banana", "tidegate --help lists all names"),
+        ] {
+            let advice = setting(TOP, path).expect_err(path).right();
+            assert_eq!(advice, right, "{path}");
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! A file as a tree -> what is given at the top, and in each pool and route.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::diagnostics::{Diagnostic, Diagnostics, wrong};
+use super::file::{Contents, Section, folder};
+use super::given::{Given, Line, Origin};
+use super::keys::{is_table, setting, unknown};
+use super::secrets::{self, Secrets};
+use super::table::{self, Form, POOL, ROUTE, Scope, Setting, TOP};
+use super::tree::{Key, Node, SyntaxError, Value};
+
+/// Pools at most; and routes.
+const MOST_POOLS: usize = 16_384;
+const MOST_ROUTES: usize = 100_000;
+
+/// Where in the tree a key stands.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    /// The section, by its number; `None`: the top.
+    section: Option<usize>,
+    /// The tables around it, in the section or at the top.
+    path: &'a str,
+}
+
+/// A file that is being read.
+pub struct Reading<'a> {
+    file: Arc<str>,
+    text: &'a str,
+    /// Where each line begins, and those that were quoted already.
+    lines: Vec<usize>,
+    quoted: HashMap<usize, Arc<str>>,
+    secrets: Secrets<'a>,
+    /// Another file names it: it may have pools and routes, and nothing else.
+    pub is_included: bool,
+    includes: Vec<Given>,
+    contents: &'a mut Contents,
+    diagnostics: &'a mut Diagnostics,
+}
+
+impl<'a> Reading<'a> {
+    /// `text` is what is in `file`.
+    pub fn new(
+        file: &Arc<str>,
+        text: &'a str,
+        secrets: Secrets<'a>,
+        contents: &'a mut Contents,
+        diagnostics: &'a mut Diagnostics,
+    ) -> Reading<'a> {
+        let begins = text.match_indices('\n').map(|(at, _)| at + 1);
+        Reading {
+            file: Arc::clone(file),
+            text,
+            lines: std::iter::once(0).chain(begins).collect(),
+            quoted: HashMap::new(),
+            secrets,
+            is_included: false,
+            includes: Vec::new(),
+            contents,
+            diagnostics,
+        }
+    }
+
+    /// All of the file, and what was no text of its format, of which `site` tells more. The files that it includes.
+    pub fn whole(mut self, root: &Node, errors: Vec<SyntaxError>, site: &str) -> Vec<Given> {
+        let is_table = matches!(root.value, Value::Table(_));
+        self.contents.is_whole &= errors.is_empty() && is_table;
+        for error in errors {
+            let right = format!("see {site} for how to write it");
+            self.refuse("", error.span, wrong(error.what, right));
+        }
+        if !is_table {
+            let right = "write a name and a value a line, such as listen: \":8080\"";
+            self.refuse("", root.span.clone(), wrong("this is not a table of settings", right));
+        }
+        self.table(Place { section: None, path: "" }, root);
+        self.includes
+    }
+
+    /// All entries of the table at `place`.
+    fn table(&mut self, place: Place<'_>, node: &Node) {
+        let Value::Table(entries) = &node.value else { return };
+        let scope = place.section.map_or(TOP, |section| self.contents.sections[section].scope);
+        for (key, node) in entries {
+            let Key { name, span } = key;
+            let path = match place.path {
+                "" => name.clone(),
+                path => format!("{path}.{name}"),
+            };
+            match (scope, path.as_str()) {
+                (TOP, "pool") => self.pools(key, node),
+                (TOP, "route") => self.routes(key, node),
+                _ => {
+                    let found = if name.contains('.') {
+                        Err(unknown(scope, name))
+                    } else {
+                        setting(scope, &path)
+                    };
+                    let place = Place { path: &path, ..place };
+                    match found {
+                        Ok(setting)
+                            if self.is_included && scope == TOP && setting.name != "include" =>
+                        {
+                            let what = "a file that another includes has pools and routes only";
+                            let right = "put it into the first file";
+                            self.refuse("", span.clone(), wrong(what, right));
+                        }
+                        Ok(setting) if !matches!(node.value, Value::Table(_)) => {
+                            self.value(setting, place, node);
+                        }
+                        Ok(setting) if setting.form == Form::Shares && is_pool(node) => {
+                            self.pool_in_place(place, key, node);
+                        }
+                        Ok(setting)
+                            if setting.form.of_pairs().is_some() && !is_table(scope, &path) =>
+                        {
+                            self.pairs(setting, place, node);
+                        }
+                        Ok(setting) if setting.form == Form::Urls => {
+                            self.value(setting, place, node)
+                        }
+                        _ if is_table(scope, &path) => self.table(place, node),
+                        Ok(setting) if setting.form.of_pairs().is_some() => {
+                            self.pairs(setting, place, node);
+                        }
+                        Ok(_) => {
+                            let what = "a table stands where a value has to be";
+                            self.refuse(&path, span.clone(), wrong(what, "write a text"));
+                        }
+                        Err(wrong) => self.refuse("", span.clone(), wrong),
+                    }
+                }
+            }
+        }
+    }
+
+    /// `[pool.NAME]`, one for each.
+    fn pools(&mut self, key: &Key, node: &Node) {
+        let Value::Table(pools) = &node.value else {
+            let right = "write [pool.shop] above the settings of a pool that is called shop";
+            return self.refuse(
+                "pool",
+                key.span.clone(),
+                wrong("a pool is a table with a name", right),
+            );
+        };
+        for (key, node) in pools {
+            if let Some(section) = self.section(POOL, key.name.clone(), &key.span) {
+                self.body(section, node);
+            }
+        }
+    }
+
+    /// `[[route]]`, one for each.
+    fn routes(&mut self, key: &Key, node: &Node) {
+        let routes = match &node.value {
+            Value::List(routes) => routes.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        for route in routes {
+            let number = self.contents.sections.iter().filter(|one| one.scope == ROUTE).count() + 1;
+            if !matches!(route.value, Value::Table(_)) {
+                let right = "write [[route]] above the settings of each route";
+                let wrong = wrong("a route is a table", right);
+                return self.refuse("route", key.span.clone(), wrong);
+            }
+            let Some(section) = self.section(ROUTE, format!("route-{number}"), &route.span) else {
+                return;
+            };
+            self.body(section, route);
+        }
+    }
+
+    /// A pool that is written where a route names one.
+    fn pool_in_place(&mut self, place: Place<'_>, key: &Key, node: &Node) {
+        let Some(route) = place.section else { return };
+        let name = format!("{}'s own", self.contents.sections[route].name);
+        let origin = Origin::File(self.line("pool", &key.span, ""));
+        let given = Given::new(name.as_str(), origin);
+        if let (Some(setting), Some(section)) =
+            (table::find_in(ROUTE, "pool"), self.section(POOL, name, &key.span))
+        {
+            self.found(Place { path: "pool", ..place }, setting, given);
+            self.body(section, node);
+        }
+    }
+
+    /// A new section; `None` if there are too many.
+    fn section(&mut self, scope: Scope, name: String, span: &Range<usize>) -> Option<usize> {
+        let (most, what) =
+            if scope == POOL { (MOST_POOLS, "pools") } else { (MOST_ROUTES, "routes") };
+        let number = self.contents.sections.len();
+        if number >= MOST_ROUTES || (scope == POOL && number >= MOST_POOLS) {
+            let count = self.contents.sections.iter().filter(|one| one.scope == scope).count();
+            if count >= most {
+                let what = format!("there are more than {most} {what}");
+                self.refuse("", span.clone(), wrong(what, "leave some out"));
+                return None;
+            }
+        }
+        let key = if scope == POOL { "pool" } else { "route" };
+        let origin = Origin::File(self.line(key, span, ""));
+        let given = BTreeMap::new();
+        self.contents.sections.push(Section { scope, name, origin, given });
+        Some(number)
+    }
+
+    fn body(&mut self, section: usize, node: &Node) {
+        match &node.value {
+            Value::Table(_) => self.table(Place { section: Some(section), path: "" }, node),
+            _ => self.refuse(
+                "",
+                node.span.clone(),
+                wrong("this is not a table", "write settings in it"),
+            ),
+        }
+    }
+
+    /// The value of a setting, or several where it takes a list.
+    fn value(&mut self, setting: &'static Setting, place: Place<'_>, node: &Node) {
+        let text = match &node.value {
+            Value::Text(text) => text.clone(),
+            Value::Plain(text) => text.clone(),
+            Value::List(items) if setting.form.takes_list() => {
+                return items.iter().for_each(|item| self.value(setting, place, item));
+            }
+            Value::List(_) => {
+                let what = "one value is possible here";
+                let wrong = wrong(what, "take the brackets away");
+                return self.refuse(place.path, node.span.clone(), wrong);
+            }
+            Value::Table(entries) if setting.form == Form::Urls => {
+                match self.upstream(place, entries) {
+                    Some(text) => text,
+                    None => return,
+                }
+            }
+            Value::Table(_) => {
+                let what = "options are not there yet";
+                return self.refuse(place.path, node.span.clone(), wrong(what, "write a text"));
+            }
+        };
+        self.text(setting, place, node, "", text);
+    }
+
+    /// `{ url = "...", weight = 3 }`, as it would be written in one text.
+    fn upstream(&mut self, place: Place<'_>, entries: &[(Key, Node)]) -> Option<String> {
+        let (mut url, mut options) = (None, String::new());
+        for (Key { name, span }, node) in entries {
+            match (name.as_str(), &node.value) {
+                ("url", Value::Text(text)) => url = Some(text.clone()),
+                ("weight", Value::Plain(text) | Value::Text(text)) => {
+                    options = format!(" weight={text}");
+                }
+                ("url" | "weight", _) => {
+                    let wrong = wrong("this is not a text", "write one");
+                    self.refuse(place.path, node.span.clone(), wrong);
+                }
+                ("backup", _) => {
+                    self.refuse(
+                        place.path,
+                        span.clone(),
+                        wrong("this is not there yet", "leave it out"),
+                    );
+                }
+                _ => {
+                    let wrong = wrong("an upstream has no such key", "it has url and weight");
+                    self.refuse(place.path, span.clone(), wrong);
+                }
+            }
+        }
+        match url {
+            Some(url) => Some(url + &options),
+            None => {
+                let span = entries.first().map_or(0..0, |(key, _)| key.span.clone());
+                let wrong =
+                    wrong("the url is missing", "write { url = \"http://127.0.0.1:9001\" }");
+                self.refuse(place.path, span, wrong);
+                None
+            }
+        }
+    }
+
+    /// A table of names and values, as texts.
+    fn pairs(&mut self, setting: &'static Setting, place: Place<'_>, node: &Node) {
+        let (Value::Table(entries), Some(between)) = (&node.value, setting.form.of_pairs()) else {
+            return;
+        };
+        for (Key { name, .. }, node) in entries {
+            let values = match &node.value {
+                Value::List(items) => items.as_slice(),
+                _ => std::slice::from_ref(node),
+            };
+            for item in values {
+                match &item.value {
+                    Value::Plain(text) if text == "true" && setting.form == Form::Pairs => {
+                        self.text(setting, place, item, "", name.clone());
+                    }
+                    Value::Text(text) | Value::Plain(text) => {
+                        let lead = format!("{name}{between}");
+                        self.text(setting, place, item, &lead, text.clone());
+                    }
+                    Value::List(_) | Value::Table(_) => {
+                        let wrong = wrong("a text has to stand here", "write one");
+                        self.refuse(place.path, item.span.clone(), wrong);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One value: `lead` and `text`, with what it takes from the environment and from files.
+    fn text(
+        &mut self,
+        setting: &'static Setting,
+        place: Place<'_>,
+        node: &Node,
+        lead: &str,
+        text: String,
+    ) {
+        let origin = Origin::File(self.line(place.path, &node.span, &format!("{lead}{text}")));
+        let is_template = matches!(setting.form, Form::Lines | Form::Text);
+        let texts = match self.secrets.expand(&text, is_template, &mut self.contents.files) {
+            Ok(texts) => texts,
+            Err(wrong) => return self.refuse(place.path, node.span.clone(), wrong),
+        };
+        let takes_list = setting.form.takes_list();
+        if texts.len() != 1 && !takes_list {
+            let what = format!("this stands for {} values, and one is possible here", texts.len());
+            return self.refuse(place.path, node.span.clone(), wrong(what, "name one variable"));
+        }
+        for secrets::Expanded { text: value, is_secret } in texts {
+            let value = match setting.form {
+                Form::File | Form::Files => self.beside(&value),
+                _ => format!("{lead}{value}"),
+            };
+            let shown = is_secret.then(|| format!("{lead}{text}").into());
+            let given = Given { text: value.into(), origin: origin.clone(), shown };
+            self.found(place, setting, given);
+        }
+    }
+
+    fn found(&mut self, place: Place<'_>, setting: &'static Setting, given: Given) {
+        match place.section {
+            Some(section) => {
+                let section = &mut self.contents.sections[section];
+                section.given.entry(setting.name).or_default().push(given);
+            }
+            None if setting.name == "include" => self.includes.push(given),
+            None => self.contents.top.push((setting, given)),
+        }
+    }
+
+    /// A path that the file names: relative to the file.
+    fn beside(&self, path: &str) -> String {
+        folder(&self.file).join(path).to_string_lossy().into_owned()
+    }
+
+    fn refuse(&mut self, key: &str, span: Range<usize>, wrong: Diagnostic) {
+        let Line { column, raw, .. } = self.line(key, &span, "");
+        let length = span.len().min(raw.len() - column);
+        let value = raw[column..].to_owned();
+        let origin = Origin::File(self.line(key, &span, ""));
+        self.diagnostics.mistake_in(&origin, &value, 0..length, wrong);
+    }
+
+    /// The line in which `span` begins. The column is that of `value`, if it stands there in quotes.
+    fn line(&mut self, key: &str, span: &Range<usize>, value: &str) -> Line {
+        let start = span.start.min(self.text.len());
+        let line = self.lines.partition_point(|begin| *begin <= start);
+        let begin = self.lines[line - 1];
+        let raw = self
+            .quoted
+            .entry(line)
+            .or_insert_with(|| self.text[begin..].lines().next().unwrap_or_default().into());
+        let column = (start - begin).min(raw.len());
+        let quoted = raw[column..].starts_with(['"', '\''])
+            && !value.is_empty()
+            && raw[column + 1..].starts_with(value);
+        Line {
+            file: Arc::clone(&self.file),
+            key: key.to_owned(),
+            line,
+            column: column + usize::from(quoted),
+            raw: Arc::clone(raw),
+        }
+    }
+}
+
+/// A table that says itself which upstreams a pool has, in place of naming one.
+fn is_pool(node: &Node) -> bool {
+    let Value::Table(entries) = &node.value else { return false };
+    entries.iter().any(|(key, _)| key.name == "upstream")
+}
