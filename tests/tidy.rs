@@ -127,7 +127,8 @@ impl Source {
     /// The lines before the tests at the bottom; nothing of a file outside `src` is a test.
     fn product(&self) -> &[Line] {
         let tests = self.lines.windows(2).position(|pair| {
-            pair[0].code.trim() == "#[cfg(test)]" && pair[1].code.starts_with("mod tests")
+            pair[0].code.trim() == "#[cfg(test)]"
+                && pair[1].code.trim_start_matches("pub ").starts_with("mod test")
         });
         &self.lines[..tests.unwrap_or(self.lines.len())]
     }

@@ -68,7 +68,7 @@ pub fn path(text: &str) -> Result<PathPattern, Diagnostic> {
     let below = text.strip_suffix("/*");
     let path = below.unwrap_or(text);
     if path.contains('*') {
-        let right = "write /x/* for /x and all below it, or /x for that path alone";
+        let right = "write a path such as /x, or /x/* for it and all below";
         return Err(wrong("a star stands for whole segments, at the end", right));
     }
     if path.contains(['?', '#']) {

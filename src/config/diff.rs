@@ -210,7 +210,8 @@ mod tests {
              --drain-timeout 14s --max-head 1KiB --max-target 512B --max-fields 10 --max-body 1MB \
              --max-connections 1000 --buffers 2000 --max-upstream-idle 15 --access-log common \
              --access-log-file a \
-             --path /a --method GET --request-header A:b --response-header A:b --log debug --log-format json --state s --watch",
+             --path /a --method GET --request-header A:b --response-header A:b \
+             --log debug --log-format json --state s --watch",
         );
         let all = difference(&running, &asked);
         let known = table::settings().filter(|setting| setting.effect != Effect::NoPlan);

@@ -72,7 +72,7 @@ impl Settings<'_> {
         let mut items = Vec::new();
         for given in self.given(name) {
             let parts =
-                if form.separates() { parts(&given.text) } else { vec![0..given.text.len()] };
+                if form.separates() { parts(&given.text) } else { vec![whole(&given.text)] };
             for part in parts {
                 let read = match &given.text[part.clone()] {
                     "" if !given.text.trim().is_empty() => {
@@ -183,6 +183,10 @@ fn by_default(fallback: DefaultValue, text: &str) -> Option<Diagnostic> {
 /// A row of the table; the names asked for here are literals, and a test asks for each.
 pub(super) fn setting(name: &str) -> &'static Setting {
     table::find(name).unwrap_or_else(|| unreachable!("no setting is called {name}"))
+}
+
+fn whole(text: &str) -> Range<usize> {
+    0..text.len()
 }
 
 /// The items of a comma list, without the blanks around them.

@@ -65,8 +65,8 @@
 //!
 //! let (to, framing) = (asked.version, outward(answer.framing, asked.version));
 //! let (date, persistent) = (b"Sun, 06 Nov 1994 08:49:37 GMT", asked.persistent);
-//! let edits =
-//!     ResponseEdits { to, persistent, framing, date, fields: FieldEdits::default(), backend: None, request_id: Some(b"7") };
+//! let (fields, backend, request_id) = (FieldEdits::default(), None, Some(&b"7"[..]));
+//! let edits = ResponseEdits { to, persistent, framing, fields, date, backend, request_id };
 //! let mut out = Writer::new(&mut buffer);
 //! forward::response(&mut out, &answer, bytes, &edits).unwrap();
 //! assert!(out.written().ends_with(b"X-Request-Id: 7\r\nTransfer-Encoding: chunked\r\n\r\n"));

@@ -127,8 +127,11 @@ fn u04_fields_are_set_added_and_removed_both_ways() {
     let text = format!(
         "upstream = '{}'\nresponse-header = {{ set = {{ X-Top = 'top' }} }}\n\
          [[route]]\n\
-         request-header = {{ set = {{ Authorization = 'Bearer {{env.TG_SECRET}}', X-Seen = '{{method}} {{host}} {{uri}} {{client}} {{route}}' }}, add = {{ X-More = ['1', '2'] }}, remove = ['Cookie', 'X-User'] }}\n\
-         response-header = {{ set = {{ Strict-Transport-Security = 'max-age=1', X-Up = '{{upstream}}' }}, remove = 'Server' }}\n",
+         request-header = {{ set = {{ Authorization = 'Bearer {{env.TG_SECRET}}', \
+         X-Seen = '{{method}} {{host}} {{uri}} {{client}} {{route}}' }}, \
+         add = {{ X-More = ['1', '2'] }}, remove = ['Cookie', 'X-User'] }}\n\
+         response-header = {{ set = {{ Strict-Transport-Security = 'max-age=1', X-Up = '{{upstream}}' }}, \
+         remove = 'Server' }}\n",
         origin.url()
     );
     fs::write(&file, text).unwrap();
@@ -171,7 +174,8 @@ fn u05_a_route_may_answer_itself() {
             "upstream = '{}'\n\
              [[route]]\nname = 'away'\nhost = 'old.example'\nredirect = 'https://new.example{{uri}}'\n\
              response-header = {{ set = {{ X-A = 'b' }} }}\n\
-             [[route]]\npath = '/tea'\nrespond = {{ status = 418, body = 'short and stout, {{client}}', content-type = 'text/x-tea' }}\n\
+             [[route]]\npath = '/tea'\nrespond = {{ status = 418, body = 'short and stout, {{client}}', \
+             content-type = 'text/x-tea' }}\n\
              [[route]]\npath = '/page/*'\nrespond = {{ body = '<p>{{path}}</p>', content-type = 'text/html' }}\n\
              [[route]]\npath = '/plain'\nrespond = 'pong'\n",
             origin.url()
