@@ -69,6 +69,12 @@ pub struct PathEdits<'a> {
     pub before: [&'a str; 2],
 }
 
+impl PathEdits<'_> {
+    fn is_nothing(&self) -> bool {
+        self.strip == 0 && self.before.iter().all(|before| before.is_empty())
+    }
+}
+
 /// What tidegate changes in a response.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseEdits<'a> {
@@ -136,7 +142,9 @@ pub fn request(
         lines.keep(out, field, bytes)?;
     }
     lines.flush(out, bytes)?;
-    out.put(edits.fields.lines)?;
+    if !edits.fields.lines.is_empty() {
+        out.put(edits.fields.lines)?;
+    }
     forwarded(out, head, bytes, edits, said)?;
     out.put_all(&[b"X-Request-Id: ", edits.request_id, b"\r\n"])?;
     let received = if head.version == Version::Http10 { b"Via: 1.0 " } else { b"Via: 1.1 " };
@@ -163,7 +171,7 @@ pub fn request(
 /// The target in origin-form, or `*` (RFC 9112 sections 3.2.1 and 3.2.4).
 fn target(out: &mut Writer, head: &Request, bytes: &[u8], edits: &PathEdits) -> Result<(), Full> {
     let mut path = head.path.of(bytes);
-    if path != b"*" {
+    if !edits.is_nothing() && path != b"*" {
         if edits.strip > 0 {
             let end = memchr::memchr(b'?', path).unwrap_or(path.len());
             path = &path[path::prefix_len(&path[..end], edits.strip)..];
@@ -296,7 +304,9 @@ fn response_fields(
         lines.keep(out, field, bytes)?;
     }
     lines.flush(out, bytes)?;
-    out.put(edits.fields.lines)?;
+    if !edits.fields.lines.is_empty() {
+        out.put(edits.fields.lines)?;
+    }
     if !dated {
         out.put_all(&[b"Date: ", edits.date, b"\r\n"])?;
     }

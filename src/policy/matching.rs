@@ -54,6 +54,16 @@ pub fn all(conditions: &Conditions, asked: &Asked<'_>) -> bool {
     KINDS.iter().all(|kind| holds(*kind, conditions, asked))
 }
 
+/// There are no conditions but on host and path.
+pub fn is_plain(conditions: &Conditions) -> bool {
+    let Conditions { listen, host: _, path: _, method, header, query, client } = conditions;
+    listen.is_empty()
+        && method.is_empty()
+        && header.is_empty()
+        && query.is_empty()
+        && client.is_empty()
+}
+
 /// A list that is empty always holds.
 fn is_in<T>(list: &[T], is_it: impl Fn(&T) -> bool) -> bool {
     list.is_empty() || list.iter().any(is_it)

@@ -3,9 +3,11 @@
 //! A host leads to a tree of paths, and that to the few routes that may mean the request, in their order; only of those
 //! the other conditions are looked at. So the number of routes hardly matters.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+
+// Its tables hold what the plan says, and nothing that a client sends: nobody can fill a slot on purpose.
+use rustc_hash::FxHashMap;
 
 use super::asked::Asked;
 use super::matching;
@@ -25,10 +27,12 @@ pub struct Router {
 /// The routes by host and path.
 struct Table {
     routes: Arc<[RouteSpec]>,
+    /// Those that look at nothing but host and path.
+    plain: Vec<bool>,
     /// The first route means every request: there is nothing to look up.
     first_means_all: bool,
-    exact: HashMap<Box<[u8]>, Paths>,
-    below: HashMap<Box<[u8]>, Paths>,
+    exact: FxHashMap<Box<[u8]>, Paths>,
+    below: FxHashMap<Box<[u8]>, Paths>,
     any: Paths,
 }
 
@@ -53,7 +57,7 @@ struct Node {
     exact: Vec<u32>,
     /// Those of this path and all below it.
     below: Vec<u32>,
-    children: HashMap<Box<[u8]>, Node>,
+    children: FxHashMap<Box<[u8]>, Node>,
 }
 
 /// Storage that look-ups use again and again.
@@ -107,13 +111,15 @@ impl Router {
         };
         let mut host = [0; HOST_MOST];
         let host = lower(asked.host(), &mut host);
-        let routes = &self.table.routes;
+        let Table { routes, plain, .. } = &*self.table;
         let mut first = u32::MAX;
         self.table.candidates(host, path, |candidates| {
+            let holds = |route: u32| {
+                let route = route as usize;
+                plain[route] || matching::all(&routes[route].conditions, asked)
+            };
             let earlier = candidates.iter().take_while(|route| **route < first);
-            let mut earlier =
-                earlier.filter(|route| matching::all(&routes[**route as usize].conditions, asked));
-            first = earlier.next().copied().unwrap_or(first);
+            first = earlier.copied().find(|route| holds(*route)).unwrap_or(first);
         });
         match first {
             u32::MAX => self.table.methods(host, path, asked),
@@ -166,9 +172,10 @@ impl Table {
     fn new(routes: &Arc<[RouteSpec]>) -> Table {
         let mut table = Table {
             routes: Arc::clone(routes),
+            plain: routes.iter().map(|route| matching::is_plain(&route.conditions)).collect(),
             first_means_all: routes.first().is_some_and(|route| route.conditions.is_empty()),
-            exact: HashMap::new(),
-            below: HashMap::new(),
+            exact: FxHashMap::default(),
+            below: FxHashMap::default(),
             any: Paths::default(),
         };
         for (number, route) in routes.iter().enumerate() {

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::check::Admitted;
+use super::check::{Admitted, Terms};
 use super::decide::{self, Again, Attempted};
 use super::dial::{Undialled, dial};
 use super::exchange::{Delivered, Undelivered, exchange};
@@ -53,9 +53,8 @@ struct Attempts {
 impl Attempts {
     /// The upstream to ask now.
     fn pick(&mut self, admitted: &Admitted<'_>) -> Result<Lease, Reason> {
-        let (exchange, pool) = (admitted.exchange(), admitted.pool());
-        let Exchange { worker, facts, .. } = exchange;
-        let spec = exchange.spec();
+        let Exchange { worker, facts, .. } = admitted.exchange();
+        let Terms { pool, spec, .. } = admitted.terms();
         let again = self.again.is_some();
         // Only the connection was stale; another upstream is asked if this one has been found dead meanwhile.
         let here = self.here.take().filter(|here| here.works() || spec.max_retries == 0);
@@ -86,7 +85,7 @@ impl Attempts {
             Reason::ConnectTimeout => Reason::ConnectTimeout, // 504 says more than 503
             _ => Reason::NoUpstream,
         };
-        let last = self.tried.len() >= admitted.exchange().spec().max_retries as usize;
+        let last = self.tried.len() >= admitted.terms().spec.max_retries as usize;
         self.tried.push(upstream);
         if last {
             return Err(reason);
@@ -125,8 +124,8 @@ impl Attempts {
     /// What the decision to send the request again rests on.
     fn attempted(&self, undelivered: &Undelivered<'_>) -> Attempted {
         let Undelivered { admitted, lease, connection, sent, behind, error } = undelivered;
-        let exchange = admitted.exchange();
-        let request = &exchange.request;
+        let request = &admitted.exchange().request;
+        let Terms { pool, spec, .. } = admitted.terms();
         let whole = match request.framing {
             Framing::None => true,
             Framing::Length(length) => *behind as u64 >= length,
@@ -144,8 +143,8 @@ impl Attempts {
             repeatable: error.silent && whole && (request.method.is_idempotent() || unseen()),
             reused: connection.reused,
             again: self.again,
-            another: self.tried.len() < exchange.spec().max_retries as usize
-                && admitted.pool().has_other(&self.tried, lease.upstream()),
+            another: self.tried.len() < spec.max_retries as usize
+                && pool.has_other(&self.tried, lease.upstream()),
         }
     }
 }

@@ -1,11 +1,10 @@
 //! What becomes of a request, before anything is contacted for it: answer here, or forward.
 
-use std::rc::Rc;
-
 use super::begin::{Parts, Received};
+use super::core::{Action, Chosen};
 use super::reply;
 use super::session::Exchange;
-use crate::config::RouteAction;
+use crate::config::{ExchangeSpec, Forward};
 use crate::http::{Framing, Reason, Reply};
 use crate::io::reactor::Direction;
 use crate::policy::{self, Verdict as Routed};
@@ -22,8 +21,18 @@ pub(super) enum Verdict<'s> {
 /// A request that may be forwarded; [`check`] alone makes one.
 pub(super) struct Admitted<'s> {
     received: Received<'s>,
+    /// Looked up again where it is needed: what every request carries along is kept small.
+    route: Chosen,
+}
+
+/// Where a request goes, and how: what its route and its pool say.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'s> {
     /// To an upstream of this pool.
-    pool: &'s Rc<Pool>,
+    pub pool: &'s Pool,
+    /// With which path.
+    pub forward: &'s Forward,
+    pub spec: &'s ExchangeSpec,
 }
 
 impl<'s> Admitted<'s> {
@@ -32,9 +41,9 @@ impl<'s> Admitted<'s> {
         self.received.exchange()
     }
 
-    /// Where it goes.
-    pub fn pool(&self) -> &'s Rc<Pool> {
-        self.pool
+    /// Where it goes, and how.
+    pub fn terms(&self) -> Terms<'s> {
+        self.exchange().epoch.terms(self.route)
     }
 
     /// As [`Received::parts`].
@@ -68,25 +77,19 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
         }
     };
     chosen.set(Some(route));
-    match &epoch.route(route).action {
-        RouteAction::Forward(_) => {}
-        RouteAction::Redirect(redirect) => {
+    let terms = match epoch.action(route) {
+        Action::Forward(terms) => terms,
+        Action::Redirect(redirect) => {
             let reply = policy::redirect(redirect, &exchange.values(head, ""));
             return Verdict::Reply(Reason::Redirected, Box::new(reply));
         }
-        RouteAction::Respond(respond) => {
+        Action::Respond(respond) => {
             let reply = policy::respond(respond, &exchange.values(head, ""));
             return Verdict::Reply(Reason::Responded, Box::new(reply));
         }
-    }
-    match (request.framing, exchange.spec().max_body) {
-        (Framing::Length(length), Some(most)) if length > most => {
-            return refuse(Reason::BodyTooLarge);
-        }
-        _ => {}
-    }
-    match epoch.pool(route) {
-        Some(pool) => Verdict::Forward(Admitted { received, pool }),
-        None => refuse(Reason::NoUpstream), // a route without a pool is no plan's
+    };
+    match (request.framing, terms.spec.max_body) {
+        (Framing::Length(length), Some(most)) if length > most => refuse(Reason::BodyTooLarge),
+        _ => Verdict::Forward(Admitted { received, route }),
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::check::Admitted;
+use super::check::{Admitted, Terms};
 use super::core::{Lack, room};
 use super::session::Exchange;
 use crate::http::Reason;
-use crate::upstream::{Connection, Lease, Pool, Refusal};
+use crate::upstream::{Connection, Lease, Refusal};
 
 /// How often a request tries for a descriptor, and how long it waits where none was made free.
 const PAUSES: u32 = 20;
@@ -43,7 +43,7 @@ pub(super) async fn dial<'s>(
     let found = match idle(exchange, &lease, fresh) {
         Some(connection) => Ok(connection),
         // Boxed: most requests find one that is idle, and should not carry the room.
-        None => Box::pin(connect(exchange, admitted.pool(), &lease, fresh)).await,
+        None => Box::pin(connect(exchange, admitted.terms(), &lease, fresh)).await,
     };
     match found {
         Ok(connection) => Ok(Dialled { admitted, lease, connection }),
@@ -60,12 +60,12 @@ fn idle(exchange: &Exchange, lease: &Lease, fresh: bool) -> Option<Connection> {
 /// A new connection; for want of a descriptor one that has become idle meanwhile, if that will do.
 async fn connect(
     exchange: &Exchange,
-    pool: &Pool,
+    Terms { pool, spec, .. }: Terms<'_>,
     lease: &Lease,
     fresh: bool,
 ) -> Result<Connection, Refusal> {
     let Exchange { worker, facts, .. } = exchange;
-    let wait = exchange.spec().timeouts.connect;
+    let wait = spec.timeouts.connect;
     for _ in 0..PAUSES {
         let before = worker.now();
         match pool.connect(lease, wait).await {

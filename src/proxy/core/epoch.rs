@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 
+use super::super::check::Terms;
 use super::runtime::{Chosen, Runtime};
-use crate::config::{ExchangeSpec, Forward, Plan, RouteAction, RouteSpec};
+use crate::config::{ExchangeSpec, Plan, Redirect, Respond, RouteAction, RouteSpec};
 use crate::io::address::Address;
 use crate::io::buffer::SIZE;
 use crate::policy::{Asked, Scratch, Verdict};
@@ -23,6 +24,13 @@ pub struct Epoch {
     runtime: Arc<Runtime>,
     /// In the plan's order.
     pools: Vec<Rc<Pool>>,
+}
+
+/// What a route does with a request.
+pub enum Action<'e> {
+    Forward(Terms<'e>),
+    Redirect(&'e Redirect),
+    Respond(&'e Respond),
 }
 
 impl fmt::Debug for Epoch {
@@ -70,16 +78,24 @@ impl Epoch {
         self.runtime.route(chosen)
     }
 
-    /// Where the request goes; `None`: its route answers itself.
-    pub fn pool(&self, chosen: Chosen) -> Option<&Rc<Pool>> {
-        self.runtime.pool(chosen).map(|place| &self.pools[place])
+    /// What happens to the request.
+    pub fn action(&self, chosen: Chosen) -> Action<'_> {
+        match &self.route(chosen).action {
+            RouteAction::Forward(_) => Action::Forward(self.terms(chosen)),
+            RouteAction::Redirect(redirect) => Action::Redirect(redirect),
+            RouteAction::Respond(respond) => Action::Respond(respond),
+        }
     }
 
-    /// With which path; `None`: its route answers itself.
-    pub fn forward(&self, chosen: Chosen) -> Option<&Forward> {
-        match &self.route(chosen).action {
-            RouteAction::Forward(forward) => Some(forward),
-            RouteAction::Redirect(_) | RouteAction::Respond(_) => None,
+    /// Where the request goes, and how; its route is one that forwards.
+    pub fn terms(&self, chosen: Chosen) -> Terms<'_> {
+        let RouteAction::Forward(forward) = &self.route(chosen).action else {
+            unreachable!("only `check` admits requests, and none of such a route")
+        };
+        Terms {
+            pool: &self.pools[self.runtime.pool(chosen)],
+            forward,
+            spec: &forward.shares[chosen.share()].exchange,
         }
     }
 

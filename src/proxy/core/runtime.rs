@@ -86,9 +86,8 @@ impl Runtime {
         &self.plan.routes[chosen.route as usize]
     }
 
-    /// The place of the pool in the plan; `None`: the route answers itself.
-    pub(super) fn pool(&self, Chosen { route, share }: Chosen) -> Option<usize> {
-        let pools = &self.routes[route as usize].pools;
-        pools.get(share as usize).map(|place| *place as usize)
+    /// The place of the pool in the plan; only of a route that forwards.
+    pub(super) fn pool(&self, Chosen { route, share }: Chosen) -> usize {
+        self.routes[route as usize].pools[share as usize] as usize
     }
 }

@@ -12,7 +12,7 @@ use super::super::core::Worker;
 use super::super::decide::BodyError;
 use super::super::session::Exchange;
 use super::transfer::Upload;
-use crate::config::Timeouts;
+use crate::config::{ExchangeSpec, Timeouts};
 use crate::http::body::{Decoder, Encoder};
 use crate::http::{Framing, Reason};
 use crate::io::Error;
@@ -48,7 +48,7 @@ pub(super) struct Sink<'a> {
     /// Octets sent, with the head that goes before.
     sent: &'a Cell<u64>,
     /// Names that stay behind in the trailers.
-    pub withheld: [&'a [String]; 2],
+    pub withheld: &'a [&'a [String]],
 }
 
 /// What [`Body::absorb`] read.
@@ -104,7 +104,7 @@ impl<'a> Sink<'a> {
     /// Framed as `framing` says; `sent` counts octets.
     #[inline]
     pub fn new(stream: &'a Stream, framing: Framing, sent: &'a Cell<u64>) -> Sink<'a> {
-        Sink { stream, encoder: Encoder::new(framing), sent, withheld: [&[]; 2] }
+        Sink { stream, encoder: Encoder::new(framing), sent, withheld: &[] }
     }
 }
 
@@ -113,12 +113,13 @@ impl<'a> Body<'a> {
     #[inline]
     pub fn new(
         exchange: &'a Exchange,
+        spec: &'a ExchangeSpec,
         source: Source<'a>,
         stages: Vec<Stage>,
         sink: Sink<'a>,
     ) -> Body<'a> {
         let Exchange { worker, quota, .. } = exchange;
-        let timeouts = &exchange.spec().timeouts;
+        let timeouts = &spec.timeouts;
         Body { worker, timeouts, quota, source, stages, sink, refused: false }
     }
 
@@ -268,6 +269,6 @@ impl<'a> Body<'a> {
         if !self.is_done() || self.sink.encoder == Encoder::Plain {
             return Vec::new();
         }
-        self.sink.encoder.end(&self.source.decoder.trailers_without(&self.sink.withheld))
+        self.sink.encoder.end(&self.source.decoder.trailers_without(self.sink.withheld))
     }
 }

@@ -11,11 +11,12 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use super::begin::Parts;
-use super::check::Admitted;
+use super::check::{Admitted, Terms};
 use super::decide::{BodyError, Peer};
 use super::dial::Dialled;
 use super::facts::{self, AnswerState};
 use super::session::{Exchange, Used};
+use crate::config::ExchangeSpec;
 use crate::http::Reason;
 use crate::http::websocket::Follower;
 use crate::io::Error;
@@ -58,9 +59,10 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Delivered, Box<Unde
     facts.reused.set(connection.reused);
     lease.upstream().stats().requests.add(1);
     let transfer = Transfer::default();
+    let terms = admitted.terms();
     let mut parts = admitted.parts();
-    let to = Destination { upstream: lease.upstream(), stream: &connection.stream };
-    let result = across(exchange, to, &mut parts, &transfer).await;
+    let to = Destination { terms, upstream: lease.upstream(), stream: &connection.stream };
+    let result = across(exchange, &to, &mut parts, &transfer).await;
     settle(exchange, parts.used, lease.upstream(), &transfer);
     let relayed = match result {
         Ok(relayed) => relayed,
@@ -78,7 +80,7 @@ pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Delivered, Box<Unde
         Relayed::Switch { frames } => Delivered::Switch { upstream: connection.stream, frames },
         Relayed::Answer { persistent, reusable } => {
             if reusable && !worker.draining.get() {
-                admitted.pool().give_back(lease.upstream(), connection);
+                terms.pool.give_back(lease.upstream(), connection);
             }
             Delivered::Answer { persistent }
         }
@@ -107,27 +109,29 @@ fn settle(exchange: &Exchange, used: &Used, upstream: &Upstream, transfer: &Tran
 /// Where the request goes.
 #[derive(Clone, Copy)]
 struct Destination<'a> {
+    terms: Terms<'a>,
     upstream: &'a Upstream,
     stream: &'a Stream,
 }
 
 async fn across<'a>(
     exchange: &'a Exchange,
-    Destination { upstream, stream }: Destination<'a>,
+    &Destination { terms, upstream, stream }: &Destination<'a>,
     parts: &mut Parts<'_>,
     transfer: &Transfer,
 ) -> Result<Relayed, ExchangeError> {
     let Exchange { worker, epoch, client, quota, facts, request, .. } = exchange;
     let Parts { head, rest, used, response } = parts;
-    let spec = exchange.spec();
+    let spec = terms.spec;
     let offer = request.offer(head, &spec.upgrades);
     let permit = quota.permit().await;
-    let out = request::head(exchange, head, upstream, &permit, offer)?;
+    let out = request::head(exchange, terms, head, upstream, &permit, offer)?;
     let source = Source::new(&client.stream, request.framing, &transfer.client_read);
     let mut sink = Sink::new(stream, request.framing, &transfer.upstream_sent);
-    sink.withheld = [client.withheld(&epoch.plan.listener), &spec.request_header.removed];
+    let withheld = [client.withheld(&epoch.plan.listener), &spec.request_header.removed[..]];
+    sink.withheld = &withheld;
     let stages = request::stages(request.framing, spec.max_body);
-    let mut body = Body::new(exchange, source, stages, sink);
+    let mut body = Body::new(exchange, spec, source, stages, sink);
 
     let upload = Cell::new(Upload::Going);
     let absorbed = body.absorb(rest).map_err(of_upload)?;
@@ -148,6 +152,7 @@ async fn across<'a>(
     let owes_continue = request.expects_continue && upload.get() == Upload::Going;
     let mut answer = Answer {
         exchange,
+        spec,
         head,
         upstream,
         stream,
@@ -162,9 +167,9 @@ async fn across<'a>(
         // Boxed: most requests have no body that comes later, and should not carry the room for it.
         Upload::Going => {
             let mut both = Box::pin(both(&mut body, &mut answer));
-            watched(both.as_mut(), exchange, &upload).await
+            watched(both.as_mut(), exchange, spec, &upload).await
         }
-        _ => watched(pin!(answer.relay()), exchange, &upload).await,
+        _ => watched(pin!(answer.relay()), exchange, spec, &upload).await,
     };
     facts.request_read.set(body.is_done());
     used.surplus = body.surplus();
@@ -177,14 +182,14 @@ async fn across<'a>(
 async fn watched<T>(
     mut work: Pin<&mut impl Future<Output = Result<T, ExchangeError>>>,
     exchange: &Exchange,
+    spec: &ExchangeSpec,
     upload: &Cell<Upload>,
 ) -> Result<T, ExchangeError> {
-    let half_close = exchange.spec().half_close;
     poll_fn(|cx| {
         if let Poll::Ready(result) = work.as_mut().poll(cx) {
             return Poll::Ready(result);
         }
-        let or_finished = upload.get() != Upload::Going && !half_close;
+        let or_finished = upload.get() != Upload::Going && !spec.half_close;
         exchange.client.stream.poll_closed(or_finished, cx).map(|gone| {
             let reason = if gone.is_ok() { Reason::ClientGone } else { Reason::Stopped };
             Err(reason.into())
@@ -197,7 +202,7 @@ async fn watched<T>(
 async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Relayed, ExchangeError> {
     let upload = answer.upload;
     let upstream = answer.stream;
-    let response_wait = answer.exchange.spec().timeouts.response;
+    let response_wait = answer.spec.timeouts.response;
     let mut send = pin!(body.run());
     let mut receive = pin!(answer.relay());
     poll_fn(|cx| {

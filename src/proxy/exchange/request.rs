@@ -1,5 +1,6 @@
 //! The request as it leaves.
 
+use super::super::check::Terms;
 use super::super::session::{Exchange, written};
 use super::body::Stage;
 use super::transfer::ExchangeError;
@@ -14,28 +15,27 @@ use crate::upstream::Upstream;
 /// Its head, in a buffer of `permit`; `head`: the octets of the one that came.
 pub(super) fn head(
     exchange: &Exchange,
+    Terms { forward, spec, .. }: Terms<'_>,
     head: &[u8],
     upstream: &Upstream,
     permit: &Permit<'_>,
     offer: Option<Offer<'_>>,
 ) -> Result<Buf, ExchangeError> {
-    let Exchange { epoch, client, request, chosen, .. } = exchange;
-    let spec = exchange.spec();
+    let Exchange { epoch, client, request, .. } = exchange;
     let rules = &spec.request_header;
     let lines = match rules.lines.is_empty() {
         true => Vec::new(),
         false => policy::lines(rules, &exchange.values(head, upstream.name())),
     };
-    let forward = chosen.get().and_then(|chosen| epoch.forward(chosen));
     let edits = RequestEdits {
         peer: client.peer.map(|peer| peer.ip()),
         trusted: client.trusted,
         withheld: client.withheld(&epoch.plan.listener),
         fields: FieldEdits { removed: &rules.removed, lines: &lines },
-        path: forward.map_or_else(PathEdits::default, |forward| PathEdits {
+        path: PathEdits {
             strip: forward.strip_prefix.as_ref().map_or(0, |(_, segments)| *segments),
             before: [&upstream.base, &forward.add_prefix],
-        }),
+        },
         secure: false,
         host: match spec.host {
             HostHeader::Pass if !request.host.is_empty() => None,

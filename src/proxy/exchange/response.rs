@@ -9,6 +9,7 @@ use super::super::facts::{self, AnswerState};
 use super::super::session::{Exchange, written};
 use super::body::{Body, Sink, Source};
 use super::transfer::{ExchangeError, Transfer, Upload};
+use crate::config::ExchangeSpec;
 use crate::http::forward::{self, FieldEdits, ResponseEdits};
 use crate::http::upgrade::Offer;
 use crate::http::websocket::Follower;
@@ -36,6 +37,7 @@ pub(super) enum Relayed {
 /// An answer under way.
 pub(super) struct Answer<'a> {
     pub exchange: &'a Exchange,
+    pub spec: &'a ExchangeSpec,
     /// The octets of the request's head.
     pub head: &'a [u8],
     pub upstream: &'a Upstream,
@@ -136,7 +138,7 @@ impl<'a> Answer<'a> {
 
     /// Waits until the upstream has something for us.
     async fn wait(&mut self) -> Result<(), ExchangeError> {
-        let timeouts = &self.exchange.spec().timeouts;
+        let timeouts = &self.spec.timeouts;
         match self.upload.get() {
             _ if self.transfer.first_byte.get().is_some() => {
                 self.stream.deadline_in(Direction::Read, timeouts.read);
@@ -241,7 +243,7 @@ impl<'a> Answer<'a> {
         let mut source = Source::new(self.stream, came, &transfer.upstream_read);
         source.upload = Some(self.upload);
         let sink = Sink::new(&self.exchange.client.stream, leaves, &transfer.client_sent);
-        let mut body = Body::new(self.exchange, source, Vec::new(), sink);
+        let mut body = Body::new(self.exchange, self.spec, source, Vec::new(), sink);
         input.consume(self.response.len);
         let absorbed = body.absorb(input.filled_mut()).map_err(of_answer)?;
         // Not before: what is refused here leaves the client without an octet, and free for another answer.
@@ -270,7 +272,7 @@ impl<'a> Answer<'a> {
         date: &'e [u8],
         lines: &'e [u8],
     ) -> ResponseEdits<'e> {
-        let spec = self.exchange.spec();
+        let spec = self.spec;
         ResponseEdits {
             to: self.exchange.request.version,
             persistent,
@@ -284,7 +286,7 @@ impl<'a> Answer<'a> {
 
     /// The field lines that the route puts in.
     fn lines(&self) -> Vec<u8> {
-        let rules = &self.exchange.spec().response_header;
+        let rules = &self.spec.response_header;
         if rules.lines.is_empty() {
             return Vec::new();
         }
@@ -317,7 +319,7 @@ impl<'a> Answer<'a> {
     }
 
     async fn send(&mut self, out: Buf) -> Result<(), ExchangeError> {
-        let wait = self.exchange.spec().timeouts.write;
+        let wait = self.spec.timeouts.write;
         let (result, _) =
             self.exchange.client.stream.send(out, wait, &self.transfer.client_sent).await;
         result.map_err(|error| of_answer(BodyError::To(error)))
