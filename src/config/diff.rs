@@ -93,7 +93,6 @@ fn of_routes(before: &Plan, after: &Plan) -> Option<Difference> {
 pub fn within(mut plan: Plan, running: &Plan) -> Plan {
     let ProcessSpec { admin, workers, buffers, access_log, log, log_format, state, .. } =
         &running.process;
-    plan.listener.addresses.clone_from(&running.listener.addresses);
     plan.process = ProcessSpec {
         admin: admin.clone(),
         workers: *workers,
@@ -222,6 +221,6 @@ mod tests {
         assert_eq!(difference(&merged, &asked), process);
         assert_eq!(difference(&running, &merged), live);
         let names: Vec<&str> = process.iter().map(|difference| difference.setting).collect();
-        assert_eq!(names.len(), 9, "{names:?}");
+        assert_eq!(names.len(), 8, "{names:?}");
     }
 }

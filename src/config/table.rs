@@ -316,7 +316,7 @@ pub const GROUPS: [(&str, &[Setting]); 6] = [
 ];
 
 const WHERE: &[Setting] = &[
-    row("listen", Listens, Value(":8080"), "Where clients connect").in_new_process(),
+    row("listen", Listens, Value(":8080"), "Where clients connect"),
     row("upstream", Urls, Nothing, "Where requests go: http://host:port or http://unix:/path")
         .aka(&["backends", "backend"])
         .of(TOP | POOL),

@@ -59,7 +59,7 @@ impl ControlPlane<'_> {
         }
         self.count(drain);
         // With these the kernel would go on completing connections for sockets nobody accepts from.
-        self.copies.clear();
+        self.listening.close_copies();
         self.cores.tell(&Command::Drain);
         let mut running = self.cores.mailboxes.len();
         if !hurry {

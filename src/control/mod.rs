@@ -10,7 +10,7 @@
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
 //! `health` (what the log says of upstreams), `desired` (what is wanted: settings, and changes of upstreams), `state`
 //! (where those are kept), `reload` (putting it in force), `current` (what is), `watch` (whether files have changed),
-//! `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
+//! `listening` (the sockets), `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
 
 pub mod ask;
 mod cores;
@@ -20,6 +20,7 @@ mod desired;
 mod drain;
 mod events;
 mod health;
+mod listening;
 mod names;
 mod reload;
 mod start;
@@ -28,7 +29,6 @@ mod watch;
 
 use std::borrow::Cow;
 use std::env;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -41,8 +41,7 @@ use smol::{LocalExecutor, Task};
 
 use crate::admin::{self, CurrentView, Orders, PendingOrder, Refused, Service};
 use crate::config::{Order, Plan, Report, Sources};
-use crate::io::listen::SocketFile;
-use crate::process::inherited::{InheritedSockets, Label, Predecessor, READY};
+use crate::process::inherited::{InheritedSockets, Predecessor, READY};
 use crate::process::listeners::{ListenerSockets, Listeners};
 use crate::process::notify::Notify;
 use crate::process::program;
@@ -53,6 +52,7 @@ use crate::upstream::Registry;
 use cores::Cores;
 use current::Current;
 use desired::Desired;
+use listening::Listening;
 use watch::Watcher;
 
 /// Runs the proxy until a signal ends it.
@@ -170,12 +170,7 @@ struct ControlPlane<'a> {
     reopen: Option<Sender<()>>,
     notify: Notify,
     program: Option<PathBuf>,
-    /// The listening sockets, for the next process.
-    copies: Vec<(Label, OwnedFd)>,
-    /// Files to be removed at the end.
-    files: Vec<SocketFile>,
-    /// Those that are another process' to remove until we are ready.
-    foreign_files: Vec<PathBuf>,
+    listening: Listening,
     /// Dropped when another process has taken over.
     hand_over: Option<Sender<()>>,
     handed_over: Receiver<()>,
@@ -194,20 +189,8 @@ impl<'a> ControlPlane<'a> {
         use Signal::{Hup, Int, Quit, Term, Usr1, Usr2};
         let signals = Signals::new([Term, Int, Quit, Hup, Usr1, Usr2])
             .map_err(|error| format!("cannot take signals: {error}"))?;
-        let mut copies = Vec::new();
-        for listener in listeners.iter() {
-            copies.extend(
-                listener.copies().map_err(|error| format!("cannot copy a socket: {error}"))?,
-            );
-        }
-        let files = |inherited| {
-            listeners
-                .iter()
-                .filter(move |listener| listener.inherited == inherited)
-                .filter_map(ListenerSockets::file)
-        };
-        let foreign_files = files(true).collect();
-        let files = files(false).map(SocketFile::new).collect();
+        let mut listening = Listening::default();
+        listening.add(listeners.iter())?;
         let Listeners { listen, admin } = listeners;
         let plan = desired.plan();
         let mut registry = Registry::new(plan.process.workers);
@@ -231,9 +214,7 @@ impl<'a> ControlPlane<'a> {
             reopen,
             notify: Notify::from(|name| env::var_os(name)),
             program: program::find(),
-            copies,
-            files,
-            foreign_files,
+            listening,
             hand_over: Some(hand_over),
             handed_over,
         };
@@ -269,7 +250,7 @@ impl<'a> ControlPlane<'a> {
             upstreams = self.current.get().upstreams().count(),
             "ready"
         );
-        self.files.extend(self.foreign_files.drain(..).map(SocketFile::new));
+        self.listening.take_files_over();
         if predecessor.is_waiting() {
             // The process before us tells the service manager.
             predecessor.send(READY);
@@ -281,7 +262,7 @@ impl<'a> ControlPlane<'a> {
         if shutdown == Shutdown::HandedOver {
             drop(watchdog);
             self.hand_over = None;
-            self.files.drain(..).for_each(SocketFile::leave);
+            self.listening.leave_files();
         }
         self.drain(shutdown).await
     }
@@ -397,7 +378,7 @@ impl<'a> ControlPlane<'a> {
             tracing::error!("no upgrade: this is process 1, or its program cannot be found");
             return None;
         };
-        match Successor::start(program, &self.copies) {
+        match Successor::start(program, self.listening.copies()) {
             Ok(successor) => {
                 tracing::info!(program = %program.display(), pid = successor.pid(), "upgrade begins");
                 Some(successor)

@@ -106,6 +106,20 @@ impl Listeners {
         Ok(Listeners { listen: listen.listeners, admin: admin.listeners })
     }
 
+    /// Opens one more address for clients.
+    ///
+    /// # Errors
+    /// Says what is the matter with it.
+    pub fn open_one(
+        listen: &Listen,
+        workers: usize,
+        report: &Report,
+    ) -> Result<Vec<ListenerSockets>, String> {
+        let mut opened = RoleListeners::new(Role::Listen, workers, report);
+        opened.open(listen, &mut Unclaimed(Vec::new()))?;
+        Ok(opened.listeners)
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &ListenerSockets> {
         self.listen.iter().chain(&self.admin)

@@ -35,13 +35,16 @@ pub struct Successor {
 
 impl Successor {
     /// Starts `program` with our arguments and our environment, and with copies of `sockets`.
-    pub fn start(program: &Path, sockets: &[(Label, OwnedFd)]) -> io::Result<Successor> {
+    pub fn start<'s>(
+        program: &Path,
+        sockets: impl Iterator<Item = &'s (Label, OwnedFd)>,
+    ) -> io::Result<Successor> {
         let (line, report) = UnixStream::pair()?;
         // A plain dup is not closed on exec: these copies, and nothing else, reach the new process.
         // Only this thread starts processes, and ours are closed again on return.
         let report = rustix::io::dup(&report)?;
         let mut words = format!("report={}", report.as_raw_fd());
-        let mut copies = Vec::with_capacity(sockets.len());
+        let mut copies = Vec::new();
         for (label, socket) in sockets {
             let copy = rustix::io::dup(socket)?;
             words.push_str(&format!(",{}={}", label.word(), copy.as_raw_fd()));

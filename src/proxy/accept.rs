@@ -1,7 +1,9 @@
 //! A connection arrives, is admitted, and is parked whenever there is nothing to be read on it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -12,7 +14,7 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 
 use super::client::Client;
-use super::core::{Lack, Worker, room};
+use super::core::{Lack, OpenListener, Worker, room};
 use super::{Next, Served, tunnel};
 use crate::config::Listen;
 use crate::io::accept::Listener;
@@ -20,7 +22,7 @@ use crate::io::clock::Moment;
 use crate::io::future_pool::FuturePool;
 use crate::io::linger::linger;
 use crate::io::listen::BACKLOG;
-use crate::io::reactor::Direction;
+use crate::io::reactor::{Direction, Reactor};
 use crate::io::stream::Stream;
 use crate::io::{Error, Result};
 
@@ -44,12 +46,8 @@ pub(super) type Servers = FuturePool<Client, Served>;
 
 /// Accepts connections until the core ends; once draining, only those that wait already. They have
 /// been completed by the kernel, and closing the listening socket would reset them.
-pub(super) async fn accept(
-    worker: Rc<Worker>,
-    listen: Rc<Listen>,
-    listener: Listener,
-    servers: Rc<Servers>,
-) {
+pub(super) async fn accept(worker: Rc<Worker>, accepting: Rc<Accepting>, servers: Rc<Servers>) {
+    let Accepting { listen, listener, .. } = &*accepting;
     let mut late = 0;
     let mut complaint = Complaint::default();
     for turn in 1_u64.. {
@@ -58,14 +56,14 @@ pub(super) async fn accept(
                 worker.stats.accepted.add(1);
                 let found = admission(&worker, stream, &mut complaint).await;
                 let Ok((admission, stream)) = found else { return };
-                admit(admission, stream, (peer, &listen), &servers);
-                late += i32::from(worker.draining.get());
+                admit(admission, stream, (peer, listen), &servers);
+                late += i32::from(accepting.is_ending(&worker));
                 if late > BACKLOG {
                     return;
                 }
             }
-            Ok(None) if worker.draining.get() => return,
-            Ok(None) if more(&worker, &listener).await.is_err() => return,
+            Ok(None) if accepting.is_ending(&worker) => return,
+            Ok(None) if accepting.more(&worker).await.is_err() => return,
             Ok(None) => {}
             Err(Error::Aborted) => return,
             Err(error) => {
@@ -84,13 +82,42 @@ pub(super) async fn accept(
     }
 }
 
-/// Waits until more connections may be waiting, or draining begins.
-async fn more(worker: &Worker, listener: &Listener) -> Result<()> {
-    let waited = poll_fn(|cx| match listener.poll_ready(cx) {
-        Poll::Pending if worker.draining.get() => Poll::Ready(Ok(())),
-        other => other,
-    });
-    waited.await
+/// A socket at which connections are accepted.
+pub(super) struct Accepting {
+    listen: Rc<Listen>,
+    listener: Listener,
+    /// No plan has it any more: what waits already is accepted, and then it is closed.
+    ending: Cell<bool>,
+}
+
+impl Accepting {
+    /// # Errors
+    /// When the kernel does not watch it.
+    pub fn new(open: OpenListener, reactor: &Rc<Reactor>) -> io::Result<Accepting> {
+        let OpenListener { listen, socket } = open;
+        let (listen, ending) = (Rc::new(listen), Cell::new(false));
+        Ok(Accepting { listen, listener: Listener::new(socket, reactor)?, ending })
+    }
+
+    /// Has it end if it is one of those at `listen`, and says whether it is.
+    pub fn end_if(&self, listen: &Listen) -> bool {
+        let is_it = *self.listen == *listen;
+        self.ending.set(self.ending.get() || is_it);
+        is_it
+    }
+
+    fn is_ending(&self, worker: &Worker) -> bool {
+        worker.draining.get() || self.ending.get()
+    }
+
+    /// Waits until more connections may be waiting, or it has to end.
+    async fn more(&self, worker: &Worker) -> Result<()> {
+        let waited = poll_fn(|cx| match self.listener.poll_ready(cx) {
+            Poll::Pending if self.is_ending(worker) => Poll::Ready(Ok(())),
+            other => other,
+        });
+        waited.await
+    }
 }
 
 /// An admission for a connection that was accepted, when there is one, and a descriptor for it that leaves enough

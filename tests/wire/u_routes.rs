@@ -444,3 +444,42 @@ fn u13_names_of_paths_and_methods_work_as_flags_as_well() {
     let refused = client.get("/other");
     assert_eq!(refused.get("X-B"), Some("c"));
 }
+
+#[test]
+fn u14_listeners_come_and_go_at_a_reload() {
+    let (origin, asked, go_on) = Origin::patient();
+    let scratch = Scratch::new();
+    let path = scratch.join("t.toml");
+    let text = |listen: &str| format!("listen = {listen}\nupstream = '{}'\n", origin.url());
+    let socket = format!("unix:{}", scratch.join("s.sock"));
+    fs::write(&path, text("['127.0.0.1:0', '127.0.0.3:0']")).unwrap();
+    let proxy = crate::harness::Proxy::start_as(
+        &["--config", &path, "--admin", "127.0.0.1:0", "--workers", "2"],
+        |_| {},
+    );
+    let case = Configured { proxy, path, folder: scratch };
+    let listeners = || page(&case.proxy.ask("/status"))["listeners"].clone();
+    let first = listeners();
+    let second = first[1].as_str().unwrap().to_owned();
+    let mut kept = crate::harness::Client::to(&second);
+    kept.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    asked.wait();
+    let answer = case.reload(&text(&format!("['127.0.0.1:0', '{socket}']")));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(listeners(), json!([first[0], socket]));
+    go_on.open();
+    assert_eq!(crate::harness::Client::to(&socket).get("/").text(), "last");
+    assert_eq!(kept.response().text(), "last", "a request under way ends as it would have");
+    let gone = || std::net::TcpStream::connect(&second).is_err();
+    crate::harness::eventually("the address is closed", gone);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let refused = case.reload(&text(&format!("'{address}'")));
+    assert_eq!((refused.status, page(&refused)["error"]["code"].as_str()), (400, Some("listen")));
+    assert!(refused.text().contains("cannot listen on"), "{}", refused.text());
+    assert_eq!(case.proxy.client().get("/").text(), "last", "nothing has changed");
+    let answer = case.reload(&text("'127.0.0.1:0'"));
+    assert_eq!(answer.status, 200);
+    let file = case.folder.join("s.sock");
+    crate::harness::eventually("the socket's file is removed", || fs::metadata(&file).is_err());
+}

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use flume::{Receiver, Sender};
 
 use super::runtime::Runtime;
+use super::spec::OpenListener;
+use crate::config::Listen;
 
 use crate::io::address::Address;
 use crate::stats::UpstreamState;
@@ -19,6 +21,10 @@ pub enum Command {
     Resolved(Arc<UpstreamState>, Arc<[Address]>),
     /// Begin to accept connections.
     Accept,
+    /// Accept connections at one more socket: it is taken out of this channel.
+    Listen(Receiver<OpenListener>),
+    /// Accept what waits already at the sockets of this address, and close them.
+    Unlisten(Listen),
     /// Accept what waits already and no more, finish what is under way, close what is idle.
     Drain,
     /// Close something idle: another core lacks this.

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::super::accept::{self, Servers};
+use super::super::accept::{self, Accepting, Servers};
 use super::super::client::Client;
 use super::super::{Served, serve};
 use super::command::{Command, Event};
@@ -21,7 +21,6 @@ use super::runtime::Runtime;
 use super::worker::Worker;
 use crate::config::{Listen, Marks};
 use crate::io::Fd;
-use crate::io::accept::Listener;
 use crate::io::cores::Core;
 use crate::io::future_pool::Slot;
 use crate::stats::{self, Recorder};
@@ -96,9 +95,8 @@ impl CoreSpec {
             reactor: Rc::clone(reactor),
             reaper: Rc::new(RefCell::new(Waker::noop().clone())),
         };
-        let listeners = self.listeners.into_iter().map(|OpenListener { listen, socket }| {
-            Ok((Rc::new(listen), Listener::new(socket, reactor)?))
-        });
+        let listeners = self.listeners.into_iter();
+        let listeners = listeners.map(|open| Accepting::new(open, reactor).map(Rc::new));
         let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
         core.pipes.keep_below(marks.upstreams);
         let worker = Rc::new(Worker {
@@ -134,20 +132,34 @@ impl Worker {
     fn run(
         self: &Rc<Self>,
         servers: Rc<Servers>,
-        mut listeners: Vec<(Rc<Listen>, Listener)>,
+        mut listeners: Vec<Rc<Accepting>>,
         commands: &flume::Receiver<Command>,
     ) -> io::Result<()> {
         let reaper = Rc::clone(self);
         let reaper = Cell::new(Some(self.core.spawn(async move { reaper.reap().await })));
-        let spawn = |(listen, listener)| {
+        let spawn = |listener: Rc<Accepting>| {
             let (worker, servers) = (Rc::clone(self), Rc::clone(&servers));
-            self.core.spawn(accept::accept(worker, listen, listener, servers))
+            let task = self.core.spawn(accept::accept(worker, Rc::clone(&listener), servers));
+            (listener, task)
         };
         let mut accepting = Vec::new();
         self.core.run(commands, |command| match command {
             Command::Adopt(adoption) => self.adopt(&adoption),
             Command::Resolved(entry, addresses) => self.epoch().resolved(&entry, &addresses),
-            Command::Accept => accepting = listeners.drain(..).map(spawn).collect(),
+            Command::Accept => accepting.extend(listeners.drain(..).map(spawn)),
+            Command::Listen(open) => {
+                if let Ok(open) = open.try_recv()
+                    && let Some(listener) = self.listener(open)
+                {
+                    accepting.push(spawn(listener));
+                }
+            }
+            Command::Unlisten(listen) => {
+                for (_, task) in accepting.extract_if(.., |(one, _)| one.end_if(&listen)) {
+                    task.detach();
+                }
+                self.core.reactor.wake_all();
+            }
             Command::Drain => {
                 // The core ends when no task is left: so the reaper has to go. Those that accept
                 // go by themselves.
@@ -163,6 +175,15 @@ impl Worker {
                 self.stop();
             }
         })
+    }
+
+    /// One more socket to accept at. `None`: it came too late, or the kernel watches no more.
+    fn listener(&self, open: OpenListener) -> Option<Rc<Accepting>> {
+        if self.draining.get() {
+            return None;
+        }
+        let accepting = Accepting::new(open, &self.core.reactor);
+        accepting.inspect_err(|error| tracing::error!(%error, "cannot listen")).ok().map(Rc::new)
     }
 
     /// Ends everything: at once, but for tunnels, which are told so and get a moment to answer.
