@@ -27,7 +27,8 @@ pub fn check(args: &[OsString], env: &[(OsString, OsString)]) {
         }
         Ok(Action::Demo(plan, _)) => sane(&plan),
         Ok(Action::Check(text) | Action::Show(text)) => assert!(text.ends_with('\n')),
-        Ok(Action::Ask(..)) => {}
+        Ok(Action::Refuse(text, exit)) => assert!(text.ends_with('\n') && exit > 0),
+        Ok(Action::Ask(..) | Action::Look(..) | Action::Explain(..)) => {}
         Err(rejected) => {
             well_told(&rejected);
             advice_holds(&rejected);

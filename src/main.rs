@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use tidegate::config::{Action, Plan, Report, Sources, Surroundings};
 use tidegate::control::{self, ask, demo};
+use tidegate::policy;
 use tidegate::process::{console, descriptors, inherited, own_log};
 
 fn main() -> ExitCode {
@@ -20,6 +21,12 @@ fn main() -> ExitCode {
     let sources = Sources { args, env, around };
     match sources.load() {
         Ok(Action::Show(text) | Action::Check(text)) => console::tell(Ok(text)),
+        Ok(Action::Explain(plan, question)) => {
+            let told = policy::explain(&plan, &question);
+            console::tell(told.map_err(|why| format!("tidegate: {why}\n")))
+        }
+        Ok(Action::Look(admin, look)) => ask::look(admin.as_ref(), look),
+        Ok(Action::Refuse(text, exit)) => console::tell(Ok(text)).max(exit),
         Ok(Action::Ask(admin, order)) => console::tell(ask::ask(admin.as_ref(), &order)),
         Ok(Action::Run(plan, report)) => run(control::run, *plan, report, sources),
         Ok(Action::Demo(plan, report)) => run(demo::run, *plan, report, sources),

@@ -4,7 +4,7 @@
 //! and asks the kernel about its own process; no core ever waits for it, and a stuck reader, a full
 //! disk or a closed pipe costs log lines (counted), nothing else. It changes nothing itself: a change
 //! that is asked for goes to the control plane ([`Orders`]), which answers with what came of it. Uses
-//! `http`, `config` and `stats`; never sees `proxy` or `upstream`.
+//! `http`, `config`, `policy` and `stats`; never sees `proxy` or `upstream`.
 //! Everything it shows is bounded by the settings: no label is ever a path or a host of a client.
 
 pub mod log;

@@ -16,7 +16,7 @@ use crate::http::Reply;
 /// Orders that wait to be made at most.
 const WAITING: usize = 64;
 /// An order takes at most so long; whoever gave it hears no more of it then.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(35);
 
 /// An order that was given, and nobody has answered yet.
 #[derive(Debug)]
@@ -133,6 +133,17 @@ pub(super) fn upstream(verb: Verb, request: &AdminRequest) -> Result<Order, Repl
         }
         Some(url) => Ok(Order::Upstream(UpstreamOrder { verb, url, pool, weight })),
     }
+}
+
+/// The order to remove the upstream with this id; `None`: there is none.
+pub(super) fn removal(view: &View, id: &str) -> Option<Order> {
+    let upstream = view.upstreams.iter().find(|upstream| upstream.id == id)?;
+    Some(Order::Upstream(UpstreamOrder {
+        verb: Verb::Remove,
+        url: upstream.name.to_string(),
+        pool: Some(upstream.pool.to_string()),
+        weight: None,
+    }))
 }
 
 /// A name of somebody else's, as one line of bounded length.

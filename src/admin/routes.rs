@@ -1,6 +1,6 @@
 //! Which question gets which answer.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde_json::json;
@@ -9,8 +9,9 @@ use super::accept::Format;
 use super::exposition::Text;
 use super::request::AdminRequest;
 use super::{Orders, View, exposition, orders, reply, show};
-use crate::config::{Order, Verb};
+use crate::config::{Order, Question, Verb};
 use crate::http::{Method, Reason, Reply};
+use crate::policy::{self, split_question};
 
 /// What one method of one path does.
 struct Route {
@@ -72,6 +73,18 @@ const ROUTES: &[Route] = &[
         action: Change(|_| Ok(Order::Reload)),
     },
     Route {
+        method: Method::Get,
+        path: "/explain",
+        help: "which route a request takes: ?request=GET%20http://host/path&field=Name:%20value&client=...",
+        action: Show(explain),
+    },
+    Route {
+        method: Method::Post,
+        path: "/upgrade",
+        help: "hand over to a new process, and say how that went",
+        action: Change(|_| Ok(Order::Upgrade)),
+    },
+    Route {
         method: Method::Post,
         path: "/add",
         help: "send requests to the upstream at {\"url\":...}, too",
@@ -112,6 +125,20 @@ pub(super) async fn answer(
 ) -> Reply {
     if !local && !request.host.is_empty() && !may_name_us(&request.host) {
         return reply::error(421, "misdirected", "Host must be an IP address or localhost");
+    }
+    if let Some(id) = request.path.strip_prefix("/upstreams/") {
+        return match (request.method, orders::refusal(view, &request.content_type, local)) {
+            (Method::Delete, Some(refusal)) => refusal,
+            (Method::Delete, None) => match orders::removal(view, id) {
+                Some(order) => orders.give(order).await,
+                None => reply::error(404, "not_found", "there is no upstream of this id"),
+            },
+            _ => {
+                let mut refused = reply::error(405, "method_not_allowed", "DELETE removes it");
+                refused.push("Allow", "DELETE");
+                refused
+            }
+        };
     }
     let here = || ROUTES.iter().filter(|route| route.path == request.path);
     let method = if request.method == Method::Head { Method::Get } else { request.method };
@@ -156,6 +183,28 @@ pub(super) async fn answer(
 /// Answers a request that was refused, under the label that the reason has everywhere.
 pub(super) fn refusal(reason: Reason) -> Reply {
     reply::error(reason.status().unwrap_or(400), reason.label(), reason.explain())
+}
+
+fn explain(view: &View, request: &AdminRequest) -> Reply {
+    let mut question = Question::default();
+    for (name, value) in split_question(&format!("?{}", request.query)) {
+        match name.as_str() {
+            "request" => question.request = value,
+            "field" => question.fields.push(value),
+            "client" => match IpAddr::from_str(&value) {
+                Ok(client) => question.client = Some(client),
+                Err(_) => return reply::error(400, "client", "client must be an IP address"),
+            },
+            _ => return reply::error(400, "query", "there is request, field and client"),
+        }
+    }
+    if question.request.is_empty() {
+        return reply::error(400, "request", "write ?request=GET%20http://host/path");
+    }
+    match policy::explain(&view.plan, &question) {
+        Ok(text) => reply::text(200, "text/plain; charset=utf-8", text),
+        Err(why) => reply::json(400, &json!({ "error": { "code": "request", "message": why } })),
+    }
 }
 
 fn metrics(view: &View, request: &AdminRequest) -> Reply {

@@ -256,12 +256,14 @@ fn header_rules(HeaderRules { removed, lines }: &HeaderRules) -> Value {
     json!({ "remove": removed, "put": lines.iter().map(line).collect::<Value>() })
 }
 
-fn pool_spec(PoolSpec { name, upstreams, idle_timeout, max_idle }: &PoolSpec) -> Value {
+fn pool_spec(spec: &PoolSpec) -> Value {
+    let PoolSpec { name, upstreams, idle_timeout, max_idle, exchange } = spec;
     json!({
         "name": **name,
         "upstreams": upstreams.iter().map(upstream_spec).collect::<Value>(),
         "upstream_idle_s": seconds(*idle_timeout),
         "upstream_idle_per_worker": max_idle,
+        "settings": exchange_spec(exchange),
     })
 }
 

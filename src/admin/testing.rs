@@ -121,6 +121,7 @@ pub fn plan() -> Plan {
             upstreams: vec![upstream(9001), upstream(9002)],
             idle_timeout: second * 60,
             max_idle: 32,
+            exchange: Arc::clone(&exchange),
         }],
         exchange,
     }

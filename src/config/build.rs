@@ -55,10 +55,11 @@ pub fn build(
     let _ = settings.one("config", places::file);
     let listener = settings.listener(demo);
     let process = settings.process(around, &listener.addresses);
-    let pool = settings.pool(&listener.addresses, demo, must_run);
+    let upstreams = settings.upstreams(&listener.addresses, demo, must_run);
     let exchange = settings.exchange_at_top(listener.read_timeout);
-    let (pools, exchanges) = settings.pools(&exchange, pool);
-    let routes = settings.routes(&exchange, &exchanges);
+    let pool = settings.pool(upstreams, &exchange);
+    let pools = settings.pools(&exchange, pool);
+    let routes = settings.routes(&exchange, &pools);
     let plan = Plan { process, listener, exchange, routes: routes.into(), pools };
     Built { plan, strict, demo }
 }
@@ -124,12 +125,14 @@ impl Settings<'_> {
         Arc::new(spec)
     }
 
-    fn pool(&mut self, listen: &[Listen], demo: bool, must_run: bool) -> PoolSpec {
+    /// The pool that the top makes.
+    fn pool(&mut self, upstreams: Vec<UpstreamSpec>, exchange: &Arc<ExchangeSpec>) -> PoolSpec {
         PoolSpec {
             name: sections::DEFAULT.into(),
-            upstreams: self.upstreams(listen, demo, must_run),
+            upstreams,
             idle_timeout: self.wait("upstream-idle-timeout"),
             max_idle: self.number("max-upstream-idle") as usize,
+            exchange: Arc::clone(exchange),
         }
     }
 

@@ -13,10 +13,12 @@ use argh::FromArgs;
 
 use super::diagnostics::{Diagnostic, Diagnostics, nearest, wrong};
 use super::given::{Given, Origin};
-use super::order::{Order, UpstreamOrder, Verb};
+use super::order::{Look, Order, Question, Verb};
+use super::shell::Shell;
 use super::strangers::{COUSINS, LATER};
 use super::table::{self, ACTIONS, Form, Setting};
 use super::values;
+use super::words::{COMMANDS, ParsedLine, first_words};
 
 /// The action that the words ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,18 +26,44 @@ pub enum Subcommand {
     /// No command: run.
     Run,
     /// `check`, `-t`, `--check`.
-    Check,
+    Check {
+        /// `--json`: for programs.
+        json: bool,
+    },
     /// `config show`.
     Show {
         /// `--origin`: with where each value came from.
         origin: bool,
+        /// `--format`.
+        form: ShowForm,
     },
+    /// `config schema`.
+    Schema,
+    /// `explain REQUEST`.
+    Explain(Question),
     /// `reload`, `add URL` and so on: for a tidegate that runs.
     Ask(Order),
+    /// `status` and so on.
+    Look(Look),
+    /// `completions SHELL`.
+    Completions(Shell),
+    /// `man`.
+    Man,
     /// `help`, `-h`, `--help`.
     Help,
     /// `-V`, `--version`.
     Version,
+}
+
+/// How the settings are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShowForm {
+    /// As a dotenv file.
+    Env,
+    /// As a configuration file.
+    Toml,
+    /// The same, in JSON.
+    Json,
 }
 
 /// The command line, taken apart.
@@ -94,18 +122,18 @@ impl Shape<'_> {
             match flag {
                 "-h" | "--help" => return Err(Subcommand::Help),
                 "-V" | "--version" => return Err(Subcommand::Version),
-                "-t" | "--check" | "--origin" if value.is_some() => {
+                "-t" | "--check" | "--origin" | "--json" if value.is_some() => {
                     let what = format!("{flag} takes no value");
                     self.diagnostics
                         .mistake(Origin::CommandLine, wrong(what, format!("write {flag}")));
                 }
                 "-t" | "--check" => self.check = true,
-                "--pool" | "--weight" => {
+                _ if let Some((_, name)) = WITH_VALUE.iter().find(|(word, _)| *word == flag) => {
                     let value = value.or_else(|| args.next_if(|next| !is_flag(next)));
-                    self.words.extend([flag.to_owned(), value.unwrap_or_default()]);
+                    self.words.extend([(*name).to_owned(), value.unwrap_or_default()]);
                 }
                 "--" => self.words.extend(args.by_ref()),
-                flag if flag.starts_with('-') && flag.len() > 1 && flag != "--origin" => {
+                flag if flag.starts_with('-') && flag.len() > 1 && !SWITCHES.contains(&flag) => {
                     self.option(flag, value, &mut args);
                 }
                 _ => self.words.push(arg),
@@ -154,15 +182,27 @@ impl Shape<'_> {
     }
 }
 
+/// Options of commands, and their names for argh.
+const WITH_VALUE: [(&str, &str); 6] = [
+    ("--pool", "--pool"),
+    ("--weight", "--weight"),
+    ("--format", "--format"),
+    ("-H", "--field"),
+    ("--field", "--field"),
+    ("--client", "--client"),
+];
+const SWITCHES: [&str; 2] = ["--origin", "--json"];
+
 fn is_command(word: &str) -> bool {
-    matches!(word, "check" | "config" | "reload" | "help") || Verb::is_word(word)
+    word == "help" || COMMANDS.iter().any(|command| command.split(' ').next() == Some(word))
 }
 
 /// The word is one of our flags, and so not the value of another one.
 fn is_flag(word: &str) -> bool {
     let name = word.split_once('=').map_or(word, |(name, _)| name);
     name.strip_prefix("--").and_then(table::find).is_some()
-        || name == "--origin"
+        || SWITCHES.contains(&name)
+        || WITH_VALUE.iter().any(|(word, _)| *word == name)
         || ACTIONS.iter().any(|(short, long, _)| *short == name || *long == name)
 }
 
@@ -225,11 +265,15 @@ fn not_a_command(words: &[String]) -> Diagnostic {
     // What is a command is not to blame, but what stands behind it.
     let first_two: Vec<&str> = words.iter().take(2).map(String::as_str).collect();
     let known = match first_two[..] {
-        ["config", "show"] => 2,
-        ["check" | "reload", ..] => 1,
+        ["config", "show" | "schema"] => 2,
+        ["check" | "reload" | "upgrade" | "status" | "top" | "health" | "man", ..] => 1,
         [verb, _] if Verb::is_word(verb) => 2,
         _ => 0,
     };
+    if first_two == ["config"] {
+        let right = "write tidegate config show, or tidegate config schema";
+        return wrong("\"config\" is not a command", right);
+    }
     if let [verb] = first_two[..]
         && Verb::is_word(verb)
     {
@@ -251,161 +295,7 @@ fn not_a_command(words: &[String]) -> Diagnostic {
     }
     match nearest(&shown, COMMANDS) {
         Some(near) => wrong(what, format!("did you mean {near}?")),
-        None => wrong(what, format!("commands are: {}", COMMANDS.join(", "))),
-    }
-}
-
-/// Every command, as users write it.
-const COMMANDS: [&str; 9] = [
-    "check",
-    "config show",
-    "config show --origin",
-    "reload",
-    "add",
-    "remove",
-    "drain",
-    "undrain",
-    "weight",
-];
-
-/// Declares the command line for argh, with a field for each spelling of each setting.
-macro_rules! line {
-    ($($field:ident)*) => {
-        /// The command line as argh sees it; what each option means stands in `table`.
-        #[derive(FromArgs)]
-        struct ParsedLine {
-            $(
-                /// a setting
-                #[argh(option)]
-                $field: Vec<String>,
-            )*
-            #[argh(subcommand)]
-            command: Option<Sub>,
-        }
-
-        impl ParsedLine {
-            /// Every option with its values.
-            fn options(self) -> Vec<(String, Vec<String>)> {
-                vec![$((stringify!($field).replace('_', "-"), self.$field)),*]
-            }
-        }
-    };
-}
-
-line! {
-    listen upstream backends backend admin workers
-    path paths method request_header response_header
-    max_retries host_header backend_header trusted_proxy trusted_header allow_upgrade half_close
-    read_timeout write_timeout connect_timeout response_timeout
-    idle_timeout upstream_idle_timeout tunnel_idle_timeout expect_timeout
-    drain_delay drain_timeout
-    max_head max_target max_fields max_body max_connections buffers max_upstream_idle
-    access_log access_log_file log log_format
-    config state watch env_file strict demo
-}
-
-#[derive(FromArgs)]
-#[argh(subcommand)]
-enum Sub {
-    Check(CheckWord),
-    Config(ConfigWord),
-    Reload(ReloadWord),
-    Add(AddWord),
-    Remove(RemoveWord),
-    Drain(DrainWord),
-    Undrain(UndrainWord),
-    Weight(WeightWord),
-}
-
-/// say whether the settings are fine
-#[derive(FromArgs)]
-#[argh(subcommand, name = "check")]
-struct CheckWord {}
-
-/// have a running tidegate read its settings anew
-#[derive(FromArgs)]
-#[argh(subcommand, name = "reload")]
-struct ReloadWord {}
-
-/// Declares the commands about one upstream for argh: `Struct "word" "what it does"`.
-macro_rules! upstream_words {
-    ($($word:ident $name:literal $about:literal;)*) => {
-        $(
-            #[doc = $about]
-            #[derive(FromArgs)]
-            #[argh(subcommand, name = $name)]
-            struct $word {
-                /// the upstream
-                #[argh(positional)]
-                url: String,
-                /// its pool
-                #[argh(option)]
-                pool: Option<String>,
-                /// its share of the requests
-                #[argh(option)]
-                weight: Option<u32>,
-            }
-
-            impl $word {
-                fn order(&self, verb: Verb) -> Subcommand {
-                    let $word { url, pool, weight } = self;
-                    let (url, pool, weight) = (url.clone(), pool.clone(), *weight);
-                    Subcommand::Ask(Order::Upstream(UpstreamOrder { verb, url, pool, weight }))
-                }
-            }
-        )*
-    };
-}
-
-upstream_words! {
-    AddWord "add" "have a running tidegate send requests to one more upstream";
-    RemoveWord "remove" "have it do without an upstream";
-    DrainWord "drain" "have it send an upstream no new requests";
-    UndrainWord "undrain" "have it send an upstream requests again";
-    WeightWord "weight" "have it send an upstream another share of the requests";
-}
-
-/// look at the settings
-#[derive(FromArgs)]
-#[argh(subcommand, name = "config")]
-struct ConfigWord {
-    #[argh(subcommand)]
-    then: ShowWord,
-}
-
-/// print every setting
-#[derive(FromArgs)]
-#[argh(subcommand, name = "show")]
-struct ShowWord {
-    /// also where each came from
-    #[argh(switch)]
-    origin: bool,
-}
-
-impl ParsedLine {
-    fn command(&self) -> Subcommand {
-        match &self.command {
-            None => Subcommand::Run,
-            Some(Sub::Check(_)) => Subcommand::Check,
-            Some(Sub::Reload(_)) => Subcommand::Ask(Order::Reload),
-            Some(Sub::Add(word)) => word.order(Verb::Add),
-            Some(Sub::Remove(word)) => word.order(Verb::Remove),
-            Some(Sub::Drain(word)) => word.order(Verb::Drain),
-            Some(Sub::Undrain(word)) => word.order(Verb::Undrain),
-            Some(Sub::Weight(word)) => word.order(Verb::Weight),
-            Some(Sub::Config(config)) => Subcommand::Show { origin: config.then.origin },
-        }
-    }
-
-    fn given(self) -> Vec<(&'static Setting, Given)> {
-        let mut given = Vec::new();
-        for (name, values) in self.options() {
-            let Some(setting) = table::find(&name) else { continue };
-            let origin = Origin::Flag(format!("--{name}"));
-            let value = |text: String| (setting, Given::new(text, origin.clone()));
-            given.extend(values.into_iter().map(value));
-        }
-        given
+        None => wrong(what, format!("commands are: {}", first_words().join(", "))),
     }
 }
 
@@ -476,10 +366,22 @@ mod tests {
         };
         assert_eq!(command(""), Subcommand::Run);
         for line in ["check", "-t", "--check", "--log info check", "check --log=info", "-t check"] {
-            assert_eq!(command(line), Subcommand::Check, "{line}");
+            assert_eq!(command(line), Subcommand::Check { json: false }, "{line}");
         }
-        assert_eq!(command("config show --log info"), Subcommand::Show { origin: false });
-        assert_eq!(command("config --log info show --origin"), Subcommand::Show { origin: true });
+        let show = |origin, form| Subcommand::Show { origin, form };
+        assert_eq!(command("config show --log info"), show(false, ShowForm::Env));
+        assert_eq!(command("config --log info show --origin"), show(true, ShowForm::Env));
+        assert_eq!(command("config show --format=toml"), show(false, ShowForm::Toml));
+        assert_eq!(command("check --json"), Subcommand::Check { json: true });
+        assert_eq!(command("status"), Subcommand::Look(Look::Status));
+        let question = Question {
+            request: "/a".to_owned(),
+            fields: vec!["A:b".to_owned()],
+            client: Some([10, 0, 0, 1].into()),
+            listen: None,
+        };
+        let words = "explain /a -H A:b --client 10.0.0.1";
+        assert_eq!(command(words), Subcommand::Explain(question));
         for line in ["-h", "--help", "help", "--no-such -h", "check -h", "config help"] {
             assert_eq!(read_all(line).0.command, Subcommand::Help, "{line}");
         }
@@ -519,7 +421,7 @@ mod tests {
             ("config show --orgin", "there is no flag --orgin", "did you mean --origin?"),
             ("--check=no", "--check takes no value", "write --check"),
             ("chek", "\"chek\" is not a command", "did you mean check?"),
-            ("config", "\"config\" is not a command", "commands are: check, config show"),
+            ("config", "\"config\" is not a command", "write tidegate config show"),
             (
                 "http://a:1",
                 "\"http://a:1\" is not a command",

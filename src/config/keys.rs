@@ -92,6 +92,22 @@ pub fn setting(scope: Scope, path: &str) -> Result<&'static Setting, Diagnostic>
     }
 }
 
+/// It makes no sense in a file.
+pub fn is_outside(name: &str) -> bool {
+    OUTSIDE.contains(&name)
+}
+
+/// The key of a setting at the top.
+pub fn key_of(name: &'static str) -> &'static str {
+    key_of_scope(TOP, name)
+}
+
+/// The key of a setting in a table of this `scope`.
+pub fn key_of_scope(scope: Scope, name: &'static str) -> &'static str {
+    let in_table = IN_TABLES.iter().find(|(known, _)| *known == name);
+    in_table.filter(|_| table::find_in(scope, name).is_some()).map_or(name, |(_, key)| key)
+}
+
 /// The path of a table of settings, in a table of this `scope`.
 pub fn is_table(scope: Scope, path: &str) -> bool {
     let is_of_it = |key: &str| key.split_once('.').is_some_and(|(table, _)| table == path);

@@ -8,7 +8,7 @@
 //! The way of a setting, a file for each step:
 //!
 //! ```text
-//! command_line  word by word (argh)                         --read-timeout=5s
+//! command_line  word by word (words: argh)                         --read-timeout=5s
 //! dotenv        KEY=VALUE lines of a file                   TIDEGATE_READ_TIMEOUT=5s
 //! toml, yaml    the text of a file -> tree: values, and where they are (JSON: yaml)
 //! file          a file, and those it includes
@@ -33,6 +33,8 @@
 //! `stamp` tells which version of a file was read.
 //! `plan` and `route` say what a plan is.
 //! `strangers` are flags of other programs, and those to come.
+//! `print` writes a plan as a file, `schema` what a file may have, `shell` what shells and man(1) want.
+//! `reach` finds routes that no request can take.
 //! `table` holds one row for each setting: parser, help, `config show` and the manual all read it.
 //! `diagnostics` and `show` put results into words.
 
@@ -53,12 +55,15 @@ mod order;
 mod overlay;
 mod places;
 mod plan;
+mod print;
 mod reach;
 mod reading;
 mod route;
+mod schema;
 mod secrets;
 mod sections;
 mod settings;
+mod shell;
 mod show;
 mod stamp;
 mod strangers;
@@ -67,12 +72,13 @@ mod template;
 mod toml;
 mod tree;
 mod values;
+mod words;
 mod yaml;
 
 use std::ffi::OsString;
 use std::path::Path;
 
-use command_line::Subcommand;
+use command_line::{ShowForm, Subcommand};
 use diagnostics::Diagnostics;
 use layers::Layers;
 use settings::Settings;
@@ -80,7 +86,7 @@ use settings::Settings;
 pub use descriptors::{Marks, in_use};
 pub use diff::{Difference, difference, within};
 pub use header::{HeaderLine, HeaderRules};
-pub use order::{Order, UpstreamOrder, Verb};
+pub use order::{Look, Order, Question, UpstreamOrder, Verb};
 pub use overlay::{Overlay, Presence, UpstreamChange};
 pub use places::HEAVIEST;
 pub use plan::*;
@@ -98,8 +104,14 @@ pub enum Action {
     Demo(Box<Plan>, Report),
     /// The settings are fine: print this report on standard output and exit 0.
     Check(String),
+    /// The settings make no sense: print this report on standard output and exit so.
+    Refuse(String, u8),
     /// Print this (help, version, `config show`) on standard output and exit 0.
     Show(String),
+    /// Say what becomes of a request under this plan.
+    Explain(Box<Plan>, Question),
+    /// Have the tidegate whose admin listens here (`None`: it has none) show something.
+    Look(Option<Listen>, Look),
     /// Have the tidegate whose admin listens here (`None`: it has none) do something, and print what came of it.
     Ask(Option<Listen>, Order),
 }
@@ -197,23 +209,39 @@ pub fn load(
     match words.command {
         Subcommand::Help => return Ok(Action::Show(show::help())),
         Subcommand::Version => return Ok(Action::Show(show::version())),
-        Subcommand::Run | Subcommand::Check | Subcommand::Show { .. } | Subcommand::Ask(_) => {}
+        Subcommand::Schema => return Ok(Action::Show(schema::text())),
+        Subcommand::Man => return Ok(Action::Show(shell::man())),
+        Subcommand::Completions(shell) => return Ok(Action::Show(shell::completions(shell))),
+        _ => {}
     }
     let layers = Layers::stack(words.given, env, around.cwd, &mut diagnostics);
-    if let Subcommand::Ask(order) = words.command {
-        return Ok(Action::Ask(admin_to_ask(&layers, diagnostics)?, order));
+    match words.command {
+        Subcommand::Ask(order) => {
+            return Ok(Action::Ask(admin_to_ask(&layers, diagnostics)?, order));
+        }
+        Subcommand::Look(look) => {
+            return Ok(Action::Look(admin_to_ask(&layers, diagnostics)?, look));
+        }
+        _ => {}
     }
-    let must_run = matches!(words.command, Subcommand::Run | Subcommand::Check);
+    let must_run = !matches!(words.command, Subcommand::Show { .. });
     let built = build::build(&layers, around, must_run, &mut diagnostics);
 
-    let report = Report {
-        warnings: diagnostics.close(built.strict)?,
-        origins: layers.origins(),
-        files: layers.files.clone(),
+    let warnings = match (diagnostics.close(built.strict), &words.command) {
+        (Err(rejected), Subcommand::Check { json: true }) => {
+            return Ok(Action::Refuse(show::rejected_json(&rejected), rejected.exit));
+        }
+        (closed, _) => closed?,
     };
+    let report = Report { warnings, origins: layers.origins(), files: layers.files.clone() };
     Ok(match words.command {
-        Subcommand::Check => Action::Check(show::check(&built.plan, &report)),
-        Subcommand::Show { origin } => Action::Show(show::config(&built, &layers, &report, origin)),
+        Subcommand::Check { json: true } => Action::Check(show::check_json(&built.plan, &report)),
+        Subcommand::Check { .. } => Action::Check(show::check(&built.plan, &report)),
+        Subcommand::Show { form: ShowForm::Env, origin } => {
+            Action::Show(show::config(&built, &layers, &report, origin))
+        }
+        Subcommand::Show { form, .. } => Action::Show(print::plan(&built.plan, form)),
+        Subcommand::Explain(question) => Action::Explain(Box::new(built.plan), question),
         _ if built.demo => Action::Demo(Box::new(built.plan), report),
         _ => Action::Run(Box::new(built.plan), report),
     })
@@ -244,10 +272,20 @@ pub mod testing {
 
     /// What comes of a configuration file with this text, and of these flags.
     pub fn loaded(text: &str, flags: &[&str]) -> Result<(Plan, Report), Rejected> {
+        loaded_as("toml", text, flags)
+    }
+
+    /// The same of a file with another extension.
+    pub fn loaded_as(
+        extension: &str,
+        text: &str,
+        flags: &[&str],
+    ) -> Result<(Plan, Report), Rejected> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Relaxed);
         let folder = std::env::temp_dir();
-        let file = folder.join(format!("tidegate-plan-{}-{number}.toml", std::process::id()));
+        let file =
+            folder.join(format!("tidegate-plan-{}-{number}.{extension}", std::process::id()));
         std::fs::write(&file, text).unwrap();
         let around = Surroundings {
             cwd: &folder,

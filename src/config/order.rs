@@ -1,5 +1,9 @@
 //! What a running tidegate can be told to do.
 
+use std::net::IpAddr;
+
+use super::plan::Listen;
+
 /// An order: from the admin or a command, to the control plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -7,6 +11,32 @@ pub enum Order {
     Reload,
     /// Change an upstream.
     Upstream(UpstreamOrder),
+    /// Hand over to a new process.
+    Upgrade,
+}
+
+/// What a running tidegate is asked to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// The process and its upstreams.
+    Status,
+    /// The same, again and again.
+    Top,
+    /// Whether it is ready: an exit code, for containers.
+    Health,
+}
+
+/// A request of which somebody wants to know what would become of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// `GET http://example.org/path`, or a path alone.
+    pub request: String,
+    /// Field lines: `Name: value`.
+    pub fields: Vec<String>,
+    /// Who asks; 127.0.0.1 if nobody says.
+    pub client: Option<IpAddr>,
+    /// Where it comes in; the first address of the plan if nobody says.
+    pub listen: Option<Listen>,
 }
 
 /// Which upstream is changed, and how.

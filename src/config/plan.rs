@@ -218,6 +218,7 @@ impl Plan {
     /// The same, with every exchange going as `exchange` says.
     pub fn with_exchange(mut self, exchange: ExchangeSpec) -> Plan {
         self.exchange = Arc::new(exchange);
+        self.pools.iter_mut().for_each(|pool| pool.exchange = Arc::clone(&self.exchange));
         let with = |mut route: RouteSpec| {
             route.exchange = Arc::clone(&self.exchange);
             if let RouteAction::Forward(forward) = &mut route.action {
@@ -331,4 +332,6 @@ pub struct PoolSpec {
     pub idle_timeout: Duration,
     /// Idle connections each core keeps for each upstream.
     pub max_idle: usize,
+    /// How exchanges with it go where a route does not say otherwise.
+    pub exchange: Arc<ExchangeSpec>,
 }

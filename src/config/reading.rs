@@ -250,7 +250,7 @@ impl<'a> Reading<'a> {
         let (mut url, mut options) = (None, String::new());
         for (Key { name, span }, node) in entries {
             match (name.as_str(), &node.value) {
-                ("url", Value::Text(text)) => url = Some(text.clone()),
+                ("url", Value::Text(text) | Value::Plain(text)) => url = Some(text.clone()),
                 ("weight", Value::Plain(text) | Value::Text(text)) => {
                     options = format!(" weight={text}");
                 }

@@ -102,19 +102,15 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Every pool: that of the top, if it has upstreams, and those of the sections; and how exchanges with each go.
-    pub fn pools(
-        &mut self,
-        above: &Arc<ExchangeSpec>,
-        top: PoolSpec,
-    ) -> (Vec<PoolSpec>, HashMap<Arc<str>, Arc<ExchangeSpec>>) {
-        let mut exchanges = HashMap::new();
+    /// Every pool: that of the top, if it has upstreams, and those of the sections.
+    pub fn pools(&mut self, above: &Arc<ExchangeSpec>, top: PoolSpec) -> Vec<PoolSpec> {
+        let mut names = HashSet::new();
         let mut pools = Vec::new();
         let defaults = (top.idle_timeout, top.max_idle);
         let sections: Vec<&'a Section> = of(self.layers.sections.as_slice(), POOL);
         let names_default = sections.iter().any(|section| section.name == DEFAULT);
         if !top.upstreams.is_empty() || sections.is_empty() {
-            exchanges.insert(Arc::clone(&top.name), Arc::clone(above));
+            names.insert(Arc::clone(&top.name));
             pools.push(top);
             if let (true, Some(section)) =
                 (names_default, sections.iter().find(|section| section.name == DEFAULT))
@@ -129,7 +125,7 @@ impl<'a> Settings<'a> {
                 self.mistake(section, wrong(what, "write [pool.shop]"));
             }
             let name: Arc<str> = section.name.as_str().into();
-            if exchanges.contains_key(&name) {
+            if !names.insert(Arc::clone(&name)) {
                 if *name != *DEFAULT {
                     let what = format!("there is a pool {name} already");
                     self.mistake(section, wrong(what, "give one of the two another name"));
@@ -145,25 +141,24 @@ impl<'a> Settings<'a> {
                     .mistake(section, wrong(what, "write upstream = \"http://127.0.0.1:9001\""));
             }
             let pool = PoolSpec {
-                name: Arc::clone(&name),
+                name,
                 upstreams,
                 idle_timeout: settings.wait_here("upstream-idle-timeout").unwrap_or(defaults.0),
                 max_idle: settings
                     .number_here("max-upstream-idle")
                     .map_or(defaults.1, |most| most as usize),
+                exchange: settings.exchange(above),
             };
-            exchanges.insert(name, settings.exchange(above));
             pools.push(pool);
         }
-        (pools, exchanges)
+        pools
     }
 
     /// Every route, in order.
-    pub fn routes(
-        &mut self,
-        above: &Arc<ExchangeSpec>,
-        exchanges: &HashMap<Arc<str>, Arc<ExchangeSpec>>,
-    ) -> Vec<RouteSpec> {
+    pub fn routes(&mut self, above: &Arc<ExchangeSpec>, pools: &[PoolSpec]) -> Vec<RouteSpec> {
+        let exchanges: HashMap<Arc<str>, Arc<ExchangeSpec>> =
+            pools.iter().map(|pool| (Arc::clone(&pool.name), Arc::clone(&pool.exchange))).collect();
+        let exchanges = &exchanges;
         let sections: Vec<&'a Section> = of(self.layers.sections.as_slice(), ROUTE);
         let mut routes = Vec::new();
         let mut names: HashMap<Arc<str>, ()> = HashMap::new();

@@ -9,7 +9,7 @@ use super::layers::Layers;
 use super::plan::*;
 use super::sections::DEFAULT;
 use super::table::{self, ACTIONS, DefaultValue, Effect, Form, GROUPS, Setting};
-use super::{Report, values};
+use super::{Rejected, Report, values};
 
 /// Routes that `check` names; of more, their number.
 const ROUTES_TOLD: usize = 20;
@@ -100,6 +100,29 @@ pub fn check(plan: &Plan, report: &Report) -> String {
         let _ = writeln!(text, "warning: {warning}");
     }
     text
+}
+
+/// The same for programs.
+pub fn check_json(plan: &Plan, report: &Report) -> String {
+    let routes: Vec<&str> = plan.routes.iter().map(|route| &*route.name).collect();
+    let upstreams = plan
+        .upstreams()
+        .map(|(pool, upstream)| serde_json::json!({ "pool": *pool.name, "url": upstream.name }));
+    let page = serde_json::json!({
+        "ok": true,
+        "mistakes": [],
+        "warnings": report.warnings,
+        "listen": plan.listener.addresses.iter().map(Listen::to_string).collect::<Vec<_>>(),
+        "upstreams": upstreams.collect::<Vec<_>>(),
+        "routes": routes,
+    });
+    format!("{page}\n")
+}
+
+/// What is wrong, for programs.
+pub fn rejected_json(rejected: &Rejected) -> String {
+    let mistakes = &rejected.lines;
+    format!("{}\n", serde_json::json!({ "ok": false, "mistakes": mistakes }))
 }
 
 /// `config show`: a dotenv file that asks for the same again.

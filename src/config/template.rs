@@ -40,6 +40,7 @@ pub struct Template {
     pieces: Vec<Piece>,
     /// As it is shown: what was read from the environment or a file is masked.
     shown: String,
+    masked: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,12 +81,17 @@ impl Template {
         if !literal.is_empty() {
             pieces.push(Piece::Text(literal));
         }
-        Ok(Template { pieces, shown: text.to_owned() })
+        Ok(Template { pieces, shown: text.to_owned(), masked: false })
     }
 
     /// The same, shown as `text`.
     pub fn shown_as(self, text: &str) -> Template {
-        Template { shown: text.to_owned(), ..self }
+        Template { shown: text.to_owned(), masked: true, ..self }
+    }
+
+    /// It is shown otherwise than it is.
+    pub fn is_masked(&self) -> bool {
+        self.masked
     }
 
     /// Every octet that stands in it is one of those.

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use saphyr_parser::{Event, Marker, Parser, Span, StrInput};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
 
 use super::tree::{Key, Node, SyntaxError, Value};
 
@@ -79,6 +79,9 @@ impl<'a> Builder<'a> {
         }
         let start = self.octet(&span.start);
         let (value, end) = match event {
+            Event::Scalar(text, ScalarStyle::Plain, 0, None) => {
+                (Value::Plain(text.into_owned()), span.end)
+            }
             Event::Scalar(text, _, 0, None) => (Value::Text(text.into_owned()), span.end),
             Event::SequenceStart(0, None) => {
                 let mut items = Vec::new();
@@ -165,10 +168,10 @@ mod tests {
     #[test]
     fn values_know_where_they_are() {
         let entries = told("a: 5s # ü\nü: \"x\"\nc: [http://a:1, 2]\n");
-        assert_eq!(entries[0], ("a".into(), "5s".into(), Value::Text("5s".into())));
+        assert_eq!(entries[0], ("a".into(), "5s".into(), Value::Plain("5s".into())));
         assert_eq!(entries[1], ("ü".into(), "\"x\"".into(), Value::Text("x".into())));
         let Value::List(items) = &entries[2].2 else { panic!("{entries:?}") };
-        assert_eq!(items[0].value, Value::Text("http://a:1".into()));
+        assert_eq!(items[0].value, Value::Plain("http://a:1".into()));
         assert_eq!(items.len(), 2);
     }
 

@@ -3,21 +3,126 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use async_io::Timer;
 use serde_json::{Value, json};
 
 use crate::client::{self, Answer, Question};
-use crate::config::{Listen, Order, UpstreamOrder};
+use crate::config::{Listen, Look, Order, UpstreamOrder};
 use crate::http::Method;
 use crate::io::address::Address;
+use crate::process::console;
 
 /// How long an answer may take; the running one gives up sooner, and says so.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// How often `top` shows it again.
+const TOP: Duration = Duration::from_secs(1);
 
 /// Has the tidegate whose admin listens at `admin` carry `order` out. What it says of that, for standard output.
 ///
 /// # Errors
 /// When it cannot be asked, or says no: in its words, for standard error.
 pub fn ask(admin: Option<&Listen>, order: &Order) -> Result<String, String> {
+    let (target, body) = match order {
+        Order::Reload => ("/reload".to_owned(), json!({})),
+        Order::Upgrade => ("/upgrade".to_owned(), json!({})),
+        Order::Upstream(UpstreamOrder { verb, url, pool, weight }) => {
+            let mut body = json!({ "url": url });
+            pool.iter().for_each(|pool| body["pool"] = json!(pool));
+            weight.iter().for_each(|weight| body["weight"] = json!(weight));
+            (format!("/{}", verb.word()), body)
+        }
+    };
+    let Answer { status, body } = question(admin, Method::Post, &target, &body.to_string())?;
+    let page = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    match order {
+        _ if status != 200 => Err(refused(status, &page)),
+        Order::Reload => Ok(reloaded(&page)),
+        Order::Upstream(_) => Ok(upstreams(&page)),
+        Order::Upgrade => Ok(format!("handed over to the new process, {}\n", page["pid"])),
+    }
+}
+
+/// Shows the tidegate whose admin listens at `admin`; gives the exit code.
+pub fn look(admin: Option<&Listen>, look: Look) -> u8 {
+    let ask = |target: &str| {
+        let Answer { status, body } = question(admin, Method::Get, target, "")?;
+        let page = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Ok::<_, String>((status, page))
+    };
+    let shown = || match ask("/status")? {
+        (200, page) => Ok(status(&page)),
+        (status, page) => Err(refused(status, &page)),
+    };
+    match look {
+        Look::Status => console::tell(shown()),
+        Look::Health => console::tell(ask("/ready").and_then(|(status, page)| match status {
+            200 => Ok("ready\n".to_owned()),
+            _ => {
+                let phase = page["status"].as_str().unwrap_or("not ready").to_ascii_lowercase();
+                Err(format!("tidegate: not ready: {phase}\n"))
+            }
+        })),
+        Look::Top => loop {
+            // Home, then what is there is overwritten, and the rest of the screen cleared.
+            let page = shown().map(|text| format!("\x1b[H\x1b[2J{text}"));
+            let code = console::tell(page);
+            if code != 0 {
+                return code;
+            }
+            smol::block_on(Timer::after(TOP));
+        },
+    }
+}
+
+/// The process and its upstreams, a line each.
+fn status(page: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let totals = &page["totals"];
+    let mut text = format!(
+        "{} for {}, pid {}, {} workers, version {}\n{} connections, {} active, {} tunnels, {} requests, {} errors\n",
+        word(&page["state"]),
+        word(&page["uptime"]),
+        page["pid"],
+        page["workers"],
+        word(&page["version"]),
+        totals["connections"],
+        totals["active"],
+        totals["tunnels"],
+        totals["requests"],
+        totals["errors"],
+    );
+    for listener in page["listeners"].as_array().into_iter().flatten() {
+        text.push_str(&format!("listens on {}\n", word(listener)));
+    }
+    text.push_str(&format!(
+        "{:<10} {:>6} {:>7} {:>9} {:>9}  {:<12} upstream\n",
+        "state", "weight", "active", "requests", "failures", "pool"
+    ));
+    for one in page["upstreams"].as_array().into_iter().flatten() {
+        text.push_str(&format!(
+            "{:<10} {:>6} {:>7} {:>9} {:>9}  {:<12} {}\n",
+            word(&one["state"]),
+            one["weight"].to_string(),
+            one["connections"]["active"].to_string(),
+            one["requests"].to_string(),
+            one["failures"].to_string(),
+            word(&one["pool"]),
+            word(&one["url"]),
+        ));
+    }
+    text
+}
+
+/// Asks the admin at `admin`.
+///
+/// # Errors
+/// When there is none, or nobody answers.
+fn question(
+    admin: Option<&Listen>,
+    method: Method,
+    target: &str,
+    body: &str,
+) -> Result<Answer, String> {
     let Some(admin) = admin else {
         return Err(
             "tidegate: the admin is off, so nothing can be asked; a signal can reload (SIGHUP)\n"
@@ -29,32 +134,11 @@ pub fn ask(admin: Option<&Listen>, order: &Order) -> Result<String, String> {
             "tidegate: --admin {admin} names no port: write the one that it listens on\n"
         ));
     };
-    let (target, body) = match order {
-        Order::Reload => ("/reload".to_owned(), json!({})),
-        Order::Upstream(UpstreamOrder { verb, url, pool, weight }) => {
-            let mut body = json!({ "url": url });
-            pool.iter().for_each(|pool| body["pool"] = json!(pool));
-            weight.iter().for_each(|weight| body["weight"] = json!(weight));
-            (format!("/{}", verb.word()), body)
-        }
-    };
-    let question = Question {
-        method: Method::Post,
-        target: &target,
-        host: "localhost",
-        body: &body.to_string(),
-    };
-    let Answer { status, body } = smol::block_on(client::ask(&address, question, PATIENCE))
-        .map_err(|error| {
-            let what = format!("tidegate: nobody answers at --admin {admin}: {error}");
-            format!("{what}\n    is it running, and is that its admin?\n")
-        })?;
-    let page = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    match order {
-        _ if status != 200 => Err(refused(status, &page)),
-        Order::Reload => Ok(reloaded(&page)),
-        Order::Upstream(_) => Ok(upstreams(&page)),
-    }
+    let question = Question { method, target, host: "localhost", body };
+    smol::block_on(client::ask(&address, question, PATIENCE)).map_err(|error| {
+        let what = format!("tidegate: nobody answers at --admin {admin}: {error}");
+        format!("{what}\n    is it running, and is that its admin?\n")
+    })
 }
 
 /// Where to connect to for `admin`; `None`: any port will do there, so none can be found.

@@ -9,8 +9,9 @@
 //!
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
 //! `health` (what the log says of upstreams), `desired` (what is wanted: settings, and changes of upstreams), `state`
-//! (where those are kept), `reload` (putting it in force), `current` (what is), `watch` (whether files have changed),
-//! `listening` (the sockets), `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
+//! (where those are kept), `reload` (putting it in force), `listening` (the sockets), `current` (what is), `watch`
+//! (whether files have changed), `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to
+//! a tidegate that runs).
 
 pub mod ask;
 mod cores;
@@ -37,6 +38,7 @@ use async_io::Timer;
 use async_signal::{Signal, Signals};
 use flume::{Receiver, Sender};
 use futures_lite::{FutureExt, StreamExt, future};
+use serde_json::json;
 use smol::{LocalExecutor, Task};
 
 use crate::admin::{self, CurrentView, Orders, PendingOrder, Refused, Service};
@@ -126,6 +128,12 @@ const UPGRADING: Refused = Refused {
     message: Cow::Borrowed("an upgrade is under way; try again when it is over"),
     text: String::new(),
 };
+
+/// This process goes on, and why.
+fn not_upgraded(why: &str) -> Refused {
+    let message = format!("not upgraded: {why}; the old process goes on").into();
+    Refused { status: 500, code: "upgrade", message, text: String::new() }
+}
 
 /// Reports of one kind that wait at most.
 const REPORTS: usize = 1024;
@@ -302,15 +310,29 @@ impl<'a> ControlPlane<'a> {
     /// Answers signals, and carries orders out, until it is time to end.
     async fn until_told(&mut self) -> Result<Shutdown, String> {
         let mut successor: Option<Successor> = None;
+        // Who asked for it, and waits for how it goes.
+        let mut upgrade: Option<PendingOrder> = None;
         loop {
             match self.news(&mut successor).await? {
                 ControlEvent::Signal(Some(Signal::Hup)) => drop(self.reload().await),
                 ControlEvent::FileChanged => drop(self.reload().await),
+                ControlEvent::Order(pending) if pending.order == Order::Upgrade => {
+                    if successor.is_some() {
+                        pending.answer(Err(UPGRADING));
+                        continue;
+                    }
+                    successor = self.start_successor();
+                    match successor {
+                        Some(_) => upgrade = Some(pending),
+                        None => pending.answer(Err(not_upgraded("the log says why"))),
+                    }
+                }
                 ControlEvent::Order(pending) => {
                     let outcome = match &pending.order {
                         Order::Reload => self.reload().await,
                         Order::Upstream(_) if successor.is_some() => Err(UPGRADING),
                         Order::Upstream(order) => self.change_upstream(order).await,
+                        Order::Upgrade => Err(UPGRADING), // answered above
                     };
                     pending.answer(outcome);
                 }
@@ -327,12 +349,18 @@ impl<'a> ControlPlane<'a> {
                     let pid = successor.as_ref().map_or(0, Successor::pid);
                     tracing::info!(pid, "handed over to the new process");
                     self.notify.tell(&format!("MAINPID={pid}"));
+                    if let Some(pending) = upgrade {
+                        pending.answer(Ok(json!({ "pid": pid })));
+                    }
                     return Ok(Shutdown::HandedOver);
                 }
                 ControlEvent::Successor(Err(why)) => {
                     let status = successor.take().map(Successor::give_up).unwrap_or_default();
                     let why = why.unwrap_or_else(|| format!("it ended with {status}"));
                     tracing::error!(%why, "the upgrade failed; this process goes on");
+                    if let Some(pending) = upgrade.take() {
+                        pending.answer(Err(not_upgraded(&why)));
+                    }
                 }
             }
         }

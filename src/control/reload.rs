@@ -36,9 +36,14 @@ impl ControlPlane<'_> {
                 (*plan, report)
             }
             // The arguments are still those that made us run.
-            Ok(Action::Check(_) | Action::Show(_) | Action::Ask(..)) => {
-                unreachable!("the command has changed")
-            }
+            Ok(
+                Action::Check(_)
+                | Action::Show(_)
+                | Action::Ask(..)
+                | Action::Refuse(..)
+                | Action::Look(..)
+                | Action::Explain(..),
+            ) => unreachable!("the command has changed"),
             Err(rejected) => return Err(self.refuse(rejected)),
         };
         let opened = self.open_new(&plan, &report).map_err(|why| self.refuse_sockets(why))?;

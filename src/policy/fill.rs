@@ -67,10 +67,15 @@ impl Values<'_> {
     }
 }
 
-/// The field lines that `rules` put in, each with its line end; none: nothing.
-pub fn lines(rules: &HeaderRules, values: &Values<'_>) -> Vec<u8> {
+/// The field lines that `rules` put in, each with its line end; none: nothing. `masked`: for people, who do not see
+/// what was read from elsewhere.
+pub fn lines(rules: &HeaderRules, values: &Values<'_>, masked: bool) -> Vec<u8> {
     let mut out = Vec::new();
     for line in &rules.lines {
+        if masked && line.value.is_masked() {
+            out.extend_from_slice(format!("{}: {}\r\n", line.name, line.value).as_bytes());
+            continue;
+        }
         out.extend_from_slice(line.name.as_bytes());
         out.extend_from_slice(b": ");
         line.value.render(&mut out, |placeholder, out| values.write(placeholder, out));

@@ -95,7 +95,7 @@ fn has_parameter(condition: &FieldCondition, query: &[u8]) -> bool {
 }
 
 /// The octets of a name or value of a query, as forms write them.
-fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
+pub fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
     use crate::http::grammar::hex;
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -8,12 +8,16 @@
 //! - The plain path allocates nothing: what needs storage borrows a [`Scratch`].
 
 mod asked;
+mod explain;
 mod fill;
 mod matching;
+mod outgoing;
 mod router;
 
 pub use asked::Asked;
+pub use explain::{explain, split_question};
 pub use fill::{Values, lines, redirect, respond};
+pub use outgoing::{Outgoing, request_edits};
 pub use router::{Router, Scratch, Verdict};
 
 #[cfg(test)]

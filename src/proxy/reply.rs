@@ -35,7 +35,7 @@ pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
         true => Vec::new(),
         false => {
             let values = session.exchange.values(session.input.filled(), "");
-            policy::lines(&spec.response_header, &values)
+            policy::lines(&spec.response_header, &values, false)
         }
     };
     let fields = FieldEdits { removed: &spec.response_header.removed, lines: &lines };

@@ -1,4 +1,4 @@
-//! `admin` may use `config`, `stats` and `http`, and never sees `proxy`, `upstream` or `io`.
+//! `admin` may use `config`, `policy`, `stats` and `http`, and never sees `proxy`, `upstream` or `io`.
 #![expect(unused, reason = "nothing runs here: that it compiles is the test")]
 
 #[path = "../../src/admin/mod.rs"]
@@ -9,6 +9,8 @@ pub mod base;
 pub mod config;
 #[path = "../../src/http/mod.rs"]
 pub mod http;
+#[path = "../../src/policy/mod.rs"]
+pub mod policy;
 #[path = "../../src/stats/mod.rs"]
 pub mod stats;
 

@@ -11,6 +11,8 @@ pub mod config;
 pub mod http;
 #[path = "../../src/io/mod.rs"]
 pub mod io;
+#[path = "../../src/policy/mod.rs"]
+pub mod policy;
 #[path = "../../src/process/mod.rs"]
 pub mod process;
 #[path = "../../src/stats/mod.rs"]

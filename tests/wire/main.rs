@@ -34,3 +34,4 @@ mod r_sockets;
 mod s_surface;
 mod t_reload;
 mod u_routes;
+mod v_commands;

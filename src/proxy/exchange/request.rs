@@ -4,12 +4,11 @@ use super::super::check::Terms;
 use super::super::session::{Exchange, written};
 use super::body::Stage;
 use super::transfer::ExchangeError;
-use crate::config::HostHeader;
-use crate::http::forward::{self, FieldEdits, PathEdits, RequestEdits};
+use crate::http::forward;
 use crate::http::upgrade::Offer;
 use crate::http::{Framing, Reason};
 use crate::io::buffer::{Buf, Permit};
-use crate::policy;
+use crate::policy::{self, Outgoing};
 use crate::upstream::Upstream;
 
 /// Its head, in a buffer of `permit`; `head`: the octets of the one that came.
@@ -23,27 +22,22 @@ pub(super) fn head(
 ) -> Result<Buf, ExchangeError> {
     let Exchange { epoch, client, request, .. } = exchange;
     let rules = &spec.request_header;
+    let values = exchange.values(head, upstream.name());
     let lines = match rules.lines.is_empty() {
         true => Vec::new(),
-        false => policy::lines(rules, &exchange.values(head, upstream.name())),
+        false => policy::lines(rules, &values, false),
     };
-    let edits = RequestEdits {
-        peer: client.peer.map(|peer| peer.ip()),
-        trusted: client.trusted,
-        withheld: client.withheld(&epoch.plan.listener),
-        fields: FieldEdits { removed: &rules.removed, lines: &lines },
-        path: PathEdits {
-            strip: forward.strip_prefix.as_ref().map_or(0, |(_, segments)| *segments),
-            before: [&upstream.base, &forward.add_prefix],
+    let edits = policy::request_edits(
+        &values,
+        Outgoing {
+            spec,
+            forward,
+            upstream: (&upstream.base, &upstream.authority),
+            lines: &lines,
+            withheld: client.withheld(&epoch.plan.listener),
+            offer,
         },
-        secure: false,
-        host: match spec.host {
-            HostHeader::Pass if !request.host.is_empty() => None,
-            _ => Some(upstream.authority.as_bytes()),
-        },
-        request_id: exchange.id(head),
-        upgrade: offer,
-    };
+    );
     written(permit.take(), epoch.head_most(), |out| forward::request(out, request, head, &edits))
         .map_err(|_| Reason::ForwardedHeadTooLarge.into())
 }

@@ -290,7 +290,7 @@ impl<'a> Answer<'a> {
         if rules.lines.is_empty() {
             return Vec::new();
         }
-        policy::lines(rules, &self.exchange.values(self.head, self.upstream.name()))
+        policy::lines(rules, &self.exchange.values(self.head, self.upstream.name()), false)
     }
 
     fn final_head(

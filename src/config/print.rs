@@ -1,0 +1,333 @@
+//! A plan as the configuration file that asks for it.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value, json};
+
+use super::command_line::ShowForm;
+use super::header::HeaderRules;
+use super::plan::*;
+use super::route::*;
+use super::sections::DEFAULT;
+use super::show::value_of;
+use super::table::{self, Effect, Form};
+use super::{keys, values};
+
+/// `plan` in that form.
+pub fn plan(plan: &Plan, form: ShowForm) -> String {
+    let tree = tree(plan);
+    match form {
+        ShowForm::Json => {
+            let text = serde_json::to_string_pretty(&tree);
+            text.map_or_else(|error| error.to_string(), |text| text + "\n")
+        }
+        ShowForm::Toml | ShowForm::Env => {
+            let mut out = String::new();
+            if let Value::Object(tree) = &tree {
+                table(&mut out, "", tree);
+            }
+            out
+        }
+    }
+}
+
+/// The keys of the file and their values.
+fn tree(plan: &Plan) -> Value {
+    let mut root = Map::new();
+    for setting in table::settings().filter(|setting| setting.effect != Effect::NoPlan) {
+        if matches!(setting.name, "request-header" | "response-header" | "upstream") {
+            continue;
+        }
+        let text = value_of(setting.name, plan);
+        let value = match setting.form {
+            _ if text.is_empty() => continue,
+            form if form.takes_list() => text.split(',').map(Value::from).collect(),
+            Form::Switch => json!(text == "on"),
+            Form::Count => json!(crate::base::digits(&text)),
+            _ => Value::from(text),
+        };
+        put(&mut root, keys::key_of(setting.name), value);
+    }
+    exchange(&mut root, None, &plan.exchange);
+    let mut pools = Map::new();
+    for pool in &plan.pools {
+        let upstreams: Value = pool.upstreams.iter().map(upstream).collect();
+        if *pool.name == *DEFAULT {
+            root.insert("upstream".into(), upstreams);
+            continue;
+        }
+        let mut own = Map::new();
+        own.insert("upstream".into(), upstreams);
+        put(&mut own, "upstream-idle-timeout", duration(pool.idle_timeout));
+        put(&mut own, "max-upstream-idle", json!(pool.max_idle));
+        exchange(&mut own, Some(&plan.exchange), &pool.exchange);
+        pools.insert(pool.name.to_string(), Value::Object(own));
+    }
+    if !pools.is_empty() {
+        root.insert("pool".into(), Value::Object(pools));
+    }
+    let is_by_flags = |route: &RouteSpec| *route.name == *DEFAULT;
+    let routes: Vec<Value> =
+        plan.routes.iter().filter(|one| !is_by_flags(one)).map(|one| route(plan, one)).collect();
+    if !routes.is_empty() {
+        root.insert("route".into(), Value::Array(routes));
+    }
+    Value::Object(root)
+}
+
+fn upstream(upstream: &UpstreamSpec) -> Value {
+    match upstream.weight {
+        1 => json!(upstream.name),
+        weight => json!({ "url": upstream.name, "weight": weight }),
+    }
+}
+
+fn duration(duration: std::time::Duration) -> Value {
+    json!(values::show_duration(duration).to_string())
+}
+
+/// What differs from `above`; all that no flag says, where there is nothing above.
+fn exchange(out: &mut Map<String, Value>, above: Option<&ExchangeSpec>, spec: &ExchangeSpec) {
+    if let Some(above) = above {
+        let size = |octets| json!(values::show(Form::Size, octets));
+        let mut differs = |key: &str, before: Value, after: Value| {
+            if before != after {
+                out.insert(key.to_owned(), after);
+            }
+        };
+        let [before, after] = [above, spec].map(|spec| {
+            let Timeouts { connect, read, write, response, tunnel_idle, expect } = spec.timeouts;
+            [
+                ("max-body", spec.max_body.map_or(json!("off"), size)),
+                (
+                    "host-header",
+                    json!(if spec.host == HostHeader::Pass { "pass" } else { "upstream" }),
+                ),
+                ("backend-header", json!(spec.backend_header)),
+                ("allow-upgrade", json!(spec.upgrades)),
+                ("half-close", json!(spec.half_close)),
+                ("max-retries", json!(spec.max_retries)),
+                ("connect-timeout", duration(connect)),
+                ("read-timeout", duration(read)),
+                ("write-timeout", duration(write)),
+                ("response-timeout", duration(response)),
+                ("tunnel-idle-timeout", duration(tunnel_idle)),
+                ("expect-timeout", duration(expect)),
+            ]
+        });
+        before.into_iter().zip(after).for_each(|((key, one), (_, other))| differs(key, one, other));
+    }
+    let none = HeaderRules::default();
+    for (key, rules, known) in [
+        (
+            "request-header",
+            &spec.request_header,
+            above.map_or(&none, |above| &above.request_header),
+        ),
+        (
+            "response-header",
+            &spec.response_header,
+            above.map_or(&none, |above| &above.response_header),
+        ),
+    ] {
+        if rules != known && !rules.is_empty() {
+            out.insert(key.into(), header_rules(rules));
+        }
+    }
+    if above.is_none_or(|above| above.error_pages != spec.error_pages)
+        && !spec.error_pages.is_empty()
+    {
+        let pages = spec.error_pages.iter().rev().map(|page| {
+            let (first, last) = page.statuses;
+            let statuses =
+                if first == last { first.to_string() } else { format!("{first}-{last}") };
+            (statuses, json!(page.file.to_string_lossy()))
+        });
+        out.insert("error-page".into(), pages.collect());
+    }
+}
+
+/// Lines of names that are taken away are set, the others added.
+fn header_rules(HeaderRules { removed, lines }: &HeaderRules) -> Value {
+    let [mut set, mut add] = [Map::new(), Map::new()];
+    for line in lines {
+        let is_set = removed.iter().any(|name| name.eq_ignore_ascii_case(&line.name));
+        let place = if is_set { &mut set } else { &mut add };
+        let values = place.entry(line.name.clone()).or_insert_with(|| json!([]));
+        if let Value::Array(values) = values {
+            values.push(json!(line.value.to_string()));
+        }
+    }
+    let is_bare = |name: &&String| !lines.iter().any(|line| line.name.eq_ignore_ascii_case(name));
+    let bare: Value = removed.iter().filter(is_bare).cloned().collect();
+    json!({ "set": set, "add": add, "remove": bare })
+}
+
+fn route(plan: &Plan, spec: &RouteSpec) -> Value {
+    let Conditions { listen, host, path, method, header, query, client } = &spec.conditions;
+    let mut out = Map::new();
+    out.insert("name".into(), json!(*spec.name));
+    fn texts<T: ToString>(items: &[T]) -> Value {
+        items.iter().map(|item| Value::from(item.to_string())).collect()
+    }
+    let fields = |fields: &[FieldCondition]| -> Value {
+        let value = |one: &FieldCondition| {
+            if one.values.is_empty() { json!(true) } else { json!(one.values) }
+        };
+        fields.iter().map(|one| (one.name.clone(), value(one))).collect()
+    };
+    for (key, value) in [
+        ("listen", texts(listen)),
+        ("host", texts(host)),
+        ("path", texts(path)),
+        ("method", texts(method)),
+        ("client", texts(client)),
+        ("header", fields(header)),
+        ("query", fields(query)),
+    ] {
+        if value.as_array().is_none_or(|items| !items.is_empty())
+            && value.as_object().is_none_or(|items| !items.is_empty())
+        {
+            out.insert(key.into(), value);
+        }
+    }
+    match &spec.action {
+        RouteAction::Redirect(redirect) => {
+            let value = json!({ "to": redirect.to.to_string(), "status": redirect.status });
+            out.insert("redirect".into(), value);
+            exchange(&mut out, Some(&plan.exchange), &spec.exchange);
+        }
+        RouteAction::Respond(respond) => {
+            let Respond { status, kind, body } = respond;
+            let value = json!({ "status": status, "body": body.to_string(), "content-type": kind });
+            out.insert("respond".into(), value);
+            exchange(&mut out, Some(&plan.exchange), &spec.exchange);
+        }
+        RouteAction::Forward(forward) => {
+            let pools = match forward.shares.as_slice() {
+                [only] => json!(*only.pool),
+                several => {
+                    several.iter().map(|one| (one.pool.to_string(), json!(one.weight))).collect()
+                }
+            };
+            out.insert("pool".into(), pools);
+            if let Some((prefix, _)) = &forward.strip_prefix {
+                out.insert("strip-prefix".into(), json!(prefix));
+            }
+            if !forward.add_prefix.is_empty() {
+                out.insert("add-prefix".into(), json!(forward.add_prefix));
+            }
+            if let Some(share) = forward.shares.first() {
+                let of_pool = plan.pool(&share.pool).map_or(&plan.exchange, |pool| &pool.exchange);
+                exchange(&mut out, Some(of_pool), &share.exchange);
+            }
+        }
+    }
+    Value::Object(out)
+}
+
+/// Puts a value where its key says: `log.level` is `level` in the table `log`.
+fn put(root: &mut Map<String, Value>, key: &str, value: Value) {
+    match key.split_once('.') {
+        None => drop(root.insert(key.to_owned(), value)),
+        Some((table, key)) => {
+            let table = root.entry(table).or_insert_with(|| json!({}));
+            if let Value::Object(table) = table {
+                put(table, key, value);
+            }
+        }
+    }
+}
+
+/// A table in TOML: first what is no table, then the tables in it.
+fn table(out: &mut String, path: &str, entries: &Map<String, Value>) {
+    let is_inline = |key: &str| !matches!(key, "pool" | "admin" | "log" | "access-log");
+    let is_table = |key: &str, value: &Value| {
+        (value.is_object() && !path.starts_with("route") && (path == "pool" || !is_inline(key)))
+            || (key == "route" && path.is_empty())
+    };
+    for (key, value) in entries.iter().filter(|(key, value)| !is_table(key, value)) {
+        let _ = writeln!(out, "{} = {}", name(key), inline(value));
+    }
+    for (key, value) in entries.iter().filter(|(key, value)| is_table(key, value)) {
+        let path = if path.is_empty() { name(key) } else { format!("{path}.{}", name(key)) };
+        match value {
+            Value::Object(entries) => {
+                if entries.values().any(|value| !value.is_object()) {
+                    let _ = writeln!(out, "\n[{path}]");
+                }
+                table(out, &path, entries);
+            }
+            Value::Array(items) => {
+                for item in items.iter().filter_map(Value::as_object) {
+                    let _ = writeln!(out, "\n[[{path}]]");
+                    table(out, &path, item);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn inline(value: &Value) -> String {
+    match value {
+        Value::Object(entries) => {
+            let entries: Vec<String> = entries
+                .iter()
+                .map(|(key, value)| format!("{} = {}", name(key), inline(value)))
+                .collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(inline).collect();
+            format!("[{}]", items.join(", "))
+        }
+        // The strings of JSON are strings of TOML.
+        other => other.to_string(),
+    }
+}
+
+/// A key, in quotes where it needs them.
+fn name(key: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match !key.is_empty() && key.chars().all(is_bare) {
+        true => key.to_owned(),
+        false => Value::from(key).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    #[test]
+    fn what_is_printed_asks_for_the_same_again() {
+        for text in [
+            "upstream = ['http://a:1', 'http://b:2/base weight=3']\nmax-body = '1MiB'\nhalf-close = true\n",
+            "listen = [':80', '127.0.0.1:81']\nadmin = 'off'\nstate = 's'\n\
+             response-header = { set = { X-A = 'b' }, remove = ['Server'] }\n\
+             [pool.p]\nupstream = 'http://a:1'\nwrite-timeout = '3s'\nmax-upstream-idle = 3\n\
+             [pool.q]\nupstream = { url = 'http://a:1', weight = 2 }\n\
+             [[route]]\nhost = ['a', '*.b']\npath = ['/x', '/y/*']\nmethod = 'GET'\nlisten = ':80'\n\
+             pool = { p = 3, q = 1 }\n\
+             [[route]]\nname = 'r'\npath = '/v1/*'\nstrip-prefix = '/v1'\nadd-prefix = '/b'\npool = 'p'\n\
+             header = { X-A = ['1', '2'], X-B = true }\nquery = { v = '1' }\nclient = '10.0.0.0/8'\n\
+             request-header = { set = { A = '{host} \"x\"' }, add = { B = ['1', '2'] }, remove = 'C' }\n\
+             [[route]]\npath = '/old'\nredirect = { to = 'https://{host}{uri}', status = 301 }\n\
+             [[route]]\nrespond = { body = 'a\\n', status = 404, content-type = 'text/x' }\n",
+        ] {
+            let wanted = testing::plan(text);
+            for form in [ShowForm::Toml, ShowForm::Json] {
+                let printed = plan(&wanted, form);
+                let again = match form {
+                    ShowForm::Json => testing::loaded_as("json", &printed, &[]),
+                    _ => testing::loaded(&printed, &[]),
+                };
+                let again =
+                    again.unwrap_or_else(|rejected| panic!("{}\n{printed}", rejected.text())).0;
+                assert_eq!(again, wanted, "{printed}");
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The JSON Schema of the configuration file, for editors, made from the table of settings.
+
+use serde_json::{Map, Value, json};
+
+use super::keys;
+use super::table::{self, Form, POOL, ROUTE, Scope, Setting, TOP};
+
+/// The schema, in JSON.
+pub fn text() -> String {
+    let text = serde_json::to_string_pretty(&schema());
+    text.map_or_else(|error| error.to_string(), |text| text + "\n")
+}
+
+fn schema() -> Value {
+    let mut top = of_scope(TOP);
+    let pool = of_scope(POOL);
+    if let Value::Object(properties) = &mut top["properties"] {
+        properties.insert("pool".into(), json!({ "type": "object", "additionalProperties": pool }));
+        let route = of_scope(ROUTE);
+        let routes = json!({ "oneOf": [route, { "type": "array", "items": route }] });
+        properties.insert("route".into(), routes);
+    }
+    top["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    top["title"] = json!("tidegate");
+    top
+}
+
+/// The table of a scope: every key that it may have, and no other.
+fn of_scope(scope: Scope) -> Value {
+    let mut properties = Map::new();
+    for setting in table::settings_of(scope).filter(|one| !keys::is_outside(one.name)) {
+        let key = keys::key_of_scope(scope, setting.name);
+        match key.split_once('.') {
+            None => drop(properties.insert(key.to_owned(), of_setting(setting))),
+            Some((table, key)) => {
+                let place = properties.entry(table).or_insert_with(|| {
+                    json!({ "anyOf": [{ "type": "object", "properties": {}, "additionalProperties": false }] })
+                });
+                if setting.name == table
+                    && let Value::Array(forms) = &mut place["anyOf"]
+                {
+                    // A table's own name, given a text, fills its main key.
+                    forms.push(of_setting(setting));
+                }
+                place["anyOf"][0]["properties"][key] = of_setting(setting);
+            }
+        }
+    }
+    json!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
+fn of_setting(setting: &Setting) -> Value {
+    let text = || json!({ "type": "string" });
+    let one = match setting.form {
+        Form::Switch => json!({ "type": ["boolean", "string"] }),
+        Form::Count => {
+            let (least, greatest) = setting.range;
+            json!({ "type": ["integer", "string"], "minimum": least, "maximum": greatest })
+        }
+        Form::Seconds => json!({ "type": ["string", "integer"] }),
+        Form::Choice(words) => json!({ "enum": words.split('|').collect::<Vec<_>>() }),
+        Form::Urls => json!({ "oneOf": [text(), {
+            "type": "object",
+            "properties": {
+                "url": text(),
+                "weight": { "type": "integer", "minimum": 1, "maximum": 256 },
+            },
+            "required": ["url"],
+            "additionalProperties": false,
+        }] }),
+        Form::Lines | Form::Pairs => json!({ "anyOf": [text(), {
+            "type": "object",
+            "additionalProperties": { "anyOf": [
+                { "type": ["string", "boolean", "number"] },
+                { "type": "array", "items": text() },
+            ] },
+        }] }),
+        Form::Shares => json!({ "anyOf": [
+            text(),
+            { "type": "object", "additionalProperties": { "type": ["integer", "string"] } },
+            { "type": "object", "properties": { "upstream": {} }, "required": ["upstream"] },
+        ] }),
+        _ => text(),
+    };
+    let mut schema = match setting.form.takes_list() {
+        true => json!({ "anyOf": [one, { "type": "array", "items": one }] }),
+        false => one,
+    };
+    schema["description"] = json!(setting.about);
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_that_a_file_may_have_is_in_it() {
+        let schema = schema();
+        for (scope, place) in [
+            (TOP, &schema),
+            (POOL, &schema["properties"]["pool"]["additionalProperties"]),
+            (ROUTE, &schema["properties"]["route"]["oneOf"][0]),
+        ] {
+            for setting in table::settings_of(scope).filter(|one| !keys::is_outside(one.name)) {
+                let key = keys::key_of_scope(scope, setting.name);
+                let properties = &place["properties"];
+                let found = match key.split_once('.') {
+                    None => &properties[key],
+                    Some((table, key)) => &properties[table]["anyOf"][0]["properties"][key],
+                };
+                assert_eq!(found["description"], setting.about, "{key}");
+            }
+        }
+    }
+}

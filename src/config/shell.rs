@@ -1,0 +1,159 @@
+//! What shells and readers of manual pages are told, made from the tables of settings and commands.
+
+use std::fmt::Write;
+use std::str::FromStr;
+
+use super::table::{self, Form, GROUPS};
+use super::words::{COMMANDS, first_words};
+
+/// A shell that completes words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+impl FromStr for Shell {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Shell, String> {
+        match text {
+            "bash" => Ok(Shell::Bash),
+            "zsh" => Ok(Shell::Zsh),
+            "fish" => Ok(Shell::Fish),
+            _ => Err("bash, zsh or fish".to_owned()),
+        }
+    }
+}
+
+/// A script that has `shell` complete our words.
+pub fn completions(shell: Shell) -> String {
+    let commands = first_words().join(" ");
+    match shell {
+        Shell::Bash => bash(&commands),
+        Shell::Zsh => zsh(&commands),
+        Shell::Fish => fish(&commands),
+    }
+}
+
+fn bash(commands: &str) -> String {
+    let words = |words: &str| format!("COMPREPLY=($(compgen -W \"{words}\" -- \"$word\"))");
+    let mut cases = String::new();
+    let mut case = |before: &str, reply: String| {
+        let _ = writeln!(cases, "        {before}) {reply}; return ;;");
+    };
+    for setting in table::settings() {
+        let flag = format!("--{}", setting.name);
+        match setting.form {
+            Form::Choice(choices) => case(&flag, words(&choices.replace('|', " "))),
+            Form::File => case(&flag, "COMPREPLY=($(compgen -f -- \"$word\"))".to_owned()),
+            _ => {}
+        }
+    }
+    case("config", words("show schema"));
+    case("completions", words("bash zsh fish"));
+    let flags: Vec<String> =
+        table::settings().map(|setting| format!("--{}", setting.name)).collect();
+    let all = words(&format!("{commands} {}", flags.join(" ")));
+    format!(
+        "# tidegate completions bash > /etc/bash_completion.d/tidegate\n_tidegate() {{\n    \
+         local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}}\n    \
+         case $before in\n{cases}    esac\n    {all}\n}}\ncomplete -F _tidegate tidegate\n"
+    )
+}
+
+fn zsh(commands: &str) -> String {
+    let mut text =
+        "#compdef tidegate\n# tidegate completions zsh > \"${fpath[1]}/_tidegate\"\n".to_owned();
+    text.push_str("_arguments \\\n");
+    for setting in table::settings() {
+        let about = setting.about.replace(['[', ']', '\'', ':'], "");
+        let value = match setting.form {
+            Form::Switch => String::new(),
+            Form::Choice(words) => format!(":value:({})", words.replace('|', " ")),
+            Form::File => ":file:_files".to_owned(),
+            form => format!(":{}:", form.placeholder().replace(['\'', ':'], "")),
+        };
+        let _ = writeln!(text, "  '*--{}[{about}]{value}' \\", setting.name);
+    }
+    let _ = writeln!(text, "  '1:command:({commands})'");
+    text
+}
+
+fn fish(commands: &str) -> String {
+    let mut text =
+        "# tidegate completions fish > ~/.config/fish/completions/tidegate.fish\n".to_owned();
+    let _ = writeln!(text, "complete -c tidegate -f -n __fish_use_subcommand -a '{commands}'");
+    for setting in table::settings() {
+        let about = setting.about.replace('\'', "");
+        let value = match setting.form {
+            Form::Switch => String::new(),
+            Form::Choice(words) => format!(" -x -a '{}'", words.replace('|', " ")),
+            Form::File => " -r -F".to_owned(),
+            _ => " -x".to_owned(),
+        };
+        let _ = writeln!(text, "complete -c tidegate -l {}{value} -d '{about}'", setting.name);
+    }
+    text
+}
+
+/// The manual page, for man(1).
+pub fn man() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut text = format!(
+        ".TH TIDEGATE 1 \"\" \"tidegate {version}\"\n.SH NAME\n\
+         tidegate \\- a small, strict and fast HTTP/1.1 reverse proxy\n\
+         .SH SYNOPSIS\n.B tidegate\n.RI [ flags ]\n.br\n.B tidegate\n.I command\n.RI [ flags ]\n.SH COMMANDS\n"
+    );
+    for command in COMMANDS {
+        let _ = write!(text, ".TP\n.B tidegate {}\n", roff(command));
+    }
+    for (title, settings) in GROUPS {
+        let _ = writeln!(text, ".SH {}", title.to_ascii_uppercase());
+        for setting in settings {
+            let placeholder = roff(setting.form.placeholder());
+            let _ = write!(
+                text,
+                ".TP\n.BR \\-\\-{} \" \" \\fI{placeholder}\\fR\n{}.\n",
+                roff(setting.name),
+                roff(setting.about)
+            );
+            if let table::DefaultValue::Value(value) | table::DefaultValue::Depends(value) =
+                setting.fallback
+            {
+                let _ = writeln!(text, "Default: {}.", roff(value));
+            }
+        }
+    }
+    text.push_str(
+        ".SH FILES\nA configuration file (\\-\\-config) in TOML, YAML or JSON has the same settings, \
+         pools and routes.\n\
+         .SH SIGNALS\nTERM and INT end it, HUP has it read its settings anew, USR1 opens the access log \
+         anew, USR2 hands over to a new process.\n",
+    );
+    text
+}
+
+/// A text in which roff(7) sees no requests.
+fn roff(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-").replace('"', "\\(dq");
+    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_and_command_is_in_all_of_them() {
+        let texts = [Shell::Bash, Shell::Zsh, Shell::Fish].map(completions);
+        for setting in table::settings() {
+            assert!(texts.iter().all(|text| text.contains(setting.name)), "{}", setting.name);
+            assert!(man().contains(&roff(setting.name)), "{}", setting.name);
+        }
+        for command in first_words() {
+            assert!(texts.iter().all(|text| text.contains(command)), "{command}");
+        }
+    }
+}

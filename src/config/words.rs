@@ -1,0 +1,279 @@
+//! The command line as argh sees it: every command, and every spelling of every setting.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use argh::FromArgs;
+
+use super::command_line::{ShowForm, Subcommand};
+use super::given::{Given, Origin};
+use super::order::{Look, Order, Question, UpstreamOrder, Verb};
+use super::shell::Shell;
+use super::table::{self, Setting};
+
+/// Every command, as users write it.
+pub const COMMANDS: [&str; 19] = [
+    "check",
+    "explain",
+    "config show",
+    "config show --origin",
+    "config schema",
+    "status",
+    "top",
+    "health",
+    "add",
+    "remove",
+    "drain",
+    "undrain",
+    "weight",
+    "reload",
+    "upgrade",
+    "completions bash",
+    "completions zsh",
+    "completions fish",
+    "man",
+];
+
+/// The first words of all commands, each once.
+pub fn first_words() -> Vec<&'static str> {
+    let mut words: Vec<&str> =
+        COMMANDS.iter().filter_map(|command| command.split(' ').next()).collect();
+    words.dedup();
+    words
+}
+
+/// Declares the command line for argh, with a field for each spelling of each setting.
+macro_rules! line {
+    ($($field:ident)*) => {
+        /// The command line as argh sees it; what each option means stands in `table`.
+        #[derive(FromArgs)]
+        pub struct ParsedLine {
+            $(
+                /// a setting
+                #[argh(option)]
+                $field: Vec<String>,
+            )*
+            #[argh(subcommand)]
+            command: Option<Sub>,
+        }
+
+        impl ParsedLine {
+            /// Every option with its values.
+            pub fn options(self) -> Vec<(String, Vec<String>)> {
+                vec![$((stringify!($field).replace('_', "-"), self.$field)),*]
+            }
+        }
+    };
+}
+
+line! {
+    listen upstream backends backend admin workers
+    path paths method request_header response_header
+    max_retries host_header backend_header trusted_proxy trusted_header allow_upgrade half_close
+    read_timeout write_timeout connect_timeout response_timeout
+    idle_timeout upstream_idle_timeout tunnel_idle_timeout expect_timeout
+    drain_delay drain_timeout
+    max_head max_target max_fields max_body max_connections buffers max_upstream_idle
+    access_log access_log_file log log_format
+    config state watch env_file strict demo
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Sub {
+    Explain(ExplainWord),
+    Upgrade(UpgradeWord),
+    Status(StatusWord),
+    Top(TopWord),
+    Health(HealthWord),
+    Man(ManWord),
+    Completions(CompletionsWord),
+    Check(CheckWord),
+    Config(ConfigWord),
+    Reload(ReloadWord),
+    Add(AddWord),
+    Remove(RemoveWord),
+    Drain(DrainWord),
+    Undrain(UndrainWord),
+    Weight(WeightWord),
+}
+
+/// say whether the settings are fine
+#[derive(FromArgs)]
+#[argh(subcommand, name = "check")]
+struct CheckWord {
+    /// for programs
+    #[argh(switch)]
+    json: bool,
+}
+
+/// say which route a request takes, and what leaves
+#[derive(FromArgs)]
+#[argh(subcommand, name = "explain")]
+struct ExplainWord {
+    /// METHOD and URL
+    #[argh(positional)]
+    request: String,
+    /// field lines
+    #[argh(option)]
+    field: Vec<String>,
+    /// who asks
+    #[argh(option)]
+    client: Option<String>,
+}
+
+/// Declares commands without arguments for argh: `Struct "word" "what it does"`.
+macro_rules! plain_words {
+    ($($word:ident $name:literal $about:literal;)*) => {
+        $(
+            #[doc = $about]
+            #[derive(FromArgs)]
+            #[argh(subcommand, name = $name)]
+            struct $word {}
+        )*
+    };
+}
+
+plain_words! {
+    ReloadWord "reload" "have a running tidegate read its settings anew";
+    UpgradeWord "upgrade" "have a running tidegate hand over to a new process";
+    StatusWord "status" "show a running tidegate at a glance";
+    TopWord "top" "show it again and again";
+    HealthWord "health" "exit with 0 if a running tidegate is ready";
+    ManWord "man" "print the manual page";
+    SchemaWord "schema" "print the JSON Schema of the configuration file";
+}
+
+/// print completions for a shell
+#[derive(FromArgs)]
+#[argh(subcommand, name = "completions")]
+struct CompletionsWord {
+    /// bash, zsh or fish
+    #[argh(positional)]
+    shell: Shell,
+}
+
+/// Declares the commands about one upstream for argh: `Struct "word" "what it does"`.
+macro_rules! upstream_words {
+    ($($word:ident $name:literal $about:literal;)*) => {
+        $(
+            #[doc = $about]
+            #[derive(FromArgs)]
+            #[argh(subcommand, name = $name)]
+            struct $word {
+                /// the upstream
+                #[argh(positional)]
+                url: String,
+                /// its pool
+                #[argh(option)]
+                pool: Option<String>,
+                /// its share of the requests
+                #[argh(option)]
+                weight: Option<u32>,
+            }
+
+            impl $word {
+                fn order(&self, verb: Verb) -> Subcommand {
+                    let $word { url, pool, weight } = self;
+                    let (url, pool, weight) = (url.clone(), pool.clone(), *weight);
+                    Subcommand::Ask(Order::Upstream(UpstreamOrder { verb, url, pool, weight }))
+                }
+            }
+        )*
+    };
+}
+
+upstream_words! {
+    AddWord "add" "have a running tidegate send requests to one more upstream";
+    RemoveWord "remove" "have it do without an upstream";
+    DrainWord "drain" "have it send an upstream no new requests";
+    UndrainWord "undrain" "have it send an upstream requests again";
+    WeightWord "weight" "have it send an upstream another share of the requests";
+}
+
+/// look at the settings
+#[derive(FromArgs)]
+#[argh(subcommand, name = "config")]
+struct ConfigWord {
+    #[argh(subcommand)]
+    then: ConfigSub,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum ConfigSub {
+    Show(ShowWord),
+    Schema(SchemaWord),
+}
+
+/// print every setting
+#[derive(FromArgs)]
+#[argh(subcommand, name = "show")]
+struct ShowWord {
+    /// also where each came from
+    #[argh(switch)]
+    origin: bool,
+    /// env, toml or json
+    #[argh(option, default = "ShowForm::Env")]
+    format: ShowForm,
+}
+
+impl FromStr for ShowForm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ShowForm, String> {
+        match text {
+            "env" => Ok(ShowForm::Env),
+            "toml" => Ok(ShowForm::Toml),
+            "json" => Ok(ShowForm::Json),
+            _ => Err("env, toml or json".to_owned()),
+        }
+    }
+}
+
+impl ExplainWord {
+    fn question(&self) -> Question {
+        let ExplainWord { request, field, client } = self;
+        let client = client.as_deref().and_then(|client| IpAddr::from_str(client).ok());
+        Question { request: request.clone(), fields: field.clone(), client, listen: None }
+    }
+}
+
+impl ParsedLine {
+    /// What to do.
+    pub fn command(&self) -> Subcommand {
+        match &self.command {
+            None => Subcommand::Run,
+            Some(Sub::Check(CheckWord { json })) => Subcommand::Check { json: *json },
+            Some(Sub::Explain(word)) => Subcommand::Explain(word.question()),
+            Some(Sub::Upgrade(_)) => Subcommand::Ask(Order::Upgrade),
+            Some(Sub::Status(_)) => Subcommand::Look(Look::Status),
+            Some(Sub::Top(_)) => Subcommand::Look(Look::Top),
+            Some(Sub::Health(_)) => Subcommand::Look(Look::Health),
+            Some(Sub::Man(_)) => Subcommand::Man,
+            Some(Sub::Completions(word)) => Subcommand::Completions(word.shell),
+            Some(Sub::Reload(_)) => Subcommand::Ask(Order::Reload),
+            Some(Sub::Add(word)) => word.order(Verb::Add),
+            Some(Sub::Remove(word)) => word.order(Verb::Remove),
+            Some(Sub::Drain(word)) => word.order(Verb::Drain),
+            Some(Sub::Undrain(word)) => word.order(Verb::Undrain),
+            Some(Sub::Weight(word)) => word.order(Verb::Weight),
+            Some(Sub::Config(ConfigWord { then: ConfigSub::Schema(_) })) => Subcommand::Schema,
+            Some(Sub::Config(ConfigWord { then: ConfigSub::Show(show) })) => {
+                Subcommand::Show { origin: show.origin, form: show.format }
+            }
+        }
+    }
+
+    /// The settings that were given.
+    pub fn given(self) -> Vec<(&'static Setting, Given)> {
+        let mut given = Vec::new();
+        for (name, values) in self.options() {
+            let Some(setting) = table::find(&name) else { continue };
+            let origin = Origin::Flag(format!("--{name}"));
+            let value = |text: String| (setting, Given::new(text, origin.clone()));
+            given.extend(values.into_iter().map(value));
+        }
+        given
+    }
+}

@@ -1,0 +1,329 @@
+//! What would become of a request, and why: the same decisions as in earnest, in words.
+
+use std::fmt::{Display, Write};
+use std::net::IpAddr;
+
+use super::asked::Asked;
+use super::matching::{self, KINDS, Kind};
+use super::outgoing::{Outgoing, request_edits};
+use super::router::{Router, Scratch, Verdict};
+use super::{Values, lines, redirect, respond};
+use crate::config::{
+    Conditions, ExchangeSpec, Forward, HostPattern, PathPattern, Plan, Question, RouteAction,
+    RouteSpec,
+};
+use crate::http::forward;
+use crate::http::path::{normal, split};
+use crate::http::write::Writer;
+use crate::http::{Reason, Request};
+
+/// Routes that are told of at length, apart from the one that is taken.
+const TOLD: usize = 20;
+
+/// The head as a client would send it.
+///
+/// # Errors
+/// When it is none.
+fn head(question: &Question) -> Result<String, String> {
+    let Question { request, fields, .. } = question;
+    let (method, target) = request.split_once(' ').unwrap_or(("GET", request));
+    let target = target.trim().trim_end_matches(" HTTP/1.1");
+    let (host, path) = match target.split_once("://") {
+        Some((_, rest)) => {
+            let at = rest.find(['/', '?']).unwrap_or(rest.len());
+            let slash = if rest[at..].starts_with('/') { "" } else { "/" };
+            (rest[..at].to_owned(), format!("{slash}{}", &rest[at..]))
+        }
+        None => ("localhost".to_owned(), target.to_owned()),
+    };
+    let is_host = |line: &&String| line.to_ascii_lowercase().starts_with("host:");
+    let host = match fields.iter().find(is_host) {
+        Some(_) => String::new(),
+        None => format!("Host: {host}\r\n"),
+    };
+    let lines: String = fields.iter().map(|line| format!("{line}\r\n")).collect();
+    if request.contains(['\r', '\n']) || fields.iter().any(|one| one.contains(['\r', '\n'])) {
+        return Err("a request and its fields are one line each".into());
+    }
+    Ok(format!("{method} {path} HTTP/1.1\r\n{host}{lines}\r\n"))
+}
+
+/// What `plan` does with the request, for people.
+///
+/// # Errors
+/// When it is none.
+pub fn explain(plan: &Plan, question: &Question) -> Result<String, String> {
+    let head = head(question)?;
+    let mut request = Request::default();
+    if let Err(reason) = request.read(head.as_bytes(), &plan.listener.limits) {
+        return Ok(format!("{}refused\n{}", shown(&head), refusal(reason)));
+    }
+    let listen = match (&question.listen, plan.listener.addresses.first()) {
+        (Some(listen), _) | (None, Some(listen)) => listen,
+        (None, None) => return Err("nothing listens".into()),
+    };
+    let peer = question.client.unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    let is_trusted = plan.listener.trusted.iter().any(|network| network.contains(&peer));
+    let trusted = if is_trusted { &plan.listener.trusted[..] } else { &[] };
+    let asked = Asked { head: &request, bytes: head.as_bytes(), listen, peer: Some(peer), trusted };
+    let mut out = shown(&head);
+    let _ = writeln!(out, "  came in at {listen}, from {}", asked.client().unwrap_or(peer));
+    let verdict = Router::new(plan, None).find(&asked, &mut Scratch::default());
+    let taken = match &verdict {
+        Verdict::Route(route) => *route,
+        _ => plan.routes.len(),
+    };
+    if verdict != Verdict::AmbiguousPath {
+        passed_over(&mut out, &plan.routes[..taken], &asked);
+    }
+    match verdict {
+        Verdict::Route(route) => {
+            let route = &plan.routes[route];
+            conditions(&mut out, route, &asked, "taken");
+            action(&mut out, plan, route, &asked);
+        }
+        Verdict::NoRoute => out.push_str(&refusal(Reason::NoRoute)),
+        Verdict::AmbiguousPath => out.push_str(&refusal(Reason::AmbiguousPath)),
+        Verdict::WrongMethod(methods) => {
+            out.push_str(&refusal(Reason::MethodNotAllowed));
+            let _ = writeln!(out, "  Allow: {methods}");
+        }
+    }
+    Ok(out)
+}
+
+/// The head, a line for the eye each.
+fn shown(head: &str) -> String {
+    let first = head.lines().next().unwrap_or_default();
+    let fields = head.lines().skip(1).filter(|line| !line.is_empty());
+    let fields: String = fields.map(|line| format!("  {}\n", line.escape_debug())).collect();
+    format!("{}\n{fields}", first.escape_debug())
+}
+
+fn refusal(reason: Reason) -> String {
+    let status = reason.status().unwrap_or_default();
+    format!("answer {status} {}\n  {}\n", reason.label(), reason.explain())
+}
+
+/// Routes that might have meant the request, and why they do not.
+fn passed_over(out: &mut String, routes: &[RouteSpec], asked: &Asked<'_>) {
+    let is_near = |route: &&RouteSpec| {
+        host_holds(&route.conditions, asked) && path_holds(&route.conditions, asked)
+    };
+    let near: Vec<&RouteSpec> = routes.iter().filter(is_near).collect();
+    match routes.len() - near.len() {
+        0 => {}
+        1 => out.push_str("1 route before means another host or path\n"),
+        others => {
+            let _ = writeln!(out, "{others} routes before mean other hosts or paths");
+        }
+    }
+    near.iter().take(TOLD).for_each(|route| conditions(out, route, asked, "not taken"));
+    if near.len() > TOLD {
+        let _ = writeln!(out, "and {} more that are not taken", near.len() - TOLD);
+    }
+}
+
+fn host_holds(conditions: &Conditions, asked: &Asked<'_>) -> bool {
+    let host = String::from_utf8_lossy(asked.host()).to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    let is_it = |pattern: &HostPattern| match pattern {
+        HostPattern::Exact(name) => host == name,
+        HostPattern::Below(domain) => host.ends_with(&format!(".{domain}")),
+    };
+    conditions.host.is_empty() || conditions.host.iter().any(is_it)
+}
+
+fn path_holds(conditions: &Conditions, asked: &Asked<'_>) -> bool {
+    let mut scratch = Vec::new();
+    let Ok(path) = normal(asked.path_and_query().0, &mut scratch) else {
+        return conditions.path.is_empty();
+    };
+    let is_it = |pattern: &PathPattern| match path.strip_prefix(pattern.normal.as_slice()) {
+        Some(rest) => rest.is_empty() || (pattern.below && rest[0] == b'/'),
+        None => false,
+    };
+    conditions.path.is_empty() || conditions.path.iter().any(is_it)
+}
+
+/// Each condition of a route, and whether it holds.
+fn conditions(out: &mut String, route: &RouteSpec, asked: &Asked<'_>, verdict: &str) {
+    let _ = writeln!(out, "route {}: {verdict}", route.name);
+    let own = &route.conditions;
+    let mut tell = |name: &str, wanted: String, holds: bool| {
+        if !wanted.is_empty() {
+            let _ = writeln!(out, "  {:<3} {name} {wanted}", if holds { "yes" } else { "no" });
+        }
+    };
+    tell("host", all(&own.host), host_holds(own, asked));
+    tell("path", all(&own.path), path_holds(own, asked));
+    for kind in KINDS {
+        let (name, wanted) = match kind {
+            Kind::Listen => ("listen", all(&own.listen)),
+            Kind::Client => ("client", all(&own.client)),
+            Kind::Header => ("header", all(&own.header)),
+            Kind::Query => ("query", all(&own.query)),
+            Kind::Method => ("method", all(&own.method)),
+        };
+        tell(name, wanted, matching::holds(kind, own, asked));
+    }
+}
+
+fn all<T: Display>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn action(out: &mut String, plan: &Plan, route: &RouteSpec, asked: &Asked<'_>) {
+    let values = Values {
+        asked: *asked,
+        secure: false,
+        id: b"{request-id}",
+        route: &route.name,
+        upstream: "",
+    };
+    match &route.action {
+        RouteAction::Redirect(spec) => {
+            let reply = redirect(spec, &values);
+            let to = reply.fields.iter().find(|(name, _)| *name == "Location");
+            let to = to.map_or("", |(_, to)| to.as_ref());
+            let _ = writeln!(out, "answer {} redirected\n  Location: {to}", spec.status);
+        }
+        RouteAction::Respond(spec) => {
+            let reply = respond(spec, &values);
+            let _ = writeln!(out, "answer {} responded, {} octets", spec.status, reply.body.len());
+        }
+        RouteAction::Forward(spec) => forwarded(out, plan, spec, &values),
+    }
+}
+
+/// The pools, what holds for an exchange, and what leaves.
+fn forwarded(out: &mut String, plan: &Plan, spec: &Forward, values: &Values<'_>) {
+    let total: u32 = spec.shares.iter().map(|share| share.weight).sum();
+    for share in &spec.shares {
+        let Some(pool) = plan.pool(&share.pool) else { continue };
+        let of = match spec.shares.len() {
+            1 => String::new(),
+            _ => format!(" ({} of {total} requests)", share.weight),
+        };
+        let _ = writeln!(out, "pool {}{of}", share.pool);
+        for upstream in pool.upstreams.iter().take(TOLD) {
+            let weight =
+                if upstream.weight == 1 { "" } else { &format!(" weight={}", upstream.weight) };
+            let draining = if upstream.draining { " (draining)" } else { "" };
+            let _ = writeln!(out, "  upstream {}{weight}{draining}", upstream.name);
+        }
+        if pool.upstreams.len() > TOLD {
+            let _ = writeln!(out, "  and {} more", pool.upstreams.len() - TOLD);
+        }
+        settings(out, &share.exchange);
+        let Some(upstream) = pool.upstreams.iter().find(|upstream| !upstream.draining) else {
+            continue;
+        };
+        let values = Values { upstream: &upstream.name, ..*values };
+        let own = lines(&share.exchange.request_header, &values, true);
+        let edits = request_edits(
+            &values,
+            Outgoing {
+                spec: &share.exchange,
+                forward: spec,
+                upstream: (&upstream.base, &upstream.authority),
+                lines: &own,
+                withheld: if values.asked.trusted.is_empty() {
+                    &plan.listener.trusted_names
+                } else {
+                    &[]
+                },
+                offer: values.asked.head.offer(values.asked.bytes, &share.exchange.upgrades),
+            },
+        );
+        let mut buffer = vec![0; 2 * plan.listener.limits.head + own.len() + 4096];
+        let mut writer = Writer::new(&mut buffer);
+        if forward::request(&mut writer, values.asked.head, values.asked.bytes, &edits).is_ok() {
+            let _ = writeln!(out, "what leaves to {}", upstream.name);
+            let text = String::from_utf8_lossy(writer.written()).into_owned();
+            let lines = text.lines().filter(|line| !line.is_empty());
+            lines.for_each(|line| out.push_str(&format!("  {line}\n")));
+        }
+    }
+}
+
+fn settings(out: &mut String, spec: &ExchangeSpec) {
+    let timeouts = &spec.timeouts;
+    let body = spec.max_body.map_or_else(|| "off".to_owned(), |octets| format!("{octets} octets"));
+    let _ = writeln!(
+        out,
+        "  max-body {body}, max-retries {}, connect-timeout {:?}, response-timeout {:?}, \
+         read-timeout {:?}, write-timeout {:?}",
+        spec.max_retries, timeouts.connect, timeouts.response, timeouts.read, timeouts.write
+    );
+    for line in &spec.response_header.lines {
+        let _ = writeln!(out, "  answers get {}: {}", line.name, line.value);
+    }
+    for name in &spec.response_header.removed {
+        let _ = writeln!(out, "  answers lose {name}");
+    }
+}
+
+/// What is asked of an admin: `?request=GET%20http://...&header=A:%20b&client=...&listen=...`.
+pub fn split_question(query: &str) -> Vec<(String, String)> {
+    let (_, query) = split(query.as_bytes());
+    let pairs = query.unwrap_or_default().split(|octet| *octet == b'&');
+    let decode = |text: &[u8]| {
+        String::from_utf8_lossy(&matching::decoded(text).collect::<Vec<u8>>()).into_owned()
+    };
+    let pair = |pair: &[u8]| {
+        let at = pair.iter().position(|octet| *octet == b'=').unwrap_or(pair.len());
+        (decode(&pair[..at]), decode(pair.get(at + 1..).unwrap_or_default()))
+    };
+    pairs.filter(|text| !text.is_empty()).map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::plan;
+
+    fn told(request: &str, fields: &[&str]) -> String {
+        let plan = plan(
+            "listen = ':80'\nupstream = 'http://a:1/base'\n\
+             [[route]]\nname = 'away'\nhost = 'old'\nredirect = 'https://new{uri}'\n\
+             [[route]]\nname = 'api'\npath = '/v1/*'\nmethod = ['GET', 'PUT']\nheader = { X-A = '1' }\n\
+             strip-prefix = '/v1'\nrequest-header = { set = { X-B = '{client} {route}' } }\n\
+             [[route]]\nname = 'net'\nclient = '10.0.0.0/8'\nrespond = 'hi'\n",
+        );
+        let fields = fields.iter().map(|line| (*line).to_owned()).collect();
+        let question = Question { request: request.into(), fields, ..Question::default() };
+        explain(&plan, &question).unwrap()
+    }
+
+    #[test]
+    fn it_is_told_which_route_takes_a_request_and_what_leaves() {
+        let text = told("GET http://shop/v1/x?y", &["X-A: 1"]);
+        for part in [
+            "GET /v1/x?y HTTP/1.1\n  Host: shop\n",
+            "1 route before means another host or path\n",
+            "route api: taken\n  yes path /v1/*\n  yes header X-A=1\n  yes method GET, PUT\n",
+            "pool default\n  upstream http://a:1/base\n",
+            "what leaves to http://a:1/base\n  GET /base/x?y HTTP/1.1\n",
+            "  X-B: 127.0.0.1 api\n",
+        ] {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+    }
+
+    #[test]
+    fn it_is_told_why_no_route_takes_it() {
+        let text = told("PUT http://shop/v1", &[]);
+        assert!(
+            text.contains("route api: not taken\n  yes path /v1/*\n  no  header X-A=1"),
+            "{text}"
+        );
+        assert!(text.contains("route net: not taken\n  no  client 10.0.0.0/8"), "{text}");
+        assert!(text.contains("answer 404 no_route\n"), "{text}");
+        let text = told("POST http://shop/v1", &["X-A: 1"]);
+        assert!(text.contains("answer 405 method_not_allowed") && text.contains("Allow: GET, PUT"));
+        assert!(told("GET http://old/a", &[]).contains("  Location: https://new/a\n"));
+        assert!(told("GET http://shop/a/../b", &[]).contains("answer 400 ambiguous_path"));
+        assert!(told("GET http://shop/a", &["Host: a", "Host: b"]).contains("duplicate_host"));
+    }
+}
