@@ -24,6 +24,7 @@ mod show;
 mod testing;
 
 pub use orders::{Orders, Outcome, PendingOrder, Refused};
+pub use routes::page;
 pub use serve::{AdminListener, Service, serve};
 
 use std::sync::{Arc, PoisonError, RwLock};

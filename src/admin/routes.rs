@@ -180,6 +180,36 @@ pub(super) async fn answer(
     }
 }
 
+/// What clients may see where a route says so.
+const FOR_CLIENTS: [&str; 4] = ["/health", "/ready", "/metrics", "/status"];
+
+/// The page that a client of the proxy gets for this request.
+pub fn page(view: &View, method: Method, path: &str, query: &str, accept: &str) -> Reply {
+    let is_here = |route: &&Route| route.method == Method::Get && route.path == path;
+    let found = ROUTES.iter().find(is_here).filter(|_| FOR_CLIENTS.contains(&path));
+    match (found, method) {
+        (Some(Route { action: Show(show), .. }), Method::Get | Method::Head) => {
+            let request = AdminRequest {
+                method,
+                path: path.to_owned(),
+                query: query.to_owned(),
+                accept: accept.to_owned(),
+                host: String::new(),
+                content_type: String::new(),
+                body: Vec::new(),
+                keep: true,
+            };
+            show(view, &request)
+        }
+        (Some(_), _) => {
+            let mut refused = reply::error(405, "method_not_allowed", "this can be read only");
+            refused.push("Allow", "GET, HEAD");
+            refused
+        }
+        (None, _) => reply::error(404, "not_found", "the admin shows nothing here"),
+    }
+}
+
 /// Answers a request that was refused, under the label that the reason has everywhere.
 pub(super) fn refusal(reason: Reason) -> Reply {
     reply::error(reason.status().unwrap_or(400), reason.label(), reason.explain())

@@ -287,6 +287,7 @@ fn route_spec(RouteSpec { name, conditions, action, exchange }: &RouteSpec) -> V
         RouteAction::Redirect(Redirect { to, status }) => {
             json!({ "redirect": to.to_string(), "status": status, "settings": exchange_spec(exchange) })
         }
+        RouteAction::Admin => json!({ "serve": "admin", "settings": exchange_spec(exchange) }),
         RouteAction::Respond(Respond { status, kind, body }) => json!({
             "respond": body.to_string(),
             "status": status,

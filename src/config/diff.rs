@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::plan::{Plan, ProcessSpec};
+use super::route::RouteSpec;
 use super::sections::DEFAULT;
 use super::show;
 use super::table::{self, Effect, Setting};
@@ -74,7 +75,8 @@ fn of_routes(before: &Plan, after: &Plan) -> Option<Difference> {
         return None;
     }
     let routes = [before, after].map(|plan| {
-        let named = plan.routes.iter().filter(|route| *route.name != *DEFAULT);
+        let is_by_flags = |route: &&RouteSpec| matches!(&*route.name, "admin" | DEFAULT);
+        let named = plan.routes.iter().filter(move |route| !is_by_flags(route));
         named.map(|route| (&*route.name, route))
     });
     if let Some(difference) = of_names("route", routes) {
@@ -209,7 +211,7 @@ mod tests {
              --drain-timeout 14s --max-head 1KiB --max-target 512B --max-fields 10 --max-body 1MB \
              --max-connections 1000 --buffers 2000 --max-upstream-idle 15 --access-log common \
              --access-log-file a \
-             --path /a --method GET --request-header A:b --response-header A:b \
+             --path /a --method GET --serve-admin /health --request-header A:b --response-header A:b \
              --log debug --log-format json --state s --watch",
         );
         let all = difference(&running, &asked);

@@ -22,7 +22,7 @@ const IN_TABLES: [(&str, &str); 10] = [
 ];
 
 /// Keys that are settled but not built, and so are all below them.
-const LATER: [&str; 38] = [
+const LATER: [&str; 37] = [
     "compress",
     "tls",
     "redis",
@@ -49,7 +49,6 @@ const LATER: [&str; 38] = [
     "deny",
     "role",
     "content-type",
-    "serve",
     "detach",
     "security-headers",
     "client-cert",

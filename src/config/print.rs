@@ -66,7 +66,7 @@ fn tree(plan: &Plan) -> Value {
     if !pools.is_empty() {
         root.insert("pool".into(), Value::Object(pools));
     }
-    let is_by_flags = |route: &RouteSpec| *route.name == *DEFAULT;
+    let is_by_flags = |route: &RouteSpec| matches!(&*route.name, "admin" | DEFAULT);
     let routes: Vec<Value> =
         plan.routes.iter().filter(|one| !is_by_flags(one)).map(|one| route(plan, one)).collect();
     if !routes.is_empty() {
@@ -195,6 +195,10 @@ fn route(plan: &Plan, spec: &RouteSpec) -> Value {
         RouteAction::Redirect(redirect) => {
             let value = json!({ "to": redirect.to.to_string(), "status": redirect.status });
             out.insert("redirect".into(), value);
+            exchange(&mut out, Some(&plan.exchange), &spec.exchange);
+        }
+        RouteAction::Admin => {
+            out.insert("serve".into(), json!("admin"));
             exchange(&mut out, Some(&plan.exchange), &spec.exchange);
         }
         RouteAction::Respond(respond) => {

@@ -78,6 +78,8 @@ pub enum RouteAction {
     Redirect(Redirect),
     /// It is answered with a text.
     Respond(Respond),
+    /// It is answered with what the admin shows under its path: health, readiness, metrics or status.
+    Admin,
 }
 
 /// Where requests go, and with which path.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::conditions;
-use super::diagnostics::{Diagnostic, nearest, wrong};
+use super::diagnostics::{Diagnostic, instead, nearest, wrong};
 use super::file::{Section, read_bounded};
 use super::header::{self, HeaderRules};
 use super::places;
@@ -24,6 +24,8 @@ use crate::http::grammar;
 
 /// The pool and the route that flags make.
 pub const DEFAULT: &str = "default";
+/// What the admin shows clients, where a route says so.
+const ADMIN_PATHS: [&str; 4] = ["/health", "/ready", "/metrics", "/status"];
 /// Items of a list in a route.
 const MOST: usize = 1024;
 /// Rules about fields.
@@ -183,6 +185,21 @@ impl<'a> Settings<'a> {
             method: self.list("method", MOST, conditions::method),
             ..Conditions::default()
         };
+        let admin = self.list("serve-admin", MOST, |text| match ADMIN_PATHS.contains(&text) {
+            true => conditions::path(text),
+            false => Err(instead("the admin shows clients nothing else", ADMIN_PATHS)),
+        });
+        if !admin.is_empty() {
+            routes.insert(
+                0,
+                RouteSpec {
+                    name: "admin".into(),
+                    conditions: Conditions { path: admin, ..Conditions::default() },
+                    action: RouteAction::Admin,
+                    exchange: Arc::clone(above),
+                },
+            );
+        }
         if sections.is_empty() || !conditions.is_empty() {
             let pool: Arc<str> = DEFAULT.into();
             let exchange = exchanges.get(&pool).unwrap_or(above);
@@ -226,7 +243,7 @@ impl<'a> Settings<'a> {
         let name = self.one("name", name).unwrap_or_else(|| section.name.clone());
         let conditions = self.conditions();
         let exchange = self.exchange(above);
-        let actions = ["redirect", "respond"];
+        let actions = ["redirect", "respond", "serve"];
         let asked: Vec<&str> =
             actions.into_iter().filter(|one| !self.given(one).is_empty()).collect();
         let is_forward = asked.is_empty();
@@ -237,10 +254,21 @@ impl<'a> Settings<'a> {
             self.refuse(given, 0..given.text.len(), wrong(what, "leave one of the two out"));
         }
         if asked.len() > 1 {
-            self.mistake(section, wrong("a route does one thing", "leave redirect or respond out"));
+            self.mistake(
+                section,
+                wrong(
+                    "a route does one thing",
+                    "leave all but one out of redirect, respond and serve",
+                ),
+            );
         }
         let action = match asked.first() {
             Some(&"redirect") => RouteAction::Redirect(self.redirect()),
+            Some(&"serve") => {
+                let _ = self.one("serve", |text| values::choice(&[("admin", ())], text));
+                self.admin_paths(section, &conditions);
+                RouteAction::Admin
+            }
             Some(_) => RouteAction::Respond(self.respond()),
             None => self.forward(section, &conditions, exchanges),
         };
@@ -257,6 +285,18 @@ impl<'a> Settings<'a> {
             }
         }
         RouteSpec { name: name.into(), conditions, action, exchange }
+    }
+
+    /// Says which paths the admin shows nothing under.
+    fn admin_paths(&mut self, section: &Section, conditions: &Conditions) {
+        let is_page = |pattern: &PathPattern| ADMIN_PATHS.contains(&pattern.text.as_str());
+        if conditions.path.is_empty() || !conditions.path.iter().all(is_page) {
+            let what = "a route that serves the admin names what clients may see";
+            self.mistake(
+                section,
+                wrong(what, format!("write path = one or more of {}", ADMIN_PATHS.join(", "))),
+            );
+        }
     }
 
     fn conditions(&mut self) -> Conditions {

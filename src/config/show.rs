@@ -7,6 +7,7 @@ use super::build::Built;
 use super::header::{HeaderLine, HeaderRules};
 use super::layers::Layers;
 use super::plan::*;
+use super::route::{RouteAction, RouteSpec};
 use super::sections::DEFAULT;
 use super::table::{self, ACTIONS, DefaultValue, Effect, Form, GROUPS, Setting};
 use super::{Rejected, Report, values};
@@ -226,6 +227,12 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
         "path" => join(
             route.into_iter().flat_map(|route| &route.conditions.path).map(ToString::to_string),
         ),
+        "serve-admin" => {
+            let is_it =
+                |route: &&RouteSpec| route.action == RouteAction::Admin && *route.name == *"admin";
+            let admin = routes.iter().find(is_it).into_iter();
+            join(admin.flat_map(|route| &route.conditions.path).map(ToString::to_string))
+        }
         "method" => {
             join(route.into_iter().flat_map(|route| route.conditions.method.iter().cloned()))
         }

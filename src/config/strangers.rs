@@ -33,7 +33,7 @@ pub const COUSINS: [(&str, &str); 28] = [
 ];
 
 /// Flags that are settled but not built: whoever tries one hears that, and not what it resembles.
-pub const LATER: [&str; 49] = [
+pub const LATER: [&str; 48] = [
     "tls-cert",
     "tls-key",
     "tls-self-signed",
@@ -80,7 +80,6 @@ pub const LATER: [&str; 49] = [
     "detach-callback-allow",
     "detach-max",
     "security-headers",
-    "serve-admin",
     "proxy-protocol",
     "admin-token",
 ];

@@ -336,6 +336,12 @@ const REQUESTS: &[Setting] = &[
         .aka(&["paths"])
         .of(TOP | ROUTE),
     row("method", Methods, Nothing, "Methods that are served; others get 405").of(TOP | ROUTE),
+    row(
+        "serve-admin",
+        Paths,
+        Nothing,
+        "Paths of the admin for clients: /health /ready /metrics /status",
+    ),
     row("request-header", Lines, Nothing, "Set a field of requests on their way to the upstream")
         .of(ALL),
     row("response-header", Lines, Nothing, "Set a field of answers on their way to the client")
@@ -426,6 +432,13 @@ pub const FILE_ONLY: &[Setting] = &[
         .of(ROUTE),
     row("strip-prefix", Prefix, Nothing, "What the path loses at its beginning").of(ROUTE),
     row("add-prefix", Prefix, Nothing, "What stands before the path then").of(ROUTE),
+    row(
+        "serve",
+        Choice("admin"),
+        Nothing,
+        "Answer as the admin does: health, ready, metrics, status",
+    )
+    .of(ROUTE),
     row("redirect", Text, Nothing, "Answer with a redirect to there").of(ROUTE),
     count("redirect.status", "308", (301, 308), "Its status").of(ROUTE),
     row("respond", Text, Nothing, "Answer with this text").of(ROUTE),

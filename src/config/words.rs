@@ -68,7 +68,7 @@ macro_rules! line {
 
 line! {
     listen upstream backends backend admin workers
-    path paths method request_header response_header
+    path paths method serve_admin request_header response_header
     max_retries host_header backend_header trusted_proxy trusted_header allow_upgrade half_close
     read_timeout write_timeout connect_timeout response_timeout
     idle_timeout upstream_idle_timeout tunnel_idle_timeout expect_timeout

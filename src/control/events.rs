@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use flume::{Receiver, Sender};
 
+use crate::admin::{self, CurrentView};
 use crate::io::signal::Mailbox;
-use crate::proxy::{Change, Command, Event};
+use crate::proxy::{Change, Command, Event, PageRequest, PageSlot};
 use crate::stats::UpstreamState;
 
 /// Passes reports on until the cores are gone. What one of the receivers cannot take in now is lost: the next
@@ -15,11 +16,18 @@ pub async fn pass_on(
     unreachable: Sender<Arc<UpstreamState>>,
     changes: Sender<Change>,
     mailboxes: Vec<Mailbox<Command>>,
+    view: Arc<CurrentView>,
 ) {
     while let Ok(event) = events.recv_async().await {
         match event {
             Event::Unreachable(entry) => drop(unreachable.try_send(entry)),
             Event::Changed(change) => drop(changes.try_send(change)),
+            Event::Page(request, PageSlot { core, reply }) => {
+                let PageRequest { method, path, query, accept } = &*request;
+                let page = admin::page(&view.get(), *method, path, query, accept);
+                let _ = reply.try_send(page); // whoever asked may have gone
+                mailboxes.get(core).map(|mailbox| mailbox.send(Command::Answered));
+            }
             Event::Crowded(lack) => mailboxes.iter().for_each(|mailbox| {
                 mailbox.send(Command::MakeRoom(lack));
             }),

@@ -242,7 +242,13 @@ impl<'a> ControlPlane<'a> {
         let (current, mailboxes) = (Rc::clone(&self.current), self.cores.mailboxes.clone());
         let (unreachable, names) = flume::bounded(REPORTS);
         let (changes, changed) = flume::bounded(REPORTS);
-        let passing = events::pass_on(self.events.clone(), unreachable, changes, mailboxes.clone());
+        let passing = events::pass_on(
+            self.events.clone(),
+            unreachable,
+            changes,
+            mailboxes.clone(),
+            Arc::clone(&self.view),
+        );
         let _passing = executor.spawn(passing);
         let _resolving = executor.spawn(names::keep_resolving(current, mailboxes, names));
         let _health = executor.spawn(health::tell(Rc::clone(&self.current), changed));

@@ -158,6 +158,8 @@ reasons! {
         "A route answered with a redirect.";
     Responded responded Nobody - -
         "A route answered with a text of its own.";
+    AdminBusy admin_busy Proxy 503 proxy_internal_error
+        "The control plane was too busy to answer.";
     NoRoute no_route Client 404 http_request_error
         "No route means this request.";
     MethodNotAllowed method_not_allowed Client 405 http_request_error

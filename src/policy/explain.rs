@@ -188,6 +188,7 @@ fn action(out: &mut String, plan: &Plan, route: &RouteSpec, asked: &Asked<'_>) {
             let to = to.map_or("", |(_, to)| to.as_ref());
             let _ = writeln!(out, "answer {} redirected\n  Location: {to}", spec.status);
         }
+        RouteAction::Admin => out.push_str("answer as the admin does\n"),
         RouteAction::Respond(spec) => {
             let reply = respond(spec, &values);
             let _ = writeln!(out, "answer {} responded, {} octets", spec.status, reply.body.len());

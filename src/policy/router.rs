@@ -145,7 +145,7 @@ impl Strict {
                 }
                 // `//host` would be taken for another host.
                 RouteAction::Redirect(redirect) => redirect.to.begins_with_path(),
-                RouteAction::Respond(_) => false,
+                RouteAction::Respond(_) | RouteAction::Admin => false,
             };
             if route.conditions.path.is_empty() && !changes {
                 continue;

@@ -1,11 +1,11 @@
 //! What becomes of a request, before anything is contacted for it: answer here, or forward.
 
 use super::begin::{Parts, Received};
-use super::core::{Action, Chosen};
+use super::core::{Action, Chosen, PageRequest};
 use super::reply;
 use super::session::Exchange;
 use crate::config::{ExchangeSpec, Forward};
-use crate::http::{Framing, Reason, Reply};
+use crate::http::{Framing, Name, Reason, Reply};
 use crate::io::reactor::Direction;
 use crate::policy::{self, Verdict as Routed};
 use crate::upstream::Pool;
@@ -16,6 +16,8 @@ pub(super) enum Verdict<'s> {
     Forward(Admitted<'s>),
     /// It is answered here, for this reason.
     Reply(Reason, Box<Reply>),
+    /// It is answered with what the admin shows.
+    Admin(Box<PageRequest>),
 }
 
 /// A request that may be forwarded; [`check`] alone makes one.
@@ -83,6 +85,7 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
             let reply = policy::redirect(redirect, &exchange.values(head, ""));
             return Verdict::Reply(Reason::Redirected, Box::new(reply));
         }
+        Action::Admin => return Verdict::Admin(Box::new(page_request(exchange, head))),
         Action::Respond(respond) => {
             let reply = policy::respond(respond, &exchange.values(head, ""));
             return Verdict::Reply(Reason::Responded, Box::new(reply));
@@ -91,5 +94,18 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
     match (request.framing, terms.spec.max_body) {
         (Framing::Length(length), Some(most)) if length > most => refuse(Reason::BodyTooLarge),
         _ => Verdict::Forward(Admitted { received, route }),
+    }
+}
+
+/// What to ask the admin for.
+fn page_request(exchange: &Exchange, head: &[u8]) -> PageRequest {
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+    let (path, query) = exchange.asked(head).path_and_query();
+    let accept = exchange.request.get(Name::Accept).map(|accept| accept.of(head));
+    PageRequest {
+        method: exchange.request.method,
+        path: text(path),
+        query: text(query.unwrap_or_default()),
+        accept: text(accept.unwrap_or_default()),
     }
 }

@@ -49,7 +49,8 @@ use session::Session;
 use tunnel::Tunnel;
 
 pub use self::core::{
-    Addresses, Adoption, Change, Command, CoreSpec, Event, LABELS, Lack, OpenListener, Runtime,
+    Addresses, Adoption, Change, Command, CoreSpec, Event, LABELS, Lack, OpenListener, PageRequest,
+    PageSlot, Runtime,
 };
 
 /// What happens to the connection after a request.
@@ -84,6 +85,8 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
                 Begin::Refused(reason) => Ended::Failed(reason),
                 Begin::Received(received) => match check::check(received) {
                     Verdict::Reply(reason, reply) => Ended::Reply(reason, reply),
+                    // Boxed: that is rare, and others should not carry the room.
+                    Verdict::Admin(page) => Box::pin(reply::page(&worker, page)).await,
                     Verdict::Forward(admitted) => match attempt::attempts(admitted).await {
                         Ok(delivered) => Ended::Delivered(delivered),
                         Err(reason) => Ended::Failed(reason),

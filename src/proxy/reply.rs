@@ -1,12 +1,21 @@
 //! The answers of our own, on their way out.
 
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+
 use super::Next;
+use super::core::{Event, PageRequest, PageSlot, Worker};
 use super::facts::{self, AnswerState};
+use super::finish::Ended;
 use super::session::{Exchange, Session, written};
 use crate::config::ErrorPage;
 use crate::http::forward::FieldEdits;
 use crate::http::{Method, Name, Reason, RefusalForm, Reply, ReplyEdits};
 use crate::policy;
+
+/// How long a page of the admin may take.
+const PAGE: Duration = Duration::from_secs(5);
 
 /// Says why the request is refused. `head`: the octets of its head.
 pub(super) fn refusal(exchange: &Exchange, status: u16, reason: Reason, head: &[u8]) -> Reply {
@@ -18,6 +27,20 @@ pub(super) fn refusal(exchange: &Exchange, status: u16, reason: Reason, head: &[
     match exchange.spec().error_pages.iter().find(is_for) {
         Some(page) => reply.with_body(page.kind, page.body.to_string()),
         None => reply,
+    }
+}
+
+/// What the admin shows: asked of the control plane, which answers between other things.
+pub(super) async fn page(worker: &Worker, request: Box<PageRequest>) -> Ended {
+    let (reply, page) = flume::bounded(1);
+    worker.report(Event::Page(request, PageSlot { core: worker.core.index, reply }));
+    let late = async {
+        let _ = worker.core.sleep(PAGE).await;
+        Err(flume::RecvError::Disconnected)
+    };
+    match page.recv_async().or(late).await {
+        Ok(reply) => Ended::Reply(Reason::Responded, Box::new(reply)),
+        Err(_) => Ended::Failed(Reason::AdminBusy),
     }
 }
 

@@ -165,3 +165,29 @@ fn v07_an_upstream_is_deleted_by_its_id() {
     assert_eq!(delete(&id).status, 404);
     assert_eq!(case.proxy.client().get("/").text(), "a");
 }
+
+#[test]
+fn v08_clients_see_of_the_admin_what_a_route_says() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::with(&origin, &["--serve-admin", "/health,/metrics", "--workers", "2"]);
+    let mut client = proxy.client();
+    assert!(client.get("/health").text().contains("\"UP\""));
+    let metrics = client.get("/metrics?format=prometheus");
+    assert!(metrics.text().contains("tidegate_requests_total"), "{}", metrics.text());
+    assert_eq!(client.get("/status").text(), "a");
+    client.send("POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(client.response().status, 405);
+    client.send("HEAD /health HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response_to_head().status, 200);
+    let case = Configured::new(
+        &format!(
+            "upstream = '{}'\n[[route]]\npath = ['/ready', '/status']\nserve = 'admin'\n",
+            origin.url()
+        ),
+        &[],
+    );
+    assert_eq!(case.proxy.client().get("/ready").status, 200);
+    assert_eq!(case.proxy.client().get("/health").status, 404);
+    let refused = run(&["--upstream", "a:1", "--serve-admin", "/config"], &[]);
+    assert!(refused.stderr.contains("write /health or /ready"), "{}", refused.stderr);
+}

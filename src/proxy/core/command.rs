@@ -8,6 +8,7 @@ use flume::{Receiver, Sender};
 use super::runtime::Runtime;
 use super::spec::OpenListener;
 use crate::config::Listen;
+use crate::http::{Method, Reply};
 
 use crate::io::address::Address;
 use crate::stats::UpstreamState;
@@ -23,6 +24,8 @@ pub enum Command {
     Accept,
     /// Accept connections at one more socket: it is taken out of this channel.
     Listen(Receiver<OpenListener>),
+    /// A page that was asked for has been sent: whoever waits for it goes on.
+    Answered,
     /// Accept what waits already at the sockets of this address, and close them.
     Unlisten(Listen),
     /// Accept what waits already and no more, finish what is under way, close what is idle.
@@ -65,8 +68,32 @@ pub enum Event {
     Unreachable(Arc<UpstreamState>),
     /// An upstream could be connected to, and cannot now, or the other way round.
     Changed(Change),
+    /// A client asks for what the admin shows, where a route says that it may.
+    Page(Box<PageRequest>, PageSlot),
     /// This is lacking, and there is nothing to close for it on this core.
     Crowded(Lack),
+}
+
+/// What a client asks the admin for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    /// The method.
+    pub method: Method,
+    /// The path, as it came.
+    pub path: String,
+    /// Behind the `?`, without it.
+    pub query: String,
+    /// The first `Accept`.
+    pub accept: String,
+}
+
+/// Where the page goes: the core with this number waits for it, and is told with [`Command::Answered`].
+#[derive(Clone, Debug)]
+pub struct PageSlot {
+    /// The core.
+    pub core: usize,
+    /// The page.
+    pub reply: Sender<Reply>,
 }
 
 /// What there is not enough of.

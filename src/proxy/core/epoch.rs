@@ -31,6 +31,7 @@ pub enum Action<'e> {
     Forward(Terms<'e>),
     Redirect(&'e Redirect),
     Respond(&'e Respond),
+    Admin,
 }
 
 impl fmt::Debug for Epoch {
@@ -84,6 +85,7 @@ impl Epoch {
             RouteAction::Forward(_) => Action::Forward(self.terms(chosen)),
             RouteAction::Redirect(redirect) => Action::Redirect(redirect),
             RouteAction::Respond(respond) => Action::Respond(respond),
+            RouteAction::Admin => Action::Admin,
         }
     }
 
@@ -105,7 +107,9 @@ impl Epoch {
         let route = self.route(chosen);
         match &route.action {
             RouteAction::Forward(forward) => &forward.shares[chosen.share()].exchange,
-            RouteAction::Redirect(_) | RouteAction::Respond(_) => &route.exchange,
+            RouteAction::Redirect(_) | RouteAction::Respond(_) | RouteAction::Admin => {
+                &route.exchange
+            }
         }
     }
 

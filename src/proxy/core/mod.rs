@@ -9,7 +9,7 @@ mod runtime;
 mod spec;
 mod worker;
 
-pub use command::{Addresses, Adoption, Change, Command, Event, Lack};
+pub use command::{Addresses, Adoption, Change, Command, Event, Lack, PageRequest, PageSlot};
 pub(super) use epoch::{Action, Epoch};
 pub(super) use ids::Id;
 pub use labels::LABELS;

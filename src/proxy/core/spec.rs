@@ -154,6 +154,8 @@ impl Worker {
                     accepting.push(spawn(listener));
                 }
             }
+            // The page woke the task that waits for it, and this the core.
+            Command::Answered => {}
             Command::Unlisten(listen) => {
                 for (_, task) in accepting.extract_if(.., |(one, _)| one.end_if(&listen)) {
                     task.detach();
