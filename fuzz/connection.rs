@@ -287,7 +287,7 @@ fn answer(head: &Response, bytes: &[u8], asked: &Message) -> Message {
     };
     let sent = written(bytes, |out| match head.status {
         101 => forward::switching(out, head, bytes, &edits),
-        _ if head.is_interim() => forward::interim(out, head, bytes),
+        _ if head.is_interim() => forward::interim(out, head, bytes, &[]),
         _ => forward::response(out, head, bytes, &edits),
     });
     Message {

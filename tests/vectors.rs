@@ -258,7 +258,7 @@ fn answered(head: &Response, bytes: &[u8]) -> Head {
     let mut buffer = [0; 20_000];
     let mut out = Writer::new(&mut buffer);
     if head.is_interim() {
-        forward::interim(&mut out, head, bytes).unwrap();
+        forward::interim(&mut out, head, bytes, &[]).unwrap();
     } else {
         let edits = ResponseEdits {
             fields: FieldEdits::default(),

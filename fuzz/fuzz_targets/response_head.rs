@@ -53,7 +53,7 @@ fn leaves(bytes: &[u8], asked: Method, to: Version) {
     let mut out = Writer::new(&mut buffer);
     let framing = outward(head.framing, to);
     if head.is_interim() {
-        forward::interim(&mut out, &head, bytes).expect("room");
+        forward::interim(&mut out, &head, bytes, &[]).expect("room");
     } else {
         let (date, backend, request_id) = (&b"now"[..], Some(&b"b"[..]), Some(&b"id"[..]));
         let edits = ResponseEdits {

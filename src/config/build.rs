@@ -55,7 +55,8 @@ pub fn build(
     let _ = settings.one("config", places::file);
     let listener = settings.listener(demo);
     let process = settings.process(around, &listener.addresses);
-    let upstreams = settings.upstreams(&listener.addresses, demo, must_run);
+    let own: Vec<Listen> = listener.addresses.iter().chain(&process.admin).cloned().collect();
+    let upstreams = settings.upstreams(&own, demo, must_run);
     let exchange = settings.exchange_at_top(listener.read_timeout);
     let pool = settings.pool(upstreams, &exchange);
     let pools = settings.pools(&exchange, pool);

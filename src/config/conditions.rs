@@ -1,5 +1,8 @@
 //! Readers for what a route asks of requests: hosts, paths, methods, fields.
 
+use std::net::Ipv6Addr;
+use std::str::FromStr;
+
 use super::diagnostics::{Diagnostic, instead, unclear, wrong};
 use super::route::{HostPattern, PathPattern};
 use crate::http::path::normal;
@@ -20,6 +23,9 @@ pub fn host(text: &str) -> Result<HostPattern, Diagnostic> {
             "a host is compared in ASCII",
             "write its A-labels, which begin with xn--",
         ));
+    }
+    if text.contains('%') {
+        return Err(wrong("a host is not percent-encoded", "write letters, digits, - and dots"));
     }
     if let Some((_, rest)) = text.split_once("://") {
         return Err(instead("a host has no scheme", [rest.trim_end_matches('/')]));
@@ -49,8 +55,17 @@ pub fn host(text: &str) -> Result<HostPattern, Diagnostic> {
     if name.len() > LONGEST_HOST || !(is_name || is_literal) {
         return Err(unclear("this is not a host"));
     }
-    let name = name.to_owned();
+    let name = match literal(name.as_bytes()) {
+        Some(address) => format!("[{address}]"),
+        None => name.to_owned(),
+    };
     Ok(if is_below { HostPattern::Below(name) } else { HostPattern::Exact(name) })
+}
+
+/// The address of an IPv6 literal in brackets: it may be written in many ways.
+pub fn literal(host: &[u8]) -> Option<Ipv6Addr> {
+    let inner = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    Ipv6Addr::from_str(std::str::from_utf8(inner).ok()?).ok()
 }
 
 /// `/a/b`, which is that path alone, or `/a/*`, which is `/a` and all below it.
@@ -78,7 +93,11 @@ pub fn path(text: &str) -> Result<PathPattern, Diagnostic> {
             instead("a path has no query", rest).and("; there is query = { name = \"value\" }")
         );
     }
-    if path.contains(';') {
+    if path.contains(['{', '}', '[', ']']) {
+        let what = "a path stands for itself, and is no pattern";
+        return Err(wrong(what, "write a path such as /x/*, and other brackets percent-encoded"));
+    }
+    if path.contains(';') || path.to_ascii_lowercase().contains("%3b") {
         return Err(wrong(
             "what stands behind ; in a segment is left out when paths are compared",
             "leave it out",
@@ -108,7 +127,7 @@ pub fn prefix(text: &str) -> Result<&str, Diagnostic> {
         return Err(instead("a path begins with a slash", [format!("/{text}")]));
     }
     if !grammar::is_target(text.as_bytes())
-        || text.contains(['?', ';', '*'])
+        || text.contains(['?', ';', '*', '{', '}'])
         || text.len() > LONGEST
     {
         return Err(wrong(
@@ -117,7 +136,10 @@ pub fn prefix(text: &str) -> Result<&str, Diagnostic> {
         ));
     }
     let mut scratch = Vec::new();
-    normal(text.as_bytes(), &mut scratch).map(|_| text).map_err(|_| ambiguous())
+    match normal(text.as_bytes(), &mut scratch) {
+        Ok(normal) if !normal.ends_with(b"/") => Ok(text),
+        _ => Err(ambiguous()),
+    }
 }
 
 fn ambiguous() -> Diagnostic {
@@ -127,6 +149,9 @@ fn ambiguous() -> Diagnostic {
 
 /// A method (RFC 9110 section 9.1): case counts.
 pub fn method(text: &str) -> Result<String, Diagnostic> {
+    if text == "*" {
+        return Err(wrong("a route without a method means every method", "leave the method out"));
+    }
     if !grammar::is_token(text.as_bytes()) || text.len() > 32 {
         return Err(unclear("this is not a method"));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -70,16 +70,17 @@ fn read_one(
     let Given { text: file, origin, .. } = asked;
     let path = cwd.join(&**file);
     contents.files.push(path.clone());
-    let text = match read_bounded(&path, LARGEST) {
-        Ok(text) => text,
-        Err(error) => {
-            let what = format!("cannot read {file}: {error}");
-            let right = wrong(what, "name a file that can be read");
-            diagnostics.mistake_in(origin, file, 0..file.len(), right);
-            contents.is_whole = false;
-            return;
-        }
-    };
+    let text =
+        match if depth > 0 { read_regular(&path, LARGEST) } else { read_bounded(&path, LARGEST) } {
+            Ok(text) => text,
+            Err(error) => {
+                let what = format!("cannot read {}: {error}", asked.shown());
+                let right = wrong(what, "name a file that can be read");
+                diagnostics.mistake_in(origin, asked.shown(), 0..asked.shown().len(), right);
+                contents.is_whole = false;
+                return;
+            }
+        };
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let extension = Path::new(&**file).extension().and_then(OsStr::to_str).unwrap_or_default();
     let ((root, errors), site) = match extension.to_ascii_lowercase().as_str() {
@@ -148,6 +149,14 @@ pub(super) fn read_bounded(path: &Path, most: usize) -> io::Result<String> {
         return Err(io::Error::other(format!("it is larger than {size}")));
     }
     Ok(text)
+}
+
+/// The same of a regular file: a pipe would keep us waiting for whoever writes into it.
+pub(super) fn read_regular(path: &Path, most: usize) -> io::Result<String> {
+    match fs::metadata(path)?.is_file() {
+        true => read_bounded(path, most),
+        false => Err(io::Error::other("it is no regular file")),
+    }
 }
 
 pub(super) fn folder(file: &str) -> &Path {

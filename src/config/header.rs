@@ -64,6 +64,9 @@ pub fn name(text: &str) -> Result<String, Diagnostic> {
     if !grammar::is_token(text.as_bytes()) || text.len() > 64 {
         return Err(unclear("this is not the name of a field"));
     }
+    if text.contains('*') {
+        return Err(wrong("a star stands for nothing here", "name every field in full"));
+    }
     match Name::of(text.as_bytes()) {
         Name::Host => Err(wrong(
             "the Host that an upstream sees is another setting",

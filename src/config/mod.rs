@@ -83,6 +83,7 @@ use diagnostics::Diagnostics;
 use layers::Layers;
 use settings::Settings;
 
+pub use conditions::literal;
 pub use descriptors::{Marks, in_use};
 pub use diff::{Difference, difference, within};
 pub use header::{HeaderLine, HeaderRules};

@@ -81,9 +81,12 @@ impl Overlay {
     /// # Errors
     /// Says why it cannot be; nothing has changed then.
     pub fn change(&mut self, asked: &Plan, order: &UpstreamOrder) -> Result<bool, String> {
-        let UpstreamOrder { verb, url, weight, .. } = order;
-        let mut upstream =
-            places::upstream(url).map_err(|wrong| format!("{}; {}", wrong.wrong, wrong.right()))?;
+        let mut upstream = places::upstream(&order.url)
+            .map_err(|wrong| format!("{}; {}", wrong.wrong, wrong.right()))?;
+        // It may stand behind the URL as well.
+        let behind = (upstream.weight > 1).then_some(upstream.weight);
+        let order = &UpstreamOrder { weight: order.weight.or(behind), ..order.clone() };
+        let UpstreamOrder { verb, weight, .. } = order;
         upstream.weight = weight.unwrap_or(upstream.weight);
         let now = self.over(asked);
         let pool = meant(&now, order.pool.as_deref())?;
@@ -237,7 +240,8 @@ fn objection(
         0 | 1 => String::new(),
         _ => format!(" of the pool {}", pool.name),
     };
-    let is_ours = || asked.listener.addresses.iter().any(|own| leads_back(&upstream.place, own));
+    let mut own = asked.listener.addresses.iter().chain(&asked.process.admin);
+    let mut is_ours = || own.any(|own| leads_back(&upstream.place, own));
     match (order.verb, found) {
         (Verb::Weight, _) if order.weight.is_none() => Some("the weight is missing".into()),
         (Verb::Drain | Verb::Undrain | Verb::Weight, None) => {

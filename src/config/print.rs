@@ -160,7 +160,16 @@ fn header_rules(HeaderRules { removed, lines }: &HeaderRules) -> Value {
     }
     let is_bare = |name: &&String| !lines.iter().any(|line| line.name.eq_ignore_ascii_case(name));
     let bare: Value = removed.iter().filter(is_bare).cloned().collect();
-    json!({ "set": set, "add": add, "remove": bare })
+    let mut rules = Map::new();
+    for (key, value) in [("set", Value::Object(set)), ("add", Value::Object(add)), ("remove", bare)]
+    {
+        let is_empty = value.as_object().is_some_and(Map::is_empty)
+            || value.as_array().is_some_and(Vec::is_empty);
+        if !is_empty {
+            rules.insert(key.to_owned(), value);
+        }
+    }
+    Value::Object(rules)
 }
 
 fn route(plan: &Plan, spec: &RouteSpec) -> Value {
@@ -171,8 +180,10 @@ fn route(plan: &Plan, spec: &RouteSpec) -> Value {
         items.iter().map(|item| Value::from(item.to_string())).collect()
     }
     let fields = |fields: &[FieldCondition]| -> Value {
-        let value = |one: &FieldCondition| {
-            if one.values.is_empty() { json!(true) } else { json!(one.values) }
+        let value = |one: &FieldCondition| match (one.values.is_empty(), one.is_secret) {
+            (true, _) => json!(true),
+            (false, true) => json!("***"),
+            (false, false) => json!(one.values),
         };
         fields.iter().map(|one| (one.name.clone(), value(one))).collect()
     };

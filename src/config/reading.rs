@@ -11,6 +11,7 @@ use super::keys::{is_table, setting, unknown};
 use super::secrets::{self, Secrets};
 use super::table::{self, Form, POOL, ROUTE, Scope, Setting, TOP};
 use super::tree::{Key, Node, SyntaxError, Value};
+use crate::http::grammar;
 
 /// Pools at most; and routes.
 const MOST_POOLS: usize = 16_384;
@@ -33,6 +34,8 @@ pub struct Reading<'a> {
     lines: Vec<usize>,
     quoted: HashMap<usize, Arc<str>>,
     secrets: Secrets<'a>,
+    /// What keys stand for that were met already: thousands of routes have the same.
+    known: HashMap<(Scope, String), Result<&'static Setting, Diagnostic>>,
     /// Another file names it: it may have pools and routes, and nothing else.
     pub is_included: bool,
     includes: Vec<Given>,
@@ -56,6 +59,7 @@ impl<'a> Reading<'a> {
             lines: std::iter::once(0).chain(begins).collect(),
             quoted: HashMap::new(),
             secrets,
+            known: HashMap::new(),
             is_included: false,
             includes: Vec::new(),
             contents,
@@ -93,11 +97,7 @@ impl<'a> Reading<'a> {
                 (TOP, "pool") => self.pools(key, node),
                 (TOP, "route") => self.routes(key, node),
                 _ => {
-                    let found = if name.contains('.') {
-                        Err(unknown(scope, name))
-                    } else {
-                        setting(scope, &path)
-                    };
+                    let found = self.setting(scope, name, &path);
                     let place = Place { path: &path, ..place };
                     match found {
                         Ok(setting)
@@ -136,6 +136,18 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// The setting of the key `name`, which is at `path`.
+    fn setting(
+        &mut self,
+        scope: Scope,
+        name: &str,
+        path: &str,
+    ) -> Result<&'static Setting, Diagnostic> {
+        let look =
+            || if name.contains('.') { Err(unknown(scope, name)) } else { setting(scope, path) };
+        self.known.entry((scope, path.to_owned())).or_insert_with(look).clone()
+    }
+
     /// `[pool.NAME]`, one for each.
     fn pools(&mut self, key: &Key, node: &Node) {
         let Value::Table(pools) = &node.value else {
@@ -147,6 +159,11 @@ impl<'a> Reading<'a> {
             );
         };
         for (key, node) in pools {
+            let is_name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if !(1..=64).contains(&key.name.len()) || !key.name.chars().all(is_name_char) {
+                let what = "a pool has a name of letters, digits, . - and _";
+                self.refuse("", key.span.clone(), wrong(what, "write [pool.shop]"));
+            }
             if let Some(section) = self.section(POOL, key.name.clone(), &key.span) {
                 self.body(section, node);
             }
@@ -223,6 +240,9 @@ impl<'a> Reading<'a> {
         let text = match &node.value {
             Value::Text(text) => text.clone(),
             Value::Plain(text) => text.clone(),
+            Value::List(items) if items.is_empty() && setting.form.takes_list() => {
+                return self.refuse(place.path, node.span.clone(), empty());
+            }
             Value::List(items) if setting.form.takes_list() => {
                 return items.iter().for_each(|item| self.value(setting, place, item));
             }
@@ -288,15 +308,40 @@ impl<'a> Reading<'a> {
         let (Value::Table(entries), Some(between)) = (&node.value, setting.form.of_pairs()) else {
             return;
         };
-        for (Key { name, .. }, node) in entries {
+        if entries.is_empty() {
+            return self.refuse(place.path, node.span.clone(), empty());
+        }
+        for (Key { name, span }, node) in entries {
+            if !is_one_name(setting.form, name) {
+                let wrong = wrong("this is not a name", "write letters, digits and hyphens");
+                self.refuse(place.path, span.clone(), wrong);
+                continue;
+            }
             let values = match &node.value {
+                Value::List(items) if items.is_empty() => {
+                    self.refuse(place.path, node.span.clone(), empty());
+                    continue;
+                }
                 Value::List(items) => items.as_slice(),
                 _ => std::slice::from_ref(node),
             };
             for item in values {
                 match &item.value {
                     Value::Plain(text) if text == "true" && setting.form == Form::Pairs => {
+                        if values.len() > 1 {
+                            let what = "any value is possible, so others say nothing";
+                            self.refuse(
+                                place.path,
+                                item.span.clone(),
+                                wrong(what, "leave them out"),
+                            );
+                        }
                         self.text(setting, place, item, "", name.clone());
+                    }
+                    Value::Plain(text) if text == "false" && setting.form == Form::Pairs => {
+                        let what = "whether something is not there cannot be asked";
+                        let right = "write a route before this one for requests that have it";
+                        self.refuse(place.path, item.span.clone(), wrong(what, right));
                     }
                     Value::Text(text) | Value::Plain(text) => {
                         let lead = format!("{name}{between}");
@@ -327,6 +372,10 @@ impl<'a> Reading<'a> {
             Err(wrong) => return self.refuse(place.path, node.span.clone(), wrong),
         };
         let takes_list = setting.form.takes_list();
+        if texts.is_empty() {
+            let what = "there is nothing in it, and a list that is empty says nothing";
+            return self.refuse(place.path, node.span.clone(), wrong(what, "put a line into it"));
+        }
         if texts.len() != 1 && !takes_list {
             let what = format!("this stands for {} values, and one is possible here", texts.len());
             return self.refuse(place.path, node.span.clone(), wrong(what, "name one variable"));
@@ -393,4 +442,18 @@ impl<'a> Reading<'a> {
 fn is_pool(node: &Node) -> bool {
     let Value::Table(entries) = &node.value else { return false };
     entries.iter().any(|(key, _)| key.name == "upstream")
+}
+
+/// A list that is empty could mean nobody or everybody.
+fn empty() -> Diagnostic {
+    wrong("a list that is empty says nothing", "leave the key out, or write a value")
+}
+
+/// The name does not run into its value.
+fn is_one_name(form: Form, name: &str) -> bool {
+    match form {
+        Form::Lines => grammar::is_token(name.as_bytes()),
+        Form::Pairs | Form::Shares => !name.is_empty() && !name.contains('='),
+        _ => true,
+    }
 }

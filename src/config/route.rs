@@ -67,6 +67,8 @@ pub struct FieldCondition {
     pub name: String,
     /// One of these; none: it is there, whatever its value.
     pub values: Vec<String>,
+    /// The values were read from elsewhere, and are not shown.
+    pub is_secret: bool,
 }
 
 /// What happens to a request.
@@ -152,6 +154,7 @@ impl Display for FieldCondition {
         f.write_str(&self.name)?;
         match self.values.is_empty() {
             true => Ok(()),
+            false if self.is_secret => f.write_str("=***"),
             false => write!(f, "={}", self.values.join("|")),
         }
     }

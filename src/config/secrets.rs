@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::diagnostics::{Diagnostic, wrong};
-use super::file::read_bounded;
+use super::file::read_regular;
 
 /// Octets of a file that holds a value.
 const LARGEST: usize = 64 * 1024;
@@ -47,8 +47,11 @@ impl Secrets<'_> {
         if let Some(name) = whole(text, "{env.")
             && let Some(start) = name.strip_suffix('*')
         {
-            let mut found: Vec<_> =
-                self.env.iter().filter(|(key, _)| key.starts_with(start)).collect();
+            let mut found: Vec<_> = self
+                .env
+                .iter()
+                .filter(|(key, value)| key.starts_with(start) && !value.is_empty())
+                .collect();
             found.sort();
             if found.is_empty() {
                 return Err(unset(name));
@@ -71,7 +74,10 @@ impl Secrets<'_> {
             out.push_str(&rest[..at]);
             let inner = &rest[at..at + end + 1];
             let value = match whole(inner, "{env.") {
-                Some(name) => self.env.get(name).cloned().ok_or_else(|| unset(name))?,
+                Some(name) => {
+                    let value = self.env.get(name).filter(|value| !value.is_empty());
+                    value.cloned().ok_or_else(|| unset(name))?
+                }
                 None => self.file(&inner["{file.".len()..inner.len() - 1], files)?.join("\n"),
             };
             out.push_str(&quote(&value));
@@ -86,7 +92,7 @@ impl Secrets<'_> {
     fn file(&self, path: &str, files: &mut Vec<PathBuf>) -> Result<Vec<String>, Diagnostic> {
         let path = self.folder.join(Path::new(path));
         files.push(path.clone());
-        let text = read_bounded(&path, LARGEST).map_err(|error| {
+        let text = read_regular(&path, LARGEST).map_err(|error| {
             let what = format!("cannot read {}: {error}", path.display());
             wrong(what, "name a file that can be read, relative to this one")
         })?;
@@ -106,7 +112,10 @@ fn secret(text: String) -> Expanded {
 }
 
 fn unset(name: &str) -> Diagnostic {
-    wrong(format!("the variable {name} is not set"), "set it in the environment or the dotenv file")
+    wrong(
+        format!("the variable {name} is not set, or empty"),
+        "set it in the environment or the dotenv file",
+    )
 }
 
 #[cfg(test)]

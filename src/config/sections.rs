@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::conditions;
 use super::diagnostics::{Diagnostic, instead, nearest, wrong};
-use super::file::{Section, read_bounded};
+use super::file::{Section, read_regular};
 use super::header::{self, HeaderRules};
 use super::places;
 use super::plan::*;
@@ -26,6 +26,8 @@ use crate::http::grammar;
 pub const DEFAULT: &str = "default";
 /// What the admin shows clients, where a route says so.
 const ADMIN_PATHS: [&str; 4] = ["/health", "/ready", "/metrics", "/status"];
+/// Pairs of a host and a path that routes may have together: each takes some hundred octets, and time at a reload.
+const MOST_PAIRS: usize = 250_000;
 /// Items of a list in a route.
 const MOST: usize = 1024;
 /// Rules about fields.
@@ -122,10 +124,6 @@ impl<'a> Settings<'a> {
             }
         }
         for section in sections {
-            if !is_name(&section.name) {
-                let what = "a pool has a name of letters, digits, - and _";
-                self.mistake(section, wrong(what, "write [pool.shop]"));
-            }
             let name: Arc<str> = section.name.as_str().into();
             if !names.insert(Arc::clone(&name)) {
                 if *name != *DEFAULT {
@@ -134,7 +132,9 @@ impl<'a> Settings<'a> {
                 }
                 continue;
             }
-            let listen = self.listen_again();
+            let mut listen = self.listen_again();
+            let admin = table::find("admin").map(|one| self.layers.of(one)).unwrap_or_default();
+            listen.extend(admin.iter().filter_map(|one| places::admin(&one.text).ok().flatten()));
             let mut settings = self.of(section);
             let upstreams = settings.own_upstreams(&listen);
             if upstreams.is_empty() && settings.given("upstream").is_empty() {
@@ -162,13 +162,23 @@ impl<'a> Settings<'a> {
             pools.iter().map(|pool| (Arc::clone(&pool.name), Arc::clone(&pool.exchange))).collect();
         let exchanges = &exchanges;
         let sections: Vec<&'a Section> = of(self.layers.sections.as_slice(), ROUTE);
-        let mut routes = Vec::new();
+        let mut routes: Vec<RouteSpec> = Vec::new();
+        let mut pairs = 0;
         let mut names: HashMap<Arc<str>, ()> = HashMap::new();
         for section in &sections {
             let route = self.of(section).route(section, above, exchanges);
             if names.insert(Arc::clone(&route.name), ()).is_some() {
                 let what = format!("there is a route {} already", route.name);
                 self.mistake(section, wrong(what, "give one of the two another name"));
+            }
+            let Conditions { host, path, .. } = &route.conditions;
+            pairs += host.len().max(1) * path.len().max(1);
+            if pairs > MOST_PAIRS {
+                let what = format!(
+                    "all routes together have more than {MOST_PAIRS} pairs of a host and a path"
+                );
+                self.mistake(section, wrong(what, "leave some out, or use *.example.org and /x/*"));
+                break;
             }
             routes.push(route);
         }
@@ -181,7 +191,7 @@ impl<'a> Settings<'a> {
             self.diagnostics.warning(&sections[route].origin, wrong(what, right));
         }
         let conditions = Conditions {
-            path: self.list("path", MOST, conditions::path),
+            path: self.paths("path"),
             method: self.list("method", MOST, conditions::method),
             ..Conditions::default()
         };
@@ -244,8 +254,16 @@ impl<'a> Settings<'a> {
         let conditions = self.conditions();
         let exchange = self.exchange(above);
         let actions = ["redirect", "respond", "serve"];
-        let asked: Vec<&str> =
-            actions.into_iter().filter(|one| !self.given(one).is_empty()).collect();
+        let is_asked = |settings: &Settings<'_>, action: &str| {
+            let of_it = ["redirect.status", "respond.status", "respond.type"];
+            let of_it = of_it.iter().filter(|key| key.split('.').next() == Some(action));
+            of_it.copied().chain([action]).any(|key| !settings.given(key).is_empty())
+        };
+        let asked: Vec<&str> = actions.into_iter().filter(|one| is_asked(self, one)).collect();
+        if asked.contains(&"redirect") && self.given("redirect").is_empty() {
+            let right = "write redirect = { to = \"https://{host}{uri}\" }";
+            self.mistake(section, wrong("the target of the redirect is missing", right));
+        }
         let is_forward = asked.is_empty();
         if let ([first, ..], Some(given)) = (&asked[..], self.given("pool").first())
             && asked.len() + 1 > 1
@@ -318,12 +336,22 @@ impl<'a> Settings<'a> {
         Conditions {
             listen,
             host: self.list("host", MOST, conditions::host),
-            path: self.list("path", MOST, conditions::path),
+            path: self.paths("path"),
             method: self.list("method", MOST, conditions::method),
-            header: grouped(self.list("header", MOST, conditions::field)),
-            query: grouped(self.list("query", MOST, conditions::parameter)),
+            header: grouped(self.all("header", MOST, conditions::field)),
+            query: grouped(self.all("query", MOST, conditions::parameter)),
             client: self.list("client", MOST, places::network),
         }
+    }
+
+    /// Paths; of one that was read from elsewhere what is shown is what stands in the file.
+    fn paths(&mut self, name: &str) -> Vec<PathPattern> {
+        let paths = self.all(name, MOST, conditions::path).into_iter();
+        let shown = |Item { value, given }| match given.shown {
+            Some(shown) => PathPattern { text: shown.to_string(), ..value },
+            None => value,
+        };
+        paths.map(shown).collect()
     }
 
     fn forward(
@@ -393,7 +421,7 @@ impl<'a> Settings<'a> {
                 _ if template.has(Placeholder::Upstream) => {
                     Err(wrong("a redirect has no upstream", "leave {upstream} out"))
                 }
-                true if !text.is_empty() => Ok(template),
+                true if leads_somewhere(text) => Ok(template),
                 _ => Err(wrong("this is not a URL", "write https://{host}{uri}")),
             }
         };
@@ -404,8 +432,10 @@ impl<'a> Settings<'a> {
                 "write 301, 302, 303, 307 or 308",
             )),
         };
+        let shown = self.given("redirect").into_iter().find_map(|given| given.shown);
+        let to = self.one("redirect", to).unwrap_or_default();
         Redirect {
-            to: self.one("redirect", to).unwrap_or_default(),
+            to: shown.iter().fold(to, |to, shown| to.shown_as(shown)),
             status: self.one("redirect.status", status).unwrap_or(308),
         }
     }
@@ -430,8 +460,10 @@ impl<'a> Settings<'a> {
                 "write text/html; charset=utf-8, for example",
             )),
         };
+        let shown = self.given("respond").into_iter().find_map(|given| given.shown);
+        let body = self.one("respond", body).unwrap_or_default();
         Respond {
-            body: self.one("respond", body).unwrap_or_default(),
+            body: shown.iter().fold(body, |body, shown| body.shown_as(shown)),
             status: self.one("respond.status", status).unwrap_or(200),
             kind: self
                 .one("respond.type", kind)
@@ -461,12 +493,12 @@ fn of(sections: &[Section], scope: table::Scope) -> Vec<&Section> {
 }
 
 fn is_name(text: &str) -> bool {
-    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '\'' | ' ');
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     (1..=64).contains(&text.len()) && text.chars().all(fine)
 }
 
 fn name(text: &str) -> Result<String, Diagnostic> {
-    match is_name(text) && !text.contains(['\'', ' ']) {
+    match is_name(text) {
         true => Ok(text.to_owned()),
         false => Err(wrong("this is not a name", "write letters, digits, . - and _, at most 64")),
     }
@@ -480,14 +512,42 @@ fn no_pool(name: &str, names: &[&str]) -> Diagnostic {
     }
 }
 
+/// Whether nobody but us decides to which host a redirect leads: the host is there in full, or the client's own, and
+/// what follows cannot run into it.
+fn leads_somewhere(to: &str) -> bool {
+    let is_path = |rest: &str| rest.starts_with("{uri}") || rest.starts_with("{path}");
+    let Some((scheme, rest)) = to.split_once("://") else {
+        let second = to.get(1..).unwrap_or_default();
+        return is_path(to) || (to.starts_with('/') && !second.starts_with(['/', '\\', '{']));
+    };
+    if !matches!(scheme, "http" | "https" | "{scheme}") {
+        return false;
+    }
+    let mut rest = rest;
+    while !rest.is_empty() && !rest.starts_with(['/', '?', '#']) && !is_path(rest) {
+        rest = match rest.strip_prefix("{host}") {
+            Some(behind) => behind,
+            None if rest.starts_with(['{', '}', '@', '\\']) => return false,
+            None => &rest[rest.chars().next().map_or(1, char::len_utf8)..],
+        };
+    }
+    let authority = &to[scheme.len() + 3..to.len() - rest.len()];
+    !authority.is_empty()
+}
+
 /// Conditions on one name, as one: of several values, one has to be there.
-fn grouped(pairs: Vec<(String, Option<String>)>) -> Vec<FieldCondition> {
+fn grouped(pairs: Vec<Item<(String, Option<String>)>>) -> Vec<FieldCondition> {
     let mut grouped: Vec<FieldCondition> = Vec::new();
-    for (name, value) in pairs {
+    for Item { value: (name, value), given } in pairs {
+        let is_secret = given.shown.is_some();
         match grouped.iter_mut().find(|known| known.name == name) {
-            Some(known) => known.values.extend(value),
+            Some(known) => {
+                known.values.extend(value);
+                known.is_secret |= is_secret;
+            }
             None => {
-                grouped.push(FieldCondition { name, values: value.into_iter().collect() });
+                let values = value.into_iter().collect();
+                grouped.push(FieldCondition { name, values, is_secret });
             }
         }
     }
@@ -501,13 +561,13 @@ fn error_page(text: &str) -> Result<((u16, u16), ErrorPage), Diagnostic> {
     };
     let (first, last) = statuses.split_once('-').unwrap_or((statuses, statuses));
     let status = |text: &str| digits(text).filter(|n| (400..=599).contains(n)).map(|n| n as u16);
-    let (Some(first), Some(last)) = (status(first), status(last)) else {
+    let (Some(first), Some(last), true) = (status(first), status(last), first <= last) else {
         return Err(wrong(
             "this is not a status of a refusal",
             "write one from 400 to 599, or 502-504",
         ));
     };
-    let body = read_bounded(Path::new(file), LONGEST).map_err(|error| {
+    let body = read_regular(Path::new(file), LONGEST).map_err(|error| {
         wrong(format!("cannot read {file}: {error}"), "name a file that can be read")
     })?;
     let kind = match Path::new(file).extension().and_then(|extension| extension.to_str()) {

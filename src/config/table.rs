@@ -38,6 +38,8 @@ pub enum Form {
     Hosts,
     /// Paths, exact or with `/*` at the end: repeatable, and comma lists.
     Paths,
+    /// Paths of the admin that clients may see: repeatable, and comma lists.
+    Pages,
     /// Methods: repeatable, and comma lists.
     Methods,
     /// Lines `Name: value`: repeatable; in a file a table of names and values.
@@ -73,7 +75,7 @@ impl Form {
             Networks => "CIDR",
             Protocols | Fields | Name => "NAME",
             Hosts => "HOST",
-            Paths => "PATH",
+            Paths | Pages => "PATH",
             Methods => "METHOD",
             Lines => "'NAME: VALUE'",
             Pairs => "NAME=VALUE",
@@ -93,7 +95,16 @@ impl Form {
     pub fn separates(self) -> bool {
         matches!(
             self,
-            Listens | Urls | Networks | Protocols | Fields | Hosts | Paths | Methods | Files
+            Listens
+                | Urls
+                | Networks
+                | Protocols
+                | Fields
+                | Hosts
+                | Paths
+                | Pages
+                | Methods
+                | Files
         )
     }
 
@@ -137,6 +148,7 @@ impl Form {
             Fields => ("the name of a field", &["True-Client-IP", "X-Original-URL"]),
             Hosts => ("a host", &["example.org", "*.example.org"]),
             Paths => ("a path", &["/login", "/api/*"]),
+            Pages => ("one of", &["/health", "/ready", "/metrics", "/status"]),
             Methods => ("a method", &["GET", "POST"]),
             Lines => ("a line", &["X-Frame-Options:DENY"]),
             Pairs => ("a pair", &["name=value"]),

@@ -336,13 +336,20 @@ fn response_framing(out: &mut Writer, head: &Response, framing: Framing) -> Resu
 
 /// Writes the head of an interim response (RFC 9110 section 15.2). Only for HTTP/1.1 clients:
 /// others do not know them.
-pub fn interim(out: &mut Writer, head: &Response, bytes: &[u8]) -> Result<(), Full> {
+/// `removed`: names that stay behind.
+pub fn interim(
+    out: &mut Writer,
+    head: &Response,
+    bytes: &[u8],
+    removed: &[String],
+) -> Result<(), Full> {
     status_line(out, head, bytes)?;
     let mut lines = KeptLines::default();
     for field in &head.fields {
         let gone = matches!(field.id, Name::ContentLength | Name::Trailer)
             || field.id.is(HOP_BY_HOP)
-            || (head.names_fields && is_named(field, &head.fields, bytes));
+            || (head.names_fields && is_named(field, &head.fields, bytes))
+            || (!removed.is_empty() && names::is_among(field.name.of(bytes), removed));
         if !gone {
             lines.keep(out, field, bytes)?;
         }
@@ -727,7 +734,7 @@ mod tests {
         assert_eq!(head.read(text, &Limits::default(), Method::Get), Ok(Progress::Complete));
         let mut buffer = [0; 512];
         let mut out = Writer::new(&mut buffer);
-        interim(&mut out, &head, text).unwrap();
+        interim(&mut out, &head, text, &[]).unwrap();
         assert_eq!(out.written(), b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
     }
 }

@@ -1,12 +1,12 @@
 //! Request heads, read and judged (RFC 9112 section 3).
 
 use super::close::Reason;
-use super::connection::Options;
+use super::connection::{self, Options};
 use super::fields::{self, Field, Seen, Span};
 use super::framing::{self, Claims, Framing};
 use super::grammar;
 use super::head::{Limits, Method, Progress, Version};
-use super::names::Name;
+use super::names::{NEEDED, Name};
 use super::upgrade::{self, Offer, Upgrade, WEBSOCKET};
 use crate::base::digits;
 
@@ -103,6 +103,13 @@ impl Request {
     /// The value of the first field called `name`; not for [`Name::Other`].
     pub fn get(&self, name: Name) -> Option<Span> {
         fields::get(&self.fields, name)
+    }
+
+    /// Whether `Connection` names this field, so that it goes no further.
+    pub fn stays_behind(&self, field: &Field, bytes: &[u8]) -> bool {
+        self.names_fields
+            && !field.id.is(NEEDED)
+            && connection::names(&self.fields, bytes, field.name.of(bytes))
     }
 
     fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Progress, Reason> {

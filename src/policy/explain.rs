@@ -190,7 +190,7 @@ fn action(out: &mut String, plan: &Plan, route: &RouteSpec, asked: &Asked<'_>) {
         }
         RouteAction::Admin => out.push_str("answer as the admin does\n"),
         RouteAction::Respond(spec) => {
-            let reply = respond(spec, &values);
+            let reply = respond(spec, &route.exchange.response_header, &values);
             let _ = writeln!(out, "answer {} responded, {} octets", spec.status, reply.body.len());
         }
         RouteAction::Forward(spec) => forwarded(out, plan, spec, &values),

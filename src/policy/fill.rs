@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::asked::Asked;
-use crate::config::{HeaderRules, Placeholder, Redirect, Respond, Template};
+use crate::config::{HeaderLine, HeaderRules, Placeholder, Redirect, Respond, Template};
 use crate::http::Reply;
 
 /// What placeholders stand for.
@@ -25,6 +25,8 @@ impl Values<'_> {
     /// Writes what a placeholder stands for.
     pub fn write(&self, placeholder: Placeholder, out: &mut Vec<u8>) {
         let (path, query) = self.asked.path_and_query();
+        // `OPTIONS *` is about no path.
+        let path = if path == b"*" { b"/" } else { path };
         match placeholder {
             Placeholder::Host => {
                 let host = self.asked.host();
@@ -98,8 +100,13 @@ pub fn redirect(redirect: &Redirect, values: &Values<'_>) -> Reply {
 }
 
 /// The answer that `respond` comes to.
-pub fn respond(respond: &Respond, values: &Values<'_>) -> Reply {
-    let body = values.text(&respond.body, Quoting::of(&respond.kind));
+pub fn respond(respond: &Respond, rules: &HeaderRules, values: &Values<'_>) -> Reply {
+    // A rule may say that it is something else.
+    let is_kind = |line: &&HeaderLine| line.name.eq_ignore_ascii_case("Content-Type");
+    let kinds = rules.lines.iter().filter(is_kind).map(|line| line.value.to_string());
+    let quoting =
+        kinds.map(|kind| Quoting::of(&kind)).fold(Quoting::of(&respond.kind), Quoting::or);
+    let body = values.text(&respond.body, quoting);
     let mut reply = Reply::new(respond.status, "", body);
     reply.fields.clear();
     reply.push("Content-Type", respond.kind.clone());
@@ -123,6 +130,11 @@ impl Quoting {
             kind if kind.contains("json") => Quoting::Json,
             _ => Quoting::None,
         }
+    }
+
+    /// The one that quotes at all, of two.
+    fn or(self, other: Quoting) -> Quoting {
+        if other == Quoting::None { self } else { other }
     }
 
     /// Quotes what stands in `out` from `start` on.

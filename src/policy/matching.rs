@@ -75,15 +75,16 @@ pub fn is_at(condition: &Listen, listen: &Listen) -> bool {
 }
 
 fn has_field(condition: &FieldCondition, asked: &Asked<'_>) -> bool {
-    let FieldCondition { name, values } = condition;
+    let FieldCondition { name, values, .. } = condition;
     asked.head.fields.iter().any(|field| {
         field.name.of(asked.bytes).eq_ignore_ascii_case(name.as_bytes())
+            && !asked.head.stays_behind(field, asked.bytes)
             && is_in(values, |value| value.as_bytes() == field.value.of(asked.bytes))
     })
 }
 
 fn has_parameter(condition: &FieldCondition, query: &[u8]) -> bool {
-    let FieldCondition { name, values } = condition;
+    let FieldCondition { name, values, .. } = condition;
     query.split(|octet| *octet == b'&').any(|pair| {
         let at = pair.iter().position(|octet| *octet == b'=');
         let (own, value) = match at {
@@ -121,6 +122,7 @@ mod tests {
         let condition = |name: &str, values: &[&str]| FieldCondition {
             name: name.to_owned(),
             values: values.iter().map(|value| value.to_string()).collect(),
+            is_secret: false,
         };
         for (name, values, query, expected) in [
             ("a", &[][..], "a", true),

@@ -87,7 +87,11 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
         }
         Action::Admin => return Verdict::Admin(Box::new(page_request(exchange, head))),
         Action::Respond(respond) => {
-            let reply = policy::respond(respond, &exchange.values(head, ""));
+            let reply = policy::respond(
+                respond,
+                &exchange.spec().response_header,
+                &exchange.values(head, ""),
+            );
             return Verdict::Reply(Reason::Responded, Box::new(reply));
         }
     };

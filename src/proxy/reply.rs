@@ -64,7 +64,10 @@ pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
     let fields = FieldEdits { removed: &spec.response_header.removed, lines: &lines };
     let edits = ReplyEdits { date: &date, request_id: Some(session.id()), persistent, fields };
     let permit = quota.permit().await;
-    let Ok(out) = written(permit.take(), epoch.head_most(), |out| reply.head(out, &edits)) else {
+    let head = |edits| written(permit.take(), epoch.head_most(), |out| reply.head(out, edits));
+    // What rules put in may be as long as the request: better an answer without it than none.
+    let bare = ReplyEdits { fields: FieldEdits::default(), ..edits };
+    let Ok(out) = head(&edits).or_else(|_| head(&bare)) else {
         return Next::Close; // a buffer holds the longest of our heads many times over
     };
     facts.answers(reply.status, AnswerState::Body);

@@ -186,7 +186,9 @@ impl<'a> Answer<'a> {
         if self.exchange.request.version == Version::Http10 || !wanted {
             return Ok(());
         }
-        let write = |out: &mut Writer<'_>| forward::interim(out, self.response, input.filled());
+        let write = |out: &mut Writer<'_>| {
+            forward::interim(out, self.response, input.filled(), &self.spec.response_header.removed)
+        };
         let out = self.written(permit.take(), write)?;
         self.send_interim(out).await
     }
@@ -242,7 +244,9 @@ impl<'a> Answer<'a> {
         let transfer = self.transfer;
         let mut source = Source::new(self.stream, came, &transfer.upstream_read);
         source.upload = Some(self.upload);
-        let sink = Sink::new(&self.exchange.client.stream, leaves, &transfer.client_sent);
+        let mut sink = Sink::new(&self.exchange.client.stream, leaves, &transfer.client_sent);
+        let withheld = [&self.spec.response_header.removed[..]];
+        sink.withheld = &withheld;
         let mut body = Body::new(self.exchange, self.spec, source, Vec::new(), sink);
         input.consume(self.response.len);
         let absorbed = body.absorb(input.filled_mut()).map_err(of_answer)?;
