@@ -119,7 +119,7 @@ pub fn unknown(scope: Scope, path: &str) -> Diagnostic {
             format!("put it at the top, above [{table}]"),
         );
     }
-    for other in [TOP, POOL, ROUTE] {
+    for other in [POOL, ROUTE, TOP] {
         if other != scope && table::find_in(other, key).is_some() {
             let what = match scope {
                 POOL => "a pool has no such key",

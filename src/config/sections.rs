@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::conditions;
-use super::diagnostics::{Diagnostic, nearest, wrong};
+use super::diagnostics::{Diagnostic, Diagnostics, nearest, wrong};
 use super::file::{Section, read_bounded};
 use super::header::{self, HeaderRules};
 use super::places;
@@ -76,8 +76,9 @@ impl<'a> Settings<'a> {
         }
         self.header_rules("request-header", &mut spec.request_header);
         self.header_rules("response-header", &mut spec.response_header);
-        for (statuses, file) in self.list("error-page", MOST_RULES, error_page) {
-            spec.error_pages.insert(0, ErrorPage { statuses, ..file });
+        let cwd = &self.layers.cwd;
+        for page in self.list("error-page", MOST_RULES, |text| error_page(text, cwd)) {
+            spec.error_pages.insert(0, page);
         }
     }
 
@@ -124,10 +125,6 @@ impl<'a> Settings<'a> {
             }
         }
         for section in sections {
-            if !is_name(&section.name) {
-                let what = "a pool has a name of letters, digits, - and _";
-                self.mistake(section, wrong(what, "write [pool.shop]"));
-            }
             let name: Arc<str> = section.name.as_str().into();
             if exchanges.contains_key(&name) {
                 if *name != *DEFAULT {
@@ -228,7 +225,7 @@ impl<'a> Settings<'a> {
         above: &Arc<ExchangeSpec>,
         exchanges: &HashMap<Arc<str>, Arc<ExchangeSpec>>,
     ) -> RouteSpec {
-        let name = self.one("name", name).unwrap_or_else(|| section.name.clone());
+        let name = self.one("name", conditions::name).unwrap_or_else(|| section.name.clone());
         let conditions = self.conditions();
         let exchange = self.exchange(above);
         let actions = ["redirect", "respond"];
@@ -257,8 +254,20 @@ impl<'a> Settings<'a> {
             ("respond.type", asked.contains(&"respond")),
         ] {
             if let (false, Some(given)) = (is_of, self.given(key).first()) {
-                let what = "this route does something else, so this has no meaning in it";
-                self.refuse(given, 0..given.text.len(), wrong(what, "leave it out"));
+                let wrong = match key.split_once('.') {
+                    Some(("redirect", _)) if asked.is_empty() => wrong(
+                        "a redirect needs a place to lead to",
+                        "write to = \"https://{host}{uri}\" beside it",
+                    ),
+                    Some(_) if asked.is_empty() => {
+                        wrong("the text of the answer is missing", "write body = \"...\" beside it")
+                    }
+                    _ => wrong(
+                        "this route does something else, so this has no meaning in it",
+                        "leave it out",
+                    ),
+                };
+                self.refuse(given, 0..given.text.len(), wrong);
             }
         }
         RouteSpec { name: name.into(), conditions, action, exchange }
@@ -322,8 +331,12 @@ impl<'a> Settings<'a> {
             let what = format!("the pool {twice} is given twice");
             self.mistake(section, wrong(what, "leave one out"));
         }
+        // Mistakes in it have been told.
+        let mut told = Diagnostics::default();
+        let mut again =
+            Settings { layers: self.layers, section: self.section, diagnostics: &mut told };
         let shares = shares.into_iter().map(|(pool, weight)| {
-            let exchange = self.exchange(&exchanges[&pool]);
+            let exchange = again.exchange(&exchanges[&pool]);
             Share { pool, weight, exchange }
         });
         let shares = shares.collect();
@@ -425,18 +438,6 @@ fn of(sections: &[Section], scope: table::Scope) -> Vec<&Section> {
     sections.iter().filter(|section| section.scope == scope).collect()
 }
 
-fn is_name(text: &str) -> bool {
-    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '\'' | ' ');
-    (1..=64).contains(&text.len()) && text.chars().all(fine)
-}
-
-fn name(text: &str) -> Result<String, Diagnostic> {
-    match is_name(text) && !text.contains(['\'', ' ']) {
-        true => Ok(text.to_owned()),
-        false => Err(wrong("this is not a name", "write letters, digits, . - and _, at most 64")),
-    }
-}
-
 fn no_pool(name: &str, names: &[&str]) -> Diagnostic {
     let what = format!("there is no pool {name}");
     match nearest(name, names.iter().copied()) {
@@ -459,8 +460,8 @@ fn grouped(pairs: Vec<(String, Option<String>)>) -> Vec<FieldCondition> {
     grouped
 }
 
-/// `502-504=pages/sorry.html`.
-fn error_page(text: &str) -> Result<((u16, u16), ErrorPage), Diagnostic> {
+/// `502-504=pages/sorry.html`, a file below `cwd`.
+fn error_page(text: &str, cwd: &Path) -> Result<ErrorPage, Diagnostic> {
     let (statuses, Some(file)) = conditions::pair(text, "=") else {
         return Err(wrong("the file is missing", "write { \"502-504\" = \"sorry.html\" }"));
     };
@@ -472,7 +473,11 @@ fn error_page(text: &str) -> Result<((u16, u16), ErrorPage), Diagnostic> {
             "write one from 400 to 599, or 502-504",
         ));
     };
-    let body = read_bounded(Path::new(file), LONGEST).map_err(|error| {
+    if first > last {
+        let right = format!("write {last}-{first}");
+        return Err(wrong("these statuses stand the wrong way round", right));
+    }
+    let body = read_bounded(&cwd.join(file), LONGEST).map_err(|error| {
         wrong(format!("cannot read {file}: {error}"), "name a file that can be read")
     })?;
     let kind = match Path::new(file).extension().and_then(|extension| extension.to_str()) {
@@ -480,6 +485,5 @@ fn error_page(text: &str) -> Result<((u16, u16), ErrorPage), Diagnostic> {
         Some("json") => "application/json",
         _ => "text/plain; charset=utf-8",
     };
-    let page = ErrorPage { statuses: (first, last), file: file.into(), kind, body: body.into() };
-    Ok(((first, last), page))
+    Ok(ErrorPage { statuses: (first, last), file: file.into(), kind, body: body.into() })
 }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use saphyr_parser::{Event, Marker, Parser, Span, StrInput};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
 
 use super::tree::{Key, Node, SyntaxError, Value};
 
@@ -79,6 +79,11 @@ impl<'a> Builder<'a> {
         }
         let start = self.octet(&span.start);
         let (value, end) = match event {
+            Event::Scalar(text, ScalarStyle::Plain, 0, None)
+                if matches!(&*text, "true" | "false") =>
+            {
+                (Value::Plain(text.into_owned()), span.end)
+            }
             Event::Scalar(text, _, 0, None) => (Value::Text(text.into_owned()), span.end),
             Event::SequenceStart(0, None) => {
                 let mut items = Vec::new();
@@ -181,6 +186,12 @@ mod tests {
         let Value::Table(entries) = root.value else { panic!() };
         let Value::List(items) = &entries[0].1.value else { panic!() };
         assert_eq!(items[0].value, Value::Text("http://a:1".into()));
+        for (text, value) in
+            [("[true]", Value::Plain("true".into())), ("[\"true\"]", Value::Text("true".into()))]
+        {
+            let Value::List(items) = json(text).0.value else { panic!() };
+            assert_eq!(items[0].value, value, "{text}");
+        }
         for (text, line) in [("{\n'a': 1}", 1), ("{\"a\": 1,\n\n}", 2), ("a: 1", 0), ("", 0)] {
             let (_, errors) = json(text);
             assert_eq!(errors.len(), 1, "{text}");
