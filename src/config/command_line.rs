@@ -95,7 +95,14 @@ pub fn read(
         Err(_) => {
             // The options have the shape argh knows, so it is what stands behind them.
             diagnostics.mistake(Origin::CommandLine, not_a_command(&words));
-            (Subcommand::Run, line(&[]))
+            // Whoever wants to ask a running one needs no upstream here.
+            let asks = words.first().is_some_and(|word| Verb::is_word(word));
+            let command = if asks {
+                Subcommand::Show { origin: false, form: ShowForm::Env }
+            } else {
+                Subcommand::Run
+            };
+            (command, line(&[]))
         }
     };
     CommandLine { command, given: line.map(ParsedLine::given).unwrap_or_default() }
@@ -278,7 +285,7 @@ fn not_a_command(words: &[String]) -> Diagnostic {
         && Verb::is_word(verb)
     {
         let right = format!("write tidegate {verb} http://127.0.0.1:9001");
-        return wrong("the URL of the upstream is missing", right);
+        return wrong(format!("\"{verb}\" needs the URL of an upstream"), right);
     }
     let words = if words.len() > known { &words[known..] } else { words };
     let shown = words.join(" ");
@@ -286,6 +293,10 @@ fn not_a_command(words: &[String]) -> Diagnostic {
     let first = words.first().map_or("", String::as_str);
     if first.contains(':') {
         return wrong(what, format!("did you mean --upstream {}?", words.join(",")));
+    }
+    if let Some(name) = first.strip_prefix(['\u{2013}', '\u{2014}', '\u{2212}']) {
+        let name = name.trim_start_matches('-');
+        return wrong(what, format!("write --{name}, with two hyphens"));
     }
     if digits(first).is_some() {
         return wrong(what, format!("did you mean --listen :{first}?"));

@@ -1,10 +1,11 @@
 //! Readers for what a route asks of requests: hosts, paths, methods, fields.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use super::diagnostics::{Diagnostic, instead, unclear, wrong};
 use super::route::{HostPattern, PathPattern};
+use crate::base::digits;
 use crate::http::path::normal;
 use crate::http::{HOP_BY_HOP, Method, Name, grammar};
 
@@ -12,6 +13,20 @@ use crate::http::{HOP_BY_HOP, Method, Name, grammar};
 const LONGEST_HOST: usize = 253;
 /// Octets of a path, or of a value.
 const LONGEST: usize = 4096;
+
+/// What a pool or a route may be called.
+pub fn is_name(text: &str) -> bool {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=64).contains(&text.len()) && text.chars().all(fine)
+}
+
+/// A name of our own making.
+pub fn name(text: &str) -> Result<String, Diagnostic> {
+    match is_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err(wrong("this is not a name", "write letters, digits, . - and _, at most 64")),
+    }
+}
 
 /// `example.org` or `*.example.org`; case, port and trailing dot make no difference to a host.
 pub fn host(text: &str) -> Result<HostPattern, Diagnostic> {
@@ -52,7 +67,9 @@ pub fn host(text: &str) -> Result<HostPattern, Diagnostic> {
     let is_label = |label: &str| (1..=63).contains(&label.len());
     let is_name = name.split('.').all(is_label) && grammar::is_authority(name.as_bytes());
     let is_literal = !is_below && name.starts_with('[') && grammar::is_authority(name.as_bytes());
-    if name.len() > LONGEST_HOST || !(is_name || is_literal) {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_number = digits(last).is_some() && (is_below || Ipv4Addr::from_str(name).is_err());
+    if name.len() > LONGEST_HOST || !(is_name || is_literal) || is_number {
         return Err(unclear("this is not a host"));
     }
     let name = match literal(name.as_bytes()) {

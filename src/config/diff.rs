@@ -70,21 +70,24 @@ fn of_pools(before: &Plan, after: &Plan) -> Option<Difference> {
     of_names("pool", pools)
 }
 
+/// Routes but for those that flags make.
+fn named_routes(plan: &Plan) -> Vec<&RouteSpec> {
+    let is_by_flags = |route: &&RouteSpec| matches!(&*route.name, "admin" | DEFAULT);
+    plan.routes.iter().filter(|route| !is_by_flags(route)).collect()
+}
+
 fn of_routes(before: &Plan, after: &Plan) -> Option<Difference> {
     if Arc::ptr_eq(&before.routes, &after.routes) {
         return None;
     }
-    let routes = [before, after].map(|plan| {
-        let is_by_flags = |route: &&RouteSpec| matches!(&*route.name, "admin" | DEFAULT);
-        let named = plan.routes.iter().filter(move |route| !is_by_flags(route));
-        named.map(|route| (&*route.name, route))
-    });
-    if let Some(difference) = of_names("route", routes) {
+    let [before, after] = [named_routes(before), named_routes(after)];
+    let by_name = [&before, &after];
+    let by_name = by_name.map(|routes| routes.iter().map(|route| (&*route.name, *route)));
+    if let Some(difference) = of_names("route", by_name) {
         return Some(difference);
     }
-    let names = [before, after]
-        .map(|plan| plan.routes.iter().map(|route| &*route.name).collect::<Vec<_>>());
-    (names[0] != names[1]).then(|| Difference {
+    let [one, other] = [&before, &after].map(|routes| routes.iter().map(|route| &route.name));
+    (!one.eq(other)).then(|| Difference {
         setting: "route",
         needs_process: false,
         values: [String::new(), " in another order".to_owned()],

@@ -69,6 +69,10 @@ fn read_one(
 ) {
     let Given { text: file, origin, .. } = asked;
     let path = cwd.join(&**file);
+    if contents.files.contains(&path) {
+        let again = wrong(format!("{file} is read already"), "name every file once");
+        return diagnostics.mistake_in(origin, file, 0..file.len(), again);
+    }
     contents.files.push(path.clone());
     let text =
         match if depth > 0 { read_regular(&path, LARGEST) } else { read_bounded(&path, LARGEST) } {
@@ -121,9 +125,13 @@ fn included(
     }
     // A file that comes or goes changes its folder.
     contents.files.extend(pattern.parent().map(Path::to_owned));
-    let paths = match glob::glob(&pattern.to_string_lossy()) {
+    // Stars are those of the file alone, whatever the folder is called.
+    let quoted = PathBuf::from(glob::Pattern::escape(&cwd.to_string_lossy()));
+    let paths = match glob::glob(&quoted.join(&*include.text).to_string_lossy()) {
         Ok(paths) => paths.filter_map(Result::ok),
-        Err(error) => return refuse(format!("this is no pattern: {error}"), "write sites/*.toml"),
+        Err(error) => {
+            return refuse(format!("this is no pattern: {}", error.msg), "write sites/*.toml");
+        }
     };
     let paths: Vec<PathBuf> = paths.filter(|path| path.is_file()).take(MOST_FILES).collect();
     if paths.len() + contents.files.len() > MOST_FILES {

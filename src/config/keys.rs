@@ -5,7 +5,8 @@
 //! routes are tables of their own, each with settings that hold there.
 
 use super::diagnostics::{Diagnostic, nearest, wrong};
-use super::table::{self, POOL, ROUTE, Scope, Setting, TOP};
+use super::table::{self, Form, POOL, ROUTE, Scope, Setting, TOP};
+use crate::http::grammar;
 
 /// Settings that lie in a table, and the keys that say so; the first of a table is its main key.
 const IN_TABLES: [(&str, &str); 10] = [
@@ -134,7 +135,7 @@ pub fn unknown(scope: Scope, path: &str) -> Diagnostic {
             format!("put it at the top, above [{table}]"),
         );
     }
-    for other in [TOP, POOL, ROUTE] {
+    for other in [POOL, ROUTE, TOP] {
         if other != scope && table::find_in(other, key).is_some() {
             let what = match scope {
                 POOL => "a pool has no such key",
@@ -159,6 +160,15 @@ pub fn unknown(scope: Scope, path: &str) -> Diagnostic {
         Some(near) => wrong(what, format!("did you mean {near}?")),
         None if scope == TOP => wrong(what, "tidegate --help lists all names"),
         None => wrong(what, format!("the manual lists all keys of {}", table_of(scope))),
+    }
+}
+
+/// A name in a table of pairs, which does not run into its value where the two are one text.
+pub fn is_one_name(form: Form, name: &str) -> bool {
+    match form {
+        Form::Lines => grammar::is_token(name.as_bytes()),
+        Form::Pairs | Form::Shares => !name.is_empty() && !name.contains('='),
+        _ => true,
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt::{self, Display};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::diagnostics::{Diagnostic, Diagnostics, escape, nearest, wrong};
 use super::dotenv;
@@ -32,6 +32,8 @@ pub struct Layers {
     pub files: Vec<StampedFile>,
     /// The configuration file could not be read, or not all of it: what seems not to be given may stand there.
     pub unread: bool,
+    /// What file names are relative to.
+    pub cwd: PathBuf,
     /// The pools and routes of the configuration file.
     pub sections: Vec<Section>,
 }
@@ -65,7 +67,8 @@ impl Layers {
         let stamp = StampedFile::now(&cwd.join(asked.as_ref().map_or(".env", |given| &given.text)));
         let (name, dotenv) = read_file(asked.as_ref(), cwd, &mut whole, diagnostics);
 
-        let mut layers = Layers { dotenv: name, files: vec![stamp], ..Layers::default() };
+        let mut layers =
+            Layers { dotenv: name, files: vec![stamp], cwd: cwd.to_owned(), ..Layers::default() };
         for (setting, given) in flags {
             layers.given.entry(setting.name).or_default().push(given);
         }

@@ -11,6 +11,7 @@
 //! command_line  word by word (words: argh)                         --read-timeout=5s
 //! dotenv        KEY=VALUE lines of a file                   TIDEGATE_READ_TIMEOUT=5s
 //! toml, yaml    the text of a file -> tree: values, and where they are (JSON: yaml)
+//! syntax        what parsers say of a text that is none of theirs, in our words
 //! file          a file, and those it includes
 //! keys          which setting a key is                      read-timeout = "5s"
 //! reading       all keys of a file, and what is given there
@@ -59,6 +60,7 @@ mod print;
 mod reach;
 mod reading;
 mod route;
+mod routing;
 mod schema;
 mod secrets;
 mod sections;
@@ -67,6 +69,7 @@ mod shell;
 mod show;
 mod stamp;
 mod strangers;
+mod syntax;
 mod table;
 mod template;
 mod toml;
@@ -660,7 +663,7 @@ error: t.toml:5:1: this belongs into a table
     ^^^^^^^^^^ write format under [log]
 error: t.toml:6:1: max-body: a table stands where a value has to be
     max-body = {}
-    ^^^^^^^^ write a text
+    ^^^^^^^^ write max-body = \"64KiB\", for example
 error: t.toml:8:1: this key is not of this table
     drain-timeout = '1s'
     ^^^^^^^^^^^^^ put it at the top, above [admin]
@@ -892,6 +895,26 @@ tidegate: 8 mistakes, not started; --help lists all flags
     }
 
     /// A folder of its own for each test, gone at its end.
+    #[test]
+    fn files_are_found_beside_the_file_that_names_them_whatever_its_folder_is_called() {
+        let folder = Folder::new();
+        let cwd = folder.0.join("a[b]");
+        std::fs::create_dir_all(cwd.join("sites")).unwrap();
+        let route = "[[route]]\npath = '/a'\nerror-page = { '502' = 'sorry.html' }\n";
+        for (file, text) in [
+            ("t.toml", "include = 'sites/*.toml'\nupstream = 'http://a:1'\n"),
+            ("sites/a.toml", route),
+            ("sites/sorry.html", "<p>Sorry"),
+        ] {
+            std::fs::write(cwd.join(file), text).unwrap();
+        }
+        let around =
+            Surroundings { cwd: &cwd, cores: 4, descriptors: 100_000, stdout_is_terminal: false };
+        let loaded = load(["--config", "t.toml"].map(OsString::from), [], &around);
+        let Ok(Action::Run(plan, _)) = loaded else { panic!("{loaded:?}") };
+        assert_eq!(&*plan.routes[0].exchange.error_pages[0].body, "<p>Sorry");
+    }
+
     struct Folder(std::path::PathBuf);
 
     impl Folder {

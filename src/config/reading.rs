@@ -1,17 +1,18 @@
 //! A file as a tree -> what is given at the top, and in each pool and route.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::conditions::is_name;
 use super::diagnostics::{Diagnostic, Diagnostics, wrong};
 use super::file::{Contents, Section, folder};
 use super::given::{Given, Line, Origin};
-use super::keys::{is_table, setting, unknown};
+use super::keys::{is_one_name, is_table, setting, unknown};
 use super::secrets::{self, Secrets};
+use super::syntax::{self, plain};
 use super::table::{self, Form, POOL, ROUTE, Scope, Setting, TOP};
 use super::tree::{Key, Node, SyntaxError, Value};
-use crate::http::grammar;
 
 /// Pools at most; and routes.
 const MOST_POOLS: usize = 16_384;
@@ -33,6 +34,8 @@ pub struct Reading<'a> {
     /// Where each line begins, and those that were quoted already.
     lines: Vec<usize>,
     quoted: HashMap<usize, Arc<str>>,
+    /// Lines that are no text of their format: what else is wrong in them, nobody can say.
+    damaged: BTreeSet<usize>,
     secrets: Secrets<'a>,
     /// What keys stand for that were met already: thousands of routes have the same.
     known: HashMap<(Scope, String), Result<&'static Setting, Diagnostic>>,
@@ -58,6 +61,7 @@ impl<'a> Reading<'a> {
             text,
             lines: std::iter::once(0).chain(begins).collect(),
             quoted: HashMap::new(),
+            damaged: BTreeSet::new(),
             secrets,
             known: HashMap::new(),
             is_included: false,
@@ -71,10 +75,15 @@ impl<'a> Reading<'a> {
     pub fn whole(mut self, root: &Node, errors: Vec<SyntaxError>, site: &str) -> Vec<Given> {
         let is_table = matches!(root.value, Value::Table(_));
         self.contents.is_whole &= errors.is_empty() && is_table;
-        for error in errors {
-            let right = format!("see {site} for how to write it");
-            self.refuse("", error.span, wrong(error.what, right));
+        let lines: BTreeSet<usize> = errors.iter().map(|error| self.number(&error.span)).collect();
+        for error in syntax::told(errors, |error| self.number(&error.span)) {
+            let wrong = match plain(&error.what, error.span.is_empty()) {
+                Some((what, right)) => wrong(what, right),
+                None => wrong(error.what, format!("see {site} for how to write it")),
+            };
+            self.refuse("", error.span, wrong);
         }
+        self.damaged = lines;
         if !is_table {
             let right = "write a name and a value a line, such as listen: \":8080\"";
             self.refuse("", root.span.clone(), wrong("this is not a table of settings", right));
@@ -125,9 +134,19 @@ impl<'a> Reading<'a> {
                         Ok(setting) if setting.form.of_pairs().is_some() => {
                             self.pairs(setting, place, node);
                         }
-                        Ok(_) => {
+                        Ok(setting) => {
                             let what = "a table stands where a value has to be";
-                            self.refuse(&path, span.clone(), wrong(what, "write a text"));
+                            let right = match (setting.form, setting.form.examples().1.first()) {
+                                (Form::Choice(words), _) => {
+                                    let word = words.split('|').next().unwrap_or_default();
+                                    format!("write {name} = \"{word}\", for example")
+                                }
+                                (_, Some(example)) => {
+                                    format!("write {name} = \"{example}\", for example")
+                                }
+                                (_, None) => "write a text".to_owned(),
+                            };
+                            self.refuse(&path, span.clone(), wrong(what, right));
                         }
                         Err(wrong) => self.refuse("", span.clone(), wrong),
                     }
@@ -143,8 +162,14 @@ impl<'a> Reading<'a> {
         name: &str,
         path: &str,
     ) -> Result<&'static Setting, Diagnostic> {
-        let look =
-            || if name.contains('.') { Err(unknown(scope, name)) } else { setting(scope, path) };
+        let look = || match name.rsplit_once('.') {
+            Some((table, key)) if setting(scope, name).is_ok() => {
+                let right = format!("write {key} in the table {table}");
+                Err(wrong("this name has a dot in it, which makes no table", right))
+            }
+            Some(_) => Err(unknown(scope, name)),
+            None => setting(scope, path),
+        };
         self.known.entry((scope, path.to_owned())).or_insert_with(look).clone()
     }
 
@@ -159,19 +184,30 @@ impl<'a> Reading<'a> {
             );
         };
         for (key, node) in pools {
-            let is_name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            if !(1..=64).contains(&key.name.len()) || !key.name.chars().all(is_name_char) {
+            if !is_name(&key.name) {
                 let what = "a pool has a name of letters, digits, . - and _";
-                self.refuse("", key.span.clone(), wrong(what, "write [pool.shop]"));
+                self.refuse("pool", key.span.clone(), wrong(what, "write [pool.shop]"));
+            }
+            if !matches!(node.value, Value::Table(_)) {
+                let right = "write { upstream = \"http://127.0.0.1:9001\" }";
+                self.refuse("pool", node.span.clone(), wrong("a pool is a table", right));
+                continue;
             }
             if let Some(section) = self.section(POOL, key.name.clone(), &key.span) {
-                self.body(section, node);
+                self.table(Place { section: Some(section), path: "" }, node);
             }
         }
     }
 
     /// `[[route]]`, one for each.
     fn routes(&mut self, key: &Key, node: &Node) {
+        if let Value::Table(entries) = &node.value
+            && let Some((key, _)) = entries.iter().find(|entry| is_named_route(entry))
+        {
+            let what = "the name of a route stands in it, and not in its head";
+            let right = format!("write [[route]], and name = \"{}\" below it", key.name);
+            return self.refuse("route", key.span.clone(), wrong(what, right));
+        }
         let routes = match &node.value {
             Value::List(routes) => routes.as_slice(),
             _ => std::slice::from_ref(node),
@@ -186,7 +222,7 @@ impl<'a> Reading<'a> {
             let Some(section) = self.section(ROUTE, format!("route-{number}"), &route.span) else {
                 return;
             };
-            self.body(section, route);
+            self.table(Place { section: Some(section), path: "" }, route);
         }
     }
 
@@ -200,7 +236,7 @@ impl<'a> Reading<'a> {
             (table::find_in(ROUTE, "pool"), self.section(POOL, name, &key.span))
         {
             self.found(Place { path: "pool", ..place }, setting, given);
-            self.body(section, node);
+            self.table(Place { section: Some(section), path: "" }, node);
         }
     }
 
@@ -222,17 +258,6 @@ impl<'a> Reading<'a> {
         let given = BTreeMap::new();
         self.contents.sections.push(Section { scope, name, origin, given });
         Some(number)
-    }
-
-    fn body(&mut self, section: usize, node: &Node) {
-        match &node.value {
-            Value::Table(_) => self.table(Place { section: Some(section), path: "" }, node),
-            _ => self.refuse(
-                "",
-                node.span.clone(),
-                wrong("this is not a table", "write settings in it"),
-            ),
-        }
     }
 
     /// The value of a setting, or several where it takes a list.
@@ -339,8 +364,8 @@ impl<'a> Reading<'a> {
                         self.text(setting, place, item, "", name.clone());
                     }
                     Value::Plain(text) if text == "false" && setting.form == Form::Pairs => {
-                        let what = "whether something is not there cannot be asked";
-                        let right = "write a route before this one for requests that have it";
+                        let what = "a route cannot ask that this is missing";
+                        let right = "write true, or a text in quotes";
                         self.refuse(place.path, item.span.clone(), wrong(what, right));
                     }
                     Value::Text(text) | Value::Plain(text) => {
@@ -365,6 +390,9 @@ impl<'a> Reading<'a> {
         lead: &str,
         text: String,
     ) {
+        if self.damaged.contains(&self.number(&node.span)) {
+            return;
+        }
         let origin = Origin::File(self.line(place.path, &node.span, &format!("{lead}{text}")));
         let is_template = matches!(setting.form, Form::Lines | Form::Text);
         let texts = match self.secrets.expand(&text, is_template, &mut self.contents.files) {
@@ -383,6 +411,9 @@ impl<'a> Reading<'a> {
         for secrets::Expanded { text: value, is_secret } in texts {
             let value = match setting.form {
                 Form::File | Form::Files => self.beside(&value),
+                _ if setting.name == "error-page" && !lead.is_empty() => {
+                    format!("{lead}{}", self.beside(&value))
+                }
                 _ => format!("{lead}{value}"),
             };
             let shown = is_secret.then(|| format!("{lead}{text}").into());
@@ -408,6 +439,9 @@ impl<'a> Reading<'a> {
     }
 
     fn refuse(&mut self, key: &str, span: Range<usize>, wrong: Diagnostic) {
+        if self.damaged.contains(&self.number(&span)) {
+            return;
+        }
         let Line { column, raw, .. } = self.line(key, &span, "");
         let length = span.len().min(raw.len() - column);
         let value = raw[column..].to_owned();
@@ -415,10 +449,15 @@ impl<'a> Reading<'a> {
         self.diagnostics.mistake_in(&origin, &value, 0..length, wrong);
     }
 
+    /// The number of the line in which `span` begins.
+    fn number(&self, span: &Range<usize>) -> usize {
+        let start = span.start.min(self.text.len());
+        self.lines.partition_point(|begin| *begin <= start)
+    }
+
     /// The line in which `span` begins. The column is that of `value`, if it stands there in quotes.
     fn line(&mut self, key: &str, span: &Range<usize>, value: &str) -> Line {
-        let start = span.start.min(self.text.len());
-        let line = self.lines.partition_point(|begin| *begin <= start);
+        let (start, line) = (span.start.min(self.text.len()), self.number(span));
         let begin = self.lines[line - 1];
         let raw = self
             .quoted
@@ -441,19 +480,20 @@ impl<'a> Reading<'a> {
 /// A table that says itself which upstreams a pool has, in place of naming one.
 fn is_pool(node: &Node) -> bool {
     let Value::Table(entries) = &node.value else { return false };
-    entries.iter().any(|(key, _)| key.name == "upstream")
+    let is_setting = |(key, node): &(Key, Node)| {
+        let is_weight = matches!(node.value, Value::Plain(_));
+        key.name == "upstream" || (!is_weight && table::find_in(POOL, &key.name).is_some())
+    };
+    entries.iter().any(is_setting)
+}
+
+/// A table below `route` that no key of routes is called.
+fn is_named_route((key, node): &(Key, Node)) -> bool {
+    let is_key = setting(ROUTE, &key.name).is_ok() || is_table(ROUTE, &key.name);
+    matches!(node.value, Value::Table(_)) && !is_key
 }
 
 /// A list that is empty could mean nobody or everybody.
 fn empty() -> Diagnostic {
     wrong("a list that is empty says nothing", "leave the key out, or write a value")
-}
-
-/// The name does not run into its value.
-fn is_one_name(form: Form, name: &str) -> bool {
-    match form {
-        Form::Lines => grammar::is_token(name.as_bytes()),
-        Form::Pairs | Form::Shares => !name.is_empty() && !name.contains('='),
-        _ => true,
-    }
 }

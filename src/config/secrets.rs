@@ -90,10 +90,10 @@ impl Secrets<'_> {
 
     /// The lines of a file, without those that are empty.
     fn file(&self, path: &str, files: &mut Vec<PathBuf>) -> Result<Vec<String>, Diagnostic> {
-        let path = self.folder.join(Path::new(path));
-        files.push(path.clone());
-        let text = read_regular(&path, LARGEST).map_err(|error| {
-            let what = format!("cannot read {}: {error}", path.display());
+        let full = self.folder.join(Path::new(path));
+        files.push(full.clone());
+        let text = read_regular(&full, LARGEST).map_err(|error| {
+            let what = format!("cannot read {path}: {error}");
             wrong(what, "name a file that can be read, relative to this one")
         })?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

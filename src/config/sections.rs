@@ -1,43 +1,32 @@
-//! Pools and routes: from what is given at the top and in their sections to what they are.
+//! Pools, and how exchanges go: from what is given at the top and in sections to what they are.
 //!
 //! The top holds: what a pool does not say is as the top has it, and what a route does not say is as its pool has it.
-//! Without a `[[route]]` there is one route, `default`, of what is given at the top.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::conditions;
-use super::diagnostics::{Diagnostic, instead, nearest, wrong};
+use super::diagnostics::{Diagnostic, wrong};
 use super::file::{Section, read_regular};
 use super::header::{self, HeaderRules};
 use super::places;
 use super::plan::*;
-use super::reach::unreachable;
-use super::route::*;
 use super::settings::{Item, Settings};
-use super::table::{self, POOL, ROUTE};
-use super::template::{Placeholder, Template};
+use super::table::{self, POOL};
 use super::values;
 use crate::base::digits;
-use crate::http::grammar;
 
 /// The pool and the route that flags make.
 pub const DEFAULT: &str = "default";
-/// What the admin shows clients, where a route says so.
-const ADMIN_PATHS: [&str; 4] = ["/health", "/ready", "/metrics", "/status"];
-/// Pairs of a host and a path that routes may have together: each takes some hundred octets, and time at a reload.
-const MOST_PAIRS: usize = 250_000;
-/// Items of a list in a route.
-const MOST: usize = 1024;
 /// Rules about fields.
 const MOST_RULES: usize = 64;
-/// The longest text of an answer; and of an error page.
+/// The longest error page.
 const LONGEST: usize = 64 * 1024;
 
 impl<'a> Settings<'a> {
     /// The same for what `section` says.
-    fn of<'s>(&'s mut self, section: &'s Section) -> Settings<'s> {
+    pub fn of<'s>(&'s mut self, section: &'s Section) -> Settings<'s> {
         let Settings { layers, diagnostics, .. } = self;
         Settings { layers, section: Some(section), diagnostics }
     }
@@ -80,8 +69,9 @@ impl<'a> Settings<'a> {
         }
         self.header_rules("request-header", &mut spec.request_header);
         self.header_rules("response-header", &mut spec.response_header);
-        for (statuses, file) in self.list("error-page", MOST_RULES, error_page) {
-            spec.error_pages.insert(0, ErrorPage { statuses, ..file });
+        let cwd = &self.layers.cwd;
+        for page in self.list("error-page", MOST_RULES, |text| error_page(text, cwd)) {
+            spec.error_pages.insert(0, page);
         }
     }
 
@@ -156,418 +146,45 @@ impl<'a> Settings<'a> {
         pools
     }
 
-    /// Every route, in order.
-    pub fn routes(&mut self, above: &Arc<ExchangeSpec>, pools: &[PoolSpec]) -> Vec<RouteSpec> {
-        let exchanges: HashMap<Arc<str>, Arc<ExchangeSpec>> =
-            pools.iter().map(|pool| (Arc::clone(&pool.name), Arc::clone(&pool.exchange))).collect();
-        let exchanges = &exchanges;
-        let sections: Vec<&'a Section> = of(self.layers.sections.as_slice(), ROUTE);
-        let mut routes: Vec<RouteSpec> = Vec::new();
-        let mut pairs = 0;
-        let mut names: HashMap<Arc<str>, ()> = HashMap::new();
-        for section in &sections {
-            let route = self.of(section).route(section, above, exchanges);
-            if names.insert(Arc::clone(&route.name), ()).is_some() {
-                let what = format!("there is a route {} already", route.name);
-                self.mistake(section, wrong(what, "give one of the two another name"));
-            }
-            let Conditions { host, path, .. } = &route.conditions;
-            pairs += host.len().max(1) * path.len().max(1);
-            if pairs > MOST_PAIRS {
-                let what = format!(
-                    "all routes together have more than {MOST_PAIRS} pairs of a host and a path"
-                );
-                self.mistake(section, wrong(what, "leave some out, or use *.example.org and /x/*"));
-                break;
-            }
-            routes.push(route);
-        }
-        for (route, earlier) in unreachable(routes.iter().map(|route| &route.conditions)) {
-            let what = format!(
-                "the route {} is never taken: {} takes all that it means",
-                routes[route].name, routes[earlier].name
-            );
-            let right = "put it before that one, or leave it out";
-            self.diagnostics.warning(&sections[route].origin, wrong(what, right));
-        }
-        let conditions = Conditions {
-            path: self.paths("path"),
-            method: self.list("method", MOST, conditions::method),
-            ..Conditions::default()
-        };
-        let admin = self.list("serve-admin", MOST, |text| match ADMIN_PATHS.contains(&text) {
-            true => conditions::path(text),
-            false => Err(instead("the admin shows clients nothing else", ADMIN_PATHS)),
-        });
-        if !admin.is_empty() {
-            routes.insert(
-                0,
-                RouteSpec {
-                    name: "admin".into(),
-                    conditions: Conditions { path: admin, ..Conditions::default() },
-                    action: RouteAction::Admin,
-                    exchange: Arc::clone(above),
-                },
-            );
-        }
-        if sections.is_empty() || !conditions.is_empty() {
-            let pool: Arc<str> = DEFAULT.into();
-            let exchange = exchanges.get(&pool).unwrap_or(above);
-            let share =
-                Share { pool: Arc::clone(&pool), weight: 1, exchange: Arc::clone(exchange) };
-            if let Some(section) = sections.iter().find(|_| !exchanges.contains_key(&pool)) {
-                let what = "there is no pool default for the paths and methods at the top";
-                self.mistake(
-                    section,
-                    wrong(what, "put them into a route, or write upstream at the top"),
-                );
-            } else if let (true, Some(section)) =
-                (sections.is_empty(), self.layers.sections.first())
-                && !exchanges.contains_key(&pool)
-            {
-                let what = format!("no route says which requests go to the pool {}", section.name);
-                let right = "call it default, or write [[route]] with pool = \"...\" in it";
-                self.mistake(section, wrong(what, right));
-            }
-            routes.push(RouteSpec {
-                name: pool,
-                conditions,
-                action: RouteAction::Forward(Forward {
-                    shares: vec![share],
-                    strip_prefix: None,
-                    add_prefix: String::new(),
-                }),
-                exchange: Arc::clone(exchange),
-            });
-        }
-        routes
-    }
-
-    /// The route that `section` asks for.
-    fn route(
-        &mut self,
-        section: &Section,
-        above: &Arc<ExchangeSpec>,
-        exchanges: &HashMap<Arc<str>, Arc<ExchangeSpec>>,
-    ) -> RouteSpec {
-        let name = self.one("name", name).unwrap_or_else(|| section.name.clone());
-        let conditions = self.conditions();
-        let exchange = self.exchange(above);
-        let actions = ["redirect", "respond", "serve"];
-        let is_asked = |settings: &Settings<'_>, action: &str| {
-            let of_it = ["redirect.status", "respond.status", "respond.type"];
-            let of_it = of_it.iter().filter(|key| key.split('.').next() == Some(action));
-            of_it.copied().chain([action]).any(|key| !settings.given(key).is_empty())
-        };
-        let asked: Vec<&str> = actions.into_iter().filter(|one| is_asked(self, one)).collect();
-        if asked.contains(&"redirect") && self.given("redirect").is_empty() {
-            let right = "write redirect = { to = \"https://{host}{uri}\" }";
-            self.mistake(section, wrong("the target of the redirect is missing", right));
-        }
-        let is_forward = asked.is_empty();
-        if let ([first, ..], Some(given)) = (&asked[..], self.given("pool").first())
-            && asked.len() + 1 > 1
-        {
-            let what = format!("a route that has {first} needs no pool");
-            self.refuse(given, 0..given.text.len(), wrong(what, "leave one of the two out"));
-        }
-        if asked.len() > 1 {
-            self.mistake(
-                section,
-                wrong(
-                    "a route does one thing",
-                    "leave all but one out of redirect, respond and serve",
-                ),
-            );
-        }
-        let action = match asked.first() {
-            Some(&"redirect") => RouteAction::Redirect(self.redirect()),
-            Some(&"serve") => {
-                let _ = self.one("serve", |text| values::choice(&[("admin", ())], text));
-                self.admin_paths(section, &conditions);
-                RouteAction::Admin
-            }
-            Some(_) => RouteAction::Respond(self.respond()),
-            None => self.forward(section, &conditions, exchanges),
-        };
-        for (key, is_of) in [
-            ("strip-prefix", is_forward),
-            ("add-prefix", is_forward),
-            ("redirect.status", asked.contains(&"redirect")),
-            ("respond.status", asked.contains(&"respond")),
-            ("respond.type", asked.contains(&"respond")),
-        ] {
-            if let (false, Some(given)) = (is_of, self.given(key).first()) {
-                let what = "this route does something else, so this has no meaning in it";
-                self.refuse(given, 0..given.text.len(), wrong(what, "leave it out"));
-            }
-        }
-        RouteSpec { name: name.into(), conditions, action, exchange }
-    }
-
-    /// Says which paths the admin shows nothing under.
-    fn admin_paths(&mut self, section: &Section, conditions: &Conditions) {
-        let is_page = |pattern: &PathPattern| ADMIN_PATHS.contains(&pattern.text.as_str());
-        if conditions.path.is_empty() || !conditions.path.iter().all(is_page) {
-            let what = "a route that serves the admin names what clients may see";
-            self.mistake(
-                section,
-                wrong(what, format!("write path = one or more of {}", ADMIN_PATHS.join(", "))),
-            );
-        }
-    }
-
-    fn conditions(&mut self) -> Conditions {
-        let listen = self.list("listen", MOST, |text| {
-            places::listen(text.strip_prefix("http://").unwrap_or(text))
-        });
-        let known = self.listen_again();
-        if let Some(given) = self.given("listen").first()
-            && let Some(unknown) = listen
-                .iter()
-                .find(|one| !known.iter().any(|known| known == *one || one.covers(known)))
-        {
-            let what = format!("nothing listens on {unknown}");
-            let known: Vec<String> = known.iter().map(Listen::to_string).collect();
-            let right = format!("write one of those at the top: {}", known.join(", "));
-            let given = given.clone();
-            self.refuse(&given, 0..given.text.len(), wrong(what, right));
-        }
-        Conditions {
-            listen,
-            host: self.list("host", MOST, conditions::host),
-            path: self.paths("path"),
-            method: self.list("method", MOST, conditions::method),
-            header: grouped(self.all("header", MOST, conditions::field)),
-            query: grouped(self.all("query", MOST, conditions::parameter)),
-            client: self.list("client", MOST, places::network),
-        }
-    }
-
-    /// Paths; of one that was read from elsewhere what is shown is what stands in the file.
-    fn paths(&mut self, name: &str) -> Vec<PathPattern> {
-        let paths = self.all(name, MOST, conditions::path).into_iter();
-        let shown = |Item { value, given }| match given.shown {
-            Some(shown) => PathPattern { text: shown.to_string(), ..value },
-            None => value,
-        };
-        paths.map(shown).collect()
-    }
-
-    fn forward(
-        &mut self,
-        section: &Section,
-        conditions: &Conditions,
-        exchanges: &HashMap<Arc<str>, Arc<ExchangeSpec>>,
-    ) -> RouteAction {
-        let names: Vec<&str> = exchanges.keys().map(|name| &**name).collect();
-        let read = |text: &str| {
-            let (pool, weight) = conditions::pair(text, "=");
-            let known = exchanges.get_key_value(pool).map(|(name, _)| Arc::clone(name));
-            let pool = known.ok_or_else(|| no_pool(pool, &names))?;
-            let weight = weight.map(places::weight).transpose()?;
-            Ok((pool, weight.unwrap_or(1)))
-        };
-        let mut shares = self.list("pool", MOST, read);
-        if shares.is_empty() && self.given("pool").is_empty() {
-            match exchanges.get_key_value(DEFAULT) {
-                Some((name, _)) => shares.push((Arc::clone(name), 1)),
-                None => {
-                    let what = "this route says nothing of where requests go";
-                    let right =
-                        "write pool = \"...\", redirect or respond, or give upstreams at the top";
-                    self.mistake(section, wrong(what, right));
-                }
-            }
-        }
-        let mut seen = HashSet::new();
-        if let Some((twice, _)) = shares.iter().find(|(pool, _)| !seen.insert(Arc::clone(pool))) {
-            let what = format!("the pool {twice} is given twice");
-            self.mistake(section, wrong(what, "leave one out"));
-        }
-        let shares = shares.into_iter().map(|(pool, weight)| {
-            let exchange = self.exchange(&exchanges[&pool]);
-            Share { pool, weight, exchange }
-        });
-        let shares = shares.collect();
-        let is_below = |prefix: &str| {
-            let begins = |path: &PathPattern| {
-                let rest = path.normal.strip_prefix(prefix.as_bytes());
-                rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
-            };
-            !conditions.path.is_empty() && conditions.path.iter().all(begins)
-        };
-        let strip = |text: &str| match conditions::prefix(text)? {
-            prefix if is_below(prefix) => Ok((prefix.to_owned(), prefix.matches('/').count())),
-            prefix => Err(wrong(
-                "not every path of this route begins with that",
-                format!("write path = \"{prefix}/*\""),
-            )),
-        };
-        RouteAction::Forward(Forward {
-            shares,
-            strip_prefix: self.one("strip-prefix", strip),
-            add_prefix: self
-                .one("add-prefix", |text| conditions::prefix(text).map(str::to_owned))
-                .unwrap_or_default(),
-        })
-    }
-
-    fn redirect(&mut self) -> Redirect {
-        let to = |text: &str| {
-            let template = Template::read(text)?;
-            let is_target = |octet: u8| grammar::is_target(&[octet]) || octet == b'#';
-            match template.literal_len() <= 4096 && template.fits(is_target) {
-                _ if template.has(Placeholder::Upstream) => {
-                    Err(wrong("a redirect has no upstream", "leave {upstream} out"))
-                }
-                true if leads_somewhere(text) => Ok(template),
-                _ => Err(wrong("this is not a URL", "write https://{host}{uri}")),
-            }
-        };
-        let status = |text: &str| match digits(text) {
-            Some(status @ (301 | 302 | 303 | 307 | 308)) => Ok(status as u16),
-            _ => Err(wrong(
-                "this is not the status of a redirect",
-                "write 301, 302, 303, 307 or 308",
-            )),
-        };
-        let shown = self.given("redirect").into_iter().find_map(|given| given.shown);
-        let to = self.one("redirect", to).unwrap_or_default();
-        Redirect {
-            to: shown.iter().fold(to, |to, shown| to.shown_as(shown)),
-            status: self.one("redirect.status", status).unwrap_or(308),
-        }
-    }
-
-    fn respond(&mut self) -> Respond {
-        let body = |text: &str| match text.len() <= LONGEST {
-            true => Template::read(text),
-            false => Err(wrong("this is too long for an answer", "write at most 64 KiB")),
-        };
-        let status = |text: &str| match digits(text) {
-            Some(204 | 205 | 304) => Err(wrong(
-                "an answer of this status has no body",
-                "write another status, such as 200",
-            )),
-            Some(status @ 200..=599) => Ok(status as u16),
-            _ => Err(wrong("this is not the status of an answer", "write one from 200 to 599")),
-        };
-        let kind = |text: &str| match conditions::field_value(text)? {
-            kind if kind.contains('/') => Ok(kind),
-            _ => Err(wrong(
-                "this is not a media type",
-                "write text/html; charset=utf-8, for example",
-            )),
-        };
-        let shown = self.given("respond").into_iter().find_map(|given| given.shown);
-        let body = self.one("respond", body).unwrap_or_default();
-        Respond {
-            body: shown.iter().fold(body, |body, shown| body.shown_as(shown)),
-            status: self.one("respond.status", status).unwrap_or(200),
-            kind: self
-                .one("respond.type", kind)
-                .unwrap_or_else(|| "text/plain; charset=utf-8".to_owned()),
-        }
-    }
-
     fn wait_here(&mut self, name: &str) -> Option<std::time::Duration> {
         self.number_here(name).map(std::time::Duration::from_millis)
     }
 
     /// The addresses of the listener; mistakes in them are told elsewhere.
-    fn listen_again(&self) -> Vec<Listen> {
+    pub fn listen_again(&self) -> Vec<Listen> {
         let all = table::find("listen").map(|setting| self.layers.of(setting)).unwrap_or_default();
         let items = all.iter().flat_map(|given| given.text.split(','));
         items.filter_map(|text| places::listen(text.trim()).ok()).collect()
     }
 
     /// A mistake that no value of `section` is to blame for.
-    fn mistake(&mut self, section: &Section, wrong: Diagnostic) {
+    pub fn mistake(&mut self, section: &Section, wrong: Diagnostic) {
         self.diagnostics.mistake(section.origin.clone(), wrong);
     }
 }
 
-fn of(sections: &[Section], scope: table::Scope) -> Vec<&Section> {
+pub(super) fn of(sections: &[Section], scope: table::Scope) -> Vec<&Section> {
     sections.iter().filter(|section| section.scope == scope).collect()
 }
 
-fn is_name(text: &str) -> bool {
-    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    (1..=64).contains(&text.len()) && text.chars().all(fine)
-}
-
-fn name(text: &str) -> Result<String, Diagnostic> {
-    match is_name(text) {
-        true => Ok(text.to_owned()),
-        false => Err(wrong("this is not a name", "write letters, digits, . - and _, at most 64")),
-    }
-}
-
-fn no_pool(name: &str, names: &[&str]) -> Diagnostic {
-    let what = format!("there is no pool {name}");
-    match nearest(name, names.iter().copied()) {
-        Some(near) => wrong(what, format!("did you mean {near}?")),
-        None => wrong(what, format!("write [pool.{name}] with its upstreams")),
-    }
-}
-
-/// Whether nobody but us decides to which host a redirect leads: the host is there in full, or the client's own, and
-/// what follows cannot run into it.
-fn leads_somewhere(to: &str) -> bool {
-    let is_path = |rest: &str| rest.starts_with("{uri}") || rest.starts_with("{path}");
-    let Some((scheme, rest)) = to.split_once("://") else {
-        let second = to.get(1..).unwrap_or_default();
-        return is_path(to) || (to.starts_with('/') && !second.starts_with(['/', '\\', '{']));
-    };
-    if !matches!(scheme, "http" | "https" | "{scheme}") {
-        return false;
-    }
-    let mut rest = rest;
-    while !rest.is_empty() && !rest.starts_with(['/', '?', '#']) && !is_path(rest) {
-        rest = match rest.strip_prefix("{host}") {
-            Some(behind) => behind,
-            None if rest.starts_with(['{', '}', '@', '\\']) => return false,
-            None => &rest[rest.chars().next().map_or(1, char::len_utf8)..],
-        };
-    }
-    let authority = &to[scheme.len() + 3..to.len() - rest.len()];
-    !authority.is_empty()
-}
-
-/// Conditions on one name, as one: of several values, one has to be there.
-fn grouped(pairs: Vec<Item<(String, Option<String>)>>) -> Vec<FieldCondition> {
-    let mut grouped: Vec<FieldCondition> = Vec::new();
-    for Item { value: (name, value), given } in pairs {
-        let is_secret = given.shown.is_some();
-        match grouped.iter_mut().find(|known| known.name == name) {
-            Some(known) => {
-                known.values.extend(value);
-                known.is_secret |= is_secret;
-            }
-            None => {
-                let values = value.into_iter().collect();
-                grouped.push(FieldCondition { name, values, is_secret });
-            }
-        }
-    }
-    grouped
-}
-
-/// `502-504=pages/sorry.html`.
-fn error_page(text: &str) -> Result<((u16, u16), ErrorPage), Diagnostic> {
+/// `502-504=pages/sorry.html`, a file below `cwd`.
+fn error_page(text: &str, cwd: &Path) -> Result<ErrorPage, Diagnostic> {
     let (statuses, Some(file)) = conditions::pair(text, "=") else {
         return Err(wrong("the file is missing", "write { \"502-504\" = \"sorry.html\" }"));
     };
     let (first, last) = statuses.split_once('-').unwrap_or((statuses, statuses));
     let status = |text: &str| digits(text).filter(|n| (400..=599).contains(n)).map(|n| n as u16);
-    let (Some(first), Some(last), true) = (status(first), status(last), first <= last) else {
+    let (Some(first), Some(last)) = (status(first), status(last)) else {
         return Err(wrong(
             "this is not a status of a refusal",
             "write one from 400 to 599, or 502-504",
         ));
     };
-    let body = read_regular(Path::new(file), LONGEST).map_err(|error| {
+    if first > last {
+        let right = format!("write {last}-{first}");
+        return Err(wrong("these statuses stand the wrong way round", right));
+    }
+    let body = read_regular(&cwd.join(file), LONGEST).map_err(|error| {
         wrong(format!("cannot read {file}: {error}"), "name a file that can be read")
     })?;
     let kind = match Path::new(file).extension().and_then(|extension| extension.to_str()) {
@@ -575,6 +192,5 @@ fn error_page(text: &str) -> Result<((u16, u16), ErrorPage), Diagnostic> {
         Some("json") => "application/json",
         _ => "text/plain; charset=utf-8",
     };
-    let page = ErrorPage { statuses: (first, last), file: file.into(), kind, body: body.into() };
-    Ok(((first, last), page))
+    Ok(ErrorPage { statuses: (first, last), file: file.into(), kind, body: body.into() })
 }

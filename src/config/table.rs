@@ -350,7 +350,7 @@ const REQUESTS: &[Setting] = &[
     row("method", Methods, Nothing, "Methods that are served; others get 405").of(TOP | ROUTE),
     row(
         "serve-admin",
-        Paths,
+        Pages,
         Nothing,
         "Paths of the admin for clients: /health /ready /metrics /status",
     ),

@@ -157,7 +157,10 @@ fn placeholder(word: &str) -> Result<Placeholder, Diagnostic> {
     }
     let right = match nearest(word, words()) {
         Some(near) => format!("did you mean {{{near}}}?"),
-        None => format!("placeholders are: {}", words().collect::<Vec<_>>().join(", ")),
+        None => format!(
+            "write {{{{ for a brace; placeholders are: {}",
+            words().collect::<Vec<_>>().join(", ")
+        ),
     };
     Err(wrong(format!("{{{word}}} stands for nothing"), right))
 }

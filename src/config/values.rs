@@ -105,7 +105,8 @@ pub fn choice<T: Copy>(choices: &[(&str, T)], text: &str) -> Result<T, Diagnosti
     let found = choices.iter().find(|(word, _)| *word == text);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        let begins = || words.iter().copied().find(|word| text.starts_with(word));
+        let lower = text.to_ascii_lowercase();
+        let begins = || words.iter().copied().find(|word| lower.starts_with(word));
         let near = nearest(text, words.iter().copied()).or_else(begins);
         let hint = near.map_or_else(String::new, |word| format!("; did you mean {word}?"));
         instead(format!("this is none of the choices{hint}"), words)

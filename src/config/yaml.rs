@@ -184,6 +184,12 @@ mod tests {
         let Value::Table(entries) = root.value else { panic!() };
         let Value::List(items) = &entries[0].1.value else { panic!() };
         assert_eq!(items[0].value, Value::Text("http://a:1".into()));
+        for (text, value) in
+            [("[true]", Value::Plain("true".into())), ("[\"true\"]", Value::Text("true".into()))]
+        {
+            let Value::List(items) = json(text).0.value else { panic!() };
+            assert_eq!(items[0].value, value, "{text}");
+        }
         for (text, line) in [("{\n'a': 1}", 1), ("{\"a\": 1,\n\n}", 2), ("a: 1", 0), ("", 0)] {
             let (_, errors) = json(text);
             assert_eq!(errors.len(), 1, "{text}");

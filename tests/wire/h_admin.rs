@@ -426,7 +426,7 @@ fn h28_the_file_may_be_yaml_or_json_and_mistakes_have_their_place_there_too() {
         }
     }
     for (name, text, told) in [
-        ("a.json", "{'upstream': 1}", "see json.org"),
+        ("a.json", "{'upstream': 1}", "write \"name\": value"),
         ("a.yaml", "upstream: [", "see yaml.org"),
         ("b.yaml", "just a text", "not a table of settings"),
         ("b.json", "[]", "not a table of settings"),

@@ -411,7 +411,7 @@ fn t16_an_order_that_makes_no_sense_changes_nothing_and_says_why() {
     let words = "tidegate: there is no upstream http://b:1; /status lists those there are";
     assert_eq!(refused.stderr, words);
     for (words, told) in [
-        (&["add"][..], "the URL of the upstream is missing"),
+        (&["add"][..], "\"add\" needs the URL of an upstream"),
         (&["add", "a:1", "b:1"], "\"b:1\" is not a command"),
         (&["remove", "--admin", ":1"], "write tidegate remove http://127.0.0.1:9001"),
     ] {

@@ -409,7 +409,7 @@ fn u12_other_files_add_pools_and_routes() {
     for (text, told) in [
         ("read-timeout = '1s'\n", "put it into the first file"),
         ("[pool.one]\nupstream = 'http://x:1'\n", "there is a pool one already"),
-        ("include = '3.toml'\n", "are 16 deep in each other"),
+        ("include = '3.toml'\n", "is read already"),
     ] {
         fs::write(case.folder.join("sites/3.toml"), text).unwrap();
         let refused = case.proxy.post("/reload", "{}");
