@@ -13,6 +13,8 @@ pub mod base;
 pub mod config;
 #[path = "../src/http/mod.rs"]
 pub mod http;
+#[path = "../src/policy/mod.rs"]
+pub mod policy;
 
 pub mod connection;
 pub mod opinions;

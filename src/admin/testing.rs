@@ -53,6 +53,7 @@ pub fn record() -> Record {
         total: Duration::from_micros(12_345),
         connect: Some(Duration::from_micros(250)),
         first_byte: Some(Duration::from_micros(11_000)),
+        route: Arc::from("shop"),
         reason: "done",
         user_agent: "curl/8".to_owned(),
         referer: String::new(),

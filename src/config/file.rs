@@ -40,6 +40,9 @@ pub struct Contents {
     pub top: Vec<(&'static Setting, Given)>,
     /// Pools and routes, in order.
     pub sections: Vec<Section>,
+    /// How many of them are pools, and how many routes.
+    pub pools: usize,
+    pub routes: usize,
     /// Every file that was read, or would have been.
     pub files: Vec<PathBuf>,
     /// They could be taken apart from beginning to end.

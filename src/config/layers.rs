@@ -104,7 +104,8 @@ impl Layers {
     ) {
         let asked = self.given.get("config").and_then(|given| given.last());
         let Some(asked) = asked.filter(|asked| !asked.text.is_empty()).cloned() else { return };
-        let Contents { top, sections, files, is_whole } = file::read(&asked, cwd, env, diagnostics);
+        let Contents { top, sections, files, is_whole, .. } =
+            file::read(&asked, cwd, env, diagnostics);
         self.files.extend(files.iter().map(|file| StampedFile::now(file)));
         self.unread = !is_whole;
         self.sections = sections;

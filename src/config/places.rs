@@ -18,6 +18,9 @@ pub fn listen(text: &str) -> Result<Listen, Diagnostic> {
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_path(path).map(Listen::Unix);
     }
+    if let Some(rest) = text.strip_prefix("http://") {
+        return listen(rest.trim_end_matches('/'));
+    }
     if let Some((scheme, rest)) = text.split_once("://") {
         let rest = [rest.trim_end_matches('/')];
         return Err(match scheme.to_ascii_lowercase().as_str() {
@@ -454,7 +457,7 @@ mod tests {
             ("localhost:80", "write 127.0.0.1:80"),
             ("example.com:80", "write 127.0.0.1:80"),
             ("[::ffff:10.0.0.1]:80", "write 10.0.0.1:80"),
-            ("http://127.0.0.1:80/", "write 127.0.0.1:80"),
+            ("ftp://127.0.0.1:80/", "write 127.0.0.1:80"),
             (":+80", "write a number from 0 to 65535 behind the colon"),
             (":65536", "write a number from 0 to 65535 behind the colon"),
             (":", "write a number from 0 to 65535 behind the colon"),

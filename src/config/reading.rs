@@ -213,7 +213,7 @@ impl<'a> Reading<'a> {
             _ => std::slice::from_ref(node),
         };
         for route in routes {
-            let number = self.contents.sections.iter().filter(|one| one.scope == ROUTE).count() + 1;
+            let number = self.contents.routes + 1;
             if !matches!(route.value, Value::Table(_)) {
                 let right = "write [[route]] above the settings of each route";
                 let wrong = wrong("a route is a table", right);
@@ -242,17 +242,18 @@ impl<'a> Reading<'a> {
 
     /// A new section; `None` if there are too many.
     fn section(&mut self, scope: Scope, name: String, span: &Range<usize>) -> Option<usize> {
-        let (most, what) =
-            if scope == POOL { (MOST_POOLS, "pools") } else { (MOST_ROUTES, "routes") };
-        let number = self.contents.sections.len();
-        if number >= MOST_ROUTES || (scope == POOL && number >= MOST_POOLS) {
-            let count = self.contents.sections.iter().filter(|one| one.scope == scope).count();
-            if count >= most {
-                let what = format!("there are more than {most} {what}");
-                self.refuse("", span.clone(), wrong(what, "leave some out"));
-                return None;
-            }
+        let contents = &mut *self.contents;
+        let (most, count, what) = match scope {
+            POOL => (MOST_POOLS, &mut contents.pools, "pools"),
+            _ => (MOST_ROUTES, &mut contents.routes, "routes"),
+        };
+        *count += 1;
+        if *count > most {
+            let what = format!("there are more than {most} {what}");
+            self.refuse("", span.clone(), wrong(what, "leave some out"));
+            return None;
         }
+        let number = self.contents.sections.len();
         let key = if scope == POOL { "pool" } else { "route" };
         let origin = Origin::File(self.line(key, span, ""));
         let given = BTreeMap::new();

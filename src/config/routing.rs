@@ -261,11 +261,10 @@ impl<'a> Settings<'a> {
         conditions: &Conditions,
         exchanges: &HashMap<Arc<str>, Arc<ExchangeSpec>>,
     ) -> RouteAction {
-        let names: Vec<&str> = exchanges.keys().map(|name| &**name).collect();
         let read = |text: &str| {
             let (pool, weight) = conditions::pair(text, "=");
             let known = exchanges.get_key_value(pool).map(|(name, _)| Arc::clone(name));
-            let pool = known.ok_or_else(|| no_pool(pool, &names))?;
+            let pool = known.ok_or_else(|| no_pool(pool, exchanges.keys()))?;
             let weight = weight.map(places::weight).transpose()?;
             Ok((pool, weight.unwrap_or(1)))
         };
@@ -419,9 +418,9 @@ fn grouped(pairs: Vec<Item<(String, Option<String>)>>) -> Vec<FieldCondition> {
     grouped
 }
 
-fn no_pool(name: &str, names: &[&str]) -> Diagnostic {
+fn no_pool<'n>(name: &str, names: impl Iterator<Item = &'n Arc<str>>) -> Diagnostic {
     let what = format!("there is no pool {name}");
-    match nearest(name, names.iter().copied()) {
+    match nearest(name, names.map(|name| &**name)) {
         Some(near) => wrong(what, format!("did you mean {near}?")),
         None => wrong(what, format!("write [pool.{name}] with its upstreams")),
     }

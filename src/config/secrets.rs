@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostics::{Diagnostic, wrong};
 use super::file::read_regular;
+use super::template::Template;
 
 /// Octets of a file that holds a value.
 const LARGEST: usize = 64 * 1024;
@@ -29,8 +30,8 @@ pub struct Expanded {
 }
 
 impl Secrets<'_> {
-    /// The values that `text` stands for: one, unless it is a list of variables or of lines. In a template, braces in a
-    /// value are doubled, for they are no placeholders. Files that were read are noted in `files`.
+    /// The values that `text` stands for: one, unless it is a list of variables or of lines. In a template, what
+    /// looks like a placeholder in a value is none. Files that were read are noted in `files`.
     ///
     /// # Errors
     /// When a variable is not set, or a file cannot be read.
@@ -41,7 +42,7 @@ impl Secrets<'_> {
         files: &mut Vec<PathBuf>,
     ) -> Result<Vec<Expanded>, Diagnostic> {
         let quote = |value: &str| match is_template {
-            true => value.replace('{', "{{").replace('}', "}}"),
+            true => Template::quoted(value),
             false => value.to_owned(),
         };
         if let Some(name) = whole(text, "{env.")

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::conditions;
 use super::diagnostics::{Diagnostic, wrong};
@@ -13,12 +13,17 @@ use super::header::{self, HeaderRules};
 use super::places;
 use super::plan::*;
 use super::settings::{Item, Settings};
-use super::table::{self, POOL};
+use super::table::{self, POOL, ROUTE};
 use super::values;
 use crate::base::digits;
 
 /// The pool and the route that flags make.
 pub const DEFAULT: &str = "default";
+/// The settings of exchanges: those that pools and routes may have alike.
+static OF_EXCHANGES: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    let both = table::settings_of(POOL).filter(|setting| setting.scope & ROUTE != 0);
+    both.map(|setting| setting.name).collect()
+});
 /// Rules about fields.
 const MOST_RULES: usize = 64;
 /// The longest error page.
@@ -33,6 +38,11 @@ impl<'a> Settings<'a> {
 
     /// How exchanges go: as `above` says, but for what is said here.
     pub fn exchange(&mut self, above: &Arc<ExchangeSpec>) -> Arc<ExchangeSpec> {
+        // Most of thousands of routes say nothing of it.
+        let says = |section: &Section| section.given.keys().any(|name| OF_EXCHANGES.contains(name));
+        if !self.section.is_some_and(says) {
+            return Arc::clone(above);
+        }
         let mut spec = (**above).clone();
         self.change(&mut spec);
         if spec == **above { Arc::clone(above) } else { Arc::new(spec) }

@@ -22,9 +22,12 @@ pub fn help() -> String {
          Usage:  tidegate --upstream URL [flags]\n        \
                  tidegate --demo\n        \
                  tidegate check [flags]\n        \
-                 tidegate config show [--origin] [flags]\n        \
-                 tidegate reload [--admin ADDR]\n        \
-                 tidegate add|remove|drain|undrain URL [--admin ADDR]\n",
+                 tidegate explain 'GET http://host/path' [-H 'NAME: VALUE'] [--client IP] [flags]\n        \
+                 tidegate config show [--origin | --format env|toml|json] [flags]\n        \
+                 tidegate config schema | completions SHELL | man\n\n\
+         Commands to one that runs (--admin ADDR, or the same settings, say where it is):\n        \
+                 tidegate status | top | health | reload | upgrade\n        \
+                 tidegate add|remove|drain|undrain|weight URL [--pool NAME] [--weight N]\n",
     );
     for (title, settings) in GROUPS {
         let _ = write!(text, "\n{title}\n");
@@ -151,6 +154,10 @@ pub fn config(built: &Built, layers: &Layers, report: &Report, origin: bool) -> 
         for given in &layers.ignored {
             let _ = writeln!(text, "# not used, since --upstream is given: {}", given.origin);
         }
+    }
+    let has_more = built.plan.pools.len() > 1 || built.plan.routes.len() > 1;
+    if has_more || !layers.sections.is_empty() {
+        text.push_str("# pools and routes: config show --format toml\n");
     }
     for warning in &report.warnings {
         let _ = writeln!(text, "# warning: {warning}");

@@ -1,6 +1,6 @@
 //! Texts with placeholders that stand for something of the request: `https://{host}{uri}`.
 
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write};
 
 use super::diagnostics::{Diagnostic, nearest, wrong};
 
@@ -50,38 +50,58 @@ enum Piece {
 }
 
 impl Template {
-    /// Reads a text in which `{word}` is a placeholder, and `{{` and `}}` are braces.
+    /// Reads a text in which `{word}` is a placeholder, and `{{word}}` is `{word}`. Other braces stand for themselves.
     ///
     /// # Errors
-    /// When a word is no placeholder, or a brace stands alone.
+    /// When a word is no placeholder.
     pub fn read(text: &str) -> Result<Template, Diagnostic> {
         let (mut pieces, mut literal) = (Vec::new(), String::new());
         let mut rest = text;
-        while let Some(at) = rest.find(['{', '}']) {
+        while let Some(at) = rest.find('{') {
             let (before, behind) = rest.split_at(at);
             literal.push_str(before);
-            if behind.starts_with("{{") || behind.starts_with("}}") {
-                literal.push_str(&behind[..1]);
-                rest = &behind[2..];
-                continue;
+            if let Some(word) = behind.strip_prefix('{').and_then(word)
+                && behind[word.len() + 2..].starts_with('}')
+                && let Some(inner) = word.strip_prefix('{')
+            {
+                let _ = write!(literal, "{{{inner}}}");
+                rest = &behind[word.len() + 3..];
+            } else if let Some(word) = word(behind).map(|word| &word[1..]) {
+                if !literal.is_empty() {
+                    pieces.push(Piece::Text(std::mem::take(&mut literal)));
+                }
+                pieces.push(Piece::Placeholder(placeholder(word)?));
+                rest = &behind[word.len() + 2..];
+            } else {
+                literal.push('{');
+                rest = &behind[1..];
             }
-            let Some((word, after)) =
-                behind.strip_prefix('{').and_then(|behind| behind.split_once('}'))
-            else {
-                let right = "write {{ or }} for a brace, or a placeholder such as {host}";
-                return Err(wrong("a brace stands alone", right));
-            };
-            if !literal.is_empty() {
-                pieces.push(Piece::Text(std::mem::take(&mut literal)));
-            }
-            pieces.push(Piece::Placeholder(placeholder(word)?));
-            rest = after;
         }
         literal.push_str(rest);
         if !literal.is_empty() {
             pieces.push(Piece::Text(literal));
         }
         Ok(Template { pieces, shown: text.to_owned(), masked: false })
+    }
+
+    /// A text that is read as `value` itself, whatever is in it.
+    pub fn quoted(value: &str) -> String {
+        let (mut out, mut rest) = (String::new(), value);
+        while let Some(at) = rest.find('{') {
+            out.push_str(&rest[..at]);
+            rest = &rest[at..];
+            match word(rest) {
+                Some(word) => {
+                    let _ = write!(out, "{{{word}}}}}");
+                    rest = &rest[word.len() + 1..];
+                }
+                None => {
+                    out.push('{');
+                    rest = &rest[1..];
+                }
+            }
+        }
+        out + rest
     }
 
     /// The same, shown as `text`.
@@ -147,6 +167,15 @@ impl Template {
     }
 }
 
+/// `{word` at the beginning of a text that goes on with a brace.
+fn word(text: &str) -> Option<&str> {
+    let (start, _) = text.split_once('}')?;
+    let word = start.strip_prefix('{')?;
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let is_begun = word.starts_with(|c: char| c.is_ascii_alphabetic());
+    (is_begun && word.chars().all(is_word)).then_some(start)
+}
+
 fn placeholder(word: &str) -> Result<Placeholder, Diagnostic> {
     let words = || Placeholder::ALL.iter().map(|(_, word, _)| *word);
     if let Some((found, ..)) = Placeholder::ALL.iter().find(|(_, known, _)| *known == word) {
@@ -158,7 +187,7 @@ fn placeholder(word: &str) -> Result<Placeholder, Diagnostic> {
     let right = match nearest(word, words()) {
         Some(near) => format!("did you mean {{{near}}}?"),
         None => format!(
-            "write {{{{ for a brace; placeholders are: {}",
+            "write {{{{{word}}}}} for the word in braces; placeholders are: {}",
             words().collect::<Vec<_>>().join(", ")
         ),
     };
@@ -195,13 +224,23 @@ mod tests {
             ("https://{host}{uri}", Ok("https://h/aX: b")),
             ("{{host}}", Ok("{host}")),
             ("{request-id}{client}", Ok("??")),
-            ("{", Err("a brace stands alone")),
-            ("a}", Err("a brace stands alone")),
+            ("{", Ok("{")),
+            ("a}", Ok("a}")),
+            ("{{{host}}}", Ok("{{host}}")),
+            ("{\"a\":{\"b\":\"{host}\"}}", Ok("{\"a\":{\"b\":\"h\"}}")),
+            ("{ host }", Ok("{ host }")),
             ("{hots}", Err("{hots} stands for nothing")),
             ("{user}", Err("{user} is not there yet")),
         ] {
             let expected = expected.map(str::to_owned).map_err(str::to_owned);
             assert_eq!(rendered(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_was_quoted_is_read_as_it_was() {
+        for text in ["", "{host}", "{{host}}", "a{b}c}{", "{\"a\":{host}}", "}}{{"] {
+            assert_eq!(rendered(&Template::quoted(text)).as_deref(), Ok(text), "{text}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use super::session::Session;
+use super::session::{Exchange, Session};
 use crate::http::{Name, Reason, Span, Version};
 use crate::stats::{Attempt, Record};
 
@@ -39,6 +39,8 @@ fn record(session: &Session, reason: Reason) -> Record {
         String::from_utf8_lossy(&octets[..octets.len().min(most)]).into_owned()
     };
     let field = |name| request.get(name).map(|span| text(span, FIELD_MOST)).unwrap_or_default();
+    let Exchange { chosen, epoch, .. } = &session.exchange;
+    let route = chosen.get().map(|chosen| &epoch.route(chosen).name);
     let readable = !request.target.is_empty();
     Record {
         time,
@@ -56,6 +58,7 @@ fn record(session: &Session, reason: Reason) -> Record {
         total,
         connect: facts.connect.get(),
         first_byte: facts.first_byte.get(),
+        route: route.map_or_else(Arc::default, Arc::clone),
         reason: reason.label(),
         user_agent: field(Name::UserAgent),
         referer: field(Name::Referer),

@@ -52,6 +52,8 @@ pub struct Record {
     pub connect: Option<Duration>,
     /// From the first octet of the request to the first octet of the answer.
     pub first_byte: Option<Duration>,
+    /// The name of its route; empty if none meant it.
+    pub route: Arc<str>,
     /// Label of the reason the request ended with.
     pub reason: &'static str,
     /// `User-Agent`.

@@ -191,3 +191,55 @@ fn v08_clients_see_of_the_admin_what_a_route_says() {
     let refused = run(&["--upstream", "a:1", "--serve-admin", "/config"], &[]);
     assert!(refused.stderr.contains("write /health or /ready"), "{}", refused.stderr);
 }
+
+#[test]
+fn v09_every_example_starts_and_prints_what_asks_for_the_same() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .filter(|name| name.ends_with(".toml"))
+        .collect();
+    names.sort();
+    assert!(names.len() >= 6, "{names:?}");
+    for name in names {
+        let path = format!("{folder}/{name}");
+        let env = [("ORIGIN_TOKEN", "x")];
+        let checked = run(&["check", "--strict", "--config", &path], &env);
+        assert_eq!(checked.code, Some(0), "{name}: {}", checked.stderr);
+        if name == "site.toml" {
+            continue; // its addresses are part of what it says: `check` has read it
+        }
+        let flags = ["--config", &path, "--admin", "127.0.0.1:0", "--listen", "127.0.0.1:0"];
+        let proxy = Proxy::start_as(&flags, |command| {
+            command.envs(env).args(["--access-log", "off"]);
+        });
+        assert_eq!(proxy.ask("/ready").status, 200, "{name}");
+    }
+}
+
+#[test]
+fn v10_each_key_of_the_contract_works_or_is_refused_by_name() {
+    // The file of the contract: what comes with later versions must be told so, and nothing else.
+    let text = include_str!("../contract.toml");
+    let scratch = Scratch::new();
+    for name in ["sites", "pages"] {
+        fs::create_dir(scratch.join(name)).unwrap();
+    }
+    fs::write(scratch.join("pages/sorry.html"), "sorry").unwrap();
+    let path = scratch.join("t.toml");
+    fs::write(&path, text).unwrap();
+    let env = [("ORIGIN_TOKEN", "x"), ("TIDEGATE_ADMIN_TOKEN", "x")];
+    let told = run(&["check", "--config", &path], &env);
+    assert_eq!(told.code, Some(1));
+    let mistakes: Vec<&str> =
+        told.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    let other = |line: &&&str| {
+        !line.ends_with("this is not there yet")
+            && !line.contains("TLS ")
+            && !line.contains("options")
+    };
+    let others: Vec<_> = mistakes.iter().filter(other).collect();
+    assert!(others.is_empty(), "{others:#?}");
+    assert!(mistakes.len() > 20, "{mistakes:#?}");
+}

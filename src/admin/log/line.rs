@@ -116,6 +116,7 @@ fn json(record: &Record, out: &mut String) {
     seconds(out, "total_s", Some(record.total));
     seconds(out, "connect_s", record.connect);
     seconds(out, "first_byte_s", record.first_byte);
+    string(out, "route", given(&record.route));
     let last = record.attempts.last();
     string(out, "upstream", last.map(|attempt| &*attempt.upstream));
     match last {
@@ -246,7 +247,7 @@ mod tests {
                 r#""scheme":"http","host":"example.org","method":"GET","path":"/a?b=c","#,
                 r#""proto":"HTTP/1.1","status":200,"user_agent":"curl/8","referer":null,"#,
                 r#""bytes_in":78,"bytes_out":1434,"total_s":0.012345,"#,
-                r#""connect_s":0.000250,"first_byte_s":0.011000,"upstream":"http://10.0.0.2:80","#,
+                r#""connect_s":0.000250,"first_byte_s":0.011000,"route":"shop","upstream":"http://10.0.0.2:80","#,
                 r#""reused":true,"reason":"done","attempts":[{"reused":false,"#,
                 r#""upstream":"http://10.0.0.1:80","outcome":"connect_failed","#,
                 r#""cause":"Connection refused"},{"reused":true,"upstream":"http://10.0.0.2:80","#,
