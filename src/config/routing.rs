@@ -326,7 +326,9 @@ impl<'a> Settings<'a> {
                     Err(wrong("a redirect has no upstream", "leave {upstream} out"))
                 }
                 true if leads_somewhere(text) => Ok(template),
-                _ => Err(wrong("this is not a URL", "write https://{host}{uri}")),
+                _ => {
+                    Err(wrong("this is no URL whose host is certain", "write https://{host}{uri}"))
+                }
             }
         };
         let status = |text: &str| match digits(text) {

@@ -483,3 +483,108 @@ fn u14_listeners_come_and_go_at_a_reload() {
     let file = case.folder.join("s.sock");
     crate::harness::eventually("the socket's file is removed", || fs::metadata(&file).is_err());
 }
+
+#[test]
+fn u15_rules_hold_for_interim_answers_and_trailers_and_never_take_the_answer_away() {
+    let origin = Origin::serving(|_| {
+        b"HTTP/1.1 103 Early Hints\r\nServer: orig\r\nLink: </a>\r\n\r\n\
+          HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T, X-K\r\n\r\n\
+          2\r\nok\r\n0\r\nX-T: 1\r\nX_T: 2\r\nX-K: 3\r\n\r\n"
+            .to_vec()
+    });
+    let case = Configured::new(
+        &format!(
+            "upstream = '{}'\nresponse-header = {{ set = {{ X-Long = '{{uri}}{{uri}}' }}, remove = ['Server', 'X-T'] }}\n\
+             [[route]]\nhost = 'away'\nredirect = 'https://{{host}}{{uri}}'\n[[route]]\n",
+            origin.url()
+        ),
+        &[],
+    );
+    let mut client = case.proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let hints = client.head();
+    assert_eq!((hints.get("Link"), hints.get("Server")), (Some("</a>"), None));
+    let answer = client.response();
+    assert_eq!(answer.text(), "ok");
+    let trailers: Vec<_> = answer.trailers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(trailers, ["X-K"]);
+    let long = "x".repeat(8_000);
+    let mut client = case.proxy.client();
+    client.send(format!("GET /{long} HTTP/1.1\r\nHost: away\r\n\r\n"));
+    let answer = client.response();
+    assert_eq!((answer.status, answer.get("X-Long")), (308, None));
+}
+
+#[test]
+fn u16_nobody_sees_what_was_read_from_elsewhere() {
+    let origin = mirror();
+    let scratch = Scratch::new();
+    let path = scratch.join("t.toml");
+    let text = format!(
+        "upstream = '{}'\n\
+         [[route]]\npath = '/{{env.TG_S}}path/*'\nredirect = 'https://h/?k={{env.TG_S}}to'\n\
+         [[route]]\nheader = {{ X-Key = '{{env.TG_S}}key' }}\nquery = {{ k = '{{env.TG_S}}q' }}\n\
+         respond = '{{env.TG_S}}body'\n\
+         [[route]]\nrequest-header = {{ set = {{ A = '{{env.TG_S}}a' }} }}\n",
+        origin.url()
+    );
+    fs::write(&path, text).unwrap();
+    let flags = ["--config", &path, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let proxy = crate::harness::Proxy::start_as(&flags, |command| {
+        command.env("TG_S", "hidden").args(["--log", "trace", "--access-log", "off"]);
+    });
+    let mut client = proxy.client();
+    client.send("GET /?k=hiddenq HTTP/1.1\r\nHost: a\r\nX-Key: hiddenkey\r\n\r\n");
+    assert_eq!(client.response().text(), "hiddenbody");
+    for path in ["/config", "/status", "/metrics", "/explain?request=GET%20http://a/"] {
+        let shown = proxy.ask(path).text();
+        assert!(!shown.contains("hidden"), "{path}: {shown}");
+    }
+    let env = [("TG_S", "hidden")];
+    for words in [&["check"][..], &["config", "show", "--format", "toml"], &["explain", "GET /"]] {
+        let told = run(&[words, &["--config", &path]].concat(), &env);
+        assert_eq!(told.code, Some(0), "{}", told.stderr);
+        assert!(!told.stdout.contains("hidden"), "{words:?}: {}", told.stdout);
+    }
+    let log = proxy.log();
+    assert!(!log.iter().any(|line| line.contains("hidden")), "{log:#?}");
+}
+
+#[test]
+fn u17_a_host_is_the_same_however_it_is_written() {
+    let origin = mirror();
+    let case = Configured::new(
+        &format!(
+            "upstream = '{}'\n[[route]]\nhost = ['[0:0::1]', '*.secret.test']\nrespond = 'here'\n[[route]]\nrespond = 'rest'\n",
+            origin.url()
+        ),
+        &[],
+    );
+    for (host, expected) in [
+        ("[::1]", "here"),
+        ("[0:0:0:0:0:0:0:1]:80", "here"),
+        ("[::0001]", "here"),
+        ("[::2]", "rest"),
+        ("A.Secret.TEST.", "here"),
+        ("secret.test", "rest"),
+        (".secret.test", "rest"),
+        ("..secret.test", "rest"),
+        ("a.secret.test..", "rest"),
+    ] {
+        assert_eq!(ask(&case, "GET /", host, "").text(), expected, "{host}");
+    }
+}
+
+#[test]
+fn u18_a_field_that_goes_no_further_chooses_no_route() {
+    let origin = mirror();
+    let case = Configured::new(
+        &format!(
+            "upstream = '{}'\n[[route]]\nheader = {{ X-Env = 'test' }}\nrespond = 'test'\n[[route]]\nrespond = 'rest'\n",
+            origin.url()
+        ),
+        &[],
+    );
+    assert_eq!(ask(&case, "GET /", "a", "X-Env: test\r\n").text(), "test");
+    assert_eq!(ask(&case, "GET /", "a", "Connection: x-env\r\nX-Env: test\r\n").text(), "rest");
+}
