@@ -33,6 +33,7 @@ use std::env;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_io::Timer;
 use async_signal::{Signal, Signals};
@@ -134,6 +135,9 @@ fn not_upgraded(why: &str) -> Refused {
     let message = format!("not upgraded: {why}; the old process goes on").into();
     Refused { status: 500, code: "upgrade", message, text: String::new() }
 }
+
+/// How long the admin has to send its last answer. Both processes accept meanwhile.
+const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Reports of one kind that wait at most.
 const REPORTS: usize = 1024;
@@ -357,6 +361,8 @@ impl<'a> ControlPlane<'a> {
                     self.notify.tell(&format!("MAINPID={pid}"));
                     if let Some(pending) = upgrade {
                         pending.answer(Ok(json!({ "pid": pid })));
+                        // With nothing under way we could be gone before the admin has sent it.
+                        Timer::after(FAREWELL).await;
                     }
                     return Ok(Shutdown::HandedOver);
                 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::asked::Asked;
 use super::matching::{self, KINDS, Kind};
-use super::outgoing::{Outgoing, request_edits};
+use super::outgoing::Outgoing;
 use super::router::{Router, Scratch, Verdict};
 use super::{Values, lines, redirect, respond};
 use crate::config::{
@@ -222,21 +222,21 @@ fn forwarded(out: &mut String, plan: &Plan, spec: &Forward, values: &Values<'_>)
         };
         let values = Values { upstream: &upstream.name, ..*values };
         let own = lines(&share.exchange.request_header, &values, true);
-        let edits = request_edits(
-            &values,
-            Outgoing {
-                spec: &share.exchange,
-                forward: spec,
-                upstream: (&upstream.base, &upstream.authority),
-                lines: &own,
-                withheld: if values.asked.trusted.is_empty() {
-                    &plan.listener.trusted_names
-                } else {
-                    &[]
-                },
-                offer: values.asked.head.offer(values.asked.bytes, &share.exchange.upgrades),
-            },
-        );
+        let asked = &values.asked;
+        let outgoing = Outgoing {
+            head: asked.head,
+            peer: asked.peer,
+            trusted: !asked.trusted.is_empty(),
+            secure: values.secure,
+            id: values.id,
+            spec: &share.exchange,
+            forward: spec,
+            upstream: (&upstream.base, &upstream.authority),
+            lines: &own,
+            withheld: if asked.trusted.is_empty() { &plan.listener.trusted_names } else { &[] },
+            offer: asked.head.offer(asked.bytes, &share.exchange.upgrades),
+        };
+        let edits = outgoing.edits();
         let mut buffer = vec![0; 2 * plan.listener.limits.head + own.len() + 4096];
         let mut writer = Writer::new(&mut buffer);
         if forward::request(&mut writer, values.asked.head, values.asked.bytes, &edits).is_ok() {

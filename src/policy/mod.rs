@@ -17,7 +17,7 @@ mod router;
 pub use asked::Asked;
 pub use explain::{explain, split_question};
 pub use fill::{Values, lines, redirect, respond};
-pub use outgoing::{Outgoing, request_edits};
+pub use outgoing::Outgoing;
 pub use router::{Router, Scratch, Verdict};
 
 #[cfg(test)]

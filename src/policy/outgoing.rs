@@ -1,13 +1,24 @@
 //! What is changed of a request on its way to an upstream.
 
-use super::fill::Values;
-use crate::config::{ExchangeSpec, Forward, HostHeader};
-use crate::http::Offer;
-use crate::http::forward::{FieldEdits, PathEdits, RequestEdits};
+use std::net::IpAddr;
 
-/// What the changes rest on, besides the request.
+use crate::config::{ExchangeSpec, Forward, HostHeader};
+use crate::http::forward::{FieldEdits, PathEdits, RequestEdits};
+use crate::http::{Offer, Request};
+
+/// What the changes rest on.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
+    /// The request.
+    pub head: &'a Request,
+    /// Who sent it.
+    pub peer: Option<IpAddr>,
+    /// What that one says about its own client is believed.
+    pub trusted: bool,
+    /// The client came over TLS.
+    pub secure: bool,
+    /// The identity the request goes by.
+    pub id: &'a [u8],
     /// What its route and its pool say.
     pub spec: &'a ExchangeSpec,
     /// With which path.
@@ -22,25 +33,27 @@ pub struct Outgoing<'a> {
     pub offer: Option<Offer<'a>>,
 }
 
-/// The changes.
-#[inline]
-pub fn request_edits<'a>(values: &Values<'a>, outgoing: Outgoing<'a>) -> RequestEdits<'a> {
-    let Outgoing { spec, forward, upstream: (base, authority), lines, withheld, offer } = outgoing;
-    RequestEdits {
-        peer: values.asked.peer,
-        trusted: !values.asked.trusted.is_empty(),
-        withheld,
-        fields: FieldEdits { removed: &spec.request_header.removed, lines },
-        path: PathEdits {
-            strip: forward.strip_prefix.as_ref().map_or(0, |(_, segments)| *segments),
-            before: [base, &forward.add_prefix],
-        },
-        secure: values.secure,
-        host: match spec.host {
-            HostHeader::Pass if !values.asked.head.host.is_empty() => None,
-            _ => Some(authority.as_bytes()),
-        },
-        request_id: values.id,
-        upgrade: offer,
+impl<'a> Outgoing<'a> {
+    /// The changes.
+    #[inline]
+    pub fn edits(self) -> RequestEdits<'a> {
+        let Outgoing { spec, forward, upstream: (base, authority), .. } = self;
+        RequestEdits {
+            peer: self.peer,
+            trusted: self.trusted,
+            withheld: self.withheld,
+            fields: FieldEdits { removed: &spec.request_header.removed, lines: self.lines },
+            path: PathEdits {
+                strip: forward.strip_prefix.as_ref().map_or(0, |(_, segments)| *segments),
+                before: [base, &forward.add_prefix],
+            },
+            secure: self.secure,
+            host: match spec.host {
+                HostHeader::Pass if !self.head.host.is_empty() => None,
+                _ => Some(authority.as_bytes()),
+            },
+            request_id: self.id,
+            upgrade: self.offer,
+        }
     }
 }

@@ -23,6 +23,7 @@ const HOST_MOST: usize = 256;
 /// The routes of a plan, to be looked up. All cores share it.
 pub struct Router {
     table: Arc<Table>,
+    first_means_all: bool,
     /// Where paths must be unambiguous.
     strict: Strict,
 }
@@ -96,7 +97,15 @@ impl Router {
             Some(before) => Arc::clone(&before.table),
             None => Arc::new(Table::new(&plan.routes)),
         };
-        Router { table, strict: Strict::of(plan) }
+        let strict = Strict::of(plan);
+        let first_means_all = table.first_means_all && strict == Strict::At(Vec::new());
+        Router { table, first_means_all, strict }
+    }
+
+    /// Every request takes the first route, so there is nothing to look up.
+    #[inline]
+    pub fn first_means_all(&self) -> bool {
+        self.first_means_all
     }
 
     /// The route that means `asked`.

@@ -66,7 +66,11 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
         let reply = reply::refusal(exchange, reason.status().unwrap_or(500), reason, head);
         Verdict::Reply(reason, Box::new(reply))
     };
-    let route = match epoch.find(&exchange.asked(head), &mut worker.scratch.borrow_mut()) {
+    let found = match epoch.first_means_all() {
+        true => Routed::Route(0),
+        false => epoch.find(&exchange.asked(head), &mut worker.scratch.borrow_mut()),
+    };
+    let route = match found {
         Routed::Route(route) => epoch.choose(route),
         Routed::NoRoute => return refuse(Reason::NoRoute),
         Routed::AmbiguousPath => return refuse(Reason::AmbiguousPath),

@@ -494,7 +494,8 @@ fn u15_rules_hold_for_interim_answers_and_trailers_and_never_take_the_answer_awa
     });
     let case = Configured::new(
         &format!(
-            "upstream = '{}'\nresponse-header = {{ set = {{ X-Long = '{{uri}}{{uri}}' }}, remove = ['Server', 'X-T'] }}\n\
+            "upstream = '{}'\n\
+             response-header = {{ set = {{ X-Long = '{{uri}}{{uri}}' }}, remove = ['Server', 'X-T'] }}\n\
              [[route]]\nhost = 'away'\nredirect = 'https://{{host}}{{uri}}'\n[[route]]\n",
             origin.url()
         ),

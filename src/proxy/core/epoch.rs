@@ -64,6 +64,12 @@ impl Epoch {
         if most > SIZE { most + SIZE } else { SIZE }
     }
 
+    /// Every request takes the first route.
+    #[inline]
+    pub fn first_means_all(&self) -> bool {
+        self.runtime.router.first_means_all()
+    }
+
     /// The route that means a request.
     pub fn find(&self, asked: &Asked<'_>, scratch: &mut Scratch) -> Verdict {
         self.runtime.router.find(asked, scratch)

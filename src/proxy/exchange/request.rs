@@ -22,22 +22,24 @@ pub(super) fn head(
 ) -> Result<Buf, ExchangeError> {
     let Exchange { epoch, client, request, .. } = exchange;
     let rules = &spec.request_header;
-    let values = exchange.values(head, upstream.name());
     let lines = match rules.lines.is_empty() {
         true => Vec::new(),
-        false => policy::lines(rules, &values, false),
+        false => policy::lines(rules, &exchange.values(head, upstream.name()), false),
     };
-    let edits = policy::request_edits(
-        &values,
-        Outgoing {
-            spec,
-            forward,
-            upstream: (&upstream.base, &upstream.authority),
-            lines: &lines,
-            withheld: client.withheld(&epoch.plan.listener),
-            offer,
-        },
-    );
+    let outgoing = Outgoing {
+        head: request,
+        peer: client.peer.map(|peer| peer.ip()),
+        trusted: client.trusted,
+        secure: false,
+        id: exchange.id(head),
+        spec,
+        forward,
+        upstream: (&upstream.base, &upstream.authority),
+        lines: &lines,
+        withheld: client.withheld(&epoch.plan.listener),
+        offer,
+    };
+    let edits = outgoing.edits();
     written(permit.take(), epoch.head_most(), |out| forward::request(out, request, head, &edits))
         .map_err(|_| Reason::ForwardedHeadTooLarge.into())
 }
