@@ -38,10 +38,10 @@ impl<'a> Settings<'a> {
         let sections: Vec<&'a Section> = of(self.layers.sections.as_slice(), ROUTE);
         let mut routes: Vec<RouteSpec> = Vec::new();
         let mut pairs = 0;
-        let mut names: HashMap<Arc<str>, ()> = HashMap::new();
+        let mut names: HashSet<Arc<str>> = HashSet::new();
         for section in &sections {
             let route = self.of(section).route(section, above, exchanges);
-            if names.insert(Arc::clone(&route.name), ()).is_some() {
+            if !names.insert(Arc::clone(&route.name)) {
                 let what = format!("there is a route {} already", route.name);
                 self.mistake(section, wrong(what, "give one of the two another name"));
             }
@@ -163,9 +163,7 @@ impl<'a> Settings<'a> {
         let exchange = self.exchange(above);
         let asked = self.actions(section);
         let is_forward = asked.is_empty();
-        if let ([first, ..], Some(given)) = (&asked[..], self.given("pool").first())
-            && asked.len() + 1 > 1
-        {
+        if let ([first, ..], Some(given)) = (&asked[..], self.given("pool").first()) {
             let what = format!("a route that has {first} needs no pool");
             self.refuse(given, 0..given.text.len(), wrong(what, "leave one of the two out"));
         }
@@ -187,20 +185,8 @@ impl<'a> Settings<'a> {
             ("respond.type", asked.contains(&"respond")),
         ] {
             if let (false, Some(given)) = (is_of, self.given(key).first()) {
-                let wrong = match key.split_once('.') {
-                    Some(("redirect", _)) if asked.is_empty() => wrong(
-                        "a redirect needs a place to lead to",
-                        "write to = \"https://{host}{uri}\" beside it",
-                    ),
-                    Some(_) if asked.is_empty() => {
-                        wrong("the text of the answer is missing", "write body = \"...\" beside it")
-                    }
-                    _ => wrong(
-                        "this route does something else, so this has no meaning in it",
-                        "leave it out",
-                    ),
-                };
-                self.refuse(given, 0..given.text.len(), wrong);
+                let what = "this route does something else, so this has no meaning in it";
+                self.refuse(given, 0..given.text.len(), wrong(what, "leave it out"));
             }
         }
         RouteSpec { name: name.into(), conditions, action, exchange }

@@ -3,10 +3,12 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use crate::config::Listen;
+use super::ControlPlane;
+use crate::config::{Listen, Plan, Report};
 use crate::io::listen::SocketFile;
 use crate::process::inherited::{Label, Role};
-use crate::process::listeners::ListenerSockets;
+use crate::process::listeners::{ListenerSockets, Listeners};
+use crate::proxy::{Command, OpenListener};
 
 /// Every socket that listens.
 #[derive(Debug, Default)]
@@ -94,5 +96,62 @@ impl Listening {
         self.0.retain(|one| {
             one.label.role != Role::Listen || one.label.activated || one.listen != *listen
         });
+    }
+}
+
+impl ControlPlane<'_> {
+    /// Opens the addresses that are new in `plan`. One that is open is kept, and so is one that a service manager
+    /// opened.
+    pub(super) fn open_new(
+        &self,
+        plan: &Plan,
+        report: &Report,
+    ) -> Result<Vec<ListenerSockets>, String> {
+        let mut opened = Vec::new();
+        for listen in &plan.listener.addresses {
+            if self.listening.of_plan().any(|known| known == listen) {
+                continue;
+            }
+            let is_in_the_way = |known: &&Listen| known.covers(listen) || listen.covers(known);
+            if let Some(known) = self.listening.of_plan().find(is_in_the_way) {
+                return Err(format!(
+                    "cannot listen on {listen} while {known} is open: that takes a new process (SIGUSR2)"
+                ));
+            }
+            if self.listening.of_plan().next().is_none() && report.origin("--listen") == "default" {
+                continue; // the service manager's sockets stand for the default
+            }
+            let workers = self.cores.mailboxes.len();
+            opened.extend(Listeners::open_one(listen, workers, report)?);
+        }
+        Ok(opened)
+    }
+
+    /// Has the cores accept at what was opened, and no longer at what the plan does not name.
+    pub(super) fn listen_as_planned(&mut self, opened: Vec<ListenerSockets>) {
+        if let Err(error) = self.listening.add(opened.iter()) {
+            tracing::error!(%error, "an upgrade will have to open an address anew");
+        }
+        for sockets in opened {
+            tracing::info!(address = %sockets.address(), "listening");
+            let ListenerSockets { listen, bound, .. } = sockets;
+            let mailboxes = self.cores.mailboxes.iter().cycle();
+            for (socket, mailbox) in bound.sockets.into_iter().zip(mailboxes) {
+                let (slot, open) = flume::bounded(1);
+                let _ = slot.send(OpenListener { listen: listen.clone(), socket });
+                mailbox.send(Command::Listen(open));
+            }
+        }
+        let wanted = &self.current.get().plan.listener.addresses;
+        let gone: Vec<Listen> =
+            self.listening.of_plan().filter(|one| !wanted.contains(one)).cloned().collect();
+        for listen in gone {
+            tracing::info!(address = %listen, "not listening any more");
+            self.listening.close(&listen);
+            self.cores.tell(&Command::Unlisten(listen));
+        }
+        let mut view = (*self.view.get()).clone();
+        view.listen = self.listening.addresses();
+        self.view.set(view);
     }
 }

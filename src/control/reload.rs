@@ -10,9 +10,8 @@ use serde_json::json;
 use super::watch::Watcher;
 use super::{ControlPlane, names};
 use crate::admin::{Loaded, Outcome, Refused};
-use crate::config::{self, Action, Difference, Listen, Plan, Rejected, Report, UpstreamOrder};
-use crate::process::listeners::{ListenerSockets, Listeners};
-use crate::proxy::{Addresses, Adoption, Command, OpenListener, Runtime};
+use crate::config::{self, Action, Difference, Plan, Rejected, UpstreamOrder};
+use crate::proxy::{Addresses, Adoption, Command, Runtime};
 
 /// Cores take a command up between two turns, which are short; no longer is waited for them than this.
 const ADOPTION: Duration = Duration::from_secs(1);
@@ -51,57 +50,6 @@ impl ControlPlane<'_> {
         let outcome = self.put_in_force(plan, &report.warnings).await;
         self.listen_as_planned(opened);
         Ok(outcome)
-    }
-
-    /// Opens the addresses that are new in `plan`. One that is open is kept, and so is one that a service manager
-    /// opened.
-    fn open_new(&self, plan: &Plan, report: &Report) -> Result<Vec<ListenerSockets>, String> {
-        let mut opened = Vec::new();
-        for listen in &plan.listener.addresses {
-            if self.listening.of_plan().any(|known| known == listen) {
-                continue;
-            }
-            let is_in_the_way = |known: &&Listen| known.covers(listen) || listen.covers(known);
-            if let Some(known) = self.listening.of_plan().find(is_in_the_way) {
-                return Err(format!(
-                    "cannot listen on {listen} while {known} is open: that takes a new process (SIGUSR2)"
-                ));
-            }
-            if self.listening.of_plan().next().is_none() && report.origin("--listen") == "default" {
-                continue; // the service manager's sockets stand for the default
-            }
-            let workers = self.cores.mailboxes.len();
-            opened.extend(Listeners::open_one(listen, workers, report)?);
-        }
-        Ok(opened)
-    }
-
-    /// Has the cores accept at what was opened, and no longer at what the plan does not name.
-    fn listen_as_planned(&mut self, opened: Vec<ListenerSockets>) {
-        if let Err(error) = self.listening.add(opened.iter()) {
-            tracing::error!(%error, "an upgrade will have to open an address anew");
-        }
-        for sockets in opened {
-            tracing::info!(address = %sockets.address(), "listening");
-            let ListenerSockets { listen, bound, .. } = sockets;
-            let mailboxes = self.cores.mailboxes.iter().cycle();
-            for (socket, mailbox) in bound.sockets.into_iter().zip(mailboxes) {
-                let (slot, open) = flume::bounded(1);
-                let _ = slot.send(OpenListener { listen: listen.clone(), socket });
-                mailbox.send(Command::Listen(open));
-            }
-        }
-        let wanted = &self.current.get().plan.listener.addresses;
-        let gone: Vec<Listen> =
-            self.listening.of_plan().filter(|one| !wanted.contains(one)).cloned().collect();
-        for listen in gone {
-            tracing::info!(address = %listen, "not listening any more");
-            self.listening.close(&listen);
-            self.cores.tell(&Command::Unlisten(listen));
-        }
-        let mut view = (*self.view.get()).clone();
-        view.listen = self.listening.addresses();
-        self.view.set(view);
     }
 
     /// Says that everything stays as it is, because an address cannot be had.
