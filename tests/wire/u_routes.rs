@@ -556,7 +556,8 @@ fn u17_a_host_is_the_same_however_it_is_written() {
     let origin = mirror();
     let case = Configured::new(
         &format!(
-            "upstream = '{}'\n[[route]]\nhost = ['[0:0::1]', '*.secret.test']\nrespond = 'here'\n[[route]]\nrespond = 'rest'\n",
+            "upstream = '{}'\n[[route]]\nhost = ['[0:0::1]', '*.secret.test']\nrespond = 'here'\n\
+             [[route]]\nrespond = 'rest'\n",
             origin.url()
         ),
         &[],
@@ -581,7 +582,8 @@ fn u18_a_field_that_goes_no_further_chooses_no_route() {
     let origin = mirror();
     let case = Configured::new(
         &format!(
-            "upstream = '{}'\n[[route]]\nheader = {{ X-Env = 'test' }}\nrespond = 'test'\n[[route]]\nrespond = 'rest'\n",
+            "upstream = '{}'\n[[route]]\nheader = {{ X-Env = 'test' }}\nrespond = 'test'\n\
+             [[route]]\nrespond = 'rest'\n",
             origin.url()
         ),
         &[],
