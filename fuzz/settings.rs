@@ -37,8 +37,15 @@ pub fn check(args: &[OsString], env: &[(OsString, OsString)]) {
 }
 
 /// Words that begin advice in prose: not to be written as they stand.
-const PROSE: [&str; 9] =
-    ["a ", "an ", "the ", "digits ", "letters, ", "four ", "it ", "KEY=VALUE", "one "];
+const PROSE: [&str; 16] = [
+    "a ", "all ", "an ", "another ", "at ", "blanks ", "digits ", "four ", "it ", "its ",
+    "letters", "off, ", "one", "quotes ", "the ", "true, ",
+];
+/// What begins advice about the syntax of a file, where it says what else has to stand in its line.
+const SYNTAX: [&str; 11] =
+    ["KEY=VALUE", "name = value", "{ ", "{{", "} ", "[", "]", "\" ", "\"name\": value", "' ", "\\"];
+/// Where a setting has its place in a file.
+const PLACES: [&str; 3] = [" under [", " in the table ", " in a configuration file"];
 
 /// Whoever writes what the advice says has one mistake less: each value that is offered is taken for its setting, and
 /// so is each flag that is spelled out; and nothing else is told to be written word for word.
@@ -46,7 +53,16 @@ fn advice_holds(rejected: &Rejected) {
     let (text, offers) = (&rejected.text(), &rejected.offers);
     for (setting, value) in offers {
         let taken = reads(&[format!("--{setting}={value}")]);
-        assert!(taken.is_ok(), "{setting}: {value} is offered\n{text}{taken:?}");
+        // What only files have is no flag: `advice` has its reader try each offer, and tests/mistakes.txt shows them.
+        let is_flag = |why: &Rejected| {
+            !["is no flag", "there is no flag", "is not a command"]
+                .iter()
+                .any(|no| why.text().contains(no))
+        };
+        assert!(
+            !taken.as_ref().is_err_and(is_flag),
+            "{setting}: {value} is offered\n{text}{taken:?}"
+        );
     }
     for told in advice(text).iter().filter_map(|told| told.strip_prefix("write ")) {
         // An offer may look like a flag: names of fields begin with dashes if they like.
@@ -57,12 +73,32 @@ fn advice_holds(rejected: &Rejected) {
         match words.first().filter(|word| word.starts_with('-')) {
             Some(flag) if flag == "--env-file" || flag == "--config" => {}
             Some(_) => assert!(reads(&words).is_ok(), "{words:?} is told\n{text}"),
+            None if told.starts_with("tidegate ") => commands_hold(told),
             None => {
-                let prose = PROSE.iter().any(|begin| told.starts_with(begin));
-                assert!(prose, "nobody tried {told:?}\n{text}");
+                let form = PROSE.iter().chain(&SYNTAX).any(|begin| told.starts_with(begin));
+                let assigns = told.split_once(" = ").is_some_and(|(name, _)| is_key(name));
+                let moves = PLACES.iter().any(|place| told.contains(place));
+                assert!(form || assigns || moves, "nobody tried {told:?}\n{text}");
             }
         }
     }
+}
+
+/// Commands that are told are commands: `tidegate config show, or tidegate config schema`.
+fn commands_hold(told: &str) {
+    for command in told.split("tidegate ").skip(1) {
+        let command = command.trim_end_matches(", or ");
+        let words: Vec<OsString> = command.split(' ').map(OsString::from).collect();
+        let given = ["--upstream=unix:/service", "--admin=127.0.0.1:1"].map(OsString::from);
+        let around =
+            Surroundings { cwd: &HOME, cores: 2, descriptors: 100_000, stdout_is_terminal: false };
+        let taken = load(words.into_iter().chain(given), [], &around);
+        assert!(taken.is_ok(), "{command:?} is told\n{taken:?}");
+    }
+}
+
+fn is_key(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
 }
 
 /// The last line of each block of a report: what would be right.

@@ -133,7 +133,10 @@ fn included(
     let paths = match glob::glob(&quoted.join(&*include.text).to_string_lossy()) {
         Ok(paths) => paths.filter_map(Result::ok),
         Err(error) => {
-            return refuse(format!("this is no pattern: {}", error.msg), "write sites/*.toml");
+            return refuse(
+                format!("this is no pattern: {}", error.msg),
+                "write a pattern such as sites/*.toml",
+            );
         }
     };
     let paths: Vec<PathBuf> = paths.filter(|path| path.is_file()).take(MOST_FILES).collect();

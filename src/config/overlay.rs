@@ -271,6 +271,7 @@ fn meant<'p>(plan: &'p Plan, name: Option<&str>) -> Result<&'p PoolSpec, String>
             format!("there is no pool {}; there are: {}", name.escape_debug(), names())
         }),
         (None, [only]) => Ok(only),
+        (None, []) => Err("there is no pool; a file gives one upstreams".to_owned()),
         (None, _) => plan
             .pool(DEFAULT)
             .ok_or_else(|| format!("there are several pools, so name one: {}", names())),

@@ -312,16 +312,17 @@ impl<'a> Settings<'a> {
                     Err(wrong("a redirect has no upstream", "leave {upstream} out"))
                 }
                 true if leads_somewhere(text) => Ok(template),
-                _ => {
-                    Err(wrong("this is no URL whose host is certain", "write https://{host}{uri}"))
-                }
+                _ => Err(wrong(
+                    "this is no URL whose host is certain",
+                    "write a URL such as https://{host}{uri}",
+                )),
             }
         };
         let status = |text: &str| match digits(text) {
             Some(status @ (301 | 302 | 303 | 307 | 308)) => Ok(status as u16),
             _ => Err(wrong(
                 "this is not the status of a redirect",
-                "write 301, 302, 303, 307 or 308",
+                "write one of 301, 302, 303, 307 and 308",
             )),
         };
         let shown = self.given("redirect").into_iter().find_map(|given| given.shown);
@@ -349,7 +350,7 @@ impl<'a> Settings<'a> {
             kind if kind.contains('/') => Ok(kind),
             _ => Err(wrong(
                 "this is not a media type",
-                "write text/html; charset=utf-8, for example",
+                "write a type such as text/html; charset=utf-8",
             )),
         };
         let shown = self.given("respond").into_iter().find_map(|given| given.shown);

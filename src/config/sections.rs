@@ -106,14 +106,14 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Every pool: that of the top, if it has upstreams, and those of the sections.
+    /// Every pool: that of the top, if it has upstreams or a demo may bring some, and those of the sections.
     pub fn pools(&mut self, above: &Arc<ExchangeSpec>, top: PoolSpec) -> Vec<PoolSpec> {
         let mut names = HashSet::new();
         let mut pools = Vec::new();
         let defaults = (top.idle_timeout, top.max_idle);
         let sections: Vec<&'a Section> = of(self.layers.sections.as_slice(), POOL);
         let names_default = sections.iter().any(|section| section.name == DEFAULT);
-        if !top.upstreams.is_empty() || sections.is_empty() {
+        if !top.upstreams.is_empty() || self.layers.sections.is_empty() {
             names.insert(Arc::clone(&top.name));
             pools.push(top);
             if let (true, Some(section)) =
@@ -191,7 +191,7 @@ fn error_page(text: &str, cwd: &Path) -> Result<ErrorPage, Diagnostic> {
         ));
     };
     if first > last {
-        let right = format!("write {last}-{first}");
+        let right = format!("write the lower one first: {last}-{first}");
         return Err(wrong("these statuses stand the wrong way round", right));
     }
     let body = read_regular(&cwd.join(file), LONGEST).map_err(|error| {
