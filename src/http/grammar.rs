@@ -93,6 +93,12 @@ pub const fn hex(b: u8) -> Option<u8> {
     }
 }
 
+/// The octet that two hexadecimal digits behind a percent sign encode (RFC 3986 section 2.1), and what follows them.
+pub fn percent_encoded(behind: &[u8]) -> Option<(u8, &[u8])> {
+    let [high, low, rest @ ..] = behind else { return None };
+    Some((hex(*high)? << 4 | hex(*low)?, rest))
+}
+
 /// The elements of a comma-separated list (RFC 9110 section 5.6.1), trimmed, empty ones left out. A
 /// comma in a quoted string does not separate.
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -136,8 +142,8 @@ fn registered_name(bytes: &[u8]) -> usize {
     let mut at = 0;
     loop {
         at += bytes[at..].iter().take_while(|b| is(**b, NAME)).count();
-        match bytes[at..] {
-            [b'%', high, low, ..] if hex(high).is_some() && hex(low).is_some() => at += 3,
+        match &bytes[at..] {
+            [b'%', behind @ ..] if percent_encoded(behind).is_some() => at += 3,
             _ => return at,
         }
     }

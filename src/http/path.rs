@@ -5,7 +5,7 @@
 //! empty segments, slashes in disguise) there is none: such a path is refused, and not resolved, because it leaves as
 //! it came, and what was matched has to be what leaves.
 
-use super::grammar::hex;
+use super::grammar::percent_encoded;
 
 /// Origins take such a path for one thing or another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +42,9 @@ pub fn normal<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8], 
                 continue;
             }
             b'%' => {
-                let ([high, low, behind @ ..], true) = (rest, rest.len() >= 2) else {
-                    return Err(AmbiguousPath);
-                };
+                let (encoded, behind) = percent_encoded(rest).ok_or(AmbiguousPath)?;
                 rest = behind;
-                let (Some(high), Some(low)) = (hex(*high), hex(*low)) else {
-                    return Err(AmbiguousPath);
-                };
-                high << 4 | low
+                encoded
             }
             octet => *octet,
         };

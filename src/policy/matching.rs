@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::asked::Asked;
 use crate::config::{Conditions, FieldCondition, Listen};
+use crate::http::grammar::percent_encoded;
 
 /// A condition that is looked at one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,19 +98,16 @@ fn has_parameter(condition: &FieldCondition, query: &[u8]) -> bool {
 
 /// The octets of a name or value of a query, as forms write them.
 pub fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
-    use crate::http::grammar::hex;
     let mut rest = text;
     std::iter::from_fn(move || {
         let (octet, behind) = rest.split_first()?;
+        let (octet, behind) = match octet {
+            b'+' => (b' ', behind),
+            b'%' => percent_encoded(behind).unwrap_or((b'%', behind)),
+            octet => (*octet, behind),
+        };
         rest = behind;
-        Some(match (octet, rest) {
-            (b'+', _) => b' ',
-            (b'%', [high, low, ..]) if hex(*high).is_some() && hex(*low).is_some() => {
-                rest = &rest[2..];
-                hex(*high).unwrap_or_default() << 4 | hex(*low).unwrap_or_default()
-            }
-            _ => *octet,
-        })
+        Some(octet)
     })
 }
 
