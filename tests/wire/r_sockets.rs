@@ -2,7 +2,10 @@
 //! at the admin.
 
 use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -18,22 +21,35 @@ const PROBE: Duration = Duration::from_secs(1);
 
 const BOTH: [&str; 2] = ["127.0.0.1", "[::1]"];
 
-/// A socket that is bound and no more, and its port: nobody else gets it meanwhile. An IPv6 one leaves the
-/// port of IPv4 alone if `only_v6`.
-fn held(address: &str, only_v6: bool) -> (Socket, u16) {
-    let address: std::net::SocketAddr = address.parse().unwrap();
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
-    if address.is_ipv6() {
-        socket.set_only_v6(only_v6).unwrap();
-    }
-    socket.bind(&address.into()).unwrap();
-    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
-    (socket, port)
+/// A socket that is bound and no more, and its port, which nobody listens at in the other family either. An IPv6 one
+/// leaves the port of IPv4 alone if `only_v6`.
+fn held(ip: &str, only_v6: bool) -> (Socket, u16) {
+    let ip: IpAddr = ip.parse().unwrap();
+    let port = free_port();
+    let address = SocketAddr::new(ip, port);
+    (bound(address, only_v6).unwrap(), port)
 }
 
-/// A port that was free a moment ago, of both families.
+fn bound(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// A port that is free in both families, and that the kernel gives nobody who does not ask for it: it is below those
+/// of `ip_local_port_range`, ip(7). Every call gives another one.
 fn free_port() -> u16 {
-    held("[::]:0", false).1
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % 8000) as u16;
+    loop {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Relaxed)) % 12_000;
+        if bound((Ipv6Addr::UNSPECIFIED, port).into(), false).is_ok() {
+            return port;
+        }
+    }
 }
 
 #[track_caller]
@@ -65,7 +81,7 @@ fn started_with(socket: &Socket, flags: &[&str]) -> Proxy {
 
 /// A listening socket for both families, as systemd makes it of `ListenStream=8080`.
 fn dual() -> (Socket, u16) {
-    let (socket, port) = held("[::]:0", false);
+    let (socket, port) = held("::", false);
     socket.listen(64).unwrap();
     (socket, port)
 }
@@ -77,9 +93,9 @@ fn r01_a_port_alone_is_both_families_and_an_address_is_one() {
         let proxy = Proxy::with(&origin, &["--listen", ":0", "--workers", workers]);
         ask(&BOTH, port_of(&proxy.address));
         for (listen, other, [host, refused]) in [
-            ("0.0.0.0:P", "[::]:0", ["127.0.0.1", "[::1]"]),
-            ("[::]:P", "0.0.0.0:0", ["[::1]", "127.0.0.1"]),
-            ("[::1]:P", "0.0.0.0:0", ["[::1]", "127.0.0.1"]),
+            ("0.0.0.0:P", "::", ["127.0.0.1", "[::1]"]),
+            ("[::]:P", "0.0.0.0", ["[::1]", "127.0.0.1"]),
+            ("[::1]:P", "0.0.0.0", ["[::1]", "127.0.0.1"]),
         ] {
             // The port of the other family is somebody else's, who does not listen.
             let (_other, port) = held(other, true);
@@ -209,7 +225,7 @@ fn r07_a_demo_is_for_this_machine_and_speaks_once_it_listens() {
     assert!(shown.stdout.contains("TIDEGATE_LISTEN=127.0.0.1:8080 "), "{}", shown.stdout);
     let shown = run(&["config", "show", "--demo", "--listen", ":8081"], &[]);
     assert!(shown.stdout.contains("TIDEGATE_LISTEN=:8081\n"), "{}", shown.stdout);
-    let (_socket, port) = held("127.0.0.1:0", true);
+    let (_socket, port) = held("127.0.0.1", true);
     let listen = format!("127.0.0.1:{port}");
     let failed = run(&["--demo", "--listen", &listen, "--admin", "off"], &[]);
     assert_eq!((failed.code, failed.stdout.as_str()), (Some(1), ""), "{}", failed.stderr);
@@ -237,7 +253,7 @@ fn run_unprivileged(flags: &[&str]) -> Finished {
 #[test]
 fn r08_what_the_machine_refuses_is_told_with_a_remedy() {
     let scratch = Scratch::new();
-    let (_socket, port) = held("127.0.0.1:0", true);
+    let (_socket, port) = held("127.0.0.1", true);
     let (file, served) = (scratch.join("file"), scratch.join("served"));
     fs::write(&file, "precious").unwrap();
     let owner = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
