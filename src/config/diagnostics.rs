@@ -169,7 +169,8 @@ impl Diagnostics {
         let offers = mistakes.kept.iter().flat_map(Note::offers).collect();
         let lines = mistakes.kept.iter().map(Note::line).chain(mistakes.more("")).collect();
         let count = mistakes.count;
-        Err(Rejected { exit, count, blocks, lines, offers, consequence: "not started" })
+        let (consequence, files) = ("not started", Vec::new());
+        Err(Rejected { exit, count, blocks, lines, files, offers, consequence })
     }
 }
 

@@ -43,11 +43,6 @@ pub struct BadLine {
 ///   backslash stays.
 pub fn parse(file: &[u8]) -> (Vec<Entry>, Vec<BadLine>) {
     let (mut entries, mut faults) = (Vec::new(), Vec::new());
-    if file.len() > LARGEST {
-        let size = wrong(format!("the file is larger than {} KiB", LARGEST / 1024), "shorten it");
-        faults.push(BadLine { line: 1, column: 0, raw: String::new(), wrong: size });
-        return (entries, faults);
-    }
     let text = match std::str::from_utf8(file) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => {
@@ -242,8 +237,6 @@ mod tests {
 
     #[test]
     fn size_and_encoding_are_bounded() {
-        assert_eq!(parse(&vec![b'#'; LARGEST]).1, []);
-        assert!(parse(&vec![b'#'; LARGEST + 1]).1[0].wrong.wrong.contains("64 KiB"));
         assert_eq!(parse(b"A=1\nB=\xff").1[0].line, 2);
     }
 }

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::diagnostics::{Diagnostics, wrong};
+use super::files::Files;
 use super::given::{Given, Origin};
 use super::reading::Reading;
 use super::secrets::Secrets;
@@ -43,7 +42,7 @@ pub struct Contents {
     /// How many of them are pools, and how many routes.
     pub pools: usize,
     pub routes: usize,
-    /// Every file that was read, or would have been.
+    /// The files themselves, in order.
     pub files: Vec<PathBuf>,
     /// They could be taken apart from beginning to end.
     pub is_whole: bool,
@@ -55,30 +54,42 @@ pub fn read(
     asked: &Given,
     cwd: &Path,
     env: &HashMap<String, String>,
+    files: &Files,
     diagnostics: &mut Diagnostics,
 ) -> Contents {
     let mut contents = Contents { is_whole: true, ..Contents::default() };
-    read_one(asked, cwd, env, &mut contents, 0, diagnostics);
+    FileReader { cwd, env, files }.read(asked, &mut contents, 0, diagnostics);
     contents
 }
 
-fn read_one(
-    asked: &Given,
-    cwd: &Path,
-    env: &HashMap<String, String>,
-    contents: &mut Contents,
-    depth: usize,
-    diagnostics: &mut Diagnostics,
-) {
-    let Given { text: file, origin, .. } = asked;
-    let path = cwd.join(&**file);
-    if contents.files.contains(&path) {
-        let again = wrong(format!("{file} is read already"), "name every file once");
-        return diagnostics.mistake_in(origin, file, 0..file.len(), again);
-    }
-    contents.files.push(path.clone());
-    let text =
-        match if depth > 0 { read_regular(&path, LARGEST) } else { read_bounded(&path, LARGEST) } {
+/// Where files, and what they name, come from.
+struct FileReader<'a> {
+    cwd: &'a Path,
+    env: &'a HashMap<String, String>,
+    files: &'a Files,
+}
+
+impl FileReader<'_> {
+    /// One file, and those it includes.
+    fn read(
+        &self,
+        asked: &Given,
+        contents: &mut Contents,
+        depth: usize,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let FileReader { cwd, env, files } = *self;
+        let Given { text: file, origin, .. } = asked;
+        let path = cwd.join(&**file);
+        if contents.files.contains(&path) {
+            let again = wrong(format!("{file} is read already"), "name every file once");
+            return diagnostics.mistake_in(origin, file, 0..file.len(), again);
+        }
+        contents.files.push(path.clone());
+        // The one that was asked for may be a pipe.
+        let text =
+            if depth > 0 { files.regular(&path, LARGEST) } else { files.text(&path, LARGEST) };
+        let text = match text {
             Ok(text) => text,
             Err(error) => {
                 let what = format!("cannot read {}: {error}", asked.shown());
@@ -88,91 +99,71 @@ fn read_one(
                 return;
             }
         };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let extension = Path::new(&**file).extension().and_then(OsStr::to_str).unwrap_or_default();
-    let ((root, errors), site) = match extension.to_ascii_lowercase().as_str() {
-        "yaml" | "yml" => (yaml::yaml(text), "yaml.org"),
-        "json" => (yaml::json(text), "json.org"),
-        _ => (toml::parse(text), "toml.io"),
-    };
-    let secrets = Secrets { env, folder: cwd.join(folder(file)) };
-    let mut reading = Reading::new(file, text, secrets, contents, diagnostics);
-    reading.is_included = depth > 0;
-    let includes = reading.whole(&root, errors, site);
-    for include in includes {
-        for file in included(&include, cwd, depth, contents, diagnostics) {
-            read_one(&file, cwd, env, contents, depth + 1, diagnostics);
-        }
-    }
-}
-
-/// The files that an `include` stands for, in the order of their names.
-fn included(
-    include: &Given,
-    cwd: &Path,
-    depth: usize,
-    contents: &mut Contents,
-    diagnostics: &mut Diagnostics,
-) -> Vec<Given> {
-    let mut refuse = |what: String, right: &str| {
-        let Given { text, origin, .. } = include;
-        diagnostics.mistake_in(origin, text, 0..text.len(), wrong(what, right));
-        Vec::new()
-    };
-    if depth == DEEPEST {
-        return refuse(format!("files are {DEEPEST} deep in each other"), "take one out");
-    }
-    let pattern = cwd.join(&*include.text);
-    if !include.text.contains(['*', '?', '[']) {
-        return vec![include.clone()];
-    }
-    // A file that comes or goes changes its folder.
-    contents.files.extend(pattern.parent().map(Path::to_owned));
-    // Stars are those of the file alone, whatever the folder is called.
-    let quoted = PathBuf::from(glob::Pattern::escape(&cwd.to_string_lossy()));
-    let paths = match glob::glob(&quoted.join(&*include.text).to_string_lossy()) {
-        Ok(paths) => paths.filter_map(Result::ok),
-        Err(error) => {
-            return refuse(
-                format!("this is no pattern: {}", error.msg),
-                "write a pattern such as sites/*.toml",
-            );
-        }
-    };
-    let paths: Vec<PathBuf> = paths.filter(|path| path.is_file()).take(MOST_FILES).collect();
-    if paths.len() + contents.files.len() > MOST_FILES {
-        return refuse(format!("there are more than {MOST_FILES} files"), "leave some out");
-    }
-    let named = |path: PathBuf| {
-        let path = path.strip_prefix(cwd).map(Path::to_owned).unwrap_or(path);
-        Given { text: path.to_string_lossy().into(), ..include.clone() }
-    };
-    paths.into_iter().map(named).collect()
-}
-
-/// Not more than may be read, as text.
-pub(super) fn read_bounded(path: &Path, most: usize) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(most as u64 + 1).read_to_string(&mut text)?;
-    if text.len() > most {
-        let size = if most >> 20 > 0 {
-            format!("{} MiB", most >> 20)
-        } else {
-            format!("{} KiB", most >> 10)
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let extension = Path::new(&**file).extension().and_then(OsStr::to_str).unwrap_or_default();
+        let ((root, errors), site) = match extension.to_ascii_lowercase().as_str() {
+            "yaml" | "yml" => (yaml::yaml(text), "yaml.org"),
+            "json" => (yaml::json(text), "json.org"),
+            _ => (toml::parse(text), "toml.io"),
         };
-        return Err(io::Error::other(format!("it is larger than {size}")));
+        let secrets = Secrets { env, folder: cwd.join(folder(file)), files };
+        let mut reading = Reading::new(file, text, secrets, contents, diagnostics);
+        reading.is_included = depth > 0;
+        let includes = reading.whole(&root, errors, site);
+        for include in includes {
+            for file in self.included(&include, depth, contents, diagnostics) {
+                self.read(&file, contents, depth + 1, diagnostics);
+            }
+        }
     }
-    Ok(text)
+
+    /// The files that an `include` stands for, in the order of their names.
+    fn included(
+        &self,
+        include: &Given,
+        depth: usize,
+        contents: &Contents,
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<Given> {
+        let FileReader { cwd, files, .. } = *self;
+        let mut refuse = |what: String, right: &str| {
+            let Given { text, origin, .. } = include;
+            diagnostics.mistake_in(origin, text, 0..text.len(), wrong(what, right));
+            Vec::new()
+        };
+        if depth == DEEPEST {
+            return refuse(format!("files are {DEEPEST} deep in each other"), "take one out");
+        }
+        let pattern = cwd.join(&*include.text);
+        if !include.text.contains(['*', '?', '[']) {
+            return vec![include.clone()];
+        }
+        // A file that comes or goes changes its folder.
+        pattern.parent().iter().for_each(|folder| files.note(folder));
+        // Stars are those of the file alone, whatever the folder is called.
+        let quoted = PathBuf::from(glob::Pattern::escape(&cwd.to_string_lossy()));
+        let paths = match glob::glob(&quoted.join(&*include.text).to_string_lossy()) {
+            Ok(paths) => paths.filter_map(Result::ok),
+            Err(error) => {
+                return refuse(
+                    format!("this is no pattern: {}", error.msg),
+                    "write a pattern such as sites/*.toml",
+                );
+            }
+        };
+        let paths: Vec<PathBuf> = paths.filter(|path| path.is_file()).take(MOST_FILES).collect();
+        if paths.len() + contents.files.len() > MOST_FILES {
+            return refuse(format!("there are more than {MOST_FILES} files"), "leave some out");
+        }
+        let named = |path: PathBuf| {
+            let path = path.strip_prefix(cwd).map(Path::to_owned).unwrap_or(path);
+            Given { text: path.to_string_lossy().into(), ..include.clone() }
+        };
+        paths.into_iter().map(named).collect()
+    }
 }
 
-/// The same of a regular file: a pipe would keep us waiting for whoever writes into it.
-pub(super) fn read_regular(path: &Path, most: usize) -> io::Result<String> {
-    match fs::metadata(path)?.is_file() {
-        true => read_bounded(path, most),
-        false => Err(io::Error::other("it is no regular file")),
-    }
-}
-
+/// The folder that paths in `file` are relative to.
 pub(super) fn folder(file: &str) -> &Path {
     Path::new(file).parent().unwrap_or(Path::new(""))
 }

@@ -3,17 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fmt::{self, Display};
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::diagnostics::{Diagnostic, Diagnostics, escape, nearest, wrong};
 use super::dotenv;
 use super::file::{self, Contents, Section};
+use super::files::Files;
 use super::given::{Given, Line, Origin};
 use super::keys;
-use super::stamp::StampedFile;
 use super::table::{self, DefaultValue, Setting, variable};
 
 /// Everything that was given, each setting from its strongest layer.
@@ -29,7 +27,7 @@ pub struct Layers {
     /// The configuration file, if one was read.
     pub file: Option<String>,
     /// The files that were read, or would have been.
-    pub files: Vec<StampedFile>,
+    pub files: Files,
     /// The configuration file could not be read, or not all of it: what seems not to be given may stand there.
     pub unread: bool,
     /// What file names are relative to.
@@ -64,11 +62,10 @@ impl Layers {
         let asked = asked.map(|(_, given)| given).next_back();
         let in_env = env.iter().find(|variable| variable.key == "TIDEGATE_ENV_FILE");
         let asked = asked.or(in_env.map(|variable| &variable.given)).cloned();
-        let stamp = StampedFile::now(&cwd.join(asked.as_ref().map_or(".env", |given| &given.text)));
-        let (name, dotenv) = read_file(asked.as_ref(), cwd, &mut whole, diagnostics);
+        let files = Files::default();
+        let (name, dotenv) = read_file(asked.as_ref(), cwd, &files, &mut whole, diagnostics);
 
-        let mut layers =
-            Layers { dotenv: name, files: vec![stamp], cwd: cwd.to_owned(), ..Layers::default() };
+        let mut layers = Layers { dotenv: name, files, cwd: cwd.to_owned(), ..Layers::default() };
         for (setting, given) in flags {
             layers.given.entry(setting.name).or_default().push(given);
         }
@@ -104,9 +101,8 @@ impl Layers {
     ) {
         let asked = self.given.get("config").and_then(|given| given.last());
         let Some(asked) = asked.filter(|asked| !asked.text.is_empty()).cloned() else { return };
-        let Contents { top, sections, files, is_whole, .. } =
-            file::read(&asked, cwd, env, diagnostics);
-        self.files.extend(files.iter().map(|file| StampedFile::now(file)));
+        let Contents { top, sections, is_whole, .. } =
+            file::read(&asked, cwd, env, &self.files, diagnostics);
         self.unread = !is_whole;
         self.sections = sections;
         self.file = Some(asked.text.to_string());
@@ -214,6 +210,7 @@ fn unknown(key: &str, in_file: bool) -> Diagnostic {
 fn read_file(
     asked: Option<&Given>,
     cwd: &Path,
+    files: &Files,
     env: &mut HashMap<String, String>,
     diagnostics: &mut Diagnostics,
 ) -> (Option<String>, Vec<Variable>) {
@@ -221,11 +218,14 @@ fn read_file(
     if file.is_empty() {
         return (None, Vec::new()); // `build` says so
     }
-    let bytes = match read_bounded(&cwd.join(file), asked.is_some()) {
+    let path = cwd.join(file);
+    // A folder may happen to be called .env; what was asked for may be a pipe, too.
+    if asked.is_none() && !path.is_file() {
+        files.note(&path);
+        return (None, Vec::new());
+    }
+    let bytes = match files.octets(&path, dotenv::LARGEST) {
         Ok(bytes) => bytes,
-        Err(error) if asked.is_none() && error.kind() == io::ErrorKind::NotFound => {
-            return (None, Vec::new());
-        }
         Err(error) => {
             let what = format!("cannot read {file}: {error}");
             match asked {
@@ -255,17 +255,6 @@ fn read_file(
         env.entry(key.clone()).or_insert_with(|| value.clone());
     }
     (Some(file.to_owned()), variables(file, entries, diagnostics))
-}
-
-/// At most one octet more than may be read, which is enough to see that it is too much.
-fn read_bounded(path: &Path, asked: bool) -> io::Result<Vec<u8>> {
-    // A folder may happen to be called .env; what was asked for may be a pipe, too.
-    if !asked && !fs::metadata(path)?.is_file() {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(dotenv::LARGEST as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// The entries that are meant for us and not empty; of several with one name, the last.

@@ -31,7 +31,7 @@
 //! `advice` tries what a refusal offers before anyone is told to write it.
 //! `diff` tells what differs between two plans, and what of that takes a new process.
 //! `order` is what a running tidegate can be told; `overlay` lays changes of upstreams over what the files say.
-//! `stamp` tells which version of a file was read.
+//! `files` opens every file, and notes which version of it was read.
 //! `plan` and `route` say what a plan is.
 //! `strangers` are flags of other programs, and those to come.
 //! `print` writes a plan as a file, `schema` what a file may have, `shell` what shells and man(1) want.
@@ -48,6 +48,7 @@ mod diagnostics;
 mod diff;
 mod dotenv;
 mod file;
+mod files;
 mod given;
 mod header;
 mod keys;
@@ -67,7 +68,6 @@ mod sections;
 mod settings;
 mod shell;
 mod show;
-mod stamp;
 mod strangers;
 mod syntax;
 mod table;
@@ -89,6 +89,7 @@ use settings::Settings;
 pub use conditions::literal;
 pub use descriptors::{Marks, in_use};
 pub use diff::{Difference, difference, within};
+pub use files::StampedFile;
 pub use header::{HeaderLine, HeaderRules};
 pub use order::{Look, Order, Question, UpstreamOrder, Verb};
 pub use overlay::{Overlay, Presence, UpstreamChange};
@@ -96,7 +97,6 @@ pub use places::HEAVIEST;
 pub use plan::*;
 pub use route::*;
 pub use show::markdown;
-pub use stamp::StampedFile;
 pub use template::{Placeholder, Template};
 
 /// What the command line wants done.
@@ -153,6 +153,8 @@ pub struct Rejected {
     pub blocks: String,
     /// The same, a line each, for a log.
     pub lines: Vec<String>,
+    /// The files that settings were read from, or would have been if they were there.
+    pub files: Vec<StampedFile>,
     /// Each value that the text says to write instead, word for word, with the name of its setting.
     pub offers: Vec<(&'static str, String)>,
 }
@@ -235,9 +237,11 @@ pub fn load(
         (Err(rejected), Subcommand::Check { json: true }) => {
             return Ok(Action::Refuse(show::rejected_json(&rejected), rejected.exit));
         }
-        (closed, _) => closed?,
+        (closed, _) => {
+            closed.map_err(|rejected| Rejected { files: layers.files.stamped(), ..rejected })?
+        }
     };
-    let report = Report { warnings, origins: layers.origins(), files: layers.files.clone() };
+    let report = Report { warnings, origins: layers.origins(), files: layers.files.stamped() };
     Ok(match words.command {
         Subcommand::Check { json: true } => Action::Check(show::check_json(&built.plan, &report)),
         Subcommand::Check { .. } => Action::Check(show::check(&built.plan, &report)),

@@ -396,7 +396,7 @@ impl<'a> Reading<'a> {
         }
         let origin = Origin::File(self.line(place.path, &node.span, &format!("{lead}{text}")));
         let is_template = matches!(setting.form, Form::Lines | Form::Text);
-        let texts = match self.secrets.expand(&text, is_template, &mut self.contents.files) {
+        let texts = match self.secrets.expand(&text, is_template) {
             Ok(texts) => texts,
             Err(wrong) => return self.refuse(place.path, node.span.clone(), wrong),
         };

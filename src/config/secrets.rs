@@ -3,10 +3,10 @@
 //! Such values are taken to be secrets: whoever shows a setting shows what stands in the file.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::diagnostics::{Diagnostic, wrong};
-use super::file::read_regular;
+use super::files::Files;
 use super::template::Template;
 
 /// Octets of a file that holds a value.
@@ -18,6 +18,8 @@ pub struct Secrets<'a> {
     pub env: &'a HashMap<String, String>,
     /// Paths are relative to this.
     pub folder: PathBuf,
+    /// Whatever is read is read by these.
+    pub files: &'a Files,
 }
 
 /// A text with everything in it.
@@ -31,16 +33,11 @@ pub struct Expanded {
 
 impl Secrets<'_> {
     /// The values that `text` stands for: one, unless it is a list of variables or of lines. In a template, what
-    /// looks like a placeholder in a value is none. Files that were read are noted in `files`.
+    /// looks like a placeholder in a value is none.
     ///
     /// # Errors
     /// When a variable is not set, or a file cannot be read.
-    pub fn expand(
-        &self,
-        text: &str,
-        is_template: bool,
-        files: &mut Vec<PathBuf>,
-    ) -> Result<Vec<Expanded>, Diagnostic> {
+    pub fn expand(&self, text: &str, is_template: bool) -> Result<Vec<Expanded>, Diagnostic> {
         let quote = |value: &str| match is_template {
             true => Template::quoted(value),
             false => value.to_owned(),
@@ -61,7 +58,7 @@ impl Secrets<'_> {
             return Ok(found.into_iter().map(each).collect());
         }
         if let Some(path) = whole(text, "{file.") {
-            let lines = self.file(path, files)?;
+            let lines = self.file(path)?;
             return Ok(lines.iter().map(|line| secret(quote(line))).collect());
         }
         let (mut out, mut rest, mut is_secret) = (String::new(), text, false);
@@ -79,7 +76,7 @@ impl Secrets<'_> {
                     let value = self.env.get(name).filter(|value| !value.is_empty());
                     value.cloned().ok_or_else(|| unset(name))?
                 }
-                None => self.file(&inner["{file.".len()..inner.len() - 1], files)?.join("\n"),
+                None => self.file(&inner["{file.".len()..inner.len() - 1])?.join("\n"),
             };
             out.push_str(&quote(&value));
             is_secret = true;
@@ -90,10 +87,8 @@ impl Secrets<'_> {
     }
 
     /// The lines of a file, without those that are empty.
-    fn file(&self, path: &str, files: &mut Vec<PathBuf>) -> Result<Vec<String>, Diagnostic> {
-        let full = self.folder.join(Path::new(path));
-        files.push(full.clone());
-        let text = read_regular(&full, LARGEST).map_err(|error| {
+    fn file(&self, path: &str) -> Result<Vec<String>, Diagnostic> {
+        let text = self.files.regular(&self.folder.join(path), LARGEST).map_err(|error| {
             let what = format!("cannot read {path}: {error}");
             wrong(what, "name a file that can be read, relative to this one")
         })?;
@@ -127,9 +122,10 @@ mod tests {
     fn values_come_from_the_environment() {
         let pairs = [("A", "x"), ("T_1", "one"), ("T_2", "{two}")];
         let env = pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
-        let secrets = Secrets { env: &env, folder: PathBuf::new() };
+        let files = Files::default();
+        let secrets = Secrets { env: &env, folder: PathBuf::new(), files: &files };
         let expand = |text: &str, is_template| {
-            let texts = secrets.expand(text, is_template, &mut Vec::new());
+            let texts = secrets.expand(text, is_template);
             texts.map(|texts| texts.into_iter().map(|one| one.text).collect::<Vec<_>>().join("|"))
         };
         for (text, plain, template) in [

@@ -8,8 +8,10 @@ use std::sync::{Arc, LazyLock};
 
 use super::conditions;
 use super::diagnostics::{Diagnostic, wrong};
-use super::file::{Section, read_regular};
+use super::file::Section;
+use super::files::Files;
 use super::header::{self, HeaderRules};
+use super::layers::Layers;
 use super::places;
 use super::plan::*;
 use super::settings::{Item, Settings};
@@ -79,8 +81,8 @@ impl<'a> Settings<'a> {
         }
         self.header_rules("request-header", &mut spec.request_header);
         self.header_rules("response-header", &mut spec.response_header);
-        let cwd = &self.layers.cwd;
-        for page in self.list("error-page", MOST_RULES, |text| error_page(text, cwd)) {
+        let Layers { cwd, files, .. } = self.layers;
+        for page in self.list("error-page", MOST_RULES, |text| error_page(text, cwd, files)) {
             spec.error_pages.insert(0, page);
         }
     }
@@ -178,7 +180,7 @@ pub(super) fn of(sections: &[Section], scope: table::Scope) -> Vec<&Section> {
 }
 
 /// `502-504=pages/sorry.html`, a file below `cwd`.
-fn error_page(text: &str, cwd: &Path) -> Result<ErrorPage, Diagnostic> {
+fn error_page(text: &str, cwd: &Path, files: &Files) -> Result<ErrorPage, Diagnostic> {
     let (statuses, Some(file)) = conditions::pair(text, "=") else {
         return Err(wrong("the file is missing", "write { \"502-504\" = \"sorry.html\" }"));
     };
@@ -194,7 +196,7 @@ fn error_page(text: &str, cwd: &Path) -> Result<ErrorPage, Diagnostic> {
         let right = format!("write the lower one first: {last}-{first}");
         return Err(wrong("these statuses stand the wrong way round", right));
     }
-    let body = read_regular(&cwd.join(file), LONGEST).map_err(|error| {
+    let body = files.regular(&cwd.join(file), LONGEST).map_err(|error| {
         wrong(format!("cannot read {file}: {error}"), "name a file that can be read")
     })?;
     let kind = match Path::new(file).extension().and_then(|extension| extension.to_str()) {

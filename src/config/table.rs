@@ -411,7 +411,7 @@ const SETTINGS: &[Setting] = &[
         .of_no_plan(),
     row("state", File, Depends("in memory only"), "Folder where changes made at run time are kept")
         .in_new_process(),
-    switch("watch", "Reload when the configuration or the dotenv file changes"),
+    switch("watch", "Reload when a file that settings were read from changes"),
     row("env-file", File, Depends(".env, if there is one"), "Dotenv file: KEY=VALUE lines")
         .of_no_plan(),
     switch("strict", "Warnings are errors").of_no_plan(),

@@ -20,14 +20,13 @@ impl ControlPlane<'_> {
     /// Reads the settings anew and goes by them. Requests under way end under the plan they began with.
     pub(super) async fn reload(&mut self) -> Outcome {
         self.notify.reloading();
-        self.watcher.read_now();
         let outcome = self.read_and_adopt().await;
         self.notify.tell("READY=1");
         outcome
     }
 
     async fn read_and_adopt(&mut self) -> Outcome {
-        let (plan, report) = match self.sources.load() {
+        let (plan, mut report) = match self.sources.load() {
             Ok(Action::Run(plan, report)) => (*plan, report),
             Ok(Action::Demo(mut plan, report)) => {
                 // Its upstreams are origins of its own, and they live as long as it does.
@@ -43,10 +42,13 @@ impl ControlPlane<'_> {
                 | Action::Look(..)
                 | Action::Explain(..),
             ) => unreachable!("the command has changed"),
-            Err(rejected) => return Err(self.refuse(rejected)),
+            Err(mut rejected) => {
+                self.watcher = Watcher::new(std::mem::take(&mut rejected.files));
+                return Err(self.refuse(rejected));
+            }
         };
+        self.watcher = Watcher::new(std::mem::take(&mut report.files));
         let opened = self.open_new(&plan, &report).map_err(|why| self.refuse_sockets(why))?;
-        self.watcher = Watcher::new(report.files);
         let outcome = self.put_in_force(plan, &report.warnings).await;
         self.listen_as_planned(opened);
         Ok(outcome)

@@ -471,3 +471,26 @@ fn t18_a_file_that_is_watched_is_read_anew_when_it_changes() {
     let told = case.proxy.log().iter().filter(|line| line.contains("not reloaded")).count();
     assert_eq!(told, 1, "a mistake is told once");
 }
+
+#[test]
+fn t19_every_file_that_was_read_is_watched_and_a_mistake_in_a_new_one_is_mended_there() {
+    let (origin, scratch) = (Origin::named("a"), Scratch::new());
+    let path = scratch.join("t.toml");
+    let (sites, page) = (scratch.join("sites"), scratch.join("page.html"));
+    fs::create_dir(&sites).unwrap();
+    fs::write(&page, "<p>first").unwrap();
+    let text = "watch = true\ninclude = 'sites/*.toml'\nerror-page = { '404' = 'page.html' }\n";
+    fs::write(&path, format!("{}{text}", to(&[&origin]))).unwrap();
+    let proxy = Proxy::start(&["--config", &path]);
+    let site = format!("{sites}/new.toml");
+    fs::write(&site, "[[route]]\npath = 'a'\nrespond = 'here'\n").unwrap();
+    proxy.wait_for_log("not reloaded");
+    fs::write(&site, "[[route]]\npath = '/a'\nrespond = 'here'\n").unwrap();
+    proxy.wait_for_log("reloaded: route");
+    assert_eq!(proxy.client().get("/a").text(), "here");
+    assert_eq!(proxy.client().get("/b").text(), "<p>first");
+    fs::remove_file(&page).unwrap();
+    proxy.wait_for_log("page.html");
+    fs::write(&page, "<p>second").unwrap();
+    eventually("the other page", || proxy.client().get("/b").text() == "<p>second");
+}

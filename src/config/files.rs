@@ -1,0 +1,95 @@
+//! Every file that settings are read from, and the version that was read. Nothing else in this room opens one.
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What tells a version of a file from another: where it lies, how long it is, and when it was written. Links are
+/// followed, so one that leads elsewhere now is another version, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    octets: u64,
+    written: (i64, i64),
+}
+
+/// A file that settings are read from, and the version that was read; `None`: it was not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StampedFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its version.
+    pub stamp: Option<Stamp>,
+}
+
+impl StampedFile {
+    /// The file as it is now.
+    pub fn now(path: &Path) -> StampedFile {
+        let stamp = fs::metadata(path).ok().map(|found| Stamp {
+            device: found.dev(),
+            inode: found.ino(),
+            octets: found.len(),
+            written: (found.mtime(), found.mtime_nsec()),
+        });
+        StampedFile { path: path.to_owned(), stamp }
+    }
+}
+
+/// The files that were read so far, or would have been.
+#[derive(Debug, Default)]
+pub struct Files(RefCell<Vec<StampedFile>>);
+
+impl Files {
+    /// Notes the version of a file or folder: before it is read, so that no later change is taken for read.
+    pub fn note(&self, path: &Path) {
+        self.0.borrow_mut().push(StampedFile::now(path));
+    }
+
+    /// A file of at most so many octets. May be a pipe, which keeps us waiting for whoever writes into it.
+    pub fn octets(&self, path: &Path, most: usize) -> io::Result<Vec<u8>> {
+        self.note(path);
+        bounded(path, most)
+    }
+
+    /// The same as text.
+    pub fn text(&self, path: &Path, most: usize) -> io::Result<String> {
+        as_text(self.octets(path, most)?)
+    }
+
+    /// The text of a regular file, which is there at once.
+    pub fn regular(&self, path: &Path, most: usize) -> io::Result<String> {
+        self.note(path);
+        match fs::metadata(path)?.is_file() {
+            true => as_text(bounded(path, most)?),
+            false => Err(io::Error::other("it is no regular file")),
+        }
+    }
+
+    /// Each file once, in the version that was read first.
+    pub fn stamped(&self) -> Vec<StampedFile> {
+        let mut files = self.0.borrow().clone();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        files.dedup_by(|later, first| later.path == first.path);
+        files
+    }
+}
+
+fn bounded(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    File::open(path)?.take(most as u64 + 1).read_to_end(&mut octets)?;
+    if octets.len() > most {
+        let size = match most >> 20 {
+            0 => format!("{} KiB", most >> 10),
+            mebi => format!("{mebi} MiB"),
+        };
+        return Err(io::Error::other(format!("it is larger than {size}")));
+    }
+    Ok(octets)
+}
+
+fn as_text(octets: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(octets).map_err(|_| io::Error::other("it is not UTF-8 text"))
+}
