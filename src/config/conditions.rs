@@ -1,13 +1,13 @@
 //! Readers for what a route asks of requests: hosts, paths, methods, fields.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use super::diagnostics::{Diagnostic, instead, unclear, wrong};
 use super::route::{HostPattern, PathPattern};
 use crate::base::digits;
 use crate::http::path::normal;
-use crate::http::{HOP_BY_HOP, Method, Name, grammar};
+use crate::http::{HOP_BY_HOP, Method, Name, grammar, host};
 
 /// Octets of a host name (RFC 1035 section 2.3.4).
 const LONGEST_HOST: usize = 253;
@@ -72,17 +72,9 @@ pub fn host(text: &str) -> Result<HostPattern, Diagnostic> {
     if name.len() > LONGEST_HOST || !(is_name || is_literal) || is_number {
         return Err(unclear("this is not a host"));
     }
-    let name = match literal(name.as_bytes()) {
-        Some(address) => format!("[{address}]"),
-        None => name.to_owned(),
-    };
+    let mut buffer = [0; host::LONGEST];
+    let name = String::from_utf8_lossy(host::normal(name.as_bytes(), &mut buffer)).into_owned();
     Ok(if is_below { HostPattern::Below(name) } else { HostPattern::Exact(name) })
-}
-
-/// The address of an IPv6 literal in brackets: it may be written in many ways.
-pub fn literal(host: &[u8]) -> Option<Ipv6Addr> {
-    let inner = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
-    Ipv6Addr::from_str(std::str::from_utf8(inner).ok()?).ok()
 }
 
 /// `/a/b`, which is that path alone, or `/a/*`, which is `/a` and all below it.

@@ -86,7 +86,6 @@ use diagnostics::Diagnostics;
 use layers::Layers;
 use settings::Settings;
 
-pub use conditions::literal;
 pub use descriptors::{Marks, in_use};
 pub use diff::{Difference, difference, within};
 pub use files::StampedFile;

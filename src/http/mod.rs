@@ -88,6 +88,7 @@ pub mod forward;
 mod framing;
 pub mod grammar;
 mod head;
+pub mod host;
 mod names;
 pub mod path;
 mod reply;

@@ -4,16 +4,13 @@ use std::fmt::{Display, Write};
 use std::net::IpAddr;
 
 use super::asked::Asked;
-use super::matching::{self, KINDS, Kind};
+use super::matching::{self, ConditionKind, KINDS};
 use super::outgoing::Outgoing;
 use super::router::{Router, Scratch, Verdict};
 use super::{Values, lines, redirect, respond};
-use crate::config::{
-    Conditions, ExchangeSpec, Forward, HostPattern, PathPattern, Plan, Question, RouteAction,
-    RouteSpec,
-};
+use crate::config::{ExchangeSpec, Forward, Plan, Question, RouteAction, RouteSpec};
 use crate::http::forward;
-use crate::http::path::{normal, split};
+use crate::http::path::split;
 use crate::http::write::Writer;
 use crate::http::{Reason, Request};
 
@@ -107,9 +104,9 @@ fn refusal(reason: Reason) -> String {
 
 /// Routes that might have meant the request, and why they do not.
 fn passed_over(out: &mut String, routes: &[RouteSpec], asked: &Asked<'_>) {
-    let is_near = |route: &&RouteSpec| {
-        host_holds(&route.conditions, asked) && path_holds(&route.conditions, asked)
-    };
+    let holds = |kind, route: &RouteSpec| matching::holds(kind, &route.conditions, asked);
+    let is_near =
+        |route: &&RouteSpec| holds(ConditionKind::Host, route) && holds(ConditionKind::Path, route);
     let near: Vec<&RouteSpec> = routes.iter().filter(is_near).collect();
     match routes.len() - near.len() {
         0 => {}
@@ -124,28 +121,6 @@ fn passed_over(out: &mut String, routes: &[RouteSpec], asked: &Asked<'_>) {
     }
 }
 
-fn host_holds(conditions: &Conditions, asked: &Asked<'_>) -> bool {
-    let host = String::from_utf8_lossy(asked.host()).to_ascii_lowercase();
-    let host = host.strip_suffix('.').unwrap_or(&host);
-    let is_it = |pattern: &HostPattern| match pattern {
-        HostPattern::Exact(name) => host == name,
-        HostPattern::Below(domain) => host.ends_with(&format!(".{domain}")),
-    };
-    conditions.host.is_empty() || conditions.host.iter().any(is_it)
-}
-
-fn path_holds(conditions: &Conditions, asked: &Asked<'_>) -> bool {
-    let mut scratch = Vec::new();
-    let Ok(path) = normal(asked.path_and_query().0, &mut scratch) else {
-        return conditions.path.is_empty();
-    };
-    let is_it = |pattern: &PathPattern| match path.strip_prefix(pattern.normal.as_slice()) {
-        Some(rest) => rest.is_empty() || (pattern.below && rest[0] == b'/'),
-        None => false,
-    };
-    conditions.path.is_empty() || conditions.path.iter().any(is_it)
-}
-
 /// Each condition of a route, and whether it holds.
 fn conditions(out: &mut String, route: &RouteSpec, asked: &Asked<'_>, verdict: &str) {
     let _ = writeln!(out, "route {}: {verdict}", route.name);
@@ -155,15 +130,15 @@ fn conditions(out: &mut String, route: &RouteSpec, asked: &Asked<'_>, verdict: &
             let _ = writeln!(out, "  {:<3} {name} {wanted}", if holds { "yes" } else { "no" });
         }
     };
-    tell("host", all(&own.host), host_holds(own, asked));
-    tell("path", all(&own.path), path_holds(own, asked));
     for kind in KINDS {
         let (name, wanted) = match kind {
-            Kind::Listen => ("listen", all(&own.listen)),
-            Kind::Client => ("client", all(&own.client)),
-            Kind::Header => ("header", all(&own.header)),
-            Kind::Query => ("query", all(&own.query)),
-            Kind::Method => ("method", all(&own.method)),
+            ConditionKind::Host => ("host", all(&own.host)),
+            ConditionKind::Path => ("path", all(&own.path)),
+            ConditionKind::Listen => ("listen", all(&own.listen)),
+            ConditionKind::Client => ("client", all(&own.client)),
+            ConditionKind::Header => ("header", all(&own.header)),
+            ConditionKind::Query => ("query", all(&own.query)),
+            ConditionKind::Method => ("method", all(&own.method)),
         };
         tell(name, wanted, matching::holds(kind, own, asked));
     }

@@ -1,14 +1,20 @@
-//! The conditions of a route that are looked at one by one: all but host and path.
+//! The conditions of a route, one by one. The router finds host and path by its tables, and asks for the rest here.
 
 use std::net::IpAddr;
 
 use super::asked::Asked;
-use crate::config::{Conditions, FieldCondition, Listen};
+use crate::config::{Conditions, FieldCondition, HostPattern, Listen, PathPattern};
 use crate::http::grammar::percent_encoded;
+use crate::http::{host, path};
+use ConditionKind::{Client, Header, Host, Method, Path, Query};
 
-/// A condition that is looked at one by one.
+/// What a condition is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ConditionKind {
+    /// The host a request is for.
+    Host,
+    /// Its path.
+    Path,
     /// Where the request came in.
     Listen,
     /// Where it comes from.
@@ -22,37 +28,42 @@ pub enum Kind {
 }
 
 /// All of them, in the order in which they are looked at.
-pub const KINDS: [Kind; 5] = [Kind::Listen, Kind::Client, Kind::Header, Kind::Query, Kind::Method];
+pub const KINDS: [ConditionKind; 7] =
+    [Host, Path, ConditionKind::Listen, Client, Header, Query, Method];
+/// Those that the router's tables say nothing of.
+const REST: &[ConditionKind] = KINDS.split_at(2).1;
 
 /// Whether the conditions of this kind hold.
-pub fn holds(kind: Kind, conditions: &Conditions, asked: &Asked<'_>) -> bool {
+pub fn holds(kind: ConditionKind, conditions: &Conditions, asked: &Asked<'_>) -> bool {
     match kind {
-        Kind::Listen => is_in(&conditions.listen, |listen| is_at(listen, asked.listen)),
-        Kind::Method => {
+        Host => is_in(&conditions.host, |pattern| is_host(pattern, asked)),
+        Path => is_in(&conditions.path, |pattern| is_path(pattern, asked)),
+        ConditionKind::Listen => is_in(&conditions.listen, |listen| is_at(listen, asked.listen)),
+        Method => {
             let method = asked.head.method_text.of(asked.bytes);
             is_in(&conditions.method, |own| own.as_bytes() == method)
         }
-        Kind::Client if conditions.client.is_empty() => true,
-        Kind::Client => asked.client().is_some_and(|client: IpAddr| {
+        Client if conditions.client.is_empty() => true,
+        Client => asked.client().is_some_and(|client: IpAddr| {
             conditions.client.iter().any(|network| network.contains(&client))
         }),
-        Kind::Header => conditions.header.iter().all(|condition| has_field(condition, asked)),
-        Kind::Query if conditions.query.is_empty() => true,
-        Kind::Query => {
+        Header => conditions.header.iter().all(|condition| has_field(condition, asked)),
+        Query if conditions.query.is_empty() => true,
+        Query => {
             let query = asked.path_and_query().1.unwrap_or_default();
             conditions.query.iter().all(|condition| has_parameter(condition, query))
         }
     }
 }
 
-/// All conditions hold but perhaps the last.
+/// All conditions but host and path hold, and perhaps not the last.
 pub fn all_but_method(conditions: &Conditions, asked: &Asked<'_>) -> bool {
-    KINDS[..KINDS.len() - 1].iter().all(|kind| holds(*kind, conditions, asked))
+    REST[..REST.len() - 1].iter().all(|kind| holds(*kind, conditions, asked))
 }
 
-/// All conditions hold.
+/// All conditions but host and path hold.
 pub fn all(conditions: &Conditions, asked: &Asked<'_>) -> bool {
-    KINDS.iter().all(|kind| holds(*kind, conditions, asked))
+    REST.iter().all(|kind| holds(*kind, conditions, asked))
 }
 
 /// There are no conditions but on host and path.
@@ -73,6 +84,27 @@ fn is_in<T>(list: &[T], is_it: impl Fn(&T) -> bool) -> bool {
 /// Whether `condition` means what listens at `listen`.
 pub fn is_at(condition: &Listen, listen: &Listen) -> bool {
     condition == listen || condition.covers(listen)
+}
+
+fn is_host(pattern: &HostPattern, asked: &Asked<'_>) -> bool {
+    let mut buffer = [0; host::LONGEST];
+    let host = host::normal(asked.host(), &mut buffer);
+    match pattern {
+        HostPattern::Exact(name) => host == name.as_bytes(),
+        HostPattern::Below(domain) => {
+            let labels = host.strip_suffix(domain.as_bytes());
+            labels.is_some_and(|labels| labels.ends_with(b"."))
+        }
+    }
+}
+
+fn is_path(pattern: &PathPattern, asked: &Asked<'_>) -> bool {
+    let mut scratch = Vec::new();
+    let Ok(path) = path::normal(asked.path_and_query().0, &mut scratch) else { return false };
+    match path.strip_prefix(pattern.normal.as_slice()) {
+        Some(rest) => rest.is_empty() || (pattern.below && rest[0] == b'/'),
+        None => false,
+    }
 }
 
 fn has_field(condition: &FieldCondition, asked: &Asked<'_>) -> bool {

@@ -4,7 +4,6 @@
 //! the other conditions are looked at. So the number of routes hardly matters.
 
 use std::fmt;
-use std::io::Write;
 use std::sync::Arc;
 
 // Its tables hold what the plan says, and nothing that a client sends: nobody can fill a slot on purpose.
@@ -12,13 +11,8 @@ use rustc_hash::FxHashMap;
 
 use super::asked::Asked;
 use super::matching;
-use crate::config::{
-    Conditions, HostPattern, Listen, PathPattern, Plan, RouteAction, RouteSpec, literal,
-};
-use crate::http::path::normal;
-
-/// Octets of a host that are compared.
-const HOST_MOST: usize = 256;
+use crate::config::{Conditions, HostPattern, Listen, PathPattern, Plan, RouteAction, RouteSpec};
+use crate::http::{host, path};
 
 /// The routes of a plan, to be looked up. All cores share it.
 pub struct Router {
@@ -115,14 +109,14 @@ impl Router {
             return Verdict::Route(0);
         }
         let (path, _) = asked.path_and_query();
-        let path = match normal(path, &mut scratch.path) {
+        let path = match path::normal(path, &mut scratch.path) {
             Ok(path) => Some(path),
             // `OPTIONS *` is about no path.
             Err(_) if path == b"*" || !is_strict => None,
             Err(_) => return Verdict::AmbiguousPath,
         };
-        let mut host = [0; HOST_MOST];
-        let host = lower(asked.host(), &mut host);
+        let mut buffer = [0; host::LONGEST];
+        let host = host::normal(asked.host(), &mut buffer);
         let Table { routes, plain, .. } = &*self.table;
         let mut first = u32::MAX;
         self.table.candidates(host, path, |candidates| {
@@ -285,26 +279,6 @@ fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The domains that `host` is below.
 fn domains(host: &[u8]) -> impl Iterator<Item = &[u8]> {
     memchr::memchr_iter(b'.', host).map(|dot| &host[dot + 1..])
-}
-
-/// A host in the one form in which routes have it: in lower case, without a dot at its end, IPv6 in its shortest form.
-/// What is too long, or has an empty label, is no host of any route.
-fn lower<'b>(host: &[u8], buffer: &'b mut [u8; HOST_MOST]) -> &'b [u8] {
-    if let Some(address) = literal(host) {
-        let mut rest = &mut buffer[..];
-        let written = write!(rest, "[{address}]");
-        let left = rest.len();
-        return if written.is_ok() { &buffer[..HOST_MOST - left] } else { b"" };
-    }
-    let host = host.strip_suffix(b".").unwrap_or(host);
-    let is_empty = |label: &[u8]| label.is_empty();
-    let Some(place) = buffer.get_mut(..host.len()) else { return b"" };
-    if host.split(|octet| *octet == b'.').any(is_empty) {
-        return b"";
-    }
-    place.copy_from_slice(host);
-    place.make_ascii_lowercase();
-    place
 }
 
 #[cfg(test)]
