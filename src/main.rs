@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use tidegate::config::{Action, Plan, Report, Sources, Surroundings};
 use tidegate::control::{self, ask, demo};
-use tidegate::policy;
+use tidegate::policy::{self, Router};
 use tidegate::process::{console, descriptors, inherited, own_log};
 
 fn main() -> ExitCode {
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     match sources.load() {
         Ok(Action::Show(text) | Action::Check(text)) => console::tell(Ok(text)),
         Ok(Action::Explain(plan, question)) => {
-            let told = policy::explain(&plan, &question);
+            let told = policy::explain(&plan, &Router::new(&plan, None), &question);
             console::tell(told.map_err(|why| format!("tidegate: {why}\n")))
         }
         Ok(Action::Look(admin, look)) => ask::look(admin.as_ref(), look),

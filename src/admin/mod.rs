@@ -30,7 +30,8 @@ pub use serve::{AdminListener, Service, serve};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
-use crate::config::Plan;
+use crate::config::{Overlay, Plan};
+use crate::policy::Router;
 use crate::stats::{Core, Counter, Labels, ProcessState, Totals, UpstreamState};
 
 /// Everything the admin may show. What changes in it is atomic, but for what a reload changes: that makes a new one.
@@ -40,6 +41,10 @@ pub struct View {
     pub version: &'static str,
     /// The settings in force.
     pub plan: Arc<Plan>,
+    /// Its routes, to be looked up.
+    pub router: Router,
+    /// What was changed at run time in the settings as they were read.
+    pub changes: Overlay,
     /// The addresses that are bound in fact, as text: port 0 of the plan has become a number.
     pub listen: Vec<String>,
     /// Starting, ready or draining.
@@ -84,9 +89,10 @@ impl CurrentView {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts `view` in its place.
-    pub fn set(&self, view: View) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    /// Changes what is shown.
+    pub fn update(&self, change: impl FnOnce(&mut View)) {
+        let mut shown = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut shown));
     }
 }
 

@@ -9,7 +9,7 @@ use super::accept::Format;
 use super::exposition::Text;
 use super::request::AdminRequest;
 use super::{Orders, View, exposition, orders, reply, show};
-use crate::config::{Order, Question, Verb};
+use crate::config::{Listen, Order, Question, Verb};
 use crate::http::{Method, Reason, Reply};
 use crate::policy::{self, split_question};
 
@@ -64,7 +64,7 @@ const ROUTES: &[Route] = &[
         method: Method::Get,
         path: "/config",
         help: "the settings in force",
-        action: Show(|view, _| reply::json(200, &show::config(&view.plan))),
+        action: Show(|view, _| reply::json(200, &show::config(&view.plan, &view.changes))),
     },
     Route {
         method: Method::Post,
@@ -225,13 +225,17 @@ fn explain(view: &View, request: &AdminRequest) -> Reply {
                 Ok(client) => question.client = Some(client),
                 Err(_) => return reply::error(400, "client", "client must be an IP address"),
             },
-            _ => return reply::error(400, "query", "there is request, field and client"),
+            "at" => match Listen::from_str(&value) {
+                Ok(listen) => question.listen = Some(listen),
+                Err(_) => return reply::error(400, "at", "at must be an address such as :8080"),
+            },
+            _ => return reply::error(400, "query", "there is request, field, client and at"),
         }
     }
     if question.request.is_empty() {
         return reply::error(400, "request", "write ?request=GET%20http://host/path");
     }
-    match policy::explain(&view.plan, &question) {
+    match policy::explain(&view.plan, &view.router, &question) {
         Ok(text) => reply::text(200, "text/plain; charset=utf-8", text),
         Err(why) => reply::json(400, &json!({ "error": { "code": "request", "message": why } })),
     }

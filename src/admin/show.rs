@@ -8,8 +8,8 @@ use super::View;
 use super::families;
 use crate::config::{
     AccessLog, Conditions, ErrorPage, ExchangeSpec, Forward, HeaderLine, HeaderRules, HostHeader,
-    Listen, ListenerSpec, LogFormat, Place, Plan, PoolSpec, ProcessSpec, Redirect, Respond,
-    RouteAction, RouteSpec, Share, Timeouts, UpstreamSpec,
+    Listen, ListenerSpec, LogFormat, Overlay, Place, Plan, PoolSpec, ProcessSpec, Redirect,
+    Respond, RouteAction, RouteSpec, Share, Timeouts, UpstreamChange, UpstreamSpec,
 };
 use crate::http::Limits;
 use crate::stats::{self, Distribution, Family, Phase, Sample, Totals, UpstreamTotals, by_class};
@@ -135,7 +135,7 @@ pub(super) fn status(view: &View) -> Value {
 }
 
 /// `/config`: the settings in force. Taken apart field by field, so that a new one cannot be forgotten here.
-pub(super) fn config(plan: &Plan) -> Value {
+pub(super) fn config(plan: &Plan, changes: &Overlay) -> Value {
     let Plan { process, listener, exchange, routes, pools } = plan;
     let ProcessSpec {
         admin,
@@ -188,6 +188,7 @@ pub(super) fn config(plan: &Plan) -> Value {
         "watch": watch,
         "state": state.as_ref().map(|path| path.to_string_lossy()),
         "pools": pools.iter().map(pool_spec).collect::<Value>(),
+        "changed_at_run_time": changes.changes().map(UpstreamChange::json).collect::<Value>(),
         "routes": routes.iter().map(route_spec).collect::<Value>(),
     });
     merge(&mut page, own);
@@ -267,7 +268,7 @@ fn pool_spec(spec: &PoolSpec) -> Value {
     })
 }
 
-fn route_spec(RouteSpec { name, conditions, action, exchange }: &RouteSpec) -> Value {
+fn route_spec(RouteSpec { name, conditions, action, exchange, source: _ }: &RouteSpec) -> Value {
     let Conditions { listen, host, path, method, header, query, client } = conditions;
     fn all<T: ToString>(items: &[T]) -> Value {
         items.iter().map(|item| Value::from(item.to_string())).collect()

@@ -11,10 +11,11 @@ use ipnet::IpNet;
 use super::{Loaded, View};
 use crate::config::{
     AccessLog, Conditions, ExchangeSpec, Forward, HeaderRules, HostHeader, Listen, ListenerSpec,
-    LogFormat, LogLevel, OwnLogFormat, Place, Plan, PoolSpec, ProcessSpec, RouteAction, RouteSpec,
-    Share, Timeouts, UpstreamSpec,
+    LogFormat, LogLevel, Overlay, OwnLogFormat, Place, Plan, PoolSpec, ProcessSpec, RouteAction,
+    RouteSource, RouteSpec, Share, Timeouts, UpstreamSpec,
 };
 use crate::http::Limits;
+use crate::policy::Router;
 use crate::stats::{Attempt, Core, Labels, ProcessState, Record, UpstreamState};
 
 /// A path for a file of this process; an older one is removed.
@@ -140,6 +141,7 @@ fn route(exchange: &Arc<ExchangeSpec>) -> RouteSpec {
             add_prefix: String::new(),
         }),
         exchange: Arc::clone(exchange),
+        source: RouteSource::Top,
     }
 }
 
@@ -162,6 +164,8 @@ pub fn view() -> View {
     };
     View {
         version: "1.2.3",
+        router: Router::new(&plan, None),
+        changes: Overlay::default(),
         listen: vec!["127.0.0.1:8080".to_owned()],
         state: Arc::new(ProcessState::new()),
         started: now(),

@@ -29,7 +29,7 @@ fn tried(
     mut refusal: Diagnostic,
     reader: impl Fn(&str) -> Result<(), Diagnostic>,
 ) -> Diagnostic {
-    let has_examples = !matches!(form, Form::Switch | Form::Choice(_) | Form::File);
+    let has_examples = !matches!(form, Form::Switch | Form::Choice(_) | Form::File | Form::Folder);
     if text.trim().is_empty() && has_examples {
         return wrong("the value is empty, as that of an unset variable is", form.example());
     }

@@ -79,7 +79,7 @@ impl Settings<'_> {
             access_log: self.access_log(around.stdout_is_terminal),
             log: self.one("log", log_level).unwrap_or(LogLevel::Info),
             log_format: self.one("log-format", own_log_format).unwrap_or(OwnLogFormat::Human),
-            state: self.one("state", places::file),
+            state: self.one("state", places::folder),
             watch: self.one("watch", values::switch).unwrap_or(false),
         }
     }

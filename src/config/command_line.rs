@@ -4,21 +4,20 @@
 //! users also write `--key=value`, `-h` and flags behind a subcommand, want suggestions, and want
 //! to hear of all mistakes at once.
 
-use crate::base::digits;
 use std::ffi::OsString;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
 use argh::FromArgs;
 
-use super::diagnostics::{Diagnostic, Diagnostics, nearest, wrong};
+use super::diagnostics::{Diagnostics, wrong};
 use super::given::{Given, Origin};
-use super::order::{Look, Order, Question, Verb};
+use super::order::{Look, Order, Question};
 use super::shell::Shell;
-use super::strangers::{COUSINS, LATER};
 use super::table::{self, ACTIONS, Form, Setting};
+use super::unknown::{missing, not_a_command, unknown};
 use super::values;
-use super::words::{COMMANDS, ParsedLine, first_words};
+use super::words::{COMMANDS, CommandOption, ParsedLine, SWITCHES};
 
 /// The action that the words ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +52,8 @@ pub enum Subcommand {
     Help,
     /// `-V`, `--version`.
     Version,
+    /// None that we know, which is a mistake.
+    Unknown,
 }
 
 /// How the settings are printed.
@@ -95,14 +96,7 @@ pub fn read(
         Err(_) => {
             // The options have the shape argh knows, so it is what stands behind them.
             diagnostics.mistake(Origin::CommandLine, not_a_command(&words));
-            // Whoever wants to ask a running one needs no upstream here.
-            let asks = words.first().is_some_and(|word| Verb::is_word(word));
-            let command = if asks {
-                Subcommand::Show { origin: false, form: ShowForm::Env }
-            } else {
-                Subcommand::Run
-            };
-            (command, line(&[]))
+            (Subcommand::Unknown, line(&[]))
         }
     };
     CommandLine { command, given: line.map(ParsedLine::given).unwrap_or_default() }
@@ -135,9 +129,9 @@ impl Shape<'_> {
                         .mistake(Origin::CommandLine, wrong(what, format!("write {flag}")));
                 }
                 "-t" | "--check" => self.check = true,
-                _ if let Some((_, name)) = WITH_VALUE.iter().find(|(word, _)| *word == flag) => {
+                _ if let Some(option) = CommandOption::find(flag) => {
                     let value = value.or_else(|| args.next_if(|next| !is_flag(next)));
-                    self.words.extend([(*name).to_owned(), value.unwrap_or_default()]);
+                    self.of_command(flag, option, value);
                 }
                 "--" => self.words.extend(args.by_ref()),
                 flag if flag.starts_with('-') && flag.len() > 1 && !SWITCHES.contains(&flag) => {
@@ -150,6 +144,19 @@ impl Shape<'_> {
             self.words.insert(0, "check".to_owned());
         }
         Ok(())
+    }
+
+    /// An option of a command.
+    fn of_command(&mut self, flag: &str, option: &CommandOption, value: Option<String>) {
+        let origin = Origin::Flag(flag.to_owned());
+        let Some(value) = value else {
+            let right = format!("write {flag} {}", option.example);
+            return self.diagnostics.mistake(origin, wrong("the value is missing", right));
+        };
+        match (option.check)(&value) {
+            Ok(()) => self.words.extend([option.field.to_owned(), value]),
+            Err(wrong) => self.diagnostics.mistake_in(&origin, &value, 0..value.len(), wrong),
+        }
     }
 
     /// A flag with its value: joined to it, the next word, or (for a switch) understood.
@@ -189,18 +196,8 @@ impl Shape<'_> {
     }
 }
 
-/// Options of commands, and their names for argh.
-const WITH_VALUE: [(&str, &str); 6] = [
-    ("--pool", "--pool"),
-    ("--weight", "--weight"),
-    ("--format", "--format"),
-    ("-H", "--field"),
-    ("--field", "--field"),
-    ("--client", "--client"),
-];
-const SWITCHES: [&str; 2] = ["--origin", "--json"];
-
-fn is_command(word: &str) -> bool {
+/// The word begins a command.
+pub fn is_command(word: &str) -> bool {
     word == "help" || COMMANDS.iter().any(|command| command.split(' ').next() == Some(word))
 }
 
@@ -209,105 +206,8 @@ fn is_flag(word: &str) -> bool {
     let name = word.split_once('=').map_or(word, |(name, _)| name);
     name.strip_prefix("--").and_then(table::find).is_some()
         || SWITCHES.contains(&name)
-        || WITH_VALUE.iter().any(|(word, _)| *word == name)
+        || CommandOption::find(name).is_some()
         || ACTIONS.iter().any(|(short, long, _)| *short == name || *long == name)
-}
-
-fn missing(setting: &Setting) -> Diagnostic {
-    let example = match (setting.fallback, setting.form.examples().1.first()) {
-        (table::DefaultValue::Value(value), _) if value != "off" => value,
-        (_, Some(example)) => example,
-        _ => setting.form.placeholder().split('|').next().unwrap_or_default(),
-    };
-    wrong("the value is missing", format!("write --{} {example}", setting.name))
-}
-
-/// A flag that nobody knows, with what may have been meant.
-fn unknown(flag: &str) -> Diagnostic {
-    let what = format!("there is no flag {flag}");
-    let name = flag.trim_start_matches('-').to_ascii_lowercase().replace('_', "-");
-    if LATER.iter().any(|later| *later == name) {
-        return wrong(format!("{flag} is not there yet"), "tidegate --help lists all flags");
-    }
-    if let Some(off) = NEGATIONS.iter().find_map(|no| table::find(name.strip_prefix(no)?)) {
-        return without(what, off);
-    }
-    let names = || table::settings().flat_map(Setting::names);
-    let actions = ACTIONS.iter().map(|(_, long, _)| &long[2..]).chain(["origin"]);
-    let exact = names().find(|known| *known == name);
-    let cousin = || {
-        let knows = |(_, cousins): &&(&str, &str)| cousins.split(' ').any(|cousin| cousin == name);
-        COUSINS.iter().find(knows).map(|(setting, _)| *setting)
-    };
-    let in_file = table::FILE_ONLY.iter().find(|setting| setting.name == name);
-    if let (Some(setting), None, None) = (in_file, exact, cousin()) {
-        let right = format!("write {} in a configuration file", setting.name);
-        return wrong(format!("{flag} is no flag"), right);
-    }
-    let near = || nearest(&name, names().chain(actions));
-    let begun = || names().find(|known| name.len() >= 3 && known.starts_with(&name));
-    match exact.or_else(cousin).or_else(near).or_else(begun) {
-        Some(meant) => wrong(what, format!("did you mean --{meant}?")),
-        None => wrong(what, "tidegate --help lists all flags"),
-    }
-}
-
-/// The prefix that negates a flag.
-const NEGATIONS: [&str; 4] = ["no-", "disable-", "without-", "skip-"];
-
-/// A flag that is meant to switch a setting off.
-fn without(what: String, setting: &Setting) -> Diagnostic {
-    let words = match setting.form {
-        Form::Switch => "on|off",
-        form => form.placeholder(),
-    };
-    match words.split('|').any(|word| word == "off") {
-        true => wrong(what, format!("write --{} off", setting.name)),
-        false => wrong(what, format!("--{} cannot be switched off", setting.name)),
-    }
-}
-
-/// Words that are neither flags nor commands.
-fn not_a_command(words: &[String]) -> Diagnostic {
-    // What is a command is not to blame, but what stands behind it.
-    let first_two: Vec<&str> = words.iter().take(2).map(String::as_str).collect();
-    let known = match first_two[..] {
-        ["config", "show" | "schema"] => 2,
-        ["check" | "reload" | "upgrade" | "status" | "top" | "health" | "man", ..] => 1,
-        [verb, _] if Verb::is_word(verb) => 2,
-        _ => 0,
-    };
-    if first_two == ["config"] {
-        let right = "write tidegate config show, or tidegate config schema";
-        return wrong("\"config\" is not a command", right);
-    }
-    if let [verb] = first_two[..]
-        && Verb::is_word(verb)
-    {
-        let right = format!("write tidegate {verb} http://127.0.0.1:9001");
-        return wrong(format!("\"{verb}\" needs the URL of an upstream"), right);
-    }
-    let words = if words.len() > known { &words[known..] } else { words };
-    let shown = words.join(" ");
-    let what = format!("\"{shown}\" is not a command");
-    let first = words.first().map_or("", String::as_str);
-    if first.contains(':') {
-        return wrong(what, format!("did you mean --upstream {}?", words.join(",")));
-    }
-    if let Some(name) = first.strip_prefix(['\u{2013}', '\u{2014}', '\u{2212}']) {
-        let name = name.trim_start_matches('-');
-        return wrong(what, format!("write --{name}, with two hyphens"));
-    }
-    if digits(first).is_some() {
-        return wrong(what, format!("did you mean --listen :{first}?"));
-    }
-    if ["run", "start", "serve", "up"].contains(&first) {
-        return wrong(what, "leave it out: without a command, tidegate runs");
-    }
-    match nearest(&shown, COMMANDS) {
-        Some(near) => wrong(what, format!("did you mean {near}?")),
-        None => wrong(what, format!("commands are: {}", first_words().join(", "))),
-    }
 }
 
 #[cfg(test)]

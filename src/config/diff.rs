@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::plan::{Plan, ProcessSpec};
-use super::route::RouteSpec;
+use super::route::{RouteSource, RouteSpec};
 use super::sections::DEFAULT;
 use super::show;
 use super::table::{self, Effect, Setting};
@@ -70,10 +70,9 @@ fn of_pools(before: &Plan, after: &Plan) -> Option<Difference> {
     of_names("pool", pools)
 }
 
-/// Routes but for those that flags make.
+/// Routes but for those that the settings at the top make.
 fn named_routes(plan: &Plan) -> Vec<&RouteSpec> {
-    let is_by_flags = |route: &&RouteSpec| matches!(&*route.name, "admin" | DEFAULT);
-    plan.routes.iter().filter(|route| !is_by_flags(route)).collect()
+    plan.routes.iter().filter(|route| route.source == RouteSource::Section).collect()
 }
 
 fn of_routes(before: &Plan, after: &Plan) -> Option<Difference> {

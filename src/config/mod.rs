@@ -30,17 +30,19 @@
 //! `descriptors` says how many clients a limit on descriptors is enough for.
 //! `advice` tries what a refusal offers before anyone is told to write it.
 //! `diff` tells what differs between two plans, and what of that takes a new process.
-//! `order` is what a running tidegate can be told; `overlay` lays changes of upstreams over what the files say.
+//! `order` is what a running tidegate can be told; `overlay` lays changes of upstreams over what the files say, and
+//! `changes` writes them down.
 //! `files` opens every file, and notes which version of it was read.
 //! `plan` and `route` say what a plan is.
-//! `strangers` are flags of other programs, and those to come.
-//! `print` writes a plan as a file, `schema` what a file may have, `shell` what shells and man(1) want.
+//! `unknown` are words of the command line that nobody knows, `strangers` flags of other programs, and those to come.
+//! `shown` is what `config show` shows, as a dotenv file; `print` writes it as a configuration file, `schema` what a file may have, `shell` what shells and man(1) want.
 //! `reach` finds routes that no request can take.
 //! `table` holds one row for each setting: parser, help, `config show` and the manual all read it.
 //! `diagnostics` and `show` put results into words.
 
 mod advice;
 mod build;
+mod changes;
 mod command_line;
 mod conditions;
 mod descriptors;
@@ -68,12 +70,14 @@ mod sections;
 mod settings;
 mod shell;
 mod show;
+mod shown;
 mod strangers;
 mod syntax;
 mod table;
 mod template;
 mod toml;
 mod tree;
+mod unknown;
 mod values;
 mod words;
 mod yaml;
@@ -82,10 +86,13 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use command_line::{ShowForm, Subcommand};
-use diagnostics::Diagnostics;
+use diagnostics::{Diagnostics, wrong};
+use given::Origin;
 use layers::Layers;
 use settings::Settings;
+use shown::Shown;
 
+pub use changes::{CHANGES_FILE, LARGEST_CHANGES};
 pub use descriptors::{Marks, in_use};
 pub use diff::{Difference, difference, within};
 pub use files::StampedFile;
@@ -220,6 +227,10 @@ pub fn load(
         _ => {}
     }
     let layers = Layers::stack(words.given, env, around.cwd, &mut diagnostics);
+    if let Subcommand::Show { origin: true, form: ShowForm::Json } = words.command {
+        let wrong = wrong("JSON has no comments to show origins in", "write --format toml");
+        diagnostics.mistake(Origin::Flag("--origin".into()), wrong);
+    }
     match words.command {
         Subcommand::Ask(order) => {
             return Ok(Action::Ask(admin_to_ask(&layers, diagnostics)?, order));
@@ -229,25 +240,35 @@ pub fn load(
         }
         _ => {}
     }
-    let must_run = !matches!(words.command, Subcommand::Show { .. });
+    let must_run = !matches!(words.command, Subcommand::Show { .. } | Subcommand::Unknown);
     let built = build::build(&layers, around, must_run, &mut diagnostics);
 
-    let warnings = match (diagnostics.close(built.strict), &words.command) {
+    let closed = diagnostics.close(built.strict).map_err(|rejected| {
+        let consequence = match words.command {
+            Subcommand::Unknown => "nothing done",
+            _ => rejected.consequence,
+        };
+        Rejected { files: layers.files.stamped(), consequence, ..rejected }
+    });
+    let warnings = match (closed, &words.command) {
         (Err(rejected), Subcommand::Check { json: true }) => {
             return Ok(Action::Refuse(show::rejected_json(&rejected), rejected.exit));
         }
-        (closed, _) => {
-            closed.map_err(|rejected| Rejected { files: layers.files.stamped(), ..rejected })?
-        }
+        (closed, _) => closed?,
     };
     let report = Report { warnings, origins: layers.origins(), files: layers.files.stamped() };
     Ok(match words.command {
         Subcommand::Check { json: true } => Action::Check(show::check_json(&built.plan, &report)),
         Subcommand::Check { .. } => Action::Check(show::check(&built.plan, &report)),
-        Subcommand::Show { form: ShowForm::Env, origin } => {
-            Action::Show(show::config(&built, &layers, &report, origin))
+        Subcommand::Show { form, origin } => {
+            let mut shown = Shown { built, layers, report, changes: Overlay::default(), origin };
+            shown.lay_changes_over();
+            Action::Show(match form {
+                ShowForm::Env => shown::dotenv(&shown),
+                ShowForm::Toml => print::toml(&shown),
+                ShowForm::Json => print::json(&shown.built.plan),
+            })
         }
-        Subcommand::Show { form, .. } => Action::Show(print::plan(&built.plan, form)),
         Subcommand::Explain(question) => Action::Explain(Box::new(built.plan), question),
         _ if built.demo => Action::Demo(Box::new(built.plan), report),
         _ => Action::Run(Box::new(built.plan), report),
@@ -288,6 +309,13 @@ pub mod testing {
         text: &str,
         flags: &[&str],
     ) -> Result<(Plan, Report), Rejected> {
+        action(extension, text, flags).map(|action| match action {
+            Action::Run(plan, report) => (*plan, report),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    fn action(extension: &str, text: &str, flags: &[&str]) -> Result<Action, Rejected> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Relaxed);
         let folder = std::env::temp_dir();
@@ -304,10 +332,16 @@ pub mod testing {
         let args = [OsString::from("--config"), file.clone().into()].into_iter().chain(flags);
         let loaded = load(args, [], &around);
         let _ = std::fs::remove_file(&file);
-        loaded.map(|action| match action {
-            Action::Run(plan, report) => (*plan, report),
+        loaded
+    }
+
+    /// What is printed of such a file by a command.
+    #[track_caller]
+    pub fn shown(text: &str, words: &[&str]) -> String {
+        match action("toml", text, words) {
+            Ok(Action::Show(text)) => text,
             other => panic!("{other:?}"),
-        })
+        }
     }
 
     /// The plan of a configuration file with this text.

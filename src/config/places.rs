@@ -13,6 +13,14 @@ use crate::base::digits;
 /// The longest path a Unix socket can have: `sun_path` less the final NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
 
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Listen, String> {
+        listen(text).map_err(|wrong| wrong.wrong)
+    }
+}
+
 /// `:8080` (every address), `127.0.0.1:8080`, `[::]:8080` (every IPv6 address) or `unix:/path`.
 pub fn listen(text: &str) -> Result<Listen, Diagnostic> {
     if let Some(path) = text.strip_prefix("unix:") {
@@ -238,14 +246,22 @@ pub fn network(text: &str) -> Result<IpNet, Diagnostic> {
 
 /// A file's name: anything but nothing, control characters and a folder's.
 pub fn file(text: &str) -> Result<PathBuf, Diagnostic> {
+    match text {
+        "" => Err(wrong("a file needs a name", "write a path")),
+        text if text.ends_with('/') => {
+            Err(wrong("this names a folder", "write the path of a file"))
+        }
+        text => folder(text),
+    }
+}
+
+/// A folder's name.
+pub fn folder(text: &str) -> Result<PathBuf, Diagnostic> {
     if text.is_empty() {
-        return Err(wrong("a file needs a name", "write a path"));
+        return Err(wrong("a folder needs a name", "write a path"));
     }
     if text.chars().any(char::is_control) {
         return Err(wrong("control characters are not allowed in a path", "rename the file"));
-    }
-    if text.ends_with('/') {
-        return Err(wrong("this names a folder", "write the path of a file"));
     }
     Ok(PathBuf::from(text))
 }
@@ -586,6 +602,7 @@ mod tests {
         assert_eq!(file("a b.log"), Ok(PathBuf::from("a b.log")));
         for odd in ["", "logs/", "a\nb"] {
             assert!(file(odd).is_err(), "{odd:?}");
+            assert_eq!(folder(odd).is_ok(), odd.ends_with('/'), "{odd:?}");
         }
     }
 }

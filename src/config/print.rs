@@ -1,34 +1,54 @@
-//! A plan as the configuration file that asks for it.
+//! Settings as the configuration file that asks for them.
 
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::command_line::ShowForm;
+use super::file::Section;
 use super::header::HeaderRules;
 use super::plan::*;
 use super::route::*;
 use super::sections::DEFAULT;
 use super::show::value_of;
-use super::table::{self, Effect, Form};
+use super::shown::Shown;
+use super::table::{self, Effect, Form, POOL, ROUTE, TOP};
 use super::{keys, values};
 
-/// `plan` in that form.
-pub fn plan(plan: &Plan, form: ShowForm) -> String {
-    let tree = tree(plan);
-    match form {
-        ShowForm::Json => {
-            let text = serde_json::to_string_pretty(&tree);
-            text.map_or_else(|error| error.to_string(), |text| text + "\n")
+/// The settings as JSON.
+pub fn json(plan: &Plan) -> String {
+    let text = serde_json::to_string_pretty(&tree(plan));
+    text.map_or_else(|error| error.to_string(), |text| text + "\n")
+}
+
+/// The settings as TOML, with where each came from, if that is asked for.
+pub fn toml(shown: &Shown) -> String {
+    let Shown { built, layers, origin, .. } = shown;
+    let of_section = |path: &str| {
+        let (scope, name) = match path.split_once('.')? {
+            ("pool", name) => (POOL, name),
+            (_, name) => (ROUTE, name),
+        };
+        let own = |section: &&Section| {
+            let given = section.given.get("name").and_then(|given| given.last());
+            section.scope == scope && given.map_or(&*section.name, |given| &*given.text) == name
+        };
+        layers.sections.iter().find(own).map(|section| section.origin.to_string())
+    };
+    let comment = |path: &str| match path {
+        _ if !origin => String::new(),
+        path if path.starts_with("pool.") || path.starts_with("route.") => {
+            of_section(path).map_or_else(String::new, |origin| format!("  # {origin}"))
         }
-        ShowForm::Toml | ShowForm::Env => {
-            let mut out = String::new();
-            if let Value::Object(tree) = &tree {
-                table(&mut out, "", tree);
-            }
-            out
-        }
+        path => match keys::setting(TOP, path) {
+            Ok(setting) => format!("  # {}", shown.origin_of(setting.name)),
+            Err(_) => String::new(),
+        },
+    };
+    let mut out = String::new();
+    if let Value::Object(tree) = &tree(&built.plan) {
+        table(&mut out, "", tree, &comment);
     }
+    out + &shown.remarks()
 }
 
 /// The keys of the file and their values.
@@ -52,7 +72,7 @@ fn tree(plan: &Plan) -> Value {
     let mut pools = Map::new();
     for pool in &plan.pools {
         let upstreams: Value = pool.upstreams.iter().map(upstream).collect();
-        if *pool.name == *DEFAULT {
+        if *pool.name == *DEFAULT && pool.exchange == plan.exchange {
             root.insert("upstream".into(), upstreams);
             continue;
         }
@@ -66,9 +86,9 @@ fn tree(plan: &Plan) -> Value {
     if !pools.is_empty() {
         root.insert("pool".into(), Value::Object(pools));
     }
-    let is_by_flags = |route: &RouteSpec| matches!(&*route.name, "admin" | DEFAULT);
+    let has_section = |route: &&RouteSpec| route.source == RouteSource::Section;
     let routes: Vec<Value> =
-        plan.routes.iter().filter(|one| !is_by_flags(one)).map(|one| route(plan, one)).collect();
+        plan.routes.iter().filter(has_section).map(|one| route(plan, one)).collect();
     if !routes.is_empty() {
         root.insert("route".into(), Value::Array(routes));
     }
@@ -206,17 +226,14 @@ fn route(plan: &Plan, spec: &RouteSpec) -> Value {
         RouteAction::Redirect(redirect) => {
             let value = json!({ "to": redirect.to.to_string(), "status": redirect.status });
             out.insert("redirect".into(), value);
-            exchange(&mut out, Some(&plan.exchange), &spec.exchange);
         }
         RouteAction::Admin => {
             out.insert("serve".into(), json!("admin"));
-            exchange(&mut out, Some(&plan.exchange), &spec.exchange);
         }
         RouteAction::Respond(respond) => {
             let Respond { status, kind, body } = respond;
             let value = json!({ "status": status, "body": body.to_string(), "content-type": kind });
             out.insert("respond".into(), value);
-            exchange(&mut out, Some(&plan.exchange), &spec.exchange);
         }
         RouteAction::Forward(forward) => {
             let pools = match forward.shares.as_slice() {
@@ -232,11 +249,18 @@ fn route(plan: &Plan, spec: &RouteSpec) -> Value {
             if !forward.add_prefix.is_empty() {
                 out.insert("add-prefix".into(), json!(forward.add_prefix));
             }
-            if let Some(share) = forward.shares.first() {
-                let of_pool = plan.pool(&share.pool).map_or(&plan.exchange, |pool| &pool.exchange);
-                exchange(&mut out, Some(of_pool), &share.exchange);
-            }
         }
+    }
+    let share = match &spec.action {
+        RouteAction::Forward(forward) => forward.shares.first(),
+        _ => None,
+    };
+    match share {
+        Some(Share { pool, exchange: own, .. }) => {
+            let of_pool = plan.pool(pool).map_or(&plan.exchange, |pool| &pool.exchange);
+            exchange(&mut out, Some(of_pool), own);
+        }
+        None => exchange(&mut out, Some(&plan.exchange), &spec.exchange),
     }
     Value::Object(out)
 }
@@ -254,29 +278,43 @@ fn put(root: &mut Map<String, Value>, key: &str, value: Value) {
     }
 }
 
-/// A table in TOML: first what is no table, then the tables in it.
-fn table(out: &mut String, path: &str, entries: &Map<String, Value>) {
+/// A table in TOML: first what is no table, then the tables in it. `comment`: what stands behind a key of the top, or
+/// behind the head of a table, by their path.
+fn table(
+    out: &mut String,
+    path: &str,
+    entries: &Map<String, Value>,
+    comment: &dyn Fn(&str) -> String,
+) {
     let is_inline = |key: &str| !matches!(key, "pool" | "admin" | "log" | "access-log");
     let is_table = |key: &str, value: &Value| {
         (value.is_object() && !path.starts_with("route") && (path == "pool" || !is_inline(key)))
             || (key == "route" && path.is_empty())
     };
+    let is_of_top = !path.starts_with("pool") && !path.starts_with("route");
+    let below = |key: &str| match path {
+        "" => key.to_owned(),
+        path => format!("{path}.{key}"),
+    };
     for (key, value) in entries.iter().filter(|(key, value)| !is_table(key, value)) {
-        let _ = writeln!(out, "{} = {}", name(key), inline(value));
+        let behind = if is_of_top { comment(&below(key)) } else { String::new() };
+        let _ = writeln!(out, "{} = {}{behind}", name(key), inline(value));
     }
     for (key, value) in entries.iter().filter(|(key, value)| is_table(key, value)) {
-        let path = if path.is_empty() { name(key) } else { format!("{path}.{}", name(key)) };
         match value {
             Value::Object(entries) => {
                 if entries.values().any(|value| !value.is_object()) {
-                    let _ = writeln!(out, "\n[{path}]");
+                    let behind = comment(&below(key));
+                    let _ = writeln!(out, "\n[{}]{behind}", below(&name(key)));
                 }
-                table(out, &path, entries);
+                table(out, &below(&name(key)), entries, comment);
             }
             Value::Array(items) => {
                 for item in items.iter().filter_map(Value::as_object) {
-                    let _ = writeln!(out, "\n[[{path}]]");
-                    table(out, &path, item);
+                    let behind =
+                        comment(&format!("route.{}", item["name"].as_str().unwrap_or_default()));
+                    let _ = writeln!(out, "\n[[{key}]]{behind}");
+                    table(out, key, item, comment);
                 }
             }
             _ => {}
@@ -314,7 +352,6 @@ fn name(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::testing;
-    use super::*;
 
     #[test]
     fn what_is_printed_asks_for_the_same_again() {
@@ -331,14 +368,14 @@ mod tests {
              request-header = { set = { A = '{host} \"x\"' }, add = { B = ['1', '2'] }, remove = 'C' }\n\
              [[route]]\npath = '/old'\nredirect = { to = 'https://{host}{uri}', status = 301 }\n\
              [[route]]\nrespond = { body = 'a\\n', status = 404, content-type = 'text/x' }\n",
+            "[pool.default]\nupstream = 'http://a:1'\nwrite-timeout = '3s'\n\
+             [[route]]\nname = 'admin'\npath = '/x'\n[[route]]\nname = 'default'\n",
         ] {
             let wanted = testing::plan(text);
-            for form in [ShowForm::Toml, ShowForm::Json] {
-                let printed = plan(&wanted, form);
-                let again = match form {
-                    ShowForm::Json => testing::loaded_as("json", &printed, &[]),
-                    _ => testing::loaded(&printed, &[]),
-                };
+            let [toml, json] = [["--format", "toml"], ["--format", "json"]]
+                .map(|form| testing::shown(text, &[&["config", "show"][..], &form].concat()));
+            for (extension, printed) in [("toml", toml), ("json", json)] {
+                let again = testing::loaded_as(extension, &printed, &[]);
                 let again =
                     again.unwrap_or_else(|rejected| panic!("{}\n{printed}", rejected.text())).0;
                 assert_eq!(again, wanted, "{printed}");

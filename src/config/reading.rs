@@ -411,7 +411,7 @@ impl<'a> Reading<'a> {
         }
         for secrets::Expanded { text: value, is_secret } in texts {
             let value = match setting.form {
-                Form::File | Form::Files => self.beside(&value),
+                Form::File | Form::Files | Form::Folder => self.beside(&value),
                 _ if setting.name == "error-page" && !lead.is_empty() => {
                     format!("{lead}{}", self.beside(&value))
                 }

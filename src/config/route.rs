@@ -19,6 +19,19 @@ pub struct RouteSpec {
     pub action: RouteAction,
     /// How answers leave that no pool has a part in.
     pub exchange: Arc<ExchangeSpec>,
+    /// What made it.
+    pub source: RouteSource,
+}
+
+/// What makes a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteSource {
+    /// A `[[route]]`.
+    Section,
+    /// `--serve-admin`.
+    ServeAdmin,
+    /// The other settings at the top, which go for the pool `default`.
+    Top,
 }
 
 /// What must hold of a request: every condition, and of a list one of its items. An empty list always holds.

@@ -38,11 +38,18 @@ impl<'a> Settings<'a> {
         let sections: Vec<&'a Section> = of(self.layers.sections.as_slice(), ROUTE);
         let mut routes: Vec<RouteSpec> = Vec::new();
         let mut pairs = 0;
-        let mut names: HashSet<Arc<str>> = HashSet::new();
+        let [first, last] = self.routes_of_the_top(&sections, above, exchanges);
+        let mut names: HashMap<Arc<str>, RouteSource> = HashMap::new();
+        names.extend(first.iter().chain(&last).map(|one| (Arc::clone(&one.name), one.source)));
         for section in &sections {
             let route = self.of(section).route(section, above, exchanges);
-            if !names.insert(Arc::clone(&route.name)) {
-                let what = format!("there is a route {} already", route.name);
+            if let Some(source) = names.insert(Arc::clone(&route.name), route.source) {
+                let made_by = match source {
+                    RouteSource::Section => "",
+                    RouteSource::ServeAdmin => ": that of serve-admin",
+                    RouteSource::Top => ": that of the paths and methods at the top",
+                };
+                let what = format!("there is a route {} already{made_by}", route.name);
                 self.mistake(section, wrong(what, "give one of the two another name"));
             }
             let Conditions { host, path, .. } = &route.conditions;
@@ -64,18 +71,16 @@ impl<'a> Settings<'a> {
             let right = "put it before that one, or leave it out";
             self.diagnostics.warning(&sections[route].origin, wrong(what, right));
         }
-        self.route_of_the_top(&sections, above, exchanges, &mut routes);
-        routes
+        first.into_iter().chain(routes).chain(last).collect()
     }
 
     /// What flags and the top ask for: the pages of the admin before all other routes, and `default` behind them.
-    fn route_of_the_top(
+    fn routes_of_the_top(
         &mut self,
         sections: &[&Section],
         above: &Arc<ExchangeSpec>,
         exchanges: &HashMap<Arc<str>, Arc<ExchangeSpec>>,
-        routes: &mut Vec<RouteSpec>,
-    ) {
+    ) -> [Option<RouteSpec>; 2] {
         let conditions = Conditions {
             path: self.paths("path"),
             method: self.list("method", MOST, conditions::method),
@@ -85,18 +90,15 @@ impl<'a> Settings<'a> {
             true => conditions::path(text),
             false => Err(instead("the admin shows clients nothing else", ADMIN_PATHS)),
         });
-        if !admin.is_empty() {
-            routes.insert(
-                0,
-                RouteSpec {
-                    name: "admin".into(),
-                    conditions: Conditions { path: admin, ..Conditions::default() },
-                    action: RouteAction::Admin,
-                    exchange: Arc::clone(above),
-                },
-            );
-        }
-        if sections.is_empty() || !conditions.is_empty() {
+        let first = (!admin.is_empty()).then(|| RouteSpec {
+            name: "admin".into(),
+            conditions: Conditions { path: admin, ..Conditions::default() },
+            action: RouteAction::Admin,
+            exchange: Arc::clone(above),
+            source: RouteSource::ServeAdmin,
+        });
+        let is_asked = sections.is_empty() || !conditions.is_empty();
+        let last = is_asked.then(|| {
             let pool: Arc<str> = DEFAULT.into();
             let exchange = exchanges.get(&pool).unwrap_or(above);
             let share =
@@ -115,7 +117,7 @@ impl<'a> Settings<'a> {
                 let right = "call it default, or write [[route]] with pool = \"...\" in it";
                 self.mistake(section, wrong(what, right));
             }
-            routes.push(RouteSpec {
+            RouteSpec {
                 name: pool,
                 conditions,
                 action: RouteAction::Forward(Forward {
@@ -124,8 +126,10 @@ impl<'a> Settings<'a> {
                     add_prefix: String::new(),
                 }),
                 exchange: Arc::clone(exchange),
-            });
-        }
+                source: RouteSource::Top,
+            }
+        });
+        [first, last]
     }
 
     /// What the route does, if it sends requests nowhere.
@@ -189,7 +193,8 @@ impl<'a> Settings<'a> {
                 self.refuse(given, 0..given.text.len(), wrong(what, "leave it out"));
             }
         }
-        RouteSpec { name: name.into(), conditions, action, exchange }
+        let source = RouteSource::Section;
+        RouteSpec { name: name.into(), conditions, action, exchange, source }
     }
 
     /// Says which paths the admin shows nothing under.

@@ -48,6 +48,7 @@ fn bash(commands: &str) -> String {
         match setting.form {
             Form::Choice(choices) => case(&flag, words(&choices.replace('|', " "))),
             Form::File => case(&flag, "COMPREPLY=($(compgen -f -- \"$word\"))".to_owned()),
+            Form::Folder => case(&flag, "COMPREPLY=($(compgen -d -- \"$word\"))".to_owned()),
             _ => {}
         }
     }
@@ -73,6 +74,7 @@ fn zsh(commands: &str) -> String {
             Form::Switch => String::new(),
             Form::Choice(words) => format!(":value:({})", words.replace('|', " ")),
             Form::File => ":file:_files".to_owned(),
+            Form::Folder => ":folder:_files -/".to_owned(),
             form => format!(":{}:", form.placeholder().replace(['\'', ':'], "")),
         };
         let _ = writeln!(text, "  '*--{}[{about}]{value}' \\", setting.name);
@@ -91,6 +93,7 @@ fn fish(commands: &str) -> String {
             Form::Switch => String::new(),
             Form::Choice(words) => format!(" -x -a '{}'", words.replace('|', " ")),
             Form::File => " -r -F".to_owned(),
+            Form::Folder => " -x -a '(__fish_complete_directories)'".to_owned(),
             _ => " -x".to_owned(),
         };
         let _ = writeln!(text, "complete -c tidegate -l {}{value} -d '{about}'", setting.name);

@@ -1,15 +1,13 @@
-//! Settings in words: help, version, `check`, `config show` and the table of the manual.
+//! Settings in words: help, version, `check` and the table of the manual.
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use super::build::Built;
 use super::header::{HeaderLine, HeaderRules};
-use super::layers::Layers;
 use super::plan::*;
-use super::route::{RouteAction, RouteSpec};
+use super::route::{RouteSource, RouteSpec};
 use super::sections::DEFAULT;
-use super::table::{self, ACTIONS, DefaultValue, Effect, Form, GROUPS, Setting};
+use super::table::{ACTIONS, DefaultValue, Effect, Form, GROUPS, Setting};
 use super::{Rejected, Report, values};
 
 /// Routes that `check` names; of more, their number.
@@ -92,7 +90,9 @@ pub fn check(plan: &Plan, report: &Report) -> String {
             if *pool.name == *DEFAULT { String::new() } else { format!("  ({})", pool.name) };
         let _ = writeln!(text, "  upstream  {}{pool}", upstream.name);
     }
-    for route in plan.routes.iter().filter(|route| *route.name != *DEFAULT).take(ROUTES_TOLD) {
+    for route in
+        plan.routes.iter().filter(|route| route.source != RouteSource::Top).take(ROUTES_TOLD)
+    {
         let _ = writeln!(text, "  route     {}", route.name);
     }
     if plan.routes.len() > ROUTES_TOLD {
@@ -127,42 +127,6 @@ pub fn check_json(plan: &Plan, report: &Report) -> String {
 pub fn rejected_json(rejected: &Rejected) -> String {
     let mistakes = &rejected.lines;
     format!("{}\n", serde_json::json!({ "ok": false, "mistakes": mistakes }))
-}
-
-/// `config show`: a dotenv file that asks for the same again.
-pub fn config(built: &Built, layers: &Layers, report: &Report, origin: bool) -> String {
-    let mut text = String::new();
-    for setting in
-        table::settings().filter(|setting| !["config", "env-file"].contains(&setting.name))
-    {
-        let value = match setting.name {
-            "strict" => switch(built.strict),
-            "demo" => switch(built.demo),
-            name => value_of(name, &built.plan),
-        };
-        let line = format!("{}={}", setting.variable(), quote(&value));
-        let _ = match origin {
-            true => writeln!(text, "{line:<48} # {}", report.origin(setting.name)),
-            false => writeln!(text, "{line}"),
-        };
-    }
-    if origin {
-        let file = layers.dotenv.as_deref().map(super::diagnostics::escape);
-        let _ = writeln!(text, "# dotenv file: {}", file.as_deref().unwrap_or("none"));
-        let file = layers.file.as_deref().map(super::diagnostics::escape);
-        let _ = writeln!(text, "# configuration file: {}", file.as_deref().unwrap_or("none"));
-        for given in &layers.ignored {
-            let _ = writeln!(text, "# not used, since --upstream is given: {}", given.origin);
-        }
-    }
-    let has_more = built.plan.pools.len() > 1 || built.plan.routes.len() > 1;
-    if has_more || !layers.sections.is_empty() {
-        text.push_str("# pools and routes: config show --format toml\n");
-    }
-    for warning in &report.warnings {
-        let _ = writeln!(text, "# warning: {warning}");
-    }
-    text
 }
 
 /// The table of all settings for the manual, in Markdown.
@@ -201,7 +165,7 @@ fn range_text(setting: &Setting) -> String {
     }
 }
 
-fn switch(on: bool) -> String {
+pub(super) fn switch(on: bool) -> String {
     if on { "on" } else { "off" }.to_owned()
 }
 
@@ -210,7 +174,8 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
     let Plan { process, listener, exchange, pools, routes } = plan;
     let (limits, timeouts) = (&listener.limits, &exchange.timeouts);
     let pool = pools.iter().find(|pool| *pool.name == *DEFAULT);
-    let route = routes.iter().find(|route| *route.name == *DEFAULT);
+    let made_by = |source| routes.iter().find(|route: &&RouteSpec| route.source == source);
+    let route = made_by(RouteSource::Top);
     let upstreams = pool.map_or(&[][..], |pool| &pool.upstreams);
     let of_default = |setting: fn(&PoolSpec) -> String| pool.map(setting).unwrap_or_default();
     let size = |octets| values::show(Form::Size, octets);
@@ -235,9 +200,7 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
             route.into_iter().flat_map(|route| &route.conditions.path).map(ToString::to_string),
         ),
         "serve-admin" => {
-            let is_it =
-                |route: &&RouteSpec| route.action == RouteAction::Admin && *route.name == *"admin";
-            let admin = routes.iter().find(is_it).into_iter();
+            let admin = made_by(RouteSource::ServeAdmin).into_iter();
             join(admin.flat_map(|route| &route.conditions.path).map(ToString::to_string))
         }
         "method" => {
@@ -297,7 +260,7 @@ fn join(values: impl Iterator<Item = String>) -> String {
 }
 
 /// A value as a dotenv file takes it.
-fn quote(value: &str) -> String {
+pub(super) fn quote(value: &str) -> String {
     if value.contains([' ', '#', '"', '\'', '\\']) {
         format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
     } else {

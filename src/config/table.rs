@@ -22,6 +22,8 @@ pub enum Form {
     Choice(&'static str),
     /// The name of a file.
     File,
+    /// A folder.
+    Folder,
     /// An address to listen on, or `off`.
     Admin,
     /// Addresses to listen on: repeatable, and comma lists.
@@ -69,6 +71,7 @@ impl Form {
             SizeOrOff => "SIZE|off",
             Choice(words) => words,
             File => "PATH",
+            Folder => "DIR",
             Admin => "ADDR|off",
             Listens => "ADDR",
             Urls => "URL",
@@ -137,6 +140,7 @@ impl Form {
             SizeOrOff => ("a size", &["64KiB", "10MB", "1GiB", "off"]),
             Choice(_) => ("one of its words", &[]),
             File => ("the path of a file", &[]),
+            Folder => ("the path of a folder", &[]),
             Admin => ("an address", &["127.0.0.1:8082", "unix:/run/admin.sock", "off"]),
             Listens => (
                 "an address",
@@ -409,8 +413,13 @@ const LOGS: &[Setting] = &[
 const SETTINGS: &[Setting] = &[
     row("config", File, Nothing, "Configuration file, in TOML, YAML or JSON, by its extension")
         .of_no_plan(),
-    row("state", File, Depends("in memory only"), "Folder where changes made at run time are kept")
-        .in_new_process(),
+    row(
+        "state",
+        Folder,
+        Depends("in memory only"),
+        "Folder where changes made at run time are kept",
+    )
+    .in_new_process(),
     switch("watch", "Reload when a file that settings were read from changes"),
     row("env-file", File, Depends(".env, if there is one"), "Dotenv file: KEY=VALUE lines")
         .of_no_plan(),

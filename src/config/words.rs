@@ -6,10 +6,14 @@ use std::str::FromStr;
 use argh::FromArgs;
 
 use super::command_line::{ShowForm, Subcommand};
+use super::diagnostics::{Diagnostic, wrong};
 use super::given::{Given, Origin};
 use super::order::{Look, Order, Question, UpstreamOrder, Verb};
+use super::plan::Listen;
 use super::shell::Shell;
 use super::table::{self, Setting};
+use super::{conditions, places, values};
+use crate::http::grammar;
 
 /// Every command, as users write it.
 pub const COMMANDS: [&str; 19] = [
@@ -119,7 +123,10 @@ struct ExplainWord {
     field: Vec<String>,
     /// who asks
     #[argh(option)]
-    client: Option<String>,
+    client: Option<IpAddr>,
+    /// the address it comes in at
+    #[argh(option)]
+    at: Option<Listen>,
 }
 
 /// Declares commands without arguments for argh: `Struct "word" "what it does"`.
@@ -218,6 +225,76 @@ struct ShowWord {
     format: ShowForm,
 }
 
+/// An option of some commands, which is no setting.
+pub struct CommandOption {
+    /// As users write it.
+    pub flag: &'static str,
+    /// As argh calls it.
+    pub field: &'static str,
+    pub example: &'static str,
+    pub check: fn(&str) -> Result<(), Diagnostic>,
+}
+
+/// Options with a value, and those without.
+const OPTIONS: [CommandOption; 7] = [
+    CommandOption {
+        flag: "--pool",
+        field: "--pool",
+        example: "shop",
+        check: |text| conditions::name(text).map(drop),
+    },
+    CommandOption {
+        flag: "--weight",
+        field: "--weight",
+        example: "3",
+        check: |text| places::weight(text).map(drop),
+    },
+    CommandOption {
+        flag: "--format",
+        field: "--format",
+        example: "toml",
+        check: |text| values::choice(&[("env", ()), ("toml", ()), ("json", ())], text),
+    },
+    CommandOption { flag: "-H", field: "--field", example: "'Name: value'", check: field_line },
+    CommandOption {
+        flag: "--field",
+        field: "--field",
+        example: "'Name: value'",
+        check: field_line,
+    },
+    CommandOption {
+        flag: "--client",
+        field: "--client",
+        example: "192.0.2.7",
+        check: |text| match IpAddr::from_str(text) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(wrong("this is not an IP address", "write one such as 192.0.2.7")),
+        },
+    },
+    CommandOption {
+        flag: "--at",
+        field: "--at",
+        example: ":8080",
+        check: |text| places::listen(text).map(drop),
+    },
+];
+pub const SWITCHES: [&str; 2] = ["--origin", "--json"];
+
+impl CommandOption {
+    /// The option that is written so.
+    pub fn find(flag: &str) -> Option<&'static CommandOption> {
+        const ALL: &[CommandOption] = &OPTIONS;
+        ALL.iter().find(|option| option.flag == flag)
+    }
+}
+
+fn field_line(text: &str) -> Result<(), Diagnostic> {
+    match text.split_once(':') {
+        Some((name, _)) if grammar::is_token(name.as_bytes()) => Ok(()),
+        _ => Err(wrong("this is not a field line", "write 'Name: value'")),
+    }
+}
+
 impl FromStr for ShowForm {
     type Err = String;
 
@@ -233,9 +310,9 @@ impl FromStr for ShowForm {
 
 impl ExplainWord {
     fn question(&self) -> Question {
-        let ExplainWord { request, field, client } = self;
-        let client = client.as_deref().and_then(|client| IpAddr::from_str(client).ok());
-        Question { request: request.clone(), fields: field.clone(), client, listen: None }
+        let ExplainWord { request, field, client, at } = self;
+        let (request, fields) = (request.clone(), field.clone());
+        Question { request, fields, client: *client, listen: at.clone() }
     }
 }
 

@@ -36,6 +36,11 @@ impl Desired {
         &self.asked.pools
     }
 
+    /// What was changed at run time.
+    pub fn changes(&self) -> &Overlay {
+        &self.overlay
+    }
+
     /// Changes outlive the process.
     pub fn is_kept(&self) -> bool {
         self.folder.is_some()

@@ -150,8 +150,6 @@ impl ControlPlane<'_> {
             self.listening.close(&listen);
             self.cores.tell(&Command::Unlisten(listen));
         }
-        let mut view = (*self.view.get()).clone();
-        view.listen = self.listening.addresses();
-        self.view.set(view);
+        self.view.update(|view| view.listen = self.listening.addresses());
     }
 }

@@ -207,7 +207,8 @@ impl<'a> ControlPlane<'a> {
         let plan = desired.plan();
         let mut registry = Registry::new(plan.process.workers);
         let runtime = Runtime::link(Arc::new(plan), &mut registry, None);
-        let (view, events, cores) = start::cores(&runtime, listen, recorder)?;
+        let (view, events, cores) =
+            start::cores(&runtime, desired.changes().clone(), listen, recorder)?;
         let (hand_over, handed_over) = flume::bounded(1);
         let (taken_down, orders) = Orders::new();
         let live = ControlPlane {

@@ -57,9 +57,7 @@ impl ControlPlane<'_> {
     /// Says that everything stays as it is, because an address cannot be had.
     fn refuse_sockets(&self, why: String) -> Refused {
         tracing::error!("not reloaded: {why}");
-        let mut view = (*self.view.get()).clone();
-        view.loaded.successful = false;
-        self.view.set(view);
+        self.view.update(|view| view.loaded.successful = false);
         let text = format!("error: {why}\n");
         let message = "not reloaded; the old settings stay in force".into();
         Refused { status: 400, code: "listen", message, text }
@@ -125,11 +123,13 @@ impl ControlPlane<'_> {
         // Before anybody is sent there: whoever comes first should not be the one who finds out.
         let addresses = names::resolve_new(&runtime, &before).await;
         self.adopt(Arc::clone(&runtime), addresses.into()).await;
-        let mut view = (*self.view.get()).clone();
-        view.plan = Arc::clone(&runtime.plan);
-        view.upstreams = runtime.upstreams().cloned().collect();
-        view.loaded = loaded;
-        self.view.set(view);
+        self.view.update(|view| {
+            view.plan = Arc::clone(&runtime.plan);
+            view.router = runtime.router.clone();
+            view.changes = self.desired.changes().clone();
+            view.upstreams = runtime.upstreams().cloned().collect();
+            view.loaded = loaded;
+        });
         self.current.set(runtime);
     }
 
@@ -159,9 +159,7 @@ impl ControlPlane<'_> {
             rejected.count
         );
         tracing::error!("{message}");
-        let mut view = (*self.view.get()).clone();
-        view.loaded.successful = false;
-        self.view.set(view);
+        self.view.update(|view| view.loaded.successful = false);
         Refused { status: 400, code: "mistakes", message: message.into(), text: rejected.blocks }
     }
 }

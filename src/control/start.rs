@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use flume::{Receiver, Sender};
 
 use crate::admin::{Loaded, View, log};
-use crate::config::{Marks, Plan, in_use};
+use crate::config::{Marks, Overlay, Plan, in_use};
 use crate::proxy::{CoreSpec, Event, LABELS, OpenListener, Runtime};
 use crate::stats::{self, Recorder};
 
@@ -24,6 +24,7 @@ const EVENTS: usize = 1024;
 /// Starts a core for each worker; sockets are dealt out in turn.
 pub fn cores(
     runtime: &Arc<Runtime>,
+    changes: Overlay,
     listeners: Vec<ListenerSockets>,
     recorder: Option<Recorder>,
 ) -> Result<(View, Receiver<Event>, Cores), String> {
@@ -56,6 +57,8 @@ pub fn cores(
     let view = View {
         version: env!("CARGO_PKG_VERSION"),
         plan: Arc::clone(plan),
+        router: runtime.router.clone(),
+        changes,
         listen,
         state: Arc::default(),
         started: started(),

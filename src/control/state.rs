@@ -8,17 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
-
-use crate::config::{Overlay, Presence};
-
-const FILE: &str = "upstreams.json";
-/// The largest file that is read: more than all upstreams there may be take up.
-const LARGEST: u64 = 4 * 1024 * 1024;
-
-/// The words for a presence.
-const PRESENCES: [(Presence, &str); 3] =
-    [(Presence::AsAsked, "as-asked"), (Presence::Added, "added"), (Presence::Removed, "removed")];
+use crate::config::{CHANGES_FILE as FILE, LARGEST_CHANGES, Overlay};
 
 /// A folder that can be written to.
 #[derive(Debug)]
@@ -53,10 +43,10 @@ impl StateFolder {
         let read = match File::open(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Overlay::default(),
             Err(error) => Err(error),
-            Ok(open) => open.take(LARGEST).read_to_string(&mut text),
+            Ok(open) => open.take(LARGEST_CHANGES as u64).read_to_string(&mut text),
         };
         let parsed = match read {
-            Ok(_) => parse(&text),
+            Ok(_) => Overlay::parse(&text),
             Err(error) => Err(error.to_string()),
         };
         parsed.unwrap_or_else(|why| {
@@ -75,7 +65,7 @@ impl StateFolder {
     pub fn write(&self, overlay: &Overlay) -> Result<(), String> {
         let replace = || -> io::Result<()> {
             let mut beside = File::create(self.beside())?;
-            beside.write_all(text(overlay).as_bytes())?;
+            beside.write_all(overlay.text().as_bytes())?;
             beside.sync_all()?;
             fs::rename(self.beside(), self.0.join(FILE))?;
             File::open(&self.0)?.sync_all()
@@ -90,42 +80,10 @@ impl StateFolder {
     }
 }
 
-/// One line for each change, for those who look.
-fn text(overlay: &Overlay) -> String {
-    let changes = overlay.changes().map(|change| {
-        let presence = PRESENCES[change.presence as usize].1;
-        let change = json!({
-            "pool": change.pool, "url": change.upstream.name, "presence": presence,
-            "draining": change.draining, "weight": change.weight,
-        });
-        format!("  {change}")
-    });
-    format!("{{\"version\":1,\"upstreams\":[\n{}\n]}}\n", changes.collect::<Vec<_>>().join(",\n"))
-}
-
-fn parse(text: &str) -> Result<Overlay, String> {
-    let root: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    if root["version"] != 1 {
-        return Err(format!("its version is {} and not 1", root["version"]));
-    }
-    let mut overlay = Overlay::default();
-    for change in root["upstreams"].as_array().ok_or("it has no list of upstreams")? {
-        let (url, draining) = (change["url"].as_str(), change["draining"].as_bool());
-        let presence = PRESENCES.iter().find(|(_, word)| change["presence"] == *word);
-        let (Some(url), Some(draining), Some((presence, _))) = (url, draining, presence) else {
-            return Err(format!("{change} is no change of an upstream"));
-        };
-        // Earlier versions knew one pool, and no weights.
-        let pool = change["pool"].as_str().unwrap_or("default");
-        let weight = change["weight"].as_u64().and_then(|weight| u32::try_from(weight).ok());
-        overlay.restore((pool, url), *presence, draining, weight.filter(|weight| *weight > 0))?;
-    }
-    Ok(overlay)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Presence;
 
     fn overlay() -> Overlay {
         let mut overlay = Overlay::default();
@@ -133,14 +91,6 @@ mod tests {
         overlay.restore(("shop", "http://b:1"), Presence::Removed, false, None).unwrap();
         overlay.restore(("shop", "http://unix:/c"), Presence::AsAsked, true, None).unwrap();
         overlay
-    }
-
-    #[test]
-    fn what_was_written_is_read() {
-        assert!(PRESENCES.iter().enumerate().all(|(at, (presence, _))| *presence as usize == at));
-        for overlay in [Overlay::default(), overlay()] {
-            assert_eq!(parse(&text(&overlay)), Ok(overlay));
-        }
     }
 
     #[test]

@@ -45,11 +45,11 @@ fn head(question: &Question) -> Result<String, String> {
     Ok(format!("{method} {path} HTTP/1.1\r\n{host}{lines}\r\n"))
 }
 
-/// What `plan` does with the request, for people.
+/// What `plan` does with the request, for people; `router` is that of its routes.
 ///
 /// # Errors
 /// When it is none.
-pub fn explain(plan: &Plan, question: &Question) -> Result<String, String> {
+pub fn explain(plan: &Plan, router: &Router, question: &Question) -> Result<String, String> {
     let head = head(question)?;
     let mut request = Request::default();
     if let Err(reason) = request.read(head.as_bytes(), &plan.listener.limits) {
@@ -65,7 +65,7 @@ pub fn explain(plan: &Plan, question: &Question) -> Result<String, String> {
     let asked = Asked { head: &request, bytes: head.as_bytes(), listen, peer: Some(peer), trusted };
     let mut out = shown(&head);
     let _ = writeln!(out, "  came in at {listen}, from {}", asked.client().unwrap_or(peer));
-    let verdict = Router::new(plan, None).find(&asked, &mut Scratch::default());
+    let verdict = router.find(&asked, &mut Scratch::default());
     let taken = match &verdict {
         Verdict::Route(route) => *route,
         _ => plan.routes.len(),
@@ -240,7 +240,7 @@ fn settings(out: &mut String, spec: &ExchangeSpec) {
     }
 }
 
-/// What is asked of an admin: `?request=GET%20http://...&header=A:%20b&client=...&listen=...`.
+/// What is asked of an admin: `?request=GET%20http://...&field=A:%20b&client=...&at=...`.
 pub fn split_question(query: &str) -> Vec<(String, String)> {
     let (_, query) = split(query.as_bytes());
     let pairs = query.unwrap_or_default().split(|octet| *octet == b'&');
@@ -269,7 +269,7 @@ mod tests {
         );
         let fields = fields.iter().map(|line| (*line).to_owned()).collect();
         let question = Question { request: request.into(), fields, ..Question::default() };
-        explain(&plan, &question).unwrap()
+        explain(&plan, &Router::new(&plan, None), &question).unwrap()
     }
 
     #[test]

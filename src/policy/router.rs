@@ -14,7 +14,8 @@ use super::matching;
 use crate::config::{Conditions, HostPattern, Listen, PathPattern, Plan, RouteAction, RouteSpec};
 use crate::http::{host, path};
 
-/// The routes of a plan, to be looked up. All cores share it.
+/// The routes of a plan, to be looked up. Clones share its table.
+#[derive(Clone)]
 pub struct Router {
     table: Arc<Table>,
     first_means_all: bool,
@@ -35,7 +36,7 @@ struct Table {
 }
 
 /// Listeners on which paths must be unambiguous: those with a route that looks at a path, or changes one.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Strict {
     At(Vec<Listen>),
     Everywhere,

@@ -15,7 +15,8 @@ pub struct Runtime {
     pub plan: Arc<Plan>,
     /// One for each pool, in the plan's order.
     pub pools: Vec<LinkedPool>,
-    pub(super) router: Router,
+    /// Its routes, to be looked up.
+    pub router: Router,
     /// One for each route, in the plan's order.
     routes: Vec<LinkedRoute>,
 }
