@@ -31,7 +31,7 @@ fn tried(
 ) -> Diagnostic {
     let has_examples = !matches!(form, Form::Switch | Form::Choice(_) | Form::File | Form::Folder);
     if text.trim().is_empty() && has_examples {
-        return wrong("the value is empty, as that of an unset variable is", form.example());
+        return wrong("the value is empty; perhaps a variable is not set", form.example());
     }
     if let Some(bare) = bare(text).and_then(|bare| taken(bare, &reader)) {
         return instead("blanks, quotes and commas around it are no part of a value", [bare]);

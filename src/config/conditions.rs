@@ -129,8 +129,11 @@ pub fn path(text: &str) -> Result<PathPattern, Diagnostic> {
     Ok(PathPattern { text: text.to_owned(), normal: normal.to_vec(), below: below.is_some() })
 }
 
-/// `/v1`: what a path begins with; without a slash at its end.
-pub fn prefix(text: &str) -> Result<&str, Diagnostic> {
+/// `/v1`: what a path begins with; without a slash at its end, as it was written and in normal form.
+pub fn prefix(text: &str) -> Result<(&str, Vec<u8>), Diagnostic> {
+    if text == "/" {
+        return Err(wrong("every path begins with that, and nothing changes", "leave it out"));
+    }
     let text = text.strip_suffix('/').unwrap_or(text);
     if !text.starts_with('/') {
         return Err(instead("a path begins with a slash", [format!("/{text}")]));
@@ -146,7 +149,7 @@ pub fn prefix(text: &str) -> Result<&str, Diagnostic> {
     }
     let mut scratch = Vec::new();
     match normal(text.as_bytes(), &mut scratch) {
-        Ok(normal) if !normal.ends_with(b"/") => Ok(text),
+        Ok(normal) if !normal.ends_with(b"/") => Ok((text, normal.to_vec())),
         _ => Err(ambiguous()),
     }
 }

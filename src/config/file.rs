@@ -18,6 +18,8 @@ pub const LARGEST: usize = 1024 * 1024;
 /// Files within files, and files altogether.
 const DEEPEST: usize = 16;
 const MOST_FILES: usize = 1024;
+/// Parts of a path that is included which may have stars: every folder they stand for is read.
+const MOST_STARS: usize = 2;
 
 /// A table that is a thing of its own: a pool, or a route.
 #[derive(Debug)]
@@ -134,12 +136,20 @@ impl FileReader<'_> {
         if depth == DEEPEST {
             return refuse(format!("files are {DEEPEST} deep in each other"), "take one out");
         }
-        let pattern = cwd.join(&*include.text);
+        let is_star = |part: &&str| part.contains(['*', '?', '[']);
+        if include.text.contains("**") {
+            return refuse("two stars would stand for any depth".to_owned(), "write one star");
+        }
+        if include.text.split('/').filter(is_star).count() > MOST_STARS {
+            let what = format!("more than {MOST_STARS} parts of this path have stars");
+            return refuse(what, "write a pattern such as sites/*.toml");
+        }
         if !include.text.contains(['*', '?', '[']) {
             return vec![include.clone()];
         }
         // A file that comes or goes changes its folder.
-        pattern.parent().iter().for_each(|folder| files.note(folder));
+        let begin = include.text.find(['*', '?', '[']).unwrap_or_default();
+        files.note(&cwd.join(folder(&include.text[..begin])));
         // Stars are those of the file alone, whatever the folder is called.
         let quoted = PathBuf::from(glob::Pattern::escape(&cwd.to_string_lossy()));
         let paths = match glob::glob(&quoted.join(&*include.text).to_string_lossy()) {
@@ -154,6 +164,9 @@ impl FileReader<'_> {
         let paths: Vec<PathBuf> = paths.filter(|path| path.is_file()).take(MOST_FILES).collect();
         if paths.len() + contents.files.len() > MOST_FILES {
             return refuse(format!("there are more than {MOST_FILES} files"), "leave some out");
+        }
+        for path in &paths {
+            path.parent().iter().for_each(|folder| files.note(folder));
         }
         let named = |path: PathBuf| {
             let path = path.strip_prefix(cwd).map(Path::to_owned).unwrap_or(path);

@@ -40,17 +40,30 @@ impl StampedFile {
 
 /// The files that were read so far, or would have been.
 #[derive(Debug, Default)]
-pub struct Files(RefCell<Vec<StampedFile>>);
+pub struct Files {
+    noted: RefCell<Vec<StampedFile>>,
+    /// No pipe is read: nobody is kept waiting.
+    at_once: bool,
+}
 
 impl Files {
-    /// Notes the version of a file or folder: before it is read, so that no later change is taken for read.
-    pub fn note(&self, path: &Path) {
-        self.0.borrow_mut().push(StampedFile::now(path));
+    /// Reads regular files only.
+    pub fn at_once() -> Files {
+        Files { at_once: true, ..Files::default() }
     }
 
-    /// A file of at most so many octets. May be a pipe, which keeps us waiting for whoever writes into it.
+    /// Notes the version of a file or folder: before it is read, so that no later change is taken for read.
+    pub fn note(&self, path: &Path) {
+        self.noted.borrow_mut().push(StampedFile::now(path));
+    }
+
+    /// A file of at most so many octets. May be a pipe, which keeps us waiting for whoever writes into it, unless
+    /// nobody is to be kept waiting.
     pub fn octets(&self, path: &Path, most: usize) -> io::Result<Vec<u8>> {
         self.note(path);
+        if self.at_once {
+            is_regular(path)?;
+        }
         bounded(path, most)
     }
 
@@ -62,18 +75,23 @@ impl Files {
     /// The text of a regular file, which is there at once.
     pub fn regular(&self, path: &Path, most: usize) -> io::Result<String> {
         self.note(path);
-        match fs::metadata(path)?.is_file() {
-            true => as_text(bounded(path, most)?),
-            false => Err(io::Error::other("it is no regular file")),
-        }
+        is_regular(path)?;
+        as_text(bounded(path, most)?)
     }
 
     /// Each file once, in the version that was read first.
     pub fn stamped(&self) -> Vec<StampedFile> {
-        let mut files = self.0.borrow().clone();
+        let mut files = self.noted.borrow().clone();
         files.sort_by(|a, b| a.path.cmp(&b.path));
         files.dedup_by(|later, first| later.path == first.path);
         files
+    }
+}
+
+fn is_regular(path: &Path) -> io::Result<()> {
+    match fs::metadata(path)?.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("it is no regular file")),
     }
 }
 

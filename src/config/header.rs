@@ -1,7 +1,7 @@
 //! Rules for the fields of messages that go through: what is taken away, and what is put in.
 
 use super::diagnostics::{Diagnostic, instead, unclear, wrong};
-use super::template::Template;
+use super::template::{Placeholder, Template};
 use crate::http::{Name, OURS, grammar};
 
 /// Rules for the fields of one direction. They hold in this order: what is to go goes, then the lines are added.
@@ -36,6 +36,12 @@ impl HeaderRules {
         }
     }
 
+    /// Octets of the lines at most, where `of` says that of a placeholder.
+    pub fn longest(&self, of: impl Fn(Placeholder) -> usize) -> usize {
+        let line = |line: &HeaderLine| line.name.len() + ": \r\n".len() + line.value.longest(&of);
+        self.lines.iter().map(line).sum()
+    }
+
     /// Puts in a line beside those that are there.
     pub fn add(&mut self, line: HeaderLine) {
         self.lines.push(line);
@@ -44,6 +50,8 @@ impl HeaderRules {
 
 /// Octets of the value of a line, as it is written.
 const LONGEST: usize = 4096;
+/// Octets of all lines that are put into one head.
+pub const LINES_MOST: usize = 16 * 1024;
 
 /// `Name: value`, for a field that may be put in.
 pub fn line(text: &str) -> Result<HeaderLine, Diagnostic> {
@@ -53,7 +61,10 @@ pub fn line(text: &str) -> Result<HeaderLine, Diagnostic> {
     };
     let name = self::name(name.trim_end())?;
     let value = Template::read(value.trim())?;
-    if value.literal_len() > LONGEST || !value.fits(grammar::is_value) {
+    if value.literal_len() > LONGEST {
+        return Err(wrong("this value is too long", format!("write at most {LONGEST} octets")));
+    }
+    if !value.fits(grammar::is_value) {
         return Err(wrong("this is not the value of a field", "write one line"));
     }
     Ok(HeaderLine { name, value })

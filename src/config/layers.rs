@@ -51,6 +51,7 @@ impl Layers {
         flags: Vec<(&'static Setting, Given)>,
         env: impl IntoIterator<Item = (OsString, OsString)>,
         cwd: &Path,
+        files: Files,
         diagnostics: &mut Diagnostics,
     ) -> Layers {
         let env: Vec<(OsString, OsString)> = env.into_iter().collect();
@@ -62,7 +63,6 @@ impl Layers {
         let asked = asked.map(|(_, given)| given).next_back();
         let in_env = env.iter().find(|variable| variable.key == "TIDEGATE_ENV_FILE");
         let asked = asked.or(in_env.map(|variable| &variable.given)).cloned();
-        let files = Files::default();
         let (name, dotenv) = read_file(asked.as_ref(), cwd, &files, &mut whole, diagnostics);
 
         let mut layers = Layers { dotenv: name, files, cwd: cwd.to_owned(), ..Layers::default() };

@@ -1,7 +1,7 @@
 //! WHAT WAS ASKED? Flags, environment, dotenv, configuration file -> a [`Plan`] that is valid by construction.
 //!
 //! Laws: knows the settings and nothing of sockets or cores; may use `http` for grammar; never
-//! binds, connects or resolves. All it touches are the dotenv and the configuration file; arguments,
+//! binds, connects or resolves. All it touches are files that it is told to read; arguments,
 //! environment and the facts of the machine come in as values. Whoever makes mistakes hears of
 //! all of them at once: where each is, what is wrong, what would be right.
 //!
@@ -87,6 +87,7 @@ use std::path::Path;
 
 use command_line::{ShowForm, Subcommand};
 use diagnostics::{Diagnostics, wrong};
+use files::Files;
 use given::Origin;
 use layers::Layers;
 use settings::Settings;
@@ -96,12 +97,13 @@ pub use changes::{CHANGES_FILE, LARGEST_CHANGES};
 pub use descriptors::{Marks, in_use};
 pub use diff::{Difference, difference, within};
 pub use files::StampedFile;
-pub use header::{HeaderLine, HeaderRules};
+pub use header::{HeaderLine, HeaderRules, LINES_MOST};
 pub use order::{Look, Order, Question, UpstreamOrder, Verb};
 pub use overlay::{Overlay, Presence, UpstreamChange};
 pub use places::HEAVIEST;
 pub use plan::*;
 pub use route::*;
+pub use routing::TEXT_MOST;
 pub use show::markdown;
 pub use template::{Placeholder, Template};
 
@@ -204,14 +206,36 @@ impl Sources<'_> {
     /// # Errors
     /// Says every mistake in the settings.
     pub fn load(&self) -> Result<Action, Rejected> {
-        load(self.args.iter().cloned(), self.env.iter().cloned(), &self.around)
+        self.load_by(Files::default())
+    }
+
+    /// The same while others wait: no file is read that is a pipe.
+    ///
+    /// # Errors
+    /// Says every mistake in the settings.
+    pub fn load_again(&self) -> Result<Action, Rejected> {
+        self.load_by(Files::at_once())
+    }
+
+    fn load_by(&self, files: Files) -> Result<Action, Rejected> {
+        load_by(files, self.args.iter().cloned(), self.env.iter().cloned(), &self.around)
     }
 }
 
 /// Reads everything that was asked. `args` come without the program's name.
 ///
-/// Reads the dotenv and the configuration file, and nothing else of the process or the machine.
+/// Reads the dotenv file, the configuration file and what that names (files it includes, error pages, `{file.PATH}`),
+/// and nothing else of the process or the machine.
 pub fn load(
+    args: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+    around: &Surroundings<'_>,
+) -> Result<Action, Rejected> {
+    load_by(Files::default(), args, env, around)
+}
+
+fn load_by(
+    files: Files,
     args: impl IntoIterator<Item = OsString>,
     env: impl IntoIterator<Item = (OsString, OsString)>,
     around: &Surroundings<'_>,
@@ -226,7 +250,7 @@ pub fn load(
         Subcommand::Completions(shell) => return Ok(Action::Show(shell::completions(shell))),
         _ => {}
     }
-    let layers = Layers::stack(words.given, env, around.cwd, &mut diagnostics);
+    let layers = Layers::stack(words.given, env, around.cwd, files, &mut diagnostics);
     if let Subcommand::Show { origin: true, form: ShowForm::Json } = words.command {
         let wrong = wrong("JSON has no comments to show origins in", "write --format toml");
         diagnostics.mistake(Origin::Flag("--origin".into()), wrong);

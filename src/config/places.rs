@@ -305,7 +305,7 @@ fn authority(rest: &str) -> Result<(&str, &str), Diagnostic> {
     match tail {
         "" | "/" => Ok((authority, "")),
         tail if tail.starts_with('/') && !tail.contains(['?', '#']) => {
-            Ok((authority, conditions::prefix(tail)?))
+            Ok((authority, conditions::prefix(tail)?.0))
         }
         _ => {
             let what = "an upstream has no query and no fragment";

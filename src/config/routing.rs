@@ -26,8 +26,8 @@ const ADMIN_PATHS: [&str; 4] = ["/health", "/ready", "/metrics", "/status"];
 const MOST_PAIRS: usize = 250_000;
 /// Items of a list in a route.
 const MOST: usize = 1024;
-/// The longest text of an answer.
-const LONGEST: usize = 64 * 1024;
+/// Octets of the text that a route answers with.
+pub const TEXT_MOST: usize = 64 * 1024;
 
 impl<'a> Settings<'a> {
     /// Every route, in order.
@@ -285,16 +285,18 @@ impl<'a> Settings<'a> {
             Share { pool, weight, exchange }
         });
         let shares = shares.collect();
-        let is_below = |prefix: &str| {
+        let is_below = |prefix: &[u8]| {
             let begins = |path: &PathPattern| {
-                let rest = path.normal.strip_prefix(prefix.as_bytes());
+                let rest = path.normal.strip_prefix(prefix);
                 rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
             };
             !conditions.path.is_empty() && conditions.path.iter().all(begins)
         };
         let strip = |text: &str| match conditions::prefix(text)? {
-            prefix if is_below(prefix) => Ok((prefix.to_owned(), prefix.matches('/').count())),
-            prefix => Err(wrong(
+            (prefix, normal) if is_below(&normal) => {
+                Ok((prefix.to_owned(), prefix.matches('/').count()))
+            }
+            (prefix, _) => Err(wrong(
                 "not every path of this route begins with that",
                 format!("write path = \"{prefix}/*\""),
             )),
@@ -303,7 +305,9 @@ impl<'a> Settings<'a> {
             shares,
             strip_prefix: self.one("strip-prefix", strip),
             add_prefix: self
-                .one("add-prefix", |text| conditions::prefix(text).map(str::to_owned))
+                .one("add-prefix", |text| {
+                    conditions::prefix(text).map(|(prefix, _)| prefix.to_owned())
+                })
                 .unwrap_or_default(),
         })
     }
@@ -339,7 +343,7 @@ impl<'a> Settings<'a> {
     }
 
     fn respond(&mut self) -> Respond {
-        let body = |text: &str| match text.len() <= LONGEST {
+        let body = |text: &str| match text.len() <= TEXT_MOST {
             true => Template::read(text),
             false => Err(wrong("this is too long for an answer", "write at most 64 KiB")),
         };

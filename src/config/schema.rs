@@ -52,7 +52,7 @@ fn of_scope(scope: Scope) -> Value {
 fn of_setting(setting: &Setting) -> Value {
     let text = || json!({ "type": "string" });
     let one = match setting.form {
-        Form::Switch => json!({ "type": ["boolean", "string"] }),
+        Form::Switch => json!({ "type": ["boolean", "string", "integer"] }),
         Form::Count => {
             let (least, greatest) = setting.range;
             json!({ "type": ["integer", "string"], "minimum": least, "maximum": greatest })

@@ -2,7 +2,7 @@
 //!
 //! The top holds: what a pool does not say is as the top has it, and what a route does not say is as its pool has it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -10,7 +10,7 @@ use super::conditions;
 use super::diagnostics::{Diagnostic, wrong};
 use super::file::Section;
 use super::files::Files;
-use super::header::{self, HeaderRules};
+use super::header::{self, HeaderLine, HeaderRules};
 use super::layers::Layers;
 use super::places;
 use super::plan::*;
@@ -93,9 +93,11 @@ impl<'a> Settings<'a> {
             rules.remove(&name);
         }
         let lines = self.all(which, MOST_RULES, header::line);
+        self.refuse_other_spellings(&lines);
         // A name that is set twice here has two lines.
         lines.iter().for_each(|item| rules.remove(&item.value.name));
         let added = self.all(&format!("{which}.add"), MOST_RULES, header::line);
+        let last = lines.iter().chain(&added).next_back().map(|item| item.given.clone());
         for Item { value, given } in lines.into_iter().chain(added) {
             let shown = given.shown.as_deref().and_then(|shown| shown.split_once(": "));
             let line = match shown {
@@ -105,6 +107,25 @@ impl<'a> Settings<'a> {
                 None => value,
             };
             rules.add(line);
+        }
+        if let (true, Some(last)) = (rules.longest(|_| 0) > header::LINES_MOST, last) {
+            let what = "the lines of one head are too long together";
+            let right = format!("write at most {} octets", header::LINES_MOST);
+            self.refuse(&last, 0..last.text.len(), wrong(what, right));
+        }
+    }
+
+    /// A field that is set under two spellings of its name: which of them counts, nobody would know.
+    fn refuse_other_spellings(&mut self, lines: &[Item<HeaderLine>]) {
+        let mut names: HashMap<String, &str> = HashMap::new();
+        for Item { value, given } in lines {
+            let name = value.name.to_ascii_lowercase();
+            let known = *names.entry(name).or_insert(&value.name);
+            if known != value.name {
+                let what = format!("{known} and {} are one field", value.name);
+                let right = format!("write both as {known} = [\"...\", \"...\"], or leave one out");
+                self.refuse(given, 0..given.text.len(), wrong(what, right));
+            }
         }
     }
 

@@ -10,7 +10,7 @@ pub enum Form {
     Switch,
     /// A whole number.
     Count,
-    /// A number with `ms`, `s`, `m` or `h`; ranges are in milliseconds.
+    /// A number with `ms`, `s`, `m`, `h` or `d`, or several of them; ranges are in milliseconds.
     Time,
     /// A [`Form::Time`] that may leave out the unit, meaning seconds.
     Seconds,

@@ -122,13 +122,23 @@ impl Template {
         })
     }
 
-    /// The longest it can be but for what its placeholders stand for, in octets.
+    /// How long it is in octets, but for what its placeholders stand for.
     pub fn literal_len(&self) -> usize {
+        self.longest(|_| 0)
+    }
+
+    /// How long it is at most, where `of` says that of a placeholder.
+    pub fn longest(&self, of: impl Fn(Placeholder) -> usize) -> usize {
         let len = |piece: &Piece| match piece {
             Piece::Text(text) => text.len(),
-            Piece::Placeholder(_) => 0,
+            Piece::Placeholder(placeholder) => of(*placeholder),
         };
         self.pieces.iter().map(len).sum()
+    }
+
+    /// It is the same for every request.
+    pub fn is_fixed(&self) -> bool {
+        self.pieces.iter().all(|piece| matches!(piece, Piece::Text(_)))
     }
 
     /// It begins with the path of the request.

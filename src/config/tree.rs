@@ -19,6 +19,8 @@ pub enum Value {
     Text(String),
     /// A number, a date or a truth value, as it is written.
     Plain(String),
+    /// Nothing: `null`.
+    Null,
     /// Several, in order.
     List(Vec<Node>),
     /// Named ones.

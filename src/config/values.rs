@@ -16,12 +16,25 @@ pub fn number(form: Form, range: (u64, u64), text: &str) -> Result<u64, Diagnost
     }
 }
 
-/// Digits and one of the form's units; `u64::MAX` stands for all that is larger.
+/// Digits and one of the form's units, of a time also several from large to small (`1m30s`); `u64::MAX` stands for all
+/// that is larger.
 fn exact(form: Form, text: &str) -> Option<u64> {
-    let (figures, unit) = figures(text);
-    let (_, factor) = units(form).iter().find(|(known, _)| *known == unit)?;
-    let number = (!figures.is_empty()).then(|| digits(figures))?;
-    Some(number.and_then(|number| number.checked_mul(*factor)).unwrap_or(u64::MAX))
+    let (mut sum, mut rest, mut smallest) = (0_u64, text, u64::MAX);
+    loop {
+        let (number, behind) = figures(rest);
+        let end = behind.bytes().position(|octet| octet.is_ascii_digit()).unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(end);
+        let (_, factor) = units(form).iter().find(|(known, _)| *known == unit)?;
+        let number = (!number.is_empty()).then(|| digits(number))?;
+        let product = number.and_then(|number| number.checked_mul(*factor)).unwrap_or(u64::MAX);
+        sum = sum.saturating_add(product);
+        let is_time = matches!(form, Form::Time | Form::Seconds) && !unit.is_empty();
+        match behind {
+            "" if rest == text || (is_time && *factor < smallest) => return Some(sum),
+            _ if is_time && *factor < smallest => (rest, smallest) = (behind, *factor),
+            _ => return None,
+        }
+    }
 }
 
 /// The digits at the start of a text, and what follows.
@@ -131,8 +144,8 @@ pub fn show_duration(duration: Duration) -> impl Display {
 
 /// The units of a form and what they stand for.
 fn units(form: Form) -> &'static [(&'static str, u64)] {
-    const TIME: [(&str, u64); 5] =
-        [("s", 1000), ("ms", 1), ("m", 60_000), ("h", 3_600_000), ("", 1000)];
+    const TIME: [(&str, u64); 6] =
+        [("s", 1000), ("ms", 1), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("", 1000)];
     const SIZE: [(&str, u64); 9] = [
         ("B", 1),
         ("KB", 1000),
@@ -145,7 +158,7 @@ fn units(form: Form) -> &'static [(&'static str, u64)] {
         ("TiB", 1 << 40),
     ];
     match form {
-        Form::Time => &TIME[..4],
+        Form::Time => &TIME[..5],
         Form::Seconds => &TIME,
         Form::Size | Form::SizeOrOff => &SIZE,
         _ => &[("", 1)],
@@ -205,9 +218,10 @@ fn respelled(form: Form, text: &str) -> (&'static str, Vec<String>) {
         ("", _) => ("this is not a number", Vec::new()),
         (_, "") if form == Form::Time => ("a duration needs a unit", with(["s", "ms"])),
         (_, "") if !time && form != Form::Count => ("a size needs a unit", with(["B", "KiB"])),
-        _ if time && unit.contains(|c: char| c.is_ascii_digit()) => {
-            ("a duration has one number and one unit", all(sum(form, text)))
-        }
+        _ if time && unit.contains(|c: char| c.is_ascii_digit()) => match sum(form, text) {
+            Some(sum) => ("the units of a duration go from large to small", all(Some(sum))),
+            None => ("this is not a duration", Vec::new()),
+        },
         _ if form == Form::Count => {
             ("this is not a whole number", all(scaled(form, figures, unit)))
         }
@@ -294,7 +308,6 @@ fn scaled(form: Form, figures: &str, unit: &str) -> Option<u64> {
 
 /// A unit however it is spelled, by other programs as well; without a name where the form has none like it.
 fn meant_unit(form: Form, unit: &str) -> Option<(&'static str, u64)> {
-    const DAY: u64 = 86_400_000;
     let unit = unit.trim();
     let known = |name: &str| units(form).iter().copied().find(|(known, _)| *known == name);
     let same = |(known, _): &(&str, u64)| known.eq_ignore_ascii_case(unit);
@@ -311,7 +324,7 @@ fn meant_unit(form: Form, unit: &str) -> Option<(&'static str, u64)> {
         ("min" | "mins" | "minute" | "minutes", true) => known("m"),
         ("hr" | "hrs" | "hour" | "hours", true) => known("h"),
         ("msec" | "millis" | "milliseconds", true) => known("ms"),
-        ("d" | "day" | "days", true) => Some(("", DAY)),
+        ("day" | "days", true) => known("d"),
         ("byte" | "bytes", false) => known("B"),
         ("k" | "ki", false) => known("KiB"),
         ("m" | "mi", false) => known("MiB"),
@@ -338,6 +351,9 @@ mod tests {
             (Form::Time, "5s", 5_000),
             (Form::Time, "1m", 60_000),
             (Form::Time, "1h", 3_600_000),
+            (Form::Time, "1d", 86_400_000),
+            (Form::Time, "1m30s", 90_000),
+            (Form::Seconds, "1h1m1s", 3_661_000),
             (Form::Seconds, "20", 20_000),
             (Form::Seconds, "20ms", 20),
             (Form::Size, "64KiB", 65_536),
@@ -355,14 +371,15 @@ mod tests {
     fn every_refusal_says_what_would_be_right() {
         let cases = [
             (Form::Time, "30", "write 30s or 30ms"),
-            (Form::Time, "1m30s", "write 90s"),
-            (Form::Time, "2h30m", "write 150m"),
+            (Form::Time, "30s1m", "write 90s"),
+            (Form::Time, "2h30min", "write 150m"),
+            (Form::Time, "1-5-7", "write a duration such as 500ms, 30s, 5m or 1h"),
             (Form::Time, "1.5s", "write 1500ms"),
             (Form::Time, ".5h", "write 30m"),
             (Form::Time, "0.0001s", "write a duration such as 500ms, 30s, 5m or 1h"),
             (Form::Time, "30S", "write 30s"),
             (Form::Time, "30 sec", "write 30s"),
-            (Form::Time, "30d", "write 720h"),
+            (Form::Time, "30days", "write 30d"),
             (Form::Time, "1e3", "write 1000s or 1000ms"),
             (Form::Time, "1e3ms", "write 1000ms"),
             (Form::Seconds, "3x", "write a duration such as 500ms, 30s, 5m or 1h"),
@@ -399,20 +416,20 @@ mod tests {
     fn nothing_overflows_and_ranges_hold() {
         let huge = "18446744073709551615h";
         let range = (1000, 86_400_000);
-        assert_eq!(number(Form::Time, range, huge).unwrap_err().right(), "write 24h or less");
+        assert_eq!(number(Form::Time, range, huge).unwrap_err().right(), "write 1d or less");
         assert_eq!(number(Form::Time, range, "24h"), Ok(86_400_000));
         assert_eq!(
             number(Form::Time, range, "86400001ms").unwrap_err().right(),
-            "write 24h or less"
+            "write 1d or less"
         );
         assert_eq!(number(Form::Time, range, "999ms").unwrap_err().right(), "write 1s or more");
         let advice = |form, text| number(form, range, text).unwrap_err().right();
         // What is offered is in the range as well.
-        assert_eq!(advice(Form::Time, "0"), "write 1s or more, up to 24h");
-        assert_eq!(advice(Form::Time, "off"), "write 24h or less");
+        assert_eq!(advice(Form::Time, "0"), "write 1s or more, up to 1d");
+        assert_eq!(advice(Form::Time, "off"), "write 1d or less");
         assert_eq!(advice(Form::Time, "30000"), "write 30000s or 30000ms");
         assert_eq!(advice(Form::Time, "100000"), "write 100000ms");
-        assert_eq!(advice(Form::Time, "7d"), "write 24h or less");
+        assert_eq!(advice(Form::Time, "7d"), "write 1d or less");
         let head = |text| number(Form::Size, (1024, 16_384), text).unwrap_err().right();
         assert_eq!((head("8192"), head("16")), ("write 8192B".into(), "write 16KiB".into()));
         assert_eq!(head("unlimited"), "write 16KiB or less");

@@ -11,8 +11,8 @@ use super::given::{Given, Origin};
 use super::order::{Look, Order, Question, UpstreamOrder, Verb};
 use super::plan::Listen;
 use super::shell::Shell;
-use super::table::{self, Setting};
-use super::{conditions, places, values};
+use super::table::{self, Form, Setting};
+use super::{advice, conditions, places, values};
 use crate::http::grammar;
 
 /// Every command, as users write it.
@@ -275,7 +275,7 @@ const OPTIONS: [CommandOption; 7] = [
         flag: "--at",
         field: "--at",
         example: ":8080",
-        check: |text| places::listen(text).map(drop),
+        check: |text| advice::read(Form::Listens, text, places::listen).map(drop),
     },
 ];
 pub const SWITCHES: [&str; 2] = ["--origin", "--json"];

@@ -79,9 +79,11 @@ impl<'a> Builder<'a> {
         }
         let start = self.octet(&span.start);
         let (value, end) = match event {
-            Event::Scalar(text, ScalarStyle::Plain, 0, None) => {
-                (Value::Plain(text.into_owned()), span.end)
-            }
+            // YAML 1.2.2 section 10.3.2.
+            Event::Scalar(text, ScalarStyle::Plain, 0, None) => match &*text {
+                "" | "~" | "null" | "Null" | "NULL" => (Value::Null, span.end),
+                _ => (Value::Plain(text.into_owned()), span.end),
+            },
             Event::Scalar(text, _, 0, None) => (Value::Text(text.into_owned()), span.end),
             Event::SequenceStart(0, None) => {
                 let mut items = Vec::new();

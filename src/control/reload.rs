@@ -26,7 +26,7 @@ impl ControlPlane<'_> {
     }
 
     async fn read_and_adopt(&mut self) -> Outcome {
-        let (plan, mut report) = match self.sources.load() {
+        let (plan, mut report) = match self.sources.load_again() {
             Ok(Action::Run(plan, report)) => (*plan, report),
             Ok(Action::Demo(mut plan, report)) => {
                 // Its upstreams are origins of its own, and they live as long as it does.

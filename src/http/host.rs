@@ -1,10 +1,12 @@
 //! The normal form of a host: what routes are matched by. RFC 3986 section 3.2.2, RFC 5952.
 //!
-//! In lower case, without a dot at the end, an IPv6 literal in its shortest form.
+//! In lower case, without a dot at the end, unreserved octets not percent-encoded, an IPv6 literal in its shortest form.
 
 use std::io::Write;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
+
+use super::grammar::percent_encoded;
 
 /// Octets of the longest host that has a normal form.
 pub const LONGEST: usize = 256;
@@ -27,15 +29,33 @@ pub fn normal<'b>(host: &[u8], buffer: &'b mut [u8; LONGEST]) -> &'b [u8] {
         let left = rest.len();
         return if written.is_ok() { &buffer[..LONGEST - left] } else { b"" };
     }
-    let host = host.strip_suffix(b".").unwrap_or(host);
-    let is_empty = |label: &[u8]| label.is_empty();
-    let Some(place) = buffer.get_mut(..host.len()) else { return b"" };
-    if host.split(|octet| *octet == b'.').any(is_empty) {
-        return b"";
+    let Some(mut length) = decode(host, buffer) else { return b"" };
+    if buffer[..length].ends_with(b".") {
+        length -= 1;
     }
-    place.copy_from_slice(host);
-    place.make_ascii_lowercase();
-    place
+    let host = &mut buffer[..length];
+    host.make_ascii_lowercase();
+    match host.split(|octet| *octet == b'.').any(<[u8]>::is_empty) {
+        true => b"",
+        false => host,
+    }
+}
+
+/// Writes the octets of `host` into `buffer`, those that are unreserved not percent-encoded (RFC 3986 section
+/// 6.2.2.2), and gives their number.
+fn decode(host: &[u8], buffer: &mut [u8; LONGEST]) -> Option<usize> {
+    let (mut rest, mut length) = (host, 0);
+    while let Some((octet, behind)) = rest.split_first() {
+        let is_unreserved = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
+        let decoded = match octet {
+            b'%' => percent_encoded(behind).filter(|(octet, _)| is_unreserved(*octet)),
+            _ => None,
+        };
+        let (octet, behind) = decoded.unwrap_or((*octet, behind));
+        *buffer.get_mut(length)? = octet;
+        (length, rest) = (length + 1, behind);
+    }
+    Some(length)
 }
 
 /// The address of an IPv6 literal in brackets.
@@ -54,6 +74,10 @@ mod tests {
             ("a.b", "a.b"),
             ("A.b:80", "a.b"),
             ("a.b.:1", "a.b"),
+            ("%61%2eB%2E", "a.b"),
+            ("a%2fb", "a%2fb"),
+            ("a%", "a%"),
+            ("%2e", ""),
             ("a..b", ""),
             (".a", ""),
             ("a..", ""),

@@ -13,6 +13,7 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -218,29 +219,39 @@ fn is_abandoned(address: &SockAddr) -> bool {
         .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// Removes a Unix socket's file when dropped.
+/// Removes a Unix socket's file when dropped, if it is the same file still.
 #[derive(Debug)]
-pub struct SocketFile(Option<PathBuf>);
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode; `None`: not ours to remove.
+    identity: Option<(u64, u64)>,
+}
 
 impl SocketFile {
     /// The file at `path`.
     pub fn new(path: PathBuf) -> SocketFile {
-        SocketFile(Some(path))
+        let identity = identity(&path);
+        SocketFile { path, identity }
     }
 
     /// Leaves the file where it is: it belongs to another process now.
     pub fn leave(mut self) {
-        self.0 = None;
+        self.identity = None;
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            // Another process may have removed it: nothing is lost then.
-            let _ = fs::remove_file(path);
+        // Somebody may have removed it, or put something else in its place.
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 #[cfg(test)]
@@ -287,6 +298,24 @@ mod tests {
                 assert_eq!(Socket::from(socket).only_v6().unwrap(), only_v6);
             }
         }
+    }
+
+    #[test]
+    fn what_was_put_in_the_place_of_a_socket_stays() {
+        let path = std::env::temp_dir().join(format!("tidegate-file-{}", std::process::id()));
+        fs::write(&path, "ours").unwrap();
+        drop(SocketFile::new(path.clone()));
+        assert!(!path.exists());
+        fs::write(&path, "ours").unwrap();
+        let file = SocketFile::new(path.clone());
+        let other = path.with_extension("other");
+        fs::write(&other, "theirs").unwrap();
+        fs::rename(&other, &path).unwrap();
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+        SocketFile::new(path.clone()).leave();
+        assert!(path.exists());
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::asked::Asked;
 use super::matching::{self, ConditionKind, KINDS};
 use super::outgoing::Outgoing;
 use super::router::{Router, Scratch, Verdict};
-use super::{Values, lines, redirect, respond};
+use super::{Values, fits, lines, redirect, respond};
 use crate::config::{ExchangeSpec, Forward, Plan, Question, RouteAction, RouteSpec};
 use crate::http::forward;
 use crate::http::path::split;
@@ -156,16 +156,30 @@ fn action(out: &mut String, plan: &Plan, route: &RouteSpec, asked: &Asked<'_>) {
         route: &route.name,
         upstream: "",
     };
+    let spec = match &route.action {
+        RouteAction::Forward(forward) => forward.shares.first().map(|share| &share.exchange),
+        _ => None,
+    };
+    let spec = spec.unwrap_or(&route.exchange);
+    if !fits(&spec.request_header, &values) || !fits(&spec.response_header, &values) {
+        return out.push_str(&refusal(Reason::TargetTooLong));
+    }
     match &route.action {
         RouteAction::Redirect(spec) => {
-            let reply = redirect(spec, &values);
+            let Some(reply) = redirect(spec, &values) else {
+                return out.push_str(&refusal(Reason::TargetTooLong));
+            };
             let to = reply.fields.iter().find(|(name, _)| *name == "Location");
             let to = to.map_or("", |(_, to)| to.as_ref());
+            let shown = spec.to.to_string();
+            let to = if spec.to.is_masked() { &shown } else { to };
             let _ = writeln!(out, "answer {} redirected\n  Location: {to}", spec.status);
         }
         RouteAction::Admin => out.push_str("answer as the admin does\n"),
         RouteAction::Respond(spec) => {
-            let reply = respond(spec, &route.exchange.response_header, &values);
+            let Some(reply) = respond(spec, &route.exchange.response_header, &values) else {
+                return out.push_str(&refusal(Reason::TargetTooLong));
+            };
             let _ = writeln!(out, "answer {} responded, {} octets", spec.status, reply.body.len());
         }
         RouteAction::Forward(spec) => forwarded(out, plan, spec, &values),

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use super::asked::Asked;
-use crate::config::{HeaderLine, HeaderRules, Placeholder, Redirect, Respond, Template};
+use crate::config::{
+    HeaderLine, HeaderRules, LINES_MOST, Placeholder, Redirect, Respond, TEXT_MOST, Template,
+};
 use crate::http::Reply;
 
 /// What placeholders stand for.
@@ -58,15 +60,58 @@ impl Values<'_> {
         }
     }
 
-    fn text(&self, template: &Template, quoting: Quoting) -> String {
+    /// How many octets a placeholder stands for at most.
+    fn longest(&self, placeholder: Placeholder) -> usize {
+        match placeholder {
+            Placeholder::Host => self.asked.host().len(),
+            Placeholder::Path | Placeholder::Query | Placeholder::Uri => {
+                self.asked.head.path.of(self.asked.bytes).len() + 1
+            }
+            Placeholder::Method => self.asked.head.method_text.of(self.asked.bytes).len(),
+            Placeholder::Scheme => "https".len(),
+            Placeholder::Client => LONGEST_ADDRESS,
+            Placeholder::RequestId => self.id.len(),
+            Placeholder::Route => self.route.len(),
+            Placeholder::Upstream => LONGEST_URL,
+        }
+    }
+
+    /// The text of a template; `None`: it would have more than so many octets.
+    fn text(&self, template: &Template, quoting: Quoting, most: usize) -> Option<String> {
+        let longest = |placeholder| self.longest(placeholder) * quoting.factor();
+        if template.longest(longest) > most {
+            return None;
+        }
         let mut out = Vec::new();
         template.render(&mut out, |placeholder, out| {
             let start = out.len();
             self.write(placeholder, out);
             quoting.apply(out, start);
         });
-        String::from_utf8_lossy(&out).into_owned()
+        Some(String::from_utf8_lossy(&out).into_owned())
     }
+}
+
+/// Octets of the longest IPv6 address, with an IPv4 address at its end.
+const LONGEST_ADDRESS: usize = 45;
+/// Octets of the longest URL of an upstream that is reckoned with.
+const LONGEST_URL: usize = 256;
+
+/// Whether the field lines that `rules` put in stay within their bound, whatever the client made long.
+pub fn fits(rules: &HeaderRules, values: &Values<'_>) -> bool {
+    rules.longest(|placeholder| values.longest(placeholder)) <= LINES_MOST
+}
+
+/// The field lines that are the same for every request: what is left of [`lines`] where they do not fit.
+pub fn fixed_lines(rules: &HeaderRules) -> Vec<u8> {
+    let fixed = rules.lines.iter().filter(|line| line.value.is_fixed());
+    let mut out = Vec::new();
+    for line in fixed {
+        out.extend_from_slice(format!("{}: ", line.name).as_bytes());
+        line.value.render(&mut out, |_, _| {});
+        out.extend_from_slice(b"\r\n");
+    }
+    out
 }
 
 /// The field lines that `rules` put in, each with its line end; none: nothing. `masked`: for people, who do not see
@@ -89,28 +134,28 @@ pub fn lines(rules: &HeaderRules, values: &Values<'_>, masked: bool) -> Vec<u8> 
     out
 }
 
-/// The redirect that `redirect` comes to.
-pub fn redirect(redirect: &Redirect, values: &Values<'_>) -> Reply {
-    let to = values.text(&redirect.to, Quoting::None);
+/// The redirect that `redirect` comes to; `None`: what the client asks for makes it too long.
+pub fn redirect(redirect: &Redirect, values: &Values<'_>) -> Option<Reply> {
+    let to = values.text(&redirect.to, Quoting::None, LINES_MOST)?;
     let mut reply = Reply::new(redirect.status, "text/plain; charset=utf-8", format!("See {to}\n"));
     // Of the statuses here 301 and 308 could be kept by default (RFC 9110 section 15.1): let them.
     reply.fields.retain(|(name, _)| *name != "Cache-Control");
     reply.push("Location", to);
-    reply
+    Some(reply)
 }
 
-/// The answer that `respond` comes to.
-pub fn respond(respond: &Respond, rules: &HeaderRules, values: &Values<'_>) -> Reply {
+/// The answer that `respond` comes to; `None`: what the client asks for makes it too long.
+pub fn respond(respond: &Respond, rules: &HeaderRules, values: &Values<'_>) -> Option<Reply> {
     // A rule may say that it is something else.
     let is_kind = |line: &&HeaderLine| line.name.eq_ignore_ascii_case("Content-Type");
     let kinds = rules.lines.iter().filter(is_kind).map(|line| line.value.to_string());
     let quoting =
         kinds.map(|kind| Quoting::of(&kind)).fold(Quoting::of(&respond.kind), Quoting::or);
-    let body = values.text(&respond.body, quoting);
+    let body = values.text(&respond.body, quoting, TEXT_MOST)?;
     let mut reply = Reply::new(respond.status, "", body);
     reply.fields.clear();
     reply.push("Content-Type", respond.kind.clone());
-    reply
+    Some(reply)
 }
 
 /// How a text of the client's is put into another one, so that it stays a text.
@@ -129,6 +174,15 @@ impl Quoting {
             kind if kind.contains("html") || kind.contains("xml") => Quoting::Markup,
             kind if kind.contains("json") => Quoting::Json,
             _ => Quoting::None,
+        }
+    }
+
+    /// What an octet becomes at most.
+    fn factor(self) -> usize {
+        match self {
+            Quoting::None => 1,
+            Quoting::Markup => "&quot;".len(),
+            Quoting::Json => 2,
         }
     }
 

@@ -41,7 +41,8 @@ pub fn holds(kind: ConditionKind, conditions: &Conditions, asked: &Asked<'_>) ->
         ConditionKind::Listen => is_in(&conditions.listen, |listen| is_at(listen, asked.listen)),
         Method => {
             let method = asked.head.method_text.of(asked.bytes);
-            is_in(&conditions.method, |own| own.as_bytes() == method)
+            // Some origins take `get` for GET: whoever is to be kept from one is kept from the other.
+            is_in(&conditions.method, |own| own.as_bytes().eq_ignore_ascii_case(method))
         }
         Client if conditions.client.is_empty() => true,
         Client => asked.client().is_some_and(|client: IpAddr| {

@@ -16,7 +16,7 @@ mod router;
 
 pub use asked::Asked;
 pub use explain::{explain, split_question};
-pub use fill::{Values, lines, redirect, respond};
+pub use fill::{Values, fits, fixed_lines, lines, redirect, respond};
 pub use outgoing::Outgoing;
 pub use router::{Router, Scratch, Verdict};
 

@@ -83,26 +83,37 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
         }
     };
     chosen.set(Some(route));
+    if !rules_fit(exchange, head) {
+        return refuse(Reason::TargetTooLong);
+    }
     let terms = match epoch.action(route) {
         Action::Forward(terms) => terms,
         Action::Redirect(redirect) => {
-            let reply = policy::redirect(redirect, &exchange.values(head, ""));
-            return Verdict::Reply(Reason::Redirected, Box::new(reply));
+            return match policy::redirect(redirect, &exchange.values(head, "")) {
+                Some(reply) => Verdict::Reply(Reason::Redirected, Box::new(reply)),
+                None => refuse(Reason::TargetTooLong),
+            };
         }
         Action::Admin => return Verdict::Admin(Box::new(page_request(exchange, head))),
         Action::Respond(respond) => {
-            let reply = policy::respond(
-                respond,
-                &exchange.spec().response_header,
-                &exchange.values(head, ""),
-            );
-            return Verdict::Reply(Reason::Responded, Box::new(reply));
+            let rules = &exchange.spec().response_header;
+            return match policy::respond(respond, rules, &exchange.values(head, "")) {
+                Some(reply) => Verdict::Reply(Reason::Responded, Box::new(reply)),
+                None => refuse(Reason::TargetTooLong),
+            };
         }
     };
     match (request.framing, terms.spec.max_body) {
         (Framing::Length(length), Some(most)) if length > most => refuse(Reason::BodyTooLarge),
         _ => Verdict::Forward(Admitted { received, route }),
     }
+}
+
+/// What the rules of its route put in for this request has room in a head.
+fn rules_fit(exchange: &Exchange, head: &[u8]) -> bool {
+    let spec = exchange.spec();
+    let mut rules = [&spec.request_header, &spec.response_header].into_iter();
+    rules.all(|rules| rules.lines.is_empty() || policy::fits(rules, &exchange.values(head, "")))
 }
 
 /// What to ask the admin for.

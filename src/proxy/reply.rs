@@ -9,7 +9,7 @@ use super::core::{Event, PageRequest, PageSlot, Worker};
 use super::facts::{self, AnswerState};
 use super::finish::Ended;
 use super::session::{Exchange, Session, written};
-use crate::config::ErrorPage;
+use crate::config::{ErrorPage, LINES_MOST};
 use crate::http::forward::FieldEdits;
 use crate::http::{Method, Name, Reason, RefusalForm, Reply, ReplyEdits};
 use crate::policy;
@@ -44,6 +44,20 @@ pub(super) async fn page(worker: &Worker, request: Box<PageRequest>) -> Ended {
     }
 }
 
+/// The field lines that rules put into it.
+fn lines(session: &Session) -> Vec<u8> {
+    let rules = &session.exchange.spec().response_header;
+    if rules.lines.is_empty() {
+        return Vec::new();
+    }
+    let values = session.exchange.values(session.input.filled(), "");
+    match policy::fits(rules, &values) {
+        true => policy::lines(rules, &values, false),
+        // The request is refused, for this or before anybody looked.
+        false => policy::fixed_lines(rules),
+    }
+}
+
 /// Sends `reply` to a client that has not been answered.
 pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
     let Exchange { worker, client, quota, request, facts, epoch, .. } = &session.exchange;
@@ -54,21 +68,14 @@ pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
         && !session.exchange.is_followed_by_another_protocol(behind);
     let date = worker.date();
     let spec = session.exchange.spec();
-    let lines = match spec.response_header.lines.is_empty() {
-        true => Vec::new(),
-        false => {
-            let values = session.exchange.values(session.input.filled(), "");
-            policy::lines(&spec.response_header, &values, false)
-        }
-    };
+    let lines = lines(session);
     let fields = FieldEdits { removed: &spec.response_header.removed, lines: &lines };
     let edits = ReplyEdits { date: &date, request_id: Some(session.id()), persistent, fields };
     let permit = quota.permit().await;
-    let head = |edits| written(permit.take(), epoch.head_most(), |out| reply.head(out, edits));
-    // What rules put in may be as long as the request: better an answer without it than none.
-    let bare = ReplyEdits { fields: FieldEdits::default(), ..edits };
-    let Ok(out) = head(&edits).or_else(|_| head(&bare)) else {
-        return Next::Close; // a buffer holds the longest of our heads many times over
+    // Where a redirect leads may be as long as all lines of the rules.
+    let most = epoch.head_most() + lines.len() + LINES_MOST;
+    let Ok(out) = written(permit.take(), most, |out| reply.head(out, &edits)) else {
+        return Next::Close; // that holds the longest of our heads many times over
     };
     facts.answers(reply.status, AnswerState::Body);
     facts::add(&facts.heads_out, out.len() as u64);

@@ -495,7 +495,7 @@ fn u15_rules_hold_for_interim_answers_and_trailers_and_never_take_the_answer_awa
     let case = Configured::new(
         &format!(
             "upstream = '{}'\n\
-             response-header = {{ set = {{ X-Long = '{{uri}}{{uri}}' }}, remove = ['Server', 'X-T'] }}\n\
+             response-header = {{ set = {{ X-Long = '{{uri}}{{uri}}{{uri}}' }}, remove = ['Server', 'X-T'] }}\n\
              [[route]]\nhost = 'away'\nredirect = 'https://{{host}}{{uri}}'\n[[route]]\n",
             origin.url()
         ),
@@ -509,11 +509,11 @@ fn u15_rules_hold_for_interim_answers_and_trailers_and_never_take_the_answer_awa
     assert_eq!(answer.text(), "ok");
     let trailers: Vec<_> = answer.trailers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(trailers, ["X-K"]);
-    let long = "x".repeat(8_000);
+    let long = "x".repeat(8_185);
     let mut client = case.proxy.client();
     client.send(format!("GET /{long} HTTP/1.1\r\nHost: away\r\n\r\n"));
     let answer = client.response();
-    assert_eq!((answer.status, answer.get("X-Long")), (308, None));
+    assert_eq!((answer.status, answer.get("X-Long")), (414, None));
 }
 
 #[test]
@@ -590,4 +590,41 @@ fn u18_a_field_that_goes_no_further_chooses_no_route() {
     );
     assert_eq!(ask(&case, "GET /", "a", "X-Env: test\r\n").text(), "test");
     assert_eq!(ask(&case, "GET /", "a", "Connection: x-env\r\nX-Env: test\r\n").text(), "rest");
+}
+
+#[test]
+fn u19_a_long_target_is_refused_where_texts_would_grow_too_long_and_rules_stay() {
+    let origin = mirror();
+    let grown = "{uri}".repeat(13_000);
+    let case = Configured::new(
+        &format!(
+            "upstream = '{}'\n\
+             response-header = {{ set = {{ X-Fixed = 'yes', X-U = '{{uri}}', X-Q = '{{query}}', X-P = '{{query}}' }} }}\n\
+             [[route]]\npath = '/red'\nredirect = 'https://x{{uri}}?{{query}}'\n\
+             [[route]]\npath = '/grown'\nrespond = '{grown}'\n\
+             response-header = {{ remove = ['X-U', 'X-Q', 'X-P'] }}\n\
+             [[route]]\npath = '/pool'\n",
+            origin.url()
+        ),
+        &[],
+    );
+    let long = "a".repeat(8_100);
+    for path in ["/red", "/pool", "/grown"] {
+        let answer = ask(&case, &format!("GET {path}?{long}"), "a", "");
+        assert_eq!((answer.status, reason(&answer).as_str()), (414, "target_too_long"), "{path}");
+        assert_eq!(answer.get("X-Fixed"), Some("yes"), "{path}");
+    }
+    for (path, status) in [("/none", 404), ("/a//b", 400)] {
+        let answer = ask(&case, &format!("GET {path}?{long}"), "a", "");
+        assert_eq!((answer.status, answer.get("X-Fixed")), (status, Some("yes")), "{path}");
+    }
+    let long = "a".repeat(5_000);
+    let answer = ask(&case, &format!("GET /pool?{long}"), "a", "");
+    assert_eq!((answer.status, answer.get("X-Q")), (200, Some(long.as_str())));
+    let answer = ask(&case, &format!("GET /red?{long}"), "a", "");
+    let to = format!("https://x/red?{long}?{long}");
+    assert_eq!((answer.status, answer.get("Location")), (308, Some(to.as_str())));
+    assert_eq!(ask(&case, "GET /grown", "a", "").status, 414);
+    let status = page(&case.proxy.ask("/status"));
+    assert_eq!(status["upstreams"][0]["failures"], 0, "{status}");
 }

@@ -40,7 +40,9 @@ pub(super) fn head(
         offer,
     };
     let edits = outgoing.edits();
-    written(permit.take(), epoch.head_most(), |out| forward::request(out, request, head, &edits))
+    // What rules put in has room of its own.
+    let most = epoch.head_most() + lines.len();
+    written(permit.take(), most, |out| forward::request(out, request, head, &edits))
         .map_err(|_| Reason::ForwardedHeadTooLarge.into())
 }
 

@@ -189,7 +189,7 @@ impl<'a> Answer<'a> {
         let write = |out: &mut Writer<'_>| {
             forward::interim(out, self.response, input.filled(), &self.spec.response_header.removed)
         };
-        let out = self.written(permit.take(), write)?;
+        let out = self.written(permit.take(), 0, write)?;
         self.send_interim(out).await
     }
 
@@ -212,7 +212,7 @@ impl<'a> Answer<'a> {
         let edits = self.edits(Framing::None, true, &date, &lines);
         let write =
             |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
-        let out = self.written(permit.take(), write)?;
+        let out = self.written(permit.take(), lines.len(), write)?;
         self.exchange.facts.answers(101, AnswerState::Switching);
         facts::add(&self.exchange.facts.heads_out, out.len() as u64);
         self.send(out).await?;
@@ -309,16 +309,17 @@ impl<'a> Answer<'a> {
         let edits = self.edits(framing, persistent, &date, &lines);
         let write =
             |out: &mut Writer<'_>| forward::response(out, self.response, input.filled(), &edits);
-        self.written(permit.take(), write)
+        self.written(permit.take(), lines.len(), write)
     }
 
-    /// `buf` with a head in it.
+    /// `buf` with a head in it, in which rules put in so many octets.
     fn written(
         &self,
         buf: Buf,
+        put_in: usize,
         write: impl Fn(&mut Writer<'_>) -> Result<(), Full>,
     ) -> Result<Buf, ExchangeError> {
-        let most = self.exchange.epoch.head_most();
+        let most = self.exchange.epoch.head_most() + put_in;
         written(buf, most, write).map_err(|_| Reason::ResponseHeadTooLarge.into())
     }
 
