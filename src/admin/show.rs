@@ -103,7 +103,8 @@ pub(super) fn status(view: &View) -> Value {
             "weight": spec.weight,
             "state": state,
             "alive": upstream.is_alive(),
-            "connections": { "current": one.active + one.idle, "active": one.active, "idle": one.idle },
+            "current_connections": one.active,
+            "idle_connections": one.idle,
             "requests": one.requests,
             "failures": one.failures,
         })

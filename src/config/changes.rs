@@ -1,15 +1,19 @@
 //! Changes of upstreams made at run time, as they are written down.
 
 use std::fmt::{self, Display};
+use std::io;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::files::Files;
 use super::overlay::{Overlay, Presence, UpstreamChange};
+use super::places::HEAVIEST;
 
 /// Where they are kept, in the folder that `state` names.
 pub const CHANGES_FILE: &str = "upstreams.json";
 /// The largest such file that is read: more octets than all upstreams there may be take up.
-pub const LARGEST_CHANGES: usize = 4 * 1024 * 1024;
+const LARGEST: usize = 4 * 1024 * 1024;
 
 /// The words for a presence.
 const PRESENCES: [(Presence, &str); 3] =
@@ -50,6 +54,18 @@ impl Overlay {
         )
     }
 
+    /// The changes that are kept in `folder`; none, if there is no file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or makes no sense.
+    pub fn kept_in(folder: &Path) -> Result<Overlay, String> {
+        match Files::at_once().text(&folder.join(CHANGES_FILE), LARGEST) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Overlay::default()),
+            Err(error) => Err(error.to_string()),
+            Ok(text) => Overlay::parse(&text),
+        }
+    }
+
     /// What such a text says.
     ///
     /// # Errors
@@ -68,13 +84,14 @@ impl Overlay {
             };
             // Earlier versions knew one pool, and no weights.
             let pool = change["pool"].as_str().unwrap_or("default");
-            let weight = change["weight"].as_u64().and_then(|weight| u32::try_from(weight).ok());
-            overlay.restore(
-                (pool, url),
-                *presence,
-                draining,
-                weight.filter(|weight| *weight > 0),
-            )?;
+            let weight = match &change["weight"] {
+                Value::Null => None,
+                weight => match weight.as_u64() {
+                    Some(weight @ 1..=HEAVIEST) => Some(weight as u32),
+                    _ => return Err(format!("{weight} is no weight")),
+                },
+            };
+            overlay.restore((pool, url), *presence, draining, weight)?;
         }
         Ok(overlay)
     }

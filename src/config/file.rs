@@ -148,8 +148,8 @@ impl FileReader<'_> {
             return vec![include.clone()];
         }
         // A file that comes or goes changes its folder.
-        let begin = include.text.find(['*', '?', '[']).unwrap_or_default();
-        files.note(&cwd.join(folder(&include.text[..begin])));
+        let star = include.text.find(['*', '?', '[']).unwrap_or_default();
+        files.note(&cwd.join(folder(&include.text[..star + 1])));
         // Stars are those of the file alone, whatever the folder is called.
         let quoted = PathBuf::from(glob::Pattern::escape(&cwd.to_string_lossy()));
         let paths = match glob::glob(&quoted.join(&*include.text).to_string_lossy()) {

@@ -27,7 +27,7 @@
 //! sections      pools and routes
 //! build         all of it -> a Plan
 //! ```
-//! `descriptors` says how many clients a limit on descriptors is enough for.
+//! `descriptors` says how many clients a limit on descriptors is enough for, `memory` what a process takes at most.
 //! `advice` tries what a refusal offers before anyone is told to write it.
 //! `diff` tells what differs between two plans, and what of that takes a new process.
 //! `order` is what a running tidegate can be told; `overlay` lays changes of upstreams over what the files say, and
@@ -55,6 +55,7 @@ mod given;
 mod header;
 mod keys;
 mod layers;
+mod memory;
 mod order;
 mod overlay;
 mod places;
@@ -93,7 +94,7 @@ use layers::Layers;
 use settings::Settings;
 use shown::Shown;
 
-pub use changes::{CHANGES_FILE, LARGEST_CHANGES};
+pub use changes::CHANGES_FILE;
 pub use descriptors::{Marks, in_use};
 pub use diff::{Difference, difference, within};
 pub use files::StampedFile;

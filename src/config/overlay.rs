@@ -3,7 +3,7 @@
 //! The files stay as they are. Where both speak of an upstream, the change holds, until the files say the same, or have
 //! made it meaningless: then it is dropped, and that is told.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::build::{MOST_UPSTREAMS, leads_back};
@@ -167,14 +167,32 @@ impl Overlay {
         plan
     }
 
+    /// Where the files ask for another weight now than `before`, and one that was set at run time holds: a line each.
+    pub fn held_weights(&self, before: &Plan, asked: &Plan) -> Vec<String> {
+        let weight = |plan: &Plan, change: &UpstreamChange| {
+            let mut upstreams = plan.pool(&change.pool)?.upstreams.iter();
+            Some(upstreams.find(|one| one.name == change.upstream.name)?.weight)
+        };
+        let held = |change: &UpstreamChange| {
+            let (own, before) = (change.weight?, weight(before, change)?);
+            let now = weight(asked, change).filter(|now| *now != before && *now != own)?;
+            let name = &change.upstream.name;
+            Some(format!(
+                "{name} has weight {now} in the files, and {own} from run time, which holds"
+            ))
+        };
+        self.0.values().filter_map(held).collect()
+    }
+
     /// Drops the changes that `asked` has made meaningless; says which, a line each.
     pub fn prune(&mut self, asked: &Plan) -> Vec<String> {
         let mut dropped = Vec::new();
         let pools: HashSet<&str> = asked.pools.iter().map(|pool| &*pool.name).collect();
-        let names: HashSet<(&str, &str)> =
-            asked.upstreams().map(|(pool, one)| (&*pool.name, &*one.name)).collect();
+        let weights: HashMap<(&str, &str), u32> =
+            asked.upstreams().map(|(pool, one)| ((&*pool.name, &*one.name), one.weight)).collect();
         for ((pool, name), change) in &mut self.0 {
-            let is_asked = names.contains(&(pool.as_str(), name.as_str()));
+            let weight = weights.get(&(pool.as_str(), name.as_str())).copied();
+            let is_asked = weight.is_some();
             let mut drop = |why: &str| dropped.push(format!("{name} {why}"));
             match (change.presence, is_asked) {
                 _ if !pools.contains(pool.as_str()) => {
@@ -195,6 +213,7 @@ impl Overlay {
                     (change.draining, change.weight) = (false, None);
                     drop("was changed at run time, and the files name it no longer");
                 }
+                _ if change.weight == weight => change.weight = None, // they say the same now
                 _ => {}
             }
         }
@@ -400,5 +419,25 @@ mod tests {
             assert_eq!(shown(&overlay, &after), expected, "{changes:?}");
             assert_eq!(overlay.prune(&after), Vec::<String>::new(), "told once");
         }
+    }
+
+    #[test]
+    fn a_weight_from_run_time_holds_until_the_files_say_the_same() {
+        let before = plan("a:1,b:1");
+        let mut overlay = Overlay::default();
+        let weighted = UpstreamOrder { weight: Some(7), ..order(Verb::Weight, "http://a:1") };
+        assert_eq!(overlay.change(&before, &weighted), Ok(true));
+        for (after, told, in_force) in
+            [("a:1 weight=4,b:1", 1, 7), ("a:1,b:1", 0, 7), ("b:1,a:1", 0, 7)]
+        {
+            let after = plan(after);
+            assert_eq!(overlay.held_weights(&before, &after).len(), told);
+            assert_eq!(overlay.prune(&after), Vec::<String>::new());
+            let upstreams = overlay.over(&after).pools.remove(0).upstreams;
+            let a = upstreams.iter().find(|one| one.name == "http://a:1").unwrap();
+            assert_eq!(a.weight, in_force);
+        }
+        assert_eq!(overlay.prune(&plan("a:1 weight=7,b:1")), Vec::<String>::new());
+        assert_eq!(overlay, Overlay::default(), "the files say the same");
     }
 }

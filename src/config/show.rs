@@ -1,5 +1,6 @@
 //! Settings in words: help, version, `check` and the table of the manual.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use super::plan::*;
 use super::route::{RouteSource, RouteSpec};
 use super::sections::DEFAULT;
 use super::table::{ACTIONS, DefaultValue, Effect, Form, GROUPS, Setting};
-use super::{Rejected, Report, values};
+use super::{Rejected, Report, memory, values};
 
 /// Routes that `check` names; of more, their number.
 const ROUTES_TOLD: usize = 20;
@@ -100,6 +101,7 @@ pub fn check(plan: &Plan, report: &Report) -> String {
     }
     let admin = plan.process.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string);
     let _ = writeln!(text, "  admin     {admin}  ({})", report.origin("admin"));
+    let _ = writeln!(text, "  memory    at most {} MiB", memory::ceiling(plan).div_ceil(1 << 20));
     for warning in &report.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
@@ -112,6 +114,7 @@ pub fn check_json(plan: &Plan, report: &Report) -> String {
     let upstreams = plan
         .upstreams()
         .map(|(pool, upstream)| serde_json::json!({ "pool": *pool.name, "url": upstream.name }));
+    let memory = memory::rows(plan);
     let page = serde_json::json!({
         "ok": true,
         "mistakes": [],
@@ -119,6 +122,8 @@ pub fn check_json(plan: &Plan, report: &Report) -> String {
         "listen": plan.listener.addresses.iter().map(Listen::to_string).collect::<Vec<_>>(),
         "upstreams": upstreams.collect::<Vec<_>>(),
         "routes": routes,
+        "memory_bytes": memory.iter().map(|(what, octets)| (*what, *octets)).collect::<BTreeMap<_, _>>(),
+        "memory_ceiling_bytes": memory::ceiling(plan),
     });
     format!("{page}\n")
 }

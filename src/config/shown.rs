@@ -1,11 +1,10 @@
 //! What `config show` shows, and the dotenv file that it prints.
 
 use std::fmt::Write;
-use std::io;
 
 use super::Report;
 use super::build::Built;
-use super::changes::{CHANGES_FILE, LARGEST_CHANGES};
+use super::changes::CHANGES_FILE;
 use super::diagnostics::escape;
 use super::layers::Layers;
 use super::overlay::{Overlay, UpstreamChange};
@@ -28,19 +27,15 @@ impl Shown {
     /// Takes the changes into account that were kept in the folder that `state` names.
     pub fn lay_changes_over(&mut self) {
         let Some(folder) = &self.built.plan.process.state else { return };
-        let file = self.layers.cwd.join(folder).join(CHANGES_FILE);
-        let kept = match self.layers.files.regular(&file, LARGEST_CHANGES) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => Err(error.to_string()),
-            Ok(text) => Overlay::parse(&text),
-        };
-        match kept {
+        let folder = self.layers.cwd.join(folder);
+        match Overlay::kept_in(&folder) {
             Ok(kept) => {
                 self.changes = kept;
                 self.report.warnings.extend(self.changes.prune(&self.built.plan));
                 self.built.plan = self.changes.over(&self.built.plan);
             }
             Err(error) => {
+                let file = folder.join(CHANGES_FILE);
                 let what = format!("cannot read {}: {error}", file.display());
                 self.report.warnings.push(what);
             }

@@ -103,7 +103,7 @@ fn status(page: &Value) -> String {
             "{:<10} {:>6} {:>7} {:>9} {:>9}  {:<12} {}\n",
             word(&one["state"]),
             one["weight"].to_string(),
-            one["connections"]["active"].to_string(),
+            one["current_connections"].to_string(),
             one["requests"].to_string(),
             one["failures"].to_string(),
             word(&one["pool"]),

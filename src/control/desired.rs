@@ -46,10 +46,12 @@ impl Desired {
         self.folder.is_some()
     }
 
-    /// The sources ask for this now; which changes that has made meaningless.
+    /// The sources ask for this now; what that means for changes made at run time, a line each.
     pub fn ask(&mut self, asked: Plan) -> Vec<String> {
+        let mut told = self.overlay.held_weights(&self.asked, &asked);
         self.asked = asked;
-        self.prune()
+        told.extend(self.prune());
+        told
     }
 
     /// Changes an upstream, and writes that down before anybody hears of it. `false`: it was so before.

@@ -5,10 +5,10 @@
 //! starting.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::config::{CHANGES_FILE as FILE, LARGEST_CHANGES, Overlay};
+use crate::config::{CHANGES_FILE as FILE, Overlay};
 
 /// A folder that can be written to.
 #[derive(Debug)]
@@ -39,21 +39,14 @@ impl StateFolder {
     /// The changes that were kept.
     pub fn read(&self) -> Overlay {
         let file = self.0.join(FILE);
-        let mut text = String::new();
-        let read = match File::open(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Overlay::default(),
-            Err(error) => Err(error),
-            Ok(open) => open.take(LARGEST_CHANGES as u64).read_to_string(&mut text),
-        };
-        let parsed = match read {
-            Ok(_) => Overlay::parse(&text),
-            Err(error) => Err(error.to_string()),
-        };
-        parsed.unwrap_or_else(|why| {
+        Overlay::kept_in(&self.0).unwrap_or_else(|why| {
             let aside = self.0.join(format!("{FILE}.damaged"));
-            let moved = fs::rename(&file, &aside).map_or_else(|e| e.to_string(), |()| "moved".into());
-            let (file, aside) = (file.display(), aside.display());
-            tracing::error!(%file, %why, %aside, %moved, "changes made at run time are lost: set aside");
+            let moved_to = match fs::rename(&file, &aside) {
+                Ok(()) => aside.display().to_string(),
+                Err(error) => format!("nowhere: {error}"),
+            };
+            let file = file.display();
+            tracing::error!(%file, %why, %moved_to, "cannot read the changes made at run time; started without them");
             Overlay::default()
         })
     }
@@ -107,6 +100,8 @@ mod tests {
             &whole[..whole.len() / 2],
             &whole.replace("http://a", "ftp://a"),
             &whole.replace("added", "x"),
+            &whole.replace(":3", ":257"),
+            &whole.replace(":3", ":0"),
             "\u{feff}",
         ];
         for text in damaged {

@@ -375,7 +375,7 @@ fn t15_changes_are_kept_over_a_restart_and_a_damaged_file_stops_nobody() {
     let file = format!("{state}/upstreams.json");
     fs::write(&file, "{\"version\":1,\"upstreams\":[{\"url\":").unwrap();
     let proxy = Proxy::start(&flags);
-    proxy.wait_for_log("changes made at run time are lost: set aside");
+    proxy.wait_for_log("cannot read the changes made at run time");
     assert_eq!(proxy.client().get("/").text(), "a");
     assert!(fs::exists(format!("{file}.damaged")).unwrap());
     let refused = run(
