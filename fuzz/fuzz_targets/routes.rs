@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use tidegate_fuzz::config::{Action, Listen, Plan, Surroundings, load};
 use tidegate_fuzz::http::{Limits, Request};
-use tidegate_fuzz::policy::{Asked, Router, Scratch, Verdict};
+use tidegate_fuzz::policy::{MatchInput, Router, Scratch, Verdict};
 use tidegate_fuzz::settings::HOME;
 
 const ROUTES: [&str; 9] = ["/", "/a", "/a/", "/a/*", "/a/b", "/b/*", "/a%20b", "/%7e/*", "/a/%2B"];
@@ -41,9 +41,9 @@ fn found(target: &[u8]) -> Option<Verdict> {
     let head = [b"GET ", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
     let mut request = Request::default();
     request.read(&head, &Limits::default()).ok()?;
-    let asked =
-        Asked { head: &request, bytes: &head, listen: &Listen::Any(80), peer: None, trusted: &[] };
-    match ROUTER.find(&asked, &mut Scratch::default()) {
+    let input =
+        MatchInput { head: &request, bytes: &head, listen: &Listen::Any(80), peer: None, trusted: &[] };
+    match ROUTER.find(&input, &mut Scratch::default()) {
         Verdict::AmbiguousPath => None,
         verdict => Some(verdict),
     }

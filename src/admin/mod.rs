@@ -10,21 +10,21 @@
 pub mod log;
 
 mod accept;
+mod endpoints;
 mod exposition;
 mod families;
 mod orders;
 mod permits;
 mod reply;
 mod request;
-mod routes;
 mod serve;
 mod show;
 
 #[cfg(test)]
 mod testing;
 
+pub use endpoints::page;
 pub use orders::{Orders, Outcome, PendingOrder, Refused};
-pub use routes::page;
 pub use serve::{AdminListener, Service, serve};
 
 use std::sync::{Arc, PoisonError, RwLock};

@@ -38,6 +38,8 @@ pub struct Refused {
     pub code: &'static str,
     /// A sentence.
     pub message: Cow<'static, str>,
+    /// The part of the order that is at fault; empty: no one part.
+    pub field: &'static str,
     /// Everything there is to say, for a terminal; may be empty.
     pub text: String,
 }
@@ -87,8 +89,11 @@ fn ending() -> Reply {
 fn page(outcome: Outcome) -> Reply {
     match outcome {
         Ok(state) => reply::json(200, &state),
-        Err(Refused { status, code, message, text }) => {
+        Err(Refused { status, code, message, field, text }) => {
             let mut error = json!({ "code": code, "message": message });
+            if !field.is_empty() {
+                error["field"] = field.into();
+            }
             if !text.is_empty() {
                 error["text"] = text.into();
             }

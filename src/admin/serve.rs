@@ -15,7 +15,7 @@ use smol::Executor;
 
 use super::permits::{ConnectionPermit, Permits};
 use super::request::{AdminRequest, Read, Reader};
-use super::{CurrentView, Orders, reply, routes};
+use super::{CurrentView, Orders, endpoints, reply};
 use crate::http::write::CONTINUE;
 use crate::http::{Method, Reason};
 
@@ -160,12 +160,12 @@ where
                 let bodiless = request.method == Method::Head;
                 let keep = request.keep && !closing.load(Relaxed) && !permit.must_leave();
                 let view = service.view.get();
-                let page = routes::answer(&view, &service.orders, &request, local).await;
+                let page = endpoints::answer(&view, &service.orders, &request, local).await;
                 (page, bodiless, keep)
             }
-            Ok(Some(Err(reason))) => (routes::refusal(reason), false, false),
+            Ok(Some(Err(reason))) => (endpoints::refusal(reason), false, false),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => match reader.late() {
-                Some(reason) => (routes::refusal(reason), false, false),
+                Some(reason) => (endpoints::refusal(reason), false, false),
                 None => return Ok(()),
             },
             Ok(None) | Err(_) => return Ok(()),

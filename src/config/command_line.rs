@@ -134,7 +134,7 @@ impl Shape<'_> {
                     self.of_command(flag, option, value);
                 }
                 "--" => self.words.extend(args.by_ref()),
-                flag if flag.starts_with('-') && flag.len() > 1 && !SWITCHES.contains(&flag) => {
+                flag if flag.starts_with('-') && flag.len() > 1 && !is_switch(flag) => {
                     self.option(flag, value, &mut args);
                 }
                 _ => self.words.push(arg),
@@ -196,6 +196,10 @@ impl Shape<'_> {
     }
 }
 
+fn is_switch(word: &str) -> bool {
+    SWITCHES.iter().any(|(flag, _)| *flag == word)
+}
+
 /// The word begins a command.
 pub fn is_command(word: &str) -> bool {
     word == "help" || COMMANDS.iter().any(|command| command.split(' ').next() == Some(word))
@@ -205,7 +209,7 @@ pub fn is_command(word: &str) -> bool {
 fn is_flag(word: &str) -> bool {
     let name = word.split_once('=').map_or(word, |(name, _)| name);
     name.strip_prefix("--").and_then(table::find).is_some()
-        || SWITCHES.contains(&name)
+        || is_switch(name)
         || CommandOption::find(name).is_some()
         || ACTIONS.iter().any(|(short, long, _)| *short == name || *long == name)
 }

@@ -31,7 +31,7 @@ pub fn name(text: &str) -> Result<String, Diagnostic> {
 /// `example.org` or `*.example.org`; case, port and trailing dot make no difference to a host.
 pub fn host(text: &str) -> Result<HostPattern, Diagnostic> {
     if text == "*" {
-        return Err(wrong("a route without a host means every host", "leave the host out"));
+        return Err(wrong("a route without a host matches every host", "leave the host out"));
     }
     if !text.is_ascii() {
         return Err(wrong(
@@ -162,7 +162,7 @@ fn ambiguous() -> Diagnostic {
 /// A method (RFC 9110 section 9.1): case counts.
 pub fn method(text: &str) -> Result<String, Diagnostic> {
     if text == "*" {
-        return Err(wrong("a route without a method means every method", "leave the method out"));
+        return Err(wrong("a route without a method matches every method", "leave the method out"));
     }
     if !grammar::is_token(text.as_bytes()) || text.len() > 32 {
         return Err(unclear("this is not a method"));

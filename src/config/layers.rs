@@ -12,6 +12,7 @@ use super::file::{self, Contents, Section};
 use super::files::Files;
 use super::given::{Given, Line, Origin};
 use super::keys;
+use super::secrets::Secrets;
 use super::table::{self, DefaultValue, Setting, variable};
 
 /// Everything that was given, each setting from its strongest layer.
@@ -86,10 +87,33 @@ impl Layers {
                 layers.given.entry(name).or_insert(given);
             }
         }
+        layers.expand(&whole, diagnostics);
         layers.read_configuration(cwd, &whole, diagnostics);
         let servers = servers.into_values().collect();
         *if upstream_flag { &mut layers.ignored } else { &mut layers.servers } = servers;
         layers
+    }
+
+    /// Puts in what the layers above the file take from elsewhere.
+    fn expand(&mut self, env: &HashMap<String, String>, diagnostics: &mut Diagnostics) {
+        let secrets = Secrets { env, folder: self.cwd.clone(), files: &self.files };
+        let takes = |given: &Given| given.text.contains("{env.") || given.text.contains("{file.");
+        for (name, all) in &mut self.given {
+            let Some(setting) = table::find(name).filter(|_| all.iter().any(takes)) else {
+                continue;
+            };
+            *all = std::mem::take(all)
+                .into_iter()
+                .flat_map(|given| match secrets.values(setting, &given.text) {
+                    Ok(values) => values.into_iter().map(|value| value.given(&given)).collect(),
+                    Err(wrong) => {
+                        let Given { text, origin, .. } = &given;
+                        diagnostics.mistake_in(origin, text, 0..text.len(), wrong);
+                        Vec::new()
+                    }
+                })
+                .collect();
+        }
     }
 
     /// The lowest layer: the configuration file that the others name.

@@ -100,11 +100,11 @@ pub use diff::{Difference, difference, within};
 pub use files::StampedFile;
 pub use header::{HeaderLine, HeaderRules, LINES_MOST};
 pub use order::{Look, Order, Question, UpstreamOrder, Verb};
-pub use overlay::{Overlay, Presence, UpstreamChange};
+pub use overlay::{Objection, Overlay, Presence, UpstreamChange};
 pub use places::HEAVIEST;
 pub use plan::*;
 pub use route::*;
-pub use routing::TEXT_MOST;
+pub use routing::{CLIENT_PAGES, TEXT_MOST};
 pub use show::markdown;
 pub use template::{Placeholder, Template};
 
@@ -837,6 +837,7 @@ tidegate: 8 mistakes, not started; --help lists all flags
             "--upstream a:1 --trusted-proxy 10.0.0.0/8,::1 --half-close --host-header upstream",
             "--upstream a:1 --backend-header --read-timeout 1ms --drain-delay 2s --drain-timeout 0s --max-body 10MB",
             "--upstream a:1 --max-target 16KiB --max-fields 256",
+            "--upstream a:1 --request-header X-A:1 --request-header X-B:{host} --response-header X-C:d",
             "--upstream a:1 --max-head 1KiB --access-log combined --access-log-file a#'b\\\"c",
             "--upstream a:1 --log trace --log-format json --expect-timeout 0s --max-upstream-idle 0 --access-log off",
         ];

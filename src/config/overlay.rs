@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::advice;
 use super::build::{MOST_UPSTREAMS, leads_back};
 use super::order::{UpstreamOrder, Verb};
 use super::places;
 use super::plan::{Plan, PoolSpec, UpstreamSpec};
 use super::sections::DEFAULT;
+use super::table::Form;
 
 /// Every change that is in force, by pool and canonical URL of its upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,16 +82,16 @@ impl Overlay {
     ///
     /// # Errors
     /// Says why it cannot be; nothing has changed then.
-    pub fn change(&mut self, asked: &Plan, order: &UpstreamOrder) -> Result<bool, String> {
-        let mut upstream = places::upstream(&order.url)
-            .map_err(|wrong| format!("{}; {}", wrong.wrong, wrong.right()))?;
+    pub fn change(&mut self, asked: &Plan, order: &UpstreamOrder) -> Result<bool, Objection> {
+        let mut upstream = advice::read(Form::Urls, &order.url, places::upstream)
+            .map_err(|wrong| Objection("url", format!("{}; {}", wrong.wrong, wrong.right())))?;
         // It may stand behind the URL as well.
         let behind = (upstream.weight > 1).then_some(upstream.weight);
         let order = &UpstreamOrder { weight: order.weight.or(behind), ..order.clone() };
         let UpstreamOrder { verb, weight, .. } = order;
         upstream.weight = weight.unwrap_or(upstream.weight);
         let now = self.over(asked);
-        let pool = meant(&now, order.pool.as_deref())?;
+        let pool = pool_of(&now, order.pool.as_deref())?;
         let name = &upstream.name;
         let found = pool.upstreams.iter().find(|one| one.name == *name);
         if is_so(order, upstream.weight, found) {
@@ -246,14 +248,18 @@ fn is_so(order: &UpstreamOrder, weight: u32, found: Option<&UpstreamSpec>) -> bo
     }
 }
 
-/// Why an order cannot be carried out, of which `found` is the upstream as it is.
+/// Why an order cannot be carried out: the part of it that is at fault, and a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objection(pub &'static str, pub String);
+
+/// What stands against an order, of which `found` is the upstream as it is.
 fn objection(
     (asked, now): (&Plan, &Plan),
     pool: &PoolSpec,
     upstream: &UpstreamSpec,
     order: &UpstreamOrder,
     found: Option<&UpstreamSpec>,
-) -> Option<String> {
+) -> Option<Objection> {
     let name = &upstream.name;
     let of = match now.pools.len() {
         0 | 1 => String::new(),
@@ -262,38 +268,46 @@ fn objection(
     let mut own = asked.listener.addresses.iter().chain(&asked.process.admin);
     let mut is_ours = || own.any(|own| leads_back(&upstream.place, own));
     match (order.verb, found) {
-        (Verb::Weight, _) if order.weight.is_none() => Some("the weight is missing".into()),
+        (Verb::Weight, _) if order.weight.is_none() => {
+            Some(Objection("weight", "the weight is missing".to_owned()))
+        }
         (Verb::Drain | Verb::Undrain | Verb::Weight, None) => {
-            Some(format!("there is no upstream {name}{of}; /status lists those there are"))
+            let what = format!("there is no upstream {name}{of}; /status lists those there are");
+            Some(Objection("url", what))
         }
         (Verb::Remove, Some(_)) if pool.upstreams.len() == 1 => {
-            Some(format!("{name} is the last upstream{of}; drain it, or add another first"))
+            let what = format!("{name} is the last upstream{of}; drain it, or add another first");
+            Some(Objection("url", what))
         }
         (Verb::Add, None) if now.upstreams().count() >= MOST_UPSTREAMS => {
-            Some(format!("there are {MOST_UPSTREAMS} upstreams, and no more are possible"))
+            let what = format!("there are {MOST_UPSTREAMS} upstreams, and no more are possible");
+            Some(Objection("url", what))
         }
         (Verb::Add, None) if is_ours() => {
-            Some("tidegate listens there itself, so requests would go in circles".into())
+            let what = "tidegate listens there itself, so requests would go in circles";
+            Some(Objection("url", what.to_owned()))
         }
         _ => None,
     }
 }
 
 /// The pool that an order is about: the one it names, or the only one, or `default`.
-fn meant<'p>(plan: &'p Plan, name: Option<&str>) -> Result<&'p PoolSpec, String> {
+fn pool_of<'p>(plan: &'p Plan, name: Option<&str>) -> Result<&'p PoolSpec, Objection> {
     let names = || {
         let names: Vec<&str> = plan.pools.iter().map(|pool| &*pool.name).take(20).collect();
         names.join(", ")
     };
+    let objection = |what: String| Objection("pool", what);
     match (name, plan.pools.as_slice()) {
         (Some(name), _) => plan.pool(name).ok_or_else(|| {
-            format!("there is no pool {}; there are: {}", name.escape_debug(), names())
+            let known = names();
+            objection(format!("there is no pool {}; there are: {known}", name.escape_default()))
         }),
         (None, [only]) => Ok(only),
-        (None, []) => Err("there is no pool; a file gives one upstreams".to_owned()),
+        (None, []) => Err(objection("there is no pool; a file gives one upstreams".to_owned())),
         (None, _) => plan
             .pool(DEFAULT)
-            .ok_or_else(|| format!("there are several pools, so name one: {}", names())),
+            .ok_or_else(|| objection(format!("there are several pools, so name one: {}", names()))),
     }
 }
 
@@ -394,7 +408,7 @@ mod tests {
         ] {
             let before = overlay.clone();
             let refused = overlay.change(&asked, &order(verb, url)).unwrap_err();
-            assert!(refused.contains(why), "{refused}");
+            assert!(refused.1.contains(why), "{refused:?}");
             assert_eq!(overlay, before);
         }
     }

@@ -203,7 +203,7 @@ pub struct Plan {
     /// How an exchange goes where neither a pool nor a route says otherwise; so are requests refused that no route
     /// means.
     pub exchange: Arc<ExchangeSpec>,
-    /// What happens to requests: of the routes that mean one, the first.
+    /// What happens to requests: of the routes that match one, the first.
     pub routes: Arc<[RouteSpec]>,
     /// Where they go. No two have the same name.
     pub pools: Vec<PoolSpec>,

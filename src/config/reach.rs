@@ -71,7 +71,7 @@ fn above((host, path): &Key<'_>) -> impl Iterator<Item = OwnKey> {
         .flat_map(move |host| paths.clone().into_iter().map(move |path| (host.clone(), path)))
 }
 
-/// Whether every request that `later` means in what is looked at one by one is meant by `earlier` as well.
+/// Whether `earlier` matches every request that `later` matches, in what is looked at one by one.
 fn takes_in(earlier: &Conditions, later: &Conditions) -> bool {
     let all_of = |one: &[String], other: &[String]| {
         one.is_empty() || (!other.is_empty() && other.iter().all(|item| one.contains(item)))

@@ -1,4 +1,4 @@
-//! A route as it was asked for: which requests it means, and what happens to them.
+//! A route as it was asked for: which requests it matches, and what happens to them.
 
 use std::fmt::{self, Display};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::template::Template;
 pub struct RouteSpec {
     /// Its name.
     pub name: Arc<str>,
-    /// Which requests it means.
+    /// Which requests it matches.
     pub conditions: Conditions,
     /// What happens to those.
     pub action: RouteAction,
@@ -140,7 +140,7 @@ pub struct Respond {
 }
 
 impl Conditions {
-    /// Whether it means every request.
+    /// Whether it matches every request.
     pub fn is_empty(&self) -> bool {
         *self == Conditions::default()
     }

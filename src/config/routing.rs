@@ -21,7 +21,7 @@ use crate::base::digits;
 use crate::http::grammar;
 
 /// What the admin shows clients, where a route says so.
-const ADMIN_PATHS: [&str; 4] = ["/health", "/ready", "/metrics", "/status"];
+pub const CLIENT_PAGES: [&str; 4] = ["/health", "/ready", "/metrics", "/status"];
 /// Pairs of a host and a path that routes may have together: each takes some hundred octets, and time at a reload.
 const MOST_PAIRS: usize = 250_000;
 /// Items of a list in a route.
@@ -65,7 +65,7 @@ impl<'a> Settings<'a> {
         }
         for (route, earlier) in unreachable(routes.iter().map(|route| &route.conditions)) {
             let what = format!(
-                "the route {} is never taken: {} takes all that it means",
+                "the route {} is never taken: {} takes all that it matches",
                 routes[route].name, routes[earlier].name
             );
             let right = "put it before that one, or leave it out";
@@ -86,9 +86,9 @@ impl<'a> Settings<'a> {
             method: self.list("method", MOST, conditions::method),
             ..Conditions::default()
         };
-        let admin = self.list("serve-admin", MOST, |text| match ADMIN_PATHS.contains(&text) {
+        let admin = self.list("serve-admin", MOST, |text| match CLIENT_PAGES.contains(&text) {
             true => conditions::path(text),
-            false => Err(instead("the admin shows clients nothing else", ADMIN_PATHS)),
+            false => Err(instead("the admin shows clients nothing else", CLIENT_PAGES)),
         });
         let first = (!admin.is_empty()).then(|| RouteSpec {
             name: "admin".into(),
@@ -199,12 +199,12 @@ impl<'a> Settings<'a> {
 
     /// Says which paths the admin shows nothing under.
     fn admin_paths(&mut self, section: &Section, conditions: &Conditions) {
-        let is_page = |pattern: &PathPattern| ADMIN_PATHS.contains(&pattern.text.as_str());
+        let is_page = |pattern: &PathPattern| CLIENT_PAGES.contains(&pattern.text.as_str());
         if conditions.path.is_empty() || !conditions.path.iter().all(is_page) {
             let what = "a route that serves the admin names what clients may see";
             self.mistake(
                 section,
-                wrong(what, format!("write path = one or more of {}", ADMIN_PATHS.join(", "))),
+                wrong(what, format!("write path = one or more of {}", CLIENT_PAGES.join(", "))),
             );
         }
     }

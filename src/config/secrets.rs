@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use super::diagnostics::{Diagnostic, wrong};
 use super::files::Files;
+use super::given::Given;
+use super::table::{Form, Setting};
 use super::template::Template;
 
 /// Octets of a file that holds a value.
@@ -31,13 +33,43 @@ pub struct Expanded {
     pub is_secret: bool,
 }
 
+impl Expanded {
+    /// The same as it was given, which is how it is shown.
+    pub fn given(self, given: &Given) -> Given {
+        let Given { text, origin, .. } = given;
+        let shown = self.is_secret.then(|| text.clone());
+        Given { text: self.text.into(), origin: origin.clone(), shown }
+    }
+}
+
 impl Secrets<'_> {
+    /// The values of `setting` that `text` stands for.
+    ///
+    /// # Errors
+    /// When a variable is not set, a file cannot be read, or there are more values than it takes.
+    pub fn values(&self, setting: &Setting, text: &str) -> Result<Vec<Expanded>, Diagnostic> {
+        let is_template = matches!(setting.form, Form::Lines | Form::Text);
+        let values = self.expand(text, is_template)?;
+        match values.len() {
+            0 => Err(wrong(
+                "there is nothing in it, and a list that is empty says nothing",
+                "put a line into it",
+            )),
+            2.. if !setting.form.takes_list() => {
+                let many = values.len();
+                let what = format!("this stands for {many} values, and one is possible here");
+                Err(wrong(what, "name one variable"))
+            }
+            _ => Ok(values),
+        }
+    }
+
     /// The values that `text` stands for: one, unless it is a list of variables or of lines. In a template, what
     /// looks like a placeholder in a value is none.
     ///
     /// # Errors
     /// When a variable is not set, or a file cannot be read.
-    pub fn expand(&self, text: &str, is_template: bool) -> Result<Vec<Expanded>, Diagnostic> {
+    fn expand(&self, text: &str, is_template: bool) -> Result<Vec<Expanded>, Diagnostic> {
         let quote = |value: &str| match is_template {
             true => Template::quoted(value),
             false => value.to_owned(),

@@ -99,12 +99,13 @@ impl<'a> Settings<'a> {
         let added = self.all(&format!("{which}.add"), MOST_RULES, header::line);
         let last = lines.iter().chain(&added).next_back().map(|item| item.given.clone());
         for Item { value, given } in lines.into_iter().chain(added) {
-            let shown = given.shown.as_deref().and_then(|shown| shown.split_once(": "));
-            let line = match shown {
-                Some((_, shown)) => {
-                    header::HeaderLine { value: value.value.shown_as(shown), ..value }
-                }
+            let line = match given.shown.as_deref() {
                 None => value,
+                Some(shown) => {
+                    let one = shown.split_once(':').filter(|_| !shown.contains('\n'));
+                    let shown = one.map_or("***", |(_, shown)| shown.trim());
+                    HeaderLine { value: value.value.shown_as(shown), ..value }
+                }
             };
             rules.add(line);
         }

@@ -8,7 +8,7 @@ use super::diagnostics::{Diagnostic, Diagnostics, wrong};
 use super::file::Section;
 use super::given::{Given, Origin};
 use super::layers::Layers;
-use super::table::{self, DefaultValue, Setting, TOP};
+use super::table::{self, DefaultValue, Form, Setting, TOP};
 use super::{advice, values};
 
 /// Where settings are asked for by name, and mistakes are written down.
@@ -71,8 +71,13 @@ impl Settings<'_> {
         let form = self.row(name).form;
         let mut items = Vec::new();
         for given in self.given(name) {
-            let parts =
-                if form.separates() { parts(&given.text) } else { vec![whole(&given.text)] };
+            let is_in_file = matches!(given.origin, Origin::File(_));
+            let parts = match form {
+                // A variable has no other way to hold several.
+                Form::Lines if !is_in_file => parts(&given.text, '\n'),
+                form if form.separates() => parts(&given.text, ','),
+                _ => vec![whole(&given.text)],
+            };
             for part in parts {
                 let read = match &given.text[part.clone()] {
                     "" if !given.text.trim().is_empty() => {
@@ -189,11 +194,11 @@ fn whole(text: &str) -> Range<usize> {
     0..text.len()
 }
 
-/// The items of a comma list, without the blanks around them.
-fn parts(text: &str) -> Vec<Range<usize>> {
+/// The items of a list, without the blanks around them.
+fn parts(text: &str, between: char) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let mut start = 0;
-    for piece in text.split(',') {
+    for piece in text.split(between) {
         let lead = piece.len() - piece.trim_start().len();
         let trimmed = piece.trim();
         parts.push(start + lead..start + lead + trimmed.len());

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::str::FromStr;
 
-use super::table::{self, Form, GROUPS};
-use super::words::{COMMANDS, first_words};
+use super::table::{self, ACTIONS, Form, GROUPS};
+use super::words::{COMMANDS, OPTIONS, SWITCHES, first_words};
 
 /// A shell that completes words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,11 @@ fn bash(commands: &str) -> String {
     }
     case("config", words("show schema"));
     case("completions", words("bash zsh fish"));
+    for option in &OPTIONS {
+        case(option.flag, words(option.example));
+    }
     let flags: Vec<String> =
-        table::settings().map(|setting| format!("--{}", setting.name)).collect();
+        table::settings().map(|setting| format!("--{}", setting.name)).chain(others()).collect();
     let all = words(&format!("{commands} {}", flags.join(" ")));
     format!(
         "# tidegate completions bash > /etc/bash_completion.d/tidegate\n_tidegate() {{\n    \
@@ -79,6 +82,15 @@ fn zsh(commands: &str) -> String {
         };
         let _ = writeln!(text, "  '*--{}[{about}]{value}' \\", setting.name);
     }
+    for (short, long, about) in ACTIONS {
+        let _ = writeln!(text, "  '{short}[{about}]' '{long}[{about}]' \\");
+    }
+    for option in &OPTIONS {
+        let _ = writeln!(text, "  '*{}[{}]:value:' \\", option.flag, option.about);
+    }
+    for (switch, about) in SWITCHES {
+        let _ = writeln!(text, "  '{switch}[{about}]' \\");
+    }
     let _ = writeln!(text, "  '1:command:({commands})'");
     text
 }
@@ -98,7 +110,26 @@ fn fish(commands: &str) -> String {
         };
         let _ = writeln!(text, "complete -c tidegate -l {}{value} -d '{about}'", setting.name);
     }
+    for (short, long, about) in ACTIONS {
+        let (short, long) = (&short[1..], &long[2..]);
+        let _ = writeln!(text, "complete -c tidegate -s {short} -l {long} -d '{about}'");
+    }
+    let of_commands = OPTIONS.iter().map(|option| (option.flag, option.about, " -x"));
+    for (flag, about, value) in of_commands.chain(SWITCHES.map(|(flag, about)| (flag, about, ""))) {
+        let name = match flag.strip_prefix("--") {
+            Some(long) => format!("-l {long}"),
+            None => format!("-s {}", &flag[1..]),
+        };
+        let _ = writeln!(text, "complete -c tidegate {name}{value} -d '{about}'");
+    }
     text
+}
+
+/// Flags that are no settings.
+fn others() -> impl Iterator<Item = String> {
+    let actions = ACTIONS.iter().flat_map(|(short, long, _)| [*short, *long]);
+    let options = OPTIONS.iter().map(|option| option.flag);
+    actions.chain(options).chain(SWITCHES.iter().map(|(flag, _)| *flag)).map(str::to_owned)
 }
 
 /// The manual page, for man(1).
@@ -111,6 +142,13 @@ pub fn man() -> String {
     );
     for command in COMMANDS {
         let _ = write!(text, ".TP\n.B tidegate {}\n", roff(command));
+    }
+    text.push_str(".SH FLAGS OF COMMANDS\n");
+    let actions = ACTIONS.iter().map(|(short, long, about)| (format!("{short}, {long}"), *about));
+    let options = OPTIONS.iter().map(|one| (format!("{} {}", one.flag, one.example), one.about));
+    let switches = SWITCHES.iter().map(|(flag, about)| ((*flag).to_owned(), *about));
+    for (flag, about) in actions.chain(options).chain(switches) {
+        let _ = write!(text, ".TP\n.B {}\n{}.\n", roff(&flag), roff(about));
     }
     for (title, settings) in GROUPS {
         let _ = writeln!(text, ".SH {}", title.to_ascii_uppercase());
@@ -132,7 +170,7 @@ pub fn man() -> String {
     text.push_str(
         ".SH FILES\nA configuration file (\\-\\-config) in TOML, YAML or JSON has the same settings, \
          pools and routes.\n\
-         .SH SIGNALS\nTERM and INT end it, HUP has it read its settings anew, USR1 opens the access log \
+         .SH SIGNALS\nTERM, INT and QUIT end it, HUP has it read its settings anew, USR1 opens the access log \
          anew, USR2 hands over to a new process.\n",
     );
     text
@@ -154,6 +192,11 @@ mod tests {
         for setting in table::settings() {
             assert!(texts.iter().all(|text| text.contains(setting.name)), "{}", setting.name);
             assert!(man().contains(&roff(setting.name)), "{}", setting.name);
+        }
+        for flag in others() {
+            let name = flag.trim_start_matches('-');
+            assert!(texts.iter().all(|text| text.contains(name)), "{flag}");
+            assert!(man().contains(&roff(&flag)), "{flag}");
         }
         for command in first_words() {
             assert!(texts.iter().all(|text| text.contains(command)), "{command}");

@@ -250,10 +250,10 @@ fn upstream(upstream: &UpstreamSpec) -> String {
     }
 }
 
-/// The lines that rules put in, one behind the other.
+/// The lines that rules put in, as a variable has them.
 fn lines(rules: &HeaderRules) -> String {
     let line = |line: &HeaderLine| format!("{}: {}", line.name, line.value);
-    rules.lines.iter().map(line).collect::<Vec<_>>().join("; ")
+    rules.lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn path(path: Option<&PathBuf>) -> String {
@@ -266,8 +266,9 @@ fn join(values: impl Iterator<Item = String>) -> String {
 
 /// A value as a dotenv file takes it.
 pub(super) fn quote(value: &str) -> String {
-    if value.contains([' ', '#', '"', '\'', '\\']) {
-        format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+    if value.contains([' ', '#', '"', '\'', '\\', '\n']) {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        format!("\"{value}\"")
     } else {
         value.to_owned()
     }

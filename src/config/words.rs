@@ -232,40 +232,50 @@ pub struct CommandOption {
     /// As argh calls it.
     pub field: &'static str,
     pub example: &'static str,
+    /// For completions and the manual page.
+    pub about: &'static str,
     pub check: fn(&str) -> Result<(), Diagnostic>,
 }
 
-/// Options with a value, and those without.
-const OPTIONS: [CommandOption; 7] = [
+/// A field line of a request, under two names.
+const FIELD: CommandOption = CommandOption {
+    flag: "--field",
+    field: "--field",
+    example: "'Name: value'",
+    about: "A field line of the request (explain)",
+    check: field_line,
+};
+
+/// Options with a value.
+pub const OPTIONS: [CommandOption; 7] = [
     CommandOption {
         flag: "--pool",
         field: "--pool",
         example: "shop",
+        about: "The pool of the upstream (add, remove, drain, undrain, weight)",
         check: |text| conditions::name(text).map(drop),
     },
     CommandOption {
         flag: "--weight",
         field: "--weight",
         example: "3",
+        about: "The weight of the upstream (add, weight)",
         check: |text| places::weight(text).map(drop),
     },
     CommandOption {
         flag: "--format",
         field: "--format",
         example: "toml",
+        about: "env, toml or json (config show)",
         check: |text| values::choice(&[("env", ()), ("toml", ()), ("json", ())], text),
     },
-    CommandOption { flag: "-H", field: "--field", example: "'Name: value'", check: field_line },
-    CommandOption {
-        flag: "--field",
-        field: "--field",
-        example: "'Name: value'",
-        check: field_line,
-    },
+    CommandOption { flag: "-H", ..FIELD },
+    FIELD,
     CommandOption {
         flag: "--client",
         field: "--client",
         example: "192.0.2.7",
+        about: "Who asks (explain)",
         check: |text| match IpAddr::from_str(text) {
             Ok(_) => Ok(()),
             Err(_) => Err(wrong("this is not an IP address", "write one such as 192.0.2.7")),
@@ -275,10 +285,15 @@ const OPTIONS: [CommandOption; 7] = [
         flag: "--at",
         field: "--at",
         example: ":8080",
+        about: "Where the request comes in (explain)",
         check: |text| advice::read(Form::Listens, text, places::listen).map(drop),
     },
 ];
-pub const SWITCHES: [&str; 2] = ["--origin", "--json"];
+/// Options without a value.
+pub const SWITCHES: [(&str, &str); 2] = [
+    ("--origin", "Also where each setting came from (config show)"),
+    ("--json", "For programs (check)"),
+];
 
 impl CommandOption {
     /// The option that is written so.

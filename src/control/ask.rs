@@ -63,8 +63,9 @@ pub fn look(admin: Option<&Listen>, look: Look) -> u8 {
             }
         })),
         Look::Top => loop {
-            // Home, then what is there is overwritten, and the rest of the screen cleared.
-            let page = shown().map(|text| format!("\x1b[H\x1b[2J{text}"));
+            // Home, then what is there is overwritten line by line, and the rest of the screen cleared.
+            let page =
+                shown().map(|text| format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")));
             let code = console::tell(page);
             if code != 0 {
                 return code;
@@ -174,13 +175,21 @@ fn reloaded(page: &Value) -> String {
 /// Every upstream there is now.
 fn upstreams(page: &Value) -> String {
     let head = match (page["changed"] == true, page["kept"] == true) {
-        (false, _) => "it was so before\n",
+        (false, _) => "nothing to change\n",
         (true, true) => "changed\n",
-        (true, false) => "changed, in memory only: --state has it outlive the process\n",
+        (true, false) => "changed, until the process ends: with --state DIR changes are kept\n",
     };
-    let lines = page["upstreams"].as_array().into_iter().flatten().map(|upstream| {
+    let upstreams = || page["upstreams"].as_array().into_iter().flatten();
+    let several = upstreams().any(|one| one["pool"] != page["upstreams"][0]["pool"]);
+    let lines = upstreams().map(|upstream| {
+        let text = |key: &str| upstream[key].as_str().unwrap_or_default();
+        let pool = if several { format!("{}: ", text("pool")) } else { String::new() };
+        let weight = match upstream["weight"].as_u64() {
+            None | Some(1) => String::new(),
+            Some(weight) => format!("  weight={weight}"),
+        };
         let draining = if upstream["draining"] == true { "  draining" } else { "" };
-        format!("  {}{draining}\n", upstream["url"].as_str().unwrap_or_default())
+        format!("  {pool}{}{weight}{draining}\n", text("url"))
     });
     head.to_owned() + &lines.collect::<String>()
 }

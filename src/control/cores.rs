@@ -50,7 +50,10 @@ impl Cores {
             .name(format!("core-{index}"))
             .spawn(run)
             .map_err(|error| format!("cannot start a thread for core {index}: {error}"))?;
-        let silent = |_| format!("core {index} did not start: too few descriptors?");
+        let silent = |_| match self.ended.recv() {
+            Ok(Err(why)) => why,
+            _ => format!("core {index} did not start"),
+        };
         self.mailboxes.push(mailbox.recv().map_err(silent)?);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::state::StateFolder;
 use crate::admin::Refused;
-use crate::config::{Overlay, Plan, PoolSpec, UpstreamOrder};
+use crate::config::{Objection, Overlay, Plan, PoolSpec, UpstreamOrder};
 
 /// Compiles to the plan in force.
 #[derive(Debug)]
@@ -59,18 +59,19 @@ impl Desired {
     /// # Errors
     /// Nothing has changed then.
     pub fn change(&mut self, order: &UpstreamOrder) -> Result<bool, Refused> {
-        let refused = |status, code, message: String| Refused {
+        let refused = |status, code, field, message: String| Refused {
             status,
             code,
             message: message.into(),
+            field,
             text: String::new(),
         };
         let mut overlay = self.overlay.clone();
         let changed = overlay
             .change(&self.asked, order)
-            .map_err(|message| refused(400, "upstream", message))?;
+            .map_err(|Objection(field, message)| refused(400, "upstream", field, message))?;
         if changed && let Some(folder) = &self.folder {
-            folder.write(&overlay).map_err(|error| refused(500, "state", error))?;
+            folder.write(&overlay).map_err(|error| refused(500, "state", "", error))?;
         }
         self.overlay = overlay;
         Ok(changed)

@@ -10,7 +10,7 @@
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
 //! `health` (what the log says of upstreams), `desired` (what is wanted: settings, and changes of upstreams), `state`
 //! (where those are kept), `reload` (putting it in force), `listening` (the sockets), `current` (what is), `watch`
-//! (whether files have changed), `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to
+//! (whether files have changed), `upgrade` (another process), `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to
 //! a tidegate that runs).
 
 pub mod ask;
@@ -26,29 +26,26 @@ mod names;
 mod reload;
 mod start;
 mod state;
+mod upgrade;
 mod watch;
 
-use std::borrow::Cow;
 use std::env;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_io::Timer;
 use async_signal::{Signal, Signals};
 use flume::{Receiver, Sender};
 use futures_lite::{FutureExt, StreamExt, future};
-use serde_json::json;
 use smol::{LocalExecutor, Task};
 
-use crate::admin::{self, CurrentView, Orders, PendingOrder, Refused, Service};
+use crate::admin::{self, CurrentView, Orders, PendingOrder, Service};
 use crate::config::{Order, Plan, Report, Sources};
 use crate::process::inherited::{InheritedSockets, Predecessor, READY};
 use crate::process::listeners::{ListenerSockets, Listeners};
 use crate::process::notify::Notify;
 use crate::process::program;
-use crate::process::successor::Successor;
 use crate::proxy::{self, Command, Runtime};
 use crate::stats::{Phase, ProcessState, Recorder};
 use crate::upstream::Registry;
@@ -56,6 +53,7 @@ use cores::Cores;
 use current::Current;
 use desired::Desired;
 use listening::Listening;
+use upgrade::{UPGRADING, Upgrade};
 use watch::Watcher;
 
 /// Runs the proxy until a signal ends it.
@@ -121,23 +119,6 @@ fn serve(
     }
     result
 }
-
-/// The process that is about to take over has read what is kept already: a change now would be lost.
-const UPGRADING: Refused = Refused {
-    status: 503,
-    code: "upgrading",
-    message: Cow::Borrowed("an upgrade is under way; try again when it is over"),
-    text: String::new(),
-};
-
-/// This process goes on, and why.
-fn not_upgraded(why: &str) -> Refused {
-    let message = format!("not upgraded: {why}; the old process goes on").into();
-    Refused { status: 500, code: "upgrade", message, text: String::new() }
-}
-
-/// How long the admin has to send its last answer. Both processes accept meanwhile.
-const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Reports of one kind that wait at most.
 const REPORTS: usize = 1024;
@@ -320,67 +301,50 @@ impl<'a> ControlPlane<'a> {
 
     /// Answers signals, and carries orders out, until it is time to end.
     async fn until_told(&mut self) -> Result<Shutdown, String> {
-        let mut successor: Option<Successor> = None;
-        // Who asked for it, and waits for how it goes.
-        let mut upgrade: Option<PendingOrder> = None;
+        let mut upgrade: Option<Upgrade> = None;
         loop {
-            match self.news(&mut successor).await? {
-                ControlEvent::Signal(Some(Signal::Hup)) => drop(self.reload().await),
-                ControlEvent::FileChanged => drop(self.reload().await),
-                ControlEvent::Order(pending) if pending.order == Order::Upgrade => {
-                    if successor.is_some() {
-                        pending.answer(Err(UPGRADING));
-                        continue;
-                    }
-                    successor = self.start_successor();
-                    match successor {
-                        Some(_) => upgrade = Some(pending),
-                        None => pending.answer(Err(not_upgraded("the log says why"))),
-                    }
-                }
-                ControlEvent::Order(pending) => {
-                    let outcome = match &pending.order {
-                        Order::Reload => self.reload().await,
-                        Order::Upstream(_) if successor.is_some() => Err(UPGRADING),
-                        Order::Upstream(order) => self.change_upstream(order).await,
-                        Order::Upgrade => Err(UPGRADING), // answered above
-                    };
-                    pending.answer(outcome);
+            match self.news(&mut upgrade).await? {
+                ControlEvent::FileChanged | ControlEvent::Signal(Some(Signal::Hup)) => {
+                    drop(self.reload().await);
                 }
                 ControlEvent::Signal(Some(Signal::Usr1)) => self.reopen_log(),
-                ControlEvent::Signal(Some(Signal::Usr2)) if successor.is_some() => {
+                ControlEvent::Signal(Some(Signal::Usr2)) if upgrade.is_some() => {
                     tracing::warn!("an upgrade is under way already");
                 }
-                ControlEvent::Signal(Some(Signal::Usr2)) => successor = self.start_successor(),
+                ControlEvent::Signal(Some(Signal::Usr2)) => upgrade = self.begin_upgrade(None),
                 ControlEvent::Signal(_) => {
-                    successor.take().map(Successor::give_up);
+                    upgrade.take().map(Upgrade::give_up);
                     return Ok(Shutdown::Stop);
                 }
+                ControlEvent::Order(pending) => match &pending.order {
+                    Order::Reload => {
+                        let outcome = self.reload().await;
+                        pending.answer(outcome);
+                    }
+                    Order::Upgrade | Order::Upstream(_) if upgrade.is_some() => {
+                        pending.answer(Err(UPGRADING));
+                    }
+                    Order::Upgrade => upgrade = self.begin_upgrade(Some(pending)),
+                    Order::Upstream(order) => {
+                        let outcome = self.change_upstream(order).await;
+                        pending.answer(outcome);
+                    }
+                },
                 ControlEvent::Successor(Ok(())) => {
-                    let pid = successor.as_ref().map_or(0, Successor::pid);
-                    tracing::info!(pid, "handed over to the new process");
-                    self.notify.tell(&format!("MAINPID={pid}"));
-                    if let Some(pending) = upgrade {
-                        pending.answer(Ok(json!({ "pid": pid })));
-                        // With nothing under way we could be gone before the admin has sent it.
-                        Timer::after(FAREWELL).await;
+                    if let Some(upgrade) = upgrade {
+                        self.hand_over(upgrade).await;
                     }
                     return Ok(Shutdown::HandedOver);
                 }
                 ControlEvent::Successor(Err(why)) => {
-                    let status = successor.take().map(Successor::give_up).unwrap_or_default();
-                    let why = why.unwrap_or_else(|| format!("it ended with {status}"));
-                    tracing::error!(%why, "the upgrade failed; this process goes on");
-                    if let Some(pending) = upgrade.take() {
-                        pending.answer(Err(not_upgraded(&why)));
-                    }
+                    upgrade.take().into_iter().for_each(|upgrade| upgrade.fail(why.clone()));
                 }
             }
         }
     }
 
     /// Waits for something to happen; an error is the end of a core.
-    async fn news(&mut self, successor: &mut Option<Successor>) -> Result<ControlEvent, String> {
+    async fn news(&mut self, upgrade: &mut Option<Upgrade>) -> Result<ControlEvent, String> {
         let failure = async { Err(self.cores.failure().await) };
         let signal = async {
             let signal = (&self.signals).next().await;
@@ -405,31 +369,12 @@ impl<'a> ControlPlane<'a> {
             Ok(ControlEvent::FileChanged)
         };
         let settled = async {
-            match successor {
-                Some(successor) => Ok(ControlEvent::Successor(successor.settle().await)),
+            match upgrade {
+                Some(upgrade) => Ok(ControlEvent::Successor(upgrade.settle().await)),
                 None => future::pending().await,
             }
         };
         failure.or(settled).or(signal).or(order).or(file).await
-    }
-
-    fn start_successor(&self) -> Option<Successor> {
-        let Some(program) = self.program.as_deref().filter(|_| std::process::id() != 1) else {
-            // A container ends with its first process, so the second one could not outlive us.
-            tracing::error!("no upgrade: this is process 1, or its program cannot be found");
-            return None;
-        };
-        match Successor::start(program, self.listening.copies()) {
-            Ok(successor) => {
-                tracing::info!(program = %program.display(), pid = successor.pid(), "upgrade begins");
-                Some(successor)
-            }
-            Err(error) => {
-                let program = program.display();
-                tracing::error!(%program, %error, "the upgrade failed; this process goes on");
-                None
-            }
-        }
     }
 
     fn reopen_log(&self) {

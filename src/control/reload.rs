@@ -60,7 +60,7 @@ impl ControlPlane<'_> {
         self.view.update(|view| view.loaded.successful = false);
         let text = format!("error: {why}\n");
         let message = "not reloaded; the old settings stay in force".into();
-        Refused { status: 400, code: "listen", message, text }
+        Refused { status: 400, code: "listen", message, field: "", text }
     }
 
     /// Has every core go by `plan`, as far as this process can.
@@ -160,7 +160,8 @@ impl ControlPlane<'_> {
         );
         tracing::error!("{message}");
         self.view.update(|view| view.loaded.successful = false);
-        Refused { status: 400, code: "mistakes", message: message.into(), text: rejected.blocks }
+        let text = rejected.blocks;
+        Refused { status: 400, code: "mistakes", message: message.into(), field: "", text }
     }
 }
 

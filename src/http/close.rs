@@ -161,7 +161,7 @@ reasons! {
     AdminBusy admin_busy Proxy 503 proxy_internal_error
         "The control plane was too busy to answer.";
     NoRoute no_route Client 404 http_request_error
-        "No route means this request.";
+        "No route matches this request.";
     MethodNotAllowed method_not_allowed Client 405 http_request_error
         "No route here takes this method.";
     AmbiguousPath ambiguous_path Client 400 http_request_error

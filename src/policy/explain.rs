@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 use std::net::IpAddr;
 
-use super::asked::Asked;
+use super::input::MatchInput;
 use super::matching::{self, ConditionKind, KINDS};
 use super::outgoing::Outgoing;
 use super::router::{Router, Scratch, Verdict};
@@ -62,22 +62,23 @@ pub fn explain(plan: &Plan, router: &Router, question: &Question) -> Result<Stri
     let peer = question.client.unwrap_or(IpAddr::from([127, 0, 0, 1]));
     let is_trusted = plan.listener.trusted.iter().any(|network| network.contains(&peer));
     let trusted = if is_trusted { &plan.listener.trusted[..] } else { &[] };
-    let asked = Asked { head: &request, bytes: head.as_bytes(), listen, peer: Some(peer), trusted };
+    let input =
+        MatchInput { head: &request, bytes: head.as_bytes(), listen, peer: Some(peer), trusted };
     let mut out = shown(&head);
-    let _ = writeln!(out, "  came in at {listen}, from {}", asked.client().unwrap_or(peer));
-    let verdict = router.find(&asked, &mut Scratch::default());
+    let _ = writeln!(out, "  came in at {listen}, from {}", input.client().unwrap_or(peer));
+    let verdict = router.find(&input, &mut Scratch::default());
     let taken = match &verdict {
         Verdict::Route(route) => *route,
         _ => plan.routes.len(),
     };
     if verdict != Verdict::AmbiguousPath {
-        passed_over(&mut out, &plan.routes[..taken], &asked);
+        passed_over(&mut out, &plan.routes[..taken], &input);
     }
     match verdict {
         Verdict::Route(route) => {
             let route = &plan.routes[route];
-            conditions(&mut out, route, &asked, "taken");
-            action(&mut out, plan, route, &asked);
+            conditions(&mut out, route, &input, "taken");
+            action(&mut out, plan, route, &input);
         }
         Verdict::NoRoute => out.push_str(&refusal(Reason::NoRoute)),
         Verdict::AmbiguousPath => out.push_str(&refusal(Reason::AmbiguousPath)),
@@ -103,26 +104,26 @@ fn refusal(reason: Reason) -> String {
 }
 
 /// Routes that might have meant the request, and why they do not.
-fn passed_over(out: &mut String, routes: &[RouteSpec], asked: &Asked<'_>) {
-    let holds = |kind, route: &RouteSpec| matching::holds(kind, &route.conditions, asked);
+fn passed_over(out: &mut String, routes: &[RouteSpec], input: &MatchInput<'_>) {
+    let holds = |kind, route: &RouteSpec| matching::holds(kind, &route.conditions, input);
     let is_near =
         |route: &&RouteSpec| holds(ConditionKind::Host, route) && holds(ConditionKind::Path, route);
     let near: Vec<&RouteSpec> = routes.iter().filter(is_near).collect();
     match routes.len() - near.len() {
         0 => {}
-        1 => out.push_str("1 route before means another host or path\n"),
+        1 => out.push_str("1 route before is for another host or path\n"),
         others => {
-            let _ = writeln!(out, "{others} routes before mean other hosts or paths");
+            let _ = writeln!(out, "{others} routes before are for other hosts or paths");
         }
     }
-    near.iter().take(TOLD).for_each(|route| conditions(out, route, asked, "not taken"));
+    near.iter().take(TOLD).for_each(|route| conditions(out, route, input, "not taken"));
     if near.len() > TOLD {
         let _ = writeln!(out, "and {} more that are not taken", near.len() - TOLD);
     }
 }
 
 /// Each condition of a route, and whether it holds.
-fn conditions(out: &mut String, route: &RouteSpec, asked: &Asked<'_>, verdict: &str) {
+fn conditions(out: &mut String, route: &RouteSpec, input: &MatchInput<'_>, verdict: &str) {
     let _ = writeln!(out, "route {}: {verdict}", route.name);
     let own = &route.conditions;
     let mut tell = |name: &str, wanted: String, holds: bool| {
@@ -140,7 +141,7 @@ fn conditions(out: &mut String, route: &RouteSpec, asked: &Asked<'_>, verdict: &
             ConditionKind::Query => ("query", all(&own.query)),
             ConditionKind::Method => ("method", all(&own.method)),
         };
-        tell(name, wanted, matching::holds(kind, own, asked));
+        tell(name, wanted, matching::holds(kind, own, input));
     }
 }
 
@@ -148,9 +149,9 @@ fn all<T: Display>(items: &[T]) -> String {
     items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn action(out: &mut String, plan: &Plan, route: &RouteSpec, asked: &Asked<'_>) {
+fn action(out: &mut String, plan: &Plan, route: &RouteSpec, input: &MatchInput<'_>) {
     let values = Values {
-        asked: *asked,
+        input: *input,
         secure: false,
         id: b"{request-id}",
         route: &route.name,
@@ -211,24 +212,24 @@ fn forwarded(out: &mut String, plan: &Plan, spec: &Forward, values: &Values<'_>)
         };
         let values = Values { upstream: &upstream.name, ..*values };
         let own = lines(&share.exchange.request_header, &values, true);
-        let asked = &values.asked;
+        let input = &values.input;
         let outgoing = Outgoing {
-            head: asked.head,
-            peer: asked.peer,
-            trusted: !asked.trusted.is_empty(),
+            head: input.head,
+            peer: input.peer,
+            trusted: !input.trusted.is_empty(),
             secure: values.secure,
             id: values.id,
             spec: &share.exchange,
             forward: spec,
             upstream: (&upstream.base, &upstream.authority),
             lines: &own,
-            withheld: if asked.trusted.is_empty() { &plan.listener.trusted_names } else { &[] },
-            offer: asked.head.offer(asked.bytes, &share.exchange.upgrades),
+            withheld: if input.trusted.is_empty() { &plan.listener.trusted_names } else { &[] },
+            offer: input.head.offer(input.bytes, &share.exchange.upgrades),
         };
         let edits = outgoing.edits();
         let mut buffer = vec![0; 2 * plan.listener.limits.head + own.len() + 4096];
         let mut writer = Writer::new(&mut buffer);
-        if forward::request(&mut writer, values.asked.head, values.asked.bytes, &edits).is_ok() {
+        if forward::request(&mut writer, values.input.head, values.input.bytes, &edits).is_ok() {
             let _ = writeln!(out, "what leaves to {}", upstream.name);
             let text = String::from_utf8_lossy(writer.written()).into_owned();
             let lines = text.lines().filter(|line| !line.is_empty());
@@ -291,7 +292,7 @@ mod tests {
         let text = told("GET http://shop/v1/x?y", &["X-A: 1"]);
         for part in [
             "GET /v1/x?y HTTP/1.1\n  Host: shop\n",
-            "1 route before means another host or path\n",
+            "1 route before is for another host or path\n",
             "route api: taken\n  yes path /v1/*\n  yes header X-A=1\n  yes method GET, PUT\n",
             "pool default\n  upstream http://a:1/base\n",
             "what leaves to http://a:1/base\n  GET /base/x?y HTTP/1.1\n",

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::asked::Asked;
+use super::input::MatchInput;
 use crate::config::{
     HeaderLine, HeaderRules, LINES_MOST, Placeholder, Redirect, Respond, TEXT_MOST, Template,
 };
@@ -12,7 +12,7 @@ use crate::http::Reply;
 #[derive(Clone, Copy, Debug)]
 pub struct Values<'a> {
     /// The request.
-    pub asked: Asked<'a>,
+    pub input: MatchInput<'a>,
     /// The client came over TLS.
     pub secure: bool,
     /// The identity the request goes by.
@@ -26,12 +26,12 @@ pub struct Values<'a> {
 impl Values<'_> {
     /// Writes what a placeholder stands for.
     pub fn write(&self, placeholder: Placeholder, out: &mut Vec<u8>) {
-        let (path, query) = self.asked.path_and_query();
+        let (path, query) = self.input.path_and_query();
         // `OPTIONS *` is about no path.
         let path = if path == b"*" { b"/" } else { path };
         match placeholder {
             Placeholder::Host => {
-                let host = self.asked.host();
+                let host = self.input.host();
                 out.extend(host.iter().map(u8::to_ascii_lowercase));
             }
             Placeholder::Path => out.extend_from_slice(path),
@@ -44,12 +44,12 @@ impl Values<'_> {
                 }
             }
             Placeholder::Method => {
-                out.extend_from_slice(self.asked.head.method_text.of(self.asked.bytes));
+                out.extend_from_slice(self.input.head.method_text.of(self.input.bytes));
             }
             Placeholder::Scheme => {
                 out.extend_from_slice(if self.secure { b"https" } else { b"http" });
             }
-            Placeholder::Client => match self.asked.client() {
+            Placeholder::Client => match self.input.client() {
                 Some(IpAddr::V4(ip)) => out.extend_from_slice(ip.to_string().as_bytes()),
                 Some(IpAddr::V6(ip)) => out.extend_from_slice(ip.to_string().as_bytes()),
                 None => out.extend_from_slice(b"unix"),
@@ -63,11 +63,11 @@ impl Values<'_> {
     /// How many octets a placeholder stands for at most.
     fn longest(&self, placeholder: Placeholder) -> usize {
         match placeholder {
-            Placeholder::Host => self.asked.host().len(),
+            Placeholder::Host => self.input.host().len(),
             Placeholder::Path | Placeholder::Query | Placeholder::Uri => {
-                self.asked.head.path.of(self.asked.bytes).len() + 1
+                self.input.head.path.of(self.input.bytes).len() + 1
             }
-            Placeholder::Method => self.asked.head.method_text.of(self.asked.bytes).len(),
+            Placeholder::Method => self.input.head.method_text.of(self.input.bytes).len(),
             Placeholder::Scheme => "https".len(),
             Placeholder::Client => LONGEST_ADDRESS,
             Placeholder::RequestId => self.id.len(),

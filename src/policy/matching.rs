@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::asked::Asked;
+use super::input::MatchInput;
 use crate::config::{Conditions, FieldCondition, HostPattern, Listen, PathPattern};
 use crate::http::grammar::percent_encoded;
 use crate::http::{host, path};
@@ -34,37 +34,37 @@ pub const KINDS: [ConditionKind; 7] =
 const REST: &[ConditionKind] = KINDS.split_at(2).1;
 
 /// Whether the conditions of this kind hold.
-pub fn holds(kind: ConditionKind, conditions: &Conditions, asked: &Asked<'_>) -> bool {
+pub fn holds(kind: ConditionKind, conditions: &Conditions, input: &MatchInput<'_>) -> bool {
     match kind {
-        Host => is_in(&conditions.host, |pattern| is_host(pattern, asked)),
-        Path => is_in(&conditions.path, |pattern| is_path(pattern, asked)),
-        ConditionKind::Listen => is_in(&conditions.listen, |listen| is_at(listen, asked.listen)),
+        Host => is_in(&conditions.host, |pattern| is_host(pattern, input)),
+        Path => is_in(&conditions.path, |pattern| is_path(pattern, input)),
+        ConditionKind::Listen => is_in(&conditions.listen, |listen| is_at(listen, input.listen)),
         Method => {
-            let method = asked.head.method_text.of(asked.bytes);
+            let method = input.head.method_text.of(input.bytes);
             // Some origins take `get` for GET: whoever is to be kept from one is kept from the other.
             is_in(&conditions.method, |own| own.as_bytes().eq_ignore_ascii_case(method))
         }
         Client if conditions.client.is_empty() => true,
-        Client => asked.client().is_some_and(|client: IpAddr| {
+        Client => input.client().is_some_and(|client: IpAddr| {
             conditions.client.iter().any(|network| network.contains(&client))
         }),
-        Header => conditions.header.iter().all(|condition| has_field(condition, asked)),
+        Header => conditions.header.iter().all(|condition| has_field(condition, input)),
         Query if conditions.query.is_empty() => true,
         Query => {
-            let query = asked.path_and_query().1.unwrap_or_default();
+            let query = input.path_and_query().1.unwrap_or_default();
             conditions.query.iter().all(|condition| has_parameter(condition, query))
         }
     }
 }
 
 /// All conditions but host and path hold, and perhaps not the last.
-pub fn all_but_method(conditions: &Conditions, asked: &Asked<'_>) -> bool {
-    REST[..REST.len() - 1].iter().all(|kind| holds(*kind, conditions, asked))
+pub fn all_but_method(conditions: &Conditions, input: &MatchInput<'_>) -> bool {
+    REST[..REST.len() - 1].iter().all(|kind| holds(*kind, conditions, input))
 }
 
 /// All conditions but host and path hold.
-pub fn all(conditions: &Conditions, asked: &Asked<'_>) -> bool {
-    REST.iter().all(|kind| holds(*kind, conditions, asked))
+pub fn all(conditions: &Conditions, input: &MatchInput<'_>) -> bool {
+    REST.iter().all(|kind| holds(*kind, conditions, input))
 }
 
 /// There are no conditions but on host and path.
@@ -82,14 +82,14 @@ fn is_in<T>(list: &[T], is_it: impl Fn(&T) -> bool) -> bool {
     list.is_empty() || list.iter().any(is_it)
 }
 
-/// Whether `condition` means what listens at `listen`.
+/// Whether `condition` is about what listens at `listen`.
 pub fn is_at(condition: &Listen, listen: &Listen) -> bool {
     condition == listen || condition.covers(listen)
 }
 
-fn is_host(pattern: &HostPattern, asked: &Asked<'_>) -> bool {
+fn is_host(pattern: &HostPattern, input: &MatchInput<'_>) -> bool {
     let mut buffer = [0; host::LONGEST];
-    let host = host::normal(asked.host(), &mut buffer);
+    let host = host::normal(input.host(), &mut buffer);
     match pattern {
         HostPattern::Exact(name) => host == name.as_bytes(),
         HostPattern::Below(domain) => {
@@ -99,21 +99,21 @@ fn is_host(pattern: &HostPattern, asked: &Asked<'_>) -> bool {
     }
 }
 
-fn is_path(pattern: &PathPattern, asked: &Asked<'_>) -> bool {
+fn is_path(pattern: &PathPattern, input: &MatchInput<'_>) -> bool {
     let mut scratch = Vec::new();
-    let Ok(path) = path::normal(asked.path_and_query().0, &mut scratch) else { return false };
+    let Ok(path) = path::normal(input.path_and_query().0, &mut scratch) else { return false };
     match path.strip_prefix(pattern.normal.as_slice()) {
         Some(rest) => rest.is_empty() || (pattern.below && rest[0] == b'/'),
         None => false,
     }
 }
 
-fn has_field(condition: &FieldCondition, asked: &Asked<'_>) -> bool {
+fn has_field(condition: &FieldCondition, input: &MatchInput<'_>) -> bool {
     let FieldCondition { name, values, .. } = condition;
-    asked.head.fields.iter().any(|field| {
-        field.name.of(asked.bytes).eq_ignore_ascii_case(name.as_bytes())
-            && !asked.head.stays_behind(field, asked.bytes)
-            && is_in(values, |value| value.as_bytes() == field.value.of(asked.bytes))
+    input.head.fields.iter().any(|field| {
+        field.name.of(input.bytes).eq_ignore_ascii_case(name.as_bytes())
+            && !input.head.stays_behind(field, input.bytes)
+            && is_in(values, |value| value.as_bytes() == field.value.of(input.bytes))
     })
 }
 

@@ -7,16 +7,16 @@
 //!   than we do, the request is refused.
 //! - The plain path allocates nothing: what needs storage borrows a [`Scratch`].
 
-mod asked;
 mod explain;
 mod fill;
+mod input;
 mod matching;
 mod outgoing;
 mod router;
 
-pub use asked::Asked;
 pub use explain::{explain, split_question};
 pub use fill::{Values, fits, fixed_lines, lines, redirect, respond};
+pub use input::MatchInput;
 pub use outgoing::Outgoing;
 pub use router::{Router, Scratch, Verdict};
 
@@ -24,16 +24,16 @@ pub use router::{Router, Scratch, Verdict};
 mod testing {
     //! What the tests of this room share: requests.
 
-    use super::Asked;
+    use super::MatchInput;
     use crate::config::Listen;
     use crate::http::{Limits, Request};
 
     /// What `look` says of a request with this head, that came in at port 80 from 192.0.2.1.
-    pub fn asked<T>(head: &str, look: impl FnOnce(&Asked<'_>) -> T) -> T {
+    pub fn input<T>(head: &str, look: impl FnOnce(&MatchInput<'_>) -> T) -> T {
         let text = format!("{head}\r\n\r\n");
         let mut request = Request::default();
         request.read(text.as_bytes(), &Limits::default()).unwrap();
-        look(&Asked {
+        look(&MatchInput {
             head: &request,
             bytes: text.as_bytes(),
             listen: &Listen::Any(80),

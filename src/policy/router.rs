@@ -1,6 +1,6 @@
-//! Which route means a request: of all whose conditions hold, the first.
+//! Which route a request takes: of all whose conditions hold, the first.
 //!
-//! A host leads to a tree of paths, and that to the few routes that may mean the request, in their order; only of those
+//! A host leads to a tree of paths, and that to the few routes that may match the request, in their order; only of those
 //! the other conditions are looked at. So the number of routes hardly matters.
 
 use std::fmt;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 // Its tables hold what the plan says, and nothing that a client sends: nobody can fill a slot on purpose.
 use rustc_hash::FxHashMap;
 
-use super::asked::Asked;
+use super::input::MatchInput;
 use super::matching;
 use crate::config::{Conditions, HostPattern, Listen, PathPattern, Plan, RouteAction, RouteSpec};
 use crate::http::{host, path};
@@ -18,9 +18,9 @@ use crate::http::{host, path};
 #[derive(Clone)]
 pub struct Router {
     table: Arc<Table>,
-    first_means_all: bool,
+    first_matches_all: bool,
     /// Where paths must be unambiguous.
-    strict: Strict,
+    unambiguous: UnambiguousPaths,
 }
 
 /// The routes by host and path.
@@ -28,8 +28,8 @@ struct Table {
     routes: Arc<[RouteSpec]>,
     /// Those that look at nothing but host and path.
     plain: Vec<bool>,
-    /// The first route means every request: there is nothing to look up.
-    first_means_all: bool,
+    /// The first route matches every request: there is nothing to look up.
+    first_matches_all: bool,
     exact: FxHashMap<Box<[u8]>, Paths>,
     below: FxHashMap<Box<[u8]>, Paths>,
     any: Paths,
@@ -37,7 +37,7 @@ struct Table {
 
 /// Listeners on which paths must be unambiguous: those with a route that looks at a path, or changes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Strict {
+enum UnambiguousPaths {
     At(Vec<Listen>),
     Everywhere,
 }
@@ -68,11 +68,11 @@ pub struct Scratch {
 /// What a look-up came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// This route means it, by its place in the plan.
+    /// This route takes it, by its place in the plan.
     Route(usize),
     /// Only its method is none of those that there are, which are these.
     WrongMethod(String),
-    /// No route means it.
+    /// No route matches it.
     NoRoute,
     /// Origins may take its path for one or another.
     AmbiguousPath,
@@ -92,24 +92,25 @@ impl Router {
             Some(before) => Arc::clone(&before.table),
             None => Arc::new(Table::new(&plan.routes)),
         };
-        let strict = Strict::of(plan);
-        let first_means_all = table.first_means_all && strict == Strict::At(Vec::new());
-        Router { table, first_means_all, strict }
+        let unambiguous = UnambiguousPaths::of(plan);
+        let first_matches_all =
+            table.first_matches_all && unambiguous == UnambiguousPaths::At(Vec::new());
+        Router { table, first_matches_all, unambiguous }
     }
 
     /// Every request takes the first route, so there is nothing to look up.
     #[inline]
-    pub fn first_means_all(&self) -> bool {
-        self.first_means_all
+    pub fn first_matches_all(&self) -> bool {
+        self.first_matches_all
     }
 
-    /// The route that means `asked`.
-    pub fn find(&self, asked: &Asked<'_>, scratch: &mut Scratch) -> Verdict {
-        let is_strict = self.strict.is_at(asked.listen);
-        if self.table.first_means_all && !is_strict {
+    /// The route that a request takes.
+    pub fn find(&self, input: &MatchInput<'_>, scratch: &mut Scratch) -> Verdict {
+        let is_strict = self.unambiguous.applies_at(input.listen);
+        if self.table.first_matches_all && !is_strict {
             return Verdict::Route(0);
         }
-        let (path, _) = asked.path_and_query();
+        let (path, _) = input.path_and_query();
         let path = match path::normal(path, &mut scratch.path) {
             Ok(path) => Some(path),
             // `OPTIONS *` is about no path.
@@ -117,26 +118,26 @@ impl Router {
             Err(_) => return Verdict::AmbiguousPath,
         };
         let mut buffer = [0; host::LONGEST];
-        let host = host::normal(asked.host(), &mut buffer);
+        let host = host::normal(input.host(), &mut buffer);
         let Table { routes, plain, .. } = &*self.table;
         let mut first = u32::MAX;
         self.table.candidates(host, path, |candidates| {
             let holds = |route: u32| {
                 let route = route as usize;
-                plain[route] || matching::all(&routes[route].conditions, asked)
+                plain[route] || matching::all(&routes[route].conditions, input)
             };
             let earlier = candidates.iter().take_while(|route| **route < first);
             first = earlier.copied().find(|route| holds(*route)).unwrap_or(first);
         });
         match first {
-            u32::MAX => self.table.methods(host, path, asked),
+            u32::MAX => self.table.methods(host, path, input),
             first => Verdict::Route(first as usize),
         }
     }
 }
 
-impl Strict {
-    fn of(plan: &Plan) -> Strict {
+impl UnambiguousPaths {
+    fn of(plan: &Plan) -> UnambiguousPaths {
         let mut at = Vec::new();
         let has_base = |name: &str| {
             let pool = plan.pool(name);
@@ -158,19 +159,19 @@ impl Strict {
                 continue;
             }
             if route.conditions.listen.is_empty() {
-                return Strict::Everywhere;
+                return UnambiguousPaths::Everywhere;
             }
             at.extend(route.conditions.listen.iter().cloned());
         }
         at.sort_by_cached_key(Listen::to_string);
         at.dedup();
-        Strict::At(at)
+        UnambiguousPaths::At(at)
     }
 
-    fn is_at(&self, listen: &Listen) -> bool {
+    fn applies_at(&self, listen: &Listen) -> bool {
         match self {
-            Strict::At(at) => at.iter().any(|one| matching::is_at(one, listen)),
-            Strict::Everywhere => true,
+            UnambiguousPaths::At(at) => at.iter().any(|one| matching::is_at(one, listen)),
+            UnambiguousPaths::Everywhere => true,
         }
     }
 }
@@ -180,7 +181,7 @@ impl Table {
         let mut table = Table {
             routes: Arc::clone(routes),
             plain: routes.iter().map(|route| matching::is_plain(&route.conditions)).collect(),
-            first_means_all: routes.first().is_some_and(|route| route.conditions.is_empty()),
+            first_matches_all: routes.first().is_some_and(|route| route.conditions.is_empty()),
             exact: FxHashMap::default(),
             below: FxHashMap::default(),
             any: Paths::default(),
@@ -201,7 +202,7 @@ impl Table {
         table
     }
 
-    /// Every list of routes whose host and path mean these; `path`: in normal form, `None` where there is none.
+    /// Every list of routes whose host and path match these; `path`: in normal form, `None` where there is none.
     fn candidates(&self, host: &[u8], path: Option<&[u8]>, mut visit: impl FnMut(&[u32])) {
         if let Some(paths) = self.exact.get(host) {
             paths.candidates(path, &mut visit);
@@ -216,13 +217,13 @@ impl Table {
         self.any.candidates(path, &mut visit);
     }
 
-    /// No route means a request: is that because of its method?
-    fn methods(&self, host: &[u8], path: Option<&[u8]>, asked: &Asked<'_>) -> Verdict {
+    /// No route matches a request: is that because of its method?
+    fn methods(&self, host: &[u8], path: Option<&[u8]>, input: &MatchInput<'_>) -> Verdict {
         let mut methods: Vec<&str> = Vec::new();
         self.candidates(host, path, |candidates| {
             for route in candidates {
                 let conditions = &self.routes[*route as usize].conditions;
-                if matching::all_but_method(conditions, asked) {
+                if matching::all_but_method(conditions, input) {
                     methods.extend(conditions.method.iter().map(String::as_str));
                 }
             }
@@ -284,12 +285,12 @@ fn domains(host: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::asked;
+    use super::super::testing::input;
     use super::*;
     use crate::config::testing::plan;
 
     fn found(router: &Router, head: &str) -> Verdict {
-        asked(head, |asked| router.find(asked, &mut Scratch::default()))
+        input(head, |input| router.find(input, &mut Scratch::default()))
     }
 
     /// A file with routes of these names and conditions.
@@ -373,8 +374,8 @@ mod tests {
         assert!(!Arc::ptr_eq(&first.table, &other.table));
     }
 
-    /// Whether a route means a request, by the words of the manual.
-    fn means(route: &RouteSpec, host: &str, path: &str, method: &str) -> bool {
+    /// Whether a route matches a request, by the words of the manual.
+    fn matches(route: &RouteSpec, host: &str, path: &str, method: &str) -> bool {
         let Conditions { host: hosts, path: paths, method: methods, .. } = &route.conditions;
         let is_host = |pattern: &HostPattern| match pattern {
             HostPattern::Exact(name) => host == name,
@@ -419,7 +420,7 @@ mod tests {
             for host in ["a", "b.a", "c.b.a", "d.c.b.a", "x"] {
                 for path in ["/", "/x", "/x/", "/x/y", "/x/y/", "/x/y/w", "/z", "/zz"] {
                     for method in METHODS {
-                        let walk = plan.routes.iter().position(|r| means(r, host, path, method));
+                        let walk = plan.routes.iter().position(|r| matches(r, host, path, method));
                         let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}");
                         let found = match found(&router, &head) {
                             Verdict::Route(route) => Some(route),

@@ -1,11 +1,11 @@
 //! What becomes of a request, before anything is contacted for it: answer here, or forward.
 
 use super::begin::{Parts, Received};
-use super::core::{Action, Chosen, PageRequest};
+use super::core::{Chosen, LinkedAction, PageRequest};
 use super::reply;
 use super::session::Exchange;
 use crate::config::{ExchangeSpec, Forward};
-use crate::http::{Framing, Name, Reason, Reply};
+use crate::http::{Framing, Name, Reason, Reply, path};
 use crate::io::reactor::Direction;
 use crate::policy::{self, Verdict as Routed};
 use crate::upstream::Pool;
@@ -66,9 +66,9 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
         let reply = reply::refusal(exchange, reason.status().unwrap_or(500), reason, head);
         Verdict::Reply(reason, Box::new(reply))
     };
-    let found = match epoch.first_means_all() {
+    let found = match epoch.first_matches_all() {
         true => Routed::Route(0),
-        false => epoch.find(&exchange.asked(head), &mut worker.scratch.borrow_mut()),
+        false => epoch.find(&exchange.match_input(head), &mut worker.scratch.borrow_mut()),
     };
     let route = match found {
         Routed::Route(route) => epoch.choose(route),
@@ -87,15 +87,15 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
         return refuse(Reason::TargetTooLong);
     }
     let terms = match epoch.action(route) {
-        Action::Forward(terms) => terms,
-        Action::Redirect(redirect) => {
+        LinkedAction::Forward(terms) => terms,
+        LinkedAction::Redirect(redirect) => {
             return match policy::redirect(redirect, &exchange.values(head, "")) {
                 Some(reply) => Verdict::Reply(Reason::Redirected, Box::new(reply)),
                 None => refuse(Reason::TargetTooLong),
             };
         }
-        Action::Admin => return Verdict::Admin(Box::new(page_request(exchange, head))),
-        Action::Respond(respond) => {
+        LinkedAction::Admin => return Verdict::Admin(Box::new(page_request(exchange, head))),
+        LinkedAction::Respond(respond) => {
             let rules = &exchange.spec().response_header;
             return match policy::respond(respond, rules, &exchange.values(head, "")) {
                 Some(reply) => Verdict::Reply(Reason::Responded, Box::new(reply)),
@@ -119,11 +119,13 @@ fn rules_fit(exchange: &Exchange, head: &[u8]) -> bool {
 /// What to ask the admin for.
 fn page_request(exchange: &Exchange, head: &[u8]) -> PageRequest {
     let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-    let (path, query) = exchange.asked(head).path_and_query();
+    let (path, query) = exchange.match_input(head).path_and_query();
     let accept = exchange.request.get(Name::Accept).map(|accept| accept.of(head));
+    let mut scratch = Vec::new();
     PageRequest {
         method: exchange.request.method,
-        path: text(path),
+        // What was matched, and the pages are found by that.
+        path: text(path::normal(path, &mut scratch).unwrap_or(path)),
         query: text(query.unwrap_or_default()),
         accept: text(accept.unwrap_or_default()),
     }

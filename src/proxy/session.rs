@@ -12,7 +12,7 @@ use crate::http::upgrade::Upgrade;
 use crate::http::write::{Full, Writer};
 use crate::http::{Method, Name, Reason, Request, Response, acceptable_id};
 use crate::io::buffer::{Buf, Quota};
-use crate::policy::{Asked, Values};
+use crate::policy::{MatchInput, Values};
 
 /// A request and its answer: what every step looks at. While it is under way nothing of it changes but the cells of
 /// `facts`.
@@ -69,9 +69,9 @@ impl Exchange {
     }
 
     /// The request, as routes look at it. `head`: the octets of its head.
-    pub fn asked<'a>(&'a self, head: &'a [u8]) -> Asked<'a> {
+    pub fn match_input<'a>(&'a self, head: &'a [u8]) -> MatchInput<'a> {
         let Exchange { epoch, client, request, .. } = self;
-        Asked {
+        MatchInput {
             head: request,
             bytes: head,
             listen: &client.listen,
@@ -83,7 +83,7 @@ impl Exchange {
     /// What placeholders stand for.
     pub fn values<'a>(&'a self, head: &'a [u8], upstream: &'a str) -> Values<'a> {
         let route = self.chosen.get().map_or("", |chosen| &self.epoch.route(chosen).name);
-        Values { asked: self.asked(head), secure: false, id: self.id(head), route, upstream }
+        Values { input: self.match_input(head), secure: false, id: self.id(head), route, upstream }
     }
 
     /// Something follows the request that was not meant for HTTP: it asked to switch, and more came before the answer

@@ -146,20 +146,10 @@ impl Reading<'_> {
             return;
         }
         let origin = Origin::File(self.line(place.path, &node.span, &format!("{lead}{text}")));
-        let is_template = matches!(setting.form, Form::Lines | Form::Text);
-        let texts = match self.secrets.expand(&text, is_template) {
+        let texts = match self.secrets.values(setting, &text) {
             Ok(texts) => texts,
             Err(wrong) => return self.refuse(place.path, node.span.clone(), wrong),
         };
-        let takes_list = setting.form.takes_list();
-        if texts.is_empty() {
-            let what = "there is nothing in it, and a list that is empty says nothing";
-            return self.refuse(place.path, node.span.clone(), wrong(what, "put a line into it"));
-        }
-        if texts.len() != 1 && !takes_list {
-            let what = format!("this stands for {} values, and one is possible here", texts.len());
-            return self.refuse(place.path, node.span.clone(), wrong(what, "name one variable"));
-        }
         for secrets::Expanded { text: value, is_secret } in texts {
             let value = match setting.form {
                 Form::File | Form::Files | Form::Folder => self.beside(&value),

@@ -11,7 +11,7 @@ use super::runtime::{Chosen, Runtime};
 use crate::config::{ExchangeSpec, Plan, Redirect, Respond, RouteAction, RouteSpec};
 use crate::io::address::Address;
 use crate::io::buffer::SIZE;
-use crate::policy::{Asked, Scratch, Verdict};
+use crate::policy::{MatchInput, Scratch, Verdict};
 use crate::stats::UpstreamState;
 use crate::upstream::{Pool, PoolContext};
 
@@ -27,7 +27,7 @@ pub struct Epoch {
 }
 
 /// What a route does with a request.
-pub enum Action<'e> {
+pub enum LinkedAction<'e> {
     Forward(Terms<'e>),
     Redirect(&'e Redirect),
     Respond(&'e Respond),
@@ -66,13 +66,13 @@ impl Epoch {
 
     /// Every request takes the first route.
     #[inline]
-    pub fn first_means_all(&self) -> bool {
-        self.runtime.router.first_means_all()
+    pub fn first_matches_all(&self) -> bool {
+        self.runtime.router.first_matches_all()
     }
 
-    /// The route that means a request.
-    pub fn find(&self, asked: &Asked<'_>, scratch: &mut Scratch) -> Verdict {
-        self.runtime.router.find(asked, scratch)
+    /// The route that a request takes.
+    pub fn find(&self, input: &MatchInput<'_>, scratch: &mut Scratch) -> Verdict {
+        self.runtime.router.find(input, scratch)
     }
 
     /// For a request of the route at this place in the plan: what happens to it.
@@ -86,12 +86,12 @@ impl Epoch {
     }
 
     /// What happens to the request.
-    pub fn action(&self, chosen: Chosen) -> Action<'_> {
+    pub fn action(&self, chosen: Chosen) -> LinkedAction<'_> {
         match &self.route(chosen).action {
-            RouteAction::Forward(_) => Action::Forward(self.terms(chosen)),
-            RouteAction::Redirect(redirect) => Action::Redirect(redirect),
-            RouteAction::Respond(respond) => Action::Respond(respond),
-            RouteAction::Admin => Action::Admin,
+            RouteAction::Forward(_) => LinkedAction::Forward(self.terms(chosen)),
+            RouteAction::Redirect(redirect) => LinkedAction::Redirect(redirect),
+            RouteAction::Respond(respond) => LinkedAction::Respond(respond),
+            RouteAction::Admin => LinkedAction::Admin,
         }
     }
 
@@ -107,7 +107,7 @@ impl Epoch {
         }
     }
 
-    /// How the exchange goes; `None`: of a request that no route means.
+    /// How the exchange goes; `None`: of a request that no route matches.
     pub fn spec(&self, chosen: Option<Chosen>) -> &ExchangeSpec {
         let Some(chosen) = chosen else { return &self.plan.exchange };
         let route = self.route(chosen);

@@ -10,7 +10,7 @@ mod spec;
 mod worker;
 
 pub use command::{Addresses, Adoption, Change, Command, Event, Lack, PageRequest, PageSlot};
-pub(super) use epoch::{Action, Epoch};
+pub(super) use epoch::{Epoch, LinkedAction};
 pub(super) use ids::Id;
 pub use labels::LABELS;
 pub(super) use runtime::Chosen;

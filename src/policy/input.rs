@@ -9,7 +9,7 @@ use crate::http::{Name, Request};
 
 /// A request whose head was judged good.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct MatchInput<'a> {
     /// Its head.
     pub head: &'a Request,
     /// The octets of that.
@@ -22,7 +22,7 @@ pub struct Asked<'a> {
     pub trusted: &'a [IpNet],
 }
 
-impl<'a> Asked<'a> {
+impl<'a> MatchInput<'a> {
     /// The host that it is for, as it came: without a port, in any case, perhaps with a dot at the end.
     pub fn host(&self) -> &'a [u8] {
         crate::http::host::without_port(self.head.host.of(self.bytes))
@@ -72,12 +72,12 @@ mod tests {
     use std::net::Ipv4Addr;
 
     /// What `look` says of a GET with these fields from 10.0.0.1, where 10.0.0.0/8 is trusted.
-    fn asked<T>(fields: &str, look: impl Fn(Asked<'_>) -> T) -> T {
+    fn input<T>(fields: &str, look: impl Fn(MatchInput<'_>) -> T) -> T {
         let text = format!("GET /a?b HTTP/1.1\r\n{fields}\r\n");
         let mut head = Request::default();
         head.read(text.as_bytes(), &Limits::default()).unwrap();
         let trusted = [IpNet::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8).unwrap()];
-        look(Asked {
+        look(MatchInput {
             head: &head,
             bytes: text.as_bytes(),
             listen: &Listen::Any(80),
@@ -100,7 +100,7 @@ mod tests {
             ("X-Forwarded-For: [2001:db8::1]:80\r\n", "2001:db8::1"),
             ("X-Forwarded-For: ::ffff:192.0.2.1\r\n", "192.0.2.1"),
         ] {
-            let found = asked(&format!("Host: a\r\n{claims}"), |asked| asked.client());
+            let found = input(&format!("Host: a\r\n{claims}"), |input| input.client());
             assert_eq!(found.unwrap().to_string(), client, "{claims}");
         }
     }

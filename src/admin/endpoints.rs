@@ -9,110 +9,110 @@ use super::accept::Format;
 use super::exposition::Text;
 use super::request::AdminRequest;
 use super::{Orders, View, exposition, orders, reply, show};
-use crate::config::{Listen, Order, Question, Verb};
+use crate::config::{CLIENT_PAGES, Listen, Order, Question, Verb};
 use crate::http::{Method, Reason, Reply};
 use crate::policy::{self, split_question};
 
 /// What one method of one path does.
-struct Route {
+struct Endpoint {
     method: Method,
     path: &'static str,
     /// A line of help; who asks for what there is not is told the lines of all.
     help: &'static str,
-    action: Action,
+    handler: Handler,
 }
 
-enum Action {
+enum Handler {
     /// It shows something.
     Show(fn(&View, &AdminRequest) -> Reply),
     /// It has something changed.
     Change(fn(&AdminRequest) -> Result<Order, Reply>),
 }
 
-use Action::{Change, Show};
+use Handler::{Change, Show};
 
-/// Every route there is. `HEAD` goes where `GET` does.
-const ROUTES: &[Route] = &[
-    Route {
+/// Every endpoint there is. `HEAD` goes where `GET` does.
+const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
         method: Method::Get,
         path: "/health",
         help: "200 while the process lives",
-        action: Show(|view, _| reply::json(200, &show::health(view))),
+        handler: Show(|view, _| reply::json(200, &show::health(view))),
     },
-    Route {
+    Endpoint {
         method: Method::Get,
         path: "/ready",
         help: "200 when ready, 503 while starting and draining",
-        action: Show(|view, _| {
+        handler: Show(|view, _| {
             let (status, value) = show::ready(view);
             reply::json(status, &value)
         }),
     },
-    Route {
+    Endpoint {
         method: Method::Get,
         path: "/metrics",
         help: "what was counted: JSON, or text for scrapers (?format=json, prometheus, openmetrics)",
-        action: Show(metrics),
+        handler: Show(metrics),
     },
-    Route {
+    Endpoint {
         method: Method::Get,
         path: "/status",
         help: "the process and its upstreams at a glance",
-        action: Show(|view, _| reply::json(200, &show::status(view))),
+        handler: Show(|view, _| reply::json(200, &show::status(view))),
     },
-    Route {
+    Endpoint {
         method: Method::Get,
         path: "/config",
         help: "the settings in force",
-        action: Show(|view, _| reply::json(200, &show::config(&view.plan, &view.changes))),
+        handler: Show(|view, _| reply::json(200, &show::config(&view.plan, &view.changes))),
     },
-    Route {
+    Endpoint {
         method: Method::Post,
         path: "/reload",
         help: "read the settings anew, and go by them if they are fine",
-        action: Change(|_| Ok(Order::Reload)),
+        handler: Change(|_| Ok(Order::Reload)),
     },
-    Route {
+    Endpoint {
         method: Method::Get,
         path: "/explain",
-        help: "which route a request takes: ?request=GET%20http://host/path&field=Name:%20value&client=...",
-        action: Show(explain),
+        help: "which route a request takes: ?request=GET%20http://host/path&field=Name:%20value&client=...&at=...",
+        handler: Show(explain),
     },
-    Route {
+    Endpoint {
         method: Method::Post,
         path: "/upgrade",
         help: "hand over to a new process, and say how that went",
-        action: Change(|_| Ok(Order::Upgrade)),
+        handler: Change(|_| Ok(Order::Upgrade)),
     },
-    Route {
+    Endpoint {
         method: Method::Post,
         path: "/add",
         help: "send requests to the upstream at {\"url\":...}, too",
-        action: Change(|request| orders::upstream(Verb::Add, request)),
+        handler: Change(|request| orders::upstream(Verb::Add, request)),
     },
-    Route {
+    Endpoint {
         method: Method::Post,
         path: "/remove",
         help: "do without the upstream at {\"url\":...}",
-        action: Change(|request| orders::upstream(Verb::Remove, request)),
+        handler: Change(|request| orders::upstream(Verb::Remove, request)),
     },
-    Route {
+    Endpoint {
         method: Method::Post,
         path: "/drain",
         help: "send the upstream at {\"url\":...} no new requests",
-        action: Change(|request| orders::upstream(Verb::Drain, request)),
+        handler: Change(|request| orders::upstream(Verb::Drain, request)),
     },
-    Route {
+    Endpoint {
         method: Method::Post,
         path: "/undrain",
         help: "send the upstream at {\"url\":...} requests again",
-        action: Change(|request| orders::upstream(Verb::Undrain, request)),
+        handler: Change(|request| orders::upstream(Verb::Undrain, request)),
     },
-    Route {
+    Endpoint {
         method: Method::Post,
         path: "/weight",
         help: "send the upstream at {\"url\":...} a share of {\"weight\":...}",
-        action: Change(|request| orders::upstream(Verb::Weight, request)),
+        handler: Change(|request| orders::upstream(Verb::Weight, request)),
     },
 ];
 
@@ -140,11 +140,11 @@ pub(super) async fn answer(
             }
         };
     }
-    let here = || ROUTES.iter().filter(|route| route.path == request.path);
+    let here = || ENDPOINTS.iter().filter(|endpoint| endpoint.path == request.path);
     let method = if request.method == Method::Head { Method::Get } else { request.method };
-    match here().find(|route| route.method == method) {
-        Some(Route { action: Show(show), .. }) => show(view, request),
-        Some(Route { action: Change(order), .. }) => {
+    match here().find(|endpoint| endpoint.method == method) {
+        Some(Endpoint { handler: Show(show), .. }) => show(view, request),
+        Some(Endpoint { handler: Change(order), .. }) => {
             match orders::refusal(view, &request.content_type, local) {
                 Some(refusal) => refusal,
                 None => match order(request) {
@@ -154,7 +154,7 @@ pub(super) async fn answer(
             }
         }
         None if here().next().is_some() => {
-            let methods = here().flat_map(|route| match route.method {
+            let methods = here().flat_map(|endpoint| match endpoint.method {
                 Method::Get => vec!["GET", "HEAD"],
                 method => vec![Method::LABELS[method.index()]],
             });
@@ -165,10 +165,10 @@ pub(super) async fn answer(
             refused
         }
         None => {
-            let paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
-            let help = ROUTES.iter().map(|route| {
-                let method = Method::LABELS[route.method.index()];
-                (format!("{method} {}", route.path), json!(route.help))
+            let paths: Vec<_> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
+            let help = ENDPOINTS.iter().map(|endpoint| {
+                let method = Method::LABELS[endpoint.method.index()];
+                (format!("{method} {}", endpoint.path), json!(endpoint.help))
             });
             let message = "no such path; `paths` lists what there is";
             let error = json!({ "code": "not_found", "message": message, "paths": paths });
@@ -180,15 +180,12 @@ pub(super) async fn answer(
     }
 }
 
-/// What clients may see where a route says so.
-const FOR_CLIENTS: [&str; 4] = ["/health", "/ready", "/metrics", "/status"];
-
 /// The page that a client of the proxy gets for this request.
 pub fn page(view: &View, method: Method, path: &str, query: &str, accept: &str) -> Reply {
-    let is_here = |route: &&Route| route.method == Method::Get && route.path == path;
-    let found = ROUTES.iter().find(is_here).filter(|_| FOR_CLIENTS.contains(&path));
+    let is_here = |endpoint: &&Endpoint| endpoint.method == Method::Get && endpoint.path == path;
+    let found = ENDPOINTS.iter().find(is_here).filter(|_| CLIENT_PAGES.contains(&path));
     match (found, method) {
-        (Some(Route { action: Show(show), .. }), Method::Get | Method::Head) => {
+        (Some(Endpoint { handler: Show(show), .. }), Method::Get | Method::Head) => {
             let request = AdminRequest {
                 method,
                 path: path.to_owned(),
@@ -359,7 +356,8 @@ mod tests {
             "weight": 1,
             "state": "unknown",
             "alive": true,
-            "connections": { "current": 3, "active": 1, "idle": 2 },
+            "current_connections": 1,
+            "idle_connections": 2,
             "requests": 4,
             "failures": 1,
         });
@@ -420,7 +418,7 @@ mod tests {
         assert_eq!(answer.status, 404);
         let error = &json(&answer)["error"];
         assert_eq!(error["code"], "not_found");
-        let paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
+        let paths: Vec<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
         assert_eq!(error["paths"], json!(paths));
         let answer = ask(&view(), "POST /status HTTP/1.1");
         assert_eq!((answer.status, field(&answer, "Allow")), (405, "GET, HEAD"));
@@ -483,9 +481,16 @@ mod tests {
     fn a_change_is_answered_with_what_came_of_it() {
         let request =
             read("POST /reload HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\r\n");
-        let refused =
-            Refused { status: 400, code: "mistaken", message: "no".into(), text: "no!\n".into() };
-        let error = json!({ "error": { "code": "mistaken", "message": "no", "text": "no!\n" } });
+        let refused = Refused {
+            status: 400,
+            code: "mistaken",
+            message: "no".into(),
+            field: "url",
+            text: "no!\n".into(),
+        };
+        let error = json!({
+            "error": { "code": "mistaken", "message": "no", "field": "url", "text": "no!\n" }
+        });
         for (outcome, status, page) in
             [(Ok(json!({ "ok": true })), 200, json!({ "ok": true })), (Err(refused), 400, error)]
         {
