@@ -14,7 +14,7 @@ use tidegate::http;
 /// What people write who have other programs in their fingers, or none.
 const ODD: &str = "\
     | |0|1|-1|+5|007|42|80|8080|8082|9001|65536|99999|100000|30000|18446744073709551616|1e3|1e6|1E6|1e99|1_000|\
-    1,000|1,000,000|1'000|20k|1M|1.5|0.5|.5|4.0|1.5k|1.5MB|0.3KiB|1.5s|2h30m|1m30s|30|30S|30 s|30sec|30us|1d|7d|\
+    1,000|1,000,000|1'000|20k|1M|1.5|0.5|.5|4.0|1.5k|1.5MB|0.3KiB|1.5s|2h30m|30s1m|30|30S|30 s|30sec|30us|1d|7d|\
     0s|0ms|0B|0KiB|10|10mb|10 MB|64K|64kib|2PB|1e6B|off|OFF|Off|on|yes|no|NO|none|never|true|false|null|\
     disabled|unlimited|infinite|max|auto|default|*|all|any|localhost|localhost:80|example.org|example.org:80|\
     127.0.0.1|127.0.0.1:80|127.1:80|0.0.0.0|0:80|80:80|:0|:80|:8080|:8082|:|:x|*:80|*:http|::1|::1:9001|:::80|\
@@ -106,7 +106,7 @@ fn what_is_told_is_what_was_meant() {
         ("max-body", "0B", "off"),
         ("max-body", "unlimited", "off"),
         ("max-head", "8192", "8192B"),
-        ("read-timeout", "1m30s", "90s"),
+        ("read-timeout", "30s1m", "90s"),
         ("tunnel-idle-timeout", "1d", "24h"),
         ("listen", "::1:9001", "[::1]:9001"),
         ("listen", ":::80", "[::]:80"),

@@ -41,8 +41,8 @@ fn found(target: &[u8]) -> Option<Verdict> {
     let head = [b"GET ", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
     let mut request = Request::default();
     request.read(&head, &Limits::default()).ok()?;
-    let input =
-        MatchInput { head: &request, bytes: &head, listen: &Listen::Any(80), peer: None, trusted: &[] };
+    let listen = &Listen::Any(80);
+    let input = MatchInput { head: &request, bytes: &head, listen, peer: None, trusted: &[] };
     match ROUTER.find(&input, &mut Scratch::default()) {
         Verdict::AmbiguousPath => None,
         verdict => Some(verdict),

@@ -169,7 +169,7 @@ impl Diagnostics {
         let offers = mistakes.kept.iter().flat_map(Note::offers).collect();
         let lines = mistakes.kept.iter().map(Note::line).chain(mistakes.more("")).collect();
         let count = mistakes.count;
-        let (consequence, files) = ("not started", Vec::new());
+        let (consequence, files) = ("not started", Box::default());
         Err(Rejected { exit, count, blocks, lines, files, offers, consequence })
     }
 }

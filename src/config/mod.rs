@@ -35,7 +35,8 @@
 //! `files` opens every file, and notes which version of it was read.
 //! `plan` and `route` say what a plan is.
 //! `unknown` are words of the command line that nobody knows, `strangers` flags of other programs, and those to come.
-//! `shown` is what `config show` shows, as a dotenv file; `print` writes it as a configuration file, `schema` what a file may have, `shell` what shells and man(1) want.
+//! `shown` is what `config show` shows, as a dotenv file; `print` writes it as a configuration file, `schema` what a
+//! file may have, `shell` what shells and man(1) want.
 //! `reach` finds routes that no request can take.
 //! `table` holds one row for each setting: parser, help, `config show` and the manual all read it.
 //! `diagnostics` and `show` put results into words.
@@ -163,7 +164,7 @@ pub struct Rejected {
     /// The same, a line each, for a log.
     pub lines: Vec<String>,
     /// The files that settings were read from, or would have been if they were there.
-    pub files: Vec<StampedFile>,
+    pub files: Box<[StampedFile]>,
     /// Each value that the text says to write instead, word for word, with the name of its setting.
     pub offers: Vec<(&'static str, String)>,
 }
@@ -273,7 +274,7 @@ fn load_by(
             Subcommand::Unknown => "nothing done",
             _ => rejected.consequence,
         };
-        Rejected { files: layers.files.stamped(), consequence, ..rejected }
+        Rejected { files: layers.files.stamped().into(), consequence, ..rejected }
     });
     let warnings = match (closed, &words.command) {
         (Err(rejected), Subcommand::Check { json: true }) => {

@@ -192,10 +192,8 @@ fn header_rules(HeaderRules { removed, lines }: &HeaderRules) -> Value {
     Value::Object(rules)
 }
 
-fn route(plan: &Plan, spec: &RouteSpec) -> Value {
-    let Conditions { listen, host, path, method, header, query, client } = &spec.conditions;
-    let mut out = Map::new();
-    out.insert("name".into(), json!(*spec.name));
+fn conditions(out: &mut Map<String, Value>, conditions: &Conditions) {
+    let Conditions { listen, host, path, method, header, query, client } = conditions;
     fn texts<T: ToString>(items: &[T]) -> Value {
         items.iter().map(|item| Value::from(item.to_string())).collect()
     }
@@ -222,6 +220,13 @@ fn route(plan: &Plan, spec: &RouteSpec) -> Value {
             out.insert(key.into(), value);
         }
     }
+}
+
+/// A route as it would be written.
+fn route(plan: &Plan, spec: &RouteSpec) -> Value {
+    let mut out = Map::new();
+    out.insert("name".into(), json!(*spec.name));
+    conditions(&mut out, &spec.conditions);
     match &spec.action {
         RouteAction::Redirect(redirect) => {
             let value = json!({ "to": redirect.to.to_string(), "status": redirect.status });

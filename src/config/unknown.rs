@@ -88,10 +88,8 @@ pub fn not_a_command(words: &[String]) -> Diagnostic {
             return wrong(format!("\"{command}\" needs {what}"), right);
         }
         ["completions", shell] => {
-            return wrong(
-                format!("there are no completions for {shell}"),
-                "write bash, zsh or fish",
-            );
+            let what = format!("\"{shell}\" is no shell that completions are made for");
+            return wrong(what, "write bash, zsh or fish");
         }
         [command, _] if needed(command).is_some() => 2,
         [command, ..] if is_command(command) => 1,

@@ -10,8 +10,8 @@
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
 //! `health` (what the log says of upstreams), `desired` (what is wanted: settings, and changes of upstreams), `state`
 //! (where those are kept), `reload` (putting it in force), `listening` (the sockets), `current` (what is), `watch`
-//! (whether files have changed), `upgrade` (another process), `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to
-//! a tidegate that runs).
+//! (whether files have changed), `upgrade` (another process), `drain` (the end), [`demo`] (origins of our own to try it
+//! with), [`ask`] (commands to a tidegate that runs).
 
 pub mod ask;
 mod cores;
@@ -313,7 +313,7 @@ impl<'a> ControlPlane<'a> {
                 }
                 ControlEvent::Signal(Some(Signal::Usr2)) => upgrade = self.begin_upgrade(None),
                 ControlEvent::Signal(_) => {
-                    upgrade.take().map(Upgrade::give_up);
+                    upgrade.into_iter().for_each(Upgrade::give_up);
                     return Ok(Shutdown::Stop);
                 }
                 ControlEvent::Order(pending) => match &pending.order {

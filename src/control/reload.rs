@@ -43,7 +43,7 @@ impl ControlPlane<'_> {
                 | Action::Explain(..),
             ) => unreachable!("the command has changed"),
             Err(mut rejected) => {
-                self.watcher = Watcher::new(std::mem::take(&mut rejected.files));
+                self.watcher = Watcher::new(std::mem::take(&mut rejected.files).into());
                 return Err(self.refuse(rejected));
             }
         };

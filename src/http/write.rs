@@ -73,7 +73,7 @@ impl<'a> Writer<'a> {
         self.put(&text[..len])
     }
 
-    fn ipv6(&mut self, segments: [u16; 8]) -> Result<(), Full> {
+    pub(super) fn ipv6(&mut self, segments: [u16; 8]) -> Result<(), Full> {
         let gap = longest_zeros(&segments);
         let mut at = 0;
         while at < 8 {

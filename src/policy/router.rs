@@ -1,7 +1,7 @@
 //! Which route a request takes: of all whose conditions hold, the first.
 //!
-//! A host leads to a tree of paths, and that to the few routes that may match the request, in their order; only of those
-//! the other conditions are looked at. So the number of routes hardly matters.
+//! A host leads to a tree of paths, and that to the few routes that may match the request, in their order; of those
+//! alone the other conditions are looked at. So the number of routes hardly matters.
 
 use std::fmt;
 use std::sync::Arc;

@@ -599,7 +599,8 @@ fn u19_a_long_target_is_refused_where_texts_would_grow_too_long_and_rules_stay()
     let case = Configured::new(
         &format!(
             "upstream = '{}'\n\
-             response-header = {{ set = {{ X-Fixed = 'yes', X-U = '{{uri}}', X-Q = '{{query}}', X-P = '{{query}}' }} }}\n\
+             response-header = {{ set = {{ X-Fixed = 'yes', X-U = '{{uri}}', \
+             X-Q = '{{query}}', X-P = '{{query}}' }} }}\n\
              [[route]]\npath = '/red'\nredirect = 'https://x{{uri}}?{{query}}'\n\
              [[route]]\npath = '/grown'\nrespond = '{grown}'\n\
              response-header = {{ remove = ['X-U', 'X-Q', 'X-P'] }}\n\
