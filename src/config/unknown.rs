@@ -107,7 +107,7 @@ pub fn not_a_command(words: &[String]) -> Diagnostic {
         return wrong(what, format!("did you mean --upstream {}?", words.join(",")));
     }
     if ["purge", "jobs"].contains(&first) {
-        return wrong(format!("{first} is not there yet"), "leave it out");
+        return wrong(format!("\"{first}\" is not there yet"), "leave it out");
     }
     if let Some(name) = first.strip_prefix(['\u{2013}', '\u{2014}', '\u{2212}']) {
         let name = name.trim_start_matches('-');
