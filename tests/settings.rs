@@ -107,7 +107,7 @@ fn what_is_told_is_what_was_meant() {
         ("max-body", "unlimited", "off"),
         ("max-head", "8192", "8192B"),
         ("read-timeout", "30s1m", "90s"),
-        ("tunnel-idle-timeout", "1d", "24h"),
+        ("tunnel-idle-timeout", "1day", "1d"),
         ("listen", "::1:9001", "[::1]:9001"),
         ("listen", ":::80", "[::]:80"),
         ("listen", "[::ffff:10.0.0.1]:80", "10.0.0.1:80"),

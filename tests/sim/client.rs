@@ -9,7 +9,7 @@ use crate::frames::Talk;
 use crate::message::{Framing, Head, Piece, Reader, decimal};
 use crate::net::{Actor, Happening, Micros, Net};
 use crate::octets::{are, downwards, octets, upwards};
-use crate::scenario::{Ask, Ending, Framed, Person, named};
+use crate::scenario::{Ask, ByRoute, Ending, Framed, Person, named};
 
 /// How long a client waits to be told to go on.
 const PATIENCE: Micros = 700_000;
@@ -44,6 +44,8 @@ pub struct Client {
 struct Answer {
     status: u16,
     own: bool,
+    /// It is a route's.
+    by_route: bool,
     length: u64,
     /// It was the last of the connection.
     last: bool,
@@ -249,14 +251,20 @@ impl Client {
                 self.put(end, &octets);
             }
             self.reader.body(Framing::Length(0));
-            self.answer = Some(Answer { status, own, length: 0, last: false });
+            self.answer = Some(Answer { status, own, by_route: false, length: 0, last: false });
             return Ok(());
         }
         let last = head.get("connection") == Some("close") || ask.minor == 0;
         self.over |= last;
         ask.fate.kept = !last;
         identity(id, head, status == 408 && !self.person.undisturbed, ask)?;
-        if !own && !matches!(ask.script.end, Ending::Garbage(_)) {
+        let by_route = ask.by_route.filter(|_| !own);
+        if let Some(what) = by_route {
+            let to = (what == ByRoute::Redirect).then(|| format!("https://elsewhere/r{id}"));
+            if status != what.status() || head.get("location") != to.as_deref() {
+                return Err(format!("to request {id} of a route came {head:?}"));
+            }
+        } else if !own && !matches!(ask.script.end, Ending::Garbage(_)) {
             if head.get("x-sim") != Some(&id.to_string()) {
                 return Err(format!("to request {id} came {head:?}"));
             }
@@ -270,14 +278,14 @@ impl Client {
             return Err(format!("chunks for HTTP/1.0, request {id}"));
         }
         self.reader.body(if bodiless { Framing::Length(0) } else { framing });
-        self.answer = Some(Answer { status, own, length: 0, last });
+        self.answer = Some(Answer { status, own, by_route: by_route.is_some(), length: 0, last });
         Ok(())
     }
 
     fn body(&mut self, octets: &[u8]) -> Result<(), String> {
         let id = *self.awaiting.front().ok_or("a body of nothing")?;
         let answer = self.answer.as_mut().ok_or("a body without a head")?;
-        if !answer.own && !are(octets, downwards(id), answer.length) {
+        if !answer.own && !answer.by_route && !are(octets, downwards(id), answer.length) {
             return Err(format!("wrong octets for request {id} from octet {}", answer.length));
         }
         answer.length += octets.len() as u64;
@@ -312,6 +320,17 @@ impl Client {
         ask.fate.own = answer.own;
         if answer.own {
             return Ok(());
+        }
+        if answer.by_route {
+            let text = match ask.by_route {
+                _ if ask.method == "HEAD" => 0,
+                Some(ByRoute::Text) => format!("{} /r{id}", ask.method).len(),
+                _ => format!("See https://elsewhere/r{id}\n").len(),
+            };
+            return match answer.length == text as u64 {
+                true => Ok(()),
+                false => Err(format!("request {id} got {} octets of {text}", answer.length)),
+            };
         }
         let bodiless = ask.method == "HEAD" || matches!(answer.status, 204 | 304);
         let wanted = if bodiless { 0 } else { script.length as u64 };

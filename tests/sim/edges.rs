@@ -3,7 +3,7 @@
 
 use crate::chance::Chance;
 use crate::client::head;
-use crate::scenario::{self, Ask, Scenario, Swap};
+use crate::scenario::{self, Ask, ByRoute, Scenario, Swap};
 
 /// Octets of the buffer that a head, and what comes with it, is read into.
 const BUFFER: usize = 16 * 1024;
@@ -126,6 +126,22 @@ pub fn run_short(scenario: &mut Scenario, seed: u64) {
 /// Are plans replaced? In scenarios of either kind, but in none of those that found something before.
 pub fn swaps(seed: u64) -> bool {
     matches!(seed % 16, 2 | 4 | 8 | 13)
+}
+
+/// Are some requests answered by routes? In scenarios of every kind, but in none of those that found something before.
+pub fn routes(seed: u64) -> bool {
+    matches!(seed % 32, 2 | 5 | 9 | 12 | 20 | 29)
+}
+
+/// Some requests are redirected, or get a text.
+pub fn answer_by_routes(scenario: &mut Scenario, seed: u64) {
+    let mut chance = Chance::seeded(seed ^ 0xed6e_5006_0000);
+    let c = &mut chance;
+    for ask in &mut scenario.asks {
+        if ask.malformed.is_none() && !ask.websocket && c.one_in(3) {
+            ask.by_route = Some(c.pick(&[ByRoute::Redirect, ByRoute::Text]));
+        }
+    }
 }
 
 /// Has this seed heads that do not fit a buffer?

@@ -6,14 +6,14 @@ use std::sync::{Arc, LazyLock};
 
 use crate::chance::Chance;
 use crate::config::{
-    self, Action, ExchangeSpec, Forward, Listen, Plan, PoolSpec, RouteAction, RouteSpec, Share,
-    Surroundings, UpstreamSpec,
+    self, Action, Conditions, ExchangeSpec, Forward, Listen, PathPattern, Plan, PoolSpec, Redirect,
+    Respond, RouteAction, RouteSource, RouteSpec, Share, Surroundings, Template, UpstreamSpec,
 };
 use crate::io::address::Address;
 use crate::io::listen;
 use crate::net::Micros;
 use crate::proxy::{Command, CoreSpec, LABELS, OpenListener, Runtime};
-use crate::scenario::{self, Scenario, Stopping, Swap};
+use crate::scenario::{self, ByRoute, Scenario, Stopping, Swap};
 use crate::stats::{self, Counter, Record, UpstreamState};
 use crate::trace::Trace;
 use crate::upstream::Registry;
@@ -81,7 +81,36 @@ fn plan(scenario: &Scenario) -> Plan {
         half_close: scenario.half_close,
         ..(*plan.exchange).clone()
     };
-    plan.with_exchange(exchange)
+    let plan = plan.with_exchange(exchange);
+    let by_routes = scenario.asks.iter().enumerate();
+    let by_routes = by_routes.filter_map(|(id, ask)| Some(by_route(&plan, id, ask.by_route?)));
+    let routes = by_routes.chain(plan.routes.iter().cloned()).collect();
+    Plan { routes, ..plan }
+}
+
+/// The route that answers the request with this number.
+fn by_route(plan: &Plan, id: usize, what: ByRoute) -> RouteSpec {
+    let text = |text: &str| Template::read(text).unwrap();
+    let action = match what {
+        ByRoute::Redirect => RouteAction::Redirect(Redirect {
+            to: text("https://elsewhere{uri}"),
+            status: what.status(),
+        }),
+        ByRoute::Text => RouteAction::Respond(Respond {
+            status: what.status(),
+            kind: "text/plain".to_owned(),
+            body: text("{method} {path}"),
+        }),
+    };
+    let path = format!("/r{id}");
+    let path = PathPattern { normal: path.clone().into_bytes(), text: path, below: false };
+    RouteSpec {
+        name: format!("by-route-{id}").into(),
+        conditions: Conditions { path: vec![path], ..Conditions::default() },
+        action,
+        exchange: Arc::clone(&plan.exchange),
+        source: RouteSource::Section,
+    }
 }
 
 /// The plan that replaces `plan`: other upstreams, in one pool, or each in its own.
@@ -111,7 +140,9 @@ fn swapped(plan: &Plan, swap: &Swap) -> Arc<Plan> {
         strip_prefix: None,
         add_prefix: String::new(),
     });
-    next.routes = [RouteSpec { action, ..plan.routes[0].clone() }].into();
+    let Some((last, others)) = plan.routes.split_last() else { panic!("a route") };
+    let last = RouteSpec { action, ..last.clone() };
+    next.routes = others.iter().cloned().chain([last]).collect();
     Arc::new(next)
 }
 
@@ -276,6 +307,11 @@ fn fates(world: &mut World, scenario: &Scenario, records: &[Box<Record>]) {
             let got = fate.got;
             let text = format!("request {id} got {got:?} after {tries} tries: one stood by");
             world.book.complain(text);
+        }
+        if ask.by_route.is_some() && fate.seen > 0 {
+            world
+                .book
+                .complain(format!("request {id} is a route's to answer, and an origin saw it"));
         }
         if ask.sound && (fate.own || fate.got.is_none()) {
             world.book.complain(format!("request {id} was sound, and got {:?}", fate.got));

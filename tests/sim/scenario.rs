@@ -61,6 +61,8 @@ pub struct Ask {
     pub in_one: bool,
     /// Where the framing of its chunks is broken: a share of it, in 1/2^16.
     pub spoilt: Option<u16>,
+    /// A route answers it, and no origin.
+    pub by_route: Option<ByRoute>,
     pub script: Script,
     /// Nothing in it, nor around it, keeps it from being answered.
     pub sound: bool,
@@ -73,6 +75,24 @@ impl Ask {
     /// What the octets of its body are called.
     pub fn key(&self, id: usize) -> u64 {
         if self.smuggles { smuggled(id) } else { upwards(id) }
+    }
+}
+
+/// What a route answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByRoute {
+    /// A redirect to the same path elsewhere.
+    Redirect,
+    /// A text.
+    Text,
+}
+
+impl ByRoute {
+    pub fn status(self) -> u16 {
+        match self {
+            ByRoute::Redirect => 307,
+            ByRoute::Text => 203,
+        }
     }
 }
 
@@ -342,6 +362,9 @@ pub fn of(seed: u64) -> Scenario {
     if edges::swaps(seed) {
         edges::swap(&mut scenario, seed);
     }
+    if edges::routes(seed) {
+        edges::answer_by_routes(&mut scenario, seed);
+    }
     if edges::has_large_heads(seed) {
         edges::enlarge(&mut scenario, seed);
     }
@@ -359,7 +382,7 @@ fn judge(scenario: &mut Scenario, trouble: &Trouble) {
         let again =
             matches!(ask.method, "GET" | "HEAD" | "OPTIONS" | "DELETE") && ask.body.is_none();
         let sound = ask.script.end.is_sound() && ask.script.padding == 0 && ask.padding == 0;
-        let malformed = ask.malformed.is_some() || ask.websocket;
+        let malformed = ask.malformed.is_some() || ask.websocket || ask.by_route.is_some();
         let two = scenario.upstreams > 1
             && scenario.swaps.iter().all(|swap| swap.upstreams.len() > 1 && !swap.apart)
             && scenario.retries > 0;
@@ -384,8 +407,8 @@ fn judge(scenario: &mut Scenario, trouble: &Trouble) {
                 scenario.asks[*id].sound = true;
                 // What follows would not be answered on the same connection.
                 let ask = &scenario.asks[*id];
-                let closes =
-                    crowded || ask.close || ask.minor == 0 || ask.script.early || ask.websocket;
+                let early = ask.script.early || ask.by_route.is_some() && ask.body.is_some();
+                let closes = crowded || ask.close || ask.minor == 0 || early || ask.websocket;
                 if closes || matches!(ask.script.end, Ending::Close(_)) {
                     break;
                 }
@@ -521,6 +544,7 @@ fn ask(c: &mut Chance, trouble: &Trouble) -> Ask {
         smuggles: false,
         in_one: false,
         spoilt: None,
+        by_route: None,
         script: script(c, trouble, has_body),
         sound: false,
         stood_by: false,

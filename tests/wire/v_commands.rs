@@ -73,7 +73,7 @@ fn v03_a_route_that_is_never_taken_is_a_warning_and_a_mistake_if_strict() {
     let text = "upstream = 'http://10.0.0.1:1'\n[[route]]\nname = 'all'\n[[route]]\nname = 'late'\npath = '/a'\n";
     fs::write(&path, text).unwrap();
     let checked = run(&["check", "--config", &path], &[]);
-    let told = "the route late is never taken: all takes all that it means";
+    let told = "the route late is never taken: all takes all that it matches";
     assert_eq!(checked.code, Some(0));
     assert!(checked.stdout.contains(told), "{}", checked.stdout);
     let checked = run(&["check", "--strict", "--config", &path], &[]);
