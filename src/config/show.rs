@@ -8,8 +8,8 @@ use super::header::{HeaderLine, HeaderRules};
 use super::plan::*;
 use super::route::{RouteSource, RouteSpec};
 use super::sections::DEFAULT;
-use super::table::{ACTIONS, DefaultValue, Effect, Form, GROUPS, Setting};
-use super::{Rejected, Report, memory, values};
+use super::table::{self, ACTIONS, DefaultValue, Effect, Form, GROUPS, POOL, ROUTE, Setting, TOP};
+use super::{Rejected, Report, keys, memory, values};
 
 /// Routes that `check` names; of more, their number.
 const ROUTES_TOLD: usize = 20;
@@ -154,6 +154,19 @@ pub fn markdown() -> String {
             let (flags, about, range) = (flags.join(", "), setting.about, range_text(setting));
             let effect = if setting.effect == Effect::NewProcess { " †" } else { "" };
             let _ = writeln!(text, "| {flags} | {default} | {about}{range}{effect} |");
+        }
+    }
+    for (title, scope) in [("`[pool.NAME]`", POOL), ("`[[route]]`", ROUTE)] {
+        let _ = write!(text, "\n**Keys of {title}**\n\n| key | default | what |\n|---|---|---|\n");
+        for setting in table::settings_of(scope) {
+            let key = keys::key_of_scope(scope, setting.name);
+            // What stands at the top as well is taken over from there.
+            let default = match (setting.fallback, setting.scope & TOP) {
+                (DefaultValue::Value(text), 0) => format!("`{text}`"),
+                (DefaultValue::Depends(text), 0) => text.to_owned(),
+                _ => String::new(),
+            };
+            let _ = writeln!(text, "| `{key}` | {default} | {} |", setting.about);
         }
     }
     text

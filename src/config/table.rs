@@ -345,8 +345,13 @@ const WHERE: &[Setting] = &[
 const REQUESTS: &[Setting] = &[
     count("max-retries", "2", (0, 100), "Further upstreams tried when one fails before it answers")
         .of(ALL),
-    row("host-header", Choice(HOSTS), Value("pass"), "The Host sent on: as it came, or its own")
-        .of(ALL),
+    row(
+        "host-header",
+        Choice(HOSTS),
+        Value("pass"),
+        "The Host sent on: the client's, or the upstream's own",
+    )
+    .of(ALL),
     switch("backend-header", "Name the upstream in X-Backend-Server on answers").of(ALL),
     row("path", Paths, Nothing, "Paths that are served; others get 404")
         .aka(&["paths"])
@@ -370,29 +375,36 @@ const REQUESTS: &[Setting] = &[
 ];
 
 const WAITS: &[Setting] = &[
-    wait("read-timeout", "30s", "A whole request head, and between reads of a body").of(ALL),
-    wait("write-timeout", "30s", "Between writes that make progress").of(ALL),
-    wait("connect-timeout", "2s", "A connection to an upstream").of(ALL),
-    wait("response-timeout", "1m", "The first octet of an answer").of(ALL),
-    wait("idle-timeout", "1m", "A client connection without a request"),
-    wait("upstream-idle-timeout", "30s", "An upstream connection without a request").of(TOP | POOL),
-    wait("tunnel-idle-timeout", "1h", "A WebSocket, or other tunnel, that is silent both ways")
+    wait("read-timeout", "30s", "Longest wait for a request head, or more of a body").of(ALL),
+    wait("write-timeout", "30s", "Longest wait between writes that make progress").of(ALL),
+    wait("connect-timeout", "2s", "Longest wait for a connection to an upstream").of(ALL),
+    wait("response-timeout", "1m", "Longest wait for the first octet of an answer").of(ALL),
+    wait("idle-timeout", "1m", "How long a client connection may be without a request"),
+    wait("upstream-idle-timeout", "30s", "How long an upstream connection is kept unused")
+        .of(TOP | POOL),
+    wait("tunnel-idle-timeout", "1h", "How long a WebSocket or tunnel may be silent both ways")
         .of(ALL),
-    wait("expect-timeout", "1s", "100 Continue of the upstream, before tidegate sends its own")
+    wait("expect-timeout", "1s", "Longest wait for 100 Continue before tidegate sends it")
         .range(0, DAY)
         .of(ALL),
-    row("drain-delay", Seconds, Value("0s"), "Not ready, but still accepting, when tidegate stops")
+    row("drain-delay", Seconds, Value("0s"), "How long a stop is not ready, but still accepts")
         .range(0, DAY),
-    row("drain-timeout", Seconds, Value("20s"), "Requests under way when tidegate stops")
-        .range(0, DAY),
+    row(
+        "drain-timeout",
+        Seconds,
+        Value("20s"),
+        "Longest wait for requests under way when tidegate stops",
+    )
+    .range(0, DAY),
 ];
 
 const LIMITS: &[Setting] = &[
-    row("max-head", Size, Value("16KiB"), "Head of a request or an answer").range(1024, HEAD),
-    row("max-target", Size, Value("8KiB"), "Target of a request").range(256, HEAD),
-    count("max-fields", "100", (8, 256), "Fields of a request or an answer"),
-    row("max-body", SizeOrOff, Value("off"), "Body of a request").range(1, PIB).of(ALL),
-    row("max-connections", Count, Depends(CONNECTIONS), "Clients; beyond it idle ones are closed")
+    row("max-head", Size, Value("16KiB"), "Largest head of a request or an answer")
+        .range(1024, HEAD),
+    row("max-target", Size, Value("8KiB"), "Longest target of a request").range(256, HEAD),
+    count("max-fields", "100", (8, 256), "Most fields of a request or an answer"),
+    row("max-body", SizeOrOff, Value("off"), "Largest body of a request").range(1, PIB).of(ALL),
+    row("max-connections", Count, Depends(CONNECTIONS), "Most clients; then idle ones are closed")
         .range(1, 1 << 20),
     count("buffers", "16384", (16, 1 << 18), "Buffers of 16 KiB that each core may use")
         .in_new_process(),
@@ -423,7 +435,7 @@ const SETTINGS: &[Setting] = &[
     switch("watch", "Reload when a file that settings were read from changes"),
     row("env-file", File, Depends(".env, if there is one"), "Dotenv file: KEY=VALUE lines")
         .of_no_plan(),
-    switch("strict", "Warnings are errors").of_no_plan(),
+    switch("strict", "Treat warnings as mistakes").of_no_plan(),
     switch("demo", "Start two origins of its own, and listen on 127.0.0.1:8080").of_no_plan(),
 ];
 

@@ -115,7 +115,9 @@ impl ControlPlane<'_> {
             let is_in_the_way = |known: &&Listen| known.covers(listen) || listen.covers(known);
             if let Some(known) = self.listening.of_plan().find(is_in_the_way) {
                 return Err(format!(
-                    "cannot listen on {listen} while {known} is open: that takes a new process (SIGUSR2)"
+                    "cannot listen on {listen} ({}): {known} is open and takes the same connections; \
+                     run `tidegate upgrade`, or leave one of the two out",
+                    report.origin("--listen")
                 ));
             }
             if self.listening.of_plan().next().is_none() && report.origin("--listen") == "default" {

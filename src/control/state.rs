@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::config::{CHANGES_FILE as FILE, Overlay};
+use crate::process::remedies;
 
 /// A folder that can be written to.
 #[derive(Debug)]
@@ -31,7 +32,8 @@ impl StateFolder {
             fs::remove_file(folder.beside())
         });
         trial.map_err(|error| {
-            format!("cannot keep changes in {} (--state): {error}", path.display())
+            let remedy = remedies::keeping(&error);
+            format!("cannot keep changes in {} (--state): {error}{remedy}", path.display())
         })?;
         Ok(folder)
     }
@@ -63,9 +65,10 @@ impl StateFolder {
             fs::rename(self.beside(), self.0.join(FILE))?;
             File::open(&self.0)?.sync_all()
         };
-        let what =
-            |error| format!("cannot write {FILE} in {} (--state): {error}", self.0.display());
-        replace().map_err(what)
+        replace().map_err(|error| {
+            let remedy = remedies::keeping(&error);
+            format!("cannot write {FILE} in {} (--state): {error}{remedy}", self.0.display())
+        })
     }
 
     fn beside(&self) -> PathBuf {

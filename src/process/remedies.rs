@@ -20,9 +20,11 @@ enum Need {
     Socket,
     /// The file of the access log.
     LogFile,
+    /// The folder of what outlives the process.
+    State,
 }
 
-use Need::{Admin, Clients, LogFile, Socket};
+use Need::{Admin, Clients, LogFile, Socket, State};
 
 const PRIVILEGED: &str = "ports below 1024 take a privilege: write one from 1024, or grant it \
     (AmbientCapabilities=CAP_NET_BIND_SERVICE under systemd, or setcap cap_net_bind_service=+ep)";
@@ -76,6 +78,12 @@ const TABLE: &[(Need, Errno, &str)] = &[
     (LogFile, Errno::ACCESS, NO_RIGHT),
     (LogFile, Errno::PERM, NO_RIGHT),
     (LogFile, Errno::ROFS, READ_ONLY),
+    (State, Errno::NOENT, NO_FOLDER),
+    (State, Errno::NOTDIR, NOT_A_FOLDER),
+    (State, Errno::ACCESS, NO_RIGHT),
+    (State, Errno::PERM, NO_RIGHT),
+    (State, Errno::ROFS, READ_ONLY),
+    (State, Errno::NOSPC, "the disk is full: free some of it, or write another path"),
 ];
 
 /// What helps where `address` could not be had, to be put behind the error; empty: nothing is known.
@@ -91,6 +99,11 @@ pub fn listening(role: Role, address: &Address, error: &io::Error) -> String {
 /// The same where the file of the access log could not be opened.
 pub fn logging(error: &io::Error) -> String {
     behind(remedy(LogFile, error))
+}
+
+/// The same where changes cannot be kept.
+pub fn keeping(error: &io::Error) -> String {
+    behind(remedy(State, error))
 }
 
 fn remedy(asked: Need, error: &io::Error) -> Option<&'static str> {
