@@ -871,7 +871,7 @@ tidegate: 8 mistakes, not started; --help lists all flags
             }
         }
         assert!(
-            text.contains("  --connect-timeout TIME         A connection to an upstream [2s]\n")
+            text.contains("  --connect-timeout TIME         Longest wait for a connection to an upstream [2s]\n")
         );
         assert!(shown("-V", &[], "").starts_with("tidegate 0."));
     }
