@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::diagnostics::{Diagnostics, wrong};
-use super::files::Files;
+use super::files::{Files, remedy};
 use super::given::{Given, Origin};
 use super::reading::Reading;
 use super::secrets::Secrets;
@@ -95,7 +95,7 @@ impl FileReader<'_> {
             Ok(text) => text,
             Err(error) => {
                 let what = format!("cannot read {}: {error}", asked.shown());
-                let right = wrong(what, "name a file that can be read");
+                let right = wrong(what, remedy(&error));
                 diagnostics.mistake_in(origin, asked.shown(), 0..asked.shown().len(), right);
                 contents.is_whole = false;
                 return;

@@ -88,6 +88,15 @@ impl Files {
     }
 }
 
+/// What to do about a file that could not be read.
+pub fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => "put parts of it into other files, or shorten it",
+        io::ErrorKind::InvalidData => "save it as UTF-8",
+        _ => "name a file that can be read",
+    }
+}
+
 fn is_regular(path: &Path) -> io::Result<()> {
     match fs::metadata(path)?.is_file() {
         true => Ok(()),
@@ -103,11 +112,13 @@ fn bounded(path: &Path, most: usize) -> io::Result<Vec<u8>> {
             0 => format!("{} KiB", most >> 10),
             mebi => format!("{mebi} MiB"),
         };
-        return Err(io::Error::other(format!("it is larger than {size}")));
+        let what = format!("it is larger than {size}");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
     }
     Ok(octets)
 }
 
 fn as_text(octets: Vec<u8>) -> io::Result<String> {
-    String::from_utf8(octets).map_err(|_| io::Error::other("it is not UTF-8 text"))
+    let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text");
+    String::from_utf8(octets).map_err(not_text)
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::diagnostics::{Diagnostic, Diagnostics, escape, nearest, wrong};
 use super::dotenv;
 use super::file::{self, Contents, Section};
-use super::files::Files;
+use super::files::{Files, remedy};
 use super::given::{Given, Line, Origin};
 use super::keys;
 use super::secrets::Secrets;
@@ -254,7 +254,7 @@ fn read_file(
             let what = format!("cannot read {file}: {error}");
             match asked {
                 Some(Given { text, origin, .. }) => {
-                    let right = "name a file that can be read";
+                    let right = remedy(&error);
                     diagnostics.mistake_in(origin, text, 0..text.len(), wrong(what, right));
                 }
                 None => {

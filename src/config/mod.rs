@@ -870,9 +870,9 @@ tidegate: 8 mistakes, not started; --help lists all flags
                 assert!(markdown().contains(&format!("`--{name}")), "{name}");
             }
         }
-        assert!(
-            text.contains("  --connect-timeout TIME         Longest wait for a connection to an upstream [2s]\n")
-        );
+        assert!(text.contains(
+            "  --connect-timeout TIME         Longest wait for a connection to an upstream [2s]\n"
+        ));
         assert!(shown("-V", &[], "").starts_with("tidegate 0."));
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use super::conditions;
 use super::diagnostics::{Diagnostic, wrong};
 use super::file::Section;
-use super::files::Files;
+use super::files::{Files, remedy};
 use super::header::{self, HeaderLine, HeaderRules};
 use super::layers::Layers;
 use super::places;
@@ -218,9 +218,9 @@ fn error_page(text: &str, cwd: &Path, files: &Files) -> Result<ErrorPage, Diagno
         let right = format!("write the lower one first: {last}-{first}");
         return Err(wrong("these statuses stand the wrong way round", right));
     }
-    let body = files.regular(&cwd.join(file), LONGEST).map_err(|error| {
-        wrong(format!("cannot read {file}: {error}"), "name a file that can be read")
-    })?;
+    let body = files
+        .regular(&cwd.join(file), LONGEST)
+        .map_err(|error| wrong(format!("cannot read {file}: {error}"), remedy(&error)))?;
     let kind = match Path::new(file).extension().and_then(|extension| extension.to_str()) {
         Some("html" | "htm") => "text/html; charset=utf-8",
         Some("json") => "application/json",
