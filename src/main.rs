@@ -1,6 +1,7 @@
 //! `tidegate`: arguments -> plan -> control plane.
 
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::process::ExitCode;
 
 use tidegate::config::{Action, Plan, Report, Sources, Surroundings};
@@ -9,9 +10,10 @@ use tidegate::policy::{self, Router};
 use tidegate::process::{console, descriptors, inherited, own_log};
 
 fn main() -> ExitCode {
-    let cwd = std::env::current_dir().unwrap_or_default();
+    // As long as the process: settings are read again from there.
+    let cwd: &'static Path = Box::leak(std::env::current_dir().unwrap_or_default().into());
     let around = Surroundings {
-        cwd: &cwd,
+        cwd,
         descriptors: descriptors::most(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         stdout_is_terminal: io::stdout().is_terminal(),
@@ -35,9 +37,9 @@ fn main() -> ExitCode {
     .into()
 }
 
-type Serve = fn(Plan, &Report, Sources<'_>) -> Result<(), String>;
+type Serve = fn(Plan, &Report, Sources<'static>) -> Result<(), String>;
 
-fn run(serve: Serve, plan: Plan, report: Report, sources: Sources<'_>) -> u8 {
+fn run(serve: Serve, plan: Plan, report: Report, sources: Sources<'static>) -> u8 {
     own_log::open(plan.process.log, plan.process.log_format);
     report.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let served = serve(plan, &report, sources).inspect_err(|error| tracing::error!("{error}"));

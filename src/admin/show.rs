@@ -188,7 +188,7 @@ pub(super) fn config(plan: &Plan, changes: &Overlay) -> Value {
         "log_format": log_format.name(),
         "watch": watch,
         "state": state.as_ref().map(|path| path.to_string_lossy()),
-        "pools": pools.iter().map(pool_spec).collect::<Value>(),
+        "pools": pools.iter().map(|pool| pool_spec(pool)).collect::<Value>(),
         "changed_at_run_time": changes.changes().map(UpstreamChange::json).collect::<Value>(),
         "routes": routes.iter().map(route_spec).collect::<Value>(),
     });

@@ -118,13 +118,13 @@ pub fn plan() -> Plan {
             trusted_names: vec!["True-Client-IP".to_owned()],
         },
         routes: [route(&exchange)].into(),
-        pools: vec![PoolSpec {
+        pools: vec![Arc::new(PoolSpec {
             name: "default".into(),
             upstreams: vec![upstream(9001), upstream(9002)],
             idle_timeout: second * 60,
             max_idle: 32,
             exchange: Arc::clone(&exchange),
-        }],
+        })],
         exchange,
     }
 }

@@ -61,6 +61,7 @@ pub fn build(
     let pool = settings.pool(upstreams, &exchange);
     let pools = settings.pools(&exchange, pool);
     let routes = settings.routes(&exchange, &pools);
+    let pools = pools.into_iter().map(Arc::new).collect();
     let plan = Plan { process, listener, exchange, routes: routes.into(), pools };
     Built { plan, strict, demo }
 }

@@ -137,6 +137,9 @@ impl Overlay {
     /// The plan in force where files ask for `asked`.
     pub fn over(&self, asked: &Plan) -> Plan {
         let mut plan = asked.clone();
+        if self.0.is_empty() {
+            return plan;
+        }
         for pool in &mut plan.pools {
             let name = pool.name.to_string();
             let first = (name.clone(), String::new());
@@ -149,6 +152,7 @@ impl Overlay {
             if changes.is_empty() {
                 continue;
             }
+            let pool = Arc::make_mut(pool);
             pool.upstreams.retain(|one| {
                 let change = changes.get(one.name.as_str());
                 change.is_none_or(|change| change.presence != Presence::Removed)
@@ -220,7 +224,7 @@ impl Overlay {
             }
         }
         let empty = self.over(asked);
-        let is_empty = |pool: &&PoolSpec| pool.upstreams.is_empty();
+        let is_empty = |pool: &&Arc<PoolSpec>| pool.upstreams.is_empty();
         let empty: Vec<Arc<str>> =
             empty.pools.iter().filter(is_empty).map(|pool| Arc::clone(&pool.name)).collect();
         for ((pool, name), change) in &mut self.0 {
@@ -339,7 +343,8 @@ mod tests {
 
     /// `a b- c`: what is in force, a dash behind those that are drained.
     fn shown(overlay: &Overlay, asked: &Plan) -> String {
-        let shown = overlay.over(asked).pools.remove(0).upstreams.into_iter().map(|one| {
+        let plan = overlay.over(asked);
+        let shown = plan.pools[0].upstreams.iter().map(|one| {
             let name = one.name.trim_start_matches("http://").trim_end_matches(":1").to_owned();
             name + if one.draining { "-" } else { "" }
         });
@@ -447,7 +452,7 @@ mod tests {
             let after = plan(after);
             assert_eq!(overlay.held_weights(&before, &after).len(), told);
             assert_eq!(overlay.prune(&after), Vec::<String>::new());
-            let upstreams = overlay.over(&after).pools.remove(0).upstreams;
+            let upstreams = overlay.over(&after).pools.remove(0).upstreams.clone();
             let a = upstreams.iter().find(|one| one.name == "http://a:1").unwrap();
             assert_eq!(a.weight, in_force);
         }

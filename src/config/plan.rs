@@ -205,20 +205,22 @@ pub struct Plan {
     pub exchange: Arc<ExchangeSpec>,
     /// What happens to requests: of the routes that match one, the first.
     pub routes: Arc<[RouteSpec]>,
-    /// Where they go. No two have the same name.
-    pub pools: Vec<PoolSpec>,
+    /// Where they go. No two have the same name. What a plan has in common with another it shares.
+    pub pools: Vec<Arc<PoolSpec>>,
 }
 
 impl Plan {
     /// The pool of this name.
     pub fn pool(&self, name: &str) -> Option<&PoolSpec> {
-        self.pools.iter().find(|pool| *pool.name == *name)
+        self.pools.iter().map(|pool| &**pool).find(|pool| *pool.name == *name)
     }
 
     /// The same, with every exchange going as `exchange` says.
     pub fn with_exchange(mut self, exchange: ExchangeSpec) -> Plan {
         self.exchange = Arc::new(exchange);
-        self.pools.iter_mut().for_each(|pool| pool.exchange = Arc::clone(&self.exchange));
+        for pool in &mut self.pools {
+            Arc::make_mut(pool).exchange = Arc::clone(&self.exchange);
+        }
         let with = |mut route: RouteSpec| {
             route.exchange = Arc::clone(&self.exchange);
             if let RouteAction::Forward(forward) = &mut route.action {
@@ -233,7 +235,7 @@ impl Plan {
 
     /// Every upstream of every pool, in order.
     pub fn upstreams(&self) -> impl Iterator<Item = (&PoolSpec, &UpstreamSpec)> {
-        self.pools.iter().flat_map(|pool| pool.upstreams.iter().map(move |one| (pool, one)))
+        self.pools.iter().flat_map(|pool| pool.upstreams.iter().map(move |one| (&**pool, one)))
     }
 }
 

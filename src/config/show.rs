@@ -191,7 +191,7 @@ pub(super) fn switch(on: bool) -> String {
 pub(super) fn value_of(name: &str, plan: &Plan) -> String {
     let Plan { process, listener, exchange, pools, routes } = plan;
     let (limits, timeouts) = (&listener.limits, &exchange.timeouts);
-    let pool = pools.iter().find(|pool| *pool.name == *DEFAULT);
+    let pool = pools.iter().map(|pool| &**pool).find(|pool| *pool.name == *DEFAULT);
     let made_by = |source| routes.iter().find(|route: &&RouteSpec| route.source == source);
     let route = made_by(RouteSource::Top);
     let upstreams = pool.map_or(&[][..], |pool| &pool.upstreams);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::config::{Place, Plan, Report, Sources, UpstreamSpec};
 use crate::io::address::Address;
@@ -12,13 +13,15 @@ use crate::process::console;
 use crate::process::listeners::ListenerSockets;
 
 /// Runs the proxy in front of two origins, which end with it.
-pub fn run(mut plan: Plan, report: &Report, sources: Sources<'_>) -> Result<(), String> {
+pub fn run(mut plan: Plan, report: &Report, sources: Sources<'static>) -> Result<(), String> {
     let origins = [(1, 9001), (2, 9002)].map(|(number, port)| start(number, port));
     let [first, second] = origins;
     let origins = [first.map_err(failure)?, second.map_err(failure)?];
     let upstreams: Vec<_> = origins.iter().map(|origin| upstream(origin.address())).collect();
     let names: Vec<_> = upstreams.iter().map(|upstream| upstream.name.clone()).collect();
-    plan.pools.first_mut().into_iter().for_each(|pool| pool.upstreams.clone_from(&upstreams));
+    if let Some(pool) = plan.pools.first_mut() {
+        Arc::make_mut(pool).upstreams.clone_from(&upstreams);
+    }
     start_with(plan, report, sources, |listeners| {
         let [proxy, admin] = [&listeners.listen, &listeners.admin].map(|row| row.first().map(base));
         console::print(&welcome(&names, proxy, admin))

@@ -1,5 +1,7 @@
 //! What is wanted: the settings as the files have them, and the changes of upstreams made since.
 
+use std::sync::Arc;
+
 use super::state::StateFolder;
 use crate::admin::Refused;
 use crate::config::{Objection, Overlay, Plan, PoolSpec, UpstreamOrder};
@@ -32,7 +34,7 @@ impl Desired {
     }
 
     /// What the sources ask for.
-    pub fn asked_pools(&self) -> &Vec<PoolSpec> {
+    pub fn asked_pools(&self) -> &Vec<Arc<PoolSpec>> {
         &self.asked.pools
     }
 

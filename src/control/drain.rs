@@ -33,7 +33,7 @@ struct Left {
     connections: u64,
 }
 
-impl ControlPlane<'_> {
+impl ControlPlane {
     /// Goes from `shutdown` to the end.
     ///
     /// # Errors

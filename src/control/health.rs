@@ -48,7 +48,8 @@ pub async fn tell(current: Rc<Current>, changes: Receiver<Change>) {
                 tracing::warn!(%upstream, %pool, "upstream is down");
             }
         }
-        for LinkedPool { state, upstreams } in runtime.pools.iter().filter(|_| has_changed) {
+        for pool in runtime.pools.iter().filter(|_| has_changed) {
+            let LinkedPool { state, upstreams } = &**pool;
             let were_alive = upstreams.iter().any(|one| was_alive(one));
             if were_alive && !upstreams.is_empty() && upstreams.iter().all(|one| !one.is_alive()) {
                 let (pool, upstreams) = (&state.name, upstreams.len());

@@ -99,7 +99,7 @@ impl Listening {
     }
 }
 
-impl ControlPlane<'_> {
+impl ControlPlane {
     /// Opens the addresses that are new in `plan`. One that is open is kept, and so is one that a service manager
     /// opened.
     pub(super) fn open_new(

@@ -60,7 +60,7 @@ use watch::Watcher;
 ///
 /// # Errors
 /// When it could not start, or a core failed: what to tell the user.
-pub fn run(plan: Plan, report: &Report, sources: Sources<'_>) -> Result<(), String> {
+pub fn run(plan: Plan, report: &Report, sources: Sources<'static>) -> Result<(), String> {
     start_with(plan, report, sources, |_| Ok(()))
 }
 
@@ -68,7 +68,7 @@ pub fn run(plan: Plan, report: &Report, sources: Sources<'_>) -> Result<(), Stri
 fn start_with(
     plan: Plan,
     report: &Report,
-    sources: Sources<'_>,
+    sources: Sources<'static>,
     opened: impl FnOnce(&Listeners) -> Result<(), String>,
 ) -> Result<(), String> {
     let InheritedSockets { mut predecessor, sockets } =
@@ -95,7 +95,7 @@ fn start_with(
 fn serve(
     plan: Plan,
     watcher: Watcher,
-    sources: Sources<'_>,
+    sources: Sources<'static>,
     listeners: Listeners,
     predecessor: &mut Predecessor,
     opened: impl FnOnce(&Listeners) -> Result<(), String>,
@@ -145,8 +145,8 @@ enum ControlEvent {
 }
 
 /// The event loop's state.
-struct ControlPlane<'a> {
-    sources: Sources<'a>,
+struct ControlPlane {
+    sources: Sources<'static>,
     watcher: Watcher,
     desired: Desired,
     registry: Registry,
@@ -169,16 +169,16 @@ struct ControlPlane<'a> {
     handed_over: Receiver<()>,
 }
 
-impl<'a> ControlPlane<'a> {
+impl ControlPlane {
     /// Starts the cores; they do not accept yet. Gives the admin's doors back.
     fn start(
         desired: Desired,
         watcher: Watcher,
-        sources: Sources<'a>,
+        sources: Sources<'static>,
         listeners: Listeners,
         recorder: Option<Recorder>,
         reopen: Option<Sender<()>>,
-    ) -> Result<(ControlPlane<'a>, Vec<ListenerSockets>), String> {
+    ) -> Result<(ControlPlane, Vec<ListenerSockets>), String> {
         use Signal::{Hup, Int, Quit, Term, Usr1, Usr2};
         let signals = Signals::new([Term, Int, Quit, Hup, Usr1, Usr2])
             .map_err(|error| format!("cannot take signals: {error}"))?;

@@ -1,6 +1,7 @@
 //! What is wanted put in force: other settings, all of them or nothing; or another set of upstreams.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use async_io::Timer;
@@ -13,10 +14,12 @@ use crate::admin::{Loaded, Outcome, Refused};
 use crate::config::{self, Action, Difference, Plan, Rejected, UpstreamOrder};
 use crate::proxy::{Addresses, Adoption, Command, Runtime};
 
+/// Octets of the stack on which settings are read: as many as the first thread of a process usually has.
+const STACK: usize = 8 * 1024 * 1024;
 /// Cores take a command up between two turns, which are short; no longer is waited for them than this.
 const ADOPTION: Duration = Duration::from_secs(1);
 
-impl ControlPlane<'_> {
+impl ControlPlane {
     /// Reads the settings anew and goes by them. Requests under way end under the plan they began with.
     pub(super) async fn reload(&mut self) -> Outcome {
         self.notify.reloading();
@@ -26,7 +29,7 @@ impl ControlPlane<'_> {
     }
 
     async fn read_and_adopt(&mut self) -> Outcome {
-        let (plan, mut report) = match self.sources.load_again() {
+        let (plan, mut report) = match self.load_again().await {
             Ok(Action::Run(plan, report)) => (*plan, report),
             Ok(Action::Demo(mut plan, report)) => {
                 // Its upstreams are origins of its own, and they live as long as it does.
@@ -52,6 +55,18 @@ impl ControlPlane<'_> {
         let outcome = self.put_in_force(plan, &report.warnings).await;
         self.listen_as_planned(opened);
         Ok(outcome)
+    }
+
+    /// Reads the settings in a thread of its own, for that may take a while, and the admin answers meanwhile.
+    async fn load_again(&self) -> Result<Action, Rejected> {
+        let (give, loaded) = flume::bounded(1);
+        let sources = self.sources.clone();
+        let load = move || drop(give.send(sources.load_again()));
+        let thread = thread::Builder::new().name("settings".to_owned()).stack_size(STACK);
+        match thread.spawn(load) {
+            Ok(_) => loaded.recv_async().await.unwrap_or_else(|_| self.sources.load_again()),
+            Err(_) => self.sources.load_again(), // no thread is to be had
+        }
     }
 
     /// Says that everything stays as it is, because an address cannot be had.

@@ -61,7 +61,7 @@ fn failed(asked_by: Option<PendingOrder>, why: &str) {
     }
 }
 
-impl ControlPlane<'_> {
+impl ControlPlane {
     /// Starts the new process; `None`: that failed, and whoever asked has been told.
     pub(super) fn begin_upgrade(&self, asked_by: Option<PendingOrder>) -> Option<Upgrade> {
         match self.start_successor() {

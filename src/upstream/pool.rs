@@ -41,6 +41,7 @@ pub struct Pool {
     /// Whose turn is when, where that is not simply one after the other.
     schedule: Schedule,
     state: Arc<PoolState>,
+    linked: Arc<LinkedPool>,
     reactor: Rc<Reactor>,
     /// Descriptors of connections to upstreams are below this.
     descriptors: usize,
@@ -68,7 +69,7 @@ impl Pool {
     /// others of that pool retired.
     pub fn new(
         spec: &PoolSpec,
-        linked: &LinkedPool,
+        linked: &Arc<LinkedPool>,
         context: &PoolContext,
         before: Option<&Pool>,
     ) -> Pool {
@@ -96,6 +97,7 @@ impl Pool {
             draining,
             schedule: Schedule::of(&weights),
             state: Arc::clone(&linked.state),
+            linked: Arc::clone(linked),
             reactor: Rc::clone(&context.reactor),
             descriptors: context.descriptors,
             idle_wait: spec.idle_timeout,
@@ -107,6 +109,11 @@ impl Pool {
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
         &self.state.name
+    }
+
+    /// It was made of this.
+    pub fn is_of(&self, linked: &Arc<LinkedPool>) -> bool {
+        Arc::ptr_eq(&self.linked, linked)
     }
 
     /// No plan has it any more.

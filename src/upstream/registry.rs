@@ -44,14 +44,26 @@ impl Registry {
         Registry { cores, pools: HashMap::new() }
     }
 
-    /// Links the pools of `plan` with what is known. An upstream that an earlier plan named in the same pool, and that
-    /// is in use still, keeps its entry: its state, its counters, and on the cores its idle connections.
-    pub fn link(&mut self, plan: &Plan) -> Vec<LinkedPool> {
+    /// Links the pools of `plan` with what is known. A pool that is the same `before` stays linked as it was. An
+    /// upstream that an earlier plan named in the same pool, and that is in use still, keeps its entry: its state, its
+    /// counters, and on the cores its idle connections.
+    pub fn link(
+        &mut self,
+        plan: &Plan,
+        before: Option<(&Plan, &[Arc<LinkedPool>])>,
+    ) -> Vec<Arc<LinkedPool>> {
         self.pools.retain(|_, pool| {
             pool.upstreams.retain(|_, entry| entry.strong_count() > 0);
             pool.state.strong_count() > 0 || !pool.upstreams.is_empty()
         });
-        plan.pools.iter().map(|spec| self.pool(spec)).collect()
+        let before = before.into_iter().flat_map(|(plan, linked)| plan.pools.iter().zip(linked));
+        let before: HashMap<&str, (&Arc<PoolSpec>, &Arc<LinkedPool>)> =
+            before.map(|(spec, linked)| (&*spec.name, (spec, linked))).collect();
+        let link = |spec: &Arc<PoolSpec>| match before.get(&*spec.name) {
+            Some((same, linked)) if *same == spec => Arc::clone(linked),
+            _ => Arc::new(self.pool(spec)),
+        };
+        plan.pools.iter().map(link).collect()
     }
 
     fn pool(&mut self, spec: &PoolSpec) -> LinkedPool {
@@ -97,16 +109,28 @@ mod tests {
     #[test]
     fn an_entry_outlives_its_plan_until_its_last_user_is_gone() {
         let mut registry = Registry::new(2);
-        let first = registry.link(&plan("a:1,b:2")).remove(0);
+        let first = registry.link(&plan("a:1,b:2"), None).remove(0);
         first.upstreams[1].set_alive(false);
-        let second = registry.link(&plan("b:2,c:3")).remove(0);
+        let second = registry.link(&plan("b:2,c:3"), None).remove(0);
         assert!(Arc::ptr_eq(&first.upstreams[1], &second.upstreams[0]));
         assert!(Arc::ptr_eq(&first.state, &second.state));
         assert!(!second.upstreams[0].is_alive(), "what is known of it stays known");
         drop((first, second));
-        let third = registry.link(&plan("b:2")).remove(0);
+        let third = registry.link(&plan("b:2"), None).remove(0);
         assert!(third.upstreams[0].is_alive(), "nobody knew it any more");
         let known = registry.pools.values().map(|pool| pool.upstreams.len());
         assert_eq!(known.collect::<Vec<_>>(), [1], "and no entry is kept for nobody");
+    }
+
+    #[test]
+    fn a_pool_that_is_the_same_stays_linked_as_it_was() {
+        let mut registry = Registry::new(1);
+        let before = plan("a:1,b:2");
+        let linked = registry.link(&before, None);
+        for (after, is_same) in [("a:1,b:2", true), ("a:1,b:2 weight=2", false), ("a:1", false)] {
+            let again = registry.link(&plan(after), Some((&before, &linked)));
+            assert_eq!(Arc::ptr_eq(&again[0], &linked[0]), is_same, "{after}");
+            assert!(Arc::ptr_eq(&again[0].upstreams[0], &linked[0].upstreams[0]));
+        }
     }
 }

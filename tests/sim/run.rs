@@ -53,7 +53,7 @@ static PLANS: LazyLock<[Plan; 2]> = LazyLock::new(|| {
 
 fn plan(scenario: &Scenario) -> Plan {
     let [mut plan, local] = PLANS.clone();
-    let (pool, local) = (&mut plan.pools[0], &local.pools[0]);
+    let (pool, local) = (Arc::make_mut(&mut plan.pools[0]), &local.pools[0]);
     let upstreams = pool.upstreams.iter_mut().zip(&local.upstreams).zip(scenario.local);
     for ((upstream, local), _) in upstreams.filter(|(_, is_local)| *is_local) {
         *upstream = local.clone();
@@ -116,7 +116,7 @@ fn by_route(plan: &Plan, id: usize, what: ByRoute) -> RouteSpec {
 /// The plan that replaces `plan`: other upstreams, in one pool, or each in its own.
 fn swapped(plan: &Plan, swap: &Swap) -> Arc<Plan> {
     let mut next = plan.clone();
-    let pool = PoolSpec { max_idle: swap.upstream_idle, ..plan.pools[0].clone() };
+    let pool = PoolSpec { max_idle: swap.upstream_idle, ..(*plan.pools[0]).clone() };
     let upstreams = swap
         .upstreams
         .iter()
@@ -124,13 +124,14 @@ fn swapped(plan: &Plan, swap: &Swap) -> Arc<Plan> {
         .map(|(index, weight)| UpstreamSpec { weight: *weight, ..pool.upstreams[*index].clone() });
     let upstreams: Vec<_> = upstreams.collect();
     if !swap.apart {
-        next.pools = vec![PoolSpec { upstreams, ..pool }];
+        next.pools = vec![Arc::new(PoolSpec { upstreams, ..pool })];
         return Arc::new(next);
     }
     let names = (0..upstreams.len()).map(|number| Arc::from(format!("pool-{number}")));
-    let own = |(name, upstream)| PoolSpec { name, upstreams: vec![upstream], ..pool.clone() };
+    let own =
+        |(name, upstream)| Arc::new(PoolSpec { name, upstreams: vec![upstream], ..pool.clone() });
     next.pools = names.zip(upstreams).map(own).collect();
-    let share = |pool: &PoolSpec| Share {
+    let share = |pool: &Arc<PoolSpec>| Share {
         pool: Arc::clone(&pool.name),
         weight: pool.upstreams[0].weight,
         exchange: Arc::clone(&next.exchange),

@@ -1,10 +1,12 @@
 //! A plan in force on one core.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
+
+// Its names are those of the plan: nobody can fill a slot on purpose.
+use rustc_hash::FxHashMap;
 
 use super::super::check::Terms;
 use super::runtime::{Chosen, Runtime};
@@ -45,12 +47,13 @@ impl Epoch {
     pub fn new(runtime: &Arc<Runtime>, context: &PoolContext, before: Option<&Epoch>) -> Rc<Epoch> {
         let number = before.map_or(0, |epoch| epoch.number.wrapping_add(1));
         let before = before.into_iter().flat_map(|epoch| &epoch.pools);
-        let mut before: HashMap<&str, &Rc<Pool>> =
+        let mut before: FxHashMap<&str, &Rc<Pool>> =
             before.map(|pool| (&**pool.name(), pool)).collect();
         let specs = runtime.plan.pools.iter().zip(&runtime.pools);
-        let pools = specs.map(|(spec, linked)| {
-            let before = before.remove(&*spec.name).map(|pool| &**pool);
-            Rc::new(Pool::new(spec, linked, context, before))
+        // Requests wait meanwhile, so a pool that has not changed costs as little as can be.
+        let pools = specs.map(|(spec, linked)| match before.remove(&*spec.name) {
+            Some(same) if same.is_of(linked) => Rc::clone(same),
+            before => Rc::new(Pool::new(spec, linked, context, before.map(|pool| &**pool))),
         });
         let pools = pools.collect();
         before.values().for_each(|gone| gone.retire());

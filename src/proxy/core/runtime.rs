@@ -14,7 +14,7 @@ pub struct Runtime {
     /// What was asked.
     pub plan: Arc<Plan>,
     /// One for each pool, in the plan's order.
-    pub pools: Vec<LinkedPool>,
+    pub pools: Vec<Arc<LinkedPool>>,
     /// Its routes, to be looked up.
     pub router: Router,
     /// One for each route, in the plan's order.
@@ -47,7 +47,8 @@ impl Chosen {
 impl Runtime {
     /// Links `plan` with what `registry` knows. What is the same as in the runtime `before` is used again.
     pub fn link(plan: Arc<Plan>, registry: &mut Registry, before: Option<&Runtime>) -> Arc<Self> {
-        let pools = registry.link(&plan);
+        let linked = before.map(|before| (&*before.plan, &before.pools[..]));
+        let pools = registry.link(&plan, linked);
         let places: std::collections::HashMap<&str, u32> =
             plan.pools.iter().zip(0..).map(|(pool, place)| (&*pool.name, place)).collect();
         let link = |route: &RouteSpec| {
