@@ -120,6 +120,7 @@ impl fmt::Display for Difference {
         if !before.contains(',') && !after.contains(',') {
             let [before, after] =
                 [before, after].map(|value| if value.is_empty() { "nothing" } else { value });
+            let [before, after] = [before, after].map(|value| value.replace('\n', "; "));
             return write!(f, "{setting}: {after}, which was {before}");
         }
         let [old, new] = [before, after].map(|value| value.split(',').collect::<HashSet<_>>());

@@ -113,7 +113,7 @@ impl FileReader<'_> {
         reading.is_included = depth > 0;
         let includes = reading.whole(&root, errors, site);
         for include in includes {
-            for file in self.included(&include, depth, contents, diagnostics) {
+            for file in self.included(&include, folder(file), depth, contents, diagnostics) {
                 self.read(&file, contents, depth + 1, diagnostics);
             }
         }
@@ -123,6 +123,7 @@ impl FileReader<'_> {
     fn included(
         &self,
         include: &Given,
+        folder: &Path,
         depth: usize,
         contents: &Contents,
         diagnostics: &mut Diagnostics,
@@ -136,23 +137,28 @@ impl FileReader<'_> {
         if depth == DEEPEST {
             return refuse(format!("files are {DEEPEST} deep in each other"), "take one out");
         }
-        let is_star = |part: &&str| part.contains(['*', '?', '[']);
-        if include.text.contains("**") {
+        // Stars are those of the pattern, whatever the folder of the file is called.
+        let text = Path::new(&*include.text);
+        let (base, pattern) = match text.strip_prefix(folder) {
+            Ok(pattern) => (cwd.join(folder), pattern.to_string_lossy().into_owned()),
+            Err(_) => (cwd.to_owned(), include.text.to_string()),
+        };
+        let stars = ['*', '?', '['];
+        if !pattern.contains(stars) || cwd.join(text).is_file() {
+            return vec![include.clone()];
+        }
+        if pattern.contains("**") {
             return refuse("two stars would stand for any depth".to_owned(), "write one star");
         }
-        if include.text.split('/').filter(is_star).count() > MOST_STARS {
+        if pattern.split('/').filter(|part| part.contains(stars)).count() > MOST_STARS {
             let what = format!("more than {MOST_STARS} parts of this path have stars");
             return refuse(what, "write a pattern such as sites/*.toml");
         }
-        if !include.text.contains(['*', '?', '[']) {
-            return vec![include.clone()];
-        }
         // A file that comes or goes changes its folder.
-        let star = include.text.find(['*', '?', '[']).unwrap_or_default();
-        files.note(&cwd.join(folder(&include.text[..star + 1])));
-        // Stars are those of the file alone, whatever the folder is called.
-        let quoted = PathBuf::from(glob::Pattern::escape(&cwd.to_string_lossy()));
-        let paths = match glob::glob(&quoted.join(&*include.text).to_string_lossy()) {
+        let star = pattern.find(stars).unwrap_or_default();
+        files.note(&base.join(self::folder(&pattern[..star + 1])));
+        let quoted = PathBuf::from(glob::Pattern::escape(&base.to_string_lossy()));
+        let paths = match glob::glob(&quoted.join(&pattern).to_string_lossy()) {
             Ok(paths) => paths.filter_map(Result::ok),
             Err(error) => {
                 return refuse(

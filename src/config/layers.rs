@@ -13,7 +13,7 @@ use super::files::{Files, remedy};
 use super::given::{Given, Line, Origin};
 use super::keys;
 use super::secrets::Secrets;
-use super::table::{self, DefaultValue, Setting, variable};
+use super::table::{self, DefaultValue, Form, Setting, variable};
 
 /// Everything that was given, each setting from its strongest layer.
 #[derive(Debug, Default)]
@@ -102,17 +102,17 @@ impl Layers {
             let Some(setting) = table::find(name).filter(|_| all.iter().any(takes)) else {
                 continue;
             };
-            *all = std::mem::take(all)
-                .into_iter()
-                .flat_map(|given| match secrets.values(setting, &given.text) {
-                    Ok(values) => values.into_iter().map(|value| value.given(&given)).collect(),
+            let mut expanded = Vec::new();
+            for given in all.drain(..).flat_map(|given| lines(setting, given)) {
+                match secrets.given(setting, &given) {
+                    Ok(values) => expanded.extend(values),
                     Err(wrong) => {
                         let Given { text, origin, .. } = &given;
                         diagnostics.mistake_in(origin, text, 0..text.len(), wrong);
-                        Vec::new()
                     }
-                })
-                .collect();
+                }
+            }
+            *all = expanded;
         }
     }
 
@@ -169,6 +169,15 @@ impl Layers {
         origins.dedup();
         if origins.is_empty() { Origin::Default.to_string() } else { origins.join(", ") }
     }
+}
+
+/// Each line of a variable that holds several field lines.
+fn lines(setting: &Setting, given: Given) -> Vec<Given> {
+    if setting.form != Form::Lines {
+        return vec![given];
+    }
+    let lines = given.text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(|line| Given { text: line.into(), ..given.clone() }).collect()
 }
 
 /// The variables of the environment that are meant for us and not empty, in order.

@@ -1,6 +1,10 @@
 //! How much memory a process takes at most under a plan, with everything at its worst at once.
 
-use super::plan::Plan;
+use super::header::LINES_MOST;
+use super::plan::{ExchangeSpec, Plan};
+use super::route::{RouteAction, RouteSpec};
+use super::routing::TEXT_MOST;
+use super::template::Template;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -23,6 +27,7 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
         ("buffers", buffers * 16 * KIB),
         ("large buffers", large * 128 * KIB),
         ("connections in a request", connections * 28 * KIB),
+        ("answers of our own", connections * texts(plan)),
         ("large heads", if head > 16 * KIB { (connections + buffers) * head } else { 0 }),
         ("idle upstream connections", cores * idle * 200),
         (
@@ -31,6 +36,34 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
         ),
         ("the queue of the access log", if log { 128 * MIB } else { 0 }),
     ]
+}
+
+/// Octets of the largest answer of our own, with what rules put into its head.
+fn texts(plan: &Plan) -> u64 {
+    let size = |template: &Template, most: usize| match template.is_fixed() {
+        true => template.literal_len(),
+        false => most,
+    };
+    let page = |spec: &ExchangeSpec| spec.error_pages.iter().map(|page| page.body.len()).max();
+    let lines = |spec: &ExchangeSpec| {
+        let mut lines = spec.request_header.lines.iter().chain(&spec.response_header.lines);
+        match lines.all(|line| line.value.is_fixed()) {
+            true => 2 * spec.request_header.longest(|_| 0).max(spec.response_header.longest(|_| 0)),
+            false => 2 * LINES_MOST,
+        }
+    };
+    let of_exchange = |spec: &ExchangeSpec| page(spec).unwrap_or(0) + lines(spec);
+    let of_route = |route: &RouteSpec| match &route.action {
+        RouteAction::Respond(respond) => size(&respond.body, TEXT_MOST) + lines(&route.exchange),
+        RouteAction::Redirect(to) => 2 * size(&to.to, LINES_MOST) + lines(&route.exchange),
+        RouteAction::Forward(forward) => {
+            let shares = forward.shares.iter().map(|share| of_exchange(&share.exchange));
+            shares.max().unwrap_or(0)
+        }
+        RouteAction::Admin => 0,
+    };
+    let routes = plan.routes.iter().map(of_route);
+    routes.chain([of_exchange(&plan.exchange)]).max().unwrap_or(0) as u64
 }
 
 /// All of it.

@@ -150,14 +150,16 @@ fn exchange(out: &mut Map<String, Value>, above: Option<&ExchangeSpec>, spec: &E
             above.map_or(&none, |above| &above.response_header),
         ),
     ] {
-        if rules != known && !rules.is_empty() {
-            out.insert(key.into(), header_rules(rules));
+        let own = header_rules(known, rules);
+        if !own.is_empty() {
+            out.insert(key.into(), Value::Object(own));
         }
     }
-    if above.is_none_or(|above| above.error_pages != spec.error_pages)
-        && !spec.error_pages.is_empty()
-    {
-        let pages = spec.error_pages.iter().rev().map(|page| {
+    // Those of above stand behind its own.
+    let inherited = above.map_or(0, |above| above.error_pages.len());
+    let own = &spec.error_pages[..spec.error_pages.len().saturating_sub(inherited)];
+    if !own.is_empty() {
+        let pages = own.iter().rev().map(|page| {
             let (first, last) = page.statuses;
             let statuses =
                 if first == last { first.to_string() } else { format!("{first}-{last}") };
@@ -167,29 +169,51 @@ fn exchange(out: &mut Map<String, Value>, above: Option<&ExchangeSpec>, spec: &E
     }
 }
 
-/// Lines of names that are taken away are set, the others added.
-fn header_rules(HeaderRules { removed, lines }: &HeaderRules) -> Value {
+/// What `rules` have beyond those of above: what is set, added and removed.
+fn header_rules(above: &HeaderRules, rules: &HeaderRules) -> Map<String, Value> {
+    // What is left of the lines of above stands first.
+    let mut kept = 0;
+    for line in &above.lines {
+        kept += usize::from(rules.lines.get(kept) == Some(line));
+    }
+    let (inherited, own) = rules.lines.split_at(kept);
+    let left = |name: &str| inherited.iter().any(|line| line.name.eq_ignore_ascii_case(name));
+    let mut removed: Vec<&str> = rules.removed.iter().map(String::as_str).collect();
+    removed.retain(|name| !left(name));
     let [mut set, mut add] = [Map::new(), Map::new()];
-    for line in lines {
-        let is_set = removed.iter().any(|name| name.eq_ignore_ascii_case(&line.name));
-        let place = if is_set { &mut set } else { &mut add };
+    for line in own {
+        let place = if removed.iter().any(|name| name.eq_ignore_ascii_case(&line.name)) {
+            &mut set
+        } else {
+            &mut add
+        };
         let values = place.entry(line.name.clone()).or_insert_with(|| json!([]));
-        if let Value::Array(values) = values {
-            values.push(json!(line.value.to_string()));
+        let text = json!(line.value.to_string());
+        // A list that was read from elsewhere stands there once.
+        if let Value::Array(values) = values
+            && !(line.value.is_masked() && values.last() == Some(&text))
+        {
+            values.push(text);
         }
     }
-    let is_bare = |name: &&String| !lines.iter().any(|line| line.name.eq_ignore_ascii_case(name));
-    let bare: Value = removed.iter().filter(is_bare).cloned().collect();
-    let mut rules = Map::new();
-    for (key, value) in [("set", Value::Object(set)), ("add", Value::Object(add)), ("remove", bare)]
-    {
-        let is_empty = value.as_object().is_some_and(Map::is_empty)
-            || value.as_array().is_some_and(Vec::is_empty);
-        if !is_empty {
-            rules.insert(key.to_owned(), value);
+    // What is removed above is so still, unless lines of it had been put in since.
+    let is_news = |name: &&str| {
+        let put_in = above.lines.iter().any(|line| line.name.eq_ignore_ascii_case(name));
+        put_in || !above.removed.iter().any(|known| known.eq_ignore_ascii_case(name))
+    };
+    removed.retain(|name| {
+        is_news(name) && !own.iter().any(|line| line.name.eq_ignore_ascii_case(name))
+    });
+    let mut out = Map::new();
+    for (key, value) in [("set", Value::Object(set)), ("add", Value::Object(add))] {
+        if value.as_object().is_some_and(|lines| !lines.is_empty()) {
+            out.insert(key.to_owned(), value);
         }
     }
-    Value::Object(rules)
+    if !removed.is_empty() {
+        out.insert("remove".to_owned(), json!(removed));
+    }
+    out
 }
 
 fn conditions(out: &mut Map<String, Value>, conditions: &Conditions) {
@@ -198,10 +222,9 @@ fn conditions(out: &mut Map<String, Value>, conditions: &Conditions) {
         items.iter().map(|item| Value::from(item.to_string())).collect()
     }
     let fields = |fields: &[FieldCondition]| -> Value {
-        let value = |one: &FieldCondition| match (one.values.is_empty(), one.is_secret) {
-            (true, _) => json!(true),
-            (false, true) => json!("***"),
-            (false, false) => json!(one.values),
+        let value = |one: &FieldCondition| match one.values.is_empty() {
+            true => json!(true),
+            false => json!(one.shown()),
         };
         fields.iter().map(|one| (one.name.clone(), value(one))).collect()
     };
@@ -373,6 +396,14 @@ mod tests {
              request-header = { set = { A = '{host} \"x\"' }, add = { B = ['1', '2'] }, remove = 'C' }\n\
              [[route]]\npath = '/old'\nredirect = { to = 'https://{host}{uri}', status = 301 }\n\
              [[route]]\nrespond = { body = 'a\\n', status = 404, content-type = 'text/x' }\n",
+            "response-header = { add = { Set-Cookie = 'a=1' }, remove = 'X-Z', set = { X-T = '1' } }\n\
+             [pool.a]\nupstream = 'http://a:1'\n\
+             response-header = { remove = 'X-Secret', add = { B = ['1', '2'] } }\n\
+             [pool.b]\nupstream = 'http://b:1'\n\
+             [[route]]\nhost = 'a'\npool = { a = 1, b = 1 }\n\
+             response-header = { set = { X-R = 'r' }, add = { Set-Cookie = 'a=1' }, remove = 'X-T' }\n\
+             [[route]]\nhost = 'b'\npool = 'b'\nresponse-header = { set = { Set-Cookie = ['b', 'c'] } }\n\
+             [[route]]\npool = 'a'\nresponse-header = { set = { X-T = '2' }, remove = 'Set-Cookie' }\n",
             "[pool.default]\nupstream = 'http://a:1'\nwrite-timeout = '3s'\n\
              [[route]]\nname = 'admin'\npath = '/x'\n[[route]]\nname = 'default'\n",
         ] {

@@ -80,8 +80,8 @@ pub struct FieldCondition {
     pub name: String,
     /// One of these; none: it is there, whatever its value.
     pub values: Vec<String>,
-    /// The values were read from elsewhere, and are not shown.
-    pub is_secret: bool,
+    /// What is shown in place of the values, where some were read from elsewhere.
+    pub shown: Option<Vec<String>>,
 }
 
 /// What happens to a request.
@@ -139,6 +139,13 @@ pub struct Respond {
     pub body: Template,
 }
 
+impl FieldCondition {
+    /// The values as they are shown.
+    pub fn shown(&self) -> &[String] {
+        self.shown.as_ref().unwrap_or(&self.values)
+    }
+}
+
 impl Conditions {
     /// Whether it matches every request.
     pub fn is_empty(&self) -> bool {
@@ -167,8 +174,7 @@ impl Display for FieldCondition {
         f.write_str(&self.name)?;
         match self.values.is_empty() {
             true => Ok(()),
-            false if self.is_secret => f.write_str("=***"),
-            false => write!(f, "={}", self.values.join("|")),
+            false => write!(f, "={}", self.shown().join("|")),
         }
     }
 }

@@ -401,17 +401,22 @@ fn leads_somewhere(to: &str) -> bool {
 fn grouped(pairs: Vec<Item<(String, Option<String>)>>) -> Vec<FieldCondition> {
     let mut grouped: Vec<FieldCondition> = Vec::new();
     for Item { value: (name, value), given } in pairs {
-        let is_secret = given.shown.is_some();
-        match grouped.iter_mut().find(|known| known.name == name) {
-            Some(known) => {
-                known.values.extend(value);
-                known.is_secret |= is_secret;
+        let at = grouped.iter().position(|known| known.name == name).unwrap_or_else(|| {
+            grouped.push(FieldCondition { name, values: Vec::new(), shown: None });
+            grouped.len() - 1
+        });
+        let FieldCondition { values, shown, .. } = &mut grouped[at];
+        if let Some(text) = &given.shown {
+            let shown = shown.get_or_insert_with(|| values.clone());
+            let text = conditions::pair(text, "=").1.unwrap_or("***").to_owned();
+            // A list of values stands there once.
+            if !shown.contains(&text) {
+                shown.push(text);
             }
-            None => {
-                let values = value.into_iter().collect();
-                grouped.push(FieldCondition { name, values, is_secret });
-            }
+        } else if let Some(shown) = shown {
+            shown.extend(value.clone());
         }
+        values.extend(value);
     }
     grouped
 }

@@ -33,15 +33,6 @@ pub struct Expanded {
     pub is_secret: bool,
 }
 
-impl Expanded {
-    /// The same as it was given, which is how it is shown.
-    pub fn given(self, given: &Given) -> Given {
-        let Given { text, origin, .. } = given;
-        let shown = self.is_secret.then(|| text.clone());
-        Given { text: self.text.into(), origin: origin.clone(), shown }
-    }
-}
-
 impl Secrets<'_> {
     /// The values of `setting` that `text` stands for.
     ///
@@ -62,6 +53,26 @@ impl Secrets<'_> {
             }
             _ => Ok(values),
         }
+    }
+
+    /// What `given` stands for above the file, as it was given; of a field line the value is looked at.
+    ///
+    /// # Errors
+    /// As [`Secrets::values`].
+    pub fn given(&self, setting: &Setting, given: &Given) -> Result<Vec<Given>, Diagnostic> {
+        let Given { text, origin, .. } = given;
+        let (lead, value) = match text.split_once(':') {
+            Some((name, value)) if setting.form == Form::Lines => {
+                (format!("{name}: "), value.trim())
+            }
+            _ => (String::new(), &**text),
+        };
+        let given = |Expanded { text: value, is_secret }| Given {
+            text: format!("{lead}{value}").into(),
+            origin: origin.clone(),
+            shown: is_secret.then(|| text.clone()),
+        };
+        Ok(self.values(setting, value)?.into_iter().map(given).collect())
     }
 
     /// The values that `text` stands for: one, unless it is a list of variables or of lines. In a template, what

@@ -266,7 +266,10 @@ fn upstream(upstream: &UpstreamSpec) -> String {
 /// The lines that rules put in, as a variable has them.
 fn lines(rules: &HeaderRules) -> String {
     let line = |line: &HeaderLine| format!("{}: {}", line.name, line.value);
-    rules.lines.iter().map(line).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = rules.lines.iter().map(line).collect();
+    // A list that was read from elsewhere stands there once.
+    lines.dedup_by(|later, first| later == first && later.contains("_*}"));
+    lines.join("\n")
 }
 
 fn path(path: Option<&PathBuf>) -> String {

@@ -6,6 +6,7 @@ use super::Report;
 use super::build::Built;
 use super::changes::CHANGES_FILE;
 use super::diagnostics::escape;
+use super::header::HeaderRules;
 use super::layers::Layers;
 use super::overlay::{Overlay, UpstreamChange};
 use super::sections::DEFAULT;
@@ -93,6 +94,19 @@ pub fn dotenv(shown: &Shown) -> String {
     let has_more = built.plan.pools.len() > 1 || built.plan.routes.len() > 1;
     if has_more || !layers.sections.is_empty() {
         text.push_str("# pools and routes: config show --format toml\n");
+    }
+    let top = &built.plan.exchange;
+    let is_set = |rules: &HeaderRules| {
+        let is_put_in = |name: &String| rules.lines.iter().any(|line| line.name == *name);
+        rules.removed.iter().all(is_put_in)
+            && rules.removed.len() <= rules.lines.len()
+            && rules.lines.iter().all(|line| rules.removed.contains(&line.name))
+    };
+    if !is_set(&top.request_header) || !is_set(&top.response_header) || !top.error_pages.is_empty()
+    {
+        text.push_str(
+            "# what no variable says (add, remove, error-page): config show --format toml\n",
+        );
     }
     text + &shown.remarks()
 }

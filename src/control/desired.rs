@@ -80,8 +80,9 @@ impl Desired {
     }
 
     fn prune(&mut self) -> Vec<String> {
+        let before = self.overlay.clone();
         let mut told = self.overlay.prune(&self.asked);
-        if !told.is_empty()
+        if self.overlay != before
             && let Some(folder) = &self.folder
             && let Err(error) = folder.write(&self.overlay)
         {

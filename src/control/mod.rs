@@ -261,7 +261,6 @@ impl ControlPlane {
         let shutdown = self.until_told().await?;
         if shutdown == Shutdown::HandedOver {
             drop(watchdog);
-            self.hand_over = None;
             self.listening.leave_files();
         }
         self.drain(shutdown).await

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use async_io::Timer;
+use futures_lite::future;
 use serde_json::json;
 
 use super::ControlPlane;
@@ -88,7 +89,10 @@ impl ControlPlane {
     }
 
     /// The new process is ready.
-    pub(super) async fn hand_over(&self, Upgrade { successor, asked_by }: Upgrade) {
+    pub(super) async fn hand_over(&mut self, Upgrade { successor, asked_by }: Upgrade) {
+        // Whoever comes from here on finds the new process, those first who hear that it has taken over.
+        self.hand_over = None;
+        future::yield_now().await;
         let pid = successor.pid();
         tracing::info!(pid, "handed over to the new process");
         self.notify.tell(&format!("MAINPID={pid}"));

@@ -153,7 +153,7 @@ mod tests {
         let condition = |name: &str, values: &[&str]| FieldCondition {
             name: name.to_owned(),
             values: values.iter().map(|value| value.to_string()).collect(),
-            is_secret: false,
+            shown: None,
         };
         for (name, values, query, expected) in [
             ("a", &[][..], "a", true),

@@ -473,6 +473,29 @@ fn t18_a_file_that_is_watched_is_read_anew_when_it_changes() {
 }
 
 #[test]
+fn t20_a_weight_from_run_time_ends_when_the_file_says_the_same_and_that_is_kept() {
+    let (origin, scratch) = (Origin::named("a"), Scratch::new());
+    let state = scratch.join("state");
+    let file = |weight: u32| {
+        let url = origin.url();
+        format!("upstream = {{ url = '{url}', weight = {weight} }}\nstate = '{state}'\n")
+    };
+    let case = Configured::new(&file(2), &[]);
+    let weight = || page(&case.proxy.ask("/status"))["upstreams"][0]["weight"].clone();
+    let changed =
+        run(&["weight", &origin.url(), "--weight", "7", "--admin", &case.proxy.admin], &[]);
+    assert_eq!(changed.code, Some(0), "{}", changed.stderr);
+    let told = page(&case.reload(&file(4)))["warnings"][0].clone();
+    assert!(told.as_str().unwrap().contains("weight 4 in the files, and 7"), "{told}");
+    assert_eq!(weight(), 7);
+    case.reload(&file(7));
+    let kept = fs::read_to_string(format!("{state}/upstreams.json")).unwrap();
+    assert!(!kept.contains("weight"), "{kept}");
+    case.reload(&file(4));
+    assert_eq!(weight(), 4);
+}
+
+#[test]
 fn t19_every_file_that_was_read_is_watched_and_a_mistake_in_a_new_one_is_mended_there() {
     let (origin, scratch) = (Origin::named("a"), Scratch::new());
     let path = scratch.join("t.toml");

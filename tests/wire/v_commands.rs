@@ -140,6 +140,16 @@ fn v06_an_upgrade_is_waited_for() {
     assert_eq!(told.code, Some(0), "{}", told.stderr);
     let pid = told.stdout.strip_prefix("handed over to the new process, ").unwrap();
     let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    for _ in 0..5 {
+        let mut client = crate::harness::Client::to(&admin);
+        client.send(format!("GET /status HTTP/1.1\r\nHost: {admin}\r\n\r\n"));
+        let status = page(&client.response());
+        assert_eq!(
+            status["pid"],
+            pid.as_raw_nonzero().get(),
+            "whoever comes now finds the new one"
+        );
+    }
     let new = || crate::harness::Client::to(&address).get("/").get("X-Backend-Server").is_some();
     crate::harness::eventually("the new process answers", new);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
