@@ -191,7 +191,13 @@ impl Note {
         });
         match &self.origin {
             Origin::CommandLine | Origin::Default => format!("{wrong}; {right}"),
-            origin => format!("{origin}{value}: {wrong}; {right}"),
+            origin => {
+                let key = match origin {
+                    Origin::File(line) if !line.key.is_empty() => format!(" {}", escape(&line.key)),
+                    _ => String::new(),
+                };
+                format!("{origin}{key}{value}: {wrong}; {right}")
+            }
         }
     }
 

@@ -55,7 +55,7 @@ fn bash(commands: &str) -> String {
     case("config", words("show schema"));
     case("completions", words("bash zsh fish"));
     for option in &OPTIONS {
-        case(option.flag, words(option.example));
+        case(option.flag, words(option.words));
     }
     let flags: Vec<String> =
         table::settings().map(|setting| format!("--{}", setting.name)).chain(others()).collect();

@@ -232,6 +232,8 @@ pub struct CommandOption {
     /// As argh calls it.
     pub field: &'static str,
     pub example: &'static str,
+    /// All its values, separated by blanks; empty: there are more than can be told.
+    pub words: &'static str,
     /// For completions and the manual page.
     pub about: &'static str,
     pub check: fn(&str) -> Result<(), Diagnostic>,
@@ -242,6 +244,7 @@ const FIELD: CommandOption = CommandOption {
     flag: "--field",
     field: "--field",
     example: "'Name: value'",
+    words: "",
     about: "A field line of the request (explain)",
     check: field_line,
 };
@@ -252,6 +255,7 @@ pub const OPTIONS: [CommandOption; 7] = [
         flag: "--pool",
         field: "--pool",
         example: "shop",
+        words: "",
         about: "The pool of the upstream (add, remove, drain, undrain, weight)",
         check: |text| conditions::name(text).map(drop),
     },
@@ -259,6 +263,7 @@ pub const OPTIONS: [CommandOption; 7] = [
         flag: "--weight",
         field: "--weight",
         example: "3",
+        words: "",
         about: "The weight of the upstream (add, weight)",
         check: |text| places::weight(text).map(drop),
     },
@@ -266,6 +271,7 @@ pub const OPTIONS: [CommandOption; 7] = [
         flag: "--format",
         field: "--format",
         example: "toml",
+        words: "env toml json",
         about: "env, toml or json (config show)",
         check: |text| values::choice(&[("env", ()), ("toml", ()), ("json", ())], text),
     },
@@ -275,6 +281,7 @@ pub const OPTIONS: [CommandOption; 7] = [
         flag: "--client",
         field: "--client",
         example: "192.0.2.7",
+        words: "",
         about: "Who asks (explain)",
         check: |text| match IpAddr::from_str(text) {
             Ok(_) => Ok(()),
@@ -285,6 +292,7 @@ pub const OPTIONS: [CommandOption; 7] = [
         flag: "--at",
         field: "--at",
         example: ":8080",
+        words: "",
         about: "Where the request comes in (explain)",
         check: |text| advice::read(Form::Listens, text, places::listen).map(drop),
     },
