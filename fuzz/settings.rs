@@ -47,11 +47,14 @@ const SYNTAX: [&str; 11] =
 /// Where a setting has its place in a file.
 const PLACES: [&str; 3] = [" under [", " in the table ", " in a configuration file"];
 
+/// Keys of a file that are options of commands, too, where they stand for something else.
+const OF_COMMANDS: [&str; 2] = ["client", "pool"];
+
 /// Whoever writes what the advice says has one mistake less: each value that is offered is taken for its setting, and
 /// so is each flag that is spelled out; and nothing else is told to be written word for word.
 fn advice_holds(rejected: &Rejected) {
     let (text, offers) = (&rejected.text(), &rejected.offers);
-    for (setting, value) in offers {
+    for (setting, value) in offers.iter().filter(|(setting, _)| !OF_COMMANDS.contains(setting)) {
         let taken = reads(&[format!("--{setting}={value}")]);
         // What only files have is no flag: `advice` has its reader try each offer, and tests/mistakes.txt shows them.
         let is_flag = |why: &Rejected| {

@@ -150,7 +150,7 @@ impl Shape<'_> {
     fn of_command(&mut self, flag: &str, option: &CommandOption, value: Option<String>) {
         let origin = Origin::Flag(flag.to_owned());
         let Some(value) = value else {
-            let right = format!("write {flag} {}", option.example);
+            let right = format!("put one behind it, such as {}", option.example);
             return self.diagnostics.mistake(origin, wrong("the value is missing", right));
         };
         match (option.check)(&value) {

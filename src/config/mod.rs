@@ -254,7 +254,7 @@ fn load_by(
     }
     let layers = Layers::stack(words.given, env, around.cwd, files, &mut diagnostics);
     if let Subcommand::Show { origin: true, form: ShowForm::Json } = words.command {
-        let wrong = wrong("JSON has no comments to show origins in", "write --format toml");
+        let wrong = wrong("JSON has no comments to show origins in", "ask for TOML: --format toml");
         diagnostics.mistake(Origin::Flag("--origin".into()), wrong);
     }
     match words.command {

@@ -124,7 +124,7 @@ impl<'a> Settings<'a> {
             let known = *names.entry(name).or_insert(&value.name);
             if known != value.name {
                 let what = format!("{known} and {} are one field", value.name);
-                let right = format!("write both as {known} = [\"...\", \"...\"], or leave one out");
+                let right = "put both values under one spelling, or leave one out";
                 self.refuse(given, 0..given.text.len(), wrong(what, right));
             }
         }

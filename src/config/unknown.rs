@@ -66,7 +66,7 @@ fn without(what: String, setting: &Setting) -> Diagnostic {
 /// What has to stand behind a command, and an example.
 fn needed(command: &str) -> Option<(&'static str, &'static str)> {
     match command {
-        "explain" => Some(("a request", "'GET http://example.org/path'")),
+        "explain" => Some(("a request", "http://example.org/path")),
         "completions" => Some(("a shell", "bash")),
         verb if Verb::is_word(verb) => Some(("the URL of an upstream", "http://127.0.0.1:9001")),
         _ => None,
@@ -89,7 +89,7 @@ pub fn not_a_command(words: &[String]) -> Diagnostic {
         }
         ["completions", shell] => {
             let what = format!("\"{shell}\" is no shell that completions are made for");
-            return wrong(what, "write bash, zsh or fish");
+            return wrong(what, "there are bash, zsh and fish");
         }
         [command, _] if needed(command).is_some() => 2,
         [command, ..] if is_command(command) => 1,
@@ -111,7 +111,7 @@ pub fn not_a_command(words: &[String]) -> Diagnostic {
     }
     if let Some(name) = first.strip_prefix(['\u{2013}', '\u{2014}', '\u{2212}']) {
         let name = name.trim_start_matches('-');
-        return wrong(what, format!("write --{name}, with two hyphens"));
+        return wrong(what, format!("write it with two hyphens: --{name}"));
     }
     if digits(first).is_some() {
         return wrong(what, format!("did you mean --listen :{first}?"));

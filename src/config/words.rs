@@ -11,8 +11,8 @@ use super::given::{Given, Origin};
 use super::order::{Look, Order, Question, UpstreamOrder, Verb};
 use super::plan::Listen;
 use super::shell::Shell;
-use super::table::{self, Form, Setting};
-use super::{advice, conditions, places, values};
+use super::table::{self, Setting};
+use super::{conditions, places};
 use crate::http::grammar;
 
 /// Every command, as users write it.
@@ -265,7 +265,10 @@ pub const OPTIONS: [CommandOption; 7] = [
         example: "3",
         words: "",
         about: "The weight of the upstream (add, weight)",
-        check: |text| places::weight(text).map(drop),
+        check: |text| match places::weight(text) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(wrong("this is not a weight", "write a number from 1 to 256")),
+        },
     },
     CommandOption {
         flag: "--format",
@@ -273,7 +276,10 @@ pub const OPTIONS: [CommandOption; 7] = [
         example: "toml",
         words: "env toml json",
         about: "env, toml or json (config show)",
-        check: |text| values::choice(&[("env", ()), ("toml", ()), ("json", ())], text),
+        check: |text| match ShowForm::from_str(text) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(wrong("this is none of env, toml and json", "name one of them")),
+        },
     },
     CommandOption { flag: "-H", ..FIELD },
     FIELD,
@@ -294,7 +300,10 @@ pub const OPTIONS: [CommandOption; 7] = [
         example: ":8080",
         words: "",
         about: "Where the request comes in (explain)",
-        check: |text| advice::read(Form::Listens, text, places::listen).map(drop),
+        check: |text| match places::listen(text) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(wrong("this is not an address", "write an address such as :8080")),
+        },
     },
 ];
 /// Options without a value.
@@ -314,7 +323,7 @@ impl CommandOption {
 fn field_line(text: &str) -> Result<(), Diagnostic> {
     match text.split_once(':') {
         Some((name, _)) if grammar::is_token(name.as_bytes()) => Ok(()),
-        _ => Err(wrong("this is not a field line", "write 'Name: value'")),
+        _ => Err(wrong("this is not a field line", "it has a name, a colon and a value")),
     }
 }
 
