@@ -1,17 +1,20 @@
 //! `tidegate`: arguments -> plan -> control plane.
 
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use tidegate::config::{Action, Plan, Report, Sources, Surroundings};
 use tidegate::control::{self, ask, demo};
 use tidegate::policy::{self, Router};
 use tidegate::process::{console, descriptors, inherited, own_log};
 
+/// Where we were started: settings are read again from there.
+static WORKING_DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+
 fn main() -> ExitCode {
-    // As long as the process: settings are read again from there.
-    let cwd: &'static Path = Box::leak(std::env::current_dir().unwrap_or_default().into());
+    let cwd = WORKING_DIRECTORY.get_or_init(|| std::env::current_dir().unwrap_or_default());
     let around = Surroundings {
         cwd,
         descriptors: descriptors::most(),
