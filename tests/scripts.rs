@@ -91,7 +91,7 @@ fn ci_installs_nothing_unasked_and_says_what_is_missing() {
             "rustup toolchain install nightly",
             "cargo install cargo-deny --locked",
             "apt-get install -y -q --no-install-recommends wrk python3-venv",
-            "pip install --quiet h11 httptools requests websockets",
+            "pip install --quiet h11 httptools jsonschema requests websockets",
         ] {
             assert!(said.contains(part), "no {part} in {said}");
         }
