@@ -170,12 +170,12 @@ pub(super) fn config(plan: &Plan, changes: &Overlay) -> Value {
             "fields": fields,
             "connections": max_connections,
             "buffers_per_worker": buffers,
-            "upstream_idle_per_worker": default.map(|pool| pool.max_idle),
+            "upstream_idle_per_worker": default.map(|pool| pool.connections.max_idle),
         },
         "timeouts": {
             "read_s": seconds(*read_timeout),
             "idle_s": seconds(*idle_timeout),
-            "upstream_idle_s": default.map(|pool| seconds(pool.idle_timeout)),
+            "upstream_idle_s": default.map(|pool| seconds(pool.connections.idle_timeout)),
             "drain_delay_s": seconds(*drain_delay),
             "drain_s": seconds(*drain_timeout),
         },
@@ -215,7 +215,7 @@ fn exchange_spec(spec: &ExchangeSpec) -> Value {
         backend_header,
         upgrades,
         half_close,
-        max_retries,
+        retry,
         timeouts,
         request_header,
         response_header,
@@ -227,7 +227,7 @@ fn exchange_spec(spec: &ExchangeSpec) -> Value {
         json!({ "first": first, "last": last, "file": page.file.to_string_lossy() })
     };
     json!({
-        "retries": max_retries,
+        "retries": retry.most,
         "half_close": half_close,
         "limits": { "body_bytes": max_body },
         "timeouts": {
@@ -259,12 +259,12 @@ fn header_rules(HeaderRules { removed, lines }: &HeaderRules) -> Value {
 }
 
 fn pool_spec(spec: &PoolSpec) -> Value {
-    let PoolSpec { name, upstreams, idle_timeout, max_idle, exchange } = spec;
+    let PoolSpec { name, upstreams, connections, exchange, .. } = spec;
     json!({
         "name": **name,
         "upstreams": upstreams.iter().map(upstream_spec).collect::<Value>(),
-        "upstream_idle_s": seconds(*idle_timeout),
-        "upstream_idle_per_worker": max_idle,
+        "upstream_idle_s": seconds(connections.idle_timeout),
+        "upstream_idle_per_worker": connections.max_idle,
         "settings": exchange_spec(exchange),
     })
 }

@@ -10,9 +10,9 @@ use ipnet::IpNet;
 
 use super::{Loaded, View};
 use crate::config::{
-    AccessLog, Conditions, ExchangeSpec, Forward, HeaderRules, HostHeader, Listen, ListenerSpec,
-    LogFormat, LogLevel, Overlay, OwnLogFormat, Place, Plan, PoolSpec, ProcessSpec, RouteAction,
-    RouteSource, RouteSpec, Share, Timeouts, UpstreamSpec,
+    AccessLog, Conditions, ConnectionSpec, ExchangeSpec, Forward, HeaderRules, HostHeader, Listen,
+    ListenerSpec, LogFormat, LogLevel, Overlay, OwnLogFormat, Place, Plan, PoolSpec, ProcessSpec,
+    RetrySpec, RouteAction, RouteSource, RouteSpec, Share, Timeouts, UpstreamSpec,
 };
 use crate::http::Limits;
 use crate::policy::Router;
@@ -72,6 +72,7 @@ pub fn plan() -> Plan {
         place: Place::Tcp { host: "127.0.0.1".to_owned(), port },
         base: String::new(),
         weight: 1,
+        backup: false,
         draining: false,
     };
     let second = Duration::from_secs(1);
@@ -81,7 +82,7 @@ pub fn plan() -> Plan {
         backend_header: false,
         upgrades: Vec::new(),
         half_close: true,
-        max_retries: 2,
+        retry: RetrySpec::usual(),
         timeouts: Timeouts {
             connect: second,
             read: second * 10,
@@ -118,13 +119,19 @@ pub fn plan() -> Plan {
             trusted_names: vec!["True-Client-IP".to_owned()],
         },
         routes: [route(&exchange)].into(),
-        pools: vec![Arc::new(PoolSpec {
-            name: "default".into(),
-            upstreams: vec![upstream(9001), upstream(9002)],
-            idle_timeout: second * 60,
-            max_idle: 32,
-            exchange: Arc::clone(&exchange),
-        })],
+        pools: vec![Arc::new(PoolSpec::plain(
+            "default",
+            vec![upstream(9001), upstream(9002)],
+            ConnectionSpec {
+                idle_timeout: second * 60,
+                max_idle: 32,
+                max_age: Duration::ZERO,
+                max_requests: 0,
+                keep_alive: Duration::ZERO,
+                bind: None,
+            },
+            Arc::clone(&exchange),
+        ))],
         exchange,
     }
 }

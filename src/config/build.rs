@@ -12,6 +12,7 @@ use super::given::{Given, Origin};
 use super::header::HeaderRules;
 use super::layers::Layers;
 use super::plan::*;
+use super::pool::*;
 use super::settings::{Item, Settings, setting};
 use super::table::{Form, Setting};
 use super::{Surroundings, advice, descriptors, places, sections, values};
@@ -110,7 +111,7 @@ impl Settings<'_> {
             backend_header: false,
             upgrades: Vec::new(),
             half_close: false,
-            max_retries: 0,
+            retry: RetrySpec::usual(),
             timeouts: Timeouts {
                 connect: Duration::ZERO,
                 read,
@@ -129,13 +130,15 @@ impl Settings<'_> {
 
     /// The pool that the top makes.
     fn pool(&mut self, upstreams: Vec<UpstreamSpec>, exchange: &Arc<ExchangeSpec>) -> PoolSpec {
-        PoolSpec {
-            name: sections::DEFAULT.into(),
-            upstreams,
+        let connections = ConnectionSpec {
             idle_timeout: self.wait("upstream-idle-timeout"),
             max_idle: self.number("max-upstream-idle") as usize,
-            exchange: Arc::clone(exchange),
-        }
+            max_age: Duration::ZERO,
+            max_requests: 0,
+            keep_alive: Duration::ZERO,
+            bind: None,
+        };
+        PoolSpec::plain(sections::DEFAULT, upstreams, connections, Arc::clone(exchange))
     }
 
     /// Workers and connections: each worker gets at least one connection.

@@ -16,7 +16,10 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
     let (cores, connections) = (process.workers as u64, process.max_connections as u64);
     let (buffers, head) = (cores * process.buffers as u64, listener.limits.head as u64);
     let large = cores * (process.buffers as u64 / 32).min(64);
-    let idle = pools.iter().map(|pool| (pool.upstreams.len() * pool.max_idle) as u64).sum::<u64>();
+    let idle = pools
+        .iter()
+        .map(|pool| (pool.upstreams.len() * pool.connections.max_idle) as u64)
+        .sum::<u64>();
     let upstreams = plan.upstreams().count() as u64;
     let pairs = routes.iter().map(|route| {
         (route.conditions.host.len().max(1) * route.conditions.path.len().max(1)) as u64

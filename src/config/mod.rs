@@ -33,7 +33,7 @@
 //! `order` is what a running tidegate can be told; `overlay` lays changes of upstreams over what the files say, and
 //! `changes` writes them down.
 //! `files` opens every file, and notes which version of it was read.
-//! `plan` and `route` say what a plan is.
+//! `plan`, `pool` and `route` say what a plan is.
 //! `unknown` are words of the command line that nobody knows, `strangers` flags of other programs, and those to come.
 //! `shown` is what `config show` shows, as a dotenv file; `print` writes it as a configuration file, `schema` what a
 //! file may have, `shell` what shells and man(1) want.
@@ -61,6 +61,7 @@ mod order;
 mod overlay;
 mod places;
 mod plan;
+mod pool;
 mod print;
 mod reach;
 mod reading;
@@ -104,6 +105,7 @@ pub use order::{Look, Order, Question, UpstreamOrder, Verb};
 pub use overlay::{Objection, Overlay, Presence, UpstreamChange};
 pub use places::HEAVIEST;
 pub use plan::*;
+pub use pool::*;
 pub use route::*;
 pub use routing::{CLIENT_PAGES, TEXT_MOST};
 pub use show::markdown;
@@ -426,12 +428,12 @@ mod tests {
         assert_eq!(plan.listener.addresses, [Listen::Any(8080)]);
         assert_eq!(plan.process.admin, Some(Listen::Tcp(([127, 0, 0, 1], 8082).into())));
         assert_eq!(
-            (plan.process.workers, plan.exchange.max_retries, plan.exchange.half_close),
+            (plan.process.workers, plan.exchange.retry.most, plan.exchange.half_close),
             (4, 2, false)
         );
         assert_eq!((plan.listener.limits.head, plan.exchange.max_body), (16 * 1024, None));
         assert_eq!((plan.process.max_connections, plan.process.buffers), (20_000, 16_384));
-        assert_eq!(plan.pools[0].max_idle, 1024);
+        assert_eq!(plan.pools[0].connections.max_idle, 1024);
         assert_eq!(
             (plan.exchange.timeouts.read, plan.exchange.timeouts.write),
             (second(30), second(30))
@@ -441,7 +443,7 @@ mod tests {
             (second(2), second(60))
         );
         assert_eq!(
-            (plan.listener.idle_timeout, plan.pools[0].idle_timeout),
+            (plan.listener.idle_timeout, plan.pools[0].connections.idle_timeout),
             (second(60), second(30))
         );
         assert_eq!(

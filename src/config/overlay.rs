@@ -10,7 +10,8 @@ use super::advice;
 use super::build::{MOST_UPSTREAMS, leads_back};
 use super::order::{UpstreamOrder, Verb};
 use super::places;
-use super::plan::{Plan, PoolSpec, UpstreamSpec};
+use super::plan::Plan;
+use super::pool::{PoolSpec, UpstreamSpec};
 use super::sections::DEFAULT;
 use super::table::Form;
 

@@ -7,7 +7,8 @@ use std::str::FromStr;
 
 use super::conditions;
 use super::diagnostics::{Diagnostic, instead, unclear, wrong};
-use super::plan::{Listen, Place, UpstreamSpec};
+use super::plan::Listen;
+use super::pool::{Place, UpstreamSpec};
 use crate::base::digits;
 
 /// The longest path a Unix socket can have: `sun_path` less the final NUL.
@@ -193,6 +194,7 @@ fn url(text: &str) -> Result<UpstreamSpec, Diagnostic> {
         place: Place::Tcp { host, port },
         base: base.to_owned(),
         weight: 1,
+        backup: false,
         draining: false,
     })
 }
@@ -325,7 +327,15 @@ fn unix_upstream(path: &str) -> Result<UpstreamSpec, Diagnostic> {
     let place = socket_path(path)?;
     let name = format!("http://unix:{path}");
     let (authority, place) = ("localhost".to_owned(), Place::Unix(place));
-    Ok(UpstreamSpec { name, authority, place, base: String::new(), weight: 1, draining: false })
+    Ok(UpstreamSpec {
+        name,
+        authority,
+        place,
+        base: String::new(),
+        weight: 1,
+        backup: false,
+        draining: false,
+    })
 }
 
 fn socket_path(path: &str) -> Result<PathBuf, Diagnostic> {

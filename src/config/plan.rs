@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::header::HeaderRules;
+use super::pool::{PoolSpec, RetrySpec, UpstreamSpec};
 use super::route::{RouteAction, RouteSpec};
 
 use crate::http::Limits;
@@ -53,37 +54,6 @@ impl Display for Listen {
             Listen::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
-}
-
-/// Where an upstream is reached.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
-    /// A host name or IP literal (IPv6 without brackets) and a port. Names are resolved later, off the data path.
-    Tcp {
-        /// Name or IP literal.
-        host: String,
-        /// Port, never 0.
-        port: u16,
-    },
-    /// A Unix socket path.
-    Unix(PathBuf),
-}
-
-/// One upstream as it was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct UpstreamSpec {
-    /// The name it has in logs, metrics and `X-Backend-Server`: its canonical URL.
-    pub name: String,
-    /// The `Host` it expects when `HostHeader::Upstream` is chosen (`host` or `host:port`, default port left out).
-    pub authority: String,
-    /// How to reach it.
-    pub place: Place,
-    /// What stands before the path of every request that goes there: empty, or `/` and more, and no slash at the end.
-    pub base: String,
-    /// Its share of the requests, in proportion to the others of its pool.
-    pub weight: u32,
-    /// It gets no new requests: somebody said so at run time.
-    pub draining: bool,
 }
 
 /// Which `Host` an upstream sees.
@@ -298,8 +268,8 @@ pub struct ExchangeSpec {
     pub upgrades: Vec<String>,
     /// A client that closes its sending side while it waits for the answer still gets it.
     pub half_close: bool,
-    /// How many more upstreams are tried when one fails before it answers.
-    pub max_retries: u32,
+    /// Whether, and when, a request is sent again.
+    pub retry: RetrySpec,
     /// Time-outs.
     pub timeouts: Timeouts,
     /// Fields of the request that are changed on the way to the upstream.
@@ -321,19 +291,4 @@ pub struct ErrorPage {
     pub kind: &'static str,
     /// What is in it.
     pub body: Arc<str>,
-}
-
-/// A pool as it was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PoolSpec {
-    /// Its name.
-    pub name: Arc<str>,
-    /// At least one, no two with the same name; none only in the plan of a demo, which brings its own.
-    pub upstreams: Vec<UpstreamSpec>,
-    /// An upstream connection without a request.
-    pub idle_timeout: Duration,
-    /// Idle connections each core keeps for each upstream.
-    pub max_idle: usize,
-    /// How exchanges with it go where a route does not say otherwise.
-    pub exchange: Arc<ExchangeSpec>,
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::file::Section;
 use super::header::HeaderRules;
 use super::plan::*;
+use super::pool::*;
 use super::route::*;
 use super::sections::DEFAULT;
 use super::show::value_of;
@@ -78,8 +79,8 @@ fn tree(plan: &Plan) -> Value {
         }
         let mut own = Map::new();
         own.insert("upstream".into(), upstreams);
-        put(&mut own, "upstream-idle-timeout", duration(pool.idle_timeout));
-        put(&mut own, "max-upstream-idle", json!(pool.max_idle));
+        put(&mut own, "upstream-idle-timeout", duration(pool.connections.idle_timeout));
+        put(&mut own, "max-upstream-idle", json!(pool.connections.max_idle));
         exchange(&mut own, Some(&plan.exchange), &pool.exchange);
         pools.insert(pool.name.to_string(), Value::Object(own));
     }
@@ -126,7 +127,7 @@ fn exchange(out: &mut Map<String, Value>, above: Option<&ExchangeSpec>, spec: &E
                 ("backend-header", json!(spec.backend_header)),
                 ("allow-upgrade", json!(spec.upgrades)),
                 ("half-close", json!(spec.half_close)),
-                ("max-retries", json!(spec.max_retries)),
+                ("max-retries", json!(spec.retry.most)),
                 ("connect-timeout", duration(connect)),
                 ("read-timeout", duration(read)),
                 ("write-timeout", duration(write)),

@@ -10,6 +10,7 @@ use super::diagnostics::{Diagnostic, Diagnostics, instead, nearest, wrong};
 use super::file::Section;
 use super::places;
 use super::plan::*;
+use super::pool::*;
 use super::reach::unreachable;
 use super::route::*;
 use super::sections::{DEFAULT, of};

@@ -14,6 +14,7 @@ use super::header::{self, HeaderLine, HeaderRules};
 use super::layers::Layers;
 use super::places;
 use super::plan::*;
+use super::pool::*;
 use super::settings::{Item, Settings};
 use super::table::{self, POOL, ROUTE};
 use super::values;
@@ -61,7 +62,7 @@ impl<'a> Settings<'a> {
         set(&mut spec.host, self.one("host-header", super::build::host_header));
         set(&mut spec.backend_header, self.one("backend-header", values::switch));
         set(&mut spec.half_close, self.one("half-close", values::switch));
-        set(&mut spec.max_retries, self.number_here("max-retries").map(|n| n as u32));
+        set(&mut spec.retry.most, self.number_here("max-retries").map(|n| n as u32));
         let upgrades = self.list("allow-upgrade", 256, values::protocol);
         if !upgrades.is_empty() {
             spec.upgrades = upgrades;
@@ -134,7 +135,7 @@ impl<'a> Settings<'a> {
     pub fn pools(&mut self, above: &Arc<ExchangeSpec>, top: PoolSpec) -> Vec<PoolSpec> {
         let mut names = HashSet::new();
         let mut pools = Vec::new();
-        let defaults = (top.idle_timeout, top.max_idle);
+        let defaults = top.connections;
         let sections: Vec<&'a Section> = of(self.layers.sections.as_slice(), POOL);
         let names_default = sections.iter().any(|section| section.name == DEFAULT);
         if !top.upstreams.is_empty() || self.layers.sections.is_empty() {
@@ -166,15 +167,17 @@ impl<'a> Settings<'a> {
                 settings
                     .mistake(section, wrong(what, "write upstream = \"http://127.0.0.1:9001\""));
             }
-            let pool = PoolSpec {
-                name,
-                upstreams,
-                idle_timeout: settings.wait_here("upstream-idle-timeout").unwrap_or(defaults.0),
+            let connections = ConnectionSpec {
+                idle_timeout: settings
+                    .wait_here("upstream-idle-timeout")
+                    .unwrap_or(defaults.idle_timeout),
                 max_idle: settings
                     .number_here("max-upstream-idle")
-                    .map_or(defaults.1, |most| most as usize),
-                exchange: settings.exchange(above),
+                    .map_or(defaults.max_idle, |most| most as usize),
+                ..defaults
             };
+            let exchange = settings.exchange(above);
+            let pool = PoolSpec::plain(&name, upstreams, connections, exchange);
             pools.push(pool);
         }
         pools

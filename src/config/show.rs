@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::header::{HeaderLine, HeaderRules};
 use super::plan::*;
+use super::pool::*;
 use super::route::{RouteSource, RouteSpec};
 use super::sections::DEFAULT;
 use super::table::{self, ACTIONS, DefaultValue, Effect, Form, GROUPS, POOL, ROUTE, Setting, TOP};
@@ -204,7 +205,7 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
         "upstream" => join(upstreams.iter().map(upstream)),
         "admin" => process.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string),
         "workers" => process.workers.to_string(),
-        "max-retries" => exchange.max_retries.to_string(),
+        "max-retries" => exchange.retry.most.to_string(),
         "host-header" => match exchange.host {
             HostHeader::Pass => "pass".to_owned(),
             HostHeader::Upstream => "upstream".to_owned(),
@@ -232,7 +233,7 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
         "response-timeout" => wait(timeouts.response),
         "idle-timeout" => wait(listener.idle_timeout),
         "upstream-idle-timeout" => {
-            of_default(|pool| values::show_duration(pool.idle_timeout).to_string())
+            of_default(|pool| values::show_duration(pool.connections.idle_timeout).to_string())
         }
         "tunnel-idle-timeout" => wait(timeouts.tunnel_idle),
         "expect-timeout" => wait(timeouts.expect),
@@ -244,7 +245,7 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
         "max-body" => exchange.max_body.map_or_else(|| "off".to_owned(), size),
         "max-connections" => process.max_connections.to_string(),
         "buffers" => process.buffers.to_string(),
-        "max-upstream-idle" => of_default(|pool| pool.max_idle.to_string()),
+        "max-upstream-idle" => of_default(|pool| pool.connections.max_idle.to_string()),
         "access-log" => process.access_log.format.map_or("off", LogFormat::name).to_owned(),
         "access-log-file" => path(process.access_log.file.as_ref()),
         "state" => path(process.state.as_ref()),

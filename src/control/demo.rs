@@ -50,6 +50,7 @@ fn upstream(address: SocketAddr) -> UpstreamSpec {
         place: Place::Tcp { host: address.ip().to_string(), port: address.port() },
         base: String::new(),
         weight: 1,
+        backup: false,
         draining: false,
     }
 }

@@ -245,7 +245,7 @@ fn settings(out: &mut String, spec: &ExchangeSpec) {
         out,
         "  max-body {body}, max-retries {}, connect-timeout {:?}, response-timeout {:?}, \
          read-timeout {:?}, write-timeout {:?}",
-        spec.max_retries, timeouts.connect, timeouts.response, timeouts.read, timeouts.write
+        spec.retry.most, timeouts.connect, timeouts.response, timeouts.read, timeouts.write
     );
     for line in &spec.response_header.lines {
         let _ = writeln!(out, "  answers get {}: {}", line.name, line.value);

@@ -57,7 +57,7 @@ impl Attempts {
         let Terms { pool, spec, .. } = admitted.terms();
         let again = self.again.is_some();
         // Only the connection was stale; another upstream is asked if this one has been found dead meanwhile.
-        let here = self.here.take().filter(|here| here.works() || spec.max_retries == 0);
+        let here = self.here.take().filter(|here| here.works() || spec.retry.most == 0);
         let lease = match here {
             Some(here) => Some(pool.lease(&here)),
             None => {
@@ -85,7 +85,7 @@ impl Attempts {
             Reason::ConnectTimeout => Reason::ConnectTimeout, // 504 says more than 503
             _ => Reason::NoUpstream,
         };
-        let last = self.tried.len() >= admitted.terms().spec.max_retries as usize;
+        let last = self.tried.len() >= admitted.terms().spec.retry.most as usize;
         self.tried.push(upstream);
         if last {
             return Err(reason);
@@ -143,7 +143,7 @@ impl Attempts {
             repeatable: error.silent && whole && (request.method.is_idempotent() || unseen()),
             reused: connection.reused,
             again: self.again,
-            another: self.tried.len() < spec.max_retries as usize
+            another: self.tried.len() < spec.retry.most as usize
                 && pool.has_other(&self.tried, lease.upstream()),
         }
     }

@@ -82,6 +82,7 @@ mod tests {
             place: Place::Unix("/a".into()),
             base: String::new(),
             weight: 1,
+            backup: false,
             draining: false,
         };
         Rc::new(Upstream::new(&spec, &Arc::new(UpstreamState::new("default", "http://a:1", 1)), 0))

@@ -100,8 +100,8 @@ impl Pool {
             linked: Arc::clone(linked),
             reactor: Rc::clone(&context.reactor),
             descriptors: context.descriptors,
-            idle_wait: spec.idle_timeout,
-            idle_most: spec.max_idle,
+            idle_wait: spec.connections.idle_timeout,
+            idle_most: spec.connections.max_idle,
             reaper: Rc::clone(&context.reaper),
         }
     }

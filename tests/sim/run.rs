@@ -7,7 +7,8 @@ use std::sync::{Arc, LazyLock};
 use crate::chance::Chance;
 use crate::config::{
     self, Action, Conditions, ExchangeSpec, Forward, Listen, PathPattern, Plan, PoolSpec, Redirect,
-    Respond, RouteAction, RouteSource, RouteSpec, Share, Surroundings, Template, UpstreamSpec,
+    Respond, RetrySpec, RouteAction, RouteSource, RouteSpec, Share, Surroundings, Template,
+    UpstreamSpec,
 };
 use crate::io::address::Address;
 use crate::io::listen;
@@ -59,9 +60,9 @@ fn plan(scenario: &Scenario) -> Plan {
         *upstream = local.clone();
     }
     pool.upstreams.truncate(scenario.upstreams);
-    pool.max_idle = scenario.upstream_idle;
+    pool.connections.max_idle = scenario.upstream_idle;
     let timeouts = &scenario.timeouts;
-    pool.idle_timeout = timeouts.upstream_idle;
+    pool.connections.idle_timeout = timeouts.upstream_idle;
     plan.process.drain_timeout = timeouts.drain;
     (plan.listener.read_timeout, plan.listener.idle_timeout) = (timeouts.read, timeouts.idle);
     plan.process.buffers = scenario.buffers;
@@ -77,7 +78,7 @@ fn plan(scenario: &Scenario) -> Plan {
             expect: timeouts.expect,
         },
         max_body: scenario.body_most,
-        max_retries: scenario.retries,
+        retry: RetrySpec { most: scenario.retries, ..plan.exchange.retry.clone() },
         half_close: scenario.half_close,
         ..(*plan.exchange).clone()
     };
@@ -116,7 +117,8 @@ fn by_route(plan: &Plan, id: usize, what: ByRoute) -> RouteSpec {
 /// The plan that replaces `plan`: other upstreams, in one pool, or each in its own.
 fn swapped(plan: &Plan, swap: &Swap) -> Arc<Plan> {
     let mut next = plan.clone();
-    let pool = PoolSpec { max_idle: swap.upstream_idle, ..(*plan.pools[0]).clone() };
+    let mut pool = (*plan.pools[0]).clone();
+    pool.connections.max_idle = swap.upstream_idle;
     let upstreams = swap
         .upstreams
         .iter()
