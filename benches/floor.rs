@@ -23,7 +23,7 @@ use tidegate::io::listen;
 use tidegate::io::reactor::Direction;
 use tidegate::io::relay::Relay;
 use tidegate::io::splice;
-use tidegate::io::stream::Stream;
+use tidegate::io::stream::{Dialling, Stream};
 
 /// The same as the proxy's own default.
 const BUFFERS: usize = 16_384;
@@ -61,7 +61,8 @@ async fn accept(core: Rc<Core>, listener: Listener, origin: Address) {
 
 /// Both directions of one client, until either of them ends.
 async fn pair(core: Rc<Core>, client: Stream, origin: Address) {
-    let Ok(upstream) = Stream::connect(&origin, LONG, usize::MAX, &core.reactor).await else {
+    let Ok(upstream) = Stream::connect(&origin, LONG, Dialling::default(), &core.reactor).await
+    else {
         return;
     };
     let quota = core.pool.quota();

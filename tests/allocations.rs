@@ -85,6 +85,7 @@ fn start() -> Proxy {
     let Address::Tcp(address) = bound.address else { panic!("{bound:?}") };
     let stats = Arc::new(stats::Core::new(&LABELS));
     let spec = CoreSpec {
+        origin: tidegate::io::clock::origin(),
         index: 0,
         runtime: Runtime::link(plan, &mut Registry::new(1), None),
         stats: Arc::clone(&stats),

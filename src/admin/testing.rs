@@ -37,6 +37,7 @@ pub fn record() -> Record {
         reused,
         outcome,
         cause: cause.map(str::to_owned),
+        again: if cause.is_some() { "retried" } else { "" },
     };
     Record {
         time: UNIX_EPOCH + Duration::from_millis(1_795_234_506_789),

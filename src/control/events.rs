@@ -6,8 +6,9 @@ use flume::{Receiver, Sender};
 
 use crate::admin::{self, CurrentView};
 use crate::io::signal::Mailbox;
-use crate::proxy::{Change, Command, Event, PageRequest, PageSlot};
+use crate::proxy::{Change, Command, Event, PageRequest, PageSlot, Turn};
 use crate::stats::UpstreamState;
+use crate::upstream::Stage;
 
 /// Passes reports on until the cores are gone. What one of the receivers cannot take in now is lost: the next
 /// report of its kind makes it good.
@@ -22,6 +23,7 @@ pub async fn pass_on(
         match event {
             Event::Unreachable(entry) => drop(unreachable.try_send(entry)),
             Event::Changed(change) => drop(changes.try_send(change)),
+            Event::Turned(turn) => told(&turn),
             Event::Page(request, PageSlot { core, reply }) => {
                 let PageRequest { method, path, query, accept } = &*request;
                 let page = admin::page(&view.get(), *method, path, query, accept);
@@ -32,5 +34,19 @@ pub async fn pass_on(
                 mailbox.send(Command::MakeRoom(lack));
             }),
         }
+    }
+}
+
+/// Tells of a breaker that has turned. Each turn is one line: it opens no more often than its time lasts.
+fn told(Turn { upstream, stage, reason }: &Turn) {
+    let UpstreamState { name, pool, .. } = &**upstream;
+    match stage {
+        Stage::Open(_) => {
+            tracing::warn!(upstream = %name, %pool, reason, "breaker open: no requests for a while");
+        }
+        Stage::Closed => {
+            tracing::info!(upstream = %name, %pool, "breaker closed: requests go there again");
+        }
+        Stage::HalfOpen => {}
     }
 }

@@ -49,9 +49,12 @@ pub async fn tell(current: Rc<Current>, changes: Receiver<Change>) {
             }
         }
         for pool in runtime.pools.iter().filter(|_| has_changed) {
-            let LinkedPool { state, upstreams } = &**pool;
-            let were_alive = upstreams.iter().any(|one| was_alive(one));
-            if were_alive && !upstreams.is_empty() && upstreams.iter().all(|one| !one.is_alive()) {
+            let LinkedPool { state, upstreams, .. } = &**pool;
+            let were_alive = upstreams.iter().any(|one| was_alive(&one.state));
+            if were_alive
+                && !upstreams.is_empty()
+                && upstreams.iter().all(|one| !one.state.is_alive())
+            {
                 let (pool, upstreams) = (&state.name, upstreams.len());
                 tracing::error!(upstreams, %pool, "all upstreams are down: requests get 503");
             }

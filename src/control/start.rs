@@ -9,6 +9,7 @@ use flume::{Receiver, Sender};
 
 use crate::admin::{Loaded, View, log};
 use crate::config::{Marks, Overlay, Plan, in_use};
+use crate::io::clock;
 use crate::proxy::{CoreSpec, Event, LABELS, OpenListener, Runtime};
 use crate::stats::{self, Recorder};
 
@@ -40,12 +41,14 @@ pub fn cores(
         }
     }
     let mut counters = Vec::new();
+    let origin = clock::origin();
     let mut cores = Cores::new(plan.process.workers);
     for (index, listeners) in dealt.into_iter().enumerate() {
         let stats = Arc::new(stats::Core::new(&LABELS));
         counters.push(Arc::clone(&stats));
         cores.start(CoreSpec {
             index,
+            origin,
             runtime: Arc::clone(runtime),
             stats,
             recorder: recorder.clone(),

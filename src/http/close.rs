@@ -182,6 +182,12 @@ reasons! {
     // The way to the upstream.
     NoUpstream no_upstream Upstream 503 destination_unavailable
         "No upstream is available.";
+    CircuitOpen circuit_open Upstream 503 destination_unavailable
+        "The upstreams have failed too often, and are left alone for a while.";
+    QueueFull queue_full Upstream 503 connection_limit_reached
+        "The upstreams have as many requests as they may have, and too many wait already.";
+    QueueTimeout queue_timeout Upstream 503 connection_limit_reached
+        "The upstreams had as many requests as they may have for too long.";
     ResolveFailed resolve_failed Upstream 502 dns_error
         "The name of the upstream could not be resolved.";
     ConnectRefused connect_refused Upstream 502 connection_refused
@@ -200,6 +206,8 @@ reasons! {
         "The upstream reset the connection.";
     ResponseTimeout response_timeout Upstream 504 http_response_timeout
         "The upstream did not answer in time.";
+    RetriedStatus retried_status Upstream 502 -
+        "The upstream answered with a status after which a request is sent again.";
     MalformedResponse malformed_response Upstream 502 http_protocol_error
         "The head of the upstream's answer is not HTTP.";
     ResponseHeadTooLarge response_head_too_large Upstream 502 http_response_header_section_size

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::kernel;
 
-/// A point in time: microseconds since a little before the core's clock was made.
+/// A point in time: microseconds since a little before the clock was made, or since the origin it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub u64);
 
@@ -34,10 +34,15 @@ impl Sub for Moment {
     }
 }
 
+/// What the clocks of several cores are to count from, so that they tell each other times.
+pub fn origin() -> Instant {
+    kernel::monotonic()
+}
+
 /// A core's clock.
 #[derive(Debug)]
 pub struct Clock {
-    origin: Instant,
+    origin: Cell<Instant>,
     now: Cell<Moment>,
     /// Unix time at `wall_read`; asked for again when a second has gone by.
     wall_s: Cell<u64>,
@@ -47,7 +52,7 @@ pub struct Clock {
 impl Default for Clock {
     fn default() -> Self {
         Clock {
-            origin: kernel::monotonic(),
+            origin: Cell::new(kernel::monotonic()),
             now: Cell::new(BEGINNING),
             wall_s: Cell::new(unix_s()),
             wall_read: Cell::new(BEGINNING),
@@ -56,6 +61,13 @@ impl Default for Clock {
 }
 
 impl Clock {
+    /// Counts from `origin` from now on: before anybody has asked for the time.
+    pub fn count_from(&self, origin: Instant) {
+        self.origin.set(origin);
+        let now = self.tick();
+        self.wall_read.set(now);
+    }
+
     /// When the clock was read last: in this turn.
     pub fn now(&self) -> Moment {
         self.now.get()
@@ -63,7 +75,7 @@ impl Clock {
 
     /// Reads the clock. Only the core's loop does.
     pub fn tick(&self) -> Moment {
-        let micros = kernel::monotonic().duration_since(self.origin).as_micros();
+        let micros = kernel::monotonic().duration_since(self.origin.get()).as_micros();
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
         self.now.set(Moment(micros.saturating_add(BEGINNING.0)));
         self.now.get()

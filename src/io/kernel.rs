@@ -4,16 +4,18 @@
 //! data path unchanged on a kernel of its own, which is this file written a second time.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, sockopt};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::address::Address;
+use super::stream::Dialling;
 
 pub(super) use super::sys::tcp_counts;
 pub(super) use rustix::event::epoll::{Event, EventFlags};
@@ -141,8 +143,9 @@ pub(super) fn next_number(fd: &Fd) -> Result<usize, Errno> {
 }
 
 /// socket(2) and connect(2), non-blocking, without Nagle's delay, urgent octets among the others. `true`:
-/// connecting is under way (EINPROGRESS). EMFILE if its number is not below `most`.
-pub(super) fn connect(address: &Address, most: usize) -> io::Result<(Fd, bool)> {
+/// connecting is under way (EINPROGRESS). EMFILE if its number is not one that `dialling` allows.
+pub(super) fn connect(address: &Address, dialling: Dialling) -> io::Result<(Fd, bool)> {
+    let Dialling { descriptors, bind, keep_alive } = dialling;
     let (domain, protocol, address) = match address {
         Address::Tcp(address) => {
             (Domain::for_address(*address), Some(Protocol::TCP), SockAddr::from(*address))
@@ -150,12 +153,23 @@ pub(super) fn connect(address: &Address, most: usize) -> io::Result<(Fd, bool)> 
         Address::Unix(path) => (Domain::UNIX, None, SockAddr::unix(path)?),
     };
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), protocol)?;
-    if socket.as_raw_fd() as usize >= most {
+    if socket.as_raw_fd() as usize >= descriptors {
         return Err(Errno::MFILE.into());
     }
     if protocol.is_some() {
         socket.set_tcp_nodelay(true)?;
         socket.set_out_of_band_inline(true)?;
+        if !keep_alive.is_zero() {
+            // TCP_KEEPIDLE and TCP_KEEPINTVL (tcp(7)) are whole seconds.
+            let every = keep_alive.max(Duration::from_secs(1));
+            let probes = TcpKeepalive::new().with_time(every).with_interval(every);
+            socket.set_tcp_keepalive(&probes)?;
+        }
+        if let Some(ip) = bind.filter(|ip| Domain::for_address((*ip, 0).into()) == domain) {
+            // The port is chosen when it connects, so that one may serve for several upstreams (ip(7)).
+            super::sys::bind_address_no_port(&socket);
+            socket.bind(&SockAddr::from(SocketAddr::new(ip, 0)))?;
+        }
     }
     let pending = match socket.connect(&address) {
         Ok(()) => false,

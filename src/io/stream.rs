@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::IoSlice;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -20,6 +21,24 @@ use super::transport::Transport;
 
 /// How long a receiver may take nothing while others wait for the buffer that is meant for it.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How connections are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialling {
+    /// The number of a descriptor has to be below this.
+    pub descriptors: usize,
+    /// The address they come from, for peers of the same family; `None`: as the kernel chooses.
+    pub bind: Option<IpAddr>,
+    /// A peer that is silent for so long is probed; zero: never.
+    pub keep_alive: Duration,
+}
+
+/// As the kernel has it.
+impl Default for Dialling {
+    fn default() -> Dialling {
+        Dialling { descriptors: usize::MAX, bind: None, keep_alive: Duration::ZERO }
+    }
+}
 
 /// Parts that leave behind a buffer in one call.
 pub const PARTS: usize = 4;
@@ -67,14 +86,15 @@ impl Stream {
         Ok(Stream { transport: Transport::Plain(fd), key, reactor: Rc::clone(reactor) })
     }
 
-    /// Connects to `address`; [`Error::Deadline`] after `wait`, and out of descriptors if the next is not below `most`.
+    /// Connects to `address`; [`Error::Deadline`] after `wait`, and out of descriptors if the next is not one that
+    /// `dialling` allows.
     pub async fn connect(
         address: &Address,
         wait: Duration,
-        most: usize,
+        dialling: Dialling,
         reactor: &Rc<Reactor>,
     ) -> Result<Stream> {
-        let (fd, pending) = kernel::connect(address, most)?;
+        let (fd, pending) = kernel::connect(address, dialling)?;
         let stream = Stream::new(fd, reactor)?;
         if pending {
             stream.clear(Direction::Write);

@@ -49,6 +49,23 @@ pub(super) fn tcp_counts(socket: impl AsFd) -> Option<TcpCounts> {
     })
 }
 
+/// Has the kernel choose the port when the socket connects, not when it is bound (`IP_BIND_ADDRESS_NO_PORT`, ip(7)).
+/// Without it, as before Linux 4.2, a port serves for one connection only; so a failure is none.
+pub(super) fn bind_address_no_port(socket: impl AsFd) {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open for the time of the call, for it is borrowed; the kernel reads as many octets of
+    // `on` as it has.
+    unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        );
+    }
+}
+
 /// User and system time of the calling thread (getrusage(2)).
 pub(super) fn thread_times() -> [Duration; 2] {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();

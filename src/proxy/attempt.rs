@@ -4,24 +4,33 @@
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::check::{Admitted, Terms};
-use super::decide::{self, Again, Attempted};
+use super::decide::{self, Again, Attempted, WhyNot};
 use super::dial::{Undialled, dial};
-use super::exchange::{Delivered, Undelivered, exchange};
-use super::facts::Facts;
+use super::exchange::{Delivered, ExchangeError, Undelivered, exchange};
+use super::facts::{AnswerState, Facts};
+use super::pick::{self, Wish};
 use super::session::Exchange;
+use crate::config::RetrySpec;
 use crate::http::{Framing, Reason};
-use crate::io::Error;
 use crate::stats;
-use crate::upstream::{Lease, Outcome, Pick, Upstream};
+use crate::upstream::{Lease, Outcome, Upstream, has_reason};
+
+/// The key by which an upstream knows a request that it had before (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: &[u8] = b"idempotency-key";
 
 /// Forwards the request to one upstream after the other: at most `retries` more than one, and once more to one whose
 /// idle connection had died.
 pub(super) async fn attempts(mut admitted: Admitted<'_>) -> Result<Delivered, Reason> {
-    let mut attempts = Attempts::default();
+    let Terms { pool, spec, .. } = admitted.terms();
+    if spec.retry.most > 0 {
+        pool.begin();
+    }
+    let mut attempts = Attempts { wish: Wish::of(&mut admitted), ..Attempts::default() };
     loop {
-        let lease = attempts.pick(&admitted)?;
+        let lease = attempts.pick(&admitted).await?;
         let fresh = attempts.again.is_some();
         let dialled = match dial(admitted, lease, fresh).await {
             Ok(dialled) => dialled,
@@ -31,8 +40,8 @@ pub(super) async fn attempts(mut admitted: Admitted<'_>) -> Result<Delivered, Re
             }
         };
         // Pinned where it is made: awaited as it stands, its two KiB would be moved twice.
-        let exchange = pin!(exchange(dialled));
-        match exchange.await {
+        let exchanged = pin!(exchange(dialled, &attempts)).await;
+        match exchanged {
             Ok(delivered) => return Ok(delivered),
             Err(undelivered) => admitted = attempts.undelivered(undelivered)?,
         }
@@ -41,9 +50,15 @@ pub(super) async fn attempts(mut admitted: Admitted<'_>) -> Result<Delivered, Re
 
 /// The state that earlier attempts leave to the next.
 #[derive(Default)]
-struct Attempts {
-    /// Upstreams that could not be connected to, or that failed the request and are not asked again.
+pub(super) struct Attempts {
+    /// Which upstream the request wants.
+    wish: Wish,
+    /// Upstreams that could not be connected to, or that failed the request.
     tried: Vec<Rc<Upstream>>,
+    /// Those that could not be connected to: they are not asked again.
+    unreachable: Vec<Rc<Upstream>>,
+    /// How often it was sent again to another upstream.
+    retries: u32,
     /// The request is sent again: only a fresh connection will do.
     again: Option<Again>,
     /// The upstream of the last attempt, once it is sent again there.
@@ -52,20 +67,23 @@ struct Attempts {
 
 impl Attempts {
     /// The upstream to ask now.
-    fn pick(&mut self, admitted: &Admitted<'_>) -> Result<Lease, Reason> {
+    async fn pick(&mut self, admitted: &Admitted<'_>) -> Result<Lease, Reason> {
         let Exchange { worker, facts, .. } = admitted.exchange();
         let Terms { pool, spec, .. } = admitted.terms();
         let again = self.again.is_some();
         // Only the connection was stale; another upstream is asked if this one has been found dead meanwhile.
         let here = self.here.take().filter(|here| here.works() || spec.retry.most == 0);
+        let here = here.and_then(|here| pool.lease(&here, worker.now()).ok());
         let lease = match here {
-            Some(here) => Some(pool.lease(&here)),
-            None => {
-                let wait = spec.timeouts.connect;
-                pool.pick(&Pick { tried: &self.tried, again, now: worker.now(), wait })
-            }
+            Some(lease) => lease,
+            None => match pick::pick(admitted, self.wish, &self.tried, again).await {
+                // All were tried; those that could be connected to may do better now.
+                Err(Reason::NoUpstream) if self.tried.len() > self.unreachable.len() => {
+                    pick::pick(admitted, self.wish, &self.unreachable, again).await?
+                }
+                picked => picked?,
+            },
         };
-        let lease = lease.ok_or(Reason::NoUpstream)?;
         facts.upstream.set(Some(Rc::clone(lease.upstream())));
         Ok(lease)
     }
@@ -75,88 +93,205 @@ impl Attempts {
         let Undialled { admitted, lease, refusal } = undialled;
         let Exchange { worker, facts, .. } = admitted.exchange();
         let upstream = Rc::clone(lease.upstream());
-        lease.end(Outcome::Failed(refusal.reason));
+        let turned = lease.end(Outcome::Failed(refusal.reason));
         if matches!(refusal.reason, Reason::NoDescriptors | Reason::Stopped) {
             return Err(refusal.reason); // that was not the upstream, and another would not help
         }
         worker.report_down(&upstream, &refusal);
-        note(facts, &upstream, false, refusal.reason, refusal.cause);
-        let reason = match refusal.reason {
-            Reason::ConnectTimeout => Reason::ConnectTimeout, // 504 says more than 503
-            _ => Reason::NoUpstream,
-        };
-        let last = self.tried.len() >= admitted.terms().spec.retry.most as usize;
-        self.tried.push(upstream);
-        if last {
-            return Err(reason);
+        worker.report_turned(&upstream, turned, refusal.reason);
+        let left = self.retries < admitted.terms().spec.retry.most;
+        let again = if left { Again::Elsewhere.label() } else { WhyNot::NoneLeft.label() };
+        let cause = refusal.cause.map(|cause| cause.to_string());
+        note(facts, &upstream, false, (refusal.reason, cause), again);
+        self.tried.push(Rc::clone(&upstream));
+        self.unreachable.push(upstream);
+        if !left {
+            return Err(match refusal.reason {
+                Reason::ConnectTimeout => Reason::ConnectTimeout, // 504 says more than 503
+                _ => Reason::NoUpstream,
+            });
         }
+        self.retries += 1;
         worker.stats.retries.add(1);
         Ok(admitted)
     }
 
-    /// There was no answer, or not all of one. The request itself, if it may be sent again.
+    /// There was no answer, or not all of one, or one that is not wanted. The request itself, if it may be sent again.
     fn undelivered<'s>(
         &mut self,
         undelivered: Box<Undelivered<'s>>,
     ) -> Result<Admitted<'s>, Reason> {
-        let again = decide::again(self.attempted(&undelivered));
+        let attempted = self.attempted(&undelivered);
         let Undelivered { admitted, lease, connection, error, .. } = *undelivered;
         let Exchange { worker, facts, .. } = admitted.exchange();
         let upstream = Rc::clone(lease.upstream());
-        lease.end(Outcome::Failed(error.reason));
-        match again {
-            None => {
+        let outcome = error.status.map_or(Outcome::Failed(error.reason), Outcome::Answered);
+        let turned = lease.end(outcome);
+        worker.report_turned(&upstream, turned, error.reason);
+        let again = match error.status {
+            // That was decided when it came.
+            Some(_) => Ok(Again::Elsewhere),
+            None => self.decide(&admitted, attempted),
+        };
+        let again = match again {
+            Ok(again) => again,
+            Err(why) => {
                 facts.cause.set(error.cause);
+                facts.not_again.set(Some(why));
                 return Err(error.reason);
             }
-            Some(Again::Here) => worker.stats.replays.add(1),
-            Some(Again::Elsewhere) => worker.stats.retries.add(1),
-        }
-        note(facts, &upstream, connection.reused, error.reason, error.cause);
+        };
+        let cause = error.cause.map(|cause| cause.to_string());
+        let cause = cause.or(error.status.map(|status| status.to_string()));
+        note(facts, &upstream, connection.is_reused(), (error.reason, cause), again.label());
         match again {
-            Some(Again::Here) => self.here = Some(upstream),
-            _ => self.tried.push(upstream),
+            Again::Here => {
+                worker.stats.replays.add(1);
+                self.here = Some(upstream);
+            }
+            Again::Elsewhere => {
+                worker.stats.retries.add(1);
+                self.retries += 1;
+                self.tried.push(upstream);
+            }
         }
-        self.again = again;
+        self.again = Some(again);
         Ok(admitted)
     }
 
     /// What the decision to send the request again rests on.
     fn attempted(&self, undelivered: &Undelivered<'_>) -> Attempted {
-        let Undelivered { admitted, lease, connection, sent, behind, error } = undelivered;
-        let request = &admitted.exchange().request;
-        let Terms { pool, spec, .. } = admitted.terms();
-        let whole = match request.framing {
-            Framing::None => true,
-            Framing::Length(length) => *behind as u64 >= length,
-            // Decoding has changed the octets in the buffer.
-            Framing::Chunked | Framing::UntilClose => false,
-        };
+        let Undelivered { admitted, connection, sent, behind, error, .. } = undelivered;
         // If the upstream closed in order and its kernel had acknowledged nothing of the request by then, its
         // program never saw it.
-        let unseen =
-            || error.reason == Reason::UpstreamClosed && connection.stream.is_unacknowledged(*sent);
+        let is_unseen = || {
+            error.silent
+                && error.reason == Reason::UpstreamClosed
+                && connection.stream.is_unacknowledged(*sent)
+        };
+        let spec = &admitted.terms().spec.retry;
+        let whole = is_whole(admitted.exchange().request.framing, *behind);
         Attempted {
+            untold: admitted.exchange().facts.answer.get() == AnswerState::Silent,
             unanswered: error.silent,
             whole,
             // The kernel is asked only where it matters.
-            repeatable: error.silent && whole && (request.method.is_idempotent() || unseen()),
-            reused: connection.reused,
+            repeatable: whole && (undelivered.repeatable || is_unseen()),
+            listed: has_reason(&spec.on, error.reason) && is_retried(error),
+            reused: connection.is_reused(),
             again: self.again,
-            another: self.tried.len() < spec.retry.most as usize
-                && pool.has_other(&self.tried, lease.upstream()),
+            left: self.retries < spec.most,
         }
+    }
+
+    /// Sends it again, or says why not.
+    fn decide(&self, admitted: &Admitted<'_>, attempted: Attempted) -> Result<Again, WhyNot> {
+        let pool = admitted.terms().pool;
+        let worker = &admitted.exchange().worker;
+        let mut why = None;
+        let budget = || {
+            if !pool.has_ready(&self.unreachable, worker.now()) {
+                why = Some(WhyNot::NoOther);
+                return false;
+            }
+            let may = pool.may_send_again();
+            worker.stats.retries_refused.add(u64::from(!may));
+            may
+        };
+        let again = decide::again(attempted, budget);
+        again.map_err(|not| why.unwrap_or(not))
+    }
+
+    /// An answer of this status came, and its client knows nothing of it yet. `true`: the request is sent again, and
+    /// the answer is not wanted. `whole`: all of the request is still here.
+    pub fn refuses(
+        &self,
+        admitted: Terms<'_>,
+        exchange: &Exchange,
+        (status, whole, repeatable): (u16, bool, bool),
+    ) -> bool {
+        let Terms { pool, spec, .. } = admitted;
+        let RetrySpec { on, most, .. } = &spec.retry;
+        if !on.has_status(status) {
+            return false;
+        }
+        let attempted = Attempted {
+            untold: exchange.facts.answer.get() == AnswerState::Silent,
+            unanswered: false,
+            whole,
+            repeatable,
+            listed: true,
+            reused: false,
+            again: self.again,
+            left: self.retries < *most,
+        };
+        let budget =
+            || pool.has_ready(&self.unreachable, exchange.worker.now()) && pool.may_send_again();
+        match decide::again(attempted, budget) {
+            Ok(_) => true,
+            Err(why) => {
+                exchange.facts.not_again.set(Some(why));
+                false
+            }
+        }
+    }
+
+    /// How long an upstream may take to the first octet of its answer. Shorter where the request can be sent to
+    /// another.
+    pub fn patience(&self, Terms { spec, .. }: Terms<'_>, repeatable: bool) -> Duration {
+        let RetrySpec { try_timeout, on, most, .. } = &spec.retry;
+        let may_follow = on.timeout && repeatable && self.retries < *most;
+        match may_follow && !try_timeout.is_zero() {
+            true => spec.timeouts.response.min(*try_timeout),
+            false => spec.timeouts.response,
+        }
+    }
+}
+
+/// The upstream may have the request twice: by its method, or because it has a key.
+pub(super) fn is_repeatable(exchange: &Exchange, head: &[u8]) -> bool {
+    let request = &exchange.request;
+    let has_key = || {
+        let mut names = request.fields.iter().map(|field| field.name.of(head));
+        names.any(|name| name.eq_ignore_ascii_case(IDEMPOTENCY_KEY))
+    };
+    request.method.is_idempotent() || has_key()
+}
+
+/// All of the request is still here, as it came: its body came with its head, `behind` it.
+pub(super) fn is_whole(framing: Framing, behind: usize) -> bool {
+    match framing {
+        Framing::None => true,
+        Framing::Length(length) => behind as u64 >= length,
+        // Decoding has changed the octets in the buffer.
+        Framing::Chunked | Framing::UntilClose => false,
+    }
+}
+
+/// A connection that ended in the middle of an answer, or nonsense, is no reason to ask anybody else; one that ended
+/// before, or silence, is.
+fn is_retried(error: &ExchangeError) -> bool {
+    match error.reason {
+        Reason::ResponseTimeout => true,
+        _ => error.silent,
     }
 }
 
 /// Writes down an attempt that came to nothing. It is not the last one any more, so the record of the request will not
 /// add it.
-fn note(facts: &Facts, upstream: &Upstream, reused: bool, reason: Reason, cause: Option<Error>) {
+fn note(
+    facts: &Facts,
+    upstream: &Upstream,
+    reused: bool,
+    (reason, cause): (Reason, Option<String>),
+    again: &'static str,
+) {
     facts.upstream.take();
     facts.attempts.borrow_mut().push(stats::Attempt {
         upstream: Arc::clone(upstream.name()),
         reused,
         outcome: reason.label(),
-        cause: cause.map(|cause| cause.to_string()),
+        cause,
+        again,
     });
 }

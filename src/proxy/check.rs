@@ -1,5 +1,7 @@
 //! What becomes of a request, before anything is contacted for it: answer here, or forward.
 
+use std::rc::Rc;
+
 use super::begin::{Parts, Received};
 use super::core::{Chosen, LinkedAction, PageRequest};
 use super::reply;
@@ -31,7 +33,7 @@ pub(super) struct Admitted<'s> {
 #[derive(Clone, Copy)]
 pub(super) struct Terms<'s> {
     /// To an upstream of this pool.
-    pub pool: &'s Pool,
+    pub pool: &'s Rc<Pool>,
     /// With which path.
     pub forward: &'s Forward,
     pub spec: &'s ExchangeSpec,

@@ -82,38 +82,91 @@ pub(super) fn ending(answer: AnswerState, reason: Reason) -> Ending {
 pub(super) enum Again {
     /// To the same upstream, over a new connection: the old one had died while it was idle.
     Here,
-    /// To another upstream.
+    /// To another upstream, if there is one that was not tried.
     Elsewhere,
+}
+
+impl Again {
+    /// The word for it in the log.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Again::Here => "replayed",
+            Again::Elsewhere => "retried",
+        }
+    }
+}
+
+/// Why a request whose attempt failed is not sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WhyNot {
+    /// The client has part of the answer.
+    Answered,
+    /// Part of its body is gone.
+    BodyGone,
+    /// The upstream may have done what it asks, and twice is not the same as once.
+    NotIdempotent,
+    /// `retry-on` has no such failure.
+    NotListed,
+    /// It was sent as often as `max-retries` allows.
+    NoneLeft,
+    /// No other upstream could be asked.
+    NoOther,
+    /// Too many were sent again lately.
+    Budget,
+}
+
+impl WhyNot {
+    /// The word for it in the log.
+    pub const fn label(self) -> &'static str {
+        match self {
+            WhyNot::Answered => "answered",
+            WhyNot::BodyGone => "body_gone",
+            WhyNot::NotIdempotent => "not_idempotent",
+            WhyNot::NotListed => "not_listed",
+            WhyNot::NoneLeft => "none_left",
+            WhyNot::NoOther => "no_other",
+            WhyNot::Budget => "budget",
+        }
+    }
 }
 
 /// What is known of an attempt that failed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempted {
+    /// The client has got nothing of an answer.
+    pub untold: bool,
     /// The connection ended before one octet of an answer came.
     pub unanswered: bool,
     /// The whole request is still here, as it came.
     pub whole: bool,
-    /// The upstream may have the request twice: its method is idempotent (RFC 9110 section 9.2.2), or it is
-    /// certain that its program has not seen the first.
+    /// The upstream may have the request twice: its method is idempotent (RFC 9110 section 9.2.2), it has a key by
+    /// which the upstream knows it, or it is certain that its program has not seen the first.
     pub repeatable: bool,
+    /// It is one of the failures after which requests are sent again.
+    pub listed: bool,
     /// The connection had carried a request before.
     pub reused: bool,
     /// The request was sent again already.
     pub again: Option<Again>,
-    /// There is an upstream that was not tried, and a retry left to try it.
-    pub another: bool,
+    /// A retry is left.
+    pub left: bool,
 }
 
-/// Is the request sent again, and where to?
-pub(super) fn again(attempted: Attempted) -> Option<Again> {
-    let Attempted { unanswered, whole, repeatable, reused, again, another } = attempted;
-    if !unanswered || !whole || !repeatable {
-        return None;
+/// Is the request sent again, and where to? `budget`: takes the right to, asked last.
+pub(super) fn again(attempted: Attempted, budget: impl FnOnce() -> bool) -> Result<Again, WhyNot> {
+    let Attempted { untold, unanswered, whole, repeatable, listed, reused, again, left } =
+        attempted;
+    match () {
+        () if !untold => Err(WhyNot::Answered),
+        () if !whole => Err(WhyNot::BodyGone),
+        () if !repeatable => Err(WhyNot::NotIdempotent),
+        // A connection that had died while it was idle says nothing of the upstream.
+        () if unanswered && reused && again.is_none() => Ok(Again::Here),
+        () if !listed => Err(WhyNot::NotListed),
+        () if !left => Err(WhyNot::NoneLeft),
+        () if !budget() => Err(WhyNot::Budget),
+        () => Ok(Again::Elsewhere),
     }
-    if reused && again.is_none() {
-        return Some(Again::Here);
-    }
-    another.then_some(Again::Elsewhere)
 }
 
 #[cfg(test)]
@@ -163,28 +216,36 @@ mod tests {
     #[test]
     fn a_stale_connection_is_replaced_and_a_dying_upstream_left() {
         use Again::{Elsewhere, Here};
+        use WhyNot::*;
         let fine = Attempted {
+            untold: true,
             unanswered: true,
             whole: true,
             repeatable: true,
+            listed: true,
             reused: true,
             again: None,
-            another: true,
+            left: true,
         };
         for (attempted, expected) in [
-            (fine, Some(Here)),
-            (Attempted { another: false, ..fine }, Some(Here)),
-            (Attempted { reused: false, ..fine }, Some(Elsewhere)),
-            (Attempted { again: Some(Here), ..fine }, Some(Elsewhere)),
-            (Attempted { again: Some(Here), reused: false, ..fine }, Some(Elsewhere)),
-            (Attempted { again: Some(Elsewhere), reused: false, ..fine }, Some(Elsewhere)),
-            (Attempted { reused: false, another: false, ..fine }, None),
-            (Attempted { again: Some(Here), another: false, ..fine }, None),
-            (Attempted { unanswered: false, ..fine }, None),
-            (Attempted { whole: false, ..fine }, None),
-            (Attempted { repeatable: false, ..fine }, None),
+            (fine, Ok(Here)),
+            (Attempted { left: false, ..fine }, Ok(Here)),
+            (Attempted { listed: false, ..fine }, Ok(Here)),
+            (Attempted { reused: false, ..fine }, Ok(Elsewhere)),
+            (Attempted { unanswered: false, ..fine }, Ok(Elsewhere)),
+            (Attempted { again: Some(Here), ..fine }, Ok(Elsewhere)),
+            (Attempted { again: Some(Here), reused: false, ..fine }, Ok(Elsewhere)),
+            (Attempted { again: Some(Elsewhere), reused: false, ..fine }, Ok(Elsewhere)),
+            (Attempted { again: Some(Here), listed: false, ..fine }, Err(NotListed)),
+            (Attempted { reused: false, left: false, ..fine }, Err(NoneLeft)),
+            (Attempted { again: Some(Here), left: false, ..fine }, Err(NoneLeft)),
+            (Attempted { untold: false, ..fine }, Err(Answered)),
+            (Attempted { whole: false, ..fine }, Err(BodyGone)),
+            (Attempted { repeatable: false, ..fine }, Err(NotIdempotent)),
         ] {
-            assert_eq!(again(attempted), expected, "{attempted:?}");
+            assert_eq!(again(attempted, || true), expected, "{attempted:?}");
+            let without = if expected == Ok(Elsewhere) { Err(Budget) } else { expected };
+            assert_eq!(again(attempted, || false), without, "{attempted:?}");
         }
     }
 }

@@ -36,14 +36,14 @@ impl<'s> Dialled<'s> {
 /// Takes or makes a connection; `fresh`: one that has carried nothing yet.
 pub(super) async fn dial<'s>(
     admitted: Admitted<'s>,
-    lease: Lease,
+    mut lease: Lease,
     fresh: bool,
 ) -> Result<Dialled<'s>, Box<Undialled<'s>>> {
     let exchange = admitted.exchange();
     let found = match idle(exchange, &lease, fresh) {
         Some(connection) => Ok(connection),
         // Boxed: most requests find one that is idle, and should not carry the room.
-        None => Box::pin(connect(exchange, admitted.terms(), &lease, fresh)).await,
+        None => Box::pin(connect(exchange, admitted.terms(), &mut lease, fresh)).await,
     };
     match found {
         Ok(connection) => Ok(Dialled { admitted, lease, connection }),
@@ -61,7 +61,7 @@ fn idle(exchange: &Exchange, lease: &Lease, fresh: bool) -> Option<Connection> {
 async fn connect(
     exchange: &Exchange,
     Terms { pool, spec, .. }: Terms<'_>,
-    lease: &Lease,
+    lease: &mut Lease,
     fresh: bool,
 ) -> Result<Connection, Refusal> {
     let Exchange { worker, facts, .. } = exchange;

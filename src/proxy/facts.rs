@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::decide::WhyNot;
 use crate::io::Error;
 use crate::io::clock::Moment;
 use crate::stats::Attempt;
@@ -48,6 +49,12 @@ pub(super) struct Facts {
     pub upstream: Cell<Option<Rc<Upstream>>>,
     /// Attempts that failed and were followed by another, for the log.
     pub attempts: RefCell<Vec<Attempt>>,
+    /// Why the request is not sent again after the last one.
+    pub not_again: Cell<Option<WhyNot>>,
+    /// When the client may try again, in seconds; 0: nobody knows.
+    pub retry_after: Cell<u32>,
+    /// The place of the upstream that the client is to stay with, if it has to be told.
+    pub stays_with: Cell<Option<usize>>,
     /// What went wrong with the last one.
     pub cause: Cell<Option<Error>>,
     /// How long connecting took.
@@ -70,6 +77,9 @@ impl Facts {
             reused: Cell::default(),
             upstream: Cell::default(),
             attempts: RefCell::default(),
+            not_again: Cell::default(),
+            retry_after: Cell::default(),
+            stays_with: Cell::default(),
             cause: Cell::default(),
             connect: Cell::default(),
             first_byte: Cell::default(),

@@ -12,6 +12,7 @@ use super::{Next, record, reply};
 use crate::http::websocket::Follower;
 use crate::http::{Reason, Reply};
 use crate::io::stream::Stream;
+use crate::upstream::Slot;
 
 /// What the steps came to.
 pub(super) enum Ended {
@@ -26,8 +27,8 @@ pub(super) enum Ended {
 /// Ends the request; called once for each that was begun.
 pub(super) async fn finish(session: &mut Session, outcome: Ended) -> Next {
     let (reason, next) = match outcome {
-        Ended::Delivered(Delivered::Switch { upstream, frames }) => {
-            return tunnel(session, upstream, frames);
+        Ended::Delivered(Delivered::Switch { upstream, slot, frames }) => {
+            return tunnel(session, (upstream, slot), frames);
         }
         Ended::Delivered(Delivered::Answer { persistent: true }) => (Reason::Done, Next::Again),
         Ended::Delivered(Delivered::Answer { persistent: false }) => (Reason::Done, Next::Close),
@@ -54,7 +55,11 @@ pub(super) async fn finish(session: &mut Session, outcome: Ended) -> Next {
 }
 
 /// The request goes on as a tunnel, and ends with it.
-fn tunnel(session: &mut Session, upstream: Stream, frames: Option<Follower>) -> Next {
+fn tunnel(
+    session: &mut Session,
+    (upstream, slot): (Stream, Option<Slot>),
+    frames: Option<Follower>,
+) -> Next {
     let worker = session.exchange.worker.clone();
     worker.stats.answers.of(session.exchange.method().index(), 101).add(1);
     worker.stats.client_sent.add(session.exchange.facts.bytes_out.get());
@@ -63,6 +68,7 @@ fn tunnel(session: &mut Session, upstream: Stream, frames: Option<Follower>) -> 
         epoch: Rc::clone(&session.exchange.epoch),
         chosen: session.exchange.chosen.get(),
         upstream,
+        _slot: slot,
         early: Cell::new(early),
         frames: frames.map(|down| [Follower::default(), down].map(Cell::new)),
         started: session.exchange.facts.started.get(),

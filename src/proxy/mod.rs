@@ -30,6 +30,7 @@ mod dial;
 mod exchange;
 mod facts;
 mod finish;
+mod pick;
 mod record;
 mod reply;
 mod session;
@@ -50,7 +51,7 @@ use tunnel::Tunnel;
 
 pub use self::core::{
     Addresses, Adoption, Change, Command, CoreSpec, Event, LABELS, Lack, OpenListener, PageRequest,
-    PageSlot, Runtime,
+    PageSlot, Runtime, Turn,
 };
 
 /// What happens to the connection after a request.

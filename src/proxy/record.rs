@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use super::decide::WhyNot;
 use super::session::{Exchange, Session};
 use crate::http::{Name, Reason, Span, Version};
 use crate::stats::{Attempt, Record};
@@ -30,6 +31,7 @@ fn record(session: &Session, reason: Reason) -> Record {
             reused: facts.reused.get(),
             outcome: reason.label(),
             cause: facts.cause.get().map(|cause| cause.to_string()),
+            again: facts.not_again.get().map_or("", WhyNot::label),
         });
     }
     let request = &session.exchange.request;

@@ -22,7 +22,11 @@ pub(super) fn refusal(exchange: &Exchange, status: u16, reason: Reason, head: &[
     let id = String::from_utf8_lossy(exchange.id(head));
     let accept = exchange.request.get(Name::Accept).map(|accept| accept.of(head));
     let form = RefusalForm::accepted(accept.unwrap_or_default());
-    let reply = Reply::refusal(status, reason, &id, form);
+    let mut reply = Reply::refusal(status, reason, &id, form);
+    if let seconds @ 1.. = exchange.facts.retry_after.get() {
+        reply.fields.retain(|(name, _)| *name != "Retry-After");
+        reply.push("Retry-After", seconds.to_string());
+    }
     let is_for = |page: &&ErrorPage| (page.statuses.0..=page.statuses.1).contains(&status);
     match exchange.spec().error_pages.iter().find(is_for) {
         Some(page) => reply.with_body(page.kind, page.body.to_string()),

@@ -15,8 +15,10 @@ pub struct Attempt {
     pub reused: bool,
     /// Label of the reason it ended with, from the table of `http::close`.
     pub outcome: &'static str,
-    /// What the operating system said, if anything.
+    /// What the operating system said, if anything; of a status after which it was sent again, the status.
     pub cause: Option<String>,
+    /// Whether the request was sent again after it, or why not; empty where there was no reason to.
+    pub again: &'static str,
 }
 
 /// Everything worth telling about one request. Absent facts are `None`; text is as it came, so a writer must escape it.

@@ -109,10 +109,16 @@ metrics! {
     spliced_bytes: Counter "spliced_bytes" "splice.bytes";
     /// Bodies large enough for splice that were copied, by the reason.
     copied: Copies "bodies_copied" "splice.copied";
-    /// Further attempts after a connect failure.
+    /// Further attempts at another upstream.
     retries: Counter "retries" "retries";
     /// Second attempts after a reused connection had died.
     replays: Counter "replays" "replays";
+    /// Requests that wait for room at an upstream.
+    queued: Gauge "requests_queued" "queue.waiting";
+    /// Requests refused because too many waited already.
+    queue_refused: Counter "requests_queue_refused" "queue.refused";
+    /// Requests not sent again for want of budget.
+    retries_refused: Counter "retries_refused" "retries_refused";
     /// Octets read from upstreams.
     upstream_received: Counter "upstream_received_bytes" "bytes.upstream_received";
     /// Octets written to upstreams.

@@ -1,79 +1,144 @@
-//! Which upstream is next: round robin, passing over those that back off after a failure.
+//! Which upstream is next, among those that a request may go to.
+//!
+//! Whose turn it is all cores share, as the number of turns so far; so they share how busy an upstream is.
 
-use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
 
+use super::ring::{self, Ring};
+use crate::config::Balance;
 use crate::io::clock::Moment;
 
-/// How long an upstream is passed over after its first failure; doubled with each further one in a row.
-const BACKOFF_MIN: Duration = Duration::from_secs(1);
-const BACKOFF_DOUBLINGS: u32 = 5;
-
-/// Whether an upstream could be connected to lately.
-#[derive(Debug, Default)]
-pub struct Backoff {
-    failures: Cell<u32>,
-    /// The last attempt to connect succeeded.
-    reached: Cell<bool>,
-    until: Cell<Option<Moment>>,
+/// An upstream that can be chosen.
+pub trait Member {
+    /// Its share, in proportion to the others.
+    fn weight(&self) -> u32;
+    /// How much of its share it gets: less than 1 for a while after it came.
+    fn ramp(&self, now: Moment) -> f32;
+    /// Requests under way to it, on all cores.
+    fn under_way(&self) -> u32;
+    /// What a request costs there: the less, the better.
+    fn cost(&self, now: Moment) -> f32;
 }
 
-impl Backoff {
-    /// A connection failed.
-    pub fn failed(&self, now: Moment) {
-        self.reached.set(false);
-        let failures = self.failures.get();
-        self.failures.set(failures.saturating_add(1));
-        self.until.set(Some(now + BACKOFF_MIN * 2_u32.pow(failures.min(BACKOFF_DOUBLINGS))));
-    }
+/// What a choice rests on besides the members.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'a> {
+    /// Turns so far.
+    pub turns: &'a AtomicUsize,
+    /// What the request is hashed by.
+    pub key: u64,
+    /// Requests under way to all members.
+    pub under_way: u32,
+    pub now: Moment,
+}
 
-    /// A connection was made.
-    pub fn recovered(&self) {
-        self.renewed();
-        self.reached.set(true);
-    }
+/// How some members are chosen from: made once for a plan, shared by all cores.
+#[derive(Debug)]
+pub enum Order {
+    /// As [`Balance::RoundRobin`].
+    Turns(Schedule),
+    /// As [`Balance::LeastRequests`]; whose turn it is decides between equals.
+    Least(Schedule),
+    /// As [`Balance::TwoChoices`].
+    TwoChoices(Schedule),
+    /// As [`Balance::Hash`]; the weights of all together.
+    Hash(Ring, u32),
+}
 
-    /// What is known of it means nothing any more: it is somewhere else now.
-    pub fn renewed(&self) {
-        self.reached.set(false);
-        self.failures.set(0);
-        self.until.set(None);
-    }
+/// With a hash, no member has more requests than so many times its share.
+const BOUND: f32 = 1.25;
+/// Points of a ring looked at for one request.
+const STEPS_MOST: usize = 1024;
 
-    /// The last attempt to connect succeeded.
-    pub fn works(&self) -> bool {
-        self.reached.get()
-    }
-
-    fn is_resting(&self, now: Moment) -> bool {
-        self.until.get().is_some_and(|until| now < until)
-    }
-
-    /// A request finds out whether it is back; the others pass over it until `wait` is over, in which it should
-    /// be known.
-    fn begin_trial(&self, now: Moment, wait: Duration) {
-        if self.failures.get() > 0 {
-            self.until.set(Some(now + wait));
+impl Order {
+    /// The order of members with these names and weights, none of them 0.
+    pub fn of(balance: &Balance, names: &[&str], weights: &[u32]) -> Order {
+        match balance {
+            Balance::RoundRobin => Order::Turns(Schedule::of(weights)),
+            Balance::LeastRequests => Order::Least(Schedule::of(weights)),
+            Balance::TwoChoices => Order::TwoChoices(Schedule::of(weights)),
+            Balance::Hash(_) => {
+                let members = names.iter().copied().zip(weights.iter().copied());
+                Order::Hash(Ring::of(members), weights.iter().sum())
+            }
         }
     }
 
-    /// The request found a kept connection, so it finds nothing out: the next one may.
-    pub fn end_trial(&self) {
-        self.until.set(None);
+    /// It goes by how many requests are under way.
+    pub fn counts(&self) -> bool {
+        !matches!(self, Order::Turns(_))
+    }
+
+    /// The next of `members`, one of the `usable`. `None`: none is.
+    pub fn choose<'m, M: Member>(
+        &self,
+        members: &'m [M],
+        choice: &Choice<'_>,
+        usable: impl Fn(&M) -> bool,
+    ) -> Option<&'m M> {
+        match self {
+            _ if members.is_empty() => None,
+            Order::Turns(schedule) => schedule.next(members, choice, usable),
+            Order::Least(schedule) => {
+                let score = |member: &M| {
+                    let share = member.weight() as f32 * member.ramp(choice.now);
+                    member.under_way() as f32 / share
+                };
+                let turn = choice.turns.fetch_add(1, Relaxed);
+                least(from(members, schedule.member(turn, members.len())), usable, score)
+            }
+            Order::TwoChoices(schedule) => {
+                let drawn = ring::mix(choice.turns.fetch_add(1, Relaxed) as u64);
+                let [one, other] = [drawn, drawn >> 32]
+                    .map(|drawn| schedule.member(drawn as u32 as usize, members.len()));
+                let other = if one == other { (other + 1) % members.len() } else { other };
+                let cost = |member: &M| member.cost(choice.now) / member.ramp(choice.now);
+                let two = [&members[one], &members[other]];
+                let better = least(two.into_iter(), &usable, cost);
+                better.or_else(|| from(members, one).find(|member| usable(member)))
+            }
+            Order::Hash(ring, weights) => {
+                let average = (choice.under_way + 1) as f32 / *weights as f32;
+                let is_below = |member: &M| {
+                    let share = member.weight() as f32 * member.ramp(choice.now);
+                    (member.under_way() as f32) < (BOUND * average * share).ceil()
+                };
+                let mut first = None;
+                for member in ring.from(choice.key).take(STEPS_MOST).map(|place| &members[place]) {
+                    if usable(member) {
+                        if is_below(member) {
+                            return Some(member);
+                        }
+                        first.get_or_insert(member);
+                    }
+                }
+                let others = from(members, choice.key as usize % members.len());
+                first.or_else(|| others.into_iter().find(|member| usable(member)))
+            }
+        }
     }
 }
 
-/// The request that an upstream is chosen for.
-#[derive(Clone, Copy, Debug)]
-pub struct Choice {
-    /// The request has failed once: an upstream that is known to work is preferred to one that may.
-    pub again: bool,
-    /// The time.
-    pub now: Moment,
-    /// How long connecting may take.
-    pub wait: Duration,
+/// All members, beginning with the one at `first`.
+fn from<M>(members: &[M], first: usize) -> impl Iterator<Item = &M> {
+    let (before, behind) = members.split_at(first);
+    behind.iter().chain(before)
+}
+
+/// The first of those with the least score.
+fn least<'m, M: 'm>(
+    members: impl Iterator<Item = &'m M>,
+    usable: impl Fn(&M) -> bool,
+    score: impl Fn(&M) -> f32,
+) -> Option<&'m M> {
+    let mut best: Option<(f32, &M)> = None;
+    for member in members.filter(|member| usable(member)) {
+        let score = score(member);
+        if best.is_none_or(|(least, _)| score < least) {
+            best = Some((score, member));
+        }
+    }
+    best.map(|(_, member)| member)
 }
 
 /// Whose turn is when, by weight.
@@ -106,6 +171,35 @@ impl Schedule {
         Schedule { turns: turns.into_iter().map(|(_, member)| member).collect() }
     }
 
+    /// The next of `members` that is usable. Passing over one takes its turn, so that the one behind it is not served
+    /// twice as often.
+    fn next<'m, M: Member>(
+        &self,
+        members: &'m [M],
+        choice: &Choice<'_>,
+        usable: impl Fn(&M) -> bool,
+    ) -> Option<&'m M> {
+        let first = choice.turns.fetch_add(1, Relaxed);
+        let mut held_back = None;
+        for passed in 0..self.len(members.len()) {
+            let turn = first.wrapping_add(passed);
+            let member = &members[self.member(turn, members.len())];
+            if !usable(member) {
+                continue;
+            }
+            let ramp = member.ramp(choice.now);
+            if ramp < 1.0 && fraction(turn) >= ramp {
+                held_back.get_or_insert(member);
+                continue;
+            }
+            if passed > 0 {
+                choice.turns.fetch_add(passed, Relaxed);
+            }
+            return Some(member);
+        }
+        held_back
+    }
+
     /// How many turns there are until it begins anew.
     fn len(&self, members: usize) -> usize {
         if self.turns.is_empty() { members } else { self.turns.len() }
@@ -120,116 +214,185 @@ impl Schedule {
     }
 }
 
+/// A number from 0 to 1 that is not foreseen, the same for the same turn.
+fn fraction(turn: usize) -> f32 {
+    (ring::mix(turn as u64) >> 40) as f32 / (1_u64 << 24) as f32
+}
+
 fn gcd(one: u32, other: u32) -> u32 {
     if other == 0 { one } else { gcd(other, one % other) }
 }
 
-/// The members of a pool, and whose turn is when.
-#[derive(Debug)]
-pub struct Members<'a, M> {
-    /// All of them.
-    pub all: &'a [M],
-    /// By their places.
-    pub schedule: &'a Schedule,
-}
-
-/// A member of a group that round robin can judge.
-pub trait Member {
-    /// Whether it could be connected to lately.
-    fn backoff(&self) -> &Backoff;
-}
-
-/// Goes round the members of a pool, all cores together: cores share only the number of turns so far.
-#[derive(Clone, Debug, Default)]
-pub struct RoundRobin {
-    turns: Arc<AtomicUsize>,
-}
-
-impl RoundRobin {
-    /// The next member that was not tried and works, or has backed off long enough: the request is its trial then.
-    /// Otherwise one that backs off, because trying it is better than refusing. `None`: all were tried.
-    ///
-    /// Passing over one takes its turn, so that the one behind it is not served twice as often.
-    pub fn choose<'a, M: Member>(
-        &self,
-        Members { all, schedule }: Members<'a, M>,
-        was_tried: impl Fn(&M) -> bool,
-        choice: Choice,
-    ) -> Option<&'a M> {
-        let Choice { again, now, wait } = choice;
-        let (mut doubtful, mut resting) = (None, None);
-        let first = self.turns.fetch_add(1, Relaxed);
-        for passed in 0..schedule.len(all.len()) {
-            let member = &all[schedule.member(first.wrapping_add(passed), all.len())];
-            let backoff = member.backoff();
-            if was_tried(member) {
-                continue;
-            }
-            if backoff.is_resting(now) {
-                resting.get_or_insert(member);
-            } else if again && !backoff.works() {
-                doubtful.get_or_insert(member);
-            } else {
-                backoff.begin_trial(now, wait);
-                if passed > 0 {
-                    self.turns.fetch_add(passed, Relaxed);
-                }
-                return Some(member);
-            }
-        }
-        if let Some(member) = doubtful {
-            member.backoff().begin_trial(now, wait);
-        }
-        doubtful.or(resting)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::cell::Cell;
 
-    impl Member for (usize, Backoff) {
-        fn backoff(&self) -> &Backoff {
-            &self.1
+    use super::*;
+    use crate::config::HashKey;
+
+    #[derive(Debug)]
+    struct Fake {
+        place: usize,
+        weight: u32,
+        ramp: f32,
+        under_way: Cell<u32>,
+        cost: f32,
+    }
+
+    impl Member for Fake {
+        fn weight(&self) -> u32 {
+            self.weight
+        }
+        fn ramp(&self, _: Moment) -> f32 {
+            self.ramp
+        }
+        fn under_way(&self) -> u32 {
+            self.under_way.get()
+        }
+        fn cost(&self, _: Moment) -> f32 {
+            self.cost * (self.under_way.get() + 1) as f32 / self.weight as f32
         }
     }
 
-    type Members<const N: usize> = [(usize, Backoff); N];
+    const BALANCES: [Balance; 4] = [
+        Balance::RoundRobin,
+        Balance::LeastRequests,
+        Balance::TwoChoices,
+        Balance::Hash(HashKey::Client),
+    ];
 
-    fn members<const N: usize>() -> Members<N> {
-        std::array::from_fn(|index| (index, Backoff::default()))
+    fn members(weights: &[u32]) -> Vec<Fake> {
+        let member = |(place, weight): (usize, &u32)| Fake {
+            place,
+            weight: *weight,
+            ramp: 1.0,
+            under_way: Cell::new(0),
+            cost: 1.0,
+        };
+        weights.iter().enumerate().map(member).collect()
     }
 
-    /// The index of the member that is chosen.
-    fn choose(
-        robin: &RoundRobin,
-        members: &[(usize, Backoff)],
-        tried: &[usize],
-        choice: Choice,
-    ) -> Option<usize> {
-        let members = super::Members { all: members, schedule: &Schedule::default() };
-        robin.choose(members, |(index, _)| tried.contains(index), choice).map(|(index, _)| *index)
+    fn order(balance: &Balance, members: &[Fake]) -> Order {
+        let names: Vec<String> =
+            members.iter().map(|one| format!("http://a{}:1", one.place)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let weights: Vec<u32> = members.iter().map(|one| one.weight).collect();
+        Order::of(balance, &names, &weights)
+    }
+
+    /// How often each member is chosen in so many requests, of which none ends.
+    fn chosen(
+        order: &Order,
+        members: &[Fake],
+        requests: u32,
+        usable: impl Fn(&Fake) -> bool,
+    ) -> Vec<u32> {
+        let turns = AtomicUsize::new(0);
+        let mut chosen = vec![0; members.len()];
+        for request in 0..requests {
+            let key = ring::hash(&request.to_be_bytes());
+            let choice = Choice { turns: &turns, key, under_way: request, now: Moment(1) };
+            if let Some(member) = order.choose(members, &choice, &usable) {
+                chosen[member.place] += 1;
+                member.under_way.set(member.under_way.get() + 1);
+            }
+        }
+        chosen
     }
 
     #[test]
-    fn it_goes_round_and_passes_over_the_tried_and_the_resting() {
-        let upstreams = members::<3>();
-        upstreams.iter().for_each(|(_, backoff)| backoff.recovered());
-        let robin = RoundRobin::default();
-        let now = Moment(1_000_000);
-        let choose = |tried: &[usize], now| {
-            let choice = Choice { again: !tried.is_empty(), now, wait: BACKOFF_MIN };
-            choose(&robin, &upstreams, tried, choice)
-        };
-        assert_eq!([(); 4].map(|()| choose(&[], now)), [Some(0), Some(1), Some(2), Some(0)]);
-        assert_eq!(choose(&[1], now), Some(2));
-        upstreams[1].1.failed(now);
-        assert_eq!([(); 3].map(|()| choose(&[], now)), [Some(0), Some(2), Some(0)]);
-        assert_eq!(choose(&[0, 2], now), Some(1), "a resting one is better than none");
-        assert_eq!(choose(&[0, 1, 2], now), None);
-        let rested = [(); 6].map(|()| choose(&[], now + BACKOFF_MIN));
-        let trials = rested.iter().filter(|chosen| **chosen == Some(1)).count();
-        assert_eq!(trials, 1, "one finds out whether it is back: {rested:?}");
+    fn a_million_requests_are_spread_by_weight() {
+        for (balance, within) in BALANCES.iter().zip([0.0001, 0.0001, 0.05, 0.26]) {
+            let members = members(&[1, 2, 5]);
+            let requests = 1_000_000;
+            let shares = chosen(&order(balance, &members), &members, requests, |_| true);
+            assert_eq!(shares.iter().sum::<u32>(), requests);
+            for (share, weight) in shares.iter().zip([1, 2, 5]) {
+                let fair = f64::from(requests) * f64::from(weight) / 8.0;
+                let off = (f64::from(*share) / fair - 1.0).abs();
+                assert!(off <= within, "{balance:?}: {shares:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_gets_what_is_not_usable_and_somebody_gets_what_is() {
+        for balance in &BALANCES {
+            for usable in 0..4 {
+                let members = members(&[1, 3, 2, 1]);
+                let order = order(balance, &members);
+                let only = chosen(&order, &members, 100, |one| one.place == usable);
+                assert_eq!(only[usable], 100, "{balance:?}");
+                assert_eq!(chosen(&order, &members, 100, |_| false), [0; 4], "{balance:?}");
+            }
+            assert_eq!(chosen(&order(balance, &[]), &[], 1, |_| true), [0; 0]);
+        }
+    }
+
+    #[test]
+    fn one_that_is_passed_over_does_not_double_the_load_of_the_next() {
+        let members = members(&[1, 1, 1]);
+        let order = order(&Balance::RoundRobin, &members);
+        assert_eq!(chosen(&order, &members, 300, |one| one.place > 0), [0, 150, 150]);
+    }
+
+    #[test]
+    fn the_least_busy_is_next_and_turns_decide_between_equals() {
+        let members = members(&[1, 1, 1]);
+        let order = order(&Balance::LeastRequests, &members);
+        members[0].under_way.set(5);
+        assert_eq!(chosen(&order, &members, 10, |_| true), [0, 5, 5]);
+        members.iter().for_each(|one| one.under_way.set(0));
+        let turns = AtomicUsize::new(0);
+        let choice = Choice { turns: &turns, key: 0, under_way: 0, now: Moment(1) };
+        let idle = [(); 6].map(|()| order.choose(&members, &choice, |_| true).unwrap().place);
+        assert_eq!(idle, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn of_two_the_one_that_answers_sooner_is_taken() {
+        let mut members = members(&[1, 1]);
+        members[0].cost = 10.0;
+        let order = order(&Balance::TwoChoices, &members);
+        let turns = AtomicUsize::new(0);
+        let mut slow = 0;
+        for _ in 0..1000 {
+            let choice = Choice { turns: &turns, key: 0, under_way: 0, now: Moment(1) };
+            slow += u32::from(order.choose(&members, &choice, |_| true).unwrap().place == 0);
+        }
+        assert_eq!(slow, 0);
+    }
+
+    #[test]
+    fn a_key_stays_unless_its_upstream_has_more_than_its_share() {
+        let members = members(&[1; 8]);
+        let order = order(&Balance::Hash(HashKey::Uri), &members);
+        let turns = AtomicUsize::new(0);
+        let mut most = 0.0_f64;
+        for request in 0..1000_u32 {
+            let choice = Choice { turns: &turns, key: 42, under_way: request, now: Moment(1) };
+            let member = order.choose(&members, &choice, |_| true).unwrap();
+            member.under_way.set(member.under_way.get() + 1);
+            let average = f64::from(request + 1) / 8.0;
+            most = most.max(f64::from(member.under_way.get()) - 1.25 * average);
+        }
+        assert!(most <= 1.0, "no more than the next whole request above: {most}");
+        members.iter().for_each(|one| one.under_way.set(0));
+        let choice = Choice { turns: &turns, key: 42, under_way: 0, now: Moment(1) };
+        let calm = [(); 5].map(|()| order.choose(&members, &choice, |_| true).unwrap().place);
+        assert!(calm.iter().all(|place| *place == calm[0]), "{calm:?}");
+    }
+
+    #[test]
+    fn who_came_lately_gets_part_of_its_share() {
+        let mut members = members(&[1, 1]);
+        members[0].ramp = 0.25;
+        let order = order(&Balance::RoundRobin, &members);
+        let shares = chosen(&order, &members, 10_000, |_| true);
+        let share = f64::from(shares[0]) / 5_000.0;
+        assert!((0.2..0.4).contains(&share), "{shares:?}");
+        members.iter().for_each(|one| one.under_way.set(0));
+        assert_eq!(chosen(&order, &members, 10, |one| one.place == 0)[0], 10, "alone, all");
     }
 
     #[test]
@@ -245,73 +408,5 @@ mod tests {
         }
         let heavy = Schedule::of(&(1..=256).cycle().take(16_384).collect::<Vec<_>>());
         assert!(heavy.turns.len() <= 2 * MOST_TURNS as usize, "{}", heavy.turns.len());
-    }
-
-    #[test]
-    fn a_trial_that_found_a_kept_connection_is_none() {
-        let upstreams = members::<2>();
-        upstreams[0].1.failed(Moment(0));
-        upstreams[1].1.recovered();
-        let robin = RoundRobin::default();
-        let now = Moment(0) + BACKOFF_MIN;
-        let choice = Choice { again: false, now, wait: BACKOFF_MIN };
-        let choose = || choose(&robin, &upstreams, &[], choice);
-        assert_eq!([(); 4].map(|()| choose()), [Some(0), Some(1), Some(1), Some(1)]);
-        upstreams[0].1.end_trial();
-        let kept = [(); 4].map(|()| choose().inspect(|index| upstreams[*index].1.end_trial()));
-        assert_eq!(kept.iter().filter(|chosen| **chosen == Some(0)).count(), 2, "{kept:?}");
-    }
-
-    #[test]
-    fn one_retry_at_a_time_tries_an_upstream_that_has_failed() {
-        let upstreams = members::<2>();
-        upstreams[0].1.failed(Moment(0));
-        let robin = RoundRobin::default();
-        let now = Moment(0) + BACKOFF_MIN;
-        let choice = Choice { again: true, now, wait: BACKOFF_MIN };
-        assert_eq!(choose(&robin, &upstreams, &[1], choice), Some(0));
-        assert!(upstreams[0].1.is_resting(now), "others pass over it");
-    }
-
-    #[test]
-    fn who_failed_once_is_sent_where_it_works() {
-        let upstreams = members::<5>();
-        upstreams[..3].iter().for_each(|(_, backoff)| backoff.failed(Moment(0)));
-        upstreams[4].1.recovered(); // and of number 3 nothing is known
-        let robin = RoundRobin::default();
-        let now = Moment(0) + 2 * BACKOFF_MIN; // all have rested
-        for first in 0..5 {
-            let turn = Choice { again: true, now, wait: BACKOFF_MIN };
-            let expected = if first == 4 { 0..4 } else { 4..5 };
-            let chosen = choose(&robin, &upstreams, &[first], turn).unwrap();
-            assert!(expected.contains(&chosen), "{first}: {chosen}");
-        }
-    }
-
-    #[test]
-    fn one_that_backs_off_does_not_double_the_load_of_the_next() {
-        let upstreams = members::<3>();
-        let robin = RoundRobin::default();
-        upstreams[0].1.failed(Moment(0));
-        let mut chosen = [0; 3];
-        for _ in 0..300 {
-            let now = Moment(0);
-            let turn = Choice { again: false, now, wait: BACKOFF_MIN };
-            let index = choose(&robin, &upstreams, &[], turn).unwrap();
-            chosen[index] += 1;
-        }
-        assert_eq!(chosen, [0, 150, 150]);
-    }
-
-    #[test]
-    fn rest_doubles_to_a_bound_and_ends_with_a_success() {
-        let rest = Backoff::default();
-        let now = Moment(0);
-        (0..40).for_each(|_| rest.failed(now));
-        assert!(rest.is_resting(now + Duration::from_secs(31)));
-        assert!(!rest.is_resting(now + Duration::from_secs(32)));
-        rest.failed(now);
-        rest.recovered();
-        assert!(!rest.is_resting(now));
     }
 }

@@ -2,14 +2,29 @@
 
 use std::rc::Rc;
 
+use super::breaker::{Judgement, Outcome, Permit, Stage};
+use super::pool::Pool;
 use super::upstream::Upstream;
-use crate::http::{Fault, Reason};
+use crate::http::Fault;
+use crate::io::clock::Moment;
 use crate::io::stream::Stream;
 
 /// The right to send one request to an upstream, which counts as busy with it from the pick on, until the lease
 /// [ends](Lease::end) or is dropped, by a panic too.
 #[derive(Debug)]
 pub struct Lease {
+    pool: Rc<Pool>,
+    upstream: Rc<Upstream>,
+    /// `None`: what came of it is told.
+    permit: Option<Permit>,
+    /// `None`: nobody counts.
+    slot: Option<Slot>,
+}
+
+/// One of the requests, or tunnels, that are under way to an upstream, where that is counted over all cores.
+#[derive(Debug)]
+pub struct Slot {
+    pool: Rc<Pool>,
     upstream: Rc<Upstream>,
 }
 
@@ -18,23 +33,29 @@ pub struct Lease {
 pub struct Connection {
     /// The connection itself.
     pub stream: Stream,
-    /// It has carried a request before.
-    pub reused: bool,
+    /// Requests that it carried before.
+    pub(super) requests: u32,
+    /// When it was made.
+    pub(super) made: Moment,
 }
 
-/// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The upstream answered, with this status.
-    Answered(u16),
-    /// It did not, or not to the end.
-    Failed(Reason),
+impl Connection {
+    /// It has carried a request before.
+    pub fn is_reused(&self) -> bool {
+        self.requests > 0
+    }
 }
 
 impl Lease {
-    pub(super) fn new(upstream: Rc<Upstream>) -> Lease {
+    pub(super) fn new(
+        pool: &Rc<Pool>,
+        upstream: &Rc<Upstream>,
+        permit: Permit,
+        slot: Option<Slot>,
+    ) -> Lease {
         upstream.stats().active.up();
-        Lease { upstream }
+        let (pool, upstream) = (Rc::clone(pool), Rc::clone(upstream));
+        Lease { pool, upstream, permit: Some(permit), slot }
     }
 
     /// The upstream it is for.
@@ -45,52 +66,75 @@ impl Lease {
     /// A connection that was used before, if one is idle. `certain`: the kernel is asked whether it is still good,
     /// for a request that cannot be sent twice.
     pub fn idle(&self, certain: bool) -> Option<Connection> {
-        let stream = self.upstream.take_idle(certain)?;
-        Some(Connection { stream, reused: true })
+        self.pool.take_idle(&self.upstream, certain)
     }
 
-    /// The one place that learns what came of a request.
-    pub fn end(self, outcome: Outcome) {
+    /// A connection was made. Where nothing else is wanted of the upstream, that settles it.
+    pub(super) fn connected(&mut self) -> Option<Stage> {
+        match self.pool.rules().judges_connections_alone() {
+            true => self.judged(Judgement::Worked),
+            false => None,
+        }
+    }
+
+    /// The one place that learns what came of a request. Where the breaker stands then, if that is somewhere else.
+    pub fn end(mut self, outcome: Outcome) -> Option<Stage> {
+        self.ended(outcome)
+    }
+
+    /// The same of one that goes on as a tunnel: what counts it until that ends.
+    pub fn become_tunnel(mut self, status: u16) -> (Option<Slot>, Option<Stage>) {
+        let stage = self.ended(Outcome::Answered(status));
+        (self.slot.take(), stage)
+    }
+
+    fn ended(&mut self, outcome: Outcome) -> Option<Stage> {
         let stats = self.upstream.stats();
         match outcome {
             Outcome::Answered(status) => stats.responses.of(status).add(1),
             Outcome::Failed(reason) if reason.fault() == Fault::Upstream => stats.failures.add(1),
             Outcome::Failed(_) => {}
         }
+        self.judged(self.pool.rules().judge(outcome))
+    }
+
+    fn judged(&mut self, judgement: Judgement) -> Option<Stage> {
+        let permit = self.permit.take()?;
+        self.pool.judge(&self.upstream, permit, judgement)
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.upstream.stats().active.down();
+        let _ = self.judged(Judgement::Unknown);
+    }
+}
+
+impl Slot {
+    pub(super) fn new(pool: &Rc<Pool>, upstream: &Rc<Upstream>) -> Slot {
+        Slot { pool: Rc::clone(pool), upstream: Rc::clone(upstream) }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.pool.leave(&self.upstream);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Arc;
 
+    use super::super::pool::tests::{pick, pool};
     use super::*;
-    use crate::config::{self, Place};
-    use crate::stats::UpstreamState;
-
-    fn upstream() -> Rc<Upstream> {
-        let spec = config::UpstreamSpec {
-            name: "http://a:1".to_owned(),
-            authority: "a:1".to_owned(),
-            place: Place::Unix("/a".into()),
-            base: String::new(),
-            weight: 1,
-            backup: false,
-            draining: false,
-        };
-        Rc::new(Upstream::new(&spec, &Arc::new(UpstreamState::new("default", "http://a:1", 1)), 0))
-    }
+    use crate::http::Reason;
 
     #[test]
     fn each_outcome_is_counted_once_and_no_lease_outlives_its_request() {
-        let upstream = upstream();
+        let pool = pool("--upstream http://127.0.0.1:1");
+        let upstream = Rc::clone(pick(&pool).unwrap().upstream());
         let stats = upstream.stats();
         for (outcome, answered, failures) in [
             (Outcome::Answered(204), 1, 0),
@@ -99,7 +143,7 @@ mod tests {
             (Outcome::Failed(Reason::NoDescriptors), 0, 0),
         ] {
             let before = (stats.responses[1].get(), stats.failures.get());
-            let lease = Lease::new(Rc::clone(&upstream));
+            let lease = pick(&pool).unwrap();
             assert_eq!(stats.active.get(), 1, "from the pick on");
             lease.end(outcome);
             let after = (stats.responses[1].get(), stats.failures.get());
@@ -107,7 +151,7 @@ mod tests {
             assert_eq!(stats.active.get(), 0);
         }
         let panicking = catch_unwind(AssertUnwindSafe(|| {
-            let _lease = Lease::new(Rc::clone(&upstream));
+            let _lease = pick(&pool).unwrap();
             std::panic::resume_unwind(Box::new(()));
         }));
         assert!(panicking.is_err());

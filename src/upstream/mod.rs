@@ -11,16 +11,26 @@
 //!   that speaks before it is asked is not trusted with a request.
 
 mod balance;
+mod breaker;
+mod budget;
+mod entry;
 mod idle;
 mod lease;
+mod load;
 mod pool;
+mod queue;
 mod registry;
 pub mod resolve;
+mod ring;
+mod sticky;
 #[expect(clippy::module_inception, reason = "the room is named after what stands in this file")]
 mod upstream;
 
 pub use balance::Schedule;
-pub use lease::{Connection, Lease, Outcome};
-pub use pool::{Pick, Pool, PoolContext, reap};
+pub use breaker::{Outcome, Stage, has_reason};
+pub use lease::{Connection, Lease, Slot};
+pub use pool::{Pick, Pool, PoolContext, Unavailable, reap};
 pub use registry::{LinkedPool, PoolState, Registry};
+pub use ring::hash;
+pub use sticky::cookie;
 pub use upstream::{Refusal, Upstream};

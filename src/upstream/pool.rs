@@ -5,18 +5,27 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::balance::{Choice, Members, Schedule};
-use super::lease::{Connection, Lease};
-use super::registry::{LinkedPool, PoolState};
-use super::upstream::{Dialling, Refusal, Upstream};
-use crate::config::PoolSpec;
+use super::balance::{self, Choice};
+use super::breaker::{self, BreakerRules, Judgement, Permit, Stage};
+use super::entry::Entry;
+use super::lease::{Connection, Lease, Slot};
+use super::queue::{Place, Queue};
+use super::registry::LinkedPool;
+use super::sticky::Tokens;
+use super::upstream::{Refusal, Upstream};
+use crate::config::{ConnectionSpec, HashKey, PoolSpec, QueueSpec};
 use crate::io::address::Address;
 use crate::io::clock::Moment;
 use crate::io::reactor::Reactor;
+use crate::io::stream::Dialling;
 use crate::stats::UpstreamState;
+
+/// How often another core may be quicker before a request is told that there is no room.
+const RACES_MOST: usize = 4;
 
 /// The request that an upstream is picked for.
 #[derive(Clone, Copy, Debug)]
@@ -25,30 +34,81 @@ pub struct Pick<'a> {
     pub tried: &'a [Rc<Upstream>],
     /// The request has failed once: an upstream that is known to work is preferred.
     pub again: bool,
+    /// What it is hashed by, where the pool wants that.
+    pub key: u64,
+    /// The place of the upstream that the client wants to stay with.
+    pub stays_with: Option<usize>,
     /// The time.
     pub now: Moment,
-    /// How long connecting may take.
-    pub wait: Duration,
+}
+
+/// Why there is no upstream for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    /// All were tried, are down, or get no requests.
+    None,
+    /// What is left is left alone until then.
+    Resting(Moment),
+    /// What is left has as many requests as it may have.
+    Full,
 }
 
 /// Upstreams, whose turn it is, and how they are connected to.
 #[derive(Debug)]
 pub struct Pool {
-    /// Those that requests may go to.
-    upstreams: Vec<Rc<Upstream>>,
-    /// Those that get no new ones.
+    /// Those that requests may go to, and those that stand by.
+    tiers: [Vec<Member>; 2],
+    /// Those that get no new requests.
     draining: Vec<Rc<Upstream>>,
-    /// Whose turn is when, where that is not simply one after the other.
-    schedule: Schedule,
-    state: Arc<PoolState>,
     linked: Arc<LinkedPool>,
+    /// Requests under way are counted for all cores.
+    counts: bool,
+    core: usize,
     reactor: Rc<Reactor>,
-    /// Descriptors of connections to upstreams are below this.
-    descriptors: usize,
-    idle_wait: Duration,
-    idle_most: usize,
+    dialling: Dialling,
     /// Wakes the task that closes idle connections: see [`Pool::reap`].
     reaper: Rc<RefCell<Waker>>,
+}
+
+/// One that can be picked.
+#[derive(Debug)]
+struct Member {
+    upstream: Rc<Upstream>,
+    /// In the plan.
+    place: usize,
+    weight: u32,
+    slow_start: Duration,
+}
+
+impl Member {
+    fn entry(&self) -> &Entry {
+        self.upstream.entry()
+    }
+}
+
+impl balance::Member for Member {
+    fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    fn ramp(&self, now: Moment) -> f32 {
+        if self.slow_start.is_zero() { 1.0 } else { self.entry().ramp(self.slow_start, now) }
+    }
+
+    fn under_way(&self) -> u32 {
+        self.entry().load.under_way()
+    }
+
+    fn cost(&self, now: Moment) -> f32 {
+        self.entry().load.cost(now) / self.weight as f32
+    }
+}
+
+/// How a member stands to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Ready,
+    Out(Unavailable),
 }
 
 /// What a core gives to the pools of all its epochs.
@@ -67,48 +127,52 @@ pub struct PoolContext {
 impl Pool {
     /// The pool of `spec`, linked. Upstreams of the pool `before` that have the same entry are taken over, and the
     /// others of that pool retired.
-    pub fn new(
-        spec: &PoolSpec,
-        linked: &Arc<LinkedPool>,
-        context: &PoolContext,
-        before: Option<&Pool>,
-    ) -> Pool {
-        let mut known: HashMap<*const UpstreamState, &Rc<Upstream>> = before
+    pub fn new(linked: &Arc<LinkedPool>, context: &PoolContext, before: Option<&Pool>) -> Pool {
+        let PoolSpec { upstreams, slow_start, queue, connections, .. } = &*linked.spec;
+        let mut known: HashMap<*const Entry, &Rc<Upstream>> = before
             .into_iter()
             .flat_map(Pool::all)
             .map(|upstream| (Arc::as_ptr(upstream.entry()), upstream))
             .collect();
-        let (mut upstreams, mut draining, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-        for (one, entry) in spec.upstreams.iter().zip(&linked.upstreams) {
+        let (mut tiers, mut draining) = ([Vec::new(), Vec::new()], Vec::new());
+        for (place, (one, entry)) in upstreams.iter().zip(&linked.upstreams).enumerate() {
             let upstream = match known.remove(&Arc::as_ptr(entry)) {
                 Some(upstream) => Rc::clone(upstream),
-                None => Rc::new(Upstream::new(one, entry, context.core)),
+                None => {
+                    if before.is_some() {
+                        entry.comes(context.reactor.clock().now());
+                    }
+                    Rc::new(Upstream::new(one, entry, context.core))
+                }
             };
             if one.draining {
                 draining.push(upstream);
             } else {
-                upstreams.push(upstream);
-                weights.push(one.weight);
+                let (weight, slow_start) = (one.weight, *slow_start);
+                let member = Member { upstream, place, weight, slow_start };
+                tiers[usize::from(one.backup)].push(member);
             }
         }
         known.values().for_each(|gone| gone.retire());
         Pool {
-            upstreams,
+            tiers,
             draining,
-            schedule: Schedule::of(&weights),
-            state: Arc::clone(&linked.state),
             linked: Arc::clone(linked),
+            counts: queue.is_some() || linked.orders[0].counts(),
+            core: context.core,
             reactor: Rc::clone(&context.reactor),
-            descriptors: context.descriptors,
-            idle_wait: spec.connections.idle_timeout,
-            idle_most: spec.connections.max_idle,
+            dialling: Dialling {
+                descriptors: context.descriptors,
+                bind: connections.bind,
+                keep_alive: connections.keep_alive,
+            },
             reaper: Rc::clone(&context.reaper),
         }
     }
 
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
-        &self.state.name
+        &self.linked.state.name
     }
 
     /// It was made of this.
@@ -122,50 +186,261 @@ impl Pool {
     }
 
     fn all(&self) -> impl Iterator<Item = &Rc<Upstream>> {
-        self.upstreams.iter().chain(&self.draining)
+        self.members().map(|member| &member.upstream).chain(&self.draining)
     }
 
-    /// The upstream whose turn it is, for one request. `None`: all were tried, or are draining.
-    pub fn pick(&self, pick: &Pick<'_>) -> Option<Lease> {
-        let choice = Choice { again: pick.again, now: pick.now, wait: pick.wait };
-        let was_tried = |upstream: &Rc<Upstream>| is_among(pick.tried, upstream);
-        let members = Members { all: &self.upstreams, schedule: &self.schedule };
-        self.state.robin.choose(members, was_tried, choice).cloned().map(Lease::new)
+    fn members(&self) -> impl Iterator<Item = &Member> {
+        self.tiers.iter().flatten()
+    }
+
+    /// What requests are hashed by; `None`: nothing.
+    pub fn hash_key(&self) -> Option<&HashKey> {
+        match &self.linked.spec.balance {
+            crate::config::Balance::Hash(key) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// By which clients stay with an upstream.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        self.linked.tokens.as_ref()
+    }
+
+    /// The place of an upstream of its own.
+    pub fn place(&self, upstream: &Upstream) -> Option<usize> {
+        let is_it = |entry: &Arc<Entry>| Arc::ptr_eq(entry, upstream.entry());
+        self.linked.upstreams.iter().position(is_it)
+    }
+
+    /// When an upstream is left alone.
+    pub(super) fn rules(&self) -> &BreakerRules {
+        &self.linked.rules
+    }
+
+    /// A request that may be sent again begins.
+    pub fn begin(&self) {
+        self.linked.state.budget.begin(self.core);
+    }
+
+    /// Takes the right to send a request again.
+    pub fn may_send_again(&self) -> bool {
+        let share = self.linked.spec.retry_budget;
+        self.linked.state.budget.take(share, self.reactor.clock().now())
+    }
+
+    /// How many requests may wait for room, and for how long.
+    pub fn queue_spec(&self) -> Option<&QueueSpec> {
+        self.linked.spec.queue.as_ref()
+    }
+
+    /// A place among those that wait for room; `None`: there are too many.
+    pub fn join(&self) -> Option<Place<'_>> {
+        self.queue().join(self.queue_spec()?.size as usize)
+    }
+
+    /// Requests that wait for room.
+    pub fn queue(&self) -> &Queue {
+        &self.linked.state.queue
+    }
+
+    /// The upstream for one request: of those that are ready the one whose turn it is.
+    ///
+    /// # Errors
+    /// There is none; why.
+    pub fn pick(self: &Rc<Self>, pick: &Pick<'_>) -> Result<Lease, Unavailable> {
+        for _ in 0..RACES_MOST {
+            let (member, is_forced) = self.choose(pick)?;
+            if let Some(lease) = self.take(member, is_forced, pick.now) {
+                return Ok(lease);
+            }
+        }
+        Err(Unavailable::Full)
+    }
+
+    fn choose(&self, pick: &Pick<'_>) -> Result<(&Member, bool), Unavailable> {
+        let is_ready = |member: &Member| self.standing(member, pick) == Standing::Ready;
+        if let Some(place) = pick.stays_with
+            && let Some(member) = self.members().find(|member| member.place == place)
+            && is_ready(member)
+        {
+            return Ok((member, false));
+        }
+        let choice = Choice {
+            turns: &self.linked.state.turns,
+            key: pick.key,
+            under_way: self.linked.state.under_way.load(Relaxed),
+            now: pick.now,
+        };
+        for (members, order) in self.tiers.iter().zip(&self.linked.orders) {
+            if pick.again {
+                let works = |member: &Member| is_ready(member) && member.upstream.works();
+                if let Some(member) = order.choose(members, &choice, works) {
+                    return Ok((member, false));
+                }
+            }
+            if let Some(member) = order.choose(members, &choice, is_ready) {
+                return Ok((member, false));
+            }
+        }
+        let rests = |member: &Member| {
+            matches!(self.standing(member, pick), Standing::Out(Unavailable::Resting(_)))
+        };
+        for (members, order) in self.tiers.iter().zip(&self.linked.orders) {
+            if self.rules().fail_open
+                && let Some(member) = order.choose(members, &choice, rests)
+            {
+                return Ok((member, true));
+            }
+        }
+        Err(self.why_none(pick))
+    }
+
+    /// What stands between this member and the request.
+    fn standing(&self, member: &Member, pick: &Pick<'_>) -> Standing {
+        let Member { upstream, .. } = member;
+        if upstream.is_down() || is_among(pick.tried, upstream) {
+            return Standing::Out(Unavailable::None);
+        }
+        if let Err(until) = member.entry().breaker.look(pick.now) {
+            return Standing::Out(Unavailable::Resting(until));
+        }
+        match self.queue_spec() {
+            Some(queue) if member.entry().load.under_way() >= queue.max_requests => {
+                Standing::Out(Unavailable::Full)
+            }
+            _ => Standing::Ready,
+        }
+    }
+
+    /// Why none of the members is ready: room may be made soonest, and the one that rests shortest comes next.
+    fn why_none(&self, pick: &Pick<'_>) -> Unavailable {
+        let mut resting: Option<Moment> = None;
+        for member in self.members() {
+            match self.standing(member, pick) {
+                Standing::Ready | Standing::Out(Unavailable::Full) => return Unavailable::Full,
+                Standing::Out(Unavailable::Resting(until)) => {
+                    resting = Some(resting.map_or(until, |known| known.min(until)));
+                }
+                Standing::Out(Unavailable::None) => {}
+            }
+        }
+        resting.map_or(Unavailable::None, Unavailable::Resting)
+    }
+
+    /// A lease of this member, unless another core was quicker.
+    fn take(self: &Rc<Self>, member: &Member, is_forced: bool, now: Moment) -> Option<Lease> {
+        let Member { upstream, .. } = member;
+        let load = &member.entry().load;
+        let slot = if self.counts {
+            match self.queue_spec() {
+                Some(queue) if !load.up_below(queue.max_requests) => return None,
+                Some(_) => {}
+                None => load.up(),
+            }
+            self.linked.state.under_way.fetch_add(1, Relaxed);
+            Some(Slot::new(self, upstream))
+        } else {
+            None
+        };
+        let permit = match is_forced {
+            true => Permit::Forced,
+            // Who fails here gives its slot back.
+            false => member.entry().breaker.permit(self.rules(), now).ok()?,
+        };
+        Some(Lease::new(self, upstream, permit, slot))
     }
 
     /// The same upstream once more.
-    pub fn lease(&self, upstream: &Rc<Upstream>) -> Lease {
-        Lease::new(Rc::clone(upstream))
+    ///
+    /// # Errors
+    /// It takes no more requests now.
+    pub fn lease(
+        self: &Rc<Self>,
+        upstream: &Rc<Upstream>,
+        now: Moment,
+    ) -> Result<Lease, Unavailable> {
+        let member = self.members().find(|member| Rc::ptr_eq(&member.upstream, upstream));
+        let member = member.ok_or(Unavailable::None)?;
+        self.take(member, true, now).ok_or(Unavailable::Full)
     }
 
-    /// Is there an upstream that was not `tried`, besides `this`?
-    pub fn has_other(&self, tried: &[Rc<Upstream>], this: &Rc<Upstream>) -> bool {
-        let other =
-            |upstream: &Rc<Upstream>| !Rc::ptr_eq(upstream, this) && !is_among(tried, upstream);
-        self.upstreams.iter().any(other)
+    /// A request, or the tunnel it became, has ended: somebody may take its place.
+    pub(super) fn leave(&self, upstream: &Upstream) {
+        upstream.entry().load.down();
+        self.linked.state.under_way.fetch_sub(1, Relaxed);
+        self.queue().call();
+    }
+
+    /// What a request that ended says of its upstream. Where its breaker stands then, if that is somewhere else.
+    pub(super) fn judge(
+        &self,
+        upstream: &Upstream,
+        permit: Permit,
+        judgement: Judgement,
+    ) -> Option<Stage> {
+        let now = self.reactor.clock().now();
+        let entry = upstream.entry();
+        let others_work = || {
+            let all = &self.linked.upstreams;
+            let others = || all.iter().filter(|one| !Arc::ptr_eq(one, entry));
+            let open = others().filter(|one| one.breaker.is_open()).count();
+            let failing = others().filter(|one| one.breaker.has_failed_enough()).count();
+            !self.rules().spares_half || breaker::spares(all.len(), open, failing + 1)
+        };
+        let stage = entry.breaker.end((permit, judgement), self.rules(), now, others_work);
+        if stage == Some(Stage::Closed) {
+            entry.comes(now);
+            self.queue().call();
+        }
+        stage
+    }
+
+    /// How long an upstream took to answer.
+    pub fn took(&self, upstream: &Upstream, latency: Duration) {
+        if let balance::Order::TwoChoices(_) = self.linked.orders[0] {
+            upstream.entry().load.took(latency, self.reactor.clock().now());
+        }
+    }
+
+    /// Is there an upstream besides the `unreachable` that a request could go to now?
+    pub fn has_ready(&self, unreachable: &[Rc<Upstream>], now: Moment) -> bool {
+        let pick = Pick { tried: unreachable, again: true, key: 0, stays_with: None, now };
+        self.members().any(|member| match self.standing(member, &pick) {
+            Standing::Ready | Standing::Out(Unavailable::Full) => true,
+            Standing::Out(Unavailable::Resting(_)) => self.rules().fail_open,
+            Standing::Out(Unavailable::None) => false,
+        })
     }
 
     /// A new connection for `lease`, made within `wait`.
     ///
     /// # Errors
     /// Says why none could be made; the lease goes on, and ends with that reason.
-    pub async fn connect(&self, lease: &Lease, wait: Duration) -> Result<Connection, Refusal> {
-        let Pool { descriptors, reactor, .. } = self;
-        let dialling = Dialling { wait, descriptors: *descriptors, reactor };
-        let stream = lease.upstream().connect(dialling).await?;
-        Ok(Connection { stream, reused: false })
+    pub async fn connect(&self, lease: &mut Lease, wait: Duration) -> Result<Connection, Refusal> {
+        let upstream = Rc::clone(lease.upstream());
+        let connection = upstream.connect(wait, self.dialling, &self.reactor).await?;
+        let _closed = lease.connected();
+        Ok(connection)
+    }
+
+    fn connections(&self) -> &ConnectionSpec {
+        &self.linked.spec.connections
+    }
+
+    pub(super) fn take_idle(&self, upstream: &Upstream, certain: bool) -> Option<Connection> {
+        upstream.take_idle(certain, self.connections(), self.reactor.clock().now())
     }
 
     /// Takes back a connection whose answer was read to the end, and nothing after it.
     pub fn give_back(&self, upstream: &Upstream, connection: Connection) {
         let reaper = self.reaper.borrow();
         let mut cx = Context::from_waker(&reaper);
-        upstream.keep(connection.stream, self.idle_wait, self.idle_most, &mut cx);
+        upstream.keep(connection, self.connections(), self.reactor.clock().now(), &mut cx);
     }
 
     /// New addresses for an upstream whose name was resolved.
     pub fn resolved(&self, entry: &Arc<UpstreamState>, addresses: &Arc<[Address]>) {
-        let named = self.all().filter(|upstream| Arc::ptr_eq(upstream.entry(), entry));
+        let named = self.all().filter(|upstream| Arc::ptr_eq(upstream.state(), entry));
         named.for_each(|upstream| upstream.resolved(Arc::clone(addresses)));
     }
 
@@ -200,4 +475,167 @@ pub async fn reap(context: &PoolContext, sweep: impl Fn(&mut Context<'_>)) {
 
 fn is_among(upstreams: &[Rc<Upstream>], this: &Rc<Upstream>) -> bool {
     upstreams.iter().any(|upstream| Rc::ptr_eq(upstream, this))
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::path::Path;
+
+    use super::super::breaker::Outcome;
+    use super::super::registry::Registry;
+    use super::*;
+    use crate::config::{self, Action, Balance, BreakerSpec, Failures};
+    use crate::http::Reason;
+
+    /// The pool of such a command line, changed, on a core of its own.
+    pub fn changed(line: &str, change: impl FnOnce(&mut PoolSpec)) -> Rc<Pool> {
+        let around = config::Surroundings {
+            cwd: Path::new("/"),
+            cores: 1,
+            descriptors: 1024,
+            stdout_is_terminal: false,
+        };
+        let mut plan = match config::load(line.split(' ').map(Into::into), [], &around) {
+            Ok(Action::Run(plan, _)) => plan,
+            other => panic!("{other:?}"),
+        };
+        change(Arc::make_mut(&mut plan.pools[0]));
+        let linked = Registry::new(1).link(&plan, None).remove(0);
+        let context = PoolContext {
+            core: 0,
+            descriptors: 1024,
+            reactor: Rc::new(Reactor::new().unwrap()),
+            reaper: Rc::new(RefCell::new(Waker::noop().clone())),
+        };
+        Rc::new(Pool::new(&linked, &context, None))
+    }
+
+    pub fn pool(line: &str) -> Rc<Pool> {
+        changed(line, |_| {})
+    }
+
+    const NOW: Moment = Moment(1_000_000);
+    const FIRST: Pick<'_> = Pick { tried: &[], again: false, key: 0, stays_with: None, now: NOW };
+
+    pub fn pick(pool: &Rc<Pool>) -> Result<Lease, Unavailable> {
+        pool.pick(&FIRST)
+    }
+
+    /// The places that so many requests in a row go to, of which none ends before the next begins.
+    fn places(pool: &Rc<Pool>, requests: usize) -> Vec<usize> {
+        let leases: Vec<Lease> = (0..requests).map_while(|_| pick(pool).ok()).collect();
+        leases.iter().filter_map(|lease| pool.place(lease.upstream())).collect()
+    }
+
+    fn fail(pool: &Rc<Pool>, reason: Reason) -> usize {
+        let lease = pick(pool).unwrap();
+        let place = pool.place(lease.upstream()).unwrap();
+        lease.end(Outcome::Failed(reason));
+        place
+    }
+
+    fn breaker(failures: u32, fail_open: bool) -> Option<BreakerSpec> {
+        let on = Failures { connect: true, closed: true, ..Failures::default() };
+        let open = Duration::from_secs(10);
+        Some(BreakerSpec { failures, open, probes: 1, on, fail_open })
+    }
+
+    #[test]
+    fn the_one_that_cannot_be_connected_to_is_passed_over_and_better_than_none() {
+        let pool = pool("--upstream 127.0.0.1:1,127.0.0.1:2,127.0.0.1:3");
+        assert_eq!(places(&pool, 4), [0, 1, 2, 0]);
+        assert_eq!(fail(&pool, Reason::ConnectRefused), 1);
+        assert_eq!(places(&pool, 4), [2, 0, 2, 0]);
+        let tried: Vec<_> = [0, 2].map(|place| Rc::clone(&pool.tiers[0][place].upstream)).into();
+        let pick = Pick { tried: &tried, again: true, ..FIRST };
+        let lease = pool.pick(&pick).unwrap();
+        assert_eq!(pool.place(lease.upstream()), Some(1), "it is better than none");
+        let tried: Vec<_> = pool.all().cloned().collect();
+        let none = pool.pick(&Pick { tried: &tried, again: true, ..FIRST });
+        assert_eq!(none.unwrap_err(), Unavailable::None);
+        let later = Pick { now: NOW + Duration::from_secs(1), ..FIRST };
+        let trials: Vec<_> = (0..6).map(|_| pool.pick(&later).unwrap()).collect();
+        let trials = trials.iter().filter(|one| pool.place(one.upstream()) == Some(1)).count();
+        assert_eq!(trials, 1, "one finds out whether it is back");
+    }
+
+    #[test]
+    fn with_a_breaker_all_that_fail_are_left_alone_and_that_is_told() {
+        for fail_open in [false, true] {
+            let pool = changed("--upstream 127.0.0.1:1,127.0.0.1:2", |spec| {
+                spec.breaker = breaker(2, fail_open);
+            });
+            (0..4).for_each(|_| _ = fail(&pool, Reason::UpstreamClosed));
+            let next = pick(&pool);
+            match fail_open {
+                true => assert!(next.is_ok()),
+                false => {
+                    let until = pool.reactor.clock().now() + Duration::from_secs(10);
+                    assert_eq!(next.unwrap_err(), Unavailable::Resting(until));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn backups_get_requests_while_no_other_is_ready() {
+        let pool = changed("--upstream 127.0.0.1:1,127.0.0.1:2", |spec| {
+            spec.upstreams[0].backup = true;
+        });
+        assert_eq!(places(&pool, 3), [1, 1, 1]);
+        fail(&pool, Reason::ConnectRefused);
+        assert_eq!(places(&pool, 3), [0, 0, 0]);
+        let later = Pick { now: NOW + Duration::from_secs(60), ..FIRST };
+        let back = pool.pick(&later).unwrap();
+        assert_eq!(pool.place(back.upstream()), Some(1));
+    }
+
+    #[test]
+    fn one_that_is_down_gets_nothing() {
+        let pool = pool("--upstream 127.0.0.1:1,127.0.0.1:2");
+        pool.tiers[0][0].upstream.set_down(true);
+        assert_eq!(places(&pool, 3), [1, 1, 1]);
+        pool.tiers[0][1].upstream.set_down(true);
+        assert_eq!(pick(&pool).unwrap_err(), Unavailable::None);
+        pool.tiers[0][0].upstream.set_down(false);
+        assert_eq!(places(&pool, 2), [0, 0]);
+    }
+
+    #[test]
+    fn no_upstream_has_more_requests_than_it_may_have() {
+        let pool = changed("--upstream 127.0.0.1:1,127.0.0.1:2", |spec| {
+            let wait = Duration::from_secs(2);
+            spec.queue = Some(QueueSpec { max_requests: 2, size: 1, wait });
+        });
+        let mut leases: Vec<Lease> = (0..4).map(|_| pick(&pool).unwrap()).collect();
+        assert_eq!(pick(&pool).unwrap_err(), Unavailable::Full);
+        let place = pool.join().unwrap();
+        assert!(pool.join().is_none());
+        leases.pop().unwrap().end(Outcome::Answered(200));
+        assert!(pick(&pool).is_ok());
+        drop((place, leases));
+        assert_eq!(pool.linked.state.under_way.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn a_tunnel_counts_until_it_ends() {
+        let pool = changed("--upstream 127.0.0.1:1,127.0.0.1:2", |spec| {
+            spec.balance = Balance::LeastRequests;
+        });
+        let (slot, _) = pick(&pool).unwrap().become_tunnel(101);
+        assert_eq!(places(&pool, 1), [1], "the other has fewer");
+        assert_eq!(pool.linked.state.under_way.load(Relaxed), 1);
+        drop(slot);
+        assert_eq!(pool.linked.state.under_way.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn a_client_stays_with_its_upstream_while_that_is_ready() {
+        let pool = pool("--upstream 127.0.0.1:1,127.0.0.1:2,127.0.0.1:3");
+        let stays = Pick { stays_with: Some(2), ..FIRST };
+        let place = || pool.place(pool.pick(&stays).unwrap().upstream());
+        assert_eq!([(); 3].map(|()| place()), [Some(2); 3]);
+        pool.tiers[0][2].upstream.set_down(true);
+        assert_ne!(place(), Some(2));
+    }
 }

@@ -1,10 +1,17 @@
 //! What is known of upstreams and must outlive a plan, and the plan linked with it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::sync::{Arc, Weak};
 
-use super::balance::RoundRobin;
-use crate::config::{Plan, PoolSpec};
+use super::balance::Order;
+use super::breaker::BreakerRules;
+use super::budget::RetryBudget;
+use super::entry::Entry;
+use super::queue::Queue;
+use super::sticky::Tokens;
+use crate::config::{Plan, PoolSpec, UpstreamSpec};
 use crate::stats::UpstreamState;
 
 /// What is known of a pool, for all cores.
@@ -12,17 +19,66 @@ use crate::stats::UpstreamState;
 pub struct PoolState {
     /// Its name.
     pub name: Arc<str>,
-    /// Whose turn it is.
-    pub robin: RoundRobin,
+    /// Turns so far.
+    pub turns: AtomicUsize,
+    /// Requests under way to all its upstreams, where that is counted.
+    pub under_way: AtomicU32,
+    /// Requests that wait for room.
+    pub queue: Queue,
+    /// Requests that may be sent again.
+    pub budget: RetryBudget,
 }
 
 /// A pool of the plan, linked with what is known of it and its upstreams.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LinkedPool {
+    /// What was asked.
+    pub spec: Arc<PoolSpec>,
     /// The pool.
     pub state: Arc<PoolState>,
     /// One for each upstream, in the plan's order.
-    pub upstreams: Vec<Arc<UpstreamState>>,
+    pub upstreams: Vec<Arc<Entry>>,
+    /// How one is chosen of those that requests go to, and of the backups.
+    pub orders: [Order; 2],
+    /// When one is left alone.
+    pub rules: BreakerRules,
+    /// By which clients stay with one.
+    pub tokens: Option<Tokens>,
+}
+
+impl LinkedPool {
+    fn new(
+        spec: &Arc<PoolSpec>,
+        state: Arc<PoolState>,
+        upstreams: Vec<Arc<Entry>>,
+        secret: &[u8],
+    ) -> LinkedPool {
+        let order = |backup: bool| {
+            let of_it = spec.upstreams.iter().filter(|one| one.is_of(backup));
+            let (names, weights): (Vec<&str>, Vec<u32>) =
+                of_it.map(|one| (one.name.as_str(), one.weight)).unzip();
+            Order::of(&spec.balance, &names, &weights)
+        };
+        let tokens = spec.sticky.as_ref().map(|sticky| {
+            let names = spec.upstreams.iter().map(|one| one.name.as_str());
+            Tokens::of(sticky, secret, &spec.name, names)
+        });
+        LinkedPool {
+            orders: [order(false), order(true)],
+            rules: BreakerRules::of(spec.breaker.as_ref()),
+            tokens,
+            spec: Arc::clone(spec),
+            state,
+            upstreams,
+        }
+    }
+}
+
+impl UpstreamSpec {
+    /// Requests go to it: while there is another (`backup`: only while there is none).
+    pub(super) fn is_of(&self, backup: bool) -> bool {
+        !self.draining && self.backup == backup
+    }
 }
 
 /// An entry for each pool and each upstream that anybody still uses, by names. Lives on the control plane.
@@ -30,18 +86,26 @@ pub struct LinkedPool {
 pub struct Registry {
     cores: usize,
     pools: HashMap<Arc<str>, KnownPool>,
+    /// What cookies are signed with where the settings have nothing.
+    secret: [u8; 32],
 }
 
 #[derive(Debug)]
 struct KnownPool {
     state: Weak<PoolState>,
-    upstreams: HashMap<Arc<str>, Weak<UpstreamState>>,
+    upstreams: HashMap<Arc<str>, Weak<Entry>>,
 }
 
 impl Registry {
     /// Knows nothing yet; each upstream will have counters for so many `cores`.
     pub fn new(cores: usize) -> Registry {
-        Registry { cores, pools: HashMap::new() }
+        // SipHash under a random key from the system, which never leaves this function.
+        let random = RandomState::new();
+        let mut secret = [0; 32];
+        for (octets, count) in secret.chunks_exact_mut(8).zip(0_u64..) {
+            octets.copy_from_slice(&random.hash_one(count).to_be_bytes());
+        }
+        Registry { cores, pools: HashMap::new(), secret }
     }
 
     /// Links the pools of `plan` with what is known. A pool that is the same `before` stays linked as it was. An
@@ -66,23 +130,29 @@ impl Registry {
         plan.pools.iter().map(link).collect()
     }
 
-    fn pool(&mut self, spec: &PoolSpec) -> LinkedPool {
+    fn pool(&mut self, spec: &Arc<PoolSpec>) -> LinkedPool {
         let unknown = || KnownPool { state: Weak::new(), upstreams: HashMap::new() };
         let known = self.pools.entry(Arc::clone(&spec.name)).or_insert_with(unknown);
         let state = known.state.upgrade().unwrap_or_else(|| {
-            Arc::new(PoolState { name: Arc::clone(&spec.name), robin: RoundRobin::default() })
+            Arc::new(PoolState {
+                name: Arc::clone(&spec.name),
+                turns: AtomicUsize::new(0),
+                under_way: AtomicU32::new(0),
+                queue: Queue::default(),
+                budget: RetryBudget::new(self.cores),
+            })
         });
         known.state = Arc::downgrade(&state);
         let upstreams = spec.upstreams.iter().map(|one| {
             let entry = known.upstreams.get(one.name.as_str()).and_then(Weak::upgrade);
             entry.unwrap_or_else(|| {
-                let entry =
-                    Arc::new(UpstreamState::new(Arc::clone(&spec.name), &*one.name, self.cores));
-                known.upstreams.insert(Arc::clone(&entry.name), Arc::downgrade(&entry));
+                let shown = UpstreamState::new(Arc::clone(&spec.name), &*one.name, self.cores);
+                let entry = Arc::new(Entry::new(shown));
+                known.upstreams.insert(Arc::clone(&entry.state.name), Arc::downgrade(&entry));
                 entry
             })
         });
-        LinkedPool { upstreams: upstreams.collect(), state }
+        LinkedPool::new(spec, state, upstreams.collect(), &self.secret)
     }
 }
 
@@ -110,14 +180,14 @@ mod tests {
     fn an_entry_outlives_its_plan_until_its_last_user_is_gone() {
         let mut registry = Registry::new(2);
         let first = registry.link(&plan("a:1,b:2"), None).remove(0);
-        first.upstreams[1].set_alive(false);
+        first.upstreams[1].state.set_alive(false);
         let second = registry.link(&plan("b:2,c:3"), None).remove(0);
         assert!(Arc::ptr_eq(&first.upstreams[1], &second.upstreams[0]));
         assert!(Arc::ptr_eq(&first.state, &second.state));
-        assert!(!second.upstreams[0].is_alive(), "what is known of it stays known");
+        assert!(!second.upstreams[0].state.is_alive(), "what is known of it stays known");
         drop((first, second));
         let third = registry.link(&plan("b:2"), None).remove(0);
-        assert!(third.upstreams[0].is_alive(), "nobody knew it any more");
+        assert!(third.upstreams[0].state.is_alive(), "nobody knew it any more");
         let known = registry.pools.values().map(|pool| pool.upstreams.len());
         assert_eq!(known.collect::<Vec<_>>(), [1], "and no entry is kept for nobody");
     }

@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::balance::{Backoff, Member};
+use super::entry::Entry;
 use super::idle::IdleConnections;
-use crate::config::{self, Place};
+use super::lease::Connection;
+use crate::config::{self, ConnectionSpec, Place};
 use crate::http::{Fault, Reason};
 use crate::io::Error;
 use crate::io::address::Address;
+use crate::io::clock::Moment;
 use crate::io::reactor::Reactor;
-use crate::io::stream::Stream;
+use crate::io::stream::{Dialling, Stream};
 use crate::stats::{self, UpstreamState};
 
 /// Addresses of one name tried for one connection.
@@ -30,7 +32,7 @@ pub struct Upstream {
     /// What stands before the path of every request.
     pub base: Box<str>,
     /// Its entry in the registry, shared by all cores.
-    entry: Arc<UpstreamState>,
+    entry: Arc<Entry>,
     /// Whose counters those of this core are.
     core: usize,
     /// Where it is now; empty while its name is unresolved.
@@ -39,7 +41,10 @@ pub struct Upstream {
     preferred: Cell<usize>,
     /// Its addresses come from a name.
     is_name: bool,
-    backoff: Backoff,
+    /// The last attempt to connect succeeded.
+    reached: Cell<bool>,
+    /// Checks say that it is not well.
+    down: Cell<bool>,
     idle: IdleConnections,
     /// The plan in force does not name it: no connection to it is kept.
     retired: Cell<bool>,
@@ -48,12 +53,6 @@ pub struct Upstream {
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Upstream({})", self.name())
-    }
-}
-
-impl Member for Rc<Upstream> {
-    fn backoff(&self) -> &Backoff {
-        &self.backoff
     }
 }
 
@@ -66,23 +65,9 @@ pub struct Refusal {
     pub cause: Option<Error>,
 }
 
-/// How new connections are made.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Dialling<'a> {
-    /// How long it may take.
-    pub wait: Duration,
-    /// The descriptor has to be below this.
-    pub descriptors: usize,
-    pub reactor: &'a Rc<Reactor>,
-}
-
 impl Upstream {
     /// An upstream that nothing is known of, as the core with this number sees it.
-    pub(super) fn new(
-        spec: &config::UpstreamSpec,
-        entry: &Arc<UpstreamState>,
-        core: usize,
-    ) -> Upstream {
+    pub(super) fn new(spec: &config::UpstreamSpec, entry: &Arc<Entry>, core: usize) -> Upstream {
         let known = super::resolve::literal(&spec.place);
         Upstream {
             authority: spec.authority.as_str().into(),
@@ -92,7 +77,8 @@ impl Upstream {
             is_name: known.is_none() && matches!(spec.place, Place::Tcp { .. }),
             addresses: RefCell::new(known.into_iter().collect()),
             preferred: Cell::new(0),
-            backoff: Backoff::default(),
+            reached: Cell::new(false),
+            down: Cell::new(false),
             idle: IdleConnections::default(),
             retired: Cell::new(false),
         }
@@ -100,27 +86,42 @@ impl Upstream {
 
     /// Its canonical URL.
     pub fn name(&self) -> &Arc<str> {
-        &self.entry.name
+        &self.entry.state.name
     }
 
-    /// Its entry in the registry: the handle by which the control plane knows it.
-    pub fn entry(&self) -> &Arc<UpstreamState> {
+    /// Its entry in the registry.
+    pub(super) fn entry(&self) -> &Arc<Entry> {
         &self.entry
+    }
+
+    /// The handle by which the control plane knows it.
+    pub fn state(&self) -> &Arc<UpstreamState> {
+        &self.entry.state
     }
 
     /// What this core counts about it.
     pub fn stats(&self) -> &stats::Upstream {
-        self.entry.of_core(self.core)
+        self.entry.state.of_core(self.core)
     }
 
     /// Notes whether it can be connected to. `true`: that has changed, for all cores.
     pub fn set_alive(&self, alive: bool) -> bool {
-        self.entry.set_alive(alive)
+        self.entry.state.set_alive(alive)
     }
 
     /// The last attempt of this core to connect to it succeeded.
     pub fn works(&self) -> bool {
-        self.backoff.works()
+        self.reached.get()
+    }
+
+    /// It gets no requests, because checks say that it is not well.
+    pub fn is_down(&self) -> bool {
+        self.down.get()
+    }
+
+    /// Notes what checks say of it.
+    pub(super) fn set_down(&self, down: bool) {
+        self.down.set(down);
     }
 
     /// Its addresses come from a name, so a failure may mean that they are out of date.
@@ -131,7 +132,8 @@ impl Upstream {
     /// New addresses for its name.
     pub(super) fn resolved(&self, addresses: Arc<[Address]>) {
         self.preferred.set(0);
-        self.backoff.renewed();
+        self.reached.set(false);
+        self.entry.breaker.forget();
         *self.addresses.borrow_mut() = addresses;
     }
 
@@ -143,43 +145,59 @@ impl Upstream {
 
     /// A silent connection that was used before, if there is one. `certain`: ask the kernel too, for a request that
     /// cannot be sent twice.
-    pub(super) fn take_idle(&self, certain: bool) -> Option<Stream> {
-        let mut stream = self.idle.take();
-        while certain && stream.as_ref().is_some_and(|stream| !stream.is_quiet()) {
-            stream = self.idle.take();
+    pub(super) fn take_idle(
+        &self,
+        certain: bool,
+        spec: &ConnectionSpec,
+        now: Moment,
+    ) -> Option<Connection> {
+        let is_good =
+            |one: &Connection| !is_worn(one, spec, now) && (!certain || one.stream.is_quiet());
+        let mut connection = self.idle.take();
+        while connection.as_ref().is_some_and(|one| !is_good(one)) {
+            connection = self.idle.take();
         }
         self.tell_idle();
-        let stream = stream?;
-        self.backoff.end_trial();
+        let connection = connection?;
         self.stats().reused.add(1);
-        Some(stream)
+        Some(connection)
     }
 
     /// A new connection. One that fails for want of a descriptor is not counted as a failure of the upstream.
-    pub(super) async fn connect(&self, dialling: Dialling<'_>) -> Result<Stream, Refusal> {
-        let result = self.try_addresses(dialling).await;
-        match &result {
-            Ok(_) => {
-                self.backoff.recovered();
+    pub(super) async fn connect(
+        &self,
+        wait: Duration,
+        dialling: Dialling,
+        reactor: &Rc<Reactor>,
+    ) -> Result<Connection, Refusal> {
+        match self.try_addresses(wait, dialling, reactor).await {
+            Ok(stream) => {
+                self.reached.set(true);
                 self.stats().connects.add(1);
+                Ok(Connection { stream, requests: 0, made: reactor.clock().now() })
             }
-            Err(refusal) if refusal.reason.fault() == Fault::Proxy => {}
-            Err(_) => {
-                self.backoff.failed(dialling.reactor.clock().now());
-                self.stats().connect_failures.add(1);
+            Err(refusal) => {
+                if refusal.reason.fault() != Fault::Proxy {
+                    self.reached.set(false);
+                    self.stats().connect_failures.add(1);
+                }
+                Err(refusal)
             }
         }
-        result
     }
 
-    async fn try_addresses(&self, dialling: Dialling<'_>) -> Result<Stream, Refusal> {
-        let Dialling { wait, descriptors, reactor } = dialling;
+    async fn try_addresses(
+        &self,
+        wait: Duration,
+        dialling: Dialling,
+        reactor: &Rc<Reactor>,
+    ) -> Result<Stream, Refusal> {
         let addresses = Arc::clone(&self.addresses.borrow());
         let mut refusal = Refusal { reason: Reason::ResolveFailed, cause: None };
         let first = self.preferred.get();
         for step in 0..addresses.len().min(ADDRESSES_TRIED) {
             let index = (first + step) % addresses.len();
-            match Stream::connect(&addresses[index], wait, descriptors, reactor).await {
+            match Stream::connect(&addresses[index], wait, dialling, reactor).await {
                 Ok(stream) => {
                     self.preferred.set(index);
                     return Ok(stream);
@@ -191,16 +209,17 @@ impl Upstream {
         Err(refusal)
     }
 
-    /// Keeps a connection whose answer was read to the end, and nothing after it.
+    /// Keeps a connection whose answer was read to the end, and nothing after it, unless it has served long enough.
     pub(super) fn keep(
         &self,
-        stream: Stream,
-        wait: Duration,
-        most: usize,
+        mut connection: Connection,
+        spec: &ConnectionSpec,
+        now: Moment,
         reaper: &mut Context<'_>,
     ) {
-        if !self.retired.get() {
-            self.idle.put(stream, wait, most, reaper);
+        connection.requests = connection.requests.saturating_add(1);
+        if !self.retired.get() && !is_worn(&connection, spec, now) {
+            self.idle.put(connection, spec.idle_timeout, spec.max_idle, reaper);
             self.tell_idle();
         }
     }
@@ -230,6 +249,12 @@ impl Upstream {
             self.stats().idle.set(self.idle.len() as u64);
         }
     }
+}
+
+/// It has served as long, or as often, as a connection may.
+fn is_worn(connection: &Connection, spec: &ConnectionSpec, now: Moment) -> bool {
+    let is_old = !spec.max_age.is_zero() && now - connection.made >= spec.max_age;
+    is_old || (spec.max_requests > 0 && connection.requests >= spec.max_requests)
 }
 
 /// Nothing is known of the upstream: the lack is ours.

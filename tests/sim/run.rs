@@ -173,6 +173,7 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let upstreams: Vec<_> = runtime.upstreams().cloned().collect();
     let core = CoreSpec {
         index: 0,
+        origin: crate::io::clock::origin(),
         runtime,
         stats: Arc::clone(&stats),
         recorder: Some(recorder),

@@ -137,6 +137,9 @@ fn json_attempt(attempt: &Attempt, out: &mut String) {
     string(out, "upstream", Some(&attempt.upstream));
     string(out, "outcome", Some(attempt.outcome));
     string(out, "cause", attempt.cause.as_deref());
+    if !attempt.again.is_empty() {
+        string(out, "again", Some(attempt.again));
+    }
     out.push('}');
 }
 
@@ -250,7 +253,7 @@ mod tests {
                 r#""connect_s":0.000250,"first_byte_s":0.011000,"route":"shop","upstream":"http://10.0.0.2:80","#,
                 r#""reused":true,"reason":"done","attempts":[{"reused":false,"#,
                 r#""upstream":"http://10.0.0.1:80","outcome":"connect_failed","#,
-                r#""cause":"Connection refused"},{"reused":true,"upstream":"http://10.0.0.2:80","#,
+                r#""cause":"Connection refused","again":"retried"},{"reused":true,"upstream":"http://10.0.0.2:80","#,
                 r#""outcome":"done","cause":null}]}"#,
                 "\n"
             )

@@ -21,7 +21,7 @@ use tidegate::io::alarm::Alarm;
 use tidegate::io::clock::Moment;
 use tidegate::io::cores::Core;
 use tidegate::io::signal::Mailbox;
-use tidegate::io::stream::Stream;
+use tidegate::io::stream::{Dialling, Stream};
 
 /// Octets read at once.
 const SCRATCH: usize = 256 * 1024;
@@ -207,8 +207,13 @@ impl LoadThread {
         let mut last = LoadFault::Other;
         for place in places {
             let address = Address::Tcp(self.workload.addresses[place]);
-            match Stream::connect(&address, self.workload.timeout, usize::MAX, &self.core.reactor)
-                .await
+            match Stream::connect(
+                &address,
+                self.workload.timeout,
+                Dialling::default(),
+                &self.core.reactor,
+            )
+            .await
             {
                 Ok(stream) => {
                     self.known.set(Some(place));

@@ -12,6 +12,7 @@ use crate::http::{Method, Reply};
 
 use crate::io::address::Address;
 use crate::stats::UpstreamState;
+use crate::upstream::Stage;
 
 /// From the control plane to a core.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ pub enum Event {
     Unreachable(Arc<UpstreamState>),
     /// An upstream could be connected to, and cannot now, or the other way round.
     Changed(Change),
+    /// The breaker of an upstream has opened or closed.
+    Turned(Turn),
     /// A client asks for what the admin shows, where a route says that it may.
     Page(Box<PageRequest>, PageSlot),
     /// This is lacking, and there is nothing to close for it on this core.
@@ -103,6 +106,17 @@ pub enum Lack {
     Descriptor,
     /// One of the `--max-connections`.
     Connection,
+}
+
+/// What became of the breaker of an upstream.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// Which one.
+    pub upstream: Arc<UpstreamState>,
+    /// Where it stands.
+    pub stage: Stage,
+    /// Why: the label of the reason for which the last request ended.
+    pub reason: &'static str,
 }
 
 /// What became of an upstream.

@@ -53,7 +53,7 @@ impl Epoch {
         // Requests wait meanwhile, so a pool that has not changed costs as little as can be.
         let pools = specs.map(|(spec, linked)| match before.remove(&*spec.name) {
             Some(same) if same.is_of(linked) => Rc::clone(same),
-            before => Rc::new(Pool::new(spec, linked, context, before.map(|pool| &**pool))),
+            before => Rc::new(Pool::new(linked, context, before.map(|pool| &**pool))),
         });
         let pools = pools.collect();
         before.values().for_each(|gone| gone.retire());

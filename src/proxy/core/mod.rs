@@ -9,7 +9,7 @@ mod runtime;
 mod spec;
 mod worker;
 
-pub use command::{Addresses, Adoption, Change, Command, Event, Lack, PageRequest, PageSlot};
+pub use command::{Addresses, Adoption, Change, Command, Event, Lack, PageRequest, PageSlot, Turn};
 pub(super) use epoch::{Epoch, LinkedAction};
 pub(super) use ids::Id;
 pub use labels::LABELS;

@@ -69,7 +69,7 @@ impl Runtime {
 
     /// What is known of every upstream, in the plan's order.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<UpstreamState>> {
-        self.pools.iter().flat_map(|pool| &pool.upstreams)
+        self.pools.iter().flat_map(|pool| &pool.upstreams).map(|entry| &entry.state)
     }
 
     /// For a request of the route at this place: which of its pools it goes to.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::accept::{self, Accepting, Servers};
 use super::super::client::Client;
@@ -36,6 +36,8 @@ const CLOSE_WAIT: Duration = Duration::from_secs(1);
 pub struct CoreSpec {
     /// 0 for the first core.
     pub index: usize,
+    /// What the clocks of all cores count from.
+    pub origin: Instant,
     /// The plan to begin with, and what is known of its upstreams.
     pub runtime: Arc<Runtime>,
     /// This core's counters.
@@ -86,6 +88,7 @@ impl CoreSpec {
     ) -> io::Result<usize> {
         let process = &self.runtime.plan.process;
         let core = Core::new(self.index, process.buffers, PIPES)?;
+        core.reactor.clock().count_from(self.origin);
         let commands = register(&core);
         let reactor = &core.reactor;
         let marks = Marks::of(process.descriptors);
@@ -246,6 +249,7 @@ mod tests {
         let Address::Tcp(address) = bound.address else { panic!() };
         let spec = CoreSpec {
             index: 0,
+            origin: crate::io::clock::origin(),
             runtime: Runtime::link(Arc::new(plan), &mut Registry::new(1), None),
             stats: Arc::new(stats::Core::new(&LABELS)),
             recorder: None,
@@ -315,8 +319,10 @@ mod tests {
             }
             char::from(answer[answer.len() - 1])
         };
-        let (of_a, of_b) =
-            (first.pools[0].upstreams[0].of_core(0), second.pools[0].upstreams[0].of_core(0));
+        let (of_a, of_b) = (
+            first.pools[0].upstreams[0].state.of_core(0),
+            second.pools[0].upstreams[0].state.of_core(0),
+        );
         assert_eq!([ask(), ask()], ['a', 'a']);
         let adopt = |runtime| {
             let (adoption, adopted) = Adoption::new(runtime, [].into());

@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 
-use super::command::{Adoption, Change, Event};
+use super::command::{Adoption, Change, Event, Turn};
 use super::epoch::Epoch;
 use super::ids::Ids;
 use crate::base::imf_fixdate;
 use crate::config::Marks;
-use crate::http::{Request, Response};
+use crate::http::{Reason, Request, Response};
 use crate::io::clock::Moment;
 use crate::io::cores::Core;
 use crate::policy::Scratch;
 use crate::stats::{self, Record, Recorder};
-use crate::upstream::{PoolContext, Refusal, Upstream, reap};
+use crate::upstream::{PoolContext, Refusal, Stage, Upstream, reap};
 
 /// Parsed heads. Their storage is used again by later requests of the same core.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl Worker {
     /// An upstream was connected to; the control plane learns of it if that was not so before.
     pub fn report_up(&self, upstream: &Upstream) {
         if upstream.set_alive(true) {
-            let upstream = Arc::clone(upstream.entry());
+            let upstream = Arc::clone(upstream.state());
             self.report(Event::Changed(Change { upstream, alive: true, reason: "", cause: None }));
         }
     }
@@ -93,15 +93,22 @@ impl Worker {
     /// An upstream could not be connected to; the same.
     pub fn report_down(&self, upstream: &Upstream, refusal: &Refusal) {
         if upstream.is_name() {
-            self.report(Event::Unreachable(Arc::clone(upstream.entry())));
+            self.report(Event::Unreachable(Arc::clone(upstream.state())));
         }
         let cause = refusal.cause.map(|cause| cause.to_string());
         let reason = refusal.reason.label();
         tracing::debug!(upstream = %upstream.name(), reason, ?cause, "not connected");
         if upstream.set_alive(false) {
-            let upstream = Arc::clone(upstream.entry());
+            let upstream = Arc::clone(upstream.state());
             self.report(Event::Changed(Change { upstream, alive: false, reason, cause }));
         }
+    }
+
+    /// The breaker of an upstream has turned, after a request that ended for `reason`.
+    pub fn report_turned(&self, upstream: &Upstream, stage: Option<Stage>, reason: Reason) {
+        let Some(stage) = stage else { return };
+        let upstream = Arc::clone(upstream.state());
+        self.report(Event::Turned(Turn { upstream, stage, reason: reason.label() }));
     }
 
     /// The time.

@@ -8,8 +8,11 @@ mod transfer;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
+use super::attempt::{self, Attempts};
 use super::begin::Parts;
 use super::check::{Admitted, Terms};
 use super::decide::{BodyError, Peer};
@@ -22,7 +25,7 @@ use crate::http::websocket::Follower;
 use crate::io::Error;
 use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
-use crate::upstream::{Connection, Lease, Outcome, Upstream};
+use crate::upstream::{Connection, Lease, Outcome, Pool, Slot, Upstream};
 use body::{Body, Sink, Source};
 use response::{Answer, Relayed};
 use transfer::Transfer;
@@ -35,7 +38,7 @@ pub(super) enum Delivered {
     Answer { persistent: bool },
     /// A 101: what follows is a tunnel to this upstream. `frames`: where those towards the client stand; `None`: not a
     /// WebSocket.
-    Switch { upstream: Stream, frames: Option<Follower> },
+    Switch { upstream: Stream, slot: Option<Slot>, frames: Option<Follower> },
 }
 
 /// A request that did not get its answer, with all that the decision on another attempt rests on. Boxed, for it is
@@ -48,49 +51,72 @@ pub(super) struct Undelivered<'s> {
     pub sent: u64,
     /// Octets of the body that came with the head, and are still here.
     pub behind: usize,
+    /// The upstream may have it twice.
+    pub repeatable: bool,
     pub error: ExchangeError,
 }
 
 /// Sends the request and relays the answer.
-pub(super) async fn exchange(dialled: Dialled<'_>) -> Result<Delivered, Box<Undelivered<'_>>> {
+pub(super) async fn exchange<'s>(
+    dialled: Dialled<'s>,
+    attempts: &Attempts,
+) -> Result<Delivered, Box<Undelivered<'s>>> {
     let (mut admitted, lease, connection) = dialled.into_parts();
     let exchange = admitted.exchange();
     let Exchange { worker, facts, .. } = exchange;
-    facts.reused.set(connection.reused);
+    facts.reused.set(connection.is_reused());
     lease.upstream().stats().requests.add(1);
     let transfer = Transfer::default();
     let terms = admitted.terms();
     let mut parts = admitted.parts();
-    let to = Destination { terms, upstream: lease.upstream(), stream: &connection.stream };
+    let repeatable = attempt::is_repeatable(exchange, parts.head);
+    let whole = attempt::is_whole(exchange.request.framing, parts.rest.len());
+    let to = Destination {
+        terms,
+        upstream: lease.upstream(),
+        stream: &connection.stream,
+        patience: attempts.patience(terms, repeatable && whole),
+        refuses: &|status| attempts.refuses(terms, exchange, (status, whole, repeatable)),
+    };
     let result = across(exchange, &to, &mut parts, &transfer).await;
-    settle(exchange, parts.used, lease.upstream(), &transfer);
+    settle(exchange, parts.used, (terms.pool, lease.upstream()), &transfer);
     let relayed = match result {
         Ok(relayed) => relayed,
         Err(error) => {
             // A head that broke off must not be read on where the next answer begins.
             parts.response.clear();
             let (sent, behind) = (transfer.upstream_sent.get(), parts.rest.len());
-            let undelivered = Undelivered { admitted, lease, connection, sent, behind, error };
+            let undelivered =
+                Undelivered { admitted, lease, connection, sent, behind, repeatable, error };
             return Err(Box::new(undelivered));
         }
     };
     facts.answer.set(AnswerState::Whole);
     let status = facts.status.get().unwrap_or_default();
-    let delivered = match relayed {
-        Relayed::Switch { frames } => Delivered::Switch { upstream: connection.stream, frames },
+    let upstream = Rc::clone(lease.upstream());
+    let (delivered, turned) = match relayed {
+        Relayed::Switch { frames } => {
+            let (slot, turned) = lease.become_tunnel(status);
+            (Delivered::Switch { upstream: connection.stream, slot, frames }, turned)
+        }
         Relayed::Answer { persistent, reusable } => {
             if reusable && !worker.draining.get() {
-                terms.pool.give_back(lease.upstream(), connection);
+                terms.pool.give_back(&upstream, connection);
             }
-            Delivered::Answer { persistent }
+            (Delivered::Answer { persistent }, lease.end(Outcome::Answered(status)))
         }
     };
-    lease.end(Outcome::Answered(status));
+    worker.report_turned(&upstream, turned, Reason::Done);
     Ok(delivered)
 }
 
 /// Counts what went across, however it ended.
-fn settle(exchange: &Exchange, used: &Used, upstream: &Upstream, transfer: &Transfer) {
+fn settle(
+    exchange: &Exchange,
+    used: &Used,
+    (pool, upstream): (&Pool, &Upstream),
+    transfer: &Transfer,
+) {
     let Exchange { worker, facts, .. } = exchange;
     let stats = &worker.stats;
     stats.client_received.add(transfer.client_read.get());
@@ -102,6 +128,7 @@ fn settle(exchange: &Exchange, used: &Used, upstream: &Upstream, transfer: &Tran
     facts::add(&facts.bytes_out, transfer.client_sent.get());
     if let (Some(sent), Some(first)) = (transfer.request_sent.get(), transfer.first_byte.get()) {
         upstream.stats().first_byte.observe(first - sent);
+        pool.took(upstream, first - sent);
         facts.first_byte.set(Some(first - facts.started.get()));
     }
 }
@@ -112,11 +139,14 @@ struct Destination<'a> {
     terms: Terms<'a>,
     upstream: &'a Upstream,
     stream: &'a Stream,
+    /// As [`Attempts::patience`] and [`Attempts::refuses`] have it.
+    patience: Duration,
+    refuses: &'a dyn Fn(u16) -> bool,
 }
 
 async fn across<'a>(
     exchange: &'a Exchange,
-    &Destination { terms, upstream, stream }: &Destination<'a>,
+    &Destination { terms, upstream, stream, patience, refuses }: &Destination<'a>,
     parts: &mut Parts<'_>,
     transfer: &Transfer,
 ) -> Result<Relayed, ExchangeError> {
@@ -153,6 +183,7 @@ async fn across<'a>(
     let mut answer = Answer {
         exchange,
         spec,
+        pool: terms.pool,
         head,
         upstream,
         stream,
@@ -162,6 +193,8 @@ async fn across<'a>(
         behind: rest.len() > absorbed.taken,
         owes_continue,
         transfer,
+        patience,
+        refuses,
     };
     let result = match upload.get() {
         // Boxed: most requests have no body that comes later, and should not carry the room for it.
@@ -202,7 +235,7 @@ async fn watched<T>(
 async fn both(body: &mut Body<'_>, answer: &mut Answer<'_>) -> Result<Relayed, ExchangeError> {
     let upload = answer.upload;
     let upstream = answer.stream;
-    let response_wait = answer.spec.timeouts.response;
+    let response_wait = answer.patience;
     let mut send = pin!(body.run());
     let mut receive = pin!(answer.relay());
     poll_fn(|cx| {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::super::decide::{BodyError, Peer};
 use super::super::facts::{self, AnswerState};
@@ -20,7 +21,7 @@ use crate::io::buffer::{Buf, Permit};
 use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
 use crate::policy;
-use crate::upstream::Upstream;
+use crate::upstream::{Pool, Upstream};
 
 /// Interim answers relayed for one request.
 const INTERIM_MOST: u32 = 16;
@@ -38,6 +39,7 @@ pub(super) enum Relayed {
 pub(super) struct Answer<'a> {
     pub exchange: &'a Exchange,
     pub spec: &'a ExchangeSpec,
+    pub pool: &'a Pool,
     /// The octets of the request's head.
     pub head: &'a [u8],
     pub upstream: &'a Upstream,
@@ -52,6 +54,10 @@ pub(super) struct Answer<'a> {
     /// The client waits for a `100 Continue` that nobody has sent yet.
     pub owes_continue: bool,
     pub transfer: &'a Transfer,
+    /// How long the upstream may take to the first octet.
+    pub patience: Duration,
+    /// `true`: the request is sent again after an answer of this status.
+    pub refuses: &'a dyn Fn(u16) -> bool,
 }
 
 /// What ended a wait for the upstream.
@@ -121,7 +127,7 @@ impl<'a> Answer<'a> {
             Ok(Some(0)) => {
                 let reset = self.upload.get() == Upload::Reset;
                 let reason = if reset { Reason::UpstreamReset } else { Reason::UpstreamClosed };
-                Err(ExchangeError { reason, silent, cause: None })
+                Err(ExchangeError { reason, silent, cause: None, status: None })
             }
             Ok(Some(n)) => {
                 facts::add(&self.transfer.upstream_read, n as u64);
@@ -131,7 +137,8 @@ impl<'a> Answer<'a> {
                 Ok(())
             }
             Err(error) => {
-                Err(ExchangeError { reason: Reason::UpstreamReset, silent, cause: Some(error) })
+                let (reason, cause) = (Reason::UpstreamReset, Some(error));
+                Err(ExchangeError { reason, silent, cause, status: None })
             }
         }
     }
@@ -147,7 +154,7 @@ impl<'a> Answer<'a> {
                 self.stream.deadline_in(Direction::Read, timeouts.expect);
             }
             Upload::Going => self.stream.no_deadline(Direction::Read),
-            _ => self.stream.deadline_in(Direction::Read, timeouts.response),
+            _ => self.stream.deadline_in(Direction::Read, self.patience),
         }
         match self.woken().await {
             Woken::Readable => Ok(()),
@@ -232,6 +239,11 @@ impl<'a> Answer<'a> {
         mut input: Buf,
         permit: Permit<'_>,
     ) -> Result<Relayed, ExchangeError> {
+        let status = self.response.status;
+        if (self.refuses)(status) {
+            let error = ExchangeError::from(Reason::RetriedStatus);
+            return Err(ExchangeError { status: Some(status), ..error });
+        }
         let came = self.response.framing;
         let leaves = outward(came, self.exchange.request.version);
         let whole = self.upload.get() == Upload::Whole;
@@ -291,10 +303,18 @@ impl<'a> Answer<'a> {
     /// The field lines that the route puts in.
     fn lines(&self) -> Vec<u8> {
         let rules = &self.spec.response_header;
-        if rules.lines.is_empty() {
-            return Vec::new();
+        let mut lines = match rules.lines.is_empty() {
+            true => Vec::new(),
+            false => {
+                policy::lines(rules, &self.exchange.values(self.head, self.upstream.name()), false)
+            }
+        };
+        if let Some(place) = self.exchange.facts.stays_with.get()
+            && let Some(tokens) = self.pool.tokens()
+        {
+            lines.extend(tokens.line(place).bytes());
         }
-        policy::lines(rules, &self.exchange.values(self.head, self.upstream.name()), false)
+        lines
     }
 
     fn final_head(

@@ -57,6 +57,8 @@ pub struct ExchangeError {
     /// The connection ended before one octet of an answer came.
     pub silent: bool,
     pub cause: Option<Error>,
+    /// The answer has this status, after which the request is sent again.
+    pub status: Option<u16>,
 }
 
 impl ExchangeError {
@@ -66,12 +68,17 @@ impl ExchangeError {
             BodyError::From(Error::Closed) | BodyError::Bad(_) => None,
             BodyError::From(error) | BodyError::To(error) => Some(error),
         };
-        ExchangeError { reason: decide::reason_of_body(sender, error), silent: false, cause }
+        ExchangeError {
+            reason: decide::reason_of_body(sender, error),
+            silent: false,
+            cause,
+            status: None,
+        }
     }
 }
 
 impl From<Reason> for ExchangeError {
     fn from(reason: Reason) -> ExchangeError {
-        ExchangeError { reason, silent: false, cause: None }
+        ExchangeError { reason, silent: false, cause: None, status: None }
     }
 }

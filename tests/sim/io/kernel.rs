@@ -10,6 +10,7 @@ pub(super) use rustix::event::epoll::{Event, EventFlags};
 use rustix::io::Errno;
 
 use super::address::Address;
+use super::stream::Dialling;
 use crate::net::{Counts, Handle};
 use crate::world::with;
 
@@ -169,7 +170,7 @@ pub(super) fn accept(_: &Fd) -> Result<(Fd, Peer), Errno> {
     Ok((Fd::new(Handle::Socket(id)), Some(peer)))
 }
 
-pub(super) fn connect(address: &Address, _: usize) -> io::Result<(Fd, bool)> {
+pub(super) fn connect(address: &Address, _: Dialling) -> io::Result<(Fd, bool)> {
     let (id, pending) = with(|world| match address {
         Address::Tcp(address) => world.net.connect(address.port()),
         Address::Unix(path) => world.connect_local(path).map(|id| (id, false)),

@@ -1,0 +1,148 @@
+//! The upstream that a request is sent to: the one its client stays with, the one its key belongs to, or the one whose
+//! turn it is; after a wait in the queue, if there is no room.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use futures_lite::FutureExt;
+
+use super::check::{Admitted, Terms};
+use super::session::Exchange;
+use crate::config::HashKey;
+use crate::http::{Name, Reason};
+use crate::upstream::{self, Lease, Pick, Pool, Unavailable, Upstream};
+
+/// What a request says of the upstream it wants: found once, for its first attempt.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Wish {
+    /// What it is hashed by.
+    key: u64,
+    /// The place of the upstream that its client stays with.
+    stays_with: Option<usize>,
+}
+
+impl Wish {
+    /// That of a request of the pool it goes to; costs nothing where the pool does not ask.
+    pub fn of(admitted: &mut Admitted<'_>) -> Wish {
+        let (exchange, pool) = (admitted.exchange(), admitted.terms().pool);
+        if pool.hash_key().is_none() && pool.tokens().is_none() {
+            return Wish::default();
+        }
+        let head: &[u8] = admitted.parts().head;
+        let key = pool.hash_key().map_or(0, |key| hash(exchange, head, key));
+        let stays_with =
+            pool.tokens().and_then(|tokens| tokens.place(cookie(exchange, head, tokens.cookie())?));
+        Wish { key, stays_with }
+    }
+}
+
+/// The part of the request that says which upstream gets it, hashed. One that has no such part is hashed as if it were
+/// empty.
+fn hash(exchange: &Exchange, head: &[u8], key: &HashKey) -> u64 {
+    let input = exchange.match_input(head);
+    let request = &exchange.request;
+    match key {
+        HashKey::Client => {
+            let client = input.client().map(|client| client.to_string());
+            upstream::hash(client.unwrap_or_default().as_bytes())
+        }
+        HashKey::Path => upstream::hash(input.path_and_query().0),
+        HashKey::Uri => upstream::hash(request.path.of(head)),
+        HashKey::Header(name) => {
+            let is_it = |field: &[u8]| field.eq_ignore_ascii_case(name.as_bytes());
+            let field = request.fields.iter().find(|field| is_it(field.name.of(head)));
+            upstream::hash(field.map(|field| field.value.of(head)).unwrap_or_default())
+        }
+        HashKey::Cookie(name) => upstream::hash(cookie(exchange, head, name).unwrap_or_default()),
+    }
+}
+
+/// The value of a cookie of the request.
+fn cookie<'h>(exchange: &Exchange, head: &'h [u8], name: &str) -> Option<&'h [u8]> {
+    let fields = exchange.request.fields.iter().filter(|field| field.id == Name::Cookie);
+    fields.map(|field| field.value.of(head)).find_map(|field| upstream::cookie(field, name))
+}
+
+/// Picks the upstream; waits in the queue of its pool where there is one, and no room.
+pub(super) async fn pick(
+    admitted: &Admitted<'_>,
+    wish: Wish,
+    tried: &[Rc<Upstream>],
+    again: bool,
+) -> Result<Lease, Reason> {
+    let exchange = admitted.exchange();
+    let Terms { pool, .. } = admitted.terms();
+    let Wish { key, stays_with } = wish;
+    let pick = Pick { tried, again, key, stays_with, now: exchange.worker.now() };
+    // Who comes later waits behind those who wait.
+    let found = match pool.queue_spec() {
+        Some(_) if pool.queue().len() > 0 => Err(Unavailable::Full),
+        _ => pool.pick(&pick),
+    };
+    let lease = match found {
+        // Boxed, for it is rare, and others should not carry the room.
+        Err(Unavailable::Full) if pool.queue_spec().is_some() => {
+            Box::pin(wait(exchange, admitted.terms(), pick)).await?
+        }
+        Err(Unavailable::Full | Unavailable::None) => return Err(Reason::NoUpstream),
+        Err(Unavailable::Resting(until)) => {
+            let left = until - exchange.worker.now();
+            let seconds = left.as_millis().div_ceil(1000);
+            exchange.facts.retry_after.set(u32::try_from(seconds).unwrap_or(u32::MAX).max(1));
+            return Err(Reason::CircuitOpen);
+        }
+        Ok(lease) => lease,
+    };
+    stay(exchange, pool, stays_with, lease.upstream());
+    Ok(lease)
+}
+
+/// Notes that the client is to be told which upstream it stays with, unless it knows.
+fn stay(exchange: &Exchange, pool: &Pool, known: Option<usize>, upstream: &Upstream) {
+    if pool.tokens().is_some() {
+        let place = pool.place(upstream);
+        exchange.facts.stays_with.set(place.filter(|_| place != known));
+    }
+}
+
+/// Waits until it is the first in the queue and there is room.
+async fn wait(
+    exchange: &Exchange,
+    Terms { pool, spec, .. }: Terms<'_>,
+    pick: Pick<'_>,
+) -> Result<Lease, Reason> {
+    let Exchange { worker, client, .. } = exchange;
+    let Some(place) = pool.join() else {
+        worker.stats.queue_refused.add(1);
+        return Err(Reason::QueueFull);
+    };
+    let notifier = worker.core.reactor.notifier();
+    worker.stats.queued.up();
+    let room = poll_fn(|cx| {
+        let is_first = place.wait(cx.waker(), &notifier);
+        let picked = is_first.then(|| pool.pick(&Pick { now: worker.now(), ..pick }));
+        match picked {
+            Some(Ok(lease)) => return Poll::Ready(Ok(lease)),
+            // What there was room for is gone: others may be asked, or nobody.
+            Some(Err(Unavailable::None)) => return Poll::Ready(Err(Reason::NoUpstream)),
+            Some(Err(Unavailable::Full | Unavailable::Resting(_))) | None => {}
+        }
+        // A body that has not come yet may make the client look alive; one that has left does not wait.
+        let or_finished = exchange.facts.request_read.get() && !spec.half_close;
+        client
+            .stream
+            .poll_closed(or_finished, cx)
+            .map(|gone| Err(if gone.is_ok() { Reason::ClientGone } else { Reason::Stopped }))
+    });
+    let late = async {
+        let most = pool.queue_spec().map(|queue| queue.wait).unwrap_or_default();
+        match worker.core.sleep(most).await {
+            Ok(()) => Err(Reason::QueueTimeout),
+            Err(_) => Err(Reason::Stopped),
+        }
+    };
+    let result = room.or(late).await;
+    worker.stats.queued.down();
+    result
+}

@@ -1,0 +1,483 @@
+//! Whether requests may go to an upstream: after failures in a row they do not for a while, then a few find out.
+//!
+//! A pool without a breaker of its own has one that looks at connections alone, opens at the first that cannot be made,
+//! and for longer each time.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::config::{BreakerSpec, Failures};
+use crate::http::{Fault, Reason};
+use crate::io::clock::Moment;
+
+/// By what a breaker goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakerRules {
+    /// So many failures in a row open it.
+    failures: u32,
+    /// For so long.
+    open: Duration,
+    /// Twice as long each time it is found open again, at most so often.
+    doublings: u32,
+    /// Then so many requests at a time find out.
+    probes: u32,
+    /// What counts as a failure.
+    on: Failures,
+    /// Requests go to open ones where there is no other.
+    pub fail_open: bool,
+    /// No more than half of a pool is left alone while one of the others works.
+    pub spares_half: bool,
+}
+
+/// The breaker of pools that ask for none.
+const BACKOFF: Duration = Duration::from_secs(1);
+const BACKOFF_DOUBLINGS: u32 = 5;
+
+impl BreakerRules {
+    /// As `spec` says; `None`: those of a pool that asks for none.
+    pub fn of(spec: Option<&BreakerSpec>) -> BreakerRules {
+        match spec {
+            Some(spec) => BreakerRules {
+                failures: spec.failures,
+                open: spec.open,
+                doublings: 0,
+                probes: spec.probes,
+                on: spec.on.clone(),
+                fail_open: spec.fail_open,
+                spares_half: true,
+            },
+            None => BreakerRules {
+                failures: 1,
+                open: BACKOFF,
+                doublings: BACKOFF_DOUBLINGS,
+                probes: 1,
+                on: Failures { connect: true, ..Failures::default() },
+                fail_open: true,
+                spares_half: false,
+            },
+        }
+    }
+
+    /// A connection that was made is all that is wanted.
+    pub fn judges_connections_alone(&self) -> bool {
+        let Failures { connect: _, timeout, closed, status } = &self.on;
+        !timeout && !closed && status.is_empty()
+    }
+
+    /// What an outcome says of the upstream.
+    pub fn judge(&self, outcome: Outcome) -> Judgement {
+        match outcome {
+            Outcome::Answered(status) if self.on.has_status(status) => Judgement::Failed,
+            Outcome::Answered(_) => Judgement::Worked,
+            Outcome::Failed(reason) if has_reason(&self.on, reason) => Judgement::Failed,
+            Outcome::Failed(_) => Judgement::Unknown,
+        }
+    }
+}
+
+/// `reason` is one of these failures. An answer that is none counts as a connection that ended without one.
+pub fn has_reason(failures: &Failures, reason: Reason) -> bool {
+    use Reason::*;
+    match reason {
+        _ if reason.fault() != Fault::Upstream => false,
+        ResolveFailed | ConnectRefused | ConnectTimeout | ConnectFailed => failures.connect,
+        UpstreamWriteTimeout | ResponseTimeout | UpstreamBodyTimeout => failures.timeout,
+        NoUpstream | CircuitOpen | QueueFull | QueueTimeout | RetriedStatus => false,
+        _ => failures.closed,
+    }
+}
+
+/// How a request to an upstream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The upstream answered, with this status.
+    Answered(u16),
+    /// It did not, or not to the end.
+    Failed(Reason),
+}
+
+/// What that says of the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    Worked,
+    Failed,
+    /// Nothing.
+    Unknown,
+}
+
+/// The right of one request to go to the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permit {
+    /// Nothing stands against it.
+    Free,
+    /// It finds out, in this round.
+    Trial(u32),
+    /// There was no other to go to.
+    Forced,
+}
+
+/// Where a breaker stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Requests go.
+    #[default]
+    Closed,
+    /// None goes until then.
+    Open(Moment),
+    /// Some find out.
+    HalfOpen,
+}
+
+/// One breaker, without its clock and without the others of its pool.
+#[derive(Clone, Debug, Default)]
+pub struct Breaker {
+    stage: Stage,
+    /// Failures in a row.
+    failures: u32,
+    /// How often in a row it was opened.
+    opened: u32,
+    /// How often it was opened at all: trials of an earlier time find nothing out.
+    round: u32,
+    /// Requests that find out now.
+    trials: u32,
+}
+
+impl Breaker {
+    /// Asks for the right to send a request.
+    ///
+    /// # Errors
+    /// Not now: when it may be asked again, at the earliest.
+    pub fn permit(&mut self, rules: &BreakerRules, now: Moment) -> Result<Permit, Moment> {
+        match self.stage {
+            Stage::Closed => return Ok(Permit::Free),
+            Stage::Open(until) if now < until => return Err(until),
+            Stage::Open(_) => (self.stage, self.trials) = (Stage::HalfOpen, 0),
+            Stage::HalfOpen if self.trials >= rules.probes => return Err(now),
+            Stage::HalfOpen => {}
+        }
+        self.trials += 1;
+        Ok(Permit::Trial(self.round))
+    }
+
+    /// A request has ended. `others_work`: there are enough of its pool that this one can be left alone.
+    pub fn end(
+        &mut self,
+        (permit, judgement): (Permit, Judgement),
+        rules: &BreakerRules,
+        now: Moment,
+        others_work: impl FnOnce() -> bool,
+    ) {
+        let of_trial = permit == Permit::Trial(self.round) && self.stage == Stage::HalfOpen;
+        if of_trial {
+            self.trials = self.trials.saturating_sub(1);
+        }
+        match (judgement, self.stage) {
+            (Judgement::Unknown, _) => {}
+            (Judgement::Worked, Stage::Closed) => self.failures = 0,
+            // A request that was under way before says little; one that was sent in spite of it, all.
+            (Judgement::Worked, _) if of_trial || permit == Permit::Forced => {
+                *self = Breaker { round: self.round, ..Breaker::default() };
+            }
+            (Judgement::Worked, _) => {}
+            (Judgement::Failed, Stage::Closed) => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures >= rules.failures && others_work() {
+                    self.open(rules, now);
+                }
+            }
+            (Judgement::Failed, Stage::HalfOpen) if of_trial => self.open(rules, now),
+            (Judgement::Failed, _) => {}
+        }
+    }
+
+    fn open(&mut self, rules: &BreakerRules, now: Moment) {
+        let times = self.opened.min(rules.doublings);
+        self.stage = Stage::Open(now + rules.open * 2_u32.pow(times));
+        (self.opened, self.trials) = (self.opened.saturating_add(1), 0);
+        self.round = self.round.wrapping_add(1);
+    }
+
+    /// Where it stands.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// When it may be asked: 0 for always, `u64::MAX` once somebody else has found out.
+    fn gate(&self, rules: &BreakerRules) -> u64 {
+        match self.stage {
+            Stage::Closed => 0,
+            Stage::Open(until) => until.0.max(1),
+            Stage::HalfOpen if self.trials < rules.probes => 1,
+            Stage::HalfOpen => u64::MAX,
+        }
+    }
+}
+
+/// The breaker of an upstream, for all cores: while it is closed and nothing has failed, nobody locks it.
+#[derive(Debug, Default)]
+pub struct SharedBreaker {
+    breaker: Mutex<Breaker>,
+    /// See [`Breaker::gate`].
+    gate: AtomicU64,
+    /// Something has failed since the last success.
+    has_failed: AtomicBool,
+    /// So much has failed in a row that it would be open, were others not open already.
+    has_failed_enough: AtomicBool,
+}
+
+impl SharedBreaker {
+    /// A request may go now, as far as can be told without asking; when it may otherwise.
+    pub fn look(&self, now: Moment) -> Result<(), Moment> {
+        match self.gate.load(Relaxed) {
+            0 => Ok(()),
+            u64::MAX => Err(now),
+            until if until <= now.0 => Ok(()),
+            until => Err(Moment(until)),
+        }
+    }
+
+    /// As [`Breaker::permit`].
+    pub fn permit(&self, rules: &BreakerRules, now: Moment) -> Result<Permit, Moment> {
+        if self.gate.load(Relaxed) == 0 {
+            return Ok(Permit::Free);
+        }
+        let mut breaker = self.lock();
+        let permit = breaker.permit(rules, now);
+        self.tell(&breaker, rules);
+        permit
+    }
+
+    /// As [`Breaker::end`]; where it stands then, if that is somewhere else.
+    pub fn end(
+        &self,
+        (permit, judgement): (Permit, Judgement),
+        rules: &BreakerRules,
+        now: Moment,
+        others_work: impl FnOnce() -> bool,
+    ) -> Option<Stage> {
+        let is_nothing = match judgement {
+            Judgement::Worked => !self.has_failed.load(Relaxed),
+            Judgement::Unknown => true,
+            Judgement::Failed => false,
+        };
+        if permit == Permit::Free && is_nothing {
+            return None;
+        }
+        let mut breaker = self.lock();
+        let before = breaker.stage();
+        breaker.end((permit, judgement), rules, now, others_work);
+        self.tell(&breaker, rules);
+        let after = breaker.stage();
+        (before != after).then_some(after)
+    }
+
+    /// It is somewhere else now, or was asked anew to be one of its pool: nothing is known of it.
+    pub fn forget(&self) {
+        let mut breaker = self.lock();
+        *breaker = Breaker { round: breaker.round, ..Breaker::default() };
+        self.gate.store(0, Relaxed);
+        self.has_failed.store(false, Relaxed);
+        self.has_failed_enough.store(false, Relaxed);
+    }
+
+    /// Requests are kept from it.
+    pub fn is_open(&self) -> bool {
+        self.gate.load(Relaxed) != 0
+    }
+
+    /// It has failed so often that they are, or would be.
+    pub fn has_failed_enough(&self) -> bool {
+        self.has_failed_enough.load(Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Breaker> {
+        // A panic in between cannot leave it half changed: nothing in there fails.
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, breaker: &Breaker, rules: &BreakerRules) {
+        let enough = breaker.stage != Stage::Closed || breaker.failures >= rules.failures;
+        self.gate.store(breaker.gate(rules), Relaxed);
+        self.has_failed.store(breaker.failures > 0 || enough, Relaxed);
+        self.has_failed_enough.store(enough, Relaxed);
+    }
+}
+
+/// May one more of a pool be left alone? `open` of the `all` are, and `failing` have failed as often, this one among
+/// them. All of them may, and else no more than half.
+pub fn spares(all: usize, open: usize, failing: usize) -> bool {
+    2 * (open + 1) <= all || failing >= all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(failures: u32, probes: u32) -> BreakerRules {
+        let on = Failures { connect: true, timeout: true, closed: true, status: vec![(500, 599)] };
+        let open = Duration::from_secs(10);
+        let spec = BreakerSpec { failures, open, probes, on, fail_open: false };
+        BreakerRules::of(Some(&spec))
+    }
+
+    const NOW: Moment = Moment(1_000_000);
+
+    fn fails(breaker: &mut Breaker, rules: &BreakerRules, now: Moment) {
+        let permit = breaker.permit(rules, now).unwrap();
+        breaker.end((permit, Judgement::Failed), rules, now, || true);
+    }
+
+    #[test]
+    fn so_many_failures_in_a_row_open_it_and_a_trial_closes_it() {
+        let rules = rules(5, 1);
+        let mut breaker = Breaker::default();
+        (0..4).for_each(|_| fails(&mut breaker, &rules, NOW));
+        breaker.end((Permit::Free, Judgement::Worked), &rules, NOW, || true);
+        (0..4).for_each(|_| fails(&mut breaker, &rules, NOW));
+        assert_eq!(breaker.stage(), Stage::Closed, "they were not in a row");
+        fails(&mut breaker, &rules, NOW);
+        let until = NOW + Duration::from_secs(10);
+        assert_eq!(breaker.permit(&rules, NOW), Err(until));
+        assert_eq!(breaker.permit(&rules, until), Ok(Permit::Trial(1)));
+        assert_eq!(breaker.permit(&rules, until), Err(until), "one finds out");
+        breaker.end((Permit::Free, Judgement::Worked), &rules, until, || true);
+        assert_eq!(breaker.stage(), Stage::HalfOpen, "an old request says nothing");
+        breaker.end((Permit::Trial(1), Judgement::Unknown), &rules, until, || true);
+        assert_eq!(breaker.permit(&rules, until), Ok(Permit::Trial(1)), "the next finds out");
+        breaker.end((Permit::Trial(1), Judgement::Failed), &rules, until, || true);
+        assert_eq!(breaker.permit(&rules, until), Err(until + Duration::from_secs(10)));
+        let later = until + Duration::from_secs(10);
+        assert_eq!(breaker.permit(&rules, later), Ok(Permit::Trial(2)));
+        breaker.end((Permit::Trial(2), Judgement::Worked), &rules, later, || true);
+        assert_eq!(breaker.permit(&rules, later), Ok(Permit::Free));
+    }
+
+    #[test]
+    fn a_pool_without_one_looks_at_connections_and_waits_twice_as_long_each_time() {
+        let rules = BreakerRules::of(None);
+        let mut breaker = Breaker::default();
+        let mut now = NOW;
+        for seconds in [1, 2, 4, 8, 16, 32, 32] {
+            fails(&mut breaker, &rules, now);
+            let until = now + Duration::from_secs(seconds);
+            assert_eq!(breaker.stage(), Stage::Open(until), "{seconds}");
+            now = until;
+        }
+        breaker.end((Permit::Forced, Judgement::Worked), &rules, now, || true);
+        assert_eq!(breaker.stage(), Stage::Closed, "who went in spite of it has found out");
+        assert!(rules.judges_connections_alone());
+    }
+
+    #[test]
+    fn outcomes_are_judged_by_what_counts() {
+        use Judgement::{Failed, Unknown, Worked};
+        let (all, backoff) = (rules(5, 1), BreakerRules::of(None));
+        for (outcome, by_all, by_backoff) in [
+            (Outcome::Answered(200), Worked, Worked),
+            (Outcome::Answered(404), Worked, Worked),
+            (Outcome::Answered(503), Failed, Worked),
+            (Outcome::Failed(Reason::ConnectRefused), Failed, Failed),
+            (Outcome::Failed(Reason::ConnectTimeout), Failed, Failed),
+            (Outcome::Failed(Reason::ResponseTimeout), Failed, Unknown),
+            (Outcome::Failed(Reason::UpstreamClosed), Failed, Unknown),
+            (Outcome::Failed(Reason::MalformedResponse), Failed, Unknown),
+            (Outcome::Failed(Reason::ClientGone), Unknown, Unknown),
+            (Outcome::Failed(Reason::NoDescriptors), Unknown, Unknown),
+        ] {
+            assert_eq!(all.judge(outcome), by_all, "{outcome:?}");
+            assert_eq!(backoff.judge(outcome), by_backoff, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_than_half_is_left_alone_unless_all_have_failed() {
+        for (all, open, failing, may) in [
+            (1, 0, 1, true),
+            (2, 0, 1, true),
+            (2, 1, 2, true),
+            (3, 0, 1, true),
+            (3, 1, 2, false),
+            (3, 1, 3, true),
+            (4, 1, 2, true),
+            (4, 2, 3, false),
+            (4, 2, 4, true),
+        ] {
+            assert_eq!(spares(all, open, failing), may, "{open} of {all} open, {failing} failing");
+        }
+    }
+
+    /// The same in the plainest words: what happened since is kept, and judged anew at each question.
+    #[derive(Default)]
+    struct Naive {
+        failures: Vec<Moment>,
+        open_until: Option<Moment>,
+        half: bool,
+        trials: Vec<u64>,
+    }
+
+    #[test]
+    fn it_does_as_a_naive_one_does_whatever_happens() {
+        let open = Duration::from_secs(10);
+        for seed in 0..2_000_u64 {
+            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let mut chance = move |below: u64| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state % below
+            };
+            let rules = rules(1 + (seed % 4) as u32, 1 + (seed % 3) as u32);
+            let (mut breaker, mut naive) = (Breaker::default(), Naive::default());
+            let mut now = NOW;
+            let mut under_way: Vec<(u64, Permit)> = Vec::new();
+            for step in 0..200 {
+                now = now + Duration::from_millis(chance(4_000));
+                if chance(2) == 0 {
+                    if naive.open_until.is_some_and(|until| until <= now) {
+                        (naive.open_until, naive.half) = (None, true);
+                    }
+                    let expected = match (naive.open_until, naive.half) {
+                        (Some(_), _) => None,
+                        (None, false) => Some(false),
+                        (None, true) if naive.trials.len() >= rules.probes as usize => None,
+                        (None, true) => Some(true),
+                    };
+                    let permit = breaker.permit(&rules, now).ok();
+                    let is_trial = permit.map(|permit| permit != Permit::Free);
+                    assert_eq!(is_trial, expected, "seed {seed}, step {step}");
+                    if let Some(permit) = permit {
+                        under_way.push((step, permit));
+                        if permit != Permit::Free {
+                            naive.trials.push(step);
+                        }
+                    }
+                    assert!(naive.trials.len() <= rules.probes as usize);
+                } else if !under_way.is_empty() {
+                    let (id, permit) = under_way.remove(chance(under_way.len() as u64) as usize);
+                    let is_trial = naive.half && naive.trials.contains(&id);
+                    naive.trials.retain(|trial| *trial != id);
+                    let judgement = match chance(3) {
+                        0 => Judgement::Worked,
+                        1 => Judgement::Failed,
+                        _ => Judgement::Unknown,
+                    };
+                    let closed = !naive.half && naive.open_until.is_none();
+                    match judgement {
+                        Judgement::Worked if closed => naive.failures.clear(),
+                        Judgement::Worked if is_trial => naive = Naive::default(),
+                        Judgement::Failed if closed => naive.failures.push(now),
+                        Judgement::Failed if is_trial => {
+                            naive = Naive { open_until: Some(now + open), ..Naive::default() };
+                        }
+                        _ => {}
+                    }
+                    if naive.failures.len() >= rules.failures as usize {
+                        naive = Naive { open_until: Some(now + open), ..Naive::default() };
+                    }
+                    breaker.end((permit, judgement), &rules, now, || true);
+                }
+            }
+        }
+    }
+}

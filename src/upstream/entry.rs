@@ -1,0 +1,70 @@
+//! What all cores and the control plane know of one upstream, whatever plan is in force: its entry in the registry.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::breaker::SharedBreaker;
+use super::load::Load;
+use crate::io::clock::Moment;
+use crate::stats::UpstreamState;
+
+/// The least part of its share that an upstream gets while it starts slowly.
+const RAMP_LEAST: f32 = 0.1;
+
+/// One upstream, shared as an `Arc`.
+#[derive(Debug)]
+pub struct Entry {
+    /// What is shown of it.
+    pub state: Arc<UpstreamState>,
+    /// Whether requests may go there.
+    pub breaker: SharedBreaker,
+    /// How busy it is.
+    pub load: Load,
+    /// When it came, or came back, in microseconds; 0: it has always been there.
+    came: AtomicU64,
+}
+
+impl Entry {
+    /// An upstream that nothing is known of.
+    pub fn new(state: UpstreamState) -> Entry {
+        Entry {
+            state: Arc::new(state),
+            breaker: SharedBreaker::default(),
+            load: Load::default(),
+            came: AtomicU64::new(0),
+        }
+    }
+
+    /// It came, or came back.
+    pub fn comes(&self, now: Moment) {
+        self.came.store(now.0, Relaxed);
+    }
+
+    /// What part of its share it gets where upstreams take `slow_start` to their full one.
+    pub fn ramp(&self, slow_start: Duration, now: Moment) -> f32 {
+        let came = self.came.load(Relaxed);
+        let age = now - Moment(came);
+        if came == 0 || age >= slow_start {
+            return 1.0;
+        }
+        (age.as_secs_f32() / slow_start.as_secs_f32()).max(RAMP_LEAST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_came_lately_gets_more_bit_by_bit() {
+        let entry = Entry::new(UpstreamState::new("p", "http://a:1", 1));
+        let (now, slow) = (Moment(5_000_000), Duration::from_secs(10));
+        assert_eq!(entry.ramp(slow, now), 1.0, "it has always been there");
+        entry.comes(now);
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let ramps = [0, 5, 10].map(|seconds| entry.ramp(slow, after(seconds)));
+        assert_eq!(ramps, [0.1, 0.5, 1.0]);
+        assert_eq!(entry.ramp(Duration::ZERO, now), 1.0);
+    }
+}

@@ -1,0 +1,151 @@
+//! Where requests wait while every upstream of a pool has as many as it may have: first come, first served, over all
+//! cores.
+//!
+//! Whoever waits is called, and looks for itself whether there is room: nothing is handed over, so nothing is lost with
+//! a request that leaves.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use crate::io::reactor::Notifier;
+
+/// The queue of a pool.
+#[derive(Debug, Default)]
+pub struct Queue {
+    line: Mutex<Line>,
+    /// How many wait.
+    length: AtomicUsize,
+}
+
+/// Those that wait, by their numbers.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: BTreeMap<u64, Option<Waiting>>,
+    next: u64,
+}
+
+/// How one that waits is called.
+struct Waiting {
+    waker: Waker,
+    /// Its core may be asleep.
+    core: Notifier,
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waiting")
+    }
+}
+
+/// A place in the queue, until it is dropped.
+#[derive(Debug)]
+pub struct Place<'q> {
+    queue: &'q Queue,
+    number: u64,
+}
+
+impl Queue {
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.length.load(Relaxed)
+    }
+
+    /// A place behind all others; `None`: there are `most` already. The first is called, for room may have been made
+    /// without anybody ending.
+    pub fn join(&self, most: usize) -> Option<Place<'_>> {
+        let mut line = self.lock();
+        if line.waiting.len() >= most {
+            return None;
+        }
+        let number = line.next;
+        line.next += 1;
+        line.waiting.insert(number, None);
+        self.length.store(line.waiting.len(), Relaxed);
+        drop(line);
+        self.call();
+        Some(Place { queue: self, number })
+    }
+
+    /// There may be room: has the first look.
+    pub fn call(&self) {
+        if self.len() == 0 {
+            return;
+        }
+        let first = self.lock().waiting.values_mut().next().and_then(Option::take);
+        if let Some(Waiting { waker, core }) = first {
+            waker.wake();
+            core.notify();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place<'_> {
+    /// Has `waker` called when it is the first and there may be room. `true`: it is the first now.
+    pub fn wait(&self, waker: &Waker, core: &Notifier) -> bool {
+        let mut line = self.queue.lock();
+        let is_first = line.waiting.keys().next() == Some(&self.number);
+        let waiting = Waiting { waker: waker.clone(), core: core.clone() };
+        line.waiting.insert(self.number, Some(waiting));
+        is_first
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut line = self.queue.lock();
+        line.waiting.remove(&self.number);
+        self.queue.length.store(line.waiting.len(), Relaxed);
+        drop(line);
+        // Room for more than one may have been made, or it was called and leaves.
+        self.queue.call();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU32;
+    use std::task::Wake;
+
+    use super::*;
+    use crate::io::reactor::Reactor;
+
+    #[derive(Default)]
+    struct Called(AtomicU32);
+
+    impl Wake for Called {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_first_is_called_and_the_next_when_it_leaves() {
+        let reactor = Reactor::new().unwrap();
+        let notifier = reactor.notifier();
+        let queue = Queue::default();
+        let (one, two) = (Arc::new(Called::default()), Arc::new(Called::default()));
+        let first = queue.join(2).unwrap();
+        let second = queue.join(2).unwrap();
+        assert!(queue.join(2).is_none(), "there is no more room");
+        assert!(first.wait(&one.clone().into(), &notifier));
+        assert!(!second.wait(&two.clone().into(), &notifier));
+        queue.call();
+        queue.call();
+        assert_eq!((one.0.load(Relaxed), two.0.load(Relaxed)), (1, 0));
+        drop(first);
+        assert_eq!(two.0.load(Relaxed), 1, "it may be its turn");
+        assert!(second.wait(&two.clone().into(), &notifier));
+        let third = queue.join(2).unwrap();
+        assert_eq!(two.0.load(Relaxed), 2, "who comes has the first look");
+        drop((second, third));
+        assert_eq!(queue.len(), 0);
+    }
+}
