@@ -165,8 +165,16 @@ impl Pool {
 
     /// New addresses for an upstream whose name was resolved.
     pub fn resolved(&self, entry: &Arc<UpstreamState>, addresses: &Arc<[Address]>) {
-        let named = self.all().filter(|upstream| Arc::ptr_eq(upstream.entry(), entry));
-        named.for_each(|upstream| upstream.resolved(Arc::clone(addresses)));
+        self.of_entry(entry).for_each(|upstream| upstream.resolved(Arc::clone(addresses)));
+    }
+
+    /// Checks have found an upstream down, or not down any more.
+    pub fn set_down(&self, entry: &Arc<UpstreamState>, down: bool) {
+        self.of_entry(entry).for_each(|upstream| upstream.set_down(down));
+    }
+
+    fn of_entry(&self, entry: &Arc<UpstreamState>) -> impl Iterator<Item = &Rc<Upstream>> {
+        self.all().filter(move |upstream| Arc::ptr_eq(upstream.entry(), entry))
     }
 
     /// Closes idle connections that turned readable or grew old.

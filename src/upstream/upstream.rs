@@ -41,6 +41,8 @@ pub struct Upstream {
     is_name: bool,
     backoff: Backoff,
     idle: IdleConnections,
+    /// Checks say that no request is to go there.
+    down: Cell<bool>,
     /// The plan in force does not name it: no connection to it is kept.
     retired: Cell<bool>,
 }
@@ -94,6 +96,7 @@ impl Upstream {
             preferred: Cell::new(0),
             backoff: Backoff::default(),
             idle: IdleConnections::default(),
+            down: Cell::new(entry.is_excluded()),
             retired: Cell::new(false),
         }
     }
@@ -111,6 +114,16 @@ impl Upstream {
     /// What this core counts about it.
     pub fn stats(&self) -> &stats::Upstream {
         self.entry.of_core(self.core)
+    }
+
+    /// Checks have found it down: no request is to go there while there is another.
+    pub fn is_down(&self) -> bool {
+        self.down.get()
+    }
+
+    /// Notes what checks have found.
+    pub(super) fn set_down(&self, down: bool) {
+        self.down.set(down);
     }
 
     /// Notes whether it can be connected to. `true`: that has changed, for all cores.
