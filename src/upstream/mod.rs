@@ -11,6 +11,7 @@
 //!   that speaks before it is asked is not trusted with a request.
 
 mod balance;
+pub mod health;
 mod idle;
 mod lease;
 mod pool;
