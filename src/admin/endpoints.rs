@@ -332,7 +332,7 @@ mod tests {
         let view = view();
         view.state.set(Phase::Ready);
         for upstream in &view.upstreams {
-            upstream.alive.store(false, std::sync::atomic::Ordering::Relaxed);
+            upstream.set_alive(false);
         }
         let answer = get(&view, "/ready");
         assert_eq!(answer.status, 200);

@@ -1,8 +1,12 @@
 //! ASK ONE QUESTION: a small HTTP client, for the control plane and for commands to a running tidegate.
 //!
 //! Laws: never in the data path. One connection, one request, one answer, then it closes. Heads are judged by `http`,
-//! as strictly as those of upstreams; the answer's size and the whole time have a bound. Uses `http`, and of `io` what
-//! an address is.
+//! as strictly as those of upstreams; the answer's size and the whole time have a bound. Uses `http`, of `io` what an
+//! address is, and of `stats` the outcomes of a check.
+
+mod check;
+
+pub use check::{Check, Checked, check};
 
 use std::io;
 use std::time::Duration;
@@ -69,32 +73,64 @@ async fn exchange<S>(mut stream: S, question: Question<'_>) -> io::Result<Answer
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    stream.write_all(octets(question).as_bytes()).await?;
-    stream.flush().await?;
-    let (mut input, mut head) = (Vec::new(), Response::default());
-    loop {
-        match head.read(&input, &LIMITS, question.method).map_err(refused)? {
-            Progress::Complete if head.is_interim() => drop(input.drain(..head.len)),
-            Progress::Complete => break,
-            Progress::Partial => more(&mut stream, &mut input).await?,
-        }
-    }
-    let (status, mut decoder) = (head.status, Decoder::new(head.framing));
-    input.drain(..head.len);
+    let mut incoming = Incoming::begin(&mut stream, question).await?;
     let mut body = Vec::new();
-    loop {
-        let decoded = decoder.decode(&mut input).map_err(refused)?;
-        body.extend_from_slice(&input[..decoded.payload]);
-        input.drain(..decoded.consumed);
+    while incoming.body(&mut stream, &mut body).await? {
         if body.len() > BODY_MAX {
             return Err(io::Error::other(format!("an answer larger than {BODY_MAX} octets")));
         }
-        if decoder.is_done() {
-            return Ok(Answer { status, body });
+    }
+    Ok(Answer { status: incoming.status, body })
+}
+
+/// An answer whose head has been read.
+struct Incoming {
+    status: u16,
+    decoder: Decoder,
+    /// Octets of the body that have not been decoded.
+    input: Vec<u8>,
+}
+
+impl Incoming {
+    /// Sends `question`, and reads the head of the final answer.
+    async fn begin<S>(stream: &mut S, question: Question<'_>) -> io::Result<Incoming>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        stream.write_all(octets(question).as_bytes()).await?;
+        stream.flush().await?;
+        let (mut input, mut head) = (Vec::new(), Response::default());
+        loop {
+            match head.read(&input, &LIMITS, question.method).map_err(refused)? {
+                Progress::Complete if head.is_interim() => drop(input.drain(..head.len)),
+                Progress::Complete => break,
+                Progress::Partial => more(stream, &mut input).await?,
+            }
         }
-        match more(&mut stream, &mut input).await {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && decoder.close() => {}
-            other => other?,
+        input.drain(..head.len);
+        Ok(Incoming { status: head.status, decoder: Decoder::new(head.framing), input })
+    }
+
+    /// Adds what has come to `body`, if need be after a wait for some of it. `false`: it is whole.
+    async fn body<S>(&mut self, stream: &mut S, body: &mut Vec<u8>) -> io::Result<bool>
+    where
+        S: AsyncRead + Unpin,
+    {
+        loop {
+            let decoded = self.decoder.decode(&mut self.input).map_err(refused)?;
+            body.extend_from_slice(&self.input[..decoded.payload]);
+            self.input.drain(..decoded.consumed);
+            if self.decoder.is_done() || decoded.payload > 0 {
+                return Ok(!self.decoder.is_done());
+            }
+            match more(stream, &mut self.input).await {
+                Err(error)
+                    if error.kind() == io::ErrorKind::UnexpectedEof && self.decoder.close() =>
+                {
+                    return Ok(false);
+                }
+                other => other?,
+            }
         }
     }
 }

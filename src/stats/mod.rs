@@ -1,9 +1,10 @@
 //! WHAT HAPPENED? One table of metrics, counted by each core for itself, and the bounded record queue.
 //!
-//! Laws: no I/O, no clock, nothing of the other rooms. Every counter has one writer, its core;
-//! anyone may read. So counting is a load and a store, never a locked instruction.
+//! Laws: no I/O, no clock, nothing of the other rooms. Every counter has one writer, its core, or the control plane for
+//! what that finds out; anyone may read. So counting is a load and a store, never a locked instruction.
 
 mod cells;
+mod condition;
 mod counters;
 mod histogram;
 mod record;
@@ -12,6 +13,7 @@ mod table;
 mod upstream;
 
 pub use cells::{Answers, Cell, Classes, Copies, Kind, Labels, Reasons, Sample, Value, by_class};
+pub use condition::{BreakerCell, BreakerState, CheckOutcome, Condition, Health, LastError};
 pub use counters::{Counter, Gauge};
 pub use histogram::{BUCKETS_S, Distribution, Histogram};
 pub use record::{Attempt, Record, Recorder, records};

@@ -1,9 +1,10 @@
 //! The entry of one upstream in the registry: what all cores and the admin know of it, whatever plan is in force.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Labels, Upstream};
+use super::{BreakerCell, CheckOutcome, Condition, Counter, Health, Labels, Upstream};
 
 /// One upstream, shared as an `Arc` by the cores that use it and the admin that shows it.
 #[derive(Debug)]
@@ -14,8 +15,16 @@ pub struct UpstreamState {
     pub pool: Arc<str>,
     /// A word of letters and digits that stands for the two, the same in every process.
     pub id: String,
-    /// It is believed to answer.
-    pub alive: AtomicBool,
+    /// What its breaker lets through, if it has one.
+    pub breaker: BreakerCell,
+    /// What the last connection of a request showed, a [`Health`]: cores write it.
+    found: AtomicU8,
+    /// How it is: the control plane writes it.
+    condition: Mutex<Condition>,
+    /// Where its name led when it was resolved last.
+    addresses: Mutex<Arc<[SocketAddr]>>,
+    /// Checks by their outcome: the control plane counts.
+    checks: [Counter; CheckOutcome::ALL.len()],
     /// What each core counts about it.
     cores: Box<[Upstream]>,
 }
@@ -24,14 +33,24 @@ pub struct UpstreamState {
 const ID: usize = 12;
 
 impl UpstreamState {
-    /// An upstream believed alive until it shows otherwise, with counters for so many `cores`.
+    /// An upstream that nothing is known of, with counters for so many `cores`.
     pub fn new(pool: impl Into<Arc<str>>, name: impl Into<Arc<str>>, cores: usize) -> Self {
         let (pool, name) = (pool.into(), name.into());
         let cores =
             std::iter::repeat_with(|| Upstream::new(&Labels::default())).take(cores).collect();
         let digest = sha1_smol::Sha1::from(format!("{pool} {name}")).digest().to_string();
         let id = digest[..ID].to_owned();
-        UpstreamState { name, pool, id, alive: AtomicBool::new(true), cores }
+        UpstreamState {
+            name,
+            pool,
+            id,
+            breaker: BreakerCell::default(),
+            found: AtomicU8::new(Health::Unknown as u8),
+            condition: Mutex::default(),
+            addresses: Mutex::new([].into()),
+            checks: Default::default(),
+            cores,
+        }
     }
 
     /// What the core with this number counts about it; only that core may change it.
@@ -44,13 +63,80 @@ impl UpstreamState {
         &self.cores
     }
 
-    /// Notes whether it answers. `true`: that has changed.
+    /// Notes whether a request could connect to it. `true`: that has changed.
     pub fn set_alive(&self, alive: bool) -> bool {
-        self.is_alive() != alive && self.alive.swap(alive, Relaxed) != alive
+        let found = if alive { Health::Up } else { Health::Down } as u8;
+        self.found.load(Relaxed) != found && self.found.swap(found, Relaxed) != found
     }
 
-    /// Whether it is believed to answer.
+    /// It is believed to answer.
     pub fn is_alive(&self) -> bool {
-        self.alive.load(Relaxed)
+        self.health() != Health::Down
+    }
+
+    /// Whether it is well: checks know, and where there are none, requests do.
+    pub fn health(&self) -> Health {
+        let condition = self.locked();
+        match self.found.load(Relaxed) {
+            _ if condition.is_checked => condition.health,
+            found if found == Health::Up as u8 => Health::Up,
+            found if found == Health::Down as u8 => Health::Down,
+            _ => Health::Unknown,
+        }
+    }
+
+    /// How it is now.
+    pub fn condition(&self) -> Condition {
+        self.locked().clone()
+    }
+
+    /// Changes how it is; for the control plane alone.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Condition) -> T) -> T {
+        change(&mut self.locked())
+    }
+
+    /// No request is to go there.
+    pub fn is_excluded(&self) -> bool {
+        self.locked().is_excluded()
+    }
+
+    /// Checks that came out so; for the control plane alone to add to.
+    pub fn checks(&self, outcome: CheckOutcome) -> &Counter {
+        &self.checks[outcome as usize]
+    }
+
+    /// The addresses of its name as they were found last; none: it has not been resolved, or needs no resolving.
+    pub fn addresses(&self) -> Arc<[SocketAddr]> {
+        Arc::clone(&self.addresses.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Its name was resolved.
+    pub fn set_addresses(&self, addresses: Arc<[SocketAddr]>) {
+        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Condition> {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_know_better_than_requests() {
+        let entry = UpstreamState::new("default", "http://a", 1);
+        assert_eq!(entry.health(), Health::Unknown);
+        for (alive, changed) in [(true, true), (true, false), (false, true), (false, false)] {
+            assert_eq!(entry.set_alive(alive), changed);
+            assert_eq!(entry.is_alive(), alive);
+        }
+        assert!(!entry.is_excluded());
+        for health in Health::ALL {
+            entry.change(|condition| (condition.is_checked, condition.health) = (true, health));
+            assert_eq!(entry.health(), health);
+            assert_eq!(entry.is_excluded(), health == Health::Down);
+        }
     }
 }

@@ -26,8 +26,8 @@ pub struct BreakerRules {
     on: Failures,
     /// Requests go to open ones where there is no other.
     pub fail_open: bool,
-    /// No more than half of a pool is left alone while one of the others works.
-    pub spares_half: bool,
+    /// The settings have one: it is shown, and leaves no more than half of a pool alone while one of the others works.
+    pub is_asked: bool,
 }
 
 /// The breaker of pools that ask for none.
@@ -45,7 +45,7 @@ impl BreakerRules {
                 probes: spec.probes,
                 on: spec.on.clone(),
                 fail_open: spec.fail_open,
-                spares_half: true,
+                is_asked: true,
             },
             None => BreakerRules {
                 failures: 1,
@@ -54,7 +54,7 @@ impl BreakerRules {
                 probes: 1,
                 on: Failures { connect: true, ..Failures::default() },
                 fail_open: true,
-                spares_half: false,
+                is_asked: false,
             },
         }
     }

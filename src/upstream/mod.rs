@@ -14,6 +14,7 @@ mod balance;
 mod breaker;
 mod budget;
 mod entry;
+pub mod health;
 mod idle;
 mod lease;
 mod load;

@@ -22,7 +22,7 @@ use crate::io::address::Address;
 use crate::io::clock::Moment;
 use crate::io::reactor::Reactor;
 use crate::io::stream::Dialling;
-use crate::stats::UpstreamState;
+use crate::stats::{BreakerState, UpstreamState};
 
 /// How often another core may be quicker before a request is told that there is no room.
 const RACES_MOST: usize = 4;
@@ -347,6 +347,9 @@ impl Pool {
             // Who fails here gives its slot back.
             false => member.entry().breaker.permit(self.rules(), now).ok()?,
         };
+        if matches!(permit, Permit::Trial(_)) && self.rules().is_asked {
+            member.entry().state.breaker.store(BreakerState::HalfOpen);
+        }
         Some(Lease::new(self, upstream, permit, slot))
     }
 
@@ -385,14 +388,20 @@ impl Pool {
             let others = || all.iter().filter(|one| !Arc::ptr_eq(one, entry));
             let open = others().filter(|one| one.breaker.is_open()).count();
             let failing = others().filter(|one| one.breaker.has_failed_enough()).count();
-            !self.rules().spares_half || breaker::spares(all.len(), open, failing + 1)
+            !self.rules().is_asked || breaker::spares(all.len(), open, failing + 1)
         };
         let stage = entry.breaker.end((permit, judgement), self.rules(), now, others_work);
         if stage == Some(Stage::Closed) {
             entry.comes(now);
             self.queue().call();
         }
-        stage
+        let stage = stage.filter(|_| self.rules().is_asked)?;
+        entry.state.breaker.store(match stage {
+            Stage::Closed => BreakerState::Closed,
+            Stage::Open(_) => BreakerState::Open,
+            Stage::HalfOpen => BreakerState::HalfOpen,
+        });
+        Some(stage)
     }
 
     /// How long an upstream took to answer.
@@ -440,8 +449,20 @@ impl Pool {
 
     /// New addresses for an upstream whose name was resolved.
     pub fn resolved(&self, entry: &Arc<UpstreamState>, addresses: &Arc<[Address]>) {
-        let named = self.all().filter(|upstream| Arc::ptr_eq(upstream.state(), entry));
-        named.for_each(|upstream| upstream.resolved(Arc::clone(addresses)));
+        self.of_entry(entry).for_each(|upstream| upstream.resolved(Arc::clone(addresses)));
+    }
+
+    /// Checks have found an upstream down, or not down any more.
+    pub fn set_down(&self, entry: &Arc<UpstreamState>, down: bool) {
+        let now = self.reactor.clock().now();
+        self.of_entry(entry).for_each(|upstream| upstream.set_down(down, now));
+        if !down {
+            self.queue().call();
+        }
+    }
+
+    fn of_entry(&self, entry: &Arc<UpstreamState>) -> impl Iterator<Item = &Rc<Upstream>> {
+        self.all().filter(move |upstream| Arc::ptr_eq(upstream.state(), entry))
     }
 
     /// Closes idle connections that turned readable or grew old.
@@ -593,11 +614,11 @@ pub mod tests {
     #[test]
     fn one_that_is_down_gets_nothing() {
         let pool = pool("--upstream 127.0.0.1:1,127.0.0.1:2");
-        pool.tiers[0][0].upstream.set_down(true);
+        pool.tiers[0][0].upstream.set_down(true, NOW);
         assert_eq!(places(&pool, 3), [1, 1, 1]);
-        pool.tiers[0][1].upstream.set_down(true);
+        pool.tiers[0][1].upstream.set_down(true, NOW);
         assert_eq!(pick(&pool).unwrap_err(), Unavailable::None);
-        pool.tiers[0][0].upstream.set_down(false);
+        pool.tiers[0][0].upstream.set_down(false, NOW);
         assert_eq!(places(&pool, 2), [0, 0]);
     }
 
@@ -635,7 +656,7 @@ pub mod tests {
         let stays = Pick { stays_with: Some(2), ..FIRST };
         let place = || pool.place(pool.pick(&stays).unwrap().upstream());
         assert_eq!([(); 3].map(|()| place()), [Some(2); 3]);
-        pool.tiers[0][2].upstream.set_down(true);
+        pool.tiers[0][2].upstream.set_down(true, NOW);
         assert_ne!(place(), Some(2));
     }
 }

@@ -43,9 +43,9 @@ pub struct Upstream {
     is_name: bool,
     /// The last attempt to connect succeeded.
     reached: Cell<bool>,
-    /// Checks say that it is not well.
-    down: Cell<bool>,
     idle: IdleConnections,
+    /// Checks say that no request is to go there.
+    down: Cell<bool>,
     /// The plan in force does not name it: no connection to it is kept.
     retired: Cell<bool>,
 }
@@ -78,8 +78,8 @@ impl Upstream {
             addresses: RefCell::new(known.into_iter().collect()),
             preferred: Cell::new(0),
             reached: Cell::new(false),
-            down: Cell::new(false),
             idle: IdleConnections::default(),
+            down: Cell::new(entry.state.is_excluded()),
             retired: Cell::new(false),
         }
     }
@@ -104,6 +104,18 @@ impl Upstream {
         self.entry.state.of_core(self.core)
     }
 
+    /// Checks have found it down: no request is to go there while there is another.
+    pub fn is_down(&self) -> bool {
+        self.down.get()
+    }
+
+    /// Notes what checks have found.
+    pub(super) fn set_down(&self, down: bool, now: Moment) {
+        if self.down.replace(down) && !down {
+            self.entry.comes(now);
+        }
+    }
+
     /// Notes whether it can be connected to. `true`: that has changed, for all cores.
     pub fn set_alive(&self, alive: bool) -> bool {
         self.entry.state.set_alive(alive)
@@ -112,16 +124,6 @@ impl Upstream {
     /// The last attempt of this core to connect to it succeeded.
     pub fn works(&self) -> bool {
         self.reached.get()
-    }
-
-    /// It gets no requests, because checks say that it is not well.
-    pub fn is_down(&self) -> bool {
-        self.down.get()
-    }
-
-    /// Notes what checks say of it.
-    pub(super) fn set_down(&self, down: bool) {
-        self.down.set(down);
     }
 
     /// Its addresses come from a name, so a failure may mean that they are out of date.

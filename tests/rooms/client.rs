@@ -1,4 +1,4 @@
-//! `client` may use `http` and `io`, and never sees who asks.
+//! `client` may use `http`, `io` and `stats`, and never sees who asks.
 #![expect(unused, reason = "nothing runs here: that it compiles is the test")]
 
 #[path = "../../src/base/mod.rs"]
@@ -9,5 +9,7 @@ pub mod client;
 pub mod http;
 #[path = "../../src/io/mod.rs"]
 pub mod io;
+#[path = "../../src/stats/mod.rs"]
+pub mod stats;
 
 fn main() {}

@@ -10,8 +10,8 @@ use crate::net::{Actor, Happening, Micros, Net};
 use crate::octets::{are, downwards, octets, upwards};
 use crate::scenario::{Ask, Ending, Framed, named};
 
-/// How often one head may be seen: replayed once on a fresh connection, and by two upstreams more (--max-retries).
-const SEEN_MOST: u32 = 4;
+/// How often one head may be seen: replayed once on a fresh connection, and by three upstreams more (--max-retries).
+const SEEN_MOST: u32 = 5;
 /// How long a broken connection stays open, for whoever would use it again.
 const OPEN: Micros = 50_000;
 /// Octets of a WebSocket message.

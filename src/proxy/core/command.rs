@@ -21,6 +21,8 @@ pub enum Command {
     Adopt(Adoption),
     /// The addresses of an upstream's name.
     Resolved(Arc<UpstreamState>, Arc<[Address]>),
+    /// Checks have found an upstream down, or not down any more.
+    Health(Arc<UpstreamState>, bool),
     /// Begin to accept connections.
     Accept,
     /// Accept connections at one more socket: it is taken out of this channel.

@@ -124,8 +124,16 @@ impl Epoch {
 
     /// New addresses for an upstream whose name was resolved.
     pub fn resolved(&self, entry: &Arc<UpstreamState>, addresses: &Arc<[Address]>) {
-        let pool = self.pools.iter().find(|pool| pool.name() == &entry.pool);
-        pool.into_iter().for_each(|pool| pool.resolved(entry, addresses));
+        self.pool_of(entry).into_iter().for_each(|pool| pool.resolved(entry, addresses));
+    }
+
+    /// Checks have found an upstream down, or not down any more.
+    pub fn set_down(&self, entry: &Arc<UpstreamState>, down: bool) {
+        self.pool_of(entry).into_iter().for_each(|pool| pool.set_down(entry, down));
+    }
+
+    fn pool_of(&self, entry: &UpstreamState) -> Option<&Rc<Pool>> {
+        self.pools.iter().find(|pool| pool.name() == &entry.pool)
     }
 
     /// Closes idle connections that turned readable or grew old.

@@ -149,6 +149,7 @@ impl Worker {
         self.core.run(commands, |command| match command {
             Command::Adopt(adoption) => self.adopt(&adoption),
             Command::Resolved(entry, addresses) => self.epoch().resolved(&entry, &addresses),
+            Command::Health(entry, down) => self.epoch().set_down(&entry, down),
             Command::Accept => accepting.extend(listeners.drain(..).map(spawn)),
             Command::Listen(open) => {
                 if let Ok(open) = open.try_recv()

@@ -1,0 +1,253 @@
+//! One check: is whoever listens there well?
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use async_io::Timer;
+use async_net::TcpStream;
+use async_net::unix::UnixStream;
+use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
+use memchr::memmem;
+use rustix::io::Errno;
+
+use super::{Incoming, Question};
+use crate::io::address::Address;
+use crate::stats::CheckOutcome;
+
+/// Addresses tried for one check, as many as for one request.
+const ADDRESSES_TRIED: usize = 3;
+/// Octets of a body that are searched.
+const SEARCHED: usize = 64 * 1024;
+
+/// What is asked, and what a good answer is.
+#[derive(Clone, Copy, Debug)]
+pub struct Check<'a> {
+    /// `None`: a connection is all that is wanted.
+    pub question: Option<Question<'a>>,
+    /// Good statuses, from the least to the greatest.
+    pub status: &'a [(u16, u16)],
+    /// What the first 64 KiB of the body have in them; empty: anything.
+    pub body: &'a str,
+}
+
+/// What came of a check, with what was seen in words.
+pub type Checked = (CheckOutcome, String);
+
+/// Checks whoever listens at the first of `addresses` that can be connected to. It takes no longer than `patience`.
+///
+/// # Errors
+/// When nothing was found out, for want of something of our own: descriptors, ports, memory.
+pub async fn check(
+    addresses: &[Address],
+    check: Check<'_>,
+    patience: Duration,
+) -> io::Result<Checked> {
+    let tried = &addresses[..addresses.len().min(ADDRESSES_TRIED)];
+    let is_connected = Cell::new(false);
+    let asking = async {
+        let mut last = found(CheckOutcome::ResolveFailed, "no address of its name is known");
+        for address in tried {
+            let connected = || is_connected.set(true);
+            let asking = async {
+                match address {
+                    Address::Tcp(to) => judge(TcpStream::connect(to).await, connected, check).await,
+                    Address::Unix(to) => {
+                        judge(UnixStream::connect(to).await, connected, check).await
+                    }
+                }
+            };
+            let late = async {
+                Timer::after(patience / tried.len() as u32).await;
+                if is_connected.get() {
+                    std::future::pending::<()>().await; // an answer may take all the time
+                }
+                Ok(found(CheckOutcome::ConnectTimeout, "no connection was made in time"))
+            };
+            last = asking.or(late).await?;
+            if is_connected.get() {
+                break;
+            }
+        }
+        Ok(last)
+    };
+    let late = async {
+        Timer::after(patience).await;
+        Ok(match is_connected.get() {
+            true => found(CheckOutcome::NoAnswer, format_args!("no answer within {patience:?}")),
+            false => found(
+                CheckOutcome::ConnectTimeout,
+                format_args!("no connection within {patience:?}"),
+            ),
+        })
+    };
+    asking.or(late).await
+}
+
+/// What is made of a connection, or of the want of one.
+async fn judge<S>(
+    stream: io::Result<S>,
+    connected: impl FnOnce(),
+    check: Check<'_>,
+) -> io::Result<Checked>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let stream = match stream {
+        Ok(stream) => stream,
+        Err(error) if is_ours(&error) => return Err(error),
+        Err(error) => {
+            let outcome = match error.kind() {
+                io::ErrorKind::ConnectionRefused => CheckOutcome::ConnectRefused,
+                io::ErrorKind::TimedOut => CheckOutcome::ConnectTimeout,
+                _ => CheckOutcome::ConnectFailed,
+            };
+            return Ok(found(outcome, error));
+        }
+    };
+    connected();
+    let Some(question) = check.question else { return Ok((CheckOutcome::Ok, String::new())) };
+    Ok(answer(stream, question, check).await.unwrap_or_else(|error| {
+        let outcome = match error.kind() {
+            io::ErrorKind::InvalidData => CheckOutcome::NotHttp,
+            _ => CheckOutcome::Closed,
+        };
+        found(outcome, error)
+    }))
+}
+
+/// Judges the answer to `question`.
+async fn answer<S>(
+    mut stream: S,
+    question: Question<'_>,
+    Check { status, body: wanted, .. }: Check<'_>,
+) -> io::Result<Checked>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut incoming = Incoming::begin(&mut stream, question).await?;
+    let got = incoming.status;
+    if !status.iter().any(|(least, most)| (*least..=*most).contains(&got)) {
+        return Ok(found(CheckOutcome::WrongStatus, format_args!("status {got}")));
+    }
+    let (mut body, mut is_open) = (Vec::new(), true);
+    loop {
+        body.truncate(SEARCHED);
+        if memmem::find(&body, wanted.as_bytes()).is_some() {
+            return Ok((CheckOutcome::Ok, String::new()));
+        }
+        if !is_open || body.len() == SEARCHED {
+            let text = format_args!("{wanted:?} is not in the body");
+            return Ok(found(CheckOutcome::WrongBody, text));
+        }
+        is_open = incoming.body(&mut stream, &mut body).await?;
+    }
+}
+
+/// The want is ours: it says nothing of the other side.
+fn is_ours(error: &io::Error) -> bool {
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    ours.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+fn found(outcome: CheckOutcome, text: impl fmt::Display) -> Checked {
+    (outcome, text.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Method;
+    use async_net::TcpListener;
+    use futures_lite::{AsyncReadExt, AsyncWriteExt};
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn question(method: Method) -> Question<'static> {
+        Question { method, target: "/healthz", host: "a.test", body: "" }
+    }
+
+    /// What a check of `method` makes of `answer`, and the question as it came. `None`: it is never answered.
+    async fn checked(method: Method, body: &str, answer: Option<&[u8]>) -> (CheckOutcome, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = [Address::Tcp(listener.local_addr().unwrap())];
+        let patience = if answer.is_some() { PATIENCE } else { Duration::from_millis(50) };
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut seen = vec![0; 1024];
+            let octets = stream.read(&mut seen).await.unwrap();
+            match answer {
+                Some(answer) => stream.write_all(answer).await.unwrap(),
+                None => std::future::pending().await,
+            }
+            String::from_utf8_lossy(&seen[..octets]).into_owned()
+        };
+        let asked =
+            Check { question: Some(question(method)), status: &[(200, 299), (404, 404)], body };
+        let asking = async { check(&addresses, asked, patience).await.unwrap().0 };
+        match answer {
+            Some(_) => smol::future::zip(asking, serve).await,
+            None => (asking.or(async { panic!("{}", serve.await) }).await, String::new()),
+        }
+    }
+
+    #[test]
+    fn every_answer_has_its_outcome() {
+        use CheckOutcome::{Closed, NoAnswer, NotHttp, Ok as Well, WrongBody, WrongStatus};
+        let far = format!("HTTP/1.1 200 OK\r\n\r\n{}ready", "x".repeat(SEARCHED - 4));
+        let near = format!("HTTP/1.1 200 OK\r\n\r\n{}ready", "x".repeat(SEARCHED - 5));
+        for (body, answer, outcome) in [
+            ("", "HTTP/1.1 204 No Content\r\n\r\n", Well),
+            ("", "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\n", Well),
+            ("", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 299 OK\r\n\r\n", Well),
+            ("", "HTTP/1.1 503 No\r\n\r\n", WrongStatus),
+            ("", "HTTP/1.1 301 No\r\n\r\n", WrongStatus),
+            ("ready", "HTTP/1.1 200 OK\r\n\r\nI am ready.", Well),
+            (
+                "ready",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nrea\r\n2\r\ndy\r\n",
+                Well,
+            ),
+            ("ready", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nread", WrongBody),
+            ("ready", "HTTP/1.1 204 OK\r\n\r\n", WrongBody),
+            ("ready", &near, Well),
+            ("ready", &far, WrongBody),
+            ("ready", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nread", Closed),
+            ("", "HTTP/1.1 200", Closed),
+            ("", "", Closed),
+            ("", "SSH-2.0\r\n\r\n", NotHttp),
+            ("ready", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", NotHttp),
+        ] {
+            let (found, seen) = smol::block_on(checked(Method::Get, body, Some(answer.as_bytes())));
+            assert_eq!(found, outcome, "{answer:.60}");
+            let whole = "GET /healthz HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+            assert_eq!(seen, whole);
+        }
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        let (found, seen) = smol::block_on(checked(Method::Head, "", Some(head)));
+        assert_eq!((found, &seen[..5]), (Well, "HEAD "));
+        assert_eq!(smol::block_on(checked(Method::Get, "", None)).0, NoAnswer);
+    }
+
+    #[test]
+    fn the_first_address_that_can_be_connected_to_is_asked() {
+        smol::block_on(async {
+            let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+            let [closed, open] = [closed, open.local_addr().unwrap()].map(Address::Tcp);
+            let unix = Address::Unix(std::path::Path::new("/nowhere/at/all").into());
+            let connect = Check { question: None, status: &[], body: "" };
+            for (addresses, outcome) in [
+                (vec![], CheckOutcome::ResolveFailed),
+                (vec![closed.clone()], CheckOutcome::ConnectRefused),
+                (vec![unix.clone()], CheckOutcome::ConnectFailed),
+                (vec![closed.clone(), unix, open.clone()], CheckOutcome::Ok),
+                (vec![closed.clone(), closed.clone(), closed, open], CheckOutcome::ConnectRefused),
+            ] {
+                let found = check(&addresses, connect, PATIENCE).await.unwrap();
+                assert_eq!(found.0, outcome, "{addresses:?}: {}", found.1);
+            }
+        });
+    }
+}
