@@ -17,7 +17,7 @@ use tidegate::io::buffer::{Buf, SIZE};
 use tidegate::io::cores::Core;
 use tidegate::io::listen;
 use tidegate::io::reactor::Direction;
-use tidegate::io::stream::{Dialling, Stream};
+use tidegate::io::stream::Stream;
 
 const BUFFERS: usize = 16_384;
 const LONG: Duration = Duration::from_secs(300);
