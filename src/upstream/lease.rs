@@ -84,6 +84,7 @@ mod tests {
             weight: 1,
             backup: false,
             draining: false,
+            resolved_from: None,
         };
         Rc::new(Upstream::new(&spec, &Arc::new(UpstreamState::new("default", "http://a:1", 1)), 0))
     }
