@@ -64,7 +64,7 @@ const ENDPOINTS: &[Endpoint] = &[
         method: Method::Get,
         path: "/config",
         help: "the settings in force",
-        handler: Show(|view, _| reply::json(200, &show::config(&view.plan, &view.changes))),
+        handler: Show(|view, _| reply::json(200, &show::config(&view.named, &view.changes))),
     },
     Endpoint {
         method: Method::Post,
@@ -352,6 +352,7 @@ mod tests {
         let upstream = json!({
             "id": "41ebf135b18c",
             "url": "http://127.0.0.1:9002",
+            "resolved_from": null,
             "pool": "default",
             "weight": 1,
             "state": "unknown",

@@ -41,6 +41,8 @@ pub struct View {
     pub version: &'static str,
     /// The settings in force.
     pub plan: Arc<Plan>,
+    /// The same before the names of upstreams became addresses.
+    pub named: Arc<Plan>,
     /// Its routes, to be looked up.
     pub router: Router,
     /// What was changed at run time in the settings as they were read.

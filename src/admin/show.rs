@@ -100,6 +100,7 @@ pub(super) fn status(view: &View) -> Value {
         json!({
             "id": upstream.id,
             "url": *upstream.name,
+            "resolved_from": spec.resolved_from.as_deref(),
             "pool": *pool.name,
             "weight": spec.weight,
             "state": state,

@@ -66,8 +66,8 @@ pub fn record() -> Record {
     }
 }
 
-pub fn plan() -> Plan {
-    let upstream = |port| UpstreamSpec {
+fn upstream(port: u16) -> UpstreamSpec {
+    UpstreamSpec {
         name: format!("http://127.0.0.1:{port}"),
         authority: format!("127.0.0.1:{port}"),
         place: Place::Tcp { host: "127.0.0.1".to_owned(), port },
@@ -75,7 +75,11 @@ pub fn plan() -> Plan {
         weight: 1,
         backup: false,
         draining: false,
-    };
+        resolved_from: None,
+    }
+}
+
+pub fn plan() -> Plan {
     let second = Duration::from_secs(1);
     let exchange = Arc::new(ExchangeSpec {
         max_body: None,
@@ -181,6 +185,7 @@ pub fn view() -> View {
         cores: vec![core(), core()],
         unwritten: Arc::default(),
         upstreams: plan.upstreams().map(|(_, one)| upstream(one)).collect(),
+        named: Arc::new(plan.clone()),
         plan: Arc::new(plan),
         labels: LABELS,
         loaded: Loaded { successful: true, at: UNIX_EPOCH },

@@ -34,7 +34,7 @@
 //! `advice` tries what a refusal offers before anyone is told to write it.
 //! `diff` tells what differs between two plans, and what of that takes a new process.
 //! `order` is what a running tidegate can be told; `overlay` lays changes of upstreams over what the files say, and
-//! `changes` writes them down.
+//! `changes` writes them down; `expansion` puts the addresses of names in their place.
 //! `files` opens every file, and notes which version of it was read.
 //! `plan`, `pool` and `route` say what a plan is.
 //! `unknown` are words of the command line that nobody knows, `strangers` flags of other programs, and those to come.
@@ -55,6 +55,7 @@ mod descriptors;
 mod diagnostics;
 mod diff;
 mod dotenv;
+mod expansion;
 mod failures;
 mod file;
 mod files;
@@ -108,6 +109,9 @@ use shown::Shown;
 pub use changes::CHANGES_FILE;
 pub use descriptors::{Marks, in_use};
 pub use diff::{Difference, difference, within};
+pub use expansion::{
+    Lookup, Names, ServiceRecord, TARGETS_MOST, Target, expanded, lookups, targets_of,
+};
 pub use files::StampedFile;
 pub use header::{HeaderLine, HeaderRules, LINES_MOST};
 pub use order::{Look, Order, Question, UpstreamOrder, Verb};

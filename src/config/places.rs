@@ -190,10 +190,7 @@ fn url(text: &str) -> Result<UpstreamSpec, Diagnostic> {
         Some(None | Some(0)) => return Err(bad_port(1)),
         Some(Some(port)) => port,
     };
-    let authority = match port {
-        80 => bracketed(&host),
-        port => format!("{}:{port}", bracketed(&host)),
-    };
+    let authority = host_and_port(&host, port);
     Ok(UpstreamSpec {
         name: format!("http://{authority}{base}"),
         authority,
@@ -202,6 +199,7 @@ fn url(text: &str) -> Result<UpstreamSpec, Diagnostic> {
         weight: 1,
         backup: false,
         draining: false,
+        resolved_from: None,
     })
 }
 
@@ -341,6 +339,7 @@ fn unix_upstream(path: &str) -> Result<UpstreamSpec, Diagnostic> {
         weight: 1,
         backup: false,
         draining: false,
+        resolved_from: None,
     })
 }
 
@@ -428,6 +427,14 @@ fn address(host: &str) -> Option<IpAddr> {
     match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(host) => Ipv6Addr::from_str(host).ok().map(IpAddr::V6),
         None => Ipv4Addr::from_str(host).ok().map(IpAddr::V4),
+    }
+}
+
+/// Host and port as a URL has them: the default port left out.
+pub(super) fn host_and_port(host: &str, port: u16) -> String {
+    match port {
+        80 => bracketed(host),
+        port => format!("{}:{port}", bracketed(host)),
     }
 }
 

@@ -40,6 +40,8 @@ pub struct UpstreamSpec {
     pub backup: bool,
     /// It gets no new requests: somebody said so at run time.
     pub draining: bool,
+    /// The canonical URL with the name that has this address; `None`: it is as it was asked for.
+    pub resolved_from: Option<Arc<str>>,
 }
 
 /// A pool as it was asked for.

@@ -52,6 +52,7 @@ fn upstream(address: SocketAddr) -> UpstreamSpec {
         weight: 1,
         backup: false,
         draining: false,
+        resolved_from: None,
     }
 }
 

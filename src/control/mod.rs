@@ -8,11 +8,13 @@
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
+//! `addresses` (names of which each address is an upstream),
 //! `health` (what the log says of upstreams), `desired` (what is wanted: settings, and changes of upstreams), `state`
 //! (where those are kept), `reload` (putting it in force), `listening` (the sockets), `current` (what is), `watch`
 //! (whether files have changed), `upgrade` (another process), `drain` (the end), [`demo`] (origins of our own to try it
 //! with), [`ask`] (commands to a tidegate that runs).
 
+mod addresses;
 pub mod ask;
 mod cores;
 mod current;
@@ -41,7 +43,7 @@ use futures_lite::{FutureExt, StreamExt, future};
 use smol::{LocalExecutor, Task};
 
 use crate::admin::{self, CurrentView, Orders, PendingOrder, Service};
-use crate::config::{Order, Plan, Report, Sources};
+use crate::config::{Names, Order, Plan, Report, Sources, expanded};
 use crate::process::inherited::{InheritedSockets, Predecessor, READY};
 use crate::process::listeners::{ListenerSockets, Listeners};
 use crate::process::notify::Notify;
@@ -49,6 +51,8 @@ use crate::process::program;
 use crate::proxy::{self, Command, Runtime};
 use crate::stats::{Phase, ProcessState, Recorder};
 use crate::upstream::Registry;
+use crate::upstream::resolve::Resolver;
+use addresses::FollowedNames;
 use cores::Cores;
 use current::Current;
 use desired::Desired;
@@ -140,6 +144,8 @@ enum ControlEvent {
     Order(PendingOrder),
     /// A file that settings are read from has changed.
     FileChanged,
+    /// A name of upstreams has other addresses.
+    AddressesChanged,
     /// The new process is ready, or will not be.
     Successor(Result<(), Option<String>>),
 }
@@ -149,6 +155,7 @@ struct ControlPlane {
     sources: Sources<'static>,
     watcher: Watcher,
     desired: Desired,
+    followed: FollowedNames,
     registry: Registry,
     current: Rc<Current>,
     state: Arc<ProcessState>,
@@ -185,17 +192,19 @@ impl ControlPlane {
         let mut listening = Listening::default();
         listening.add(listeners.iter())?;
         let Listeners { listen, admin } = listeners;
-        let plan = desired.plan();
+        let named = Arc::new(desired.plan());
+        let plan = expanded(&named, &Names::default());
         let mut registry = Registry::new(plan.process.workers);
         let runtime = Runtime::link(Arc::new(plan), &mut registry, None);
         let (view, events, cores) =
-            start::cores(&runtime, desired.changes().clone(), listen, recorder)?;
+            start::cores(&runtime, named, desired.changes().clone(), listen, recorder)?;
         let (hand_over, handed_over) = flume::bounded(1);
         let (taken_down, orders) = Orders::new();
         let live = ControlPlane {
             sources,
             watcher,
             desired,
+            followed: FollowedNames::new(Resolver::of_system()),
             registry,
             current: Rc::new(Current::new(runtime)),
             state: Arc::clone(&view.state),
@@ -224,6 +233,7 @@ impl ControlPlane {
         if !predecessor.is_waiting() {
             self.open_admin(executor, std::mem::take(&mut admin))?;
         }
+        self.find_addresses().await;
         names::resolve_all(&self.current.get(), &self.cores.mailboxes).await;
         let (current, mailboxes) = (Rc::clone(&self.current), self.cores.mailboxes.clone());
         let (unreachable, names) = flume::bounded(REPORTS);
@@ -306,6 +316,7 @@ impl ControlPlane {
                 ControlEvent::FileChanged | ControlEvent::Signal(Some(Signal::Hup)) => {
                     drop(self.reload().await);
                 }
+                ControlEvent::AddressesChanged => self.find_addresses().await,
                 ControlEvent::Signal(Some(Signal::Usr1)) => self.reopen_log(),
                 ControlEvent::Signal(Some(Signal::Usr2)) if upgrade.is_some() => {
                     tracing::warn!("an upgrade is under way already");
@@ -367,13 +378,18 @@ impl ControlPlane {
             watcher.changed().await;
             Ok(ControlEvent::FileChanged)
         };
+        let followed = &mut self.followed;
+        let addresses = async {
+            followed.changed().await;
+            Ok(ControlEvent::AddressesChanged)
+        };
         let settled = async {
             match upgrade {
                 Some(upgrade) => Ok(ControlEvent::Successor(upgrade.settle().await)),
                 None => future::pending().await,
             }
         };
-        failure.or(settled).or(signal).or(order).or(file).await
+        failure.or(settled).or(signal).or(order).or(file).or(addresses).await
     }
 
     fn reopen_log(&self) {

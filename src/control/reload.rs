@@ -80,12 +80,12 @@ impl ControlPlane {
 
     /// Has every core go by `plan`, as far as this process can.
     async fn put_in_force(&mut self, asked: Plan, warnings: &[String]) -> serde_json::Value {
-        let before = self.current.get();
-        let possible = config::within(asked.clone(), &before.plan);
+        let before = self.desired.plan();
+        let possible = config::within(asked.clone(), &before);
         let needs_new_process = words(&config::difference(&possible, &asked));
         let dropped = self.desired.ask(possible);
         let plan = self.desired.plan();
-        let changed = words(&config::difference(&before.plan, &plan));
+        let changed = words(&config::difference(&before, &plan));
         let loaded = Loaded { successful: true, at: SystemTime::now() };
         self.go_by(plan, loaded).await;
         if changed.is_empty() {
@@ -131,15 +131,28 @@ impl ControlPlane {
         }))
     }
 
-    /// Puts `plan` in force, and shows it.
-    async fn go_by(&mut self, plan: Plan, loaded: Loaded) {
+    /// Goes by the addresses that names of upstreams have now, where those are upstreams.
+    pub(super) async fn find_addresses(&mut self) {
+        let plan = self.desired.plan();
+        if !config::lookups(&plan).is_empty() {
+            let loaded = self.view.get().loaded;
+            self.go_by(plan, loaded).await;
+        }
+    }
+
+    /// Puts `named` in force, with addresses in place of the names that are followed, and shows it.
+    async fn go_by(&mut self, named: Plan, loaded: Loaded) {
         let before = self.current.get();
+        self.followed.follow(&named);
+        self.followed.settled().await;
+        let plan = config::expanded(&named, self.followed.known());
         let runtime = Runtime::link(Arc::new(plan), &mut self.registry, Some(&before));
         // Before anybody is sent there: whoever comes first should not be the one who finds out.
         let addresses = names::resolve_new(&runtime, &before).await;
         self.adopt(Arc::clone(&runtime), addresses.into()).await;
         self.view.update(|view| {
             view.plan = Arc::clone(&runtime.plan);
+            view.named = Arc::new(named);
             view.router = runtime.router.clone();
             view.changes = self.desired.changes().clone();
             view.upstreams = runtime.upstreams().cloned().collect();

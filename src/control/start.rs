@@ -22,9 +22,10 @@ const RECORDS: usize = 16 * 1024;
 /// Events that wait for us at most; what does not fit is lost, and told again by the next failure.
 const EVENTS: usize = 1024;
 
-/// Starts a core for each worker; sockets are dealt out in turn.
+/// Starts a core for each worker; sockets are dealt out in turn. `named` is the plan before names became addresses.
 pub fn cores(
     runtime: &Arc<Runtime>,
+    named: Arc<Plan>,
     changes: Overlay,
     listeners: Vec<ListenerSockets>,
     recorder: Option<Recorder>,
@@ -60,6 +61,7 @@ pub fn cores(
     let view = View {
         version: env!("CARGO_PKG_VERSION"),
         plan: Arc::clone(plan),
+        named,
         router: runtime.router.clone(),
         changes,
         listen,

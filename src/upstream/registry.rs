@@ -159,9 +159,10 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::time::Duration;
 
     use super::*;
-    use crate::config::{self, Action};
+    use crate::config::{self, Action, Lookup, Names, Resolve, Target};
 
     fn plan(upstreams: &str) -> Box<Plan> {
         let around = config::Surroundings {
@@ -190,6 +191,26 @@ mod tests {
         assert!(third.upstreams[0].state.is_alive(), "nobody knew it any more");
         let known = registry.pools.values().map(|pool| pool.upstreams.len());
         assert_eq!(known.collect::<Vec<_>>(), [1], "and no entry is kept for nobody");
+    }
+
+    #[test]
+    fn an_address_that_a_name_keeps_keeps_its_entry() {
+        let mut plan = plan("http://a:1");
+        Arc::make_mut(&mut plan.pools[0]).resolve = Resolve::Every(Duration::from_secs(10));
+        let mut names = Names::default();
+        let mut expanded = |last: &[u8]| {
+            let target = |last: &u8| Target::of_host([10, 0, 0, *last].into());
+            names.learn(&Lookup::Host("a".into()), last.iter().map(target).collect());
+            config::expanded(&plan, &names)
+        };
+        let mut registry = Registry::new(1);
+        let before = expanded(&[1, 2]);
+        let linked = registry.link(&before, None);
+        let rotated = registry.link(&expanded(&[2, 1]), Some((&before, &linked)));
+        assert!(Arc::ptr_eq(&rotated[0], &linked[0]), "no core hears of it");
+        let again = registry.link(&expanded(&[3, 2]), Some((&before, &linked)));
+        assert!(Arc::ptr_eq(&again[0].upstreams[0], &linked[0].upstreams[1]));
+        assert_eq!(&*again[0].upstreams[1].state.name, "http://10.0.0.3:1");
     }
 
     #[test]

@@ -1,15 +1,65 @@
-//! Names to addresses, on the control plane: at the start, and again when a connection has failed.
+//! Names to addresses, on the control plane. The system's resolver blocks, so it is asked on threads of the blocking
+//! pool, and lookups that hang keep no more than a few of them.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::Place;
+use smol::lock::Semaphore;
+
+use crate::config::{Lookup, Place, Target};
 use crate::io::address::Address;
 
-/// Addresses kept for one name.
+/// Addresses kept for one name that is one upstream.
 const ADDRESSES_MOST: usize = 16;
+/// Lookups under way at a time; the others wait.
+const LOOKUPS_MOST: usize = 16;
+
+/// What a lookup has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// At least one.
+    pub targets: Vec<Target>,
+    /// How long it holds; `None`: nobody says.
+    pub ttl: Option<Duration>,
+}
+
+/// Looks names up again and again for whoever follows their addresses. Clones share one bound.
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    under_way: Arc<Semaphore>,
+}
+
+impl Resolver {
+    /// The system's.
+    pub fn of_system() -> Resolver {
+        Resolver { under_way: Arc::new(Semaphore::new(LOOKUPS_MOST)) }
+    }
+
+    /// The addresses that `lookup` asks for. It ends only when the system's resolver has answered: whoever has less
+    /// patience keeps the future, so that no second thread is spent on the same name.
+    ///
+    /// # Errors
+    /// When there are none, or nobody could be asked.
+    pub async fn look_up(&self, lookup: &Lookup) -> io::Result<Answer> {
+        let Lookup::Host(name) = lookup else {
+            return Err(io::Error::other("SRV records need a build with --features dns"));
+        };
+        let name = Arc::clone(name);
+        let permit = self.under_way.acquire_arc().await;
+        let found = smol::unblock(move || {
+            let _until_answered = permit; // dropping the future does not end the thread
+            (&*name, 0).to_socket_addrs()
+        });
+        let targets: Vec<Target> = found.await?.map(|one| Target::of_host(one.ip())).collect();
+        match targets.is_empty() {
+            true => Err(io::Error::other("it has no address")),
+            false => Ok(Answer { targets, ttl: None }),
+        }
+    }
+}
 
 /// The address of a place that needs no resolving.
 pub fn literal(place: &Place) -> Option<Address> {

@@ -74,12 +74,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::Secret;
 
     const URLS: [&str; 2] = ["http://10.0.0.1:1", "http://10.0.0.2:1"];
 
     fn tokens(secret: Option<&str>, by_default: &[u8], pool: &str) -> Tokens {
         let max_age = secret.map(|_| Duration::from_secs(3600));
-        let sticky = Sticky { cookie: "tg".to_owned(), max_age, secret: secret.map(Into::into) };
+        let sticky = Sticky {
+            cookie: "tg".to_owned(),
+            max_age,
+            secret: secret.map(|text| Secret::new(text, Secret::MASK)),
+        };
         Tokens::of(&sticky, by_default, pool, URLS.into_iter())
     }
 
