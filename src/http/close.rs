@@ -206,6 +206,8 @@ reasons! {
         "The upstream reset the connection.";
     ResponseTimeout response_timeout Upstream 504 http_response_timeout
         "The upstream did not answer in time.";
+    Hedged hedged Nobody - -
+        "Another upstream answered sooner.";
     RetriedStatus retried_status Upstream 502 -
         "The upstream answered with a status after which a request is sent again.";
     MalformedResponse malformed_response Upstream 502 http_protocol_error

@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::check::{Admitted, Terms};
 use super::decide::{self, Again, Attempted, WhyNot};
 use super::dial::{Undialled, dial};
-use super::exchange::{Delivered, ExchangeError, Undelivered, exchange};
+use super::exchange::{Delivered, ExchangeError, Open, Undelivered, exchange};
 use super::facts::{AnswerState, Facts};
+use super::hedge;
 use super::pick::{self, Wish};
 use super::session::Exchange;
 use crate::config::RetrySpec;
@@ -39,8 +40,13 @@ pub(super) async fn attempts(mut admitted: Admitted<'_>) -> Result<Delivered, Re
                 continue;
             }
         };
+        let mut open = Open::new(dialled);
+        if hedge::is_wanted(&open) {
+            // Boxed: most requests are not, and should not carry the room.
+            open = Box::pin(hedge::race(open, &mut attempts)).await;
+        }
         // Pinned where it is made: awaited as it stands, its two KiB would be moved twice.
-        let exchanged = pin!(exchange(dialled, &attempts)).await;
+        let exchanged = pin!(exchange(open, &attempts)).await;
         match exchanged {
             Ok(delivered) => return Ok(delivered),
             Err(undelivered) => admitted = attempts.undelivered(undelivered)?,
@@ -66,6 +72,11 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
+    /// Which upstream the request wants.
+    pub fn wish(&self) -> Wish {
+        self.wish
+    }
+
     /// The upstream to ask now.
     async fn pick(&mut self, admitted: &Admitted<'_>) -> Result<Lease, Reason> {
         let Exchange { worker, facts, .. } = admitted.exchange();
@@ -176,7 +187,7 @@ impl Attempts {
             unanswered: error.silent,
             whole,
             // The kernel is asked only where it matters.
-            repeatable: whole && (undelivered.repeatable || is_unseen()),
+            repeatable: undelivered.repeatable || (whole && is_unseen()),
             listed: has_reason(&spec.on, error.reason) && is_retried(error),
             reused: connection.is_reused(),
             again: self.again,
@@ -208,7 +219,8 @@ impl Attempts {
         &self,
         admitted: Terms<'_>,
         exchange: &Exchange,
-        (status, whole, repeatable): (u16, bool, bool),
+        (status, whole): (u16, bool),
+        repeatable: impl FnOnce() -> bool,
     ) -> bool {
         let Terms { pool, spec, .. } = admitted;
         let RetrySpec { on, most, .. } = &spec.retry;
@@ -219,7 +231,7 @@ impl Attempts {
             untold: exchange.facts.answer.get() == AnswerState::Silent,
             unanswered: false,
             whole,
-            repeatable,
+            repeatable: repeatable(),
             listed: true,
             reused: false,
             again: self.again,
@@ -236,12 +248,34 @@ impl Attempts {
         }
     }
 
+    /// Another upstream for a request whose answer takes long, if one may be asked.
+    pub fn second(&mut self, open: &Open<'_>) -> Option<Lease> {
+        let Terms { pool, spec, .. } = open.admitted.terms();
+        let worker = &open.admitted.exchange().worker;
+        let mut tried = self.tried.clone();
+        tried.push(Rc::clone(open.going.lease.upstream()));
+        if self.retries >= spec.retry.most || !pool.has_ready(&tried, worker.now()) {
+            return None;
+        }
+        if !pool.may_send_again() {
+            worker.stats.retries_refused.add(1);
+            return None;
+        }
+        let lease = pick::at_once(&open.admitted, self.wish, &tried)?;
+        self.retries += 1;
+        Some(lease)
+    }
+
     /// How long an upstream may take to the first octet of its answer. Shorter where the request can be sent to
     /// another.
-    pub fn patience(&self, Terms { spec, .. }: Terms<'_>, repeatable: bool) -> Duration {
+    pub fn patience(
+        &self,
+        Terms { spec, .. }: Terms<'_>,
+        repeatable: impl FnOnce() -> bool,
+    ) -> Duration {
         let RetrySpec { try_timeout, on, most, .. } = &spec.retry;
-        let may_follow = on.timeout && repeatable && self.retries < *most;
-        match may_follow && !try_timeout.is_zero() {
+        let may_follow = !try_timeout.is_zero() && on.timeout && self.retries < *most;
+        match may_follow && repeatable() {
             true => spec.timeouts.response.min(*try_timeout),
             false => spec.timeouts.response,
         }
@@ -279,7 +313,7 @@ fn is_retried(error: &ExchangeError) -> bool {
 
 /// Writes down an attempt that came to nothing. It is not the last one any more, so the record of the request will not
 /// add it.
-fn note(
+pub(super) fn note(
     facts: &Facts,
     upstream: &Upstream,
     reused: bool,

@@ -15,7 +15,7 @@ pub(super) enum Begin<'s> {
     Refused(Reason),
 }
 
-/// A request that was read and judged; [`begin`] alone makes one.
+/// A request that was read and judged; [`begin`] and [`received`] alone make one.
 pub(super) struct Received<'s> {
     exchange: &'s Exchange,
     /// What was read: the head, and what came with it.
@@ -57,8 +57,7 @@ pub(super) fn begin(session: &mut Session) -> Begin<'_> {
     match find(session) {
         Found::Head => {
             session.begin(session.exchange.request.len);
-            let Session { exchange, input, used, response, .. } = session;
-            Begin::Received(Received { exchange, octets: input.filled_mut(), used, response })
+            Begin::Received(received(session))
         }
         Found::Nothing => Begin::Nothing,
         Found::Closed => Begin::Closed,
@@ -68,6 +67,12 @@ pub(super) fn begin(session: &mut Session) -> Begin<'_> {
             Begin::Refused(reason)
         }
     }
+}
+
+/// The request that was begun, with all that was read behind its head by now.
+pub(super) fn received(session: &mut Session) -> Received<'_> {
+    let Session { exchange, input, used, response, .. } = session;
+    Received { exchange, octets: input.filled_mut(), used, response }
 }
 
 enum Found {

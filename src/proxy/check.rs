@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::ahead;
 use super::begin::{Parts, Received};
 use super::core::{Chosen, LinkedAction, PageRequest};
 use super::reply;
@@ -16,13 +17,15 @@ use crate::upstream::Pool;
 pub(super) enum Verdict<'s> {
     /// It goes to an upstream.
     Forward(Admitted<'s>),
+    /// It does once so many octets of its body have been read; then it is [admitted](admit) without being judged again.
+    ReadAhead(Chosen, usize),
     /// It is answered here, for this reason.
     Reply(Reason, Box<Reply>),
     /// It is answered with what the admin shows.
     Admin(Box<PageRequest>),
 }
 
-/// A request that may be forwarded; [`check`] alone makes one.
+/// A request that may be forwarded; [`check`] and [`admit`] alone make one.
 pub(super) struct Admitted<'s> {
     received: Received<'s>,
     /// Looked up again where it is needed: what every request carries along is kept small.
@@ -107,8 +110,19 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
     };
     match (request.framing, terms.spec.max_body) {
         (Framing::Length(length), Some(most)) if length > most => refuse(Reason::BodyTooLarge),
-        _ => Verdict::Forward(Admitted { received, route }),
+        _ => {
+            let mut admitted = Admitted { received, route };
+            match ahead::wanted(&mut admitted) {
+                None => Verdict::Forward(admitted),
+                Some(octets) => Verdict::ReadAhead(route, octets),
+            }
+        }
     }
+}
+
+/// A request that was judged, with more of its body read since.
+pub(super) fn admit(received: Received<'_>, route: Chosen) -> Admitted<'_> {
+    Admitted { received, route }
 }
 
 /// What the rules of its route put in for this request has room in a head.

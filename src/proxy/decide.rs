@@ -158,8 +158,8 @@ pub(super) fn again(attempted: Attempted, budget: impl FnOnce() -> bool) -> Resu
         attempted;
     match () {
         () if !untold => Err(WhyNot::Answered),
-        () if !whole => Err(WhyNot::BodyGone),
         () if !repeatable => Err(WhyNot::NotIdempotent),
+        () if !whole => Err(WhyNot::BodyGone),
         // A connection that had died while it was idle says nothing of the upstream.
         () if unanswered && reused && again.is_none() => Ok(Again::Here),
         () if !listed => Err(WhyNot::NotListed),

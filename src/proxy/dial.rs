@@ -40,14 +40,23 @@ pub(super) async fn dial<'s>(
     fresh: bool,
 ) -> Result<Dialled<'s>, Box<Undialled<'s>>> {
     let exchange = admitted.exchange();
-    let found = match idle(exchange, &lease, fresh) {
-        Some(connection) => Ok(connection),
-        // Boxed: most requests find one that is idle, and should not carry the room.
-        None => Box::pin(connect(exchange, admitted.terms(), &mut lease, fresh)).await,
-    };
-    match found {
+    match connection(exchange, admitted.terms(), &mut lease, fresh).await {
         Ok(connection) => Ok(Dialled { admitted, lease, connection }),
         Err(refusal) => Err(Box::new(Undialled { admitted, lease, refusal })),
+    }
+}
+
+/// A connection for `lease`.
+pub(super) async fn connection(
+    exchange: &Exchange,
+    terms: Terms<'_>,
+    lease: &mut Lease,
+    fresh: bool,
+) -> Result<Connection, Refusal> {
+    match idle(exchange, lease, fresh) {
+        Some(connection) => Ok(connection),
+        // Boxed: most requests find one that is idle, and should not carry the room.
+        None => Box::pin(connect(exchange, terms, lease, fresh)).await,
     }
 }
 

@@ -20,6 +20,7 @@
 //! - On the plain path nothing is locked and nothing allocated.
 
 mod accept;
+mod ahead;
 mod attempt;
 mod begin;
 mod check;
@@ -30,6 +31,7 @@ mod dial;
 mod exchange;
 mod facts;
 mod finish;
+mod hedge;
 mod pick;
 mod record;
 mod reply;
@@ -39,11 +41,11 @@ mod tunnel;
 use std::convert::Infallible;
 use std::rc::Rc;
 
-use self::core::Worker;
+use self::core::{Chosen, Worker};
 use crate::io::future_pool::Slot;
 use crate::io::turn::Slice;
 use begin::Begin;
-use check::Verdict;
+use check::{Admitted, Verdict};
 use client::Client;
 use finish::Ended;
 use session::Session;
@@ -88,10 +90,11 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
                     Verdict::Reply(reason, reply) => Ended::Reply(reason, reply),
                     // Boxed: that is rare, and others should not carry the room.
                     Verdict::Admin(page) => Box::pin(reply::page(&worker, page)).await,
-                    Verdict::Forward(admitted) => match attempt::attempts(admitted).await {
-                        Ok(delivered) => Ended::Delivered(delivered),
-                        Err(reason) => Ended::Failed(reason),
-                    },
+                    Verdict::Forward(admitted) => forward(admitted).await,
+                    // Boxed for the same reason.
+                    Verdict::ReadAhead(route, octets) => {
+                        Box::pin(read_ahead(&mut session, route, octets)).await
+                    }
                 },
             };
             match finish::finish(&mut session, outcome).await {
@@ -102,5 +105,21 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
             }
         };
         slot.done((session.end(&next), next));
+    }
+}
+
+/// Sends a request to an upstream.
+async fn forward(admitted: Admitted<'_>) -> Ended {
+    match attempt::attempts(admitted).await {
+        Ok(delivered) => Ended::Delivered(delivered),
+        Err(reason) => Ended::Failed(reason),
+    }
+}
+
+/// The same, once so many octets of its body have been read.
+async fn read_ahead(session: &mut Session, route: Chosen, octets: usize) -> Ended {
+    match ahead::read(session, octets).await {
+        Ok(()) => forward(check::admit(begin::received(session), route)).await,
+        Err(reason) => Ended::Failed(reason),
     }
 }

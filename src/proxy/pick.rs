@@ -94,15 +94,26 @@ pub(super) async fn pick(
         }
         Ok(lease) => lease,
     };
-    stay(exchange, pool, stays_with, lease.upstream());
+    stay(exchange, pool, wish, lease.upstream());
     Ok(lease)
 }
 
+/// Picks one that is ready now, for a request that is under way already.
+pub(super) fn at_once(
+    admitted: &Admitted<'_>,
+    Wish { key, .. }: Wish,
+    tried: &[Rc<Upstream>],
+) -> Option<Lease> {
+    let now = admitted.exchange().worker.now();
+    let pick = Pick { tried, again: true, key, stays_with: None, now };
+    admitted.terms().pool.pick(&pick).ok()
+}
+
 /// Notes that the client is to be told which upstream it stays with, unless it knows.
-fn stay(exchange: &Exchange, pool: &Pool, known: Option<usize>, upstream: &Upstream) {
+pub(super) fn stay(exchange: &Exchange, pool: &Pool, wish: Wish, upstream: &Upstream) {
     if pool.tokens().is_some() {
         let place = pool.place(upstream);
-        exchange.facts.stays_with.set(place.filter(|_| place != known));
+        exchange.facts.stays_with.set(place.filter(|_| place != wish.stays_with));
     }
 }
 

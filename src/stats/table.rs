@@ -117,6 +117,10 @@ metrics! {
     queued: Gauge "requests_queued" "queue.waiting";
     /// Requests refused because too many waited already.
     queue_refused: Counter "requests_queue_refused" "queue.refused";
+    /// Requests sent to a second upstream as well.
+    hedges: Counter "hedges" "hedges.sent";
+    /// Of those, requests that the second answered sooner.
+    hedges_won: Counter "hedges_won" "hedges.won";
     /// Requests not sent again for want of budget.
     retries_refused: Counter "retries_refused" "retries_refused";
     /// Octets read from upstreams.

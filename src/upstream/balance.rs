@@ -25,6 +25,8 @@ pub trait Member {
 pub struct Choice<'a> {
     /// Turns so far.
     pub turns: &'a AtomicUsize,
+    /// The request is sent again: it had its turn, and takes none from another.
+    pub again: bool,
     /// What the request is hashed by.
     pub key: u64,
     /// Requests under way to all members.
@@ -43,6 +45,13 @@ pub enum Order {
     TwoChoices(Schedule),
     /// As [`Balance::Hash`]; the weights of all together.
     Hash(Ring, u32),
+}
+
+impl Choice<'_> {
+    /// Whose turn it is.
+    fn turn(&self) -> usize {
+        if self.again { self.turns.load(Relaxed) } else { self.turns.fetch_add(1, Relaxed) }
+    }
 }
 
 /// With a hash, no member has more requests than so many times its share.
@@ -84,11 +93,11 @@ impl Order {
                     let share = member.weight() as f32 * member.ramp(choice.now);
                     member.under_way() as f32 / share
                 };
-                let turn = choice.turns.fetch_add(1, Relaxed);
+                let turn = choice.turn();
                 least(from(members, schedule.member(turn, members.len())), usable, score)
             }
             Order::TwoChoices(schedule) => {
-                let drawn = ring::mix(choice.turns.fetch_add(1, Relaxed) as u64);
+                let drawn = ring::mix(choice.turn() as u64);
                 let [one, other] = [drawn, drawn >> 32]
                     .map(|drawn| schedule.member(drawn as u32 as usize, members.len()));
                 let other = if one == other { (other + 1) % members.len() } else { other };
@@ -179,7 +188,7 @@ impl Schedule {
         choice: &Choice<'_>,
         usable: impl Fn(&M) -> bool,
     ) -> Option<&'m M> {
-        let first = choice.turns.fetch_add(1, Relaxed);
+        let first = choice.turn();
         let mut held_back = None;
         for passed in 0..self.len(members.len()) {
             let turn = first.wrapping_add(passed);
@@ -192,7 +201,7 @@ impl Schedule {
                 held_back.get_or_insert(member);
                 continue;
             }
-            if passed > 0 {
+            if passed > 0 && !choice.again {
                 choice.turns.fetch_add(passed, Relaxed);
             }
             return Some(member);
@@ -291,7 +300,8 @@ mod tests {
         let mut chosen = vec![0; members.len()];
         for request in 0..requests {
             let key = ring::hash(&request.to_be_bytes());
-            let choice = Choice { turns: &turns, key, under_way: request, now: Moment(1) };
+            let choice =
+                Choice { turns: &turns, again: false, key, under_way: request, now: Moment(1) };
             if let Some(member) = order.choose(members, &choice, &usable) {
                 chosen[member.place] += 1;
                 member.under_way.set(member.under_way.get() + 1);
@@ -337,6 +347,18 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_is_sent_again_takes_no_turn() {
+        let members = members(&[1, 1]);
+        let order = order(&Balance::RoundRobin, &members);
+        let turns = AtomicUsize::new(0);
+        let places = [false, true, false, true, false].map(|again| {
+            let choice = Choice { turns: &turns, again, key: 0, under_way: 0, now: Moment(1) };
+            order.choose(&members, &choice, |_| true).unwrap().place
+        });
+        assert_eq!(places, [0, 1, 1, 0, 0], "nobody is always the first to be asked");
+    }
+
+    #[test]
     fn the_least_busy_is_next_and_turns_decide_between_equals() {
         let members = members(&[1, 1, 1]);
         let order = order(&Balance::LeastRequests, &members);
@@ -344,7 +366,7 @@ mod tests {
         assert_eq!(chosen(&order, &members, 10, |_| true), [0, 5, 5]);
         members.iter().for_each(|one| one.under_way.set(0));
         let turns = AtomicUsize::new(0);
-        let choice = Choice { turns: &turns, key: 0, under_way: 0, now: Moment(1) };
+        let choice = Choice { turns: &turns, again: false, key: 0, under_way: 0, now: Moment(1) };
         let idle = [(); 6].map(|()| order.choose(&members, &choice, |_| true).unwrap().place);
         assert_eq!(idle, [0, 1, 2, 0, 1, 2]);
     }
@@ -357,7 +379,8 @@ mod tests {
         let turns = AtomicUsize::new(0);
         let mut slow = 0;
         for _ in 0..1000 {
-            let choice = Choice { turns: &turns, key: 0, under_way: 0, now: Moment(1) };
+            let choice =
+                Choice { turns: &turns, again: false, key: 0, under_way: 0, now: Moment(1) };
             slow += u32::from(order.choose(&members, &choice, |_| true).unwrap().place == 0);
         }
         assert_eq!(slow, 0);
@@ -370,7 +393,8 @@ mod tests {
         let turns = AtomicUsize::new(0);
         let mut most = 0.0_f64;
         for request in 0..1000_u32 {
-            let choice = Choice { turns: &turns, key: 42, under_way: request, now: Moment(1) };
+            let choice =
+                Choice { turns: &turns, again: false, key: 42, under_way: request, now: Moment(1) };
             let member = order.choose(&members, &choice, |_| true).unwrap();
             member.under_way.set(member.under_way.get() + 1);
             let average = f64::from(request + 1) / 8.0;
@@ -378,7 +402,7 @@ mod tests {
         }
         assert!(most <= 1.0, "no more than the next whole request above: {most}");
         members.iter().for_each(|one| one.under_way.set(0));
-        let choice = Choice { turns: &turns, key: 42, under_way: 0, now: Moment(1) };
+        let choice = Choice { turns: &turns, again: false, key: 42, under_way: 0, now: Moment(1) };
         let calm = [(); 5].map(|()| order.choose(&members, &choice, |_| true).unwrap().place);
         assert!(calm.iter().all(|place| *place == calm[0]), "{calm:?}");
     }

@@ -267,6 +267,7 @@ impl Pool {
         }
         let choice = Choice {
             turns: &self.linked.state.turns,
+            again: pick.again,
             key: pick.key,
             under_way: self.linked.state.under_way.load(Relaxed),
             now: pick.now,

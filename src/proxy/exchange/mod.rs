@@ -1,6 +1,7 @@
 //! Head and body go to the upstream, the answer comes back, both at once where both have a body.
 
 mod body;
+mod open;
 mod request;
 mod response;
 mod transfer;
@@ -16,7 +17,6 @@ use super::attempt::{self, Attempts};
 use super::begin::Parts;
 use super::check::{Admitted, Terms};
 use super::decide::{BodyError, Peer};
-use super::dial::Dialled;
 use super::facts::{self, AnswerState};
 use super::session::{Exchange, Used};
 use crate::config::ExchangeSpec;
@@ -30,6 +30,7 @@ use body::{Body, Sink, Source};
 use response::{Answer, Relayed};
 use transfer::Transfer;
 
+pub(super) use open::{Going, Open};
 pub(super) use transfer::{ExchangeError, Upload};
 
 /// What reached the client whole.
@@ -56,27 +57,32 @@ pub(super) struct Undelivered<'s> {
     pub error: ExchangeError,
 }
 
-/// Sends the request and relays the answer.
+/// Sends the request, or what is left of it, and relays the answer.
 pub(super) async fn exchange<'s>(
-    dialled: Dialled<'s>,
+    open: Open<'s>,
     attempts: &Attempts,
 ) -> Result<Delivered, Box<Undelivered<'s>>> {
-    let (mut admitted, lease, connection) = dialled.into_parts();
+    let Open { mut admitted, going, is_late } = open;
+    let Going { lease, connection, transfer, upload } = going;
     let exchange = admitted.exchange();
     let Exchange { worker, facts, .. } = exchange;
     facts.reused.set(connection.is_reused());
     lease.upstream().stats().requests.add(1);
-    let transfer = Transfer::default();
     let terms = admitted.terms();
     let mut parts = admitted.parts();
-    let repeatable = attempt::is_repeatable(exchange, parts.head);
-    let whole = attempt::is_whole(exchange.request.framing, parts.rest.len());
+    let (head, behind) = (parts.head, parts.rest.len());
+    let whole = attempt::is_whole(exchange.request.framing, behind);
+    let repeatable = || attempt::is_repeatable(exchange, head);
     let to = Destination {
         terms,
         upstream: lease.upstream(),
         stream: &connection.stream,
-        patience: attempts.patience(terms, repeatable && whole),
-        refuses: &|status| attempts.refuses(terms, exchange, (status, whole, repeatable)),
+        upload,
+        patience: match is_late {
+            true => Duration::ZERO,
+            false => attempts.patience(terms, || whole && repeatable()),
+        },
+        refuses: &|status| attempts.refuses(terms, exchange, (status, whole), repeatable),
     };
     let result = across(exchange, &to, &mut parts, &transfer).await;
     settle(exchange, parts.used, (terms.pool, lease.upstream()), &transfer);
@@ -85,7 +91,7 @@ pub(super) async fn exchange<'s>(
         Err(error) => {
             // A head that broke off must not be read on where the next answer begins.
             parts.response.clear();
-            let (sent, behind) = (transfer.upstream_sent.get(), parts.rest.len());
+            let (sent, repeatable) = (transfer.upstream_sent.get(), repeatable());
             let undelivered =
                 Undelivered { admitted, lease, connection, sent, behind, repeatable, error };
             return Err(Box::new(undelivered));
@@ -139,6 +145,8 @@ struct Destination<'a> {
     terms: Terms<'a>,
     upstream: &'a Upstream,
     stream: &'a Stream,
+    /// How far the request is already.
+    upload: Upload,
     /// As [`Attempts::patience`] and [`Attempts::refuses`] have it.
     patience: Duration,
     refuses: &'a dyn Fn(u16) -> bool,
@@ -146,7 +154,7 @@ struct Destination<'a> {
 
 async fn across<'a>(
     exchange: &'a Exchange,
-    &Destination { terms, upstream, stream, patience, refuses }: &Destination<'a>,
+    &Destination { terms, upstream, stream, upload, patience, refuses }: &Destination<'a>,
     parts: &mut Parts<'_>,
     transfer: &Transfer,
 ) -> Result<Relayed, ExchangeError> {
@@ -154,8 +162,6 @@ async fn across<'a>(
     let Parts { head, rest, used, response } = parts;
     let spec = terms.spec;
     let offer = request.offer(head, &spec.upgrades);
-    let permit = quota.permit().await;
-    let out = request::head(exchange, terms, head, upstream, &permit, offer)?;
     let source = Source::new(&client.stream, request.framing, &transfer.client_read);
     let mut sink = Sink::new(stream, request.framing, &transfer.upstream_sent);
     let withheld = [client.withheld(&epoch.plan.listener), &spec.request_header.removed[..]];
@@ -163,22 +169,26 @@ async fn across<'a>(
     let stages = request::stages(request.framing, spec.max_body);
     let mut body = Body::new(exchange, spec, source, stages, sink);
 
-    let upload = Cell::new(Upload::Going);
+    let upload = Cell::new(upload);
     let absorbed = body.absorb(rest).map_err(of_upload)?;
     used.body = absorbed.taken;
     facts.request_read.set(body.is_done());
-    let sent = body.send_absorbed(&rest[..absorbed.payload], out).await;
-    drop(permit);
-    match sent {
-        Ok(()) if body.is_done() => upload.set(Upload::Whole),
-        Ok(()) => {}
-        // The upstream may have answered before it closed: look.
-        Err(BodyError::To(error)) if error != Error::Deadline => {
-            upload.set(Upload::failed(error));
+    if upload.get() == Upload::Going {
+        let permit = quota.permit().await;
+        let out = request::head(exchange, terms, head, upstream, &permit, offer)?;
+        let sent = body.send_absorbed(&rest[..absorbed.payload], out).await;
+        drop(permit);
+        match sent {
+            Ok(()) if body.is_done() => upload.set(Upload::Whole),
+            Ok(()) => {}
+            // The upstream may have answered before it closed: look.
+            Err(BodyError::To(error)) if error != Error::Deadline => {
+                upload.set(Upload::failed(error));
+            }
+            Err(error) => return Err(of_upload(error)),
         }
-        Err(error) => return Err(of_upload(error)),
+        transfer.request_sent.set(Some(worker.now()));
     }
-    transfer.request_sent.set(Some(worker.now()));
     let owes_continue = request.expects_continue && upload.get() == Upload::Going;
     let mut answer = Answer {
         exchange,
