@@ -76,6 +76,21 @@ fn what_is_told_to_be_written_is_taken() {
 }
 
 #[test]
+fn what_is_told_of_wrong_files_holds() {
+    let blocks = include_str!("mistakes.txt").split("--- told:").filter_map(|block| {
+        let (_, file) = block.split_once("--- file")?;
+        Some(file.split_once(":\n")?.1)
+    });
+    for text in blocks {
+        for extension in ["toml", "yaml", "json"] {
+            let path = promises::HOME.join(format!("wrong.{extension}"));
+            std::fs::write(&path, text).unwrap();
+            check(&["--config".into(), path.into()], &[]);
+        }
+    }
+}
+
+#[test]
 fn examples_are_taken() {
     for setting in settings() {
         let Err(rejected) = read(&line(&setting, "")) else { continue };

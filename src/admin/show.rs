@@ -469,4 +469,31 @@ mod tests {
             assert_eq!(uptime(Duration::from_secs(seconds)), text);
         }
     }
+
+    #[test]
+    fn pools_are_shown_with_all_that_is_said_of_them_but_secrets() {
+        let plan = crate::config::testing::plan(
+            "retry-on = '5xx'\nhash = 'path'\nhealth = '/up'\nbreaker = true\nqueue = 9\nresolve = '5s'\n\
+             sticky = { cookie = 'tg', secret = '0123456789abcdef' }\n\
+             upstream = ['http://a:1', 'http://b:1 backup=true']\n",
+        );
+        let page = config(&plan, &Overlay::default());
+        let pool = &page["pools"][0];
+        for (at, expected) in [
+            ("/balance", json!("hash")),
+            ("/hash", json!("path")),
+            ("/health/path", json!("/up")),
+            ("/health/status/0/last", json!(399)),
+            ("/breaker/on", json!("connect,timeout,closed,5xx")),
+            ("/queue/size", json!(500)),
+            ("/resolve", json!(5.0)),
+            ("/sticky/secret", json!("***")),
+            ("/upstreams/1/backup", json!(true)),
+            ("/settings/retry/on", json!("5xx")),
+            ("/upstream_bind", Value::Null),
+        ] {
+            assert_eq!(pool.pointer(at), Some(&expected), "{at}: {pool}");
+        }
+        assert!(!page.to_string().contains("0123456789"));
+    }
 }

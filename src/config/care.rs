@@ -185,10 +185,10 @@ impl Settings<'_> {
     }
 
     fn sticky(&mut self, Switched { on, spec }: &mut Switched<Sticky>) {
-        if let Some(cookie) = self.one("sticky-cookie", cookie) {
-            *on = cookie.is_some();
-            set(&mut spec.cookie, cookie);
-        }
+        let cookie = self.one("sticky-cookie", cookie);
+        // One that is refused is wanted all the same.
+        *on = cookie.as_ref().map_or(*on || self.is_given("sticky-cookie"), Option::is_some);
+        set(&mut spec.cookie, cookie.flatten());
         let max_age = self.number_or_off("sticky-max-age");
         set(&mut spec.max_age, max_age.map(|ms| ms.map(Duration::from_millis)));
         if let Some(text) = self.one("sticky-secret", secret)
@@ -230,10 +230,9 @@ impl Settings<'_> {
     }
 
     fn queue(&mut self, Switched { on, spec }: &mut Switched<QueueSpec>) {
-        if let Some(most) = self.number_or_off("queue-max-requests") {
-            *on = most.is_some();
-            set(&mut spec.max_requests, most.map(|most| most as u32));
-        }
+        let most = self.number_or_off("queue-max-requests");
+        *on = most.map_or(*on || self.is_given("queue-max-requests"), |most| most.is_some());
+        set(&mut spec.max_requests, most.flatten().map(|most| most as u32));
         set(&mut spec.size, self.count_here("queue-size"));
         set(&mut spec.wait, self.wait_here("queue-wait"));
         let what = "a queue needs to know how many requests may be under way";
@@ -292,4 +291,144 @@ impl Settings<'_> {
 
 fn is_same_layer(one: &Origin, other: &Origin) -> bool {
     std::mem::discriminant(one) == std::mem::discriminant(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{plan::Plan, pool::Secret, testing, written};
+
+    /// What a pool says of these settings, as it would be written.
+    fn said(plan: &Plan, pool: &str, settings: &str) -> String {
+        let rows = written::care(plan.pool(pool).unwrap());
+        let value = |name: &str| rows.iter().find(|(known, _)| *known == name).map(|row| &*row.1);
+        let all = settings.split(' ').map(|name| value(name).unwrap_or("-").to_owned());
+        all.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_pool_says_otherwise_key_by_key() {
+        let health = "health health-path health-interval health-fall";
+        let breaker = "breaker breaker-failures breaker-on breaker-fail-open";
+        let queue = "queue-max-requests queue-size queue-wait";
+        let sticky = "sticky-cookie sticky-max-age";
+        let others = "retry-budget resolve upstream-bind slow-start max-upstream-idle";
+        for (settings, flags, top, own, expected) in [
+            // Off, unless anything is said of it.
+            (health, "", "", "", "off - - -"),
+            (health, "", "", "health = true", "on / 10s 3"),
+            (health, "", "", "health = '/up'", "on /up 10s 3"),
+            (health, "", "", "health = { fall = 5 }", "on / 10s 5"),
+            (health, "", "health = '/up'", "", "on /up 10s 3"),
+            (
+                health,
+                "",
+                "health = { path = '/up', fall = 1 }",
+                "health = { fall = 5 }",
+                "on /up 10s 5",
+            ),
+            (health, "", "health = '/up'", "health = false", "off - - -"),
+            (health, "", "health = '/up'", "health = true", "on /up 10s 3"),
+            // Flags are the top, and stronger than what the file says there.
+            (health, "--health", "", "", "on / 10s 3"),
+            (health, "--health-interval 1s", "health = { interval = '2s' }", "", "on / 1s 3"),
+            (health, "--health-interval 1s", "", "health = { interval = '2s' }", "on / 2s 3"),
+            (health, "--health off", "health = '/up'", "", "off - - -"),
+            (health, "--health off", "health = '/up'", "health = { fall = 2 }", "on /up 10s 2"),
+            (breaker, "", "breaker = true", "", "on 5 connect,timeout,closed,5xx off"),
+            (
+                breaker,
+                "",
+                "breaker = { on = ['5xx', 429] }",
+                "breaker = { failures = 1 }",
+                "on 1 5xx,429 off",
+            ),
+            (breaker, "--breaker-fail-open", "", "breaker = false", "off - - -"),
+            (queue, "", "", "queue = 9", "9 500 2s"),
+            (
+                queue,
+                "",
+                "queue = { max-requests = 9, size = 0 }",
+                "queue = { wait = '1s' }",
+                "9 0 1s",
+            ),
+            (queue, "", "queue = 9", "queue = 'off'", "off - -"),
+            (sticky, "", "sticky = 'a'", "", "a off"),
+            (sticky, "", "sticky = 'a'", "sticky = { max-age = '1h' }", "a 1h"),
+            (sticky, "", "sticky = { cookie = 'a', max-age = '1h' }", "sticky = 'b'", "b 1h"),
+            (sticky, "", "sticky = 'a'", "sticky = 'off'", "off -"),
+            (others, "", "", "", "20% once off 0s 1024"),
+            (
+                others,
+                "--resolve 5s --retry-budget 1%",
+                "upstream-bind = '::1'\nslow-start = '9s'",
+                "max-upstream-idle = 3\nresolve = 'srv'",
+                "1% srv ::1 9s 3",
+            ),
+        ] {
+            let text =
+                format!("{top}\n[pool.p]\nupstream = 'http://a:1'\n{own}\n[[route]]\npool = 'p'\n");
+            let flags: Vec<&str> = flags.split_whitespace().collect();
+            let loaded = testing::loaded(&text, &flags);
+            let (plan, report) = loaded.unwrap_or_else(|told| panic!("{}", told.text()));
+            assert_eq!(said(&plan, "p", settings), expected, "{flags:?}\n{text}");
+            assert_eq!(report.warnings, Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hash_key_makes_the_balance_a_hash() {
+        for (top, own, expected, warnings) in [
+            ("", "", "round-robin ", 0),
+            ("", "hash = 'path'", "hash path", 0),
+            ("", "balance = 'hash'", "hash client", 0),
+            ("hash = 'uri'", "", "hash uri", 0),
+            ("hash = 'uri'", "balance = 'two-choices'", "two-choices ", 0),
+            ("balance = 'two-choices'", "hash = 'cookie:a'", "hash cookie:a", 0),
+            ("hash = 'uri'\nbalance = 'two-choices'", "balance = 'hash'", "hash uri", 1),
+            ("", "hash = 'uri'\nbalance = 'round-robin'", "round-robin ", 1),
+        ] {
+            let text =
+                format!("{top}\n[pool.p]\nupstream = 'http://a:1'\n{own}\n[[route]]\npool = 'p'\n");
+            let (plan, report) = testing::loaded(&text, &[]).unwrap();
+            assert_eq!(said(&plan, "p", "balance hash"), expected, "{text}");
+            assert_eq!(report.warnings.len(), warnings, "{text}");
+        }
+    }
+
+    #[test]
+    fn retries_are_said_at_the_top_in_pools_and_in_routes() {
+        let text = "retry-on = '5xx'\ntry-timeout = '1s'\n\
+                    [pool.p]\nupstream = 'http://a:1'\nhedge = '2s'\nretry-on = ['timeout', 'closed']\n\
+                    [[route]]\npool = 'p'\nretry-buffer = '1KiB'\nretry-on = 502\n";
+        let plan = testing::plan(text);
+        let retry = |exchange: &super::ExchangeSpec| {
+            let super::RetrySpec { on, try_timeout, hedge, buffer, most } = &exchange.retry;
+            format!("{most} {on} {try_timeout:?} {hedge:?} {buffer}")
+        };
+        assert_eq!(retry(&plan.exchange), "2 5xx 1s 0ns 0");
+        assert_eq!(retry(&plan.pools[0].exchange), "2 timeout,closed 1s 2s 0");
+        let super::super::route::RouteAction::Forward(forward) = &plan.routes[0].action else {
+            panic!("{:?}", plan.routes[0]);
+        };
+        assert_eq!(retry(&forward.shares[0].exchange), "2 502 1s 2s 1024");
+    }
+
+    #[test]
+    fn a_secret_is_shown_to_nobody() {
+        let text =
+            "upstream = 'http://a:1'\nsticky = { cookie = 'tg', secret = '0123456789abcdef' }\n";
+        let plan = testing::plan(text);
+        let secret = plan.pools[0].sticky.as_ref().and_then(|sticky| sticky.secret.clone());
+        assert_eq!(secret.as_deref(), Some("0123456789abcdef"));
+        for form in ["env", "toml", "json"] {
+            let shown = testing::shown(text, &["config", "show", "--format", form]);
+            assert!(shown.contains(Secret::MASK) && !shown.contains("0123456789"), "{shown}");
+        }
+        assert!(!format!("{plan:?}").contains("0123456789"));
+        let flags = ["--sticky-cookie", "a", "--sticky-secret", "0123456789abcdef"];
+        let (_, report) = testing::loaded("upstream = 'http://a:1'\n", &flags).unwrap();
+        let told = "--sticky-secret ***: whoever lists processes sees this secret; \
+                    set TIDEGATE_STICKY_SECRET in its place";
+        assert_eq!(report.warnings, [told]);
+    }
 }

@@ -24,7 +24,7 @@ impl UpstreamChange {
     pub fn json(&self) -> Value {
         json!({
             "pool": self.pool, "url": self.upstream.name, "presence": PRESENCES[self.presence as usize].1,
-            "draining": self.draining, "weight": self.weight,
+            "draining": self.draining, "weight": self.weight, "backup": self.upstream.backup,
         })
     }
 }
@@ -39,7 +39,9 @@ impl Display for UpstreamChange {
         };
         let draining = self.draining.then(|| "draining".to_owned());
         let weight = self.weight.map(|weight| format!("weight {weight}"));
-        let what: Vec<String> = [presence, draining, weight].into_iter().flatten().collect();
+        let backup = self.upstream.backup.then(|| "backup".to_owned());
+        let what = [presence, draining, weight, backup].into_iter().flatten();
+        let what: Vec<String> = what.collect();
         write!(f, " {}", what.join(", "))
     }
 }
@@ -82,7 +84,9 @@ impl Overlay {
             let (Some(url), Some(draining), Some((presence, _))) = (url, draining, presence) else {
                 return Err(format!("{change} is no change of an upstream"));
             };
-            // Earlier versions knew one pool, and no weights.
+            let is_backup = change["backup"].as_bool().unwrap_or(false);
+            let url = &if is_backup { format!("{url} backup=true") } else { url.to_owned() };
+            // Earlier versions knew one pool, and neither weights nor backups.
             let pool = change["pool"].as_str().unwrap_or("default");
             let weight = match &change["weight"] {
                 Value::Null => None,
@@ -107,10 +111,16 @@ mod tests {
         let mut some = Overlay::default();
         some.restore(("default", "http://a:1"), Presence::Added, true, Some(3)).unwrap();
         some.restore(("shop", "http://b:1"), Presence::Removed, false, None).unwrap();
+        let backup = ("shop", "http://c:1 backup=true");
+        some.restore(backup, Presence::Added, false, None).unwrap();
         let shown: Vec<String> = some.changes().map(ToString::to_string).collect();
         assert_eq!(
             shown,
-            ["pool default: http://a:1 added, draining, weight 3", "pool shop: http://b:1 removed"]
+            [
+                "pool default: http://a:1 added, draining, weight 3",
+                "pool shop: http://b:1 removed",
+                "pool shop: http://c:1 added, backup"
+            ]
         );
         for overlay in [Overlay::default(), some] {
             assert_eq!(Overlay::parse(&overlay.text()), Ok(overlay));

@@ -495,6 +495,23 @@ mod tests {
     }
 
     #[test]
+    fn secrets_come_from_anywhere_and_are_shown_as_they_were_written() {
+        let secret = "0123456789abcdef";
+        for (line, env, dotenv, shown) in [
+            ("--sticky-secret {env.S}", ("S", secret), "TIDEGATE_STICKY_COOKIE=tg", "{env.S}"),
+            ("", ("TIDEGATE_STICKY_SECRET", secret), "TIDEGATE_STICKY_COOKIE=tg", "***"),
+            ("--sticky-cookie tg", ("A", "b"), "TIDEGATE_STICKY_SECRET=0123456789abcdef", "***"),
+        ] {
+            let line = format!("--upstream a:1 {line}");
+            let (plan, report) = plan(&line, &[env], dotenv);
+            let sticky = plan.pools[0].sticky.clone().unwrap();
+            let own = sticky.secret.unwrap();
+            assert_eq!((&*sticky.cookie, &*own, own.to_string()), ("tg", secret, shown.to_owned()));
+            assert_eq!(report.warnings, Vec::<String>::new());
+        }
+    }
+
+    #[test]
     fn an_empty_variable_is_unset() {
         let (plan, _) =
             plan("", &[("TIDEGATE_LOG", "")], "TIDEGATE_LOG=debug\nTIDEGATE_UPSTREAM=a:1");

@@ -132,8 +132,8 @@ pub fn upstream(text: &str) -> Result<UpstreamSpec, Diagnostic> {
             Some(("backup", "true")) => upstream.backup = true,
             Some(("backup", "false")) => upstream.backup = false,
             Some(("backup", _)) => {
-                let right = format!("{start} backup=true");
-                return Err(instead("an upstream is a backup or none", [start, &right]));
+                let wrong = instead("an upstream is a backup or none", [start]);
+                return Err(wrong.and(", or backup=true behind it"));
             }
             _ => {
                 let what = format!("an upstream has no option such as {option}");

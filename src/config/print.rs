@@ -94,6 +94,8 @@ fn tree(plan: &Plan) -> Value {
 /// Puts in a setting, if anything is said of it.
 fn setting_in(out: &mut Map<String, Value>, scope: Scope, setting: &Setting, text: String) {
     let value = match setting.form {
+        // What the top looks for, a pool may not.
+        Form::Literal if scope == POOL => Value::from(text),
         _ if text.is_empty() => return,
         form if form.takes_list() => text.split(',').map(Value::from).collect(),
         // The keys of its table switch it on.
@@ -435,6 +437,7 @@ mod tests {
              upstream-bind = '::1'\ntry-timeout = '1s'\nhedge = '50ms'\nretry-buffer = '64KiB'\n\
              [pool.none]\nupstream = 'http://c:1'\nsticky = 'off'\nhealth = false\nbreaker = false\n\
              queue = 'off'\nresolve = 'once'\nupstream-bind = 'off'\n\
+             [pool.other]\nupstream = 'http://d:1'\nhealth = { host = 'off', body = '' }\n\
              [[route]]\npool = 'all'\nhost = 'a'\nretry-on = 'connect'\ntry-timeout = '2s'\n[[route]]\npool = 'none'\n",
             "[pool.default]\nupstream = 'http://a:1'\nwrite-timeout = '3s'\n\
              [[route]]\nname = 'admin'\npath = '/x'\n[[route]]\nname = 'default'\n",

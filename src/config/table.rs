@@ -1,5 +1,8 @@
 //! The settings: one row each, read by the parser, the help, `config show` and the manual.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use DefaultValue::{Depends, Nothing, Value};
 use Form::*;
 
@@ -106,8 +109,18 @@ pub fn find(name: &str) -> Option<&'static Setting> {
 
 /// The setting of this name that a table of this `scope` may have.
 pub fn find_in(scope: Scope, name: &str) -> Option<&'static Setting> {
-    settings_of(scope).find(|setting| setting.names().any(|known| known == name))
+    let mut all = BY_NAME.get(name).into_iter().flatten().copied();
+    all.find(|setting| setting.scope & scope != 0)
 }
+
+/// All settings by each of their names: thousands of pools ask for every one of theirs.
+static BY_NAME: LazyLock<HashMap<&str, Vec<&Setting>>> = LazyLock::new(|| {
+    let mut found: HashMap<&str, Vec<&Setting>> = HashMap::new();
+    for setting in FILE_ONLY.iter().chain(settings()) {
+        setting.names().for_each(|name| found.entry(name).or_default().push(setting));
+    }
+    found
+});
 
 /// All settings that a table of this `scope` may have.
 pub fn settings_of(scope: Scope) -> impl Iterator<Item = &'static Setting> {

@@ -10,7 +10,7 @@ use super::conditions::is_name;
 use super::diagnostics::{Diagnostic, Diagnostics, wrong};
 use super::file::{Contents, Section};
 use super::given::{Given, Line, Origin};
-use super::keys::{is_table, main_key, setting, unknown};
+use super::keys::{is_table, key_of_scope, main_key, setting, unknown};
 use super::secrets::Secrets;
 use super::syntax::{self, plain};
 use super::table::{self, Form, POOL, ROUTE, Scope, Setting, TOP};
@@ -19,6 +19,9 @@ use super::tree::{Key, Node, SyntaxError, Value};
 /// Pools at most; and routes.
 const MOST_POOLS: usize = 16_384;
 const MOST_ROUTES: usize = 100_000;
+
+/// The key of a secret, in whatever table.
+const SECRET: &str = "secret";
 
 /// Where in the tree a key stands.
 #[derive(Clone, Copy)]
@@ -86,12 +89,42 @@ impl<'a> Reading<'a> {
             self.refuse("", error.span, wrong);
         }
         self.damaged = lines;
+        self.hide_secrets(root);
         if !is_table {
             let right = "write a name and a value a line, such as listen: \":8080\"";
             self.refuse("", root.span.clone(), wrong("this is not a table of settings", right));
         }
         self.table(Place { section: None, path: "" }, root);
         self.includes
+    }
+
+    /// Lines are quoted where there are mistakes in them; the secrets beside those are not.
+    fn hide_secrets(&mut self, node: &Node) {
+        match &node.value {
+            Value::Table(entries) => {
+                for (key, node) in entries {
+                    match (key.name.as_str(), &node.value) {
+                        (_, Value::Table(_)) => self.hide_secrets(node),
+                        (SECRET, _) => self.hide(&node.span),
+                        _ => self.hide_secrets(node),
+                    }
+                }
+            }
+            Value::List(items) => items.iter().for_each(|item| self.hide_secrets(item)),
+            Value::Text(_) | Value::Plain(_) | Value::Null => {}
+        }
+    }
+
+    /// Puts as many stars in the place of a value, so that all behind it stays where it is.
+    fn hide(&mut self, span: &Range<usize>) {
+        let Line { column, line, raw, .. } = self.line("", span, "");
+        let end = (column + span.len()).min(raw.len());
+        if let (Some(before), Some(hidden), Some(after)) =
+            (raw.get(..column), raw.get(column..end), raw.get(end..))
+        {
+            let raw = format!("{before}{}{after}", "*".repeat(hidden.len()));
+            self.quoted.insert(line, raw.into());
+        }
     }
 
     /// All entries of the table at `place`.
@@ -119,7 +152,8 @@ impl<'a> Reading<'a> {
                             self.refuse("", span.clone(), wrong(what, right));
                         }
                         Ok(setting) if !matches!(node.value, Value::Table(_)) => {
-                            self.value(meant(scope, &path, setting, node), place, node);
+                            let (setting, path) = meant(scope, setting, &path, node);
+                            self.value(setting, Place { path, ..place }, node);
                         }
                         Ok(setting) if setting.form == Form::Shares && is_pool(node) => {
                             self.pool_in_place(place, key, node);
@@ -325,11 +359,18 @@ fn is_named_route((key, node): &(Key, Node)) -> bool {
     matches!(node.value, Value::Table(_)) && !is_key
 }
 
-/// What a value is of that stands at the name of a table: a path is no switch.
-fn meant(scope: Scope, path: &str, setting: &'static Setting, node: &Node) -> &'static Setting {
+/// What a value is of that stands at the name of a table, and the key of that: a path is no switch.
+fn meant<'p>(
+    scope: Scope,
+    setting: &'static Setting,
+    path: &'p str,
+    node: &Node,
+) -> (&'static Setting, &'p str) {
     let is_path = matches!(&node.value, Value::Text(text) if text.contains('/'));
-    let main = main_key(scope, path).filter(|_| is_path && setting.form == Form::Switch);
-    main.unwrap_or(setting)
+    match main_key(scope, path).filter(|_| is_path && setting.form == Form::Switch) {
+        Some(main) => (main, key_of_scope(scope, main.name)),
+        None => (setting, path),
+    }
 }
 
 /// A table of this name asks for something, and is not only about what there is anyway.
