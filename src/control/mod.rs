@@ -8,10 +8,10 @@
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
-//! `health` (what the log says of upstreams), `desired` (what is wanted: settings, and changes of upstreams), `state`
-//! (where those are kept), `reload` (putting it in force), `listening` (the sockets), `current` (what is), `watch`
-//! (whether files have changed), `upgrade` (another process), `drain` (the end), [`demo`] (origins of our own to try it
-//! with), [`ask`] (commands to a tidegate that runs).
+//! `probes` (whether upstreams are well), `health` (what the log says of them), `desired` (what is wanted: settings,
+//! and changes of upstreams), `state` (where those are kept), `reload` (putting it in force), `listening` (the
+//! sockets), `current` (what is), `watch` (whether files have changed), `upgrade` (another process), `drain` (the
+//! end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
 
 pub mod ask;
 mod cores;
@@ -23,6 +23,7 @@ mod events;
 mod health;
 mod listening;
 mod names;
+mod probes;
 mod reload;
 mod start;
 mod state;
@@ -230,14 +231,18 @@ impl ControlPlane {
         let (changes, changed) = flume::bounded(REPORTS);
         let passing = events::pass_on(
             self.events.clone(),
-            unreachable,
+            unreachable.clone(),
             changes,
             mailboxes.clone(),
             Arc::clone(&self.view),
         );
         let _passing = executor.spawn(passing);
+        let (news, told) = flume::bounded(1);
+        let _health = executor.spawn(health::tell(Rc::clone(&self.current), told));
+        let audience = probes::Audience { mailboxes: mailboxes.clone(), unreachable, news };
+        let probing = probes::keep(Rc::clone(&self.current), changed, audience);
+        let _probing = executor.spawn(probing);
         let _resolving = executor.spawn(names::keep_resolving(current, mailboxes, names));
-        let _health = executor.spawn(health::tell(Rc::clone(&self.current), changed));
         // Until now the process before us has answered for us.
         self.open_admin(executor, admin)?;
         for address in &self.view.get().listen {

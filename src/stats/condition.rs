@@ -81,6 +81,12 @@ outcomes! {
 }
 
 impl CheckOutcome {
+    /// There was no connection.
+    pub fn is_of_connecting(self) -> bool {
+        use CheckOutcome::{ConnectFailed, ConnectRefused, ConnectTimeout, ResolveFailed};
+        matches!(self, ConnectRefused | ConnectTimeout | ConnectFailed | ResolveFailed)
+    }
+
     /// The one with this label.
     pub fn of(label: &str) -> Option<CheckOutcome> {
         CheckOutcome::ALL.iter().copied().find(|outcome| outcome.label() == label)

@@ -209,3 +209,49 @@ pub async fn reap(context: &PoolContext, sweep: impl Fn(&mut Context<'_>)) {
 fn is_among(upstreams: &[Rc<Upstream>], this: &Rc<Upstream>) -> bool {
     upstreams.iter().any(|upstream| Rc::ptr_eq(upstream, this))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{self, Action};
+    use crate::stats::Health;
+    use crate::upstream::Registry;
+
+    #[test]
+    fn what_checks_find_is_known_to_old_and_new() {
+        let around = config::Surroundings {
+            cwd: Path::new("/"),
+            cores: 1,
+            descriptors: 1024,
+            stdout_is_terminal: false,
+        };
+        let Ok(Action::Run(mut plan, _)) =
+            config::load(["--upstream".into(), "a:1,b:2,c:3".into()], [], &around)
+        else {
+            panic!("these settings are good")
+        };
+        Arc::make_mut(&mut plan.pools[0]).upstreams[2].draining = true;
+        let linked = Registry::new(1).link(&plan, None).remove(0);
+        let set = |at: usize, health| {
+            let set = |one: &mut crate::stats::Condition| {
+                (one.is_checked, one.health) = (true, health);
+            };
+            linked.upstreams[at].change(set);
+        };
+        set(1, Health::Down);
+        let reactor = Rc::new(Reactor::new().unwrap());
+        let reaper = Rc::new(RefCell::new(Waker::noop().clone()));
+        let context = PoolContext { core: 0, descriptors: 1024, reactor, reaper };
+        let pool = Pool::new(&plan.pools[0], &linked, &context, None);
+        let down = |pool: &Pool| pool.all().map(|one| one.is_down()).collect::<Vec<_>>();
+        assert_eq!(down(&pool), [false, true, false], "its entry says so");
+        pool.set_down(&linked.upstreams[1], false);
+        pool.set_down(&linked.upstreams[2], true);
+        let next = Pool::new(&plan.pools[0], &linked, &context, Some(&pool));
+        assert_eq!(down(&next), [false, false, true], "it is the same upstream");
+        pool.set_down(&Arc::new(UpstreamState::new("default", "http://a:1", 1)), true);
+        assert_eq!(down(&pool), [false, false, true], "another of the same name is not meant");
+    }
+}
