@@ -10,8 +10,8 @@
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
 //! `probes` (whether upstreams are well), `health` (what the log says of them), `desired` (what is wanted: settings,
 //! and changes of upstreams), `state` (where those are kept), `reload` (putting it in force), `listening` (the
-//! sockets), `current` (what is), `watch` (whether files have changed), `upgrade` (another process), `drain` (the
-//! end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
+//! sockets), `current` (what is), `watch` (whether files have changed), `upgrade` (another process), `handed` (what
+//! that gets to know of upstreams), `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
 
 pub mod ask;
 mod cores;
@@ -20,6 +20,7 @@ pub mod demo;
 mod desired;
 mod drain;
 mod events;
+mod handed;
 mod health;
 mod listening;
 mod names;
@@ -72,7 +73,7 @@ fn start_with(
     sources: Sources<'static>,
     opened: impl FnOnce(&Listeners) -> Result<(), String>,
 ) -> Result<(), String> {
-    let InheritedSockets { mut predecessor, sockets } =
+    let InheritedSockets { mut predecessor, sockets, upstreams } =
         InheritedSockets::take(|name| env::var_os(name))?;
     let result = start::enough_descriptors(&plan)
         .and_then(|()| Listeners::open(&plan, report, sockets))
@@ -82,6 +83,7 @@ fn start_with(
                 Watcher::new(report.files.clone()),
                 sources,
                 listeners,
+                &upstreams,
                 &mut predecessor,
                 opened,
             )
@@ -98,6 +100,7 @@ fn serve(
     watcher: Watcher,
     sources: Sources<'static>,
     listeners: Listeners,
+    upstreams: &[u8],
     predecessor: &mut Predecessor,
     opened: impl FnOnce(&Listeners) -> Result<(), String>,
 ) -> Result<(), String> {
@@ -106,7 +109,7 @@ fn serve(
     opened(&listeners)?;
     let desired = Desired::new(plan)?;
     let (mut live, admin) =
-        ControlPlane::start(desired, watcher, sources, listeners, recorder, reopen)?;
+        ControlPlane::start(desired, watcher, sources, listeners, upstreams, recorder, reopen)?;
     let executor = LocalExecutor::new();
     let result = smol::block_on(executor.run(live.run(&executor, admin, predecessor)));
     drop(live);
@@ -177,6 +180,7 @@ impl ControlPlane {
         watcher: Watcher,
         sources: Sources<'static>,
         listeners: Listeners,
+        upstreams: &[u8],
         recorder: Option<Recorder>,
         reopen: Option<Sender<()>>,
     ) -> Result<(ControlPlane, Vec<ListenerSockets>), String> {
@@ -189,6 +193,8 @@ impl ControlPlane {
         let plan = desired.plan();
         let mut registry = Registry::new(plan.process.workers);
         let runtime = Runtime::link(Arc::new(plan), &mut registry, None);
+        // Before a core looks.
+        handed::read(upstreams, &runtime);
         let (view, events, cores) =
             start::cores(&runtime, desired.changes().clone(), listen, recorder)?;
         let (hand_over, handed_over) = flume::bounded(1);
