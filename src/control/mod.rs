@@ -11,7 +11,8 @@
 //! `probes` (whether upstreams are well), `health` (what the log says of them), `desired` (what is wanted: settings,
 //! and changes of upstreams), `state` (where those are kept), `reload` (putting it in force), `listening` (the
 //! sockets), `current` (what is), `watch` (whether files have changed), `upgrade` (another process), `handed` (what
-//! that gets to know of upstreams), `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
+//! that gets to know of upstreams), `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands
+//! to a tidegate that runs).
 
 pub mod ask;
 mod cores;
