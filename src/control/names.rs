@@ -89,6 +89,11 @@ async fn look_up(spec: &UpstreamSpec, entry: &Arc<UpstreamState>) -> Option<Addr
             entry.set_addresses(addresses.iter().filter_map(Address::tcp).collect());
             Some((Arc::clone(entry), addresses))
         }
+        Err(error) if entry.is_excluded() => {
+            // Checks ask for it again and again; that it is down has been told.
+            tracing::debug!(upstream = %spec.name, %error, "still cannot resolve the name");
+            None
+        }
         Err(error) => {
             tracing::warn!(upstream = %spec.name, %error, "cannot resolve the name");
             None
