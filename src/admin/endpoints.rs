@@ -277,7 +277,7 @@ mod tests {
     use crate::admin::request::{Read, Reader};
     use crate::admin::testing::{busy, view};
     use crate::config::{Listen, UpstreamOrder};
-    use crate::stats::Phase;
+    use crate::stats::{BreakerState, CheckOutcome, Health, LastError, Phase};
     use std::sync::Arc;
 
     fn read(text: &str) -> AdminRequest {
@@ -357,12 +357,56 @@ mod tests {
             "weight": 1,
             "state": "unknown",
             "alive": true,
+            "since": null,
+            "last_healthy": null,
+            "consecutive_failures": 0,
+            "last_error": null,
+            "breaker": "closed",
+            "addresses": ["127.0.0.1:9002"],
             "current_connections": 1,
             "idle_connections": 2,
             "requests": 4,
             "failures": 1,
         });
         assert_eq!(status["upstreams"][1], upstream);
+    }
+
+    #[test]
+    fn status_tells_how_upstreams_are() {
+        let view = busy();
+        let entry = &view.upstreams[0];
+        for (is_checked, health, found, state) in [
+            (true, Health::Unknown, true, "unknown"),
+            (true, Health::Up, false, "up"),
+            (true, Health::Down, true, "down"),
+            (false, Health::Unknown, true, "up"),
+            (false, Health::Down, false, "down"),
+        ] {
+            entry.set_alive(found);
+            entry.change(|one| (one.is_checked, one.health) = (is_checked, health));
+            let shown = &json(&get(&view, "/status"))["upstreams"][0];
+            assert_eq!(
+                (&shown["state"], &shown["alive"]),
+                (&json!(state), &json!(state != "down"))
+            );
+        }
+        let text = "status 503".to_owned();
+        entry.breaker.store(BreakerState::HalfOpen);
+        entry.change(|one| {
+            let reason = CheckOutcome::WrongStatus;
+            (one.since, one.last_healthy, one.failures) = (Some(5), Some(3), 7);
+            one.last_error = Some(LastError { at: 6, reason, text });
+        });
+        let shown = &json(&get(&view, "/status"))["upstreams"][0];
+        for (key, value) in [
+            ("since", json!(5)),
+            ("last_healthy", json!(3)),
+            ("consecutive_failures", json!(7)),
+            ("last_error", json!({ "at": 6, "reason": "wrong_status", "text": "status 503" })),
+            ("breaker", json!("half_open")),
+        ] {
+            assert_eq!(shown[key], value, "{key}");
+        }
     }
 
     #[test]
@@ -376,6 +420,7 @@ mod tests {
         assert_eq!(metrics["reasons"]["connect_failed"], 1);
         assert_eq!(metrics["splice"]["copied"]["no_pipe"], 7);
         assert_eq!(metrics["upstreams"]["http://127.0.0.1:9002"]["requests"], 4);
+        assert_eq!(metrics["upstreams"]["http://127.0.0.1:9002"]["up"], 1);
         assert_eq!(metrics["cores"][0]["requests"], 2);
         assert_eq!(
             (&metrics["tunnels"]["open"], &metrics["tunnels"]["opened"]),

@@ -93,6 +93,7 @@ mod tests {
 
     use super::*;
     use crate::admin::testing::busy;
+    use crate::stats::{BreakerState, CheckOutcome};
 
     /// What a scraper makes of a page: the type of each family, and the value of each sample.
     struct Scraped<'a> {
@@ -117,7 +118,12 @@ mod tests {
 
     #[test]
     fn a_scraper_reads_back_what_was_counted() {
-        let text = page(&busy(), Text::Prometheus);
+        let view = busy();
+        let down = &view.upstreams[1];
+        down.set_alive(false);
+        down.breaker.store(BreakerState::Open);
+        down.checks(CheckOutcome::Closed).add(3);
+        let text = page(&view, Text::Prometheus);
         let Scraped { types, samples } = scrape(&text);
         for (sample, value) in [
             ("tidegate_requests_total", 4.0),
@@ -134,6 +140,13 @@ mod tests {
             ("tidegate_bodies_copied_total{reason=\"no_pipe\"}", 7.0),
             ("tidegate_upstream_requests_total{upstream=\"http://127.0.0.1:9002\"}", 4.0),
             ("tidegate_upstream_alive{upstream=\"http://127.0.0.1:9001\"}", 1.0),
+            ("tidegate_upstream_up{upstream=\"http://127.0.0.1:9001\"}", 1.0),
+            ("tidegate_upstream_up{upstream=\"http://127.0.0.1:9002\"}", 0.0),
+            ("tidegate_upstream_breaker_open{upstream=\"http://127.0.0.1:9002\"}", 1.0),
+            (
+                "tidegate_upstream_health_checks_total{upstream=\"http://127.0.0.1:9002\",result=\"closed\"}",
+                3.0,
+            ),
             ("tidegate_request_duration_seconds_bucket{le=\"0.001\"}", 1.0),
             ("tidegate_request_duration_seconds_bucket{le=\"10.0\"}", 3.0),
             ("tidegate_request_duration_seconds_bucket{le=\"+Inf\"}", 4.0),

@@ -8,7 +8,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::View;
 use crate::base::digits;
-use crate::stats::{Family, Kind, Phase, Sample, Totals, UpstreamTotals, Value};
+use crate::stats::{
+    BreakerState, CheckOutcome, Family, Kind, Labels, Phase, Sample, Totals, UpstreamState,
+    UpstreamTotals, Value,
+};
 
 /// All families with the names a scraper sees, but for `_total` behind a counter's.
 pub(super) fn all(view: &View) -> Vec<(String, Family)> {
@@ -68,17 +71,11 @@ fn errors(view: &View, totals: &Totals) -> Family {
 
 /// The families of upstreams: each has the samples of all of them, with their names.
 fn upstreams(view: &View) -> Vec<Family> {
-    let help = "1 if the upstream is believed to answer, else 0.";
-    let mut alive = one("upstream_alive", "alive", help, Value::Count(0));
-    alive.samples.clear();
-    let mut families = vec![alive];
-    families.extend(UpstreamTotals::default().families(&view.labels));
+    let mut families = of_upstream(&UpstreamState::new("", "", 0), &view.labels);
     families.iter_mut().for_each(|family| family.samples.clear());
     for entry in &view.upstreams {
-        let alive = Sample::only(Value::Count(u64::from(entry.is_alive())));
-        let counted = UpstreamTotals::of(entry.cores()).families(&view.labels);
-        let samples = [vec![alive]].into_iter().chain(counted.into_iter().map(|one| one.samples));
-        for (family, samples) in families.iter_mut().zip(samples) {
+        let own = of_upstream(entry, &view.labels).into_iter().map(|one| one.samples);
+        for (family, samples) in families.iter_mut().zip(own) {
             for mut sample in samples {
                 sample.labels.insert(0, ("upstream", entry.name.to_string()));
                 if *entry.pool != *"default" {
@@ -89,6 +86,38 @@ fn upstreams(view: &View) -> Vec<Family> {
         }
     }
     families
+}
+
+/// What is known of one upstream, without its name.
+pub(super) fn of_upstream(entry: &UpstreamState, labels: &Labels) -> Vec<Family> {
+    let flag = |name, place, help, is_so| one(name, place, help, Value::Count(u64::from(is_so)));
+    let is_open = entry.breaker.load() == BreakerState::Open;
+    let is_up = entry.is_alive();
+    let mut families = vec![
+        flag("upstream_alive", "alive", "1 if the upstream is believed to answer, else 0.", is_up),
+        flag("upstream_up", "up", "0 if the upstream is down, else 1.", is_up),
+        flag("upstream_breaker_open", "breaker_open", "1 while it is left alone, else 0.", is_open),
+        health_checks(entry),
+    ];
+    families.extend(UpstreamTotals::of(entry.cores()).families(labels));
+    families
+}
+
+/// A sample for each outcome that was seen.
+fn health_checks(entry: &UpstreamState) -> Family {
+    let counted = CheckOutcome::ALL.iter().map(|one| (one.label(), entry.checks(*one).get()));
+    let seen = counted.filter(|(_, count)| *count > 0);
+    let sample = |(label, count): (&str, u64)| {
+        let labels = vec![("result", label.to_owned())];
+        Sample { labels, value: Value::Count(count) }
+    };
+    Family {
+        name: "upstream_health_checks",
+        place: "health_checks",
+        help: "Health checks by what came of them.",
+        kind: Kind::Counter,
+        samples: seen.map(sample).collect(),
+    }
 }
 
 /// What the kernel says of the process, under the names that every exporter has for it (proc(5)).

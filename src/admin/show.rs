@@ -1,5 +1,7 @@
 //! What is shown as JSON. Times are seconds, sizes octets.
 
+use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -13,7 +15,10 @@ use crate::config::{
     RouteAction, RouteSpec, Share, Sticky, Timeouts, UpstreamChange, UpstreamSpec,
 };
 use crate::http::Limits;
-use crate::stats::{self, Distribution, Family, Phase, Sample, Totals, UpstreamTotals, by_class};
+use crate::stats::{
+    self, Distribution, Family, LastError, Phase, Sample, Totals, UpstreamState, UpstreamTotals,
+    by_class,
+};
 
 /// `/health`: the process lives.
 pub(super) fn health(view: &View) -> Value {
@@ -40,8 +45,8 @@ pub(super) fn metrics(view: &View) -> Value {
     families::process(view).iter().for_each(|family| place(&mut page, family));
     let upstreams = view.upstreams.iter().map(|entry| {
         let mut page = json!({});
-        let totals = UpstreamTotals::of(entry.cores());
-        totals.families(&view.labels).iter().for_each(|family| place(&mut page, family));
+        let families = families::of_upstream(entry, &view.labels);
+        families.iter().for_each(|family| place(&mut page, family));
         let name = match &*entry.pool {
             "default" => entry.name.to_string(),
             pool => format!("{pool} {}", entry.name),
@@ -91,11 +96,9 @@ pub(super) fn status(view: &View) -> Value {
     let specs = view.plan.upstreams();
     let upstreams = view.upstreams.iter().zip(specs).map(|(upstream, (pool, spec))| {
         let one = UpstreamTotals::of(upstream.cores());
-        let state = match (spec.draining, upstream.is_alive()) {
-            (true, _) => "draining",
-            (false, true) if one.connects + one.connect_failures == 0 => "unknown",
-            (false, true) => "up",
-            (false, false) => "down",
+        let condition = upstream.condition();
+        let error = |LastError { at, reason, text }| {
+            json!({ "at": at, "reason": reason.label(), "text": text })
         };
         json!({
             "id": upstream.id,
@@ -103,8 +106,14 @@ pub(super) fn status(view: &View) -> Value {
             "resolved_from": spec.resolved_from.as_deref(),
             "pool": *pool.name,
             "weight": spec.weight,
-            "state": state,
+            "state": if spec.draining { "draining" } else { upstream.health().label() },
             "alive": upstream.is_alive(),
+            "since": condition.since,
+            "last_healthy": condition.last_healthy,
+            "consecutive_failures": condition.failures,
+            "last_error": condition.last_error.map(error),
+            "breaker": upstream.breaker.load().label(),
+            "addresses": addresses(upstream, &spec.place),
             "current_connections": one.active,
             "idle_connections": one.idle,
             "requests": one.requests,
@@ -135,6 +144,16 @@ pub(super) fn status(view: &View) -> Value {
             "errors": totals.errors(&view.labels),
         },
     })
+}
+
+/// Where an upstream is: as its name was resolved last, or as it was written.
+fn addresses(entry: &UpstreamState, place: &Place) -> Vec<String> {
+    match place {
+        Place::Tcp { host, .. } if IpAddr::from_str(host).is_err() => {
+            entry.addresses().iter().map(ToString::to_string).collect()
+        }
+        place => vec![place_of(place)],
+    }
 }
 
 /// `/config`: the settings in force. Taken apart field by field, so that a new one cannot be forgotten here.

@@ -1,11 +1,12 @@
 //! Commands to a tidegate that runs: asked over its admin, answered by its control plane.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_io::Timer;
 use serde_json::{Value, json};
 
+use crate::base::Date;
 use crate::client::{self, Answer, Question};
 use crate::config::{Listen, Look, Order, UpstreamOrder};
 use crate::http::Method;
@@ -110,8 +111,26 @@ fn status(page: &Value) -> String {
             word(&one["pool"]),
             word(&one["url"]),
         ));
+        if one["state"] == "down" {
+            text.push_str(&format!("{:<10} {}\n", "", why_down(one)));
+        }
     }
     text
+}
+
+/// Since when an upstream is down, and why.
+fn why_down(upstream: &Value) -> String {
+    let mut words = "down".to_owned();
+    let since = upstream["since"].as_u64().map(Duration::from_secs);
+    if let Some(since) = since.and_then(|since| UNIX_EPOCH.checked_add(since)) {
+        words.push_str(" since ");
+        Date::of(since).rfc3339(&mut words);
+    }
+    let error = &upstream["last_error"];
+    if let (Some(reason), Some(text)) = (error["reason"].as_str(), error["text"].as_str()) {
+        words.push_str(&format!(", {reason}: {text}"));
+    }
+    words
 }
 
 /// Asks the admin at `admin`.
@@ -222,6 +241,21 @@ mod tests {
         ] {
             assert_eq!(reachable(&admin), reached, "{admin}");
         }
+    }
+
+    #[test]
+    fn what_is_down_says_since_when_and_why() {
+        let error = json!({ "at": 3, "reason": "wrong_status", "text": "status 503" });
+        for (one, words) in [
+            (json!({}), "down"),
+            (json!({ "since": 60, "last_error": null }), "down since 1970-01-01T00:01:00.000Z"),
+            (json!({ "since": null, "last_error": error }), "down, wrong_status: status 503"),
+        ] {
+            assert_eq!(why_down(&one), words);
+        }
+        let upstreams = json!([{ "state": "up", "url": "u" }, { "state": "down", "url": "d" }]);
+        let text = status(&json!({ "upstreams": upstreams }));
+        assert_eq!(text.matches("down\n").count(), 1, "{text}");
     }
 
     #[test]

@@ -9,53 +9,30 @@ use async_io::Timer;
 use flume::Receiver;
 
 use super::current::Current;
-use crate::proxy::Change;
-use crate::stats::UpstreamState;
-use crate::upstream::LinkedPool;
+use crate::proxy::Runtime;
+use crate::stats::{Health, LastError, UpstreamState};
 
 /// An upstream that goes and comes is told of no more often than this.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Tells of changes as the cores report them, until they are gone. Which upstreams are alive is read from their
-/// states, so a report that was lost costs no more than its cause.
-pub async fn tell(current: Rc<Current>, changes: Receiver<Change>) {
+/// Tells of changes whenever there is a hint of some (`news`), until nobody is left to give one. How upstreams are now
+/// is known of all before anything is told: so an upgrade tells nothing twice.
+pub async fn tell(current: Rc<Current>, news: Receiver<()>) {
     // What was told last of each upstream that there is. One that is new is taken to be up.
-    let mut told: HashMap<Key, bool> = HashMap::new();
-    loop {
-        let was_alive = |state: &UpstreamState| told.get(&key(state)).copied().unwrap_or(true);
-        let mut causes = HashMap::new();
-        if current.get().upstreams().all(|state| state.is_alive() == was_alive(state)) {
-            let Ok(change) = changes.recv_async().await else { return };
-            note(&mut causes, change);
-        }
-        changes.drain().for_each(|change| note(&mut causes, change));
+    let mut told = all(&current.get());
+    while news.recv_async().await.is_ok() {
         let runtime = current.get();
-        let states = || runtime.upstreams();
-        let now: HashMap<Key, bool> = states().map(|one| (key(one), one.is_alive())).collect();
-        let mut has_changed = false;
-        for state in states() {
-            let UpstreamState { name: upstream, pool, .. } = &**state;
-            if state.is_alive() == was_alive(state) {
-                continue;
-            }
-            has_changed = true;
-            if state.is_alive() {
-                tracing::info!(%upstream, %pool, "upstream is up: a connection was made");
-            } else if let Some(Change { reason, cause, .. }) = causes.get(&key(state)) {
-                let cause = cause.as_deref().unwrap_or("nothing known");
-                tracing::warn!(%upstream, %pool, reason, cause, "upstream is down");
-            } else {
-                tracing::warn!(%upstream, %pool, "upstream is down");
-            }
-        }
-        for pool in runtime.pools.iter().filter(|_| has_changed) {
-            let LinkedPool { state, upstreams, .. } = &**pool;
-            let were_alive = upstreams.iter().any(|one| was_alive(&one.state));
-            if were_alive
-                && !upstreams.is_empty()
-                && upstreams.iter().all(|one| !one.state.is_alive())
-            {
-                let (pool, upstreams) = (&state.name, upstreams.len());
+        let was_alive = |one: &UpstreamState| told.get(&key(one)).copied().unwrap_or(true);
+        let now = all(&runtime);
+        let is_alive = |one: &UpstreamState| now.get(&key(one)).copied().unwrap_or(true);
+        let has_changed = |one: &UpstreamState| is_alive(one) != was_alive(one);
+        runtime.upstreams().filter(|one| has_changed(one)).for_each(|one| tell_of(one));
+        for (pool, linked) in runtime.plan.pools.iter().zip(&runtime.pools) {
+            let mut all = linked.upstreams.iter();
+            let have_changed = all.clone().any(|one| has_changed(&one.state));
+            let were_alive = all.clone().any(|one| was_alive(&one.state));
+            if have_changed && were_alive && all.all(|one| !is_alive(&one.state)) {
+                let (pool, upstreams) = (&pool.name, pool.upstreams.len());
                 tracing::error!(upstreams, %pool, "all upstreams are down: requests get 503");
             }
         }
@@ -64,16 +41,35 @@ pub async fn tell(current: Rc<Current>, changes: Receiver<Change>) {
     }
 }
 
+/// One has gone down, or come back.
+fn tell_of(entry: &UpstreamState) {
+    let UpstreamState { name: upstream, pool, .. } = entry;
+    let condition = entry.condition();
+    match (is_alive(entry), condition.last_error) {
+        (true, _) if condition.is_checked => {
+            tracing::info!(%upstream, %pool, "upstream is up: checks succeed");
+        }
+        (true, _) => tracing::info!(%upstream, %pool, "upstream is up: a connection was made"),
+        (false, Some(LastError { reason, text: cause, .. })) => {
+            let (reason, failures) = (reason.label(), condition.failures);
+            tracing::warn!(%upstream, %pool, reason, cause, failures, "upstream is down");
+        }
+        (false, None) => tracing::warn!(%upstream, %pool, "upstream is down"),
+    }
+}
+
+/// A core knows that an upstream is down before we know why: it is told when both do.
+fn is_alive(entry: &UpstreamState) -> bool {
+    entry.is_alive() || entry.condition().health != Health::Down
+}
+
+fn all(runtime: &Runtime) -> HashMap<Key, bool> {
+    runtime.upstreams().map(|one| (key(one), is_alive(one))).collect()
+}
+
 /// The pool and the name of an upstream.
 type Key = (Arc<str>, Arc<str>);
 
-fn key(state: &UpstreamState) -> Key {
-    (Arc::clone(&state.pool), Arc::clone(&state.name))
-}
-
-/// Keeps the last report of each upstream that failed.
-fn note(causes: &mut HashMap<Key, Change>, change: Change) {
-    if !change.alive {
-        causes.insert(key(&change.upstream), change);
-    }
+fn key(entry: &UpstreamState) -> Key {
+    (Arc::clone(&entry.pool), Arc::clone(&entry.name))
 }

@@ -8,11 +8,11 @@
 //! - Every ending has a bound, and a second signal ends it at once.
 //!
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
-//! `addresses` (names of which each address is an upstream),
-//! `health` (what the log says of upstreams), `desired` (what is wanted: settings, and changes of upstreams), `state`
-//! (where those are kept), `reload` (putting it in force), `listening` (the sockets), `current` (what is), `watch`
-//! (whether files have changed), `upgrade` (another process), `drain` (the end), [`demo`] (origins of our own to try it
-//! with), [`ask`] (commands to a tidegate that runs).
+//! `addresses` (names of which each address is an upstream), `probes` (whether upstreams are well), `health` (what the log says of them), `desired` (what is wanted: settings,
+//! and changes of upstreams), `state` (where those are kept), `reload` (putting it in force), `listening` (the
+//! sockets), `current` (what is), `watch` (whether files have changed), `upgrade` (another process), `handed` (what
+//! that gets to know of upstreams), `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands
+//! to a tidegate that runs).
 
 mod addresses;
 pub mod ask;
@@ -22,9 +22,11 @@ pub mod demo;
 mod desired;
 mod drain;
 mod events;
+mod handed;
 mod health;
 mod listening;
 mod names;
+mod probes;
 mod reload;
 mod start;
 mod state;
@@ -75,7 +77,7 @@ fn start_with(
     sources: Sources<'static>,
     opened: impl FnOnce(&Listeners) -> Result<(), String>,
 ) -> Result<(), String> {
-    let InheritedSockets { mut predecessor, sockets } =
+    let InheritedSockets { mut predecessor, sockets, upstreams } =
         InheritedSockets::take(|name| env::var_os(name))?;
     let result = start::enough_descriptors(&plan)
         .and_then(|()| Listeners::open(&plan, report, sockets))
@@ -85,6 +87,7 @@ fn start_with(
                 Watcher::new(report.files.clone()),
                 sources,
                 listeners,
+                &upstreams,
                 &mut predecessor,
                 opened,
             )
@@ -101,6 +104,7 @@ fn serve(
     watcher: Watcher,
     sources: Sources<'static>,
     listeners: Listeners,
+    upstreams: &[u8],
     predecessor: &mut Predecessor,
     opened: impl FnOnce(&Listeners) -> Result<(), String>,
 ) -> Result<(), String> {
@@ -109,7 +113,7 @@ fn serve(
     opened(&listeners)?;
     let desired = Desired::new(plan)?;
     let (mut live, admin) =
-        ControlPlane::start(desired, watcher, sources, listeners, recorder, reopen)?;
+        ControlPlane::start(desired, watcher, sources, listeners, upstreams, recorder, reopen)?;
     let executor = LocalExecutor::new();
     let result = smol::block_on(executor.run(live.run(&executor, admin, predecessor)));
     drop(live);
@@ -183,6 +187,7 @@ impl ControlPlane {
         watcher: Watcher,
         sources: Sources<'static>,
         listeners: Listeners,
+        upstreams: &[u8],
         recorder: Option<Recorder>,
         reopen: Option<Sender<()>>,
     ) -> Result<(ControlPlane, Vec<ListenerSockets>), String> {
@@ -196,6 +201,8 @@ impl ControlPlane {
         let plan = expanded(&named, &Names::default());
         let mut registry = Registry::new(plan.process.workers);
         let runtime = Runtime::link(Arc::new(plan), &mut registry, None);
+        // Before a core looks.
+        handed::read(upstreams, &runtime);
         let (view, events, cores) =
             start::cores(&runtime, named, desired.changes().clone(), listen, recorder)?;
         let (hand_over, handed_over) = flume::bounded(1);
@@ -240,14 +247,18 @@ impl ControlPlane {
         let (changes, changed) = flume::bounded(REPORTS);
         let passing = events::pass_on(
             self.events.clone(),
-            unreachable,
+            unreachable.clone(),
             changes,
             mailboxes.clone(),
             Arc::clone(&self.view),
         );
         let _passing = executor.spawn(passing);
+        let (news, told) = flume::bounded(1);
+        let _health = executor.spawn(health::tell(Rc::clone(&self.current), told));
+        let audience = probes::Audience { mailboxes: mailboxes.clone(), unreachable, news };
+        let probing = probes::keep(Rc::clone(&self.current), changed, audience);
+        let _probing = executor.spawn(probing);
         let _resolving = executor.spawn(names::keep_resolving(current, mailboxes, names));
-        let _health = executor.spawn(health::tell(Rc::clone(&self.current), changed));
         // Until now the process before us has answered for us.
         self.open_admin(executor, admin)?;
         for address in &self.view.get().listen {

@@ -11,6 +11,7 @@ use futures_lite::FutureExt;
 
 use super::current::Current;
 use crate::config::UpstreamSpec;
+use crate::io::address::Address;
 use crate::io::signal::Mailbox;
 use crate::proxy::{Addresses, Command, Runtime};
 use crate::stats::UpstreamState;
@@ -84,7 +85,15 @@ pub async fn keep_resolving(
 
 async fn look_up(spec: &UpstreamSpec, entry: &Arc<UpstreamState>) -> Option<Addresses> {
     match resolve(&spec.place).await {
-        Ok(addresses) => Some((Arc::clone(entry), addresses)),
+        Ok(addresses) => {
+            entry.set_addresses(addresses.iter().filter_map(Address::tcp).collect());
+            Some((Arc::clone(entry), addresses))
+        }
+        Err(error) if entry.is_excluded() => {
+            // Checks ask for it again and again; that it is down has been told.
+            tracing::debug!(upstream = %spec.name, %error, "still cannot resolve the name");
+            None
+        }
         Err(error) => {
             tracing::warn!(upstream = %spec.name, %error, "cannot resolve the name");
             None

@@ -7,7 +7,7 @@ use async_io::Timer;
 use futures_lite::future;
 use serde_json::json;
 
-use super::ControlPlane;
+use super::{ControlPlane, handed};
 use crate::admin::{PendingOrder, Refused};
 use crate::process::successor::Successor;
 
@@ -82,8 +82,9 @@ impl ControlPlane {
         let Some(program) = &self.program else {
             return Err("the program that this process runs cannot be found".into());
         };
-        let successor = Successor::start(program, self.listening.copies())
-            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        let successor =
+            Successor::start(program, &handed::write(&self.current.get()), self.listening.copies())
+                .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
         tracing::info!(program = %program.display(), pid = successor.pid(), "upgrade begins");
         Ok(successor)
     }

@@ -11,3 +11,13 @@ pub enum Address {
     /// A Unix socket path.
     Unix(Box<Path>),
 }
+
+impl Address {
+    /// The address, if it is TCP's.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Tcp(address) => Some(*address),
+            Address::Unix(_) => None,
+        }
+    }
+}

@@ -158,6 +158,11 @@ pub fn take_stream(number: RawFd) -> io::Result<UnixStream> {
     sys::inherited(number).map(UnixStream::from)
 }
 
+/// Takes over a file with which this process was started.
+pub fn take_file(number: RawFd) -> io::Result<fs::File> {
+    sys::inherited(number).map(fs::File::from)
+}
+
 /// Uses sockets that listen at `address` already; all of them, even if there are fewer cores, for the
 /// kernel goes on spreading connections over them. Cores beyond them get further sockets.
 pub fn adopt(address: Address, mut sockets: Vec<OwnedFd>, cores: usize) -> io::Result<Bound> {

@@ -19,6 +19,14 @@ impl<T> Mailbox<T> {
         (Mailbox { sender, notifier }, receiver)
     }
 
+    /// Sends `value` as soon as fewer than `WAITING` are waiting, and lets others go on meanwhile. `false`: the core is
+    /// gone.
+    pub async fn deliver(&self, value: T) -> bool {
+        let sent = self.sender.send_async(value).await.is_ok();
+        self.notifier.notify();
+        sent
+    }
+
     /// Sends `value`; blocks while `WAITING` are waiting. `false`: the core is gone.
     pub fn send(&self, value: T) -> bool {
         let sent = self.sender.send(value).is_ok();

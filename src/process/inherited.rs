@@ -1,15 +1,16 @@
-//! What the process before us left for us: listening sockets, and a line to say that we are ready.
+//! What the process before us left for us: listening sockets, what it knew of upstreams, and a line to say that we are
+//! ready.
 //!
 //! A tidegate that starts its heir names the descriptors in [`INHERIT`], as words with commas between
-//! them: `report=5,listen=7,listen=8,admin=9`. A service manager names its sockets in its own way
+//! them: `report=5,upstreams=6,listen=7,listen=8,admin=9`. A service manager names its sockets in its own way
 //! (sd_listen_fds(3)); `activated-` before a word says that they came from there in the first place.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
 
-use crate::io::listen::{Passed, take_stream};
+use crate::io::listen::{Passed, take_file, take_stream};
 
 use crate::base::digits;
 
@@ -21,6 +22,9 @@ pub const READY: &[u8] = b"ready";
 const FIRST_ACTIVATED: RawFd = 3;
 /// Sockets taken from a service manager at most.
 const ACTIVATED_MOST: u64 = 1024;
+
+/// Octets that a process says of its upstreams at most; more are not read.
+pub const UPSTREAMS_MOST: usize = 16 * 1024 * 1024;
 
 /// What a listening socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +74,8 @@ pub struct InheritedSockets {
     pub predecessor: Predecessor,
     /// Its sockets, or the service manager's.
     pub sockets: Vec<(Label, Passed)>,
+    /// What it knew of upstreams, in its own words; empty if it said nothing.
+    pub upstreams: Vec<u8>,
 }
 
 impl InheritedSockets {
@@ -91,7 +97,8 @@ impl InheritedSockets {
             Err(error) => Err(format!("socket {number}, with which we were started: {error}")),
         };
         let sockets = named.sockets.into_iter().map(take).collect::<Result<_, _>>()?;
-        Ok(InheritedSockets { predecessor: Predecessor(stream), sockets })
+        let upstreams = named.upstreams.map(read_file).unwrap_or_default();
+        Ok(InheritedSockets { predecessor: Predecessor(stream), sockets, upstreams })
     }
 }
 
@@ -118,7 +125,19 @@ impl Predecessor {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Named {
     report: Option<RawFd>,
+    upstreams: Option<RawFd>,
     sockets: Vec<(Label, RawFd)>,
+}
+
+/// What is in this file; what cannot be read is worth no more than not to be known.
+fn read_file(number: RawFd) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let read = take_file(number)
+        .and_then(|file| file.take(UPSTREAMS_MOST as u64).read_to_end(&mut octets));
+    if let Err(error) = read {
+        tracing::warn!(%error, "what the process before us knew of upstreams cannot be read");
+    }
+    octets
 }
 
 /// Reads the words of [`INHERIT`].
@@ -129,6 +148,7 @@ fn read(words: &str) -> Option<Named> {
         let number = RawFd::try_from(digits(number)?).ok()?;
         match word {
             "report" => named.report = Some(number),
+            "upstreams" => named.upstreams = Some(number),
             word => named.sockets.push((Label::of(word)?, number)),
         }
     }
@@ -151,7 +171,7 @@ fn activated(variable: impl Fn(&str) -> Option<OsString>) -> Named {
         (Label { role, activated: true }, number)
     };
     let sockets = (FIRST_ACTIVATED..FIRST_ACTIVATED + count).map(label).collect();
-    Named { report: None, sockets }
+    Named { sockets, ..Named::default() }
 }
 
 #[cfg(test)]
@@ -168,9 +188,12 @@ mod tests {
             (label(Role::Admin, true), 10),
         ];
         let words = sockets.iter().map(|(label, number)| format!(",{}={number}", label.word()));
-        let words = format!("report=5{}", words.collect::<String>());
-        assert_eq!(words, "report=5,listen=7,admin=8,activated-listen=9,activated-admin=10");
-        assert_eq!(read(&words), Some(Named { report: Some(5), sockets }));
+        let words = format!("report=5,upstreams=6{}", words.collect::<String>());
+        assert_eq!(
+            words,
+            "report=5,upstreams=6,listen=7,admin=8,activated-listen=9,activated-admin=10"
+        );
+        assert_eq!(read(&words), Some(Named { report: Some(5), upstreams: Some(6), sockets }));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! ended, and nothing has happened.
 
 use std::env;
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -14,8 +15,9 @@ use std::time::Duration;
 
 use async_io::{Async, Timer};
 use futures_lite::{AsyncReadExt, FutureExt};
+use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::inherited::{INHERIT, Label, READY};
+use super::inherited::{INHERIT, Label, READY, UPSTREAMS_MOST};
 
 /// A new process that has not become ready by then is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,9 +36,11 @@ pub struct Successor {
 }
 
 impl Successor {
-    /// Starts `program` with our arguments and our environment, and with copies of `sockets`.
+    /// Starts `program` with our arguments and our environment, with copies of `sockets`, and with what is known of
+    /// `upstreams`.
     pub fn start<'s>(
         program: &Path,
+        upstreams: &[u8],
         sockets: impl Iterator<Item = &'s (Label, OwnedFd)>,
     ) -> io::Result<Successor> {
         let (line, report) = UnixStream::pair()?;
@@ -45,6 +49,15 @@ impl Successor {
         let report = rustix::io::dup(&report)?;
         let mut words = format!("report={}", report.as_raw_fd());
         let mut copies = Vec::new();
+        match file_of(upstreams) {
+            Ok(file) => {
+                words.push_str(&format!(",upstreams={}", file.as_raw_fd()));
+                copies.push(file);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the new process will have to find out how upstreams are");
+            }
+        }
         for (label, socket) in sockets {
             let copy = rustix::io::dup(socket)?;
             words.push_str(&format!(",{}={}", label.word(), copy.as_raw_fd()));
@@ -97,4 +110,15 @@ impl Successor {
         let _ = self.child.kill();
         self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
     }
+}
+
+/// A file in memory that is not closed on exec, to be read from its beginning.
+fn file_of(octets: &[u8]) -> io::Result<OwnedFd> {
+    if octets.len() > UPSTREAMS_MOST {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let mut file = File::from(memfd_create("upstreams", MemfdFlags::empty())?);
+    file.write_all(octets)?;
+    file.rewind()?;
+    Ok(file.into())
 }

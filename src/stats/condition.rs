@@ -21,6 +21,11 @@ impl Health {
     /// All there are.
     pub const ALL: [Health; 3] = [Health::Unknown, Health::Up, Health::Down];
 
+    /// The one with this label.
+    pub fn of(label: &str) -> Option<Health> {
+        Health::ALL.into_iter().find(|health| health.label() == label)
+    }
+
     /// Its word, the same in `/status` and in what is handed to the next process.
     pub fn label(self) -> &'static str {
         match self {
@@ -81,6 +86,12 @@ outcomes! {
 }
 
 impl CheckOutcome {
+    /// There was no connection.
+    pub fn is_of_connecting(self) -> bool {
+        use CheckOutcome::{ConnectFailed, ConnectRefused, ConnectTimeout, ResolveFailed};
+        matches!(self, ConnectRefused | ConnectTimeout | ConnectFailed | ResolveFailed)
+    }
+
     /// The one with this label.
     pub fn of(label: &str) -> Option<CheckOutcome> {
         CheckOutcome::ALL.iter().copied().find(|outcome| outcome.label() == label)

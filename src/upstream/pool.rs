@@ -508,6 +508,7 @@ pub mod tests {
     use super::*;
     use crate::config::{self, Action, Balance, BreakerSpec, Failures};
     use crate::http::Reason;
+    use crate::stats::Health;
 
     /// The pool of such a command line, changed, on a core of its own.
     pub fn changed(line: &str, change: impl FnOnce(&mut PoolSpec)) -> Rc<Pool> {
@@ -523,13 +524,16 @@ pub mod tests {
         };
         change(Arc::make_mut(&mut plan.pools[0]));
         let linked = Registry::new(1).link(&plan, None).remove(0);
-        let context = PoolContext {
+        Rc::new(Pool::new(&linked, &context(), None))
+    }
+
+    fn context() -> PoolContext {
+        PoolContext {
             core: 0,
             descriptors: 1024,
             reactor: Rc::new(Reactor::new().unwrap()),
             reaper: Rc::new(RefCell::new(Waker::noop().clone())),
-        };
-        Rc::new(Pool::new(&linked, &context, None))
+        }
     }
 
     pub fn pool(line: &str) -> Rc<Pool> {
@@ -621,6 +625,22 @@ pub mod tests {
         assert_eq!(pick(&pool).unwrap_err(), Unavailable::None);
         pool.tiers[0][0].upstream.set_down(false, NOW);
         assert_eq!(places(&pool, 2), [0, 0]);
+    }
+
+    #[test]
+    fn what_checks_find_is_known_to_old_and_new() {
+        let pool = pool("--upstream 127.0.0.1:1,127.0.0.1:2,127.0.0.1:3");
+        let entries = &pool.linked.upstreams;
+        entries[1].state.change(|one| (one.is_checked, one.health) = (true, Health::Down));
+        let down = |pool: &Pool| pool.all().map(|one| one.is_down()).collect::<Vec<_>>();
+        let fresh = Pool::new(&pool.linked, &context(), None);
+        assert_eq!(down(&fresh), [false, true, false], "its entry says so");
+        pool.set_down(&entries[2].state, true);
+        let next = Pool::new(&pool.linked, &context(), Some(&pool));
+        assert_eq!(down(&next), [false, false, true], "it is the same upstream");
+        let other = UpstreamState::new("default", "http://127.0.0.1:1", 1);
+        pool.set_down(&Arc::new(other), true);
+        assert_eq!(down(&pool), [false, false, true], "another of the same name is not meant");
     }
 
     #[test]

@@ -35,3 +35,4 @@ mod s_surface;
 mod t_reload;
 mod u_routes;
 mod v_commands;
+mod w_health;

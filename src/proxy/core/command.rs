@@ -69,7 +69,7 @@ impl Adoption {
 pub enum Event {
     /// An upstream known by name could not be connected to: resolve it again.
     Unreachable(Arc<UpstreamState>),
-    /// An upstream could be connected to, and cannot now, or the other way round.
+    /// An upstream could not be connected to, or could, where the last attempt had failed or there was none.
     Changed(Change),
     /// The breaker of an upstream has opened or closed.
     Turned(Turn),

@@ -90,7 +90,7 @@ impl Worker {
         }
     }
 
-    /// An upstream could not be connected to; the same.
+    /// An upstream could not be connected to; the control plane learns of it each time.
     pub fn report_down(&self, upstream: &Upstream, refusal: &Refusal) {
         if upstream.is_name() {
             self.report(Event::Unreachable(Arc::clone(upstream.state())));
@@ -98,10 +98,9 @@ impl Worker {
         let cause = refusal.cause.map(|cause| cause.to_string());
         let reason = refusal.reason.label();
         tracing::debug!(upstream = %upstream.name(), reason, ?cause, "not connected");
-        if upstream.set_alive(false) {
-            let upstream = Arc::clone(upstream.state());
-            self.report(Event::Changed(Change { upstream, alive: false, reason, cause }));
-        }
+        upstream.set_alive(false);
+        let upstream = Arc::clone(upstream.state());
+        self.report(Event::Changed(Change { upstream, alive: false, reason, cause }));
     }
 
     /// The breaker of an upstream has turned, after a request that ended for `reason`.
