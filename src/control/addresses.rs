@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn names_are_looked_up_by_the_systems_resolver() {
         let plan = plan("'http://localhost:9001'");
-        let mut names = FollowedNames::new(Resolver::of_system());
+        let mut names = FollowedNames::new(Resolver::new(&[]));
         smol::block_on(async {
             names.follow(&plan);
             names.settled().await;
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_name_that_cannot_be_resolved_any_more_keeps_its_addresses() {
-        let mut names = FollowedNames::new(Resolver::of_system());
+        let mut names = FollowedNames::new(Resolver::new(&[]));
         names.follow(&plan("'http://a:1'"));
         let lookup = Lookup::Host("a".into());
         let report = |answer: Option<&str>| {

@@ -204,7 +204,7 @@ impl ControlPlane {
             sources,
             watcher,
             desired,
-            followed: FollowedNames::new(Resolver::of_system()),
+            followed: FollowedNames::new(Resolver::new(&[])),
             registry,
             current: Rc::new(Current::new(runtime)),
             state: Arc::clone(&view.state),

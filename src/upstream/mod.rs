@@ -11,6 +11,8 @@
 //!   that speaks before it is asked is not trusted with a request.
 
 mod balance;
+#[cfg(feature = "dns")]
+mod dns;
 mod idle;
 mod lease;
 mod pool;
