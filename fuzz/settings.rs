@@ -15,6 +15,14 @@ pub static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
     home
 });
 
+/// Settings that make sense only beside another, by the beginnings of their names, and that one as a flag.
+pub const BESIDE: [(&str, &str); 4] = [
+    ("sticky-max-age", "--sticky-cookie=tg"),
+    ("sticky-secret", "--sticky-cookie=tg"),
+    ("queue-size", "--queue-max-requests=9"),
+    ("queue-wait", "--queue-max-requests=9"),
+];
+
 /// Loads the settings, and looks at what came of it.
 pub fn check(args: &[OsString], env: &[(OsString, OsString)]) {
     let around =
@@ -120,7 +128,10 @@ pub fn reads(words: &[String]) -> Result<Action, Rejected> {
         let name = flag.split('=').next().unwrap_or_default();
         words.iter().any(|word| word.split('=').next() == Some(name))
     };
-    let others = others.into_iter().filter(|flag| !given(flag)).map(OsString::from);
+    let is_beside = |name: &str| words.iter().any(|word| word.starts_with(&format!("--{name}")));
+    let beside = BESIDE.iter().filter(|(name, _)| is_beside(name)).map(|(_, flag)| *flag);
+    let others = others.into_iter().chain(beside);
+    let others = others.filter(|flag| !given(flag)).map(OsString::from);
     let cwd = Path::new("/nonexistent");
     let around = Surroundings { cwd, cores: 2, descriptors: 100_000, stdout_is_terminal: false };
     load(others.chain(words.iter().map(OsString::from)), [], &around)

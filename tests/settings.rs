@@ -46,7 +46,9 @@ fn read(words: &[String]) -> Result<Action, Rejected> {
 /// A command line with the value, and nothing else that could be wrong.
 fn line(setting: &str, value: &str) -> Vec<String> {
     let upstream = (setting != "upstream").then(|| "--upstream=http://service".to_owned());
-    upstream.into_iter().chain([format!("--{setting}={value}")]).collect()
+    let beside = promises::BESIDE.iter().filter(|(name, _)| setting.starts_with(name));
+    let beside = beside.map(|(_, flag)| (*flag).to_owned());
+    upstream.into_iter().chain(beside).chain([format!("--{setting}={value}")]).collect()
 }
 
 #[test]

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::View;
 use super::families;
 use crate::config::{
-    AccessLog, Conditions, ErrorPage, ExchangeSpec, Forward, HeaderLine, HeaderRules, HostHeader,
-    Listen, ListenerSpec, LogFormat, Overlay, Place, Plan, PoolSpec, ProcessSpec, Redirect,
-    Respond, RouteAction, RouteSpec, Share, Timeouts, UpstreamChange, UpstreamSpec,
+    AccessLog, Balance, BreakerSpec, Conditions, ConnectionSpec, ErrorPage, ExchangeSpec, Forward,
+    HeaderLine, HeaderRules, HealthSpec, HostHeader, Listen, ListenerSpec, LogFormat, Overlay,
+    Place, Plan, PoolSpec, ProcessSpec, QueueSpec, Redirect, Resolve, Respond, RetrySpec,
+    RouteAction, RouteSpec, Share, Sticky, Timeouts, UpstreamChange, UpstreamSpec,
 };
 use crate::http::Limits;
 use crate::stats::{self, Distribution, Family, Phase, Sample, Totals, UpstreamTotals, by_class};
@@ -222,13 +223,20 @@ fn exchange_spec(spec: &ExchangeSpec) -> Value {
         response_header,
         error_pages,
     } = spec;
+    let RetrySpec { most, on, try_timeout, hedge, buffer } = retry;
     let Timeouts { connect, read, write, response, tunnel_idle, expect } = timeouts;
     let page = |page: &ErrorPage| {
         let (first, last) = page.statuses;
         json!({ "first": first, "last": last, "file": page.file.to_string_lossy() })
     };
     json!({
-        "retries": retry.most,
+        "retries": most,
+        "retry": {
+            "on": on.to_string(),
+            "try_timeout_s": seconds(*try_timeout),
+            "hedge_s": seconds(*hedge),
+            "buffer_bytes": buffer,
+        },
         "half_close": half_close,
         "limits": { "body_bytes": max_body },
         "timeouts": {
@@ -260,13 +268,84 @@ fn header_rules(HeaderRules { removed, lines }: &HeaderRules) -> Value {
 }
 
 fn pool_spec(spec: &PoolSpec) -> Value {
-    let PoolSpec { name, upstreams, connections, exchange, .. } = spec;
+    let PoolSpec {
+        name,
+        upstreams,
+        balance,
+        sticky,
+        health,
+        breaker,
+        slow_start,
+        queue,
+        retry_budget,
+        resolve,
+        connections,
+        exchange,
+    } = spec;
+    let ConnectionSpec { idle_timeout, max_idle, max_age, max_requests, keep_alive, bind } =
+        connections;
+    let hash = match balance {
+        Balance::Hash(key) => Some(key.to_string()),
+        _ => None,
+    };
+    let queue = queue.as_ref().map(|QueueSpec { max_requests, size, wait }| {
+        json!({ "max_requests": max_requests, "size": size, "wait_s": seconds(*wait) })
+    });
+    // A secret is shown as it was written.
+    let sticky = sticky.as_ref().map(|Sticky { cookie, max_age, secret }| {
+        let secret = secret.as_ref().map(ToString::to_string);
+        json!({ "cookie": cookie, "max_age_s": max_age.map(seconds), "secret": secret })
+    });
     json!({
         "name": **name,
         "upstreams": upstreams.iter().map(upstream_spec).collect::<Value>(),
-        "upstream_idle_s": seconds(connections.idle_timeout),
-        "upstream_idle_per_worker": connections.max_idle,
+        "balance": balance.name(),
+        "hash": hash,
+        "sticky": sticky,
+        "health": health.as_ref().map(health_spec),
+        "breaker": breaker.as_ref().map(breaker_spec),
+        "slow_start_s": seconds(*slow_start),
+        "queue": queue,
+        "retry_budget_percent": retry_budget,
+        "resolve": match resolve {
+            Resolve::AtStart => json!("once"),
+            Resolve::Every(often) => json!(seconds(*often)),
+            Resolve::Srv => json!("srv"),
+        },
+        "upstream_idle_s": seconds(*idle_timeout),
+        "upstream_idle_per_worker": max_idle,
+        "upstream_max_age_s": seconds(*max_age),
+        "upstream_max_requests": max_requests,
+        "upstream_keep_alive_s": seconds(*keep_alive),
+        "upstream_bind": bind.map(|address| address.to_string()),
         "settings": exchange_spec(exchange),
+    })
+}
+
+fn health_spec(spec: &HealthSpec) -> Value {
+    let HealthSpec { method, path, host, status, body, interval, timeout, fall, rise } = spec;
+    let range = |(first, last): &(u16, u16)| json!({ "first": first, "last": last });
+    json!({
+        "method": method.name(),
+        "path": path,
+        "host": host,
+        "status": status.iter().map(range).collect::<Value>(),
+        "body": body,
+        "interval_s": seconds(*interval),
+        "timeout_s": seconds(*timeout),
+        "fall": fall,
+        "rise": rise,
+    })
+}
+
+fn breaker_spec(spec: &BreakerSpec) -> Value {
+    let BreakerSpec { failures, open, probes, on, fail_open } = spec;
+    json!({
+        "failures": failures,
+        "open_s": seconds(*open),
+        "probes": probes,
+        "on": on.to_string(),
+        "fail_open": fail_open,
     })
 }
 
@@ -323,6 +402,7 @@ fn upstream_spec(spec: &UpstreamSpec) -> Value {
         "place": place_of(&spec.place),
         "base": spec.base,
         "weight": spec.weight,
+        "backup": spec.backup,
         "draining": spec.draining,
     })
 }

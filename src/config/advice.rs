@@ -33,6 +33,9 @@ fn tried(
     if text.trim().is_empty() && has_examples {
         return wrong("the value is empty; perhaps a variable is not set", form.example());
     }
+    if form == Form::Secret {
+        return refusal; // whatever is offered would tell some of it
+    }
     if let Some(bare) = bare(text).and_then(|bare| taken(bare, &reader)) {
         return instead("blanks, quotes and commas around it are no part of a value", [bare]);
     }
@@ -92,8 +95,8 @@ pub fn several<T>(
 ) -> Option<Diagnostic> {
     let pieces: Vec<&str> =
         text.split([' ', '\t', ';', '|']).filter(|piece| !piece.is_empty()).collect();
-    use Form::{Fields, Listens, Networks, Protocols, Urls};
-    let each = matches!(form, Urls | Listens | Networks | Protocols | Fields);
+    use Form::{Failures, Fields, Listens, Networks, Protocols, Statuses, Urls};
+    let each = matches!(form, Urls | Listens | Networks | Protocols | Fields | Statuses | Failures);
     if !each || pieces.len() < 2 || text.len() > LONGEST_OFFER {
         return None;
     }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::care::Care;
 use super::diagnostics::{Diagnostic, Diagnostics, instead, wrong};
 use super::given::{Given, Origin};
 use super::header::HeaderRules;
@@ -59,8 +60,9 @@ pub fn build(
     let own: Vec<Listen> = listener.addresses.iter().chain(&process.admin).cloned().collect();
     let upstreams = settings.upstreams(&own, demo, must_run);
     let exchange = settings.exchange_at_top(listener.read_timeout);
-    let pool = settings.pool(upstreams, &exchange);
-    let pools = settings.pools(&exchange, pool);
+    let care = settings.care(&Care::none());
+    let pool = care.pool(sections::DEFAULT, upstreams, Arc::clone(&exchange));
+    let pools = settings.pools(&exchange, pool, &care);
     let routes = settings.routes(&exchange, &pools);
     let pools = pools.into_iter().map(Arc::new).collect();
     let plan = Plan { process, listener, exchange, routes: routes.into(), pools };
@@ -126,19 +128,6 @@ impl Settings<'_> {
         };
         self.change(&mut spec);
         Arc::new(spec)
-    }
-
-    /// The pool that the top makes.
-    fn pool(&mut self, upstreams: Vec<UpstreamSpec>, exchange: &Arc<ExchangeSpec>) -> PoolSpec {
-        let connections = ConnectionSpec {
-            idle_timeout: self.wait("upstream-idle-timeout"),
-            max_idle: self.number("max-upstream-idle") as usize,
-            max_age: Duration::ZERO,
-            max_requests: 0,
-            keep_alive: Duration::ZERO,
-            bind: None,
-        };
-        PoolSpec::plain(sections::DEFAULT, upstreams, connections, Arc::clone(exchange))
     }
 
     /// Workers and connections: each worker gets at least one connection.
@@ -275,13 +264,24 @@ impl Settings<'_> {
             let what = "no upstream is given, so there is nowhere to send requests";
             self.diagnostics.mistake(Origin::CommandLine, wrong(what, right));
         }
+        self.refuse_backups_alone(&items);
         self.without_repeats(items, |upstream| upstream.name.clone())
     }
 
     /// The upstreams that a pool of the file names.
     pub(super) fn own_upstreams(&mut self, listen: &[Listen]) -> Vec<UpstreamSpec> {
         let items = self.all("upstream", MOST_UPSTREAMS, |text| upstream(text, listen));
+        self.refuse_backups_alone(&items);
         self.without_repeats(items, |upstream| upstream.name.clone())
+    }
+
+    fn refuse_backups_alone(&mut self, items: &[Item<UpstreamSpec>]) {
+        if let Some(Item { given, .. }) = items.first()
+            && items.iter().all(|item| item.value.backup)
+        {
+            let what = "every upstream of this pool is a backup, and there is none to stand in for";
+            self.refuse(given, 0..given.text.len(), wrong(what, "leave backup out of one"));
+        }
     }
 
     fn trusted(&mut self) -> Vec<IpNet> {

@@ -214,6 +214,11 @@ mod tests {
              --drain-timeout 14s --max-head 1KiB --max-target 512B --max-fields 10 --max-body 1MB \
              --max-connections 1000 --buffers 2000 --max-upstream-idle 15 --access-log common \
              --access-log-file a \
+             --balance hash --hash path --sticky-cookie tg --sticky-max-age 1h --sticky-secret 0123456789abcdef \
+             --slow-start 16s --queue-max-requests 17 --queue-size 18 --queue-wait 19s --resolve 20s \
+             --upstream-max-age 21s --upstream-max-requests 22 --upstream-keep-alive 23s --upstream-bind ::1 \
+             --retry-on 503 --retry-budget 24% --try-timeout 25s --hedge 26s --retry-buffer 27B \
+             --health --health-body x --breaker \
              --path /a --method GET --serve-admin /health --request-header A:b --response-header A:b \
              --log debug --log-format json --state s --watch",
         );

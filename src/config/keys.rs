@@ -9,7 +9,7 @@ use super::table::{self, Form, POOL, ROUTE, Scope, Setting, TOP};
 use crate::http::grammar;
 
 /// Settings that lie in a table, and the keys that say so; the first of a table is its main key.
-const IN_TABLES: [(&str, &str); 10] = [
+const IN_TABLES: [(&str, &str); 30] = [
     ("admin", "admin.address"),
     ("log", "log.level"),
     ("log-format", "log.format"),
@@ -20,10 +20,34 @@ const IN_TABLES: [(&str, &str); 10] = [
     ("redirect", "redirect.to"),
     ("respond", "respond.body"),
     ("respond.type", "respond.content-type"),
+    ("sticky-cookie", "sticky.cookie"),
+    ("sticky-max-age", "sticky.max-age"),
+    ("sticky-secret", "sticky.secret"),
+    ("queue-max-requests", "queue.max-requests"),
+    ("queue-size", "queue.size"),
+    ("queue-wait", "queue.wait"),
+    ("health-path", "health.path"),
+    ("health-method", "health.method"),
+    ("health-host", "health.host"),
+    ("health-status", "health.status"),
+    ("health-body", "health.body"),
+    ("health-interval", "health.interval"),
+    ("health-timeout", "health.timeout"),
+    ("health-fall", "health.fall"),
+    ("health-rise", "health.rise"),
+    ("breaker-failures", "breaker.failures"),
+    ("breaker-open", "breaker.open"),
+    ("breaker-probes", "breaker.probes"),
+    ("breaker-on", "breaker.on"),
+    ("breaker-fail-open", "breaker.fail-open"),
 ];
 
+/// Main keys of tables whose own name, given a text, is not the name of a setting, or of another.
+const MAIN: [(&str, &str); 3] =
+    [("health", "health-path"), ("sticky", "sticky-cookie"), ("queue", "queue-max-requests")];
+
 /// Keys that are settled but not built, and so are all below them.
-const LATER: [&str; 37] = [
+const LATER: [&str; 27] = [
     "compress",
     "tls",
     "redis",
@@ -35,16 +59,6 @@ const LATER: [&str; 37] = [
     "admin.dashboard",
     "access-log.skip",
     "access-log.audit",
-    "health",
-    "breaker",
-    "balance",
-    "hash",
-    "resolve",
-    "sticky",
-    "queue",
-    "retry-on",
-    "retry-budget",
-    "slow-start",
     "upstream-tls",
     "allow",
     "deny",
@@ -84,12 +98,20 @@ pub fn setting(scope: Scope, path: &str) -> Result<&'static Setting, Diagnostic>
         && let Some((table, key)) = key.split_once('.')
         && table::find_in(scope, path).is_some()
     {
-        return Err(wrong("this belongs into a table", format!("write {key} under [{table}]")));
+        let pool = if scope == POOL { "pool.NAME." } else { "" };
+        let right = format!("write {key} under [{pool}{table}]");
+        return Err(wrong("this belongs into a table", right));
     }
-    match table::find_in(scope, path) {
+    match table::find_in(scope, path).or_else(|| main_key(scope, path)) {
         Some(setting) => Ok(setting),
         None => Err(unknown(scope, path)),
     }
+}
+
+/// The setting that a table's own name stands for, given a text.
+pub fn main_key(scope: Scope, table: &str) -> Option<&'static Setting> {
+    let main = MAIN.iter().find(|(known, _)| *known == table).map(|(_, name)| *name);
+    table::find_in(scope, main.unwrap_or(table)).filter(|_| is_table(scope, table))
 }
 
 /// It makes no sense in a file.

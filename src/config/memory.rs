@@ -30,6 +30,7 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
         ("buffers", buffers * 16 * KIB),
         ("large buffers", large * 128 * KIB),
         ("connections in a request", connections * 28 * KIB),
+        ("bodies kept for retries", connections * retry_buffer(plan)),
         ("answers of our own", connections * texts(plan)),
         ("large heads", if head > 16 * KIB { (connections + buffers) * head } else { 0 }),
         ("idle upstream connections", cores * idle * 200),
@@ -39,6 +40,16 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
         ),
         ("the queue of the access log", if log { 128 * MIB } else { 0 }),
     ]
+}
+
+/// Octets of a body that one request keeps at most to send them again.
+fn retry_buffer(plan: &Plan) -> u64 {
+    let shares = plan.routes.iter().flat_map(|route| match &route.action {
+        RouteAction::Forward(forward) => forward.shares.as_slice(),
+        _ => &[],
+    });
+    let buffers = shares.map(|share| share.exchange.retry.buffer);
+    buffers.max().unwrap_or(0) as u64
 }
 
 /// Octets of the largest answer of our own, with what rules put into its head.

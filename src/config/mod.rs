@@ -23,8 +23,11 @@
 //! conditions    hosts, paths, methods                       "/api/*"
 //! template      texts with placeholders                     "https://{host}{uri}"
 //! header        rules for fields
+//! parts         hash keys, cookies, targets
+//! failures      statuses, and failures of upstreams         "502-504"
 //! settings      one setting by its name, or the mistake in it
 //! sections      pools and routes
+//! care          how the upstreams of a pool are looked after
 //! build         all of it -> a Plan
 //! ```
 //! `descriptors` says how many clients a limit on descriptors is enough for, `memory` what a process takes at most.
@@ -35,14 +38,16 @@
 //! `files` opens every file, and notes which version of it was read.
 //! `plan`, `pool` and `route` say what a plan is.
 //! `unknown` are words of the command line that nobody knows, `strangers` flags of other programs, and those to come.
-//! `shown` is what `config show` shows, as a dotenv file; `print` writes it as a configuration file, `schema` what a
-//! file may have, `shell` what shells and man(1) want.
+//! `shown` is what `config show` shows, as a dotenv file; `print` writes it as a configuration file (`written`: how
+//! upstreams are looked after), `schema` what a file may have, `shell` what shells and man(1) want.
 //! `reach` finds routes that no request can take.
-//! `table` holds one row for each setting: parser, help, `config show` and the manual all read it.
+//! `table` holds one row for each setting: parser, help, `config show` and the manual all read it; `form` says how its
+//! value is written.
 //! `diagnostics` and `show` put results into words.
 
 mod advice;
 mod build;
+mod care;
 mod changes;
 mod command_line;
 mod conditions;
@@ -51,8 +56,10 @@ mod diagnostics;
 mod diff;
 mod dotenv;
 mod expansion;
+mod failures;
 mod file;
 mod files;
+mod form;
 mod given;
 mod header;
 mod keys;
@@ -60,6 +67,7 @@ mod layers;
 mod memory;
 mod order;
 mod overlay;
+mod parts;
 mod places;
 mod plan;
 mod pool;
@@ -84,6 +92,7 @@ mod tree;
 mod unknown;
 mod values;
 mod words;
+mod written;
 mod yaml;
 
 use std::ffi::OsString;
@@ -846,6 +855,8 @@ tidegate: 8 mistakes, not started; --help lists all flags
             "--upstream a:1 --max-target 16KiB --max-fields 256",
             "--upstream a:1 --request-header X-A:1 --request-header X-B:{host} --response-header X-C:d",
             "--upstream a:1 --max-head 1KiB --access-log combined --access-log-file a#'b\\\"c",
+            "--upstream a:1 --health --breaker-failures 3 --sticky-cookie tg --queue-max-requests 9 --hash uri",
+            "--upstream a:1,b:2 --retry-on timeout,5xx --retry-budget 0% --hedge 1s --retry-buffer 1KiB --resolve srv",
             "--upstream a:1 --log trace --log-format json --expect-timeout 0s --max-upstream-idle 0 --access-log off",
         ];
         for line in lines {
@@ -885,7 +896,13 @@ tidegate: 8 mistakes, not started; --help lists all flags
     #[test]
     fn defaults_and_choices_of_the_table_are_understood() {
         for setting in table::settings() {
-            let flag = format!("--upstream a:1 --{}", setting.name);
+            // Some make sense beside others only.
+            let beside = match setting.name {
+                "sticky-max-age" | "sticky-secret" => "--sticky-cookie tg",
+                "queue-size" | "queue-wait" => "--queue-max-requests 9",
+                _ => "--upstream a:1",
+            };
+            let flag = format!("--upstream a:1 {beside} --{}", setting.name);
             if let table::DefaultValue::Value(value) = setting.fallback {
                 let (_, report) = plan(&format!("{flag}={value}"), &[], "");
                 assert_eq!(report.origin(setting.name), format!("--{}", setting.name));

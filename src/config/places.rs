@@ -129,6 +129,12 @@ pub fn upstream(text: &str) -> Result<UpstreamSpec, Diagnostic> {
     for option in options.split_whitespace() {
         match option.split_once('=') {
             Some(("weight", weight)) => upstream.weight = self::weight(weight)?,
+            Some(("backup", "true")) => upstream.backup = true,
+            Some(("backup", "false")) => upstream.backup = false,
+            Some(("backup", _)) => {
+                let right = format!("{start} backup=true");
+                return Err(instead("an upstream is a backup or none", [start, &right]));
+            }
             _ => {
                 let what = format!("an upstream has no option such as {option}");
                 return Err(instead(what, [start, &format!("{start} weight=3")]));

@@ -1,6 +1,8 @@
 //! A pool as it was asked for: its upstreams, how one of them is chosen, and how they are looked after.
 
+use std::fmt::{self, Display};
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,6 +86,18 @@ pub enum Balance {
     Hash(HashKey),
 }
 
+impl Balance {
+    /// The word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Balance::RoundRobin => "round-robin",
+            Balance::LeastRequests => "least-requests",
+            Balance::TwoChoices => "two-choices",
+            Balance::Hash(_) => "hash",
+        }
+    }
+}
+
 /// The part of a request that says which upstream gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HashKey {
@@ -107,7 +121,46 @@ pub struct Sticky {
     /// How long clients keep it; `None`: until the browser ends.
     pub max_age: Option<Duration>,
     /// What it is signed with; `None`: something that nobody knows, and that ends with the process.
-    pub secret: Option<Arc<str>>,
+    pub secret: Option<Secret>,
+}
+
+/// A text that nobody is shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
+    text: Arc<str>,
+    shown: Arc<str>,
+}
+
+impl Secret {
+    /// What is shown in the place of a secret that stands in a file, or came as a flag.
+    pub const MASK: &str = "***";
+
+    /// `shown`: what to show in its place: where it comes from, or [`Secret::MASK`].
+    pub fn new(text: &str, shown: &str) -> Secret {
+        Secret { text: text.into(), shown: shown.into() }
+    }
+}
+
+/// The text itself.
+impl Deref for Secret {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+/// What is shown in its place.
+impl Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 /// How upstreams are asked whether they are well.
@@ -142,6 +195,17 @@ pub enum ProbeMethod {
     Head,
     /// Makes a connection, and closes it.
     Connect,
+}
+
+impl ProbeMethod {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ProbeMethod::Get => "get",
+            ProbeMethod::Head => "head",
+            ProbeMethod::Connect => "connect",
+        }
+    }
 }
 
 /// When an upstream is left alone.

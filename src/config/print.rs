@@ -12,8 +12,9 @@ use super::route::*;
 use super::sections::DEFAULT;
 use super::show::value_of;
 use super::shown::Shown;
-use super::table::{self, Effect, Form, POOL, ROUTE, TOP};
-use super::{keys, values};
+use super::table::{self, Effect, Form, POOL, ROUTE, Scope, Setting, TOP};
+use super::{keys, values, written};
+use crate::base::digits;
 
 /// The settings as JSON.
 pub fn json(plan: &Plan) -> String {
@@ -60,14 +61,7 @@ fn tree(plan: &Plan) -> Value {
             continue;
         }
         let text = value_of(setting.name, plan);
-        let value = match setting.form {
-            _ if text.is_empty() => continue,
-            form if form.takes_list() => text.split(',').map(Value::from).collect(),
-            Form::Switch => json!(text == "on"),
-            Form::Count => json!(crate::base::digits(&text)),
-            _ => Value::from(text),
-        };
-        put(&mut root, keys::key_of(setting.name), value);
+        setting_in(&mut root, TOP, setting, text);
     }
     exchange(&mut root, None, &plan.exchange);
     let mut pools = Map::new();
@@ -79,8 +73,9 @@ fn tree(plan: &Plan) -> Value {
         }
         let mut own = Map::new();
         own.insert("upstream".into(), upstreams);
-        put(&mut own, "upstream-idle-timeout", duration(pool.connections.idle_timeout));
-        put(&mut own, "max-upstream-idle", json!(pool.connections.max_idle));
+        for (name, text) in written::care(pool) {
+            setting_in(&mut own, POOL, super::settings::setting(name), text);
+        }
         exchange(&mut own, Some(&plan.exchange), &pool.exchange);
         pools.insert(pool.name.to_string(), Value::Object(own));
     }
@@ -96,10 +91,25 @@ fn tree(plan: &Plan) -> Value {
     Value::Object(root)
 }
 
+/// Puts in a setting, if anything is said of it.
+fn setting_in(out: &mut Map<String, Value>, scope: Scope, setting: &Setting, text: String) {
+    let value = match setting.form {
+        _ if text.is_empty() => return,
+        form if form.takes_list() => text.split(',').map(Value::from).collect(),
+        // The keys of its table switch it on.
+        Form::Switch if text == "on" && keys::is_table(scope, setting.name) => return,
+        Form::Switch => json!(text == "on"),
+        Form::Count | Form::CountOrOff if let Some(number) = digits(&text) => json!(number),
+        _ => Value::from(text),
+    };
+    put(out, keys::key_of_scope(scope, setting.name), value);
+}
+
 fn upstream(upstream: &UpstreamSpec) -> Value {
-    match upstream.weight {
-        1 => json!(upstream.name),
-        weight => json!({ "url": upstream.name, "weight": weight }),
+    match (upstream.weight, upstream.backup) {
+        (1, false) => json!(upstream.name),
+        (weight, false) => json!({ "url": upstream.name, "weight": weight }),
+        (weight, true) => json!({ "url": upstream.name, "weight": weight, "backup": true }),
     }
 }
 
@@ -118,6 +128,8 @@ fn exchange(out: &mut Map<String, Value>, above: Option<&ExchangeSpec>, spec: &E
         };
         let [before, after] = [above, spec].map(|spec| {
             let Timeouts { connect, read, write, response, tunnel_idle, expect } = spec.timeouts;
+            let retry = &spec.retry;
+            let on = retry.on.to_string().split(',').map(Value::from).collect();
             [
                 ("max-body", spec.max_body.map_or(json!("off"), size)),
                 (
@@ -127,7 +139,11 @@ fn exchange(out: &mut Map<String, Value>, above: Option<&ExchangeSpec>, spec: &E
                 ("backend-header", json!(spec.backend_header)),
                 ("allow-upgrade", json!(spec.upgrades)),
                 ("half-close", json!(spec.half_close)),
-                ("max-retries", json!(spec.retry.most)),
+                ("max-retries", json!(retry.most)),
+                ("retry-on", on),
+                ("try-timeout", duration(retry.try_timeout)),
+                ("hedge", duration(retry.hedge)),
+                ("retry-buffer", size(retry.buffer as u64)),
                 ("connect-timeout", duration(connect)),
                 ("read-timeout", duration(read)),
                 ("write-timeout", duration(write)),
@@ -405,6 +421,21 @@ mod tests {
              response-header = { set = { X-R = 'r' }, add = { Set-Cookie = 'a=1' }, remove = 'X-T' }\n\
              [[route]]\nhost = 'b'\npool = 'b'\nresponse-header = { set = { Set-Cookie = ['b', 'c'] } }\n\
              [[route]]\npool = 'a'\nresponse-header = { set = { X-T = '2' }, remove = 'Set-Cookie' }\n",
+            "balance = 'hash'\nhash = 'cookie:a'\nsticky = 'tg'\nretry-on = ['timeout', 503]\nqueue = 9\n\
+             health = { path = '/h', host = 'a:80', body = 'well' }\nbreaker = true\nretry-budget = '5%'\n\
+             upstream-bind = '10.0.0.1'\nresolve = '10s'\n\
+             upstream = ['http://a:1', { url = 'http://b:2', weight = 2, backup = true }]\n\
+             [pool.all]\nupstream = ['http://a:1', 'http://b:1 backup=true']\nbalance = 'two-choices'\n\
+             sticky = { cookie = 'c', max-age = '1h' }\nretry-on = ['5xx', '429']\nretry-budget = '30%'\n\
+             health = { path = '/a?b', method = 'head', host = 'x', status = ['200', '404-410'], body = 'ok, \\n', \
+             interval = '1s', timeout = '2s', fall = 4, rise = 5 }\n\
+             breaker = { failures = 2, open = '3s', probes = 4, on = ['closed', 500], fail-open = true }\n\
+             slow-start = '30s'\nqueue = { max-requests = 200, size = 0, wait = '1m' }\nresolve = 'srv'\n\
+             upstream-max-age = '1h'\nupstream-max-requests = 1000\nupstream-keep-alive = '30s'\n\
+             upstream-bind = '::1'\ntry-timeout = '1s'\nhedge = '50ms'\nretry-buffer = '64KiB'\n\
+             [pool.none]\nupstream = 'http://c:1'\nsticky = 'off'\nhealth = false\nbreaker = false\n\
+             queue = 'off'\nresolve = 'once'\nupstream-bind = 'off'\n\
+             [[route]]\npool = 'all'\nhost = 'a'\nretry-on = 'connect'\ntry-timeout = '2s'\n[[route]]\npool = 'none'\n",
             "[pool.default]\nupstream = 'http://a:1'\nwrite-timeout = '3s'\n\
              [[route]]\nname = 'admin'\npath = '/x'\n[[route]]\nname = 'default'\n",
         ] {

@@ -31,12 +31,16 @@ fn of_scope(scope: Scope) -> Value {
     for setting in table::settings_of(scope).filter(|one| !keys::is_outside(one.name)) {
         let key = keys::key_of_scope(scope, setting.name);
         match key.split_once('.') {
+            // A switch that is a table as well.
+            None if keys::is_table(scope, key) && setting.form == Form::Switch => {
+                if let Value::Array(forms) = &mut table_in(&mut properties, key)["anyOf"] {
+                    forms.push(of_setting(setting));
+                }
+            }
             None => drop(properties.insert(key.to_owned(), of_setting(setting))),
             Some((table, key)) => {
-                let place = properties.entry(table).or_insert_with(|| {
-                    json!({ "anyOf": [{ "type": "object", "properties": {}, "additionalProperties": false }] })
-                });
-                if setting.name == table
+                let place = table_in(&mut properties, table);
+                if keys::main_key(scope, table).is_some_and(|main| main.name == setting.name)
                     && let Value::Array(forms) = &mut place["anyOf"]
                 {
                     // A table's own name, given a text, fills its main key.
@@ -49,6 +53,12 @@ fn of_scope(scope: Scope) -> Value {
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
 
+/// The table of this name, which is made if there is none.
+fn table_in<'p>(properties: &'p mut Map<String, Value>, name: &str) -> &'p mut Value {
+    let none = || json!({ "anyOf": [{ "type": "object", "properties": {}, "additionalProperties": false }] });
+    properties.entry(name).or_insert_with(none)
+}
+
 fn of_setting(setting: &Setting) -> Value {
     let text = || json!({ "type": "string" });
     let one = match setting.form {
@@ -57,6 +67,12 @@ fn of_setting(setting: &Setting) -> Value {
             let (least, greatest) = setting.range;
             json!({ "type": ["integer", "string"], "minimum": least, "maximum": greatest })
         }
+        Form::CountOrOff => {
+            let (least, greatest) = setting.range;
+            let count = json!({ "type": "integer", "minimum": least, "maximum": greatest });
+            json!({ "anyOf": [count, text()] })
+        }
+        Form::Statuses | Form::Failures => json!({ "type": ["string", "integer"] }),
         Form::Seconds => json!({ "type": ["string", "integer"] }),
         Form::Choice(words) => json!({ "enum": words.split('|').collect::<Vec<_>>() }),
         Form::Urls => json!({ "oneOf": [text(), {
@@ -64,6 +80,7 @@ fn of_setting(setting: &Setting) -> Value {
             "properties": {
                 "url": text(),
                 "weight": { "type": "integer", "minimum": 1, "maximum": 256 },
+                "backup": { "type": "boolean" },
             },
             "required": ["url"],
             "additionalProperties": false,
@@ -106,6 +123,7 @@ mod tests {
                 let key = keys::key_of_scope(scope, setting.name);
                 let properties = &place["properties"];
                 let found = match key.split_once('.') {
+                    None if keys::is_table(scope, key) => &properties[key]["anyOf"][1],
                     None => &properties[key],
                     Some((table, key)) => &properties[table]["anyOf"][0]["properties"][key],
                 };

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use super::care::Care;
 use super::conditions;
 use super::diagnostics::{Diagnostic, wrong};
 use super::file::Section;
@@ -53,16 +54,11 @@ impl<'a> Settings<'a> {
 
     /// Changes `spec` by what is said here.
     pub fn change(&mut self, spec: &mut ExchangeSpec) {
-        fn set<T>(place: &mut T, value: Option<T>) {
-            if let Some(value) = value {
-                *place = value;
-            }
-        }
         set(&mut spec.max_body, self.number_or_off("max-body"));
         set(&mut spec.host, self.one("host-header", super::build::host_header));
         set(&mut spec.backend_header, self.one("backend-header", values::switch));
         set(&mut spec.half_close, self.one("half-close", values::switch));
-        set(&mut spec.retry.most, self.number_here("max-retries").map(|n| n as u32));
+        self.retries(&mut spec.retry);
         let upgrades = self.list("allow-upgrade", 256, values::protocol);
         if !upgrades.is_empty() {
             spec.upgrades = upgrades;
@@ -86,6 +82,14 @@ impl<'a> Settings<'a> {
         for page in self.list("error-page", MOST_RULES, |text| error_page(text, cwd, files)) {
             spec.error_pages.insert(0, page);
         }
+    }
+
+    fn retries(&mut self, retry: &mut RetrySpec) {
+        set(&mut retry.most, self.number_here("max-retries").map(|n| n as u32));
+        set(&mut retry.on, self.failures("retry-on"));
+        set(&mut retry.try_timeout, self.wait_here("try-timeout"));
+        set(&mut retry.hedge, self.wait_here("hedge"));
+        set(&mut retry.buffer, self.number_here("retry-buffer").map(|n| n as usize));
     }
 
     /// Adds the rules for one direction to those from above.
@@ -132,10 +136,14 @@ impl<'a> Settings<'a> {
     }
 
     /// Every pool: that of the top, if it has upstreams or a demo may bring some, and those of the sections.
-    pub fn pools(&mut self, above: &Arc<ExchangeSpec>, top: PoolSpec) -> Vec<PoolSpec> {
+    pub fn pools(
+        &mut self,
+        above: &Arc<ExchangeSpec>,
+        top: PoolSpec,
+        care: &Care,
+    ) -> Vec<PoolSpec> {
         let mut names = HashSet::new();
         let mut pools = Vec::new();
-        let defaults = top.connections;
         let sections: Vec<&'a Section> = of(self.layers.sections.as_slice(), POOL);
         let names_default = sections.iter().any(|section| section.name == DEFAULT);
         if !top.upstreams.is_empty() || self.layers.sections.is_empty() {
@@ -167,24 +175,10 @@ impl<'a> Settings<'a> {
                 settings
                     .mistake(section, wrong(what, "write upstream = \"http://127.0.0.1:9001\""));
             }
-            let connections = ConnectionSpec {
-                idle_timeout: settings
-                    .wait_here("upstream-idle-timeout")
-                    .unwrap_or(defaults.idle_timeout),
-                max_idle: settings
-                    .number_here("max-upstream-idle")
-                    .map_or(defaults.max_idle, |most| most as usize),
-                ..defaults
-            };
-            let exchange = settings.exchange(above);
-            let pool = PoolSpec::plain(&name, upstreams, connections, exchange);
-            pools.push(pool);
+            let own = settings.care(care);
+            pools.push(own.pool(&name, upstreams, settings.exchange(above)));
         }
         pools
-    }
-
-    fn wait_here(&mut self, name: &str) -> Option<std::time::Duration> {
-        self.number_here(name).map(std::time::Duration::from_millis)
     }
 
     /// The addresses of the listener; mistakes in them are told elsewhere.
@@ -197,6 +191,13 @@ impl<'a> Settings<'a> {
     /// A mistake that no value of `section` is to blame for.
     pub fn mistake(&mut self, section: &Section, wrong: Diagnostic) {
         self.diagnostics.mistake(section.origin.clone(), wrong);
+    }
+}
+
+/// Puts in what was given, if it was.
+pub(super) fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
     }
 }
 

@@ -8,6 +8,7 @@ use super::diagnostics::{Diagnostic, Diagnostics, wrong};
 use super::file::Section;
 use super::given::{Given, Origin};
 use super::layers::Layers;
+use super::pool::Secret;
 use super::table::{self, DefaultValue, Form, Setting, TOP};
 use super::{advice, values};
 
@@ -35,10 +36,22 @@ impl Settings<'_> {
 
     /// What was given for it.
     pub fn given(&self, name: &str) -> Vec<Given> {
-        match self.section {
+        let row = self.row(name);
+        let mut all = match self.section {
             Some(section) => section.given.get(name).cloned().unwrap_or_default(),
-            None => self.layers.of(self.row(name)),
+            None => self.layers.of(row),
+        };
+        if row.form == Form::Secret {
+            all.iter_mut().for_each(|given| {
+                given.shown.get_or_insert_with(|| Secret::MASK.into());
+            });
         }
+        all
+    }
+
+    /// Whether it was given here, and is no default.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.given(name).iter().any(|given| given.origin != Origin::Default)
     }
 
     /// A setting with one value; `None` if there is none, or a mistake.
@@ -51,14 +64,12 @@ impl Settings<'_> {
         let given = all.next()?;
         for again in all {
             let what = format!("this is given twice, first as {}", given.shown());
-            self.refuse(&again, 0..again.text.len(), wrong(what, "leave one out"));
+            self.refuse_one(&again, wrong(what, "leave one out"));
         }
         let Setting { form, fallback, .. } = *self.row(name);
         let read =
             |text: &str| read(text).map_err(|wrong| by_default(fallback, text).unwrap_or(wrong));
-        advice::read(form, &given.text, read)
-            .map_err(|wrong| self.refuse(&given, 0..given.text.len(), wrong))
-            .ok()
+        advice::read(form, &given.text, read).map_err(|wrong| self.refuse_one(&given, wrong)).ok()
     }
 
     /// A setting with any number of values, apart from those with mistakes.
@@ -125,6 +136,16 @@ impl Settings<'_> {
         }
     }
 
+    /// The same of a value as a whole. What is said of a secret never quotes it, and so is told.
+    pub fn refuse_one(&mut self, given: &Given, wrong: Diagnostic) {
+        match &given.shown {
+            Some(shown) if **shown == *Secret::MASK => {
+                self.diagnostics.mistake_in(&given.origin, shown, 0..shown.len(), wrong);
+            }
+            _ => self.refuse(given, 0..given.text.len(), wrong),
+        }
+    }
+
     /// Something odd in a value.
     pub fn warn(&mut self, given: &Given, wrong: Diagnostic) {
         self.diagnostics.warning_in(&given.origin, given.shown(), wrong);
@@ -150,6 +171,11 @@ impl Settings<'_> {
             text => values::number(form, range, text).map(Some),
         };
         self.one(name, read)
+    }
+
+    /// A duration, where it is given.
+    pub fn wait_here(&mut self, name: &str) -> Option<Duration> {
+        self.number_here(name).map(Duration::from_millis)
     }
 
     pub fn wait(&mut self, name: &str) -> Duration {

@@ -9,8 +9,9 @@ use super::plan::*;
 use super::pool::*;
 use super::route::{RouteSource, RouteSpec};
 use super::sections::DEFAULT;
+use super::settings::setting;
 use super::table::{self, ACTIONS, DefaultValue, Effect, Form, GROUPS, POOL, ROUTE, Setting, TOP};
-use super::{Rejected, Report, keys, memory, values};
+use super::{Rejected, Report, keys, memory, values, written};
 
 /// Routes that `check` names; of more, their number.
 const ROUTES_TOLD: usize = 20;
@@ -176,7 +177,15 @@ pub fn markdown() -> String {
 fn range_text(setting: &Setting) -> String {
     let (least, greatest) = setting.range;
     match setting.form {
-        Form::Count | Form::Time | Form::Seconds | Form::Size | Form::SizeOrOff => {
+        Form::Count
+        | Form::CountOrOff
+        | Form::Time
+        | Form::TimeOrOff
+        | Form::Resolve
+        | Form::Seconds
+        | Form::Size
+        | Form::SizeOrOff
+        | Form::Percent => {
             let show = |number| values::show(setting.form, number);
             format!(" ({} to {})", show(least), show(greatest))
         }
@@ -196,16 +205,24 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
     let made_by = |source| routes.iter().find(|route: &&RouteSpec| route.source == source);
     let route = made_by(RouteSource::Top);
     let upstreams = pool.map_or(&[][..], |pool| &pool.upstreams);
-    let of_default = |setting: fn(&PoolSpec) -> String| pool.map(setting).unwrap_or_default();
     let size = |octets| values::show(Form::Size, octets);
     let wait = |duration| values::show_duration(duration).to_string();
     let listens = |listens: &[Listen]| join(listens.iter().map(Listen::to_string));
+    if name != "upstream" && setting(name).scope == TOP | POOL {
+        let rows = pool.map(written::care).unwrap_or_default();
+        let row = rows.into_iter().find(|(known, _)| *known == name);
+        return row.map(|(_, text)| text).unwrap_or_default();
+    }
     match name {
         "listen" => listens(&listener.addresses),
         "upstream" => join(upstreams.iter().map(upstream)),
         "admin" => process.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string),
         "workers" => process.workers.to_string(),
         "max-retries" => exchange.retry.most.to_string(),
+        "retry-on" => exchange.retry.on.to_string(),
+        "try-timeout" => wait(exchange.retry.try_timeout),
+        "hedge" => wait(exchange.retry.hedge),
+        "retry-buffer" => size(exchange.retry.buffer as u64),
         "host-header" => match exchange.host {
             HostHeader::Pass => "pass".to_owned(),
             HostHeader::Upstream => "upstream".to_owned(),
@@ -232,9 +249,6 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
         "connect-timeout" => wait(timeouts.connect),
         "response-timeout" => wait(timeouts.response),
         "idle-timeout" => wait(listener.idle_timeout),
-        "upstream-idle-timeout" => {
-            of_default(|pool| values::show_duration(pool.connections.idle_timeout).to_string())
-        }
         "tunnel-idle-timeout" => wait(timeouts.tunnel_idle),
         "expect-timeout" => wait(timeouts.expect),
         "drain-delay" => wait(process.drain_delay),
@@ -245,7 +259,6 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
         "max-body" => exchange.max_body.map_or_else(|| "off".to_owned(), size),
         "max-connections" => process.max_connections.to_string(),
         "buffers" => process.buffers.to_string(),
-        "max-upstream-idle" => of_default(|pool| pool.connections.max_idle.to_string()),
         "access-log" => process.access_log.format.map_or("off", LogFormat::name).to_owned(),
         "access-log-file" => path(process.access_log.file.as_ref()),
         "state" => path(process.state.as_ref()),
@@ -258,10 +271,12 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
 
 /// As it would be written among upstreams.
 fn upstream(upstream: &UpstreamSpec) -> String {
-    match upstream.weight {
-        1 => upstream.name.clone(),
-        weight => format!("{} weight={weight}", upstream.name),
-    }
+    let weight = match upstream.weight {
+        1 => String::new(),
+        weight => format!(" weight={weight}"),
+    };
+    let backup = if upstream.backup { " backup=true" } else { "" };
+    format!("{}{weight}{backup}", upstream.name)
 }
 
 /// The lines that rules put in, as a variable has them.

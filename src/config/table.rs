@@ -3,167 +3,7 @@
 use DefaultValue::{Depends, Nothing, Value};
 use Form::*;
 
-/// How the value of a setting is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// On or off; as a flag it needs no value.
-    Switch,
-    /// A whole number.
-    Count,
-    /// A number with `ms`, `s`, `m`, `h` or `d`, or several of them; ranges are in milliseconds.
-    Time,
-    /// A [`Form::Time`] that may leave out the unit, meaning seconds.
-    Seconds,
-    /// A number with `B`, `KB`, `KiB` ... `GiB`; ranges are in octets.
-    Size,
-    /// A [`Form::Size`], or `off`.
-    SizeOrOff,
-    /// One of the words of this list, separated by `|`.
-    Choice(&'static str),
-    /// The name of a file.
-    File,
-    /// A folder.
-    Folder,
-    /// An address to listen on, or `off`.
-    Admin,
-    /// Addresses to listen on: repeatable, and comma lists.
-    Listens,
-    /// Upstream URLs: repeatable, and comma lists.
-    Urls,
-    /// Networks in CIDR notation: repeatable, and comma lists.
-    Networks,
-    /// Names of protocols: repeatable, and comma lists.
-    Protocols,
-    /// Names of fields: repeatable, and comma lists.
-    Fields,
-    /// Hosts, exact or `*.` and a domain: repeatable, and comma lists.
-    Hosts,
-    /// Paths, exact or with `/*` at the end: repeatable, and comma lists.
-    Paths,
-    /// Paths of the admin that clients may see: repeatable, and comma lists.
-    Pages,
-    /// Methods: repeatable, and comma lists.
-    Methods,
-    /// Lines `Name: value`: repeatable; in a file a table of names and values.
-    Lines,
-    /// `name` or `name=value`: repeatable; in a file a table of names and values.
-    Pairs,
-    /// Pools, with weights where there are several: `name` or `name=weight`; in a file a table of names and weights.
-    Shares,
-    /// Names of files that have more settings; a star stands for any name.
-    Files,
-    /// A name of our own making.
-    Name,
-    /// The beginning of a path.
-    Prefix,
-    /// A text, perhaps with placeholders.
-    Text,
-}
-
-impl Form {
-    /// The placeholder behind the flag in the help.
-    pub fn placeholder(self) -> &'static str {
-        match self {
-            Switch => "",
-            Count => "N",
-            Time | Seconds => "TIME",
-            Size => "SIZE",
-            SizeOrOff => "SIZE|off",
-            Choice(words) => words,
-            File => "PATH",
-            Folder => "DIR",
-            Admin => "ADDR|off",
-            Listens => "ADDR",
-            Urls => "URL",
-            Networks => "CIDR",
-            Protocols | Fields | Name => "NAME",
-            Hosts => "HOST",
-            Paths | Pages => "PATH",
-            Methods => "METHOD",
-            Lines => "'NAME: VALUE'",
-            Pairs => "NAME=VALUE",
-            Shares => "POOL",
-            Files => "FILE",
-            Prefix => "PATH",
-            Text => "TEXT",
-        }
-    }
-
-    /// There may be several values.
-    pub fn takes_list(self) -> bool {
-        self.separates() || matches!(self, Lines | Pairs | Shares)
-    }
-
-    /// A comma goes between several values.
-    pub fn separates(self) -> bool {
-        matches!(
-            self,
-            Listens
-                | Urls
-                | Networks
-                | Protocols
-                | Fields
-                | Hosts
-                | Paths
-                | Pages
-                | Methods
-                | Files
-        )
-    }
-
-    /// In a file it may be a table of names and values; what goes between the two where it is a text.
-    pub fn of_pairs(self) -> Option<&'static str> {
-        match self {
-            Lines => Some(": "),
-            Pairs | Shares => Some("="),
-            _ => None,
-        }
-    }
-
-    /// Advice where nothing is known of what was meant.
-    pub fn example(self) -> String {
-        let (noun, examples) = self.examples();
-        match examples.split_last() {
-            None => format!("write {noun}"),
-            Some((only, [])) => format!("write {noun} such as {only}"),
-            Some((last, others)) => format!("write {noun} such as {} or {last}", others.join(", ")),
-        }
-    }
-
-    /// The name of such a value, and examples that are right anywhere.
-    pub fn examples(self) -> (&'static str, &'static [&'static str]) {
-        match self {
-            Switch => ("one of", &["on", "off"]),
-            Count => ("digits only,", &["100"]),
-            Time | Seconds => ("a duration", &["500ms", "30s", "5m", "1h"]),
-            Size => ("a size", &["8KiB", "16KiB"]),
-            SizeOrOff => ("a size", &["64KiB", "10MB", "1GiB", "off"]),
-            Choice(_) => ("one of its words", &[]),
-            File => ("the path of a file", &[]),
-            Folder => ("the path of a folder", &[]),
-            Admin => ("an address", &["127.0.0.1:8082", "unix:/run/admin.sock", "off"]),
-            Listens => (
-                "an address",
-                &[":8080", "127.0.0.1:8080", "[::1]:8080", "unix:/run/tidegate.sock"],
-            ),
-            Urls => ("a URL", &["http://127.0.0.1:9001", "http://unix:/run/app.sock"]),
-            Networks => ("a network", &["10.0.0.0/8", "fd00::/8", "192.0.2.7"]),
-            Protocols => ("the name of a protocol", &["tcp"]),
-            Fields => ("the name of a field", &["True-Client-IP", "X-Original-URL"]),
-            Hosts => ("a host", &["example.org", "*.example.org"]),
-            Paths => ("a path", &["/login", "/api/*"]),
-            Pages => ("one of", &["/health", "/ready", "/metrics", "/status"]),
-            Methods => ("a method", &["GET", "POST"]),
-            Lines => ("a line", &["X-Frame-Options:DENY"]),
-            Pairs => ("a pair", &["name=value"]),
-            Shares => ("the name of a pool", &[]),
-            Files => ("the name of a file", &["sites/*.toml"]),
-            Name => ("a name of letters, digits, - and _,", &["shop", "api-v1"]),
-            Prefix => ("the beginning of a path", &["/v1"]),
-            Text => ("a text", &[]),
-        }
-    }
-}
+pub use super::form::Form;
 
 /// The default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,7 +130,9 @@ pub const ACTIONS: [(&str, &str, &str); 3] = [
 /// Octets that the spans of a head can tell apart.
 const HEAD: u64 = 64 * 1024;
 /// A day in milliseconds: no wait is longer, so no sum of waits overflows.
-const DAY: u64 = 24 * 3600 * 1000;
+const DAY: u64 = 24 * HOUR;
+const HOUR: u64 = 3600 * SECOND;
+const SECOND: u64 = 1000;
 /// 1 PiB: far beyond any body, far below where sums of octets overflow.
 const PIB: u64 = 1 << 50;
 
@@ -322,9 +164,12 @@ const fn count(
 }
 
 /// The settings under their headings.
-pub const GROUPS: [(&str, &[Setting]); 6] = [
+pub const GROUPS: [(&str, &[Setting]); 9] = [
     ("Where", WHERE),
     ("Requests", REQUESTS),
+    ("Upstreams", UPSTREAMS),
+    ("Retries", RETRIES),
+    ("Health", HEALTH),
     ("Timeouts", WAITS),
     ("Limits", LIMITS),
     ("Logs", LOGS),
@@ -343,8 +188,6 @@ const WHERE: &[Setting] = &[
 ];
 
 const REQUESTS: &[Setting] = &[
-    count("max-retries", "2", (0, 100), "Further upstreams tried when one fails before it answers")
-        .of(ALL),
     row(
         "host-header",
         Choice(HOSTS),
@@ -372,6 +215,105 @@ const REQUESTS: &[Setting] = &[
     row("allow-upgrade", Protocols, Nothing, "Protocols besides websocket to switch to on request")
         .of(ALL),
     switch("half-close", "Answer clients that close their sending side while they wait").of(ALL),
+];
+
+const UPSTREAMS: &[Setting] = &[
+    row(
+        "balance",
+        Choice(BALANCES),
+        Value("round-robin"),
+        "How the upstream of a request is chosen",
+    )
+    .of(CARE),
+    row("hash", HashKey, Nothing, "What is hashed: client, path, uri, header:NAME or cookie:NAME")
+        .of(CARE),
+    row("sticky-cookie", Cookie, Value("off"), "Cookie that keeps a client with its upstream")
+        .of(CARE),
+    row("sticky-max-age", TimeOrOff, Value("off"), "How long clients keep it; off: until they end")
+        .range(SECOND, DAY)
+        .of(CARE),
+    row("sticky-secret", Secret, Value("off"), "What it is signed with; off: a secret of its own")
+        .of(CARE),
+    wait("slow-start", "0s", "How long one that came back takes to its full share")
+        .range(0, DAY)
+        .of(CARE),
+    row("queue-max-requests", CountOrOff, Value("off"), "Requests under way to each upstream")
+        .range(1, 1 << 20)
+        .of(CARE),
+    count("queue-size", "500", (0, 1 << 16), "Further requests that wait for one of them to end")
+        .of(CARE),
+    wait("queue-wait", "2s", "Longest wait of one; then the answer is 503").of(CARE),
+    row("resolve", Resolve, Value("once"), "How often names are looked up; srv: SRV records")
+        .range(100, DAY)
+        .of(CARE),
+    wait("upstream-max-age", "0s", "Oldest upstream connection that is used again; 0s: any")
+        .range(0, DAY)
+        .of(CARE),
+    count(
+        "upstream-max-requests",
+        "0",
+        (0, 1 << 30),
+        "Most requests of an upstream connection; 0: any",
+    )
+    .of(CARE),
+    wait("upstream-keep-alive", "0s", "Silence after which a connection is probed; 0s: never")
+        .range(0, 9 * HOUR)
+        .of(CARE),
+    row("upstream-bind", Address, Value("off"), "Address that connections to upstreams come from")
+        .of(CARE),
+];
+
+const RETRIES: &[Setting] = &[
+    count("max-retries", "2", (0, 100), "Further upstreams tried when one fails before it answers")
+        .of(ALL),
+    row(
+        "retry-on",
+        Failures,
+        Value("connect,closed"),
+        "What is tried again: also timeout, 5xx, 502-504",
+    )
+    .of(ALL),
+    row("retry-budget", Percent, Value("20%"), "Further attempts, at most, as a share of requests")
+        .range(0, 100)
+        .of(CARE),
+    wait("try-timeout", "0s", "Longest wait for an answer if another may follow; 0s: any")
+        .range(0, DAY)
+        .of(ALL),
+    wait("hedge", "0s", "Wait before a GET goes to another as well; 0s: never")
+        .range(0, DAY)
+        .of(ALL),
+    row("retry-buffer", Size, Value("0B"), "Octets of a body that are kept to be sent again")
+        .range(0, 1 << 20)
+        .of(ALL),
+];
+
+const HEALTH: &[Setting] = &[
+    switch("health", "Ask upstreams whether they are well").of(CARE),
+    row("health-path", Target, Value("/"), "Path that is asked for").of(CARE),
+    row(
+        "health-method",
+        Choice(PROBES),
+        Value("get"),
+        "How they are asked; connect only makes a connection",
+    )
+    .of(CARE),
+    row("health-host", Authority, Value("off"), "Host that is asked for; off: the upstream's own")
+        .of(CARE),
+    row("health-status", Statuses, Value("200-399"), "Statuses of an upstream that is well")
+        .of(CARE),
+    row("health-body", Literal, Nothing, "Text that its answer has in it").of(CARE),
+    wait("health-interval", "10s", "From one check to the next").range(10, DAY).of(CARE),
+    wait("health-timeout", "5s", "Longest time that a check takes").of(CARE),
+    count("health-fall", "3", (1, 1000), "Checks that fail in a row before one is down").of(CARE),
+    count("health-rise", "2", (1, 1000), "Checks that succeed in a row before it is up").of(CARE),
+    switch("breaker", "Leave an upstream alone for a while that keeps failing").of(CARE),
+    count("breaker-failures", "5", (1, 1 << 20), "Failures in a row before it is left alone")
+        .of(CARE),
+    wait("breaker-open", "10s", "How long it is left alone").of(CARE),
+    count("breaker-probes", "1", (1, 1000), "Requests at a time that try it after that").of(CARE),
+    row("breaker-on", Failures, Value("connect,timeout,closed,5xx"), "What counts as a failure")
+        .of(CARE),
+    switch("breaker-fail-open", "Send requests all the same while all are left alone").of(CARE),
 ];
 
 const WAITS: &[Setting] = &[
@@ -480,6 +422,9 @@ pub const FILE_ONLY: &[Setting] = &[
 ];
 
 const ALL: Scope = TOP | POOL | ROUTE;
+const CARE: Scope = TOP | POOL;
+const BALANCES: &str = "round-robin|least-requests|two-choices|hash";
+const PROBES: &str = "get|head|connect";
 const CONNECTIONS: &str = "20000, or by descriptors";
 const HOSTS: &str = "pass|upstream";
 const FORMATS: &str = "human|json|common|combined|off";

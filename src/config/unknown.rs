@@ -10,6 +10,10 @@ use crate::base::digits;
 
 /// A flag without its value.
 pub fn missing(setting: &Setting) -> Diagnostic {
+    if setting.form == Form::Secret {
+        let right = format!("set {}, which nobody else sees", setting.variable());
+        return wrong("the value is missing", right);
+    }
     let example = match (setting.fallback, setting.form.examples().1.first()) {
         (table::DefaultValue::Value(value), _) if value != "off" => value,
         (_, Some(example)) => example,

@@ -10,6 +10,7 @@ use super::table::Form;
 
 /// A number in the form's smallest unit (one, millisecond, octet), within `least..=greatest`.
 pub fn number(form: Form, range: (u64, u64), text: &str) -> Result<u64, Diagnostic> {
+    let form = form.of_number();
     match exact(form, text) {
         Some(number) => within(form, range, number),
         None => Err(no_number(form, range, text)),
@@ -114,9 +115,9 @@ pub fn field(text: &str) -> Result<String, Diagnostic> {
 }
 
 /// One of a few words.
-pub fn choice<T: Copy>(choices: &[(&str, T)], text: &str) -> Result<T, Diagnostic> {
+pub fn choice<T: Clone>(choices: &[(&str, T)], text: &str) -> Result<T, Diagnostic> {
     let found = choices.iter().find(|(word, _)| *word == text);
-    found.map(|(_, value)| *value).ok_or_else(|| {
+    found.map(|(_, value)| value.clone()).ok_or_else(|| {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let lower = text.to_ascii_lowercase();
         let begins = || words.iter().copied().find(|word| lower.starts_with(word));
@@ -128,6 +129,7 @@ pub fn choice<T: Copy>(choices: &[(&str, T)], text: &str) -> Result<T, Diagnosti
 
 /// A number as a user would write it; [`number`] reads it back.
 pub fn show(form: Form, number: u64) -> String {
+    let form = form.of_number();
     let fits = |(_, factor): &&(&str, u64)| number.is_multiple_of(*factor) && *factor <= number;
     let largest = units(form).iter().filter(|(unit, _)| form == Form::Count || !unit.is_empty());
     let zero = if form == Form::Count { "" } else { units(form)[0].0 };
@@ -161,6 +163,7 @@ fn units(form: Form) -> &'static [(&'static str, u64)] {
         Form::Time => &TIME[..5],
         Form::Seconds => &TIME,
         Form::Size | Form::SizeOrOff => &SIZE,
+        Form::Percent => &[("%", 1)],
         _ => &[("", 1)],
     }
 }
@@ -217,6 +220,9 @@ fn respelled(form: Form, text: &str) -> (&'static str, Vec<String>) {
     match (figures, unit) {
         ("", _) => ("this is not a number", Vec::new()),
         (_, "") if form == Form::Time => ("a duration needs a unit", with(["s", "ms"])),
+        (_, "") if form == Form::Percent => {
+            ("a percent sign is missing", vec![format!("{figures}%")])
+        }
         (_, "") if !time && form != Form::Count => ("a size needs a unit", with(["B", "KiB"])),
         _ if time && unit.contains(|c: char| c.is_ascii_digit()) => match sum(form, text) {
             Some(sum) => ("the units of a duration go from large to small", all(Some(sum))),
@@ -320,6 +326,7 @@ fn meant_unit(form: Form, unit: &str) -> Option<(&'static str, u64)> {
         ("k", _) if form == Form::Count => Some(("", 1000)),
         ("m", _) if form == Form::Count => Some(("", 1_000_000)),
         ("", true) => Some(("", 1000)),
+        ("percent" | "pct" | "", false) if form == Form::Percent => known("%"),
         ("sec" | "secs" | "second" | "seconds", true) => known("s"),
         ("min" | "mins" | "minute" | "minutes", true) => known("m"),
         ("hr" | "hrs" | "hour" | "hours", true) => known("h"),

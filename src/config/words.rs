@@ -73,7 +73,14 @@ macro_rules! line {
 line! {
     listen upstream backends backend admin workers
     path paths method serve_admin request_header response_header
-    max_retries host_header backend_header trusted_proxy trusted_header allow_upgrade half_close
+    balance hash sticky_cookie sticky_max_age sticky_secret slow_start
+    queue_max_requests queue_size queue_wait
+    resolve upstream_max_age upstream_max_requests upstream_keep_alive upstream_bind
+    max_retries retry_on retry_budget try_timeout hedge retry_buffer
+    health health_path health_method health_host health_status health_body
+    health_interval health_timeout health_fall health_rise
+    breaker breaker_failures breaker_open breaker_probes breaker_on breaker_fail_open
+    host_header backend_header trusted_proxy trusted_header allow_upgrade half_close
     read_timeout write_timeout connect_timeout response_timeout
     idle_timeout upstream_idle_timeout tunnel_idle_timeout expect_timeout
     drain_delay drain_timeout

@@ -17,7 +17,7 @@ use crate::upstream::resolve::{Answer, Resolver};
 const WAIT: Duration = Duration::from_secs(2);
 /// A lookup that takes longer counts as failed, until it is answered.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A name is not looked up more often than this.
+/// A name is not looked up more often than this, unless its interval is shorter.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Answers that wait to be taken up; a name whose answer has no room waits.
 const ANSWERS: usize = 64;

@@ -2,13 +2,14 @@
 
 use std::fmt::{Display, Write};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::input::MatchInput;
 use super::matching::{self, ConditionKind, KINDS};
 use super::outgoing::Outgoing;
 use super::router::{Router, Scratch, Verdict};
 use super::{Values, fits, lines, redirect, respond};
-use crate::config::{ExchangeSpec, Forward, Plan, Question, RouteAction, RouteSpec};
+use crate::config::{ExchangeSpec, Forward, Plan, Question, RetrySpec, RouteAction, RouteSpec};
 use crate::http::forward;
 use crate::http::path::split;
 use crate::http::write::Writer;
@@ -239,14 +240,21 @@ fn forwarded(out: &mut String, plan: &Plan, spec: &Forward, values: &Values<'_>)
 }
 
 fn settings(out: &mut String, spec: &ExchangeSpec) {
-    let timeouts = &spec.timeouts;
+    let (timeouts, retry) = (&spec.timeouts, &spec.retry);
     let body = spec.max_body.map_or_else(|| "off".to_owned(), |octets| format!("{octets} octets"));
     let _ = writeln!(
         out,
-        "  max-body {body}, max-retries {}, connect-timeout {:?}, response-timeout {:?}, \
+        "  max-body {body}, max-retries {}, retry-on {}, connect-timeout {:?}, response-timeout {:?}, \
          read-timeout {:?}, write-timeout {:?}",
-        spec.retry.most, timeouts.connect, timeouts.response, timeouts.read, timeouts.write
+        retry.most, retry.on, timeouts.connect, timeouts.response, timeouts.read, timeouts.write
     );
+    if retry.try_timeout + retry.hedge > Duration::ZERO || retry.buffer > 0 {
+        let RetrySpec { try_timeout, hedge, buffer, .. } = retry;
+        let _ = writeln!(
+            out,
+            "  try-timeout {try_timeout:?}, hedge {hedge:?}, retry-buffer {buffer} octets"
+        );
+    }
     for line in &spec.response_header.lines {
         let _ = writeln!(out, "  answers get {}: {}", line.name, line.value);
     }

@@ -10,7 +10,7 @@ use super::conditions::is_name;
 use super::diagnostics::{Diagnostic, Diagnostics, wrong};
 use super::file::{Contents, Section};
 use super::given::{Given, Line, Origin};
-use super::keys::{is_table, setting, unknown};
+use super::keys::{is_table, main_key, setting, unknown};
 use super::secrets::Secrets;
 use super::syntax::{self, plain};
 use super::table::{self, Form, POOL, ROUTE, Scope, Setting, TOP};
@@ -119,7 +119,7 @@ impl<'a> Reading<'a> {
                             self.refuse("", span.clone(), wrong(what, right));
                         }
                         Ok(setting) if !matches!(node.value, Value::Table(_)) => {
-                            self.value(setting, place, node);
+                            self.value(meant(scope, &path, setting, node), place, node);
                         }
                         Ok(setting) if setting.form == Form::Shares && is_pool(node) => {
                             self.pool_in_place(place, key, node);
@@ -132,8 +132,8 @@ impl<'a> Reading<'a> {
                         Ok(setting) if setting.form == Form::Urls => {
                             self.value(setting, place, node)
                         }
-                        // A redirect to nowhere, or an answer that says nothing, would be none.
-                        _ if scope == ROUTE && is_table(scope, &path) && is_empty(node) => {
+                        // A redirect to nowhere, or checks of which nothing is said, would be none.
+                        _ if is_table(scope, &path) && is_empty(node) && asks(scope, &path) => {
                             let wrong =
                                 wrong("this table says nothing", "leave it out, or write a key");
                             self.refuse(&path, node.span.clone(), wrong);
@@ -323,6 +323,18 @@ fn is_pool(node: &Node) -> bool {
 fn is_named_route((key, node): &(Key, Node)) -> bool {
     let is_key = setting(ROUTE, &key.name).is_ok() || is_table(ROUTE, &key.name);
     matches!(node.value, Value::Table(_)) && !is_key
+}
+
+/// What a value is of that stands at the name of a table: a path is no switch.
+fn meant(scope: Scope, path: &str, setting: &'static Setting, node: &Node) -> &'static Setting {
+    let is_path = matches!(&node.value, Value::Text(text) if text.contains('/'));
+    let main = main_key(scope, path).filter(|_| is_path && setting.form == Form::Switch);
+    main.unwrap_or(setting)
+}
+
+/// A table of this name asks for something, and is not only about what there is anyway.
+fn asks(scope: Scope, path: &str) -> bool {
+    scope != TOP || main_key(TOP, path).is_some_and(|main| main.scope & POOL != 0)
 }
 
 fn is_empty(node: &Node) -> bool {

@@ -1,5 +1,7 @@
 //! What stands at a key: one text or several, with what they take from elsewhere.
 
+use std::fmt::Write;
+
 use super::super::diagnostics::{Diagnostic, wrong};
 use super::super::file::folder;
 use super::super::given::{Given, Origin};
@@ -47,22 +49,16 @@ impl Reading<'_> {
         for (Key { name, span }, node) in entries {
             match (name.as_str(), &node.value) {
                 ("url", Value::Text(text) | Value::Plain(text)) => url = Some(text.clone()),
-                ("weight", Value::Plain(text) | Value::Text(text)) => {
-                    options = format!(" weight={text}");
+                ("weight" | "backup", Value::Plain(text) | Value::Text(text)) => {
+                    let _ = write!(options, " {name}={text}");
                 }
-                ("url" | "weight", _) => {
+                ("url" | "weight" | "backup", _) => {
                     let wrong = wrong("this is not a text", "write one");
                     self.refuse(place.path, node.span.clone(), wrong);
                 }
-                ("backup", _) => {
-                    self.refuse(
-                        place.path,
-                        span.clone(),
-                        wrong("this is not there yet", "leave it out"),
-                    );
-                }
                 _ => {
-                    let wrong = wrong("an upstream has no such key", "it has url and weight");
+                    let wrong =
+                        wrong("an upstream has no such key", "it has url, weight and backup");
                     self.refuse(place.path, span.clone(), wrong);
                 }
             }
