@@ -17,8 +17,9 @@ use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
-use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::{DnsTcpStream, DnsUdpSocket, RuntimeProvider, Spawn, Time};
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use hickory_resolver::{Resolver, system_conf};
 use smol::Executor;
@@ -95,9 +96,17 @@ async fn records(resolver: &Resolver<Sockets>, name: &str, kind: RecordType) -> 
             let records = records.iter().filter(|record| record.record_type() == kind);
             Ok((records.map(|record| record.data.clone()).collect(), ttl))
         }
-        Err(error) if error.is_no_records_found() => Ok((Vec::new(), u32::MAX)),
+        Err(error) if is_none(&error) => Ok((Vec::new(), u32::MAX)),
         Err(error) => Err(other(error)),
     }
+}
+
+/// There are no such records. Some servers have only A records, and refuse whoever asks for others.
+fn is_none(error: &NetError) -> bool {
+    const NONE: [ResponseCode; 2] = [ResponseCode::Refused, ResponseCode::NotImp];
+    let refused = |code: &ResponseCode| NONE.contains(code);
+    let refuses = matches!(error, NetError::Dns(DnsError::ResponseCode(code)) if refused(code));
+    refuses || error.is_no_records_found()
 }
 
 async fn addresses(resolver: &Resolver<Sockets>, name: &str) -> Found<IpAddr> {
