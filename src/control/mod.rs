@@ -51,7 +51,6 @@ use crate::process::program;
 use crate::proxy::{self, Command, Runtime};
 use crate::stats::{Phase, ProcessState, Recorder};
 use crate::upstream::Registry;
-use crate::upstream::resolve::Resolver;
 use addresses::FollowedNames;
 use cores::Cores;
 use current::Current;
@@ -204,7 +203,7 @@ impl ControlPlane {
             sources,
             watcher,
             desired,
-            followed: FollowedNames::new(Resolver::new(&[])),
+            followed: FollowedNames::new(),
             registry,
             current: Rc::new(Current::new(runtime)),
             state: Arc::clone(&view.state),
