@@ -69,7 +69,8 @@ impl Drop for Machine {
 
 /// With a Rust of some kind, and without wrk, cargo-deny, a nightly and the packages of Python.
 fn developers(name: &str) -> Machine {
-    let there = ["cargo-fmt", "cargo-clippy", "cargo-fuzz", "curl", "slowhttptest", "valgrind"];
+    let there =
+        ["cargo-fmt", "cargo-clippy", "cargo-fuzz", "curl", "dnsmasq", "slowhttptest", "valgrind"];
     let installers = ["apt-get", "sudo", "cargo"];
     Machine::new(name, ".ci/run")
         .has(&there, "exit 0")

@@ -34,7 +34,8 @@ fn settings() -> Vec<String> {
     let table = config::markdown();
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `--"));
     let names = rows.filter_map(|row| row.split(['`', ' ']).next()).map(str::to_owned);
-    names.collect()
+    // Only builds with the feature `dns` take an address of a server, whatever is written.
+    names.filter(|name| cfg!(feature = "dns") || name != "resolver").collect()
 }
 
 fn read(words: &[String]) -> Result<Action, Rejected> {

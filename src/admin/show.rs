@@ -171,6 +171,7 @@ pub(super) fn config(plan: &Plan, changes: &Overlay) -> Value {
         log,
         log_format,
         state,
+        resolver,
         watch,
     } = process;
     let ListenerSpec { addresses, limits, read_timeout, idle_timeout, trusted, trusted_names } =
@@ -207,6 +208,7 @@ pub(super) fn config(plan: &Plan, changes: &Overlay) -> Value {
         "access_log": access_log_spec(access_log),
         "log": log.name(),
         "log_format": log_format.name(),
+        "resolver": resolver.iter().map(ToString::to_string).collect::<Value>(),
         "watch": watch,
         "state": state.as_ref().map(|path| path.to_string_lossy()),
         "pools": pools.iter().map(|pool| pool_spec(pool)).collect::<Value>(),

@@ -112,6 +112,7 @@ pub fn plan() -> Plan {
             access_log: AccessLog { format: Some(LogFormat::Json), file: None },
             log: LogLevel::Info,
             state: None,
+            resolver: Vec::new(),
             watch: false,
             log_format: OwnLogFormat::Human,
         },

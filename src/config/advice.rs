@@ -95,8 +95,11 @@ pub fn several<T>(
 ) -> Option<Diagnostic> {
     let pieces: Vec<&str> =
         text.split([' ', '\t', ';', '|']).filter(|piece| !piece.is_empty()).collect();
-    use Form::{Failures, Fields, Listens, Networks, Protocols, Statuses, Urls};
-    let each = matches!(form, Urls | Listens | Networks | Protocols | Fields | Statuses | Failures);
+    use Form::{Failures, Fields, Listens, Networks, Protocols, Servers, Statuses, Urls};
+    let each = matches!(
+        form,
+        Urls | Listens | Networks | Servers | Protocols | Fields | Statuses | Failures
+    );
     if !each || pieces.len() < 2 || text.len() > LONGEST_OFFER {
         return None;
     }

@@ -16,7 +16,7 @@ use super::plan::*;
 use super::pool::*;
 use super::settings::{Item, Settings, setting};
 use super::table::{Form, Setting};
-use super::{Surroundings, advice, descriptors, places, sections, values};
+use super::{Surroundings, advice, descriptors, parts, places, sections, values};
 use crate::http::Limits;
 
 /// A plan, and the settings that are about the plan and not in it.
@@ -39,6 +39,8 @@ const MOST_LISTED: usize = 256;
 const DEMO_LISTEN: Listen = Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
 /// Names of fields at most: each is compared with every field of a request that has its length.
 const MOST_NAMES: usize = 32;
+/// DNS servers at most: one that is silent costs time before the next.
+const MOST_SERVERS: usize = 8;
 /// Upstreams at most; each costs counters on every core.
 pub(super) const MOST_UPSTREAMS: usize = 16_384;
 
@@ -84,6 +86,7 @@ impl Settings<'_> {
             log: self.one("log", log_level).unwrap_or(LogLevel::Info),
             log_format: self.one("log-format", own_log_format).unwrap_or(OwnLogFormat::Human),
             state: self.one("state", places::folder),
+            resolver: self.list("resolver", MOST_SERVERS, parts::server),
             watch: self.one("watch", values::switch).unwrap_or(false),
         }
     }

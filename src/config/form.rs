@@ -31,6 +31,8 @@ pub enum Form {
     Urls,
     /// Networks in CIDR notation: repeatable, and comma lists.
     Networks,
+    /// Addresses of servers, with ports: repeatable, and comma lists.
+    Servers,
     /// Names of protocols: repeatable, and comma lists.
     Protocols,
     /// Names of fields: repeatable, and comma lists.
@@ -101,6 +103,7 @@ impl Form {
             Listens => "ADDR",
             Urls => "URL",
             Networks => "CIDR",
+            Servers => "IP:PORT",
             Protocols | Fields | Name => "NAME",
             Hosts => "HOST",
             Paths | Pages => "PATH",
@@ -147,6 +150,7 @@ impl Form {
             Listens
                 | Urls
                 | Networks
+                | Servers
                 | Protocols
                 | Fields
                 | Hosts
@@ -196,6 +200,7 @@ impl Form {
             ),
             Urls => ("a URL", &["http://127.0.0.1:9001", "http://unix:/run/app.sock"]),
             Networks => ("a network", &["10.0.0.0/8", "fd00::/8", "192.0.2.7"]),
+            Servers => ("an address", &["127.0.0.1:53", "[::1]:53"]),
             Protocols => ("the name of a protocol", &["tcp"]),
             Fields => ("the name of a field", &["True-Client-IP", "X-Original-URL"]),
             Hosts => ("a host", &["example.org", "*.example.org"]),
@@ -220,7 +225,7 @@ impl Form {
             Target => ("a path", &["/", "/healthz"]),
             Authority => ("a host", &["example.org", "example.org:8080", "off"]),
             Address => ("an address", &["192.0.2.7", "2001:db8::7", "off"]),
-            Resolve => ("a duration", &["10s", "1m", "once", "srv"]),
+            Resolve => ("a duration", &["10s", "1m", "once"]),
         }
     }
 }

@@ -873,7 +873,7 @@ tidegate: 8 mistakes, not started; --help lists all flags
             "--upstream a:1 --request-header X-A:1 --request-header X-B:{host} --response-header X-C:d",
             "--upstream a:1 --max-head 1KiB --access-log combined --access-log-file a#'b\\\"c",
             "--upstream a:1 --health --breaker-failures 3 --sticky-cookie tg --queue-max-requests 9 --hash uri",
-            "--upstream a:1,b:2 --retry-on timeout,5xx --retry-budget 0% --hedge 1s --retry-buffer 1KiB --resolve srv",
+            "--upstream a:1,b:2 --retry-on timeout,5xx --retry-budget 0% --hedge 1s --retry-buffer 1KiB --resolve 5m",
             "--upstream a:1 --log trace --log-format json --expect-timeout 0s --max-upstream-idle 0 --access-log off",
         ];
         for line in lines {

@@ -1,7 +1,7 @@
 //! Parts of requests and connections that settings of pools name: hash keys, cookies, targets, hosts, addresses.
 
 use std::fmt::{self, Display};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -194,6 +194,7 @@ pub fn resolve(text: &str) -> Result<Resolve, Diagnostic> {
     let range = row.map_or((0, u64::MAX), |row| row.range);
     match text {
         "once" => Ok(Resolve::AtStart),
+        "srv" if !cfg!(feature = "dns") => Err(wrong("SRV records need DNS", WITH_DNS)),
         "srv" => Ok(Resolve::Srv),
         text if values::is_off(text) => Err(instead("names are looked up once at least", ["once"])),
         text => {
@@ -205,6 +206,24 @@ pub fn resolve(text: &str) -> Result<Resolve, Diagnostic> {
             });
             time.map(|ms| Resolve::Every(Duration::from_millis(ms)))
         }
+    }
+}
+
+/// What to do where names are looked up by the system alone.
+const WITH_DNS: &str = "build tidegate with the feature dns, or leave it out";
+
+/// `127.0.0.1:53`: a DNS server.
+pub fn server(text: &str) -> Result<SocketAddr, Diagnostic> {
+    if !cfg!(feature = "dns") {
+        return Err(wrong("this build asks the system for names, and no server", WITH_DNS));
+    }
+    match SocketAddr::from_str(text) {
+        Ok(server) if server.port() == 0 => Err(unclear("no server has the port 0")),
+        Ok(server) => Ok(server),
+        Err(_) => match IpAddr::from_str(text.trim_start_matches('[').trim_end_matches(']')) {
+            Ok(ip) => Err(instead("the port is missing", [SocketAddr::new(ip, 53).to_string()])),
+            Err(_) => Err(unclear("this is no IP address with a port")),
+        },
     }
 }
 

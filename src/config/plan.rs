@@ -234,6 +234,8 @@ pub struct ProcessSpec {
     pub log_format: OwnLogFormat,
     /// The folder where changes made at run time are kept; `None`: in memory only.
     pub state: Option<PathBuf>,
+    /// DNS servers that are asked for names of upstreams; none: the system's, or its resolver.
+    pub resolver: Vec<SocketAddr>,
     /// The files that settings are read from are looked at, and read anew when they change.
     pub watch: bool,
 }

@@ -432,7 +432,7 @@ mod tests {
              health = { path = '/a?b', method = 'head', host = 'x', status = ['200', '404-410'], body = 'ok, \\n', \
              interval = '1s', timeout = '2s', fall = 4, rise = 5 }\n\
              breaker = { failures = 2, open = '3s', probes = 4, on = ['closed', 500], fail-open = true }\n\
-             slow-start = '30s'\nqueue = { max-requests = 200, size = 0, wait = '1m' }\nresolve = 'srv'\n\
+             slow-start = '30s'\nqueue = { max-requests = 200, size = 0, wait = '1m' }\nresolve = '5m'\n\
              upstream-max-age = '1h'\nupstream-max-requests = 1000\nupstream-keep-alive = '30s'\n\
              upstream-bind = '::1'\ntry-timeout = '1s'\nhedge = '50ms'\nretry-buffer = '64KiB'\n\
              [pool.none]\nupstream = 'http://c:1'\nsticky = 'off'\nhealth = false\nbreaker = false\n\

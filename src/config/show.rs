@@ -239,9 +239,7 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
             let admin = made_by(RouteSource::ServeAdmin).into_iter();
             join(admin.flat_map(|route| &route.conditions.path).map(ToString::to_string))
         }
-        "method" => {
-            join(route.into_iter().flat_map(|route| route.conditions.method.iter().cloned()))
-        }
+        "method" => join(route.into_iter().flat_map(|one| one.conditions.method.iter().cloned())),
         "request-header" => lines(&exchange.request_header),
         "response-header" => lines(&exchange.response_header),
         "read-timeout" => wait(timeouts.read),
@@ -261,6 +259,7 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
         "buffers" => process.buffers.to_string(),
         "access-log" => process.access_log.format.map_or("off", LogFormat::name).to_owned(),
         "access-log-file" => path(process.access_log.file.as_ref()),
+        "resolver" => join(process.resolver.iter().map(ToString::to_string)),
         "state" => path(process.state.as_ref()),
         "watch" => switch(process.watch),
         "log" => process.log.name().to_owned(),

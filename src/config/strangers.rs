@@ -17,7 +17,7 @@ pub const COUSINS: [(&str, &str); 58] = [
     ("queue-max-requests", "queue max-concurrent max-inflight max-in-flight concurrency-limit"),
     ("queue-size", "max-queue maxqueue backlog-size max-pending"),
     ("queue-wait", "queue-timeout timeout-queue"),
-    ("resolve", "resolver dns dns-interval dns-refresh refresh-interval"),
+    ("resolve", "dns dns-interval dns-refresh refresh-interval"),
     ("upstream-max-age", "max-connection-age max-connection-duration keepalive-time"),
     ("upstream-max-requests", "keepalive-requests max-keepalive-requests"),
     ("upstream-keep-alive", "tcp-keepalive so-keepalive tcp-keep-alive upstream-keepalive"),

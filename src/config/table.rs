@@ -259,6 +259,7 @@ const UPSTREAMS: &[Setting] = &[
     row("resolve", Resolve, Value("once"), "How often names are looked up; srv: SRV records")
         .range(100, DAY)
         .of(CARE),
+    row("resolver", Servers, Nothing, "DNS servers that are asked for names; none: the system's"),
     wait("upstream-max-age", "0s", "Oldest upstream connection that is used again; 0s: any")
         .range(0, DAY)
         .of(CARE),

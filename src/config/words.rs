@@ -75,7 +75,7 @@ line! {
     path paths method serve_admin request_header response_header
     balance hash sticky_cookie sticky_max_age sticky_secret slow_start
     queue_max_requests queue_size queue_wait
-    resolve upstream_max_age upstream_max_requests upstream_keep_alive upstream_bind
+    resolve resolver upstream_max_age upstream_max_requests upstream_keep_alive upstream_bind
     max_retries retry_on retry_budget try_timeout hedge retry_buffer
     health health_path health_method health_host health_status health_body
     health_interval health_timeout health_fall health_rise

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::upstream::resolve::{Answer, Resolver};
 const WAIT: Duration = Duration::from_secs(2);
 /// A lookup that takes longer counts as failed, until it is answered.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A name is not looked up more often than this.
+/// A name is not looked up more often than this, unless its interval is shorter.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Answers that wait to be taken up; a name whose answer has no room waits.
 const ANSWERS: usize = 64;
@@ -29,6 +30,8 @@ type Report = (Lookup, io::Result<Answer>);
 /// [`FollowedNames::settled`].
 #[derive(Debug)]
 pub struct FollowedNames {
+    /// As the plan has them.
+    servers: Vec<SocketAddr>,
     resolver: Resolver,
     executor: LocalExecutor<'static>,
     /// With the most time between two lookups, and who makes them.
@@ -42,10 +45,11 @@ pub struct FollowedNames {
 
 impl FollowedNames {
     /// None yet.
-    pub fn new(resolver: Resolver) -> FollowedNames {
+    pub fn new() -> FollowedNames {
         let (report, reports) = flume::bounded(ANSWERS);
         FollowedNames {
-            resolver,
+            servers: Vec::new(),
+            resolver: Resolver::new(&[]),
             executor: LocalExecutor::new(),
             tasks: BTreeMap::new(),
             known: Names::default(),
@@ -63,6 +67,11 @@ impl FollowedNames {
     /// Follows the names that `plan` has, and no others.
     pub fn follow(&mut self, plan: &Plan) {
         let wanted = lookups(plan);
+        if plan.process.resolver != self.servers {
+            self.servers.clone_from(&plan.process.resolver);
+            self.resolver = Resolver::new(&self.servers);
+            self.tasks.clear(); // what is known is kept until others have answered
+        }
         self.tasks.retain(|lookup, (interval, _)| wanted.get(lookup) == Some(interval));
         self.known.retain(|lookup| wanted.contains_key(lookup));
         self.failing.retain(|lookup| wanted.contains_key(lookup));
@@ -212,7 +221,7 @@ mod tests {
     #[test]
     fn names_are_looked_up_by_the_systems_resolver() {
         let plan = plan("'http://localhost:9001'");
-        let mut names = FollowedNames::new(Resolver::of_system());
+        let mut names = FollowedNames::new();
         smol::block_on(async {
             names.follow(&plan);
             names.settled().await;
@@ -225,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_name_that_cannot_be_resolved_any_more_keeps_its_addresses() {
-        let mut names = FollowedNames::new(Resolver::of_system());
+        let mut names = FollowedNames::new();
         names.follow(&plan("'http://a:1'"));
         let lookup = Lookup::Host("a".into());
         let report = |answer: Option<&str>| {

@@ -50,7 +50,7 @@ pub fn read(octets: &[u8], runtime: &Runtime) {
         .filter_map(|one| Some(((one["pool"].as_str()?, one["url"].as_str()?), one)))
         .collect();
     for (pool, linked) in runtime.plan.pools.iter().zip(&runtime.pools) {
-        for entry in &linked.upstreams {
+        for entry in linked.upstreams.iter().map(|entry| &entry.state) {
             if let Some(one) = known.get(&(&*entry.pool, &*entry.name))
                 && one["checked"] == pool.health.is_some()
             {
@@ -137,7 +137,7 @@ mod tests {
             }),
             ..Condition::default()
         };
-        let entry = &runtime.pools[0].upstreams[0];
+        let entry = &runtime.pools[0].upstreams[0].state;
         entry.set_alive(false);
         entry.change(|own| *own = condition.clone());
         condition
@@ -150,13 +150,13 @@ mod tests {
             let condition = down(&old, is_checked);
             let new = process("b:2,a:1", is_checked);
             read(&write(&old), &new);
-            let [b, a] = [0, 1].map(|at| &new.pools[0].upstreams[at]);
+            let [b, a] = [0, 1].map(|at| &new.pools[0].upstreams[at].state);
             assert_eq!((a.condition(), a.health()), (condition, Health::Down));
             assert_eq!(a.is_excluded(), is_checked);
             assert_eq!(b.condition(), Condition::default(), "nothing was known of it");
             let other = process("a:1", !is_checked);
             read(&write(&old), &other);
-            let entry = &other.pools[0].upstreams[0];
+            let entry = &other.pools[0].upstreams[0].state;
             assert_eq!(entry.health(), Health::Unknown, "it is found out in another way");
         }
     }

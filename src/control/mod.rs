@@ -53,7 +53,6 @@ use crate::process::program;
 use crate::proxy::{self, Command, Runtime};
 use crate::stats::{Phase, ProcessState, Recorder};
 use crate::upstream::Registry;
-use crate::upstream::resolve::Resolver;
 use addresses::FollowedNames;
 use cores::Cores;
 use current::Current;
@@ -211,7 +210,7 @@ impl ControlPlane {
             sources,
             watcher,
             desired,
-            followed: FollowedNames::new(Resolver::of_system()),
+            followed: FollowedNames::new(),
             registry,
             current: Rc::new(Current::new(runtime)),
             state: Arc::clone(&view.state),

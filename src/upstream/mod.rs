@@ -13,6 +13,8 @@
 mod balance;
 mod breaker;
 mod budget;
+#[cfg(feature = "dns")]
+mod dns;
 mod entry;
 pub mod health;
 mod idle;

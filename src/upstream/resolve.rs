@@ -1,8 +1,11 @@
 //! Names to addresses, on the control plane. The system's resolver blocks, so it is asked on threads of the blocking
-//! pool, and lookups that hang keep no more than a few of them.
+//! pool, and lookups that hang keep no more than a few of them. With the feature `dns` names that are followed are
+//! asked for over DNS instead, which says how long an answer holds, and knows services.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+#[cfg(not(feature = "dns"))]
+use std::net::ToSocketAddrs;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +33,30 @@ pub struct Answer {
 #[derive(Clone, Debug)]
 pub struct Resolver {
     under_way: Arc<Semaphore>,
+    #[cfg(feature = "dns")]
+    servers: Arc<[SocketAddr]>,
 }
 
 impl Resolver {
-    /// The system's.
-    pub fn of_system() -> Resolver {
-        Resolver { under_way: Arc::new(Semaphore::new(LOOKUPS_MOST)) }
+    /// Asks these servers; where there are none, as the system is configured to. Only the feature `dns` knows servers.
+    pub fn new(servers: &[SocketAddr]) -> Resolver {
+        #[cfg(not(feature = "dns"))]
+        let _ = servers; // a plan has none then
+        Resolver {
+            under_way: Arc::new(Semaphore::new(LOOKUPS_MOST)),
+            #[cfg(feature = "dns")]
+            servers: servers.into(),
+        }
+    }
+
+    /// The addresses that `lookup` asks for.
+    ///
+    /// # Errors
+    /// When there are none, or nobody could be asked.
+    #[cfg(feature = "dns")]
+    pub async fn look_up(&self, lookup: &Lookup) -> io::Result<Answer> {
+        let _permit = self.under_way.acquire().await;
+        super::dns::look_up(lookup, &self.servers).await
     }
 
     /// The addresses that `lookup` asks for. It ends only when the system's resolver has answered: whoever has less
@@ -43,6 +64,7 @@ impl Resolver {
     ///
     /// # Errors
     /// When there are none, or nobody could be asked.
+    #[cfg(not(feature = "dns"))]
     pub async fn look_up(&self, lookup: &Lookup) -> io::Result<Answer> {
         let Lookup::Host(name) = lookup else {
             return Err(io::Error::other("SRV records need a build with --features dns"));
