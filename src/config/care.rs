@@ -154,8 +154,10 @@ impl Settings<'_> {
         let connections = &mut care.connections;
         set(&mut connections.idle_timeout, self.wait_here("upstream-idle-timeout"));
         set(&mut connections.max_idle, self.number_here("max-upstream-idle").map(|n| n as usize));
-        set(&mut connections.max_age, self.wait_here("upstream-max-age"));
-        set(&mut connections.max_requests, self.count_here("upstream-max-requests"));
+        let max_age = self.number_or_any("upstream-max-age");
+        set(&mut connections.max_age, max_age.map(Duration::from_millis));
+        let max_requests = self.number_or_any("upstream-max-requests");
+        set(&mut connections.max_requests, max_requests.map(|most| most as u32));
         set(&mut connections.keep_alive, self.wait_here("upstream-keep-alive"));
         set(&mut connections.bind, self.one("upstream-bind", address));
         care

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::diagnostics::{Diagnostic, Diagnostics, wrong};
+use super::diagnostics::{Diagnostic, Diagnostics, instead, wrong};
 use super::file::Section;
 use super::given::{Given, Origin};
 use super::layers::Layers;
@@ -161,6 +161,16 @@ impl Settings<'_> {
     pub fn number_here(&mut self, name: &str) -> Option<u64> {
         let Setting { form, range, .. } = *self.row(name);
         self.one(name, |text| values::number(form, range, text))
+    }
+
+    /// The same where 0 stands for no limit.
+    pub fn number_or_any(&mut self, name: &str) -> Option<u64> {
+        let Setting { form, range, .. } = *self.row(name);
+        let read = |text: &str| match values::is_unlimited(text) {
+            true => Err(instead("0 stands for no limit here", [values::show(form, 0)])),
+            false => values::number(form, range, text),
+        };
+        self.one(name, read)
     }
 
     /// The same where `off` is possible.

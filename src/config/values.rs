@@ -67,7 +67,8 @@ pub fn is_off(text: &str) -> bool {
     OFF.contains(&text.to_ascii_lowercase().as_str()) || is_unlimited(text)
 }
 
-fn is_unlimited(text: &str) -> bool {
+/// The text is a word for "without a limit".
+pub fn is_unlimited(text: &str) -> bool {
     UNLIMITED.contains(&text.to_ascii_lowercase().as_str())
 }
 

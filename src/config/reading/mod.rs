@@ -98,33 +98,19 @@ impl<'a> Reading<'a> {
         self.includes
     }
 
-    /// Lines are quoted where there are mistakes in them; the secrets beside those are not.
-    fn hide_secrets(&mut self, node: &Node) {
-        match &node.value {
-            Value::Table(entries) => {
-                for (key, node) in entries {
-                    match (key.name.as_str(), &node.value) {
-                        (_, Value::Table(_)) => self.hide_secrets(node),
-                        (SECRET, _) => self.hide(&node.span),
-                        _ => self.hide_secrets(node),
-                    }
-                }
-            }
-            Value::List(items) => items.iter().for_each(|item| self.hide_secrets(item)),
-            Value::Text(_) | Value::Plain(_) | Value::Null => {}
+    /// Lines are quoted where there are mistakes in them; the secrets beside those are not. As many stars stand in the
+    /// place of a value, so that all behind it stays where it is.
+    fn hide_secrets(&mut self, root: &Node) {
+        let (mut spans, mut hidden) = (Vec::new(), BTreeMap::new());
+        secrets(root, &mut spans);
+        for span in spans {
+            let Line { column, line, raw, .. } = self.line("", &span, "");
+            let octets = hidden.entry(line).or_insert_with(|| raw.as_bytes().to_vec());
+            let end = (column + span.len()).min(octets.len());
+            octets[column..end].fill(b'*');
         }
-    }
-
-    /// Puts as many stars in the place of a value, so that all behind it stays where it is.
-    fn hide(&mut self, span: &Range<usize>) {
-        let Line { column, line, raw, .. } = self.line("", span, "");
-        let end = (column + span.len()).min(raw.len());
-        if let (Some(before), Some(hidden), Some(after)) =
-            (raw.get(..column), raw.get(column..end), raw.get(end..))
-        {
-            let raw = format!("{before}{}{after}", "*".repeat(hidden.len()));
-            self.quoted.insert(line, raw.into());
-        }
+        let quoted = hidden.iter().map(|(line, octets)| (*line, String::from_utf8_lossy(octets)));
+        self.quoted.extend(quoted.map(|(line, text)| (line, text.into())));
     }
 
     /// All entries of the table at `place`.
@@ -340,6 +326,20 @@ impl<'a> Reading<'a> {
             column: column + usize::from(quoted),
             raw: Arc::clone(raw),
         }
+    }
+}
+
+/// Where the values of secrets stand.
+fn secrets(node: &Node, spans: &mut Vec<Range<usize>>) {
+    match &node.value {
+        Value::Table(entries) => entries.iter().for_each(|(key, node)| match node.value {
+            Value::Text(_) | Value::Plain(_) | Value::List(_) if key.name == SECRET => {
+                spans.push(node.span.clone());
+            }
+            _ => secrets(node, spans),
+        }),
+        Value::List(items) => items.iter().for_each(|item| secrets(item, spans)),
+        Value::Text(_) | Value::Plain(_) | Value::Null => {}
     }
 }
 
