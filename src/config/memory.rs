@@ -21,6 +21,8 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
         .map(|pool| (pool.upstreams.len() * pool.connections.max_idle) as u64)
         .sum::<u64>();
     let upstreams = plan.upstreams().count() as u64;
+    let checked = pools.iter().filter(|pool| pool.health.is_some());
+    let checked = checked.map(|pool| pool.upstreams.len() as u64).sum::<u64>();
     let pairs = routes.iter().map(|route| {
         (route.conditions.host.len().max(1) * route.conditions.path.len().max(1)) as u64
     });
@@ -38,6 +40,7 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
             "routes and upstreams",
             (routes.len() as u64 + upstreams) * 8 * KIB + pairs.sum::<u64>() * KIB,
         ),
+        ("checks of upstreams", checked.min(64) * 192 * KIB),
         ("the queue of the access log", if log { 128 * MIB } else { 0 }),
     ]
 }

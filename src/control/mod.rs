@@ -253,7 +253,7 @@ impl ControlPlane {
         );
         let _passing = executor.spawn(passing);
         let (news, told) = flume::bounded(1);
-        let _health = executor.spawn(health::tell(Rc::clone(&self.current), told));
+        let telling = executor.spawn(health::tell(Rc::clone(&self.current), told));
         let audience = probes::Audience { mailboxes: mailboxes.clone(), unreachable, news };
         let probing = probes::keep(Rc::clone(&self.current), changed, audience);
         let _probing = executor.spawn(probing);
@@ -280,7 +280,8 @@ impl ControlPlane {
         let watchdog = self.feed_watchdog(executor);
         let shutdown = self.until_told().await?;
         if shutdown == Shutdown::HandedOver {
-            drop(watchdog);
+            // Whoever has taken over tells, and not both.
+            drop((watchdog, telling));
             self.listening.leave_files();
         }
         self.drain(shutdown).await

@@ -155,14 +155,17 @@ impl Keeper<'_> {
 impl Audience {
     /// Changes what is known of an upstream, and tells the cores if requests may go there now, or may not any more.
     async fn change(&self, entry: &Arc<UpstreamState>, change: impl FnOnce(&mut Condition)) {
-        let (before, down) = entry.change(|condition| {
-            let before = condition.is_excluded();
+        let facts = |condition: &Condition| (condition.health, condition.is_excluded());
+        let (before, after) = entry.change(|condition| {
+            let before = facts(condition);
             change(condition);
-            (before, condition.is_excluded())
+            (before, facts(condition))
         });
-        self.hint();
-        if before != down {
-            self.tell_cores(entry, down).await;
+        if before.0 != after.0 {
+            self.hint();
+        }
+        if before.1 != after.1 {
+            self.tell_cores(entry, after.1).await;
         }
     }
 
@@ -235,7 +238,7 @@ impl Watch {
         let checked = client::check(&addresses, self.asked.check(), health.timeout).await;
         let upstream = &self.entry.name;
         let (outcome, text) = checked
-            .inspect_err(|error| tracing::warn!(%upstream, %error, "cannot check an upstream"))
+            .inspect_err(|error| tracing::debug!(%upstream, %error, "cannot be checked now"))
             .ok()?;
         tracing::debug!(%upstream, outcome = outcome.label(), text, "checked");
         if outcome.is_of_connecting() && literal(place).is_none() {
