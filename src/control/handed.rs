@@ -176,14 +176,18 @@ mod tests {
         ] {
             let new = process("a:1", false);
             read(damaged.as_bytes(), &new);
-            assert_eq!(new.pools[0].upstreams[0].condition(), Condition::default(), "{damaged}");
+            assert_eq!(
+                new.pools[0].upstreams[0].state.condition(),
+                Condition::default(),
+                "{damaged}"
+            );
         }
         for (right, damaged) in
             [("wrong_status", "?"), ("\"at\":9", "\"at\":-9"), ("\"status 503\"", "[]")]
         {
             let new = process("a:1", false);
             read(whole.replace(right, damaged).as_bytes(), &new);
-            let condition = new.pools[0].upstreams[0].condition();
+            let condition = new.pools[0].upstreams[0].state.condition();
             assert_eq!((condition.health, condition.last_error), (Health::Down, None), "{damaged}");
         }
     }

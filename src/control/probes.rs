@@ -379,7 +379,7 @@ mod tests {
         }
 
         fn entry(&self, at: usize) -> Arc<UpstreamState> {
-            Arc::clone(&self.current.get().pools[0].upstreams[at])
+            Arc::clone(&self.current.get().pools[0].upstreams[at].state)
         }
 
         fn adopt(&self, plan: Arc<Plan>) {

@@ -68,12 +68,11 @@ fn tunnel(
         epoch: Rc::clone(&session.exchange.epoch),
         chosen: session.exchange.chosen.get(),
         upstream,
-        _slot: slot,
         early: Cell::new(early),
         frames: frames.map(|down| [Follower::default(), down].map(Cell::new)),
         started: session.exchange.facts.started.get(),
         record: record::of(session, Reason::TunnelClosed),
-        under_way: session.under_way.become_tunnel(),
+        under_way: session.under_way.become_tunnel(slot),
         quota: worker.core.pool.quota(),
         moved: Moved::nothing(worker.now()),
     }))

@@ -13,6 +13,7 @@ use crate::http::write::{Full, Writer};
 use crate::http::{Method, Name, Reason, Request, Response, acceptable_id};
 use crate::io::buffer::{Buf, Quota};
 use crate::policy::{MatchInput, Values};
+use crate::upstream::Slot;
 
 /// A request and its answer: what every step looks at. While it is under way nothing of it changes but the cells of
 /// `facts`.
@@ -109,7 +110,7 @@ impl Session {
             let _fits = input.append(&unfinished.octets);
         }
         let Heads { request, response } = worker.heads.borrow_mut().pop().unwrap_or_default();
-        let under_way = UnderWay { worker: Rc::clone(&worker), what: What::Nothing };
+        let under_way = UnderWay { worker: Rc::clone(&worker), what: What::Nothing, _slot: None };
         let (epoch, facts) = (worker.epoch(), Facts::new(started));
         let (chosen, made_id) = (Cell::new(None), [0; 32]);
         let exchange = Exchange { worker, epoch, client, quota, request, facts, chosen, made_id };
@@ -191,6 +192,8 @@ pub(super) fn written(
 pub(super) struct UnderWay {
     worker: Rc<Worker>,
     what: What,
+    /// Counts a tunnel at its upstream, where that is counted.
+    _slot: Option<Slot>,
 }
 
 /// How it is counted.
@@ -209,13 +212,13 @@ impl UnderWay {
     }
 
     /// The request goes on as a tunnel, in other hands.
-    pub fn become_tunnel(&mut self) -> UnderWay {
+    pub fn become_tunnel(&mut self, slot: Option<Slot>) -> UnderWay {
         self.what = What::Nothing;
         let stats = &self.worker.stats;
         stats.active.down();
         stats.tunnels.up();
         stats.tunnels_opened.add(1);
-        UnderWay { worker: Rc::clone(&self.worker), what: What::Tunnel }
+        UnderWay { worker: Rc::clone(&self.worker), what: What::Tunnel, _slot: slot }
     }
 
     /// The request, or the tunnel, ends with `reason`.

@@ -30,7 +30,6 @@ use crate::io::splice;
 use crate::io::stream::Stream;
 use crate::io::turn::Slice;
 use crate::stats::Record;
-use crate::upstream::Slot;
 
 /// Reads of one way before others have their turn.
 const BATCH: u32 = 16;
@@ -42,8 +41,6 @@ pub(super) struct Tunnel {
     pub chosen: Option<Chosen>,
     /// The connection to the upstream.
     pub upstream: Stream,
-    /// Counts it, where that is counted.
-    pub _slot: Option<Slot>,
     /// Octets that the client sent before it could know of the 101.
     pub early: Cell<Box<[u8]>>,
     /// Where the frames stand, upwards and downwards; `None`: not a WebSocket, nothing is known of

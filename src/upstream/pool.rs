@@ -9,106 +9,36 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::balance::{self, Choice};
+use super::balance;
 use super::breaker::{self, BreakerRules, Judgement, Permit, Stage};
 use super::entry::Entry;
-use super::lease::{Connection, Lease, Slot};
+use super::lease::{Connection, Lease};
+use super::pick::Member;
 use super::queue::{Place, Queue};
 use super::registry::LinkedPool;
 use super::sticky::Tokens;
 use super::upstream::{Refusal, Upstream};
 use crate::config::{ConnectionSpec, HashKey, PoolSpec, QueueSpec};
 use crate::io::address::Address;
-use crate::io::clock::Moment;
 use crate::io::reactor::Reactor;
 use crate::io::stream::Dialling;
 use crate::stats::{BreakerState, UpstreamState};
-
-/// How often another core may be quicker before a request is told that there is no room.
-const RACES_MOST: usize = 4;
-
-/// The request that an upstream is picked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Pick<'a> {
-    /// Upstreams that are not asked again.
-    pub tried: &'a [Rc<Upstream>],
-    /// The request has failed once: an upstream that is known to work is preferred.
-    pub again: bool,
-    /// What it is hashed by, where the pool wants that.
-    pub key: u64,
-    /// The place of the upstream that the client wants to stay with.
-    pub stays_with: Option<usize>,
-    /// The time.
-    pub now: Moment,
-}
-
-/// Why there is no upstream for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unavailable {
-    /// All were tried, are down, or get no requests.
-    None,
-    /// What is left is left alone until then.
-    Resting(Moment),
-    /// What is left has as many requests as it may have.
-    Full,
-}
 
 /// Upstreams, whose turn it is, and how they are connected to.
 #[derive(Debug)]
 pub struct Pool {
     /// Those that requests may go to, and those that stand by.
-    tiers: [Vec<Member>; 2],
+    pub(super) tiers: [Vec<Member>; 2],
     /// Those that get no new requests.
     draining: Vec<Rc<Upstream>>,
-    linked: Arc<LinkedPool>,
+    pub(super) linked: Arc<LinkedPool>,
     /// Requests under way are counted for all cores.
-    counts: bool,
+    pub(super) counts: bool,
     core: usize,
     reactor: Rc<Reactor>,
     dialling: Dialling,
     /// Wakes the task that closes idle connections: see [`Pool::reap`].
     reaper: Rc<RefCell<Waker>>,
-}
-
-/// One that can be picked.
-#[derive(Debug)]
-struct Member {
-    upstream: Rc<Upstream>,
-    /// In the plan.
-    place: usize,
-    weight: u32,
-    slow_start: Duration,
-}
-
-impl Member {
-    fn entry(&self) -> &Entry {
-        self.upstream.entry()
-    }
-}
-
-impl balance::Member for Member {
-    fn weight(&self) -> u32 {
-        self.weight
-    }
-
-    fn ramp(&self, now: Moment) -> f32 {
-        if self.slow_start.is_zero() { 1.0 } else { self.entry().ramp(self.slow_start, now) }
-    }
-
-    fn under_way(&self) -> u32 {
-        self.entry().load.under_way()
-    }
-
-    fn cost(&self, now: Moment) -> f32 {
-        self.entry().load.cost(now) / self.weight as f32
-    }
-}
-
-/// How a member stands to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Ready,
-    Out(Unavailable),
 }
 
 /// What a core gives to the pools of all its epochs.
@@ -189,7 +119,7 @@ impl Pool {
         self.members().map(|member| &member.upstream).chain(&self.draining)
     }
 
-    fn members(&self) -> impl Iterator<Item = &Member> {
+    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
         self.tiers.iter().flatten()
     }
 
@@ -243,131 +173,6 @@ impl Pool {
         &self.linked.state.queue
     }
 
-    /// The upstream for one request: of those that are ready the one whose turn it is.
-    ///
-    /// # Errors
-    /// There is none; why.
-    pub fn pick(self: &Rc<Self>, pick: &Pick<'_>) -> Result<Lease, Unavailable> {
-        for _ in 0..RACES_MOST {
-            let (member, is_forced) = self.choose(pick)?;
-            if let Some(lease) = self.take(member, is_forced, pick.now) {
-                return Ok(lease);
-            }
-        }
-        Err(Unavailable::Full)
-    }
-
-    fn choose(&self, pick: &Pick<'_>) -> Result<(&Member, bool), Unavailable> {
-        let is_ready = |member: &Member| self.standing(member, pick) == Standing::Ready;
-        if let Some(place) = pick.stays_with
-            && let Some(member) = self.members().find(|member| member.place == place)
-            && is_ready(member)
-        {
-            return Ok((member, false));
-        }
-        let choice = Choice {
-            turns: &self.linked.state.turns,
-            again: pick.again,
-            key: pick.key,
-            under_way: self.linked.state.under_way.load(Relaxed),
-            now: pick.now,
-        };
-        for (members, order) in self.tiers.iter().zip(&self.linked.orders) {
-            if pick.again {
-                let works = |member: &Member| is_ready(member) && member.upstream.works();
-                if let Some(member) = order.choose(members, &choice, works) {
-                    return Ok((member, false));
-                }
-            }
-            if let Some(member) = order.choose(members, &choice, is_ready) {
-                return Ok((member, false));
-            }
-        }
-        let rests = |member: &Member| {
-            matches!(self.standing(member, pick), Standing::Out(Unavailable::Resting(_)))
-        };
-        for (members, order) in self.tiers.iter().zip(&self.linked.orders) {
-            if self.rules().fail_open
-                && let Some(member) = order.choose(members, &choice, rests)
-            {
-                return Ok((member, true));
-            }
-        }
-        Err(self.why_none(pick))
-    }
-
-    /// What stands between this member and the request.
-    fn standing(&self, member: &Member, pick: &Pick<'_>) -> Standing {
-        let Member { upstream, .. } = member;
-        if upstream.is_down() || is_among(pick.tried, upstream) {
-            return Standing::Out(Unavailable::None);
-        }
-        if let Err(until) = member.entry().breaker.look(pick.now) {
-            return Standing::Out(Unavailable::Resting(until));
-        }
-        match self.queue_spec() {
-            Some(queue) if member.entry().load.under_way() >= queue.max_requests => {
-                Standing::Out(Unavailable::Full)
-            }
-            _ => Standing::Ready,
-        }
-    }
-
-    /// Why none of the members is ready: room may be made soonest, and the one that rests shortest comes next.
-    fn why_none(&self, pick: &Pick<'_>) -> Unavailable {
-        let mut resting: Option<Moment> = None;
-        for member in self.members() {
-            match self.standing(member, pick) {
-                Standing::Ready | Standing::Out(Unavailable::Full) => return Unavailable::Full,
-                Standing::Out(Unavailable::Resting(until)) => {
-                    resting = Some(resting.map_or(until, |known| known.min(until)));
-                }
-                Standing::Out(Unavailable::None) => {}
-            }
-        }
-        resting.map_or(Unavailable::None, Unavailable::Resting)
-    }
-
-    /// A lease of this member, unless another core was quicker.
-    fn take(self: &Rc<Self>, member: &Member, is_forced: bool, now: Moment) -> Option<Lease> {
-        let Member { upstream, .. } = member;
-        let load = &member.entry().load;
-        let slot = if self.counts {
-            match self.queue_spec() {
-                Some(queue) if !load.up_below(queue.max_requests) => return None,
-                Some(_) => {}
-                None => load.up(),
-            }
-            self.linked.state.under_way.fetch_add(1, Relaxed);
-            Some(Slot::new(self, upstream))
-        } else {
-            None
-        };
-        let permit = match is_forced {
-            true => Permit::Forced,
-            // Who fails here gives its slot back.
-            false => member.entry().breaker.permit(self.rules(), now).ok()?,
-        };
-        if matches!(permit, Permit::Trial(_)) && self.rules().is_asked {
-            member.entry().state.breaker.store(BreakerState::HalfOpen);
-        }
-        Some(Lease::new(self, upstream, permit, slot))
-    }
-
-    /// The same upstream once more.
-    ///
-    /// # Errors
-    /// It takes no more requests now.
-    pub fn lease(
-        self: &Rc<Self>,
-        upstream: &Rc<Upstream>,
-        now: Moment,
-    ) -> Result<Lease, Unavailable> {
-        let member = self.members().find(|member| Rc::ptr_eq(&member.upstream, upstream));
-        let member = member.ok_or(Unavailable::None)?;
-        self.take(member, true, now).ok_or(Unavailable::Full)
-    }
-
     /// A request, or the tunnel it became, has ended: somebody may take its place.
     pub(super) fn leave(&self, upstream: &Upstream) {
         upstream.entry().load.down();
@@ -410,16 +215,6 @@ impl Pool {
         if let balance::Order::TwoChoices(_) = self.linked.orders[0] {
             upstream.entry().load.took(latency, self.reactor.clock().now());
         }
-    }
-
-    /// Is there an upstream besides the `unreachable` that a request could go to now?
-    pub fn has_ready(&self, unreachable: &[Rc<Upstream>], now: Moment) -> bool {
-        let pick = Pick { tried: unreachable, again: true, key: 0, stays_with: None, now };
-        self.members().any(|member| match self.standing(member, &pick) {
-            Standing::Ready | Standing::Out(Unavailable::Full) => true,
-            Standing::Out(Unavailable::Resting(_)) => self.rules().fail_open,
-            Standing::Out(Unavailable::None) => false,
-        })
     }
 
     /// A new connection for `lease`, made within `wait`.
@@ -495,19 +290,17 @@ pub async fn reap(context: &PoolContext, sweep: impl Fn(&mut Context<'_>)) {
     .await;
 }
 
-fn is_among(upstreams: &[Rc<Upstream>], this: &Rc<Upstream>) -> bool {
-    upstreams.iter().any(|upstream| Rc::ptr_eq(upstream, this))
-}
-
 #[cfg(test)]
 pub mod tests {
     use std::path::Path;
 
     use super::super::breaker::Outcome;
+    use super::super::pick::{Pick, Unavailable};
     use super::super::registry::Registry;
     use super::*;
     use crate::config::{self, Action, Balance, BreakerSpec, Failures};
     use crate::http::Reason;
+    use crate::io::clock::Moment;
     use crate::stats::Health;
 
     /// The pool of such a command line, changed, on a core of its own.
