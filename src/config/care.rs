@@ -363,8 +363,8 @@ mod tests {
                 others,
                 "--resolve 5s --retry-budget 1%",
                 "upstream-bind = '::1'\nslow-start = '9s'",
-                "max-upstream-idle = 3\nresolve = 'srv'",
-                "1% srv ::1 9s 3",
+                "max-upstream-idle = 3\nresolve = '5m'",
+                "1% 5m ::1 9s 3",
             ),
         ] {
             let text =

@@ -10,7 +10,7 @@
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
 //! `addresses` (names of which each address is an upstream), `probes` (whether upstreams are well), `health` (what the
 //! log says of them), `desired` (what is wanted: settings, and changes of upstreams), `state` (where those are kept),
-//! `reload` (putting it in force), `listening` (the sockets), `current` (what is), `watch` (whether files have changed),
+//! `reload` (putting it in force), `listening` (the sockets), `current` (what is), `watch` (have files changed),
 //! `upgrade` (another process), `handed` (what that gets to know of upstreams), `drain` (the end), [`demo`] (origins of
 //! our own to try it with), [`ask`] (commands to a tidegate that runs).
 
