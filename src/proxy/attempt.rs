@@ -61,8 +61,8 @@ pub(super) struct Attempts {
     wish: Wish,
     /// Upstreams that could not be connected to, or that failed the request.
     tried: Vec<Rc<Upstream>>,
-    /// Those that could not be connected to: they are not asked again.
-    unreachable: Vec<Rc<Upstream>>,
+    /// Those that could not be connected to, or closed on it: they are not asked again.
+    excluded: Vec<Rc<Upstream>>,
     /// How often it was sent again to another upstream.
     retries: u32,
     /// The request is sent again: only a fresh connection will do.
@@ -88,9 +88,9 @@ impl Attempts {
         let lease = match here {
             Some(lease) => lease,
             None => match pick::pick(admitted, self.wish, &self.tried, again).await {
-                // All were tried; those that could be connected to may do better now.
-                Err(Reason::NoUpstream) if self.tried.len() > self.unreachable.len() => {
-                    pick::pick(admitted, self.wish, &self.unreachable, again).await?
+                // All were tried; those that were late, or answered, may do better now.
+                Err(Reason::NoUpstream) if self.tried.len() > self.excluded.len() => {
+                    pick::pick(admitted, self.wish, &self.excluded, again).await?
                 }
                 picked => picked?,
             },
@@ -115,7 +115,7 @@ impl Attempts {
         let cause = refusal.cause.map(|cause| cause.to_string());
         note(facts, &upstream, false, (refusal.reason, cause), again);
         self.tried.push(Rc::clone(&upstream));
-        self.unreachable.push(upstream);
+        self.excluded.push(upstream);
         if !left {
             return Err(match refusal.reason {
                 Reason::ConnectTimeout => Reason::ConnectTimeout, // 504 says more than 503
@@ -139,10 +139,11 @@ impl Attempts {
         let outcome = error.status.map_or(Outcome::Failed(error.reason), Outcome::Answered);
         let turned = lease.end(outcome);
         worker.report_turned(&upstream, turned, error.reason);
+        let closed = error.status.is_none() && error.reason != Reason::ResponseTimeout;
         let again = match error.status {
             // That was decided when it came.
             Some(_) => Ok(Again::Elsewhere),
-            None => self.decide(&admitted, attempted),
+            None => self.decide(&admitted, attempted, closed.then_some(&upstream)),
         };
         let again = match again {
             Ok(again) => again,
@@ -163,6 +164,9 @@ impl Attempts {
             Again::Elsewhere => {
                 worker.stats.retries.add(1);
                 self.retries += 1;
+                if closed {
+                    self.excluded.push(Rc::clone(&upstream));
+                }
                 self.tried.push(upstream);
             }
         }
@@ -195,13 +199,19 @@ impl Attempts {
         }
     }
 
-    /// Sends it again, or says why not.
-    fn decide(&self, admitted: &Admitted<'_>, attempted: Attempted) -> Result<Again, WhyNot> {
+    /// Sends it again, or says why not. `closed`: the upstream that closed on it.
+    fn decide(
+        &self,
+        admitted: &Admitted<'_>,
+        attempted: Attempted,
+        closed: Option<&Rc<Upstream>>,
+    ) -> Result<Again, WhyNot> {
+        let excluded: Vec<_> = self.excluded.iter().chain(closed).cloned().collect();
         let pool = admitted.terms().pool;
         let worker = &admitted.exchange().worker;
         let mut why = None;
         let budget = || {
-            if !pool.has_ready(&self.unreachable, worker.now()) {
+            if !pool.has_ready(&excluded, worker.now()) {
                 why = Some(WhyNot::NoOther);
                 return false;
             }
@@ -238,7 +248,7 @@ impl Attempts {
             left: self.retries < *most,
         };
         let budget =
-            || pool.has_ready(&self.unreachable, exchange.worker.now()) && pool.may_send_again();
+            || pool.has_ready(&self.excluded, exchange.worker.now()) && pool.may_send_again();
         match decide::again(attempted, budget) {
             Ok(_) => true,
             Err(why) => {

@@ -209,9 +209,9 @@ impl Pool {
         self.take(member, true, now).ok_or(Unavailable::Full)
     }
 
-    /// Is there an upstream besides the `unreachable` that a request could go to now?
-    pub fn has_ready(&self, unreachable: &[Rc<Upstream>], now: Moment) -> bool {
-        let pick = Pick { tried: unreachable, again: true, key: 0, stays_with: None, now };
+    /// Is there an upstream besides the `excluded` that a request could go to now?
+    pub fn has_ready(&self, excluded: &[Rc<Upstream>], now: Moment) -> bool {
+        let pick = Pick { tried: excluded, again: true, key: 0, stays_with: None, now };
         self.members().any(|member| match self.standing(member, &pick) {
             Standing::Ready | Standing::Out(Unavailable::Full) => true,
             Standing::Out(Unavailable::Resting(_)) => self.rules().fail_open,
