@@ -2,6 +2,7 @@
 
 use super::header::LINES_MOST;
 use super::plan::{ExchangeSpec, Plan};
+use super::pool::{Balance, PoolSpec};
 use super::route::{RouteAction, RouteSpec};
 use super::routing::TEXT_MOST;
 use super::template::Template;
@@ -40,9 +41,20 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
             "routes and upstreams",
             (routes.len() as u64 + upstreams) * 8 * KIB + pairs.sum::<u64>() * KIB,
         ),
+        // A new plan is linked before the old one is gone.
+        ("consistent hashing", 2 * pools.iter().map(|pool| ring(pool)).sum::<u64>()),
         ("checks of upstreams", checked.min(64) * 192 * KIB),
         ("the queue of the access log", if log { 128 * MIB } else { 0 }),
     ]
+}
+
+/// Octets of the points by which a pool hashes: so many for a weight of 1, and so many altogether.
+fn ring(pool: &PoolSpec) -> u64 {
+    const POINTS: u64 = 160;
+    const POINTS_MOST: u64 = 1 << 18;
+    let Balance::Hash(_) = pool.balance else { return 0 };
+    let weights: u64 = pool.upstreams.iter().map(|one| u64::from(one.weight)).sum();
+    ((weights * POINTS).min(POINTS_MOST) + pool.upstreams.len() as u64) * 16
 }
 
 /// Octets of a body that one request keeps at most to send them again.
