@@ -85,17 +85,23 @@ pub(super) async fn pick(
         Err(Unavailable::Full) if pool.queue_spec().is_some() => {
             Box::pin(wait(exchange, admitted.terms(), pick)).await?
         }
-        Err(Unavailable::Full | Unavailable::None) => return Err(Reason::NoUpstream),
-        Err(Unavailable::Resting(until)) => {
-            let left = until - exchange.worker.now();
-            let seconds = left.as_millis().div_ceil(1000);
-            exchange.facts.retry_after.set(u32::try_from(seconds).unwrap_or(u32::MAX).max(1));
-            return Err(Reason::CircuitOpen);
-        }
+        Err(other) => return Err(reason(exchange, other)),
         Ok(lease) => lease,
     };
     stay(exchange, pool, wish, lease.upstream());
     Ok(lease)
+}
+
+/// Why a request is refused for which there is no upstream, and when its client may try again.
+fn reason(exchange: &Exchange, unavailable: Unavailable) -> Reason {
+    match unavailable {
+        Unavailable::Full | Unavailable::None => Reason::NoUpstream,
+        Unavailable::Resting(until) => {
+            let left = (until - exchange.worker.now()).as_millis().div_ceil(1000);
+            exchange.facts.retry_after.set(u32::try_from(left).unwrap_or(u32::MAX).max(1));
+            Reason::CircuitOpen
+        }
+    }
 }
 
 /// Picks one that is ready now, for a request that is under way already.
@@ -135,9 +141,9 @@ async fn wait(
         let picked = is_first.then(|| pool.pick(&Pick { now: worker.now(), ..pick }));
         match picked {
             Some(Ok(lease)) => return Poll::Ready(Ok(lease)),
-            // What there was room for is gone: others may be asked, or nobody.
-            Some(Err(Unavailable::None)) => return Poll::Ready(Err(Reason::NoUpstream)),
-            Some(Err(Unavailable::Full | Unavailable::Resting(_))) | None => {}
+            Some(Err(Unavailable::Full)) | None => {}
+            // Nobody is left who could have room.
+            Some(Err(other)) => return Poll::Ready(Err(reason(exchange, other))),
         }
         // A body that has not come yet may make the client look alive; one that has left does not wait.
         let or_finished = exchange.facts.request_read.get() && !spec.half_close;
