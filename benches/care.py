@@ -135,9 +135,11 @@ def storm(args):
         port, admin, _ = proxy(stack, ports, "--retry-on", "503", "--max-retries", "2")
         page = report(load("-c", 64, "--duration", f"{args.seconds}s", "--expect-status", 503,
                            f"http://127.0.0.1:{port}/status/503"))
-        arrived = sum(one["requests"] for one in upstreams(admin).values())
+        metrics = json.loads(tools.get(f"http://127.0.0.1:{admin}/metrics?format=json"))
+        arrived = sum(one["requests"] for one in metrics["upstreams"].values())
         ratio = arrived / page["requests"]
-        print(f"storm: {page['requests']} requests in {args.seconds} s, {arrived} arrived: {ratio:.4f} each")
+        print(f"storm: {page['requests']} requests in {args.seconds} s, {arrived} arrived: {ratio:.5f} each;"
+              f" {metrics['retries']} retries, {metrics['replays']} replays")
         return ratio <= 1.2
 
 

@@ -68,7 +68,10 @@ impl Window {
         let requests = begun - self.slots[0].before;
         let again: u64 = self.slots.iter().map(|slot| slot.again).sum();
         let this = &mut self.slots[SECONDS - 1];
-        let may = this.again < ALWAYS || (again + 1) * 100 <= requests * u64::from(share);
+        let allowed = requests * u64::from(share) / 100;
+        // Where the share is more than the few that always may be, these are among them.
+        let is_few = allowed < ALWAYS * SECONDS as u64 && this.again < ALWAYS;
+        let may = again < allowed || is_few;
         this.again += u64::from(may);
         may
     }
