@@ -198,10 +198,12 @@ impl ControlPlane {
         let Listeners { listen, admin } = listeners;
         let named = Arc::new(desired.plan());
         let plan = expanded(&named, &Names::default());
+        let handed = handed::read(upstreams);
         let mut registry = Registry::new(plan.process.workers);
+        handed.secret.iter().for_each(|secret| registry.sign_with(*secret));
         let runtime = Runtime::link(Arc::new(plan), &mut registry, None);
         // Before a core looks.
-        handed::read(upstreams, &runtime);
+        handed.take_over(&runtime);
         let (view, events, cores) =
             start::cores(&runtime, named, desired.changes().clone(), listen, recorder)?;
         let (hand_over, handed_over) = flume::bounded(1);

@@ -35,7 +35,7 @@ pub use breaker::{Outcome, Stage, has_reason};
 pub use lease::{Connection, Lease, Slot};
 pub use pick::{Pick, Unavailable};
 pub use pool::{Pool, PoolContext, reap};
-pub use registry::{LinkedPool, PoolState, Registry};
+pub use registry::{LinkedPool, PoolState, Registry, Secret};
 pub use ring::hash;
 pub use sticky::cookie;
 pub use upstream::{Refusal, Upstream};

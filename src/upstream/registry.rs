@@ -87,8 +87,11 @@ pub struct Registry {
     cores: usize,
     pools: HashMap<Arc<str>, KnownPool>,
     /// What cookies are signed with where the settings have nothing.
-    secret: [u8; 32],
+    secret: Secret,
 }
+
+/// What cookies are signed with.
+pub type Secret = [u8; 32];
 
 #[derive(Debug)]
 struct KnownPool {
@@ -106,6 +109,16 @@ impl Registry {
             octets.copy_from_slice(&random.hash_one(count).to_be_bytes());
         }
         Registry { cores, pools: HashMap::new(), secret }
+    }
+
+    /// What cookies are signed with where the settings have nothing.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Signs with this, as the process before us did.
+    pub fn sign_with(&mut self, secret: Secret) {
+        self.secret = secret;
     }
 
     /// Links the pools of `plan` with what is known. A pool that is the same `before` stays linked as it was. An
