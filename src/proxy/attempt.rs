@@ -104,12 +104,13 @@ impl Attempts {
         let Undialled { admitted, lease, refusal } = undialled;
         let Exchange { worker, facts, .. } = admitted.exchange();
         let upstream = Rc::clone(lease.upstream());
-        let turned = lease.end(Outcome::Failed(refusal.reason));
+        let outcome = Outcome::Failed(refusal.reason);
+        let turned = lease.end(outcome);
         if matches!(refusal.reason, Reason::NoDescriptors | Reason::Stopped) {
             return Err(refusal.reason); // that was not the upstream, and another would not help
         }
         worker.report_down(&upstream, &refusal);
-        worker.report_turned(&upstream, turned, refusal.reason);
+        worker.report_turned(&upstream, turned, outcome);
         let left = self.retries < admitted.terms().spec.retry.most;
         let again = if left { Again::Elsewhere.label() } else { WhyNot::NoneLeft.label() };
         let cause = refusal.cause.map(|cause| cause.to_string());
@@ -138,7 +139,7 @@ impl Attempts {
         let upstream = Rc::clone(lease.upstream());
         let outcome = error.status.map_or(Outcome::Failed(error.reason), Outcome::Answered);
         let turned = lease.end(outcome);
-        worker.report_turned(&upstream, turned, error.reason);
+        worker.report_turned(&upstream, turned, outcome);
         let again = match error.status {
             // That was decided when it came.
             Some(_) => Ok(Again::Elsewhere),
