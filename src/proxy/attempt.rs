@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{Admitted, Terms};
+use super::core::Worker;
 use super::decide::{self, Again, Attempted, WhyNot};
 use super::dial::{Undialled, dial};
 use super::exchange::{Delivered, ExchangeError, Open, Undelivered, exchange};
@@ -143,7 +144,7 @@ impl Attempts {
         let again = match error.status {
             // That was decided when it came.
             Some(_) => Ok(Again::Elsewhere),
-            None => self.decide(&admitted, attempted),
+            None => self.decide(admitted.terms(), &admitted.exchange().worker, attempted),
         };
         let again = match again {
             Ok(again) => again,
@@ -197,9 +198,12 @@ impl Attempts {
     }
 
     /// Sends it again, or says why not.
-    fn decide(&self, admitted: &Admitted<'_>, attempted: Attempted) -> Result<Again, WhyNot> {
-        let pool = admitted.terms().pool;
-        let worker = &admitted.exchange().worker;
+    fn decide(
+        &self,
+        Terms { pool, .. }: Terms<'_>,
+        worker: &Worker,
+        attempted: Attempted,
+    ) -> Result<Again, WhyNot> {
         let mut why = None;
         let budget = || {
             if !pool.has_ready(&self.unreachable, worker.now()) {
@@ -218,13 +222,12 @@ impl Attempts {
     /// the answer is not wanted. `whole`: all of the request is still here.
     pub fn refuses(
         &self,
-        admitted: Terms<'_>,
+        terms: Terms<'_>,
         exchange: &Exchange,
         (status, whole): (u16, bool),
         repeatable: impl FnOnce() -> bool,
     ) -> bool {
-        let Terms { pool, spec, .. } = admitted;
-        let RetrySpec { on, most, .. } = &spec.retry;
+        let RetrySpec { on, most, .. } = &terms.spec.retry;
         if !on.has_status(status) {
             return false;
         }
@@ -238,9 +241,7 @@ impl Attempts {
             again: self.again,
             left: self.retries < *most,
         };
-        let budget =
-            || pool.has_ready(&self.unreachable, exchange.worker.now()) && pool.may_send_again();
-        match decide::again(attempted, budget) {
+        match self.decide(terms, &exchange.worker, attempted) {
             Ok(_) => true,
             Err(why) => {
                 exchange.facts.not_again.set(Some(why));
