@@ -37,3 +37,4 @@ mod u_routes;
 mod v_commands;
 mod w_health;
 mod x_care;
+mod z_retries;
