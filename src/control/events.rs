@@ -7,8 +7,8 @@ use flume::{Receiver, Sender};
 use crate::admin::{self, CurrentView};
 use crate::io::signal::Mailbox;
 use crate::proxy::{Change, Command, Event, PageRequest, PageSlot, Turn};
-use crate::stats::UpstreamState;
-use crate::upstream::Stage;
+use crate::stats::{CheckOutcome, UpstreamState};
+use crate::upstream::{Outcome, Stage};
 
 /// Passes reports on until the cores are gone. What one of the receivers cannot take in now is lost: the next
 /// report of its kind makes it good.
@@ -38,11 +38,15 @@ pub async fn pass_on(
 }
 
 /// Tells of a breaker that has turned. Each turn is one line: it opens no more often than its time lasts.
-fn told(Turn { upstream, stage, reason }: &Turn) {
+fn told(Turn { upstream, stage, outcome }: &Turn) {
     let UpstreamState { name, pool, .. } = &**upstream;
+    let (reason, status) = match outcome {
+        Outcome::Failed(reason) => (reason.label(), None),
+        Outcome::Answered(status) => (CheckOutcome::WrongStatus.label(), Some(status)),
+    };
     match stage {
         Stage::Open(_) => {
-            tracing::warn!(upstream = %name, %pool, reason, "breaker open: no requests for a while");
+            tracing::warn!(upstream = %name, %pool, reason, status, "breaker open: no requests for a while");
         }
         Stage::Closed => {
             tracing::info!(upstream = %name, %pool, "breaker closed: requests go there again");

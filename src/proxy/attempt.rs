@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{Admitted, Terms};
+use super::core::Worker;
 use super::decide::{self, Again, Attempted, WhyNot};
 use super::dial::{Undialled, dial};
 use super::exchange::{Delivered, ExchangeError, Open, Undelivered, exchange};
@@ -104,12 +105,13 @@ impl Attempts {
         let Undialled { admitted, lease, refusal } = undialled;
         let Exchange { worker, facts, .. } = admitted.exchange();
         let upstream = Rc::clone(lease.upstream());
-        let turned = lease.end(Outcome::Failed(refusal.reason));
+        let outcome = Outcome::Failed(refusal.reason);
+        let turned = lease.end(outcome);
         if matches!(refusal.reason, Reason::NoDescriptors | Reason::Stopped) {
             return Err(refusal.reason); // that was not the upstream, and another would not help
         }
         worker.report_down(&upstream, &refusal);
-        worker.report_turned(&upstream, turned, refusal.reason);
+        worker.report_turned(&upstream, turned, outcome);
         let left = self.retries < admitted.terms().spec.retry.most;
         let again = if left { Again::Elsewhere.label() } else { WhyNot::NoneLeft.label() };
         let cause = refusal.cause.map(|cause| cause.to_string());
@@ -138,12 +140,12 @@ impl Attempts {
         let upstream = Rc::clone(lease.upstream());
         let outcome = error.status.map_or(Outcome::Failed(error.reason), Outcome::Answered);
         let turned = lease.end(outcome);
-        worker.report_turned(&upstream, turned, error.reason);
+        worker.report_turned(&upstream, turned, outcome);
         let closed = error.status.is_none() && error.reason != Reason::ResponseTimeout;
         let again = match error.status {
             // That was decided when it came.
             Some(_) => Ok(Again::Elsewhere),
-            None => self.decide(&admitted, attempted, closed.then_some(&upstream)),
+            None => self.decide(admitted.terms(), worker, attempted, closed.then_some(&upstream)),
         };
         let again = match again {
             Ok(again) => again,
@@ -202,13 +204,12 @@ impl Attempts {
     /// Sends it again, or says why not. `closed`: the upstream that closed on it.
     fn decide(
         &self,
-        admitted: &Admitted<'_>,
+        Terms { pool, .. }: Terms<'_>,
+        worker: &Worker,
         attempted: Attempted,
         closed: Option<&Rc<Upstream>>,
     ) -> Result<Again, WhyNot> {
         let excluded: Vec<_> = self.excluded.iter().chain(closed).cloned().collect();
-        let pool = admitted.terms().pool;
-        let worker = &admitted.exchange().worker;
         let mut why = None;
         let budget = || {
             if !pool.has_ready(&excluded, worker.now()) {
@@ -227,13 +228,12 @@ impl Attempts {
     /// the answer is not wanted. `whole`: all of the request is still here.
     pub fn refuses(
         &self,
-        admitted: Terms<'_>,
+        terms: Terms<'_>,
         exchange: &Exchange,
         (status, whole): (u16, bool),
         repeatable: impl FnOnce() -> bool,
     ) -> bool {
-        let Terms { pool, spec, .. } = admitted;
-        let RetrySpec { on, most, .. } = &spec.retry;
+        let RetrySpec { on, most, .. } = &terms.spec.retry;
         if !on.has_status(status) {
             return false;
         }
@@ -247,9 +247,7 @@ impl Attempts {
             again: self.again,
             left: self.retries < *most,
         };
-        let budget =
-            || pool.has_ready(&self.excluded, exchange.worker.now()) && pool.may_send_again();
-        match decide::again(attempted, budget) {
+        match self.decide(terms, &exchange.worker, attempted, None) {
             Ok(_) => true,
             Err(why) => {
                 exchange.facts.not_again.set(Some(why));

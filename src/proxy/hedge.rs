@@ -78,9 +78,10 @@ async fn second(open: &mut Open<'_>, mut lease: Lease) -> Option<Going> {
         }
         Err(refusal) => {
             let upstream = Rc::clone(lease.upstream());
-            let turned = lease.end(Outcome::Failed(refusal.reason));
+            let outcome = Outcome::Failed(refusal.reason);
+            let turned = lease.end(outcome);
             exchange.worker.report_down(&upstream, &refusal);
-            exchange.worker.report_turned(&upstream, turned, refusal.reason);
+            exchange.worker.report_turned(&upstream, turned, outcome);
             None
         }
     }

@@ -36,3 +36,5 @@ mod t_reload;
 mod u_routes;
 mod v_commands;
 mod w_health;
+mod x_care;
+mod z_retries;

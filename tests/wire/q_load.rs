@@ -11,42 +11,7 @@ use std::{io, thread};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::harness::{Client, DEADLINE, Origin, Peer, Refusing, Silent};
-
-/// `tidegate-origin` as a child process.
-struct Backend {
-    child: Child,
-    url: String,
-}
-
-impl Backend {
-    fn start(flags: &[&str]) -> Backend {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate-origin"))
-            .args([&["--port", "0"], flags].concat())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the origin starts");
-        let mut line = String::new();
-        let told = child.stderr.take().expect("stderr is piped");
-        BufReader::new(told).read_line(&mut line).expect("a line");
-        let url = line.trim().rsplit(' ').next().expect("an address").to_owned();
-        Backend { child, url }
-    }
-
-    /// Requests it has answered.
-    fn served(&self) -> u64 {
-        let answer = Client::to(self.url.trim_start_matches("http://")).get("/whoami");
-        let who: Value = serde_json::from_str(&answer.text()).expect("JSON");
-        who["requests"].as_u64().expect("a number")
-    }
-}
-
-impl Drop for Backend {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::harness::{Backend, DEADLINE, Origin, Peer, Refusing, Silent};
 
 fn command(flags: &str, url: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-load"));

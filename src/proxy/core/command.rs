@@ -12,7 +12,7 @@ use crate::http::{Method, Reply};
 
 use crate::io::address::Address;
 use crate::stats::UpstreamState;
-use crate::upstream::Stage;
+use crate::upstream::{Outcome, Stage};
 
 /// From the control plane to a core.
 #[derive(Clone, Debug)]
@@ -117,8 +117,8 @@ pub struct Turn {
     pub upstream: Arc<UpstreamState>,
     /// Where it stands.
     pub stage: Stage,
-    /// Why: the label of the reason for which the last request ended.
-    pub reason: &'static str,
+    /// Why: how the last request ended.
+    pub outcome: Outcome,
 }
 
 /// What became of an upstream.

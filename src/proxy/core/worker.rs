@@ -12,12 +12,12 @@ use super::epoch::Epoch;
 use super::ids::Ids;
 use crate::base::imf_fixdate;
 use crate::config::Marks;
-use crate::http::{Reason, Request, Response};
+use crate::http::{Request, Response};
 use crate::io::clock::Moment;
 use crate::io::cores::Core;
 use crate::policy::Scratch;
 use crate::stats::{self, Record, Recorder};
-use crate::upstream::{PoolContext, Refusal, Stage, Upstream, reap};
+use crate::upstream::{Outcome, PoolContext, Refusal, Stage, Upstream, reap};
 
 /// Parsed heads. Their storage is used again by later requests of the same core.
 #[derive(Debug, Default)]
@@ -103,11 +103,11 @@ impl Worker {
         self.report(Event::Changed(Change { upstream, alive: false, reason, cause }));
     }
 
-    /// The breaker of an upstream has turned, after a request that ended for `reason`.
-    pub fn report_turned(&self, upstream: &Upstream, stage: Option<Stage>, reason: Reason) {
+    /// The breaker of an upstream has turned, after a request that ended so.
+    pub fn report_turned(&self, upstream: &Upstream, stage: Option<Stage>, outcome: Outcome) {
         let Some(stage) = stage else { return };
         let upstream = Arc::clone(upstream.state());
-        self.report(Event::Turned(Turn { upstream, stage, reason: reason.label() }));
+        self.report(Event::Turned(Turn { upstream, stage, outcome }));
     }
 
     /// The time.

@@ -112,7 +112,7 @@ pub(super) async fn exchange<'s>(
             (Delivered::Answer { persistent }, lease.end(Outcome::Answered(status)))
         }
     };
-    worker.report_turned(&upstream, turned, Reason::Done);
+    worker.report_turned(&upstream, turned, Outcome::Answered(status));
     Ok(delivered)
 }
 

@@ -79,7 +79,8 @@ impl Going {
         let upstream = Rc::clone(self.lease.upstream());
         upstream.stats().requests.add(1);
         exchange.worker.stats.upstream_sent.add(self.transfer.upstream_sent.get());
-        let turned = self.lease.end(Outcome::Failed(Reason::Hedged));
-        exchange.worker.report_turned(&upstream, turned, Reason::Hedged);
+        let outcome = Outcome::Failed(Reason::Hedged);
+        let turned = self.lease.end(outcome);
+        exchange.worker.report_turned(&upstream, turned, outcome);
     }
 }

@@ -7,8 +7,10 @@
 //! - [`Wire`]: one end of a connection, with everything that came in kept.
 //! - [`Client`]: asks the proxy, in raw octets.
 //! - [`Origin`]: answers the proxy, as a script says.
+//! - [`Backend`]: answers it as a process of its own, which can be killed.
 //! - [`Proxy`]: `tidegate` itself, as a child process.
 
+mod backend;
 mod chance;
 mod client;
 mod configured;
@@ -20,6 +22,7 @@ mod proxy;
 mod scratch;
 mod wire;
 
+pub use backend::Backend;
 pub use chance::{Chance, memory_allowed, requests_asked_for};
 pub use client::Client;
 pub use configured::{Configured, page};
