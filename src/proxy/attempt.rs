@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::check::{Admitted, Terms};
 use super::core::Worker;
 use super::decide::{self, Again, Attempted, WhyNot};
-use super::dial::{Undialled, dial};
-use super::exchange::{Delivered, ExchangeError, Open, Undelivered, exchange};
+use super::dial::{Dialled, Undialled, dial};
+use super::exchange::{Delivered, ExchangeError, Undelivered, exchange};
 use super::facts::{AnswerState, Facts};
 use super::hedge;
 use super::pick::{self, Wish};
@@ -18,7 +18,7 @@ use super::session::Exchange;
 use crate::config::RetrySpec;
 use crate::http::{Framing, Reason};
 use crate::stats;
-use crate::upstream::{Lease, Outcome, Upstream, has_reason};
+use crate::upstream::{Lease, Outcome, Unavailable, Upstream, has_reason};
 
 /// The key by which an upstream knows a request that it had before (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: &[u8] = b"idempotency-key";
@@ -26,28 +26,33 @@ const IDEMPOTENCY_KEY: &[u8] = b"idempotency-key";
 /// Forwards the request to one upstream after the other: at most `retries` more than one, and once more to one whose
 /// idle connection had died.
 pub(super) async fn attempts(mut admitted: Admitted<'_>) -> Result<Delivered, Reason> {
-    let Terms { pool, spec, .. } = admitted.terms();
-    if spec.retry.most > 0 {
-        pool.begin();
+    let terms = admitted.terms();
+    if terms.spec.retry.most > 0 {
+        terms.pool.begin();
     }
-    let mut attempts = Attempts { wish: Wish::of(&mut admitted), ..Attempts::default() };
+    let mut attempts = Attempts::new(terms, Wish::of(&mut admitted, terms));
     loop {
-        let lease = attempts.pick(&admitted).await?;
+        let lease = match attempts.pick(admitted.exchange()) {
+            Ok(lease) => lease,
+            // Boxed, for it is rare, and others should not carry the room.
+            Err(why) => Box::pin(attempts.pick_else(admitted.exchange(), why)).await?,
+        };
+        admitted.exchange().facts.upstream.set(Some(Rc::clone(lease.upstream())));
         let fresh = attempts.again.is_some();
-        let dialled = match dial(admitted, lease, fresh).await {
+        let mut dialled = match dial(admitted, terms, lease, fresh).await {
             Ok(dialled) => dialled,
             Err(undialled) => {
                 admitted = attempts.undialled(*undialled)?;
                 continue;
             }
         };
-        let mut open = Open::new(dialled);
-        if hedge::is_wanted(&open) {
-            // Boxed: most requests are not, and should not carry the room.
-            open = Box::pin(hedge::race(open, &mut attempts)).await;
+        let mut sent = None;
+        if attempts.may_hedge(&dialled) {
+            // Boxed for the same reason.
+            (dialled, sent) = Box::pin(hedge::race(dialled, &mut attempts)).await;
         }
         // Pinned where it is made: awaited as it stands, its two KiB would be moved twice.
-        let exchanged = pin!(exchange(open, &attempts)).await;
+        let exchanged = pin!(exchange(dialled, sent, &attempts)).await;
         match exchanged {
             Ok(delivered) => return Ok(delivered),
             Err(undelivered) => admitted = attempts.undelivered(undelivered)?,
@@ -56,8 +61,9 @@ pub(super) async fn attempts(mut admitted: Admitted<'_>) -> Result<Delivered, Re
 }
 
 /// The state that earlier attempts leave to the next.
-#[derive(Default)]
-pub(super) struct Attempts {
+pub(super) struct Attempts<'s> {
+    /// Where the request goes, and how.
+    pub terms: Terms<'s>,
     /// Which upstream the request wants.
     wish: Wish,
     /// Upstreams that could not be connected to, or that failed the request.
@@ -72,36 +78,60 @@ pub(super) struct Attempts {
     here: Option<Rc<Upstream>>,
 }
 
-impl Attempts {
+impl<'s> Attempts<'s> {
+    /// None yet.
+    fn new(terms: Terms<'s>, wish: Wish) -> Attempts<'s> {
+        Attempts {
+            terms,
+            wish,
+            tried: Vec::new(),
+            excluded: Vec::new(),
+            retries: 0,
+            again: None,
+            here: None,
+        }
+    }
+
     /// Which upstream the request wants.
     pub fn wish(&self) -> Wish {
         self.wish
     }
 
-    /// The upstream to ask now.
-    async fn pick(&mut self, admitted: &Admitted<'_>) -> Result<Lease, Reason> {
-        let Exchange { worker, facts, .. } = admitted.exchange();
-        let Terms { pool, spec, .. } = admitted.terms();
-        let again = self.again.is_some();
+    /// The upstream to ask now, if one is ready.
+    fn pick(&mut self, exchange: &Exchange) -> Result<Lease, Unavailable> {
+        let Terms { pool, spec, .. } = self.terms;
         // Only the connection was stale; another upstream is asked if this one has been found dead meanwhile.
-        let here = self.here.take().filter(|here| here.works() || spec.retry.most == 0);
-        let here = here.and_then(|here| pool.lease(&here, worker.now()).ok());
-        let lease = match here {
-            Some(lease) => lease,
-            None => match pick::pick(admitted, self.wish, &self.tried, again).await {
-                // All were tried; those that were late, or answered, may do better now.
-                Err(Reason::NoUpstream) if self.tried.len() > self.excluded.len() => {
-                    pick::pick(admitted, self.wish, &self.excluded, again).await?
-                }
-                picked => picked?,
-            },
+        if let Some(here) = self.here.take().filter(|here| here.works() || spec.retry.most == 0)
+            && let Ok(lease) = pool.lease(&here, exchange.worker.now())
+        {
+            return Ok(lease);
+        }
+        pick::pick(exchange, pool, self.wish, &self.tried, self.again.is_some())
+    }
+
+    /// None is: the upstream to ask after a wait, or one that was asked before.
+    async fn pick_else(&self, exchange: &Exchange, why: Unavailable) -> Result<Lease, Reason> {
+        let (terms, wish, again) = (self.terms, self.wish, self.again.is_some());
+        // All were tried; those that were late, or answered, may do better now.
+        let revisits = why == Unavailable::None && self.tried.len() > self.excluded.len();
+        let tried = if revisits { &self.excluded } else { &self.tried };
+        let found = match revisits {
+            true => pick::pick(exchange, terms.pool, wish, tried, again),
+            false => Err(why),
         };
-        facts.upstream.set(Some(Rc::clone(lease.upstream())));
-        Ok(lease)
+        match found {
+            Ok(lease) => Ok(lease),
+            Err(why) => pick::wait(exchange, terms, (wish, tried, again), why).await,
+        }
+    }
+
+    /// The request may be sent to a second upstream if its answer takes long.
+    fn may_hedge(&self, dialled: &Dialled<'_>) -> bool {
+        !self.terms.spec.retry.hedge.is_zero() && hedge::is_possible(dialled.exchange())
     }
 
     /// No connection could be made. The request itself, if there is another attempt.
-    fn undialled<'s>(&mut self, undialled: Undialled<'s>) -> Result<Admitted<'s>, Reason> {
+    fn undialled(&mut self, undialled: Undialled<'s>) -> Result<Admitted<'s>, Reason> {
         let Undialled { admitted, lease, refusal } = undialled;
         let Exchange { worker, facts, .. } = admitted.exchange();
         let upstream = Rc::clone(lease.upstream());
@@ -112,7 +142,7 @@ impl Attempts {
         }
         worker.report_down(&upstream, &refusal);
         worker.report_turned(&upstream, turned, outcome);
-        let left = self.retries < admitted.terms().spec.retry.most;
+        let left = self.retries < self.terms.spec.retry.most;
         let again = if left { Again::Elsewhere.label() } else { WhyNot::NoneLeft.label() };
         let cause = refusal.cause.map(|cause| cause.to_string());
         note(facts, &upstream, false, (refusal.reason, cause), again);
@@ -130,10 +160,7 @@ impl Attempts {
     }
 
     /// There was no answer, or not all of one, or one that is not wanted. The request itself, if it may be sent again.
-    fn undelivered<'s>(
-        &mut self,
-        undelivered: Box<Undelivered<'s>>,
-    ) -> Result<Admitted<'s>, Reason> {
+    fn undelivered(&mut self, undelivered: Box<Undelivered<'s>>) -> Result<Admitted<'s>, Reason> {
         let attempted = self.attempted(&undelivered);
         let Undelivered { admitted, lease, connection, error, .. } = *undelivered;
         let Exchange { worker, facts, .. } = admitted.exchange();
@@ -145,7 +172,7 @@ impl Attempts {
         let again = match error.status {
             // That was decided when it came.
             Some(_) => Ok(Again::Elsewhere),
-            None => self.decide(admitted.terms(), worker, attempted, closed.then_some(&upstream)),
+            None => self.decide(worker, attempted, closed.then_some(&upstream)),
         };
         let again = match again {
             Ok(again) => again,
@@ -186,7 +213,7 @@ impl Attempts {
                 && error.reason == Reason::UpstreamClosed
                 && connection.stream.is_unacknowledged(*sent)
         };
-        let spec = &admitted.terms().spec.retry;
+        let spec = &self.terms.spec.retry;
         let whole = is_whole(admitted.exchange().request.framing, *behind);
         Attempted {
             untold: admitted.exchange().facts.answer.get() == AnswerState::Silent,
@@ -204,11 +231,11 @@ impl Attempts {
     /// Sends it again, or says why not. `closed`: the upstream that closed on it.
     fn decide(
         &self,
-        Terms { pool, .. }: Terms<'_>,
         worker: &Worker,
         attempted: Attempted,
         closed: Option<&Rc<Upstream>>,
     ) -> Result<Again, WhyNot> {
+        let pool = self.terms.pool;
         let excluded: Vec<_> = self.excluded.iter().chain(closed).cloned().collect();
         let mut why = None;
         let budget = || {
@@ -228,12 +255,11 @@ impl Attempts {
     /// the answer is not wanted. `whole`: all of the request is still here.
     pub fn refuses(
         &self,
-        terms: Terms<'_>,
         exchange: &Exchange,
         (status, whole): (u16, bool),
         repeatable: impl FnOnce() -> bool,
     ) -> bool {
-        let RetrySpec { on, most, .. } = &terms.spec.retry;
+        let RetrySpec { on, most, .. } = &self.terms.spec.retry;
         if !on.has_status(status) {
             return false;
         }
@@ -247,7 +273,7 @@ impl Attempts {
             again: self.again,
             left: self.retries < *most,
         };
-        match self.decide(terms, &exchange.worker, attempted, None) {
+        match self.decide(&exchange.worker, attempted, None) {
             Ok(_) => true,
             Err(why) => {
                 exchange.facts.not_again.set(Some(why));
@@ -257,11 +283,10 @@ impl Attempts {
     }
 
     /// Another upstream for a request whose answer takes long, if one may be asked.
-    pub fn second(&mut self, open: &Open<'_>) -> Option<Lease> {
-        let Terms { pool, spec, .. } = open.admitted.terms();
-        let worker = &open.admitted.exchange().worker;
-        let mut tried = self.tried.clone();
-        tried.push(Rc::clone(open.going.lease.upstream()));
+    pub fn second(&mut self, exchange: &Exchange, first: &Rc<Upstream>) -> Option<Lease> {
+        let Terms { pool, spec, .. } = self.terms;
+        let worker = &exchange.worker;
+        let tried: Vec<_> = self.tried.iter().chain([first]).cloned().collect();
         if self.retries >= spec.retry.most || !pool.has_ready(&tried, worker.now()) {
             return None;
         }
@@ -269,18 +294,15 @@ impl Attempts {
             worker.stats.retries_refused.add(1);
             return None;
         }
-        let lease = pick::at_once(&open.admitted, self.wish, &tried)?;
+        let lease = pick::second(exchange, pool, self.wish, &tried)?;
         self.retries += 1;
         Some(lease)
     }
 
     /// How long an upstream may take to the first octet of its answer. Shorter where the request can be sent to
     /// another.
-    pub fn patience(
-        &self,
-        Terms { spec, .. }: Terms<'_>,
-        repeatable: impl FnOnce() -> bool,
-    ) -> Duration {
+    pub fn patience(&self, repeatable: impl FnOnce() -> bool) -> Duration {
+        let Terms { spec, .. } = self.terms;
         let RetrySpec { try_timeout, on, most, .. } = &spec.retry;
         let may_follow = !try_timeout.is_zero() && on.timeout && self.retries < *most;
         match may_follow && repeatable() {

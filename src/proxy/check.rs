@@ -19,6 +19,8 @@ pub(super) enum Verdict<'s> {
     Forward(Admitted<'s>),
     /// It does once so many octets of its body have been read; then it is [admitted](admit) without being judged again.
     ReadAhead(Chosen, usize),
+    /// It could not be read.
+    Refuse(Reason),
     /// It is answered here, for this reason.
     Reply(Reason, Box<Reply>),
     /// It is answered with what the admin shows.

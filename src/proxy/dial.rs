@@ -12,7 +12,7 @@ use crate::upstream::{Connection, Lease, Refusal};
 const PAUSES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A request that has an upstream, and a connection to go to it; [`dial`] alone makes one.
+/// A request that has an upstream, and a connection to go to it; [`dial`] makes one, and [`Dialled::over`] out of that.
 pub(super) struct Dialled<'s> {
     admitted: Admitted<'s>,
     lease: Lease,
@@ -27,6 +27,16 @@ pub(super) struct Undialled<'s> {
 }
 
 impl<'s> Dialled<'s> {
+    /// What is known of the request.
+    pub fn exchange(&self) -> &'s Exchange {
+        self.admitted.exchange()
+    }
+
+    /// Goes on over another connection than the one that [`dial`] found.
+    pub fn over(admitted: Admitted<'s>, lease: Lease, connection: Connection) -> Dialled<'s> {
+        Dialled { admitted, lease, connection }
+    }
+
     /// For the next step.
     pub fn into_parts(self) -> (Admitted<'s>, Lease, Connection) {
         (self.admitted, self.lease, self.connection)
@@ -36,27 +46,19 @@ impl<'s> Dialled<'s> {
 /// Takes or makes a connection; `fresh`: one that has carried nothing yet.
 pub(super) async fn dial<'s>(
     admitted: Admitted<'s>,
+    terms: Terms<'_>,
     mut lease: Lease,
     fresh: bool,
 ) -> Result<Dialled<'s>, Box<Undialled<'s>>> {
     let exchange = admitted.exchange();
-    match connection(exchange, admitted.terms(), &mut lease, fresh).await {
-        Ok(connection) => Ok(Dialled { admitted, lease, connection }),
-        Err(refusal) => Err(Box::new(Undialled { admitted, lease, refusal })),
-    }
-}
-
-/// A connection for `lease`.
-pub(super) async fn connection(
-    exchange: &Exchange,
-    terms: Terms<'_>,
-    lease: &mut Lease,
-    fresh: bool,
-) -> Result<Connection, Refusal> {
-    match idle(exchange, lease, fresh) {
+    let found = match idle(exchange, &lease, fresh) {
         Some(connection) => Ok(connection),
         // Boxed: most requests find one that is idle, and should not carry the room.
-        None => Box::pin(connect(exchange, terms, lease, fresh)).await,
+        None => Box::pin(connect(exchange, terms, &mut lease, fresh)).await,
+    };
+    match found {
+        Ok(connection) => Ok(Dialled { admitted, lease, connection }),
+        Err(refusal) => Err(Box::new(Undialled { admitted, lease, refusal })),
     }
 }
 
@@ -67,7 +69,7 @@ fn idle(exchange: &Exchange, lease: &Lease, fresh: bool) -> Option<Connection> {
 }
 
 /// A new connection; for want of a descriptor one that has become idle meanwhile, if that will do.
-async fn connect(
+pub(super) async fn connect(
     exchange: &Exchange,
     Terms { pool, spec, .. }: Terms<'_>,
     lease: &mut Lease,

@@ -41,11 +41,11 @@ mod tunnel;
 use std::convert::Infallible;
 use std::rc::Rc;
 
-use self::core::{Chosen, Worker};
+use self::core::Worker;
 use crate::io::future_pool::Slot;
 use crate::io::turn::Slice;
 use begin::Begin;
-use check::{Admitted, Verdict};
+use check::Verdict;
 use client::Client;
 use finish::Ended;
 use session::Session;
@@ -81,20 +81,34 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
         let client = slot.job().await;
         let mut session = Session::new(Rc::clone(&worker), client);
         let mut slice = Slice::default();
+        let mut resumed = None;
         let next = loop {
-            let outcome = match begin::begin(&mut session) {
-                Begin::Nothing => break Next::Park,
-                Begin::Closed => break Next::Close,
-                Begin::Refused(reason) => Ended::Failed(reason),
-                Begin::Received(received) => match check::check(received) {
-                    Verdict::Reply(reason, reply) => Ended::Reply(reason, reply),
-                    // Boxed: that is rare, and others should not carry the room.
-                    Verdict::Admin(page) => Box::pin(reply::page(&worker, page)).await,
-                    Verdict::Forward(admitted) => forward(admitted).await,
-                    // Boxed for the same reason.
-                    Verdict::ReadAhead(route, octets) => {
-                        Box::pin(read_ahead(&mut session, route, octets)).await
+            let verdict = match resumed.take() {
+                Some(route) => Verdict::Forward(check::admit(begin::received(&mut session), route)),
+                None => match begin::begin(&mut session) {
+                    Begin::Nothing => break Next::Park,
+                    Begin::Closed => break Next::Close,
+                    Begin::Refused(reason) => Verdict::Refuse(reason),
+                    Begin::Received(received) => check::check(received),
+                },
+            };
+            let outcome = match verdict {
+                Verdict::Refuse(reason) => Ended::Failed(reason),
+                Verdict::Reply(reason, reply) => Ended::Reply(reason, reply),
+                // Boxed: that is rare, and others should not carry the room.
+                Verdict::Admin(page) => Box::pin(reply::page(&worker, page)).await,
+                Verdict::ReadAhead(route, octets) => {
+                    match Box::pin(ahead::read(&mut session, octets)).await {
+                        Ok(()) => {
+                            resumed = Some(route);
+                            continue;
+                        }
+                        Err(reason) => Ended::Failed(reason),
                     }
+                }
+                Verdict::Forward(admitted) => match attempt::attempts(admitted).await {
+                    Ok(delivered) => Ended::Delivered(delivered),
+                    Err(reason) => Ended::Failed(reason),
                 },
             };
             match finish::finish(&mut session, outcome).await {
@@ -105,21 +119,5 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
             }
         };
         slot.done((session.end(&next), next));
-    }
-}
-
-/// Sends a request to an upstream.
-async fn forward(admitted: Admitted<'_>) -> Ended {
-    match attempt::attempts(admitted).await {
-        Ok(delivered) => Ended::Delivered(delivered),
-        Err(reason) => Ended::Failed(reason),
-    }
-}
-
-/// The same, once so many octets of its body have been read.
-async fn read_ahead(session: &mut Session, route: Chosen, octets: usize) -> Ended {
-    match ahead::read(session, octets).await {
-        Ok(()) => forward(check::admit(begin::received(session), route)).await,
-        Err(reason) => Ended::Failed(reason),
     }
 }

@@ -24,8 +24,8 @@ pub(super) struct Wish {
 
 impl Wish {
     /// That of a request of the pool it goes to; costs nothing where the pool does not ask.
-    pub fn of(admitted: &mut Admitted<'_>) -> Wish {
-        let (exchange, pool) = (admitted.exchange(), admitted.terms().pool);
+    pub fn of(admitted: &mut Admitted<'_>, Terms { pool, .. }: Terms<'_>) -> Wish {
+        let exchange = admitted.exchange();
         if pool.hash_key().is_none() && pool.tokens().is_none() {
             return Wish::default();
         }
@@ -64,30 +64,38 @@ fn cookie<'h>(exchange: &Exchange, head: &'h [u8], name: &str) -> Option<&'h [u8
     fields.map(|field| field.value.of(head)).find_map(|field| upstream::cookie(field, name))
 }
 
-/// Picks the upstream; waits in the queue of its pool where there is one, and no room.
-pub(super) async fn pick(
-    admitted: &Admitted<'_>,
+/// Picks one that is ready now.
+pub(super) fn pick(
+    exchange: &Exchange,
+    pool: &Rc<Pool>,
     wish: Wish,
     tried: &[Rc<Upstream>],
     again: bool,
-) -> Result<Lease, Reason> {
-    let exchange = admitted.exchange();
-    let Terms { pool, .. } = admitted.terms();
+) -> Result<Lease, Unavailable> {
+    // Who comes later waits behind those who wait.
+    if pool.queue_spec().is_some() && pool.queue().len() > 0 {
+        return Err(Unavailable::Full);
+    }
     let Wish { key, stays_with } = wish;
     let pick = Pick { tried, again, key, stays_with, now: exchange.worker.now() };
-    // Who comes later waits behind those who wait.
-    let found = match pool.queue_spec() {
-        Some(_) if pool.queue().len() > 0 => Err(Unavailable::Full),
-        _ => pool.pick(&pick),
-    };
-    let lease = match found {
-        // Boxed, for it is rare, and others should not carry the room.
-        Err(Unavailable::Full) if pool.queue_spec().is_some() => {
-            Box::pin(wait(exchange, admitted.terms(), pick)).await?
-        }
-        Err(other) => return Err(reason(exchange, other)),
-        Ok(lease) => lease,
-    };
+    let lease = pool.pick(&pick)?;
+    stay(exchange, pool, wish, lease.upstream());
+    Ok(lease)
+}
+
+/// None was ready, and this is why: waits in the queue of the pool where there is one, and no room.
+pub(super) async fn wait(
+    exchange: &Exchange,
+    terms @ Terms { pool, .. }: Terms<'_>,
+    (wish, tried, again): (Wish, &[Rc<Upstream>], bool),
+    why: Unavailable,
+) -> Result<Lease, Reason> {
+    if why != Unavailable::Full || pool.queue_spec().is_none() {
+        return Err(reason(exchange, why));
+    }
+    let Wish { key, stays_with } = wish;
+    let pick = Pick { tried, again, key, stays_with, now: exchange.worker.now() };
+    let lease = wait_in_line(exchange, terms, pick).await?;
     stay(exchange, pool, wish, lease.upstream());
     Ok(lease)
 }
@@ -104,15 +112,15 @@ fn reason(exchange: &Exchange, unavailable: Unavailable) -> Reason {
     }
 }
 
-/// Picks one that is ready now, for a request that is under way already.
-pub(super) fn at_once(
-    admitted: &Admitted<'_>,
+/// Picks another for a request that is under way already, if one is ready.
+pub(super) fn second(
+    exchange: &Exchange,
+    pool: &Rc<Pool>,
     Wish { key, .. }: Wish,
     tried: &[Rc<Upstream>],
 ) -> Option<Lease> {
-    let now = admitted.exchange().worker.now();
-    let pick = Pick { tried, again: true, key, stays_with: None, now };
-    admitted.terms().pool.pick(&pick).ok()
+    let now = exchange.worker.now();
+    pool.pick(&Pick { tried, again: true, key, stays_with: None, now }).ok()
 }
 
 /// Notes that the client is to be told which upstream it stays with, unless it knows.
@@ -124,7 +132,7 @@ pub(super) fn stay(exchange: &Exchange, pool: &Pool, wish: Wish, upstream: &Upst
 }
 
 /// Waits until it is the first in the queue and there is room.
-async fn wait(
+async fn wait_in_line(
     exchange: &Exchange,
     Terms { pool, spec, .. }: Terms<'_>,
     pick: Pick<'_>,

@@ -1,9 +1,9 @@
 //! Head and body go to the upstream, the answer comes back, both at once where both have a body.
 
 mod body;
-mod open;
 mod request;
 mod response;
+mod sent;
 mod transfer;
 
 use std::cell::Cell;
@@ -17,6 +17,7 @@ use super::attempt::{self, Attempts};
 use super::begin::Parts;
 use super::check::{Admitted, Terms};
 use super::decide::{BodyError, Peer};
+use super::dial::Dialled;
 use super::facts::{self, AnswerState};
 use super::session::{Exchange, Used};
 use crate::config::ExchangeSpec;
@@ -30,7 +31,7 @@ use body::{Body, Sink, Source};
 use response::{Answer, Relayed};
 use transfer::Transfer;
 
-pub(super) use open::{Going, Open};
+pub(super) use sent::Sent;
 pub(super) use transfer::{ExchangeError, Upload};
 
 /// What reached the client whole.
@@ -57,18 +58,22 @@ pub(super) struct Undelivered<'s> {
     pub error: ExchangeError,
 }
 
-/// Sends the request, or what is left of it, and relays the answer.
+/// Sends the request, unless it was `sent`, and relays the answer.
 pub(super) async fn exchange<'s>(
-    open: Open<'s>,
-    attempts: &Attempts,
+    dialled: Dialled<'s>,
+    sent: Option<Box<Sent>>,
+    attempts: &Attempts<'s>,
 ) -> Result<Delivered, Box<Undelivered<'s>>> {
-    let Open { mut admitted, going, is_late } = open;
-    let Going { lease, connection, transfer, upload } = going;
+    let (mut admitted, lease, connection) = dialled.into_parts();
     let exchange = admitted.exchange();
     let Exchange { worker, facts, .. } = exchange;
     facts.reused.set(connection.is_reused());
     lease.upstream().stats().requests.add(1);
-    let terms = admitted.terms();
+    let terms = attempts.terms;
+    let (transfer, upload, is_late) = match sent {
+        None => (Transfer::default(), Upload::Going, false),
+        Some(sent) => (sent.transfer, sent.upload, sent.is_late),
+    };
     let mut parts = admitted.parts();
     let (head, behind) = (parts.head, parts.rest.len());
     let whole = attempt::is_whole(exchange.request.framing, behind);
@@ -80,9 +85,9 @@ pub(super) async fn exchange<'s>(
         upload,
         patience: match is_late {
             true => Duration::ZERO,
-            false => attempts.patience(terms, || whole && repeatable()),
+            false => attempts.patience(|| whole && repeatable()),
         },
-        refuses: &|status| attempts.refuses(terms, exchange, (status, whole), repeatable),
+        refuses: &|status| attempts.refuses(exchange, (status, whole), repeatable),
     };
     let result = across(exchange, &to, &mut parts, &transfer).await;
     settle(exchange, parts.used, (terms.pool, lease.upstream()), &transfer);

@@ -12,6 +12,7 @@ use crate::policy::{self, Outgoing};
 use crate::upstream::Upstream;
 
 /// Its head, in a buffer of `permit`; `head`: the octets of the one that came.
+#[inline(always)]
 pub(super) fn head(
     exchange: &Exchange,
     Terms { forward, spec, .. }: Terms<'_>,
