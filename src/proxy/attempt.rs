@@ -141,7 +141,7 @@ impl<'s> Attempts<'s> {
             return Err(refusal.reason); // that was not the upstream, and another would not help
         }
         worker.report_down(&upstream, &refusal);
-        worker.report_turned(&upstream, turned, outcome);
+        worker.report_turned(turned, outcome);
         let left = self.retries < self.terms.spec.retry.most;
         let again = if left { Again::Elsewhere.label() } else { WhyNot::NoneLeft.label() };
         let cause = refusal.cause.map(|cause| cause.to_string());
@@ -165,9 +165,14 @@ impl<'s> Attempts<'s> {
         let Undelivered { admitted, lease, connection, error, .. } = *undelivered;
         let Exchange { worker, facts, .. } = admitted.exchange();
         let upstream = Rc::clone(lease.upstream());
-        let outcome = error.status.map_or(Outcome::Failed(error.reason), Outcome::Answered);
+        let is_stale = error.silent && connection.is_reused() && self.again.is_none();
+        let outcome = match error.status {
+            Some(status) => Outcome::Answered(status),
+            None if is_stale => Outcome::Stale,
+            None => Outcome::Failed(error.reason),
+        };
         let turned = lease.end(outcome);
-        worker.report_turned(&upstream, turned, outcome);
+        worker.report_turned(turned, outcome);
         let closed = error.status.is_none() && error.reason != Reason::ResponseTimeout;
         let again = match error.status {
             // That was decided when it came.
@@ -216,7 +221,7 @@ impl<'s> Attempts<'s> {
         let spec = &self.terms.spec.retry;
         let whole = is_whole(admitted.exchange().request.framing, *behind);
         Attempted {
-            untold: admitted.exchange().facts.answer.get() == AnswerState::Silent,
+            untold: is_untold(&admitted.exchange().facts),
             unanswered: error.silent,
             whole,
             // The kernel is asked only where it matters.
@@ -264,7 +269,7 @@ impl<'s> Attempts<'s> {
             return false;
         }
         let attempted = Attempted {
-            untold: exchange.facts.answer.get() == AnswerState::Silent,
+            untold: is_untold(&exchange.facts),
             unanswered: false,
             whole,
             repeatable: repeatable(),
@@ -330,6 +335,11 @@ pub(super) fn is_whole(framing: Framing, behind: usize) -> bool {
         // Decoding has changed the octets in the buffer.
         Framing::Chunked | Framing::UntilClose => false,
     }
+}
+
+/// The client has got nothing of an answer, not even an interim one.
+fn is_untold(facts: &Facts) -> bool {
+    facts.answer.get() == AnswerState::Silent && !facts.has_interim.get()
 }
 
 /// A connection that ended in the middle of an answer, or nonsense, is no reason to ask anybody else; one that ended

@@ -41,6 +41,8 @@ pub(super) struct Facts {
     /// The whole request was read.
     pub request_read: Cell<bool>,
     pub answer: Cell<AnswerState>,
+    /// An interim answer of an upstream has left.
+    pub has_interim: Cell<bool>,
     /// Status of the final answer, once its head is on the way.
     pub status: Cell<Option<u16>>,
     /// The connection to the upstream that was picked last had been used before.
@@ -73,6 +75,7 @@ impl Facts {
             heads_out: Cell::default(),
             request_read: Cell::default(),
             answer: Cell::default(),
+            has_interim: Cell::default(),
             status: Cell::default(),
             reused: Cell::default(),
             upstream: Cell::default(),

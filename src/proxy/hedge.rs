@@ -110,7 +110,7 @@ async fn second(
             let outcome = Outcome::Failed(refusal.reason);
             let turned = lease.end(outcome);
             exchange.worker.report_down(&upstream, &refusal);
-            exchange.worker.report_turned(&upstream, turned, outcome);
+            exchange.worker.report_turned(turned, outcome);
             None
         }
     }
@@ -134,11 +134,10 @@ impl Way {
 
     /// Nobody waits for an answer there any more.
     fn give_up(self, exchange: &Exchange) {
-        let upstream = Rc::clone(self.lease.upstream());
-        self.sent.give_up(exchange, &upstream);
+        self.sent.give_up(exchange, self.lease.upstream());
         let outcome = Outcome::Failed(Reason::Hedged);
         let turned = self.lease.end(outcome);
-        exchange.worker.report_turned(&upstream, turned, outcome);
+        exchange.worker.report_turned(turned, outcome);
     }
 }
 

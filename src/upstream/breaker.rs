@@ -71,7 +71,7 @@ impl BreakerRules {
             Outcome::Answered(status) if self.on.has_status(status) => Judgement::Failed,
             Outcome::Answered(_) => Judgement::Worked,
             Outcome::Failed(reason) if has_reason(&self.on, reason) => Judgement::Failed,
-            Outcome::Failed(_) => Judgement::Unknown,
+            Outcome::Failed(_) | Outcome::Stale => Judgement::Unknown,
         }
     }
 }
@@ -95,6 +95,8 @@ pub enum Outcome {
     Answered(u16),
     /// It did not, or not to the end.
     Failed(Reason),
+    /// The connection had died while it was idle, which says nothing of the upstream.
+    Stale,
 }
 
 /// What that says of the upstream.
@@ -383,6 +385,7 @@ mod tests {
             (Outcome::Failed(Reason::UpstreamClosed), Failed, Unknown),
             (Outcome::Failed(Reason::MalformedResponse), Failed, Unknown),
             (Outcome::Failed(Reason::ClientGone), Unknown, Unknown),
+            (Outcome::Stale, Unknown, Unknown),
             (Outcome::Failed(Reason::NoDescriptors), Unknown, Unknown),
         ] {
             assert_eq!(all.judge(outcome), by_all, "{outcome:?}");

@@ -17,8 +17,17 @@ pub struct Lease {
     upstream: Rc<Upstream>,
     /// `None`: what came of it is told.
     permit: Option<Permit>,
-    /// `None`: nobody counts.
-    slot: Option<Slot>,
+    /// It is one of those that all cores count.
+    is_counted: bool,
+}
+
+/// The breaker of an upstream has turned.
+#[derive(Debug)]
+pub struct Turned {
+    /// Which upstream.
+    pub upstream: Rc<Upstream>,
+    /// Where its breaker stands.
+    pub stage: Stage,
 }
 
 /// One of the requests, or tunnels, that are under way to an upstream, where that is counted over all cores.
@@ -47,15 +56,15 @@ impl Connection {
 }
 
 impl Lease {
-    pub(super) fn new(
-        pool: &Rc<Pool>,
-        upstream: &Rc<Upstream>,
-        permit: Permit,
-        slot: Option<Slot>,
-    ) -> Lease {
+    pub(super) fn new(pool: &Rc<Pool>, upstream: &Rc<Upstream>, permit: Permit) -> Lease {
         upstream.stats().active.up();
         let (pool, upstream) = (Rc::clone(pool), Rc::clone(upstream));
-        Lease { pool, upstream, permit: Some(permit), slot }
+        Lease { pool, upstream, permit: Some(permit), is_counted: false }
+    }
+
+    /// All cores count it.
+    pub(super) fn count(&mut self) {
+        self.is_counted = true;
     }
 
     /// The upstream it is for.
@@ -70,7 +79,7 @@ impl Lease {
     }
 
     /// A connection was made. Where nothing else is wanted of the upstream, that settles it.
-    pub(super) fn connected(&mut self) -> Option<Stage> {
+    pub(super) fn connected(&mut self) -> Option<Turned> {
         match self.pool.rules().judges_connections_alone() {
             true => self.judged(Judgement::Worked),
             false => None,
@@ -78,29 +87,33 @@ impl Lease {
     }
 
     /// The one place that learns what came of a request. Where the breaker stands then, if that is somewhere else.
-    pub fn end(mut self, outcome: Outcome) -> Option<Stage> {
+    pub fn end(mut self, outcome: Outcome) -> Option<Turned> {
         self.ended(outcome)
     }
 
     /// The same of one that goes on as a tunnel: what counts it until that ends.
-    pub fn become_tunnel(mut self, status: u16) -> (Option<Slot>, Option<Stage>) {
-        let stage = self.ended(Outcome::Answered(status));
-        (self.slot.take(), stage)
+    pub fn become_tunnel(mut self, status: u16) -> (Option<Slot>, Option<Turned>) {
+        let turned = self.ended(Outcome::Answered(status));
+        let is_counted = std::mem::take(&mut self.is_counted);
+        let slot = || Slot { pool: Rc::clone(&self.pool), upstream: Rc::clone(&self.upstream) };
+        (is_counted.then(slot), turned)
     }
 
-    fn ended(&mut self, outcome: Outcome) -> Option<Stage> {
+    fn ended(&mut self, outcome: Outcome) -> Option<Turned> {
         let stats = self.upstream.stats();
         match outcome {
             Outcome::Answered(status) => stats.responses.of(status).add(1),
             Outcome::Failed(reason) if reason.fault() == Fault::Upstream => stats.failures.add(1),
+            Outcome::Stale => stats.failures.add(1),
             Outcome::Failed(_) => {}
         }
         self.judged(self.pool.rules().judge(outcome))
     }
 
-    fn judged(&mut self, judgement: Judgement) -> Option<Stage> {
+    fn judged(&mut self, judgement: Judgement) -> Option<Turned> {
         let permit = self.permit.take()?;
-        self.pool.judge(&self.upstream, permit, judgement)
+        let stage = self.pool.judge(&self.upstream, permit, judgement)?;
+        Some(Turned { upstream: Rc::clone(&self.upstream), stage })
     }
 }
 
@@ -108,12 +121,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.upstream.stats().active.down();
         let _ = self.judged(Judgement::Unknown);
-    }
-}
-
-impl Slot {
-    pub(super) fn new(pool: &Rc<Pool>, upstream: &Rc<Upstream>) -> Slot {
-        Slot { pool: Rc::clone(pool), upstream: Rc::clone(upstream) }
+        if self.is_counted {
+            self.pool.leave(&self.upstream);
+        }
     }
 }
 

@@ -32,7 +32,7 @@ mod upstream;
 
 pub use balance::Schedule;
 pub use breaker::{Outcome, Stage, has_reason};
-pub use lease::{Connection, Lease, Slot};
+pub use lease::{Connection, Lease, Slot, Turned};
 pub use pick::{Pick, Unavailable};
 pub use pool::{Pool, PoolContext, reap};
 pub use registry::{LinkedPool, PoolState, Registry, Secret};

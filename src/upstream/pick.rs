@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::balance::{self, Choice};
 use super::breaker::Permit;
 use super::entry::Entry;
-use super::lease::{Lease, Slot};
+use super::lease::Lease;
 use super::pool::Pool;
 use super::upstream::Upstream;
 use crate::io::clock::Moment;
@@ -173,26 +173,25 @@ impl Pool {
     fn take(self: &Rc<Self>, member: &Member, is_forced: bool, now: Moment) -> Option<Lease> {
         let Member { upstream, .. } = member;
         let load = &member.entry().load;
-        let slot = if self.counts {
+        let permit = match is_forced {
+            true => Permit::Forced,
+            false => member.entry().breaker.permit(self.rules(), now).ok()?,
+        };
+        // From here on the lease gives back what it has.
+        let mut lease = Lease::new(self, upstream, permit);
+        if self.counts {
             match self.queue_spec() {
                 Some(queue) if !load.up_below(queue.max_requests) => return None,
                 Some(_) => {}
                 None => load.up(),
             }
             self.linked.state.under_way.fetch_add(1, Relaxed);
-            Some(Slot::new(self, upstream))
-        } else {
-            None
-        };
-        let permit = match is_forced {
-            true => Permit::Forced,
-            // Who fails here gives its slot back.
-            false => member.entry().breaker.permit(self.rules(), now).ok()?,
-        };
+            lease.count();
+        }
         if matches!(permit, Permit::Trial(_)) && self.rules().is_asked {
             member.entry().state.breaker.store(BreakerState::HalfOpen);
         }
-        Some(Lease::new(self, upstream, permit, slot))
+        Some(lease)
     }
 
     /// The same upstream once more.

@@ -17,7 +17,7 @@ use crate::io::clock::Moment;
 use crate::io::cores::Core;
 use crate::policy::Scratch;
 use crate::stats::{self, Record, Recorder};
-use crate::upstream::{Outcome, PoolContext, Refusal, Stage, Upstream, reap};
+use crate::upstream::{Outcome, PoolContext, Refusal, Turned, Upstream, reap};
 
 /// Parsed heads. Their storage is used again by later requests of the same core.
 #[derive(Debug, Default)]
@@ -104,8 +104,8 @@ impl Worker {
     }
 
     /// The breaker of an upstream has turned, after a request that ended so.
-    pub fn report_turned(&self, upstream: &Upstream, stage: Option<Stage>, outcome: Outcome) {
-        let Some(stage) = stage else { return };
+    pub fn report_turned(&self, turned: Option<Turned>, outcome: Outcome) {
+        let Some(Turned { upstream, stage }) = turned else { return };
         let upstream = Arc::clone(upstream.state());
         self.report(Event::Turned(Turn { upstream, stage, outcome }));
     }

@@ -9,7 +9,6 @@ mod transfer;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -104,7 +103,6 @@ pub(super) async fn exchange<'s>(
     };
     facts.answer.set(AnswerState::Whole);
     let status = facts.status.get().unwrap_or_default();
-    let upstream = Rc::clone(lease.upstream());
     let (delivered, turned) = match relayed {
         Relayed::Switch { frames } => {
             let (slot, turned) = lease.become_tunnel(status);
@@ -112,12 +110,12 @@ pub(super) async fn exchange<'s>(
         }
         Relayed::Answer { persistent, reusable } => {
             if reusable && !worker.draining.get() {
-                terms.pool.give_back(&upstream, connection);
+                terms.pool.give_back(lease.upstream(), connection);
             }
             (Delivered::Answer { persistent }, lease.end(Outcome::Answered(status)))
         }
     };
-    worker.report_turned(&upstream, turned, Outcome::Answered(status));
+    worker.report_turned(turned, Outcome::Answered(status));
     Ok(delivered)
 }
 

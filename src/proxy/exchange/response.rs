@@ -197,6 +197,7 @@ impl<'a> Answer<'a> {
             forward::interim(out, self.response, input.filled(), &self.spec.response_header.removed)
         };
         let out = self.written(permit.take(), 0, write)?;
+        self.exchange.facts.has_interim.set(true);
         self.send_interim(out).await
     }
 
