@@ -150,8 +150,8 @@ mod tests {
         };
         let first = results.iter().position(|well| *well).map(|at| at + 1);
         let first = first.filter(|first| ends(false, fall).all(|down| down > *first));
-        let up = ends(true, rise).last().max(first);
-        match (up, ends(false, fall).last()) {
+        let up = ends(true, rise).next_back().max(first);
+        match (up, ends(false, fall).next_back()) {
             (None, None) => Unknown,
             (up, down) if up > down => Up,
             _ => Down,
