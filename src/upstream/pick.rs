@@ -194,7 +194,7 @@ impl Pool {
         Some(lease)
     }
 
-    /// The same upstream once more.
+    /// The same upstream once more. A breaker that was asked for has its say again: what failed may have opened it.
     ///
     /// # Errors
     /// It takes no more requests now.
@@ -204,8 +204,8 @@ impl Pool {
         now: Moment,
     ) -> Result<Lease, Unavailable> {
         let member = self.members().find(|member| Rc::ptr_eq(&member.upstream, upstream));
-        let member = member.ok_or(Unavailable::None)?;
-        self.take(member, true, now).ok_or(Unavailable::Full)
+        let member = member.filter(|_| !upstream.is_down()).ok_or(Unavailable::None)?;
+        self.take(member, !self.rules().is_asked, now).ok_or(Unavailable::Full)
     }
 
     /// Is there an upstream besides the `excluded` that a request could go to now?

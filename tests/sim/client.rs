@@ -195,7 +195,7 @@ impl Client {
             && let Some(piece) = self.reader.next()?
         {
             match piece {
-                Piece::Head(head) => self.head(&head, end, book)?,
+                Piece::Head(head) => self.head(&head, end, net.now, book)?,
                 Piece::Octets(octets) => self.body(&octets)?,
                 Piece::End => self.whole(end, net, book)?,
             }
@@ -223,7 +223,13 @@ impl Client {
         Ok(())
     }
 
-    fn head(&mut self, head: &Head, end: &mut End, book: &mut Book) -> Result<(), String> {
+    fn head(
+        &mut self,
+        head: &Head,
+        end: &mut End,
+        now: Micros,
+        book: &mut Book,
+    ) -> Result<(), String> {
         let id = *self.awaiting.front().ok_or("an answer to nothing")?;
         let ask = &mut book.asks[id];
         let mut words = head.line.splitn(3, ' ');
@@ -233,6 +239,8 @@ impl Client {
         }
         let status = decimal(status)? as u16;
         let own = head.get("proxy-status").is_some();
+        // Interim answers say nothing of it, and another upstream may send more of them.
+        ask.fate.heard = ask.fate.heard.or((status >= 200).then_some(now));
         if status == 101 && ask.websocket {
             ask.fate.got = Some(101);
             self.awaiting.pop_front();
@@ -254,6 +262,7 @@ impl Client {
             self.answer = Some(Answer { status, own, by_route: false, length: 0, last: false });
             return Ok(());
         }
+        let cookie = head.get("set-cookie").and_then(|line| line.split(';').next());
         let last = head.get("connection") == Some("close") || ask.minor == 0;
         self.over |= last;
         ask.fate.kept = !last;
@@ -268,7 +277,7 @@ impl Client {
             if head.get("x-sim") != Some(&id.to_string()) {
                 return Err(format!("to request {id} came {head:?}"));
             }
-            if status != ask.script.status {
+            if status != ask.script.status && Some(status) != ask.fate.ill {
                 return Err(format!("to request {id} came status {status}"));
             }
         }
@@ -279,6 +288,11 @@ impl Client {
         }
         self.reader.body(if bodiless { Framing::Length(0) } else { framing });
         self.answer = Some(Answer { status, own, by_route: by_route.is_some(), length: 0, last });
+        if let Some(cookie) = cookie {
+            for id in &self.person.asks[self.next..] {
+                book.asks[*id].cookie = Some(cookie.to_owned());
+            }
+        }
         Ok(())
     }
 
@@ -400,6 +414,12 @@ pub fn head(id: usize, ask: &Ask) -> String {
         format!("{} /r{id} HTTP/1.{}\r\nHost: sim\r\nX-Sim: {id}\r\n", ask.method, ask.minor);
     if ask.named {
         head.push_str(&format!("X-Request-Id: {}\r\n", named(id)));
+    }
+    if ask.keyed {
+        head.push_str(&format!("Idempotency-Key: {id}\r\n"));
+    }
+    if let Some(cookie) = &ask.cookie {
+        head.push_str(&format!("Cookie: {cookie}\r\n"));
     }
     if ask.padding > 0 {
         head.push_str(&format!("X-Padding: {}\r\n", "p".repeat(ask.padding)));

@@ -4,6 +4,7 @@
 use crate::chance::Chance;
 use crate::client::head;
 use crate::scenario::{self, Ask, ByRoute, Scenario, Swap};
+use crate::sick;
 
 /// Octets of the buffer that a head, and what comes with it, is read into.
 const BUFFER: usize = 16 * 1024;
@@ -146,7 +147,7 @@ pub fn answer_by_routes(scenario: &mut Scenario, seed: u64) {
 
 /// Has this seed heads that do not fit a buffer?
 pub fn has_large_heads(seed: u64) -> bool {
-    matches!(seed % 16, 6 | 10)
+    matches!(seed % 16, 6 | 10) && !sick::has(seed)
 }
 
 /// Heads of up to 64 KiB are allowed, and some are nearly that large or just larger, both ways.

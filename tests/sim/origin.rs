@@ -9,6 +9,7 @@ use crate::message::{Head, Piece, Reader, decimal};
 use crate::net::{Actor, Happening, Micros, Net};
 use crate::octets::{are, downwards, octets, upwards};
 use crate::scenario::{Ask, Ending, Framed, named};
+use crate::sick::How;
 
 /// How often one head may be seen: replayed once on a fresh connection, and by three upstreams more (--max-retries).
 const SEEN_MOST: u32 = 5;
@@ -22,6 +23,8 @@ pub struct Origin {
     actor: Actor,
     /// The upstream it belongs to.
     pub upstream: usize,
+    /// The socket at the other end.
+    peer: usize,
     end: End,
     reader: Reader,
     exchange: Option<Exchange>,
@@ -39,6 +42,8 @@ struct Exchange {
     read: u64,
     read_whole: bool,
     stage: Stage,
+    /// It was sick when it began to answer, and says so.
+    ill: Option<u16>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,10 +55,11 @@ enum Stage {
 }
 
 impl Origin {
-    pub fn new(index: usize, upstream: usize, end: End) -> Origin {
+    pub fn new(index: usize, upstream: usize, end: End, peer: usize) -> Origin {
         Origin {
             actor: Actor::Origin(index),
             upstream,
+            peer,
             end,
             reader: Reader::default(),
             exchange: None,
@@ -69,7 +75,7 @@ impl Origin {
             return;
         }
         let octets = self.end.read(net);
-        if let Err(complaint) = self.hear(&octets, book) {
+        if let Err(complaint) = self.hear(&octets, net.now, book) {
             book.complain(format!("{:?}: {complaint}", self.actor));
             self.end.close(net);
         }
@@ -96,7 +102,7 @@ impl Origin {
 
     // ---- what it hears ----
 
-    fn hear(&mut self, octets: &[u8], book: &mut Book) -> Result<(), String> {
+    fn hear(&mut self, octets: &[u8], now: Micros, book: &mut Book) -> Result<(), String> {
         if let Some((talk, _)) = &mut self.talk {
             return talk.hear(octets);
         }
@@ -116,7 +122,7 @@ impl Origin {
             match piece {
                 // It has read the last one to its end only after it had finished.
                 Piece::Head(_) if self.end.finished => return Ok(()),
-                Piece::Head(head) => self.head(&head, book)?,
+                Piece::Head(head) => self.head(&head, now, book)?,
                 Piece::Octets(octets) => self.body(&octets, book)?,
                 Piece::End => self.whole(book)?,
             }
@@ -124,14 +130,15 @@ impl Origin {
         Ok(())
     }
 
-    fn head(&mut self, head: &Head, book: &mut Book) -> Result<(), String> {
+    fn head(&mut self, head: &Head, now: Micros, book: &mut Book) -> Result<(), String> {
         if self.exchange.is_some() {
             return Err(format!("a request before the last was done with: {}", head.line));
         }
         self.close_at = None;
         let mut words = head.line.split(' ');
         let (method, path, version) = (words.next(), words.next(), words.next());
-        let mut exchange = Exchange { id: None, read: 0, read_whole: false, stage: Stage::Reading };
+        let mut exchange =
+            Exchange { id: None, read: 0, read_whole: false, stage: Stage::Reading, ill: None };
         if path != Some("/m") {
             let nobody = || format!("nobody asked {}", head.line);
             let id = path.and_then(|path| path.strip_prefix("/r")).ok_or_else(nobody)?;
@@ -139,9 +146,22 @@ impl Origin {
             let ask = book.asks.get_mut(id).ok_or_else(nobody)?;
             ask.fate.seen += 1;
             let again = matches!(ask.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
+            let again = again || ask.keyed;
             if ask.fate.seen > if again { SEEN_MOST } else { 1 } {
                 return Err(format!("seen {} times: {}", ask.fate.seen, head.line));
             }
+            // When it came says little: it may have been on its way for long.
+            let began = book.ledger.as_ref().map_or(0, |ledger| ledger.began(self.peer));
+            if ask.fate.seen > 1
+                && let Some(heard) = ask.fate.heard
+                && heard < began
+            {
+                return Err(format!(
+                    "answered since {heard}, sent again at {began}: {}",
+                    head.line
+                ));
+            }
+            let is_again = ask.fate.seen > 1;
             let same = method == Some(ask.method)
                 && head.get("x-sim") == Some(&id.to_string())
                 && head.get("host") == Some("sim")
@@ -159,6 +179,9 @@ impl Origin {
             }
             ask.fate.told = Some(told.to_owned());
             exchange.id = Some(id);
+            if is_again {
+                book.seen_again(now);
+            }
         }
         self.exchange = Some(exchange);
         self.reader.body(head.framing(true)?);
@@ -188,6 +211,7 @@ impl Origin {
         exchange.read_whole = true;
         if exchange.stage == Stage::Done && !ask.script.end.is_open() {
             self.exchange = None;
+            book.rests(self.peer);
         }
         Ok(())
     }
@@ -206,19 +230,31 @@ impl Origin {
         let ask = &mut book.asks[id];
         match exchange.stage {
             Stage::Reading if exchange.read_whole || ask.script.early => {
-                let at = net.now + ask.script.delay;
+                let late = match net.ill(self.upstream) {
+                    Some(How::Hangs) => return,
+                    Some(How::Resets) => return self.end.reset(net),
+                    Some(How::Slow(late)) => late,
+                    Some(How::Fails(status)) => {
+                        exchange.ill = Some(status);
+                        ask.fate.ill = Some(status);
+                        0
+                    }
+                    Some(How::Refuses) | None => 0,
+                };
+                let at = net.now + ask.script.delay + late;
                 exchange.stage = Stage::Thinking(at);
                 net.at(at, Happening::Run(self.actor));
             }
             Stage::Thinking(at) if at <= net.now => {
                 exchange.stage = Stage::Writing;
                 ask.fate.begun_to_answer = true;
-                if ask.websocket && ask.script.status < 400 {
+                let status = exchange.ill.unwrap_or(ask.script.status);
+                if ask.websocket && status < 400 {
                     if !self.switch(id, ask) {
                         book.complain(format!("octets came before the 101 of request {id}"));
                     }
                 } else {
-                    let octets = written(id, ask, &mut net.chance);
+                    let octets = written(id, ask, status, &mut net.chance);
                     if ask.script.end == Ending::Extra
                         && !self.end.finished
                         && net.send_whole(self.end.socket, &[&octets[..], b"extra"].concat())
@@ -237,6 +273,7 @@ impl Origin {
                 self.sent(ask, net);
                 if done {
                     self.exchange = None;
+                    book.rests(self.peer);
                 }
             }
             _ => {}
@@ -328,7 +365,7 @@ impl Origin {
 }
 
 /// An answer as it goes out, as far as it goes.
-fn written(id: usize, ask: &Ask, chance: &mut crate::chance::Chance) -> Vec<u8> {
+fn written(id: usize, ask: &Ask, status: u16, chance: &mut crate::chance::Chance) -> Vec<u8> {
     let script = &ask.script;
     let mut out = Vec::new();
     for status in &script.interim {
@@ -338,7 +375,6 @@ fn written(id: usize, ask: &Ask, chance: &mut crate::chance::Chance) -> Vec<u8> 
         out.extend(garbage.bytes());
         return out;
     }
-    let status = script.status;
     let mut head = format!("HTTP/1.1 {status} Sim\r\nX-Sim: {id}\r\n");
     if script.padding > 0 {
         head.push_str(&format!("X-Padding: {}\r\n", "p".repeat(script.padding)));

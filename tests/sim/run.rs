@@ -12,6 +12,7 @@ use crate::config::{
 };
 use crate::io::address::Address;
 use crate::io::listen;
+use crate::ledger::Ledger;
 use crate::net::Micros;
 use crate::proxy::{Command, CoreSpec, LABELS, OpenListener, Runtime};
 use crate::scenario::{self, ByRoute, Scenario, Stopping, Swap};
@@ -68,6 +69,11 @@ fn plan(scenario: &Scenario) -> Plan {
     plan.process.buffers = scenario.buffers;
     plan.process.max_connections = scenario.connections;
     plan.listener.limits.head = scenario.head_most;
+    let mut retry = RetrySpec { most: scenario.retries, ..plan.exchange.retry.clone() };
+    if let Some(sick) = &scenario.sick {
+        sick.apply(pool);
+        retry = sick.retry(retry);
+    }
     let exchange = ExchangeSpec {
         timeouts: config::Timeouts {
             connect: timeouts.connect,
@@ -78,7 +84,7 @@ fn plan(scenario: &Scenario) -> Plan {
             expect: timeouts.expect,
         },
         max_body: scenario.body_most,
-        retry: RetrySpec { most: scenario.retries, ..plan.exchange.retry.clone() },
+        retry,
         half_close: scenario.half_close,
         ..(*plan.exchange).clone()
     };
@@ -165,12 +171,16 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let (commands, mailbox) = flume::bounded(16);
     let chance = Chance::seeded(seed ^ 0x5eed_5eed);
     let trace = Trace::new(aloud);
-    let world = World::new(&scenario, chance, trace, commands, runtimes, Arc::clone(&stats));
+    let ledger = |sick| Ledger::new(sick, &scenario, &runtime, &stats);
+    let ledger = scenario.sick.as_ref().map(ledger);
+    let mut world = World::new(&scenario, chance, trace, commands, runtimes, Arc::clone(&stats));
+    world.book.ledger = ledger;
     world::begin(world);
     let (recorder, records) = stats::records(scenario.records);
     let listen = Listen::Tcp(([127, 0, 0, 1], 80).into());
     let Ok(bound) = listen::bind(&Address::Tcp(([127, 0, 0, 1], 80).into()), 1) else { panic!() };
     let upstreams: Vec<_> = runtime.upstreams().cloned().collect();
+    let linked = Arc::clone(&runtime);
     let core = CoreSpec {
         index: 0,
         origin: crate::io::clock::origin(),
@@ -211,6 +221,9 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let connections = connections.load(std::sync::atomic::Ordering::Relaxed) as u64;
     let records: Vec<_> = records.try_iter().collect();
     check(&mut world, &scenario, &stats, &upstreams, &records);
+    let ledger = world.book.ledger.take();
+    let wrong = ledger.map(|ledger| ledger.close(&scenario, &linked, &records));
+    world.book.complaints.extend(wrong.into_iter().flatten());
     expect(&mut world, "connections over all cores", connections, 0);
     Outcome {
         hash: world.net.trace.hash(),

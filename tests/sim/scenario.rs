@@ -8,6 +8,7 @@ use crate::edges;
 use crate::end::{Fault, Pace, When};
 use crate::net::Micros;
 use crate::octets::{smuggled, upwards};
+use crate::sick::{self, Sick};
 
 /// How the kernel and the way are. Odds are one in so many; 0: never.
 #[derive(Clone, Debug)]
@@ -53,6 +54,10 @@ pub struct Ask {
     pub malformed: Option<&'static str>,
     /// It says what it wants to be called.
     pub named: bool,
+    /// It has a key by which an origin knows it again.
+    pub keyed: bool,
+    /// What it says to stay with its upstream.
+    pub cookie: Option<String>,
     /// Octets of a field that means nothing.
     pub padding: usize,
     /// Its body is one of requests that nobody makes.
@@ -116,6 +121,10 @@ pub struct Fate {
     pub written: bool,
     /// Origins that saw the head of it.
     pub seen: u32,
+    /// A sick origin answered it with this status.
+    pub ill: Option<u16>,
+    /// Since when the client has some of an answer.
+    pub heard: Option<Micros>,
     /// An origin has begun to answer.
     pub begun_to_answer: bool,
     /// An origin has sent the whole of an answer, or all of it there will be before an orderly close.
@@ -233,6 +242,8 @@ pub struct Scenario {
     pub death: Option<(usize, Micros)>,
     /// Plans that replace the first.
     pub swaps: Vec<Swap>,
+    /// Upstreams that are sick for a while.
+    pub sick: Option<Sick>,
     /// One in so many connections to origins has a fault of its own.
     pub faulty: u64,
     /// One in so many sends an urgent octet.
@@ -339,6 +350,7 @@ pub fn of(seed: u64) -> Scenario {
         local: [false; 3],
         death: None,
         swaps: Vec::new(),
+        sick: None,
         faulty,
         urgent: 0,
         stopping,
@@ -368,6 +380,9 @@ pub fn of(seed: u64) -> Scenario {
     if edges::has_large_heads(seed) {
         edges::enlarge(&mut scenario, seed);
     }
+    if sick::has(seed) {
+        sick::add(&mut scenario, seed);
+    }
     judge(&mut scenario, &trouble);
     scenario
 }
@@ -377,7 +392,7 @@ fn judge(scenario: &mut Scenario, trouble: &Trouble) {
     let ample = !trouble.weather && scenario.weather.descriptors == usize::MAX;
     let undisturbed = scenario.stopping == Stopping::Quiet && ample;
     let well = undisturbed && scenario.faulty == 0 && scenario.weather.breaks == 0;
-    let quiet = well && scenario.death.is_none();
+    let quiet = well && scenario.death.is_none() && scenario.sick.is_none();
     for ask in &mut scenario.asks {
         let again =
             matches!(ask.method, "GET" | "HEAD" | "OPTIONS" | "DELETE") && ask.body.is_none();
@@ -385,6 +400,7 @@ fn judge(scenario: &mut Scenario, trouble: &Trouble) {
         let malformed = ask.malformed.is_some() || ask.websocket || ask.by_route.is_some();
         let two = scenario.upstreams > 1
             && scenario.swaps.iter().all(|swap| swap.upstreams.len() > 1 && !swap.apart)
+            && scenario.sick.is_none()
             && scenario.retries > 0;
         ask.stood_by = well && two && again && sound && !malformed;
     }
@@ -493,6 +509,14 @@ fn person(c: &mut Chance, trouble: &Trouble, asks: &mut Vec<Ask>) -> Person {
     }
 }
 
+/// One who begins within `rush`, and whom nothing goes wrong with.
+pub fn calm(c: &mut Chance, rush: Micros, asks: &mut Vec<Ask>) -> Person {
+    let (no, large) = (false, false);
+    let trouble = Trouble { clients: no, origins: no, weather: no, scarce: no, large };
+    let person = person(c, &trouble, asks);
+    Person { starts: c.magnitude(rush), ..person }
+}
+
 /// Slow or fast, but through with `total` octets after some hundred turns.
 pub fn pace(c: &mut Chance, total: usize) -> Pace {
     let least = (total / 150).max(1);
@@ -540,6 +564,8 @@ fn ask(c: &mut Chance, trouble: &Trouble) -> Ask {
         eager: websocket && c.one_in(4),
         malformed: (trouble.clients && c.one_in(20)).then(|| c.pick(MALFORMED)),
         named: false,
+        keyed: false,
+        cookie: None,
         padding: 0,
         smuggles: false,
         in_one: false,

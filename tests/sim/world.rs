@@ -91,6 +91,12 @@ impl World {
         if let Some((upstream, at)) = scenario.death {
             net.at(at, Happening::Die(upstream));
         }
+        if let Some(sick) = &scenario.sick {
+            net.ills.clone_from(&sick.ills);
+            for (at, upstream, down) in &sick.findings {
+                net.at(*at, Happening::Found(*upstream, *down));
+            }
+        }
         for (index, swap) in scenario.swaps.iter().enumerate() {
             net.at(swap.at, Happening::Adopt(index));
         }
@@ -108,7 +114,7 @@ impl World {
         let size = |ask: &scenario::Ask| ask.body.unwrap_or(0).max(ask.script.length);
         World {
             net,
-            book: Book { asks: scenario.asks.clone(), complaints: Vec::new() },
+            book: Book { asks: scenario.asks.clone(), complaints: Vec::new(), ledger: None },
             began: began(),
             turns: 0,
             clients: people.map(|(index, person)| Client::new(index, person)).collect(),
@@ -140,6 +146,8 @@ impl World {
     /// epoll_wait(2): time goes by, at most until there are events or `timeout` has passed.
     pub fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Micros>) -> Result<(), Errno> {
         self.turns += 1;
+        let sleeps = timeout.is_none_or(|timeout| timeout > 0) && self.net.is_quiet();
+        self.book.turns(sleeps, !self.net.notified);
         assert!(self.turns < TURNS, "the core never rests");
         self.net.interrupt()?;
         self.net.now += self.net.chance.between(1, 20);
@@ -170,7 +178,7 @@ impl World {
         let index = self.origins.len();
         let actor = Actor::Origin(index);
         let end = End::new(far, actor, pace, fault, urgent);
-        let mut origin = Origin::new(index, upstream, end);
+        let mut origin = Origin::new(index, upstream, end, net.peer(far));
         if net.dying == Some(upstream) {
             origin.fail(Fault::Stall, net, &mut self.book);
         }
@@ -178,10 +186,25 @@ impl World {
         net.hold(far, actor);
     }
 
+    /// Connects to the port of an origin; as [`Net::connect`].
+    pub fn connect(&mut self, port: u16) -> Result<(usize, bool), Errno> {
+        let connecting = self.net.connect(port)?;
+        self.book.goes(connecting.0, Some(port.into()), self.net.now);
+        Ok(connecting)
+    }
+
+    /// The core has sent something.
+    pub fn sent(&mut self, id: usize, sent: &Result<usize, Errno>) {
+        if sent.is_ok_and(|n| n > 0) {
+            self.book.goes(id, None, self.net.now);
+        }
+    }
+
     /// Connects to the socket of an origin on this machine.
     pub fn connect_local(&mut self, path: &Path) -> Result<usize, Errno> {
         let upstream = scenario::of_socket(path).ok_or(Errno::NOENT)?;
         let (ours, far) = self.net.connect_local(upstream)?;
+        self.book.goes(ours, Some(upstream), self.net.now);
         self.welcome(far, upstream);
         Ok(ours)
     }
@@ -269,6 +292,12 @@ impl World {
                 let runtime = Arc::clone(&self.runtimes[index]);
                 self.tell(Command::Adopt(Adoption::new(runtime, [].into()).0));
             }
+            Happening::Found(upstream, down) => {
+                let Some(ledger) = &mut book.ledger else { return };
+                ledger.tell(upstream, down);
+                let state = ledger.state(upstream);
+                self.tell(Command::Health(state, down));
+            }
             Happening::Drain => self.tell(Command::Drain),
             Happening::Stop => self.tell(Command::Stop),
         }
@@ -296,7 +325,10 @@ fn began() -> Instant {
 fn patience(scenario: &Scenario) -> Micros {
     let timeouts = &scenario.timeouts;
     let connects = timeouts.connect * (scenario.retries + 1);
+    let queue = scenario.sick.as_ref().and_then(|sick| sick.queue);
+    let waits = queue.map_or(Duration::ZERO, |queue| queue.wait);
     let others =
         [timeouts.read, timeouts.write, timeouts.response, timeouts.idle, timeouts.tunnel_idle];
-    (connects + others.iter().sum::<Duration>() + timeouts.expect + SLACK).as_micros() as Micros
+    (connects + waits + others.iter().sum::<Duration>() + timeouts.expect + SLACK).as_micros()
+        as Micros
 }

@@ -38,6 +38,9 @@ impl Drop for Fd {
             world.net.open -= 1;
             if Rc::strong_count(&self.0) == 1 {
                 world.net.close(*self.0);
+                if let Handle::Socket(id) = *self.0 {
+                    world.book.ends(id);
+                }
             }
         });
     }
@@ -123,6 +126,7 @@ pub(super) fn send(fd: &Fd, octets: &[u8]) -> Result<usize, Errno> {
         let id = fd.0.socket()?;
         let sent = world.sending(id, octets.len(), |net, n| net.send(id, &octets[..n]));
         world.net.note("send", id, &sent);
+        world.sent(id, &sent);
         sent
     })
 }
@@ -172,7 +176,7 @@ pub(super) fn accept(_: &Fd) -> Result<(Fd, Peer), Errno> {
 
 pub(super) fn connect(address: &Address, _: Dialling) -> io::Result<(Fd, bool)> {
     let (id, pending) = with(|world| match address {
-        Address::Tcp(address) => world.net.connect(address.port()),
+        Address::Tcp(address) => world.connect(address.port()),
         Address::Unix(path) => world.connect_local(path).map(|id| (id, false)),
     })?;
     Ok((Fd::new(Handle::Socket(id)), pending))
@@ -196,6 +200,7 @@ pub(super) fn splice(from: &Fd, to: &Fd, n: usize) -> Result<usize, Errno> {
             (Handle::Outlet(pipe), Handle::Socket(id)) => {
                 let sent = world.sending(id, n, |net, n| net.splice_out(pipe, id, n));
                 world.net.note("splice out", id, &sent);
+                world.sent(id, &sent);
                 sent
             }
             _ => Err(Errno::INVAL),

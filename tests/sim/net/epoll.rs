@@ -29,6 +29,11 @@ impl Net {
         self.list(Handle::Eventfd);
     }
 
+    /// There is nothing to tell.
+    pub fn is_quiet(&self) -> bool {
+        self.ready.is_empty()
+    }
+
     fn watched(&mut self, handle: Handle) -> &mut Watch {
         match handle {
             Handle::Socket(id) => &mut self.sockets[id].watch,

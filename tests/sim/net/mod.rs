@@ -29,6 +29,7 @@ use rustix::io::Errno;
 
 use crate::chance::Chance;
 use crate::scenario::Weather;
+use crate::sick::{self, How, Ill};
 use crate::trace::Trace;
 use pipes::Pipe;
 use way::{Load, Segment};
@@ -76,6 +77,8 @@ pub enum Happening {
     Die(usize),
     /// The plan with this index comes into force.
     Adopt(usize),
+    /// The core is told what checks found of the upstream with this index: it is down, or not.
+    Found(usize, bool),
     /// The core is told to drain, or to stop.
     Drain,
     Stop,
@@ -151,6 +154,8 @@ pub struct Net {
     /// The upstream that does nothing any more, and that is gone.
     pub dying: Option<usize>,
     pub dead: Option<usize>,
+    /// Upstreams that are sick for a while.
+    pub ills: Vec<Ill>,
     /// Octets the core read from clients and sent to them, read from origins and sent to them.
     pub clients: [u64; 2],
     pub origins: [u64; 2],
@@ -179,6 +184,7 @@ impl Net {
             notified: false,
             dying: None,
             dead: None,
+            ills: Vec::new(),
             clients: [0; 2],
             origins: [0; 2],
             sockets: Vec::new(),
@@ -266,6 +272,20 @@ impl Net {
         (near, far)
     }
 
+    /// How this upstream is sick now.
+    pub fn ill(&self, upstream: usize) -> Option<How> {
+        sick::how(&self.ills, upstream, self.now)
+    }
+
+    fn refuses(&self, upstream: usize) -> bool {
+        self.dead == Some(upstream) || self.ill(upstream) == Some(How::Refuses)
+    }
+
+    /// The other end.
+    pub fn peer(&self, id: usize) -> usize {
+        self.sockets[id].peer
+    }
+
     /// Who holds the other end.
     pub fn other(&self, id: usize) -> Option<Actor> {
         self.sockets[self.sockets[id].peer].actor
@@ -306,7 +326,7 @@ impl Net {
         let weather = &self.weather;
         let refused = self.chance.one_in(weather.refused);
         let silent = self.chance.one_in(weather.unanswered);
-        let refused = refused || self.dead == Some(port.into());
+        let refused = refused || self.refuses(port.into());
         self.turned_away += u64::from(refused || silent);
         let (ours, _) = self.pair(self.weather.room_least);
         self.trace.note(self.now, "connect", ours, i64::from(port));
@@ -320,7 +340,7 @@ impl Net {
     /// The core connects to a Unix socket: at once, or not at all. Both ends.
     pub fn connect_local(&mut self, upstream: usize) -> Result<(usize, usize), Errno> {
         self.another(1)?;
-        if self.dead == Some(upstream) {
+        if self.refuses(upstream) {
             self.turned_away += 1;
             return Err(Errno::CONNREFUSED);
         }

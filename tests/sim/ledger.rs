@@ -1,0 +1,276 @@
+//! Which requests are under way to which upstream, as the kernel sees it, and which of them should not have begun.
+//!
+//! One begins with a call to connect, or with the first octet sent over a connection that was idle. It is over when the
+//! connection is closed, or the origin has said and heard all: never later than the core knows, so that whoever is
+//! counted here is under way for the core as well.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::http::Reason;
+use crate::net::Micros;
+use crate::proxy::Runtime;
+use crate::scenario::Scenario;
+use crate::sick::Sick;
+use crate::stats::{self, BreakerState, Record, UpstreamState};
+
+/// Attempts to which a pool has a right in any second.
+const ALWAYS: u64 = 10;
+/// A timer may end so much early, and what is written down is rounded.
+const EARLY: Duration = Duration::from_millis(2);
+
+/// See above.
+pub struct Ledger {
+    sick: Sick,
+    /// A request goes to one upstream alone.
+    once: bool,
+    stats: Arc<stats::Core>,
+    upstreams: Vec<Watched>,
+    /// By the socket of the core.
+    going: BTreeMap<usize, Going>,
+    /// Requests that waited, were refused, and were replayed when it was looked at last.
+    waited: u64,
+    refused: u64,
+    replayed: u64,
+    /// When requests were seen once more, in whole seconds, and how many.
+    again: Vec<u64>,
+}
+
+/// An upstream.
+struct Watched {
+    state: Arc<UpstreamState>,
+    /// What was said of it last, and whether the core has taken that up.
+    down: bool,
+    is_taken_up: bool,
+    breaker: BreakerState,
+    /// How often its breaker was found open.
+    round: u32,
+}
+
+/// A connection.
+struct Going {
+    upstream: usize,
+    /// No request is under way over it.
+    idle: bool,
+    /// When the request began.
+    began: Micros,
+    /// It finds out about the upstream, in this round.
+    trial: Option<u32>,
+}
+
+impl Ledger {
+    pub fn new(
+        sick: &Sick,
+        scenario: &Scenario,
+        runtime: &Runtime,
+        stats: &Arc<stats::Core>,
+    ) -> Ledger {
+        let upstreams = runtime.upstreams().map(|state| Watched {
+            state: Arc::clone(state),
+            down: false,
+            is_taken_up: true,
+            breaker: BreakerState::Closed,
+            round: 0,
+        });
+        Ledger {
+            sick: sick.clone(),
+            once: scenario.retries == 0 && !sick.sticky,
+            stats: Arc::clone(stats),
+            upstreams: upstreams.collect(),
+            going: BTreeMap::new(),
+            waited: 0,
+            refused: 0,
+            replayed: 0,
+            again: Vec::new(),
+        }
+    }
+
+    /// The upstream with this number, counted from 1.
+    pub fn state(&self, upstream: usize) -> Arc<UpstreamState> {
+        Arc::clone(&self.upstreams[upstream - 1].state)
+    }
+
+    /// The core is told that an upstream is down, or is not.
+    pub fn tell(&mut self, upstream: usize, down: bool) {
+        let watched = &mut self.upstreams[upstream - 1];
+        if watched.down != down {
+            (watched.down, watched.is_taken_up) = (down, false);
+        }
+    }
+
+    /// A request was seen that had been seen before.
+    pub fn seen_again(&mut self, now: Micros) {
+        self.again.push(now / 1_000_000);
+    }
+
+    /// A connection is made for a request to this upstream, counted from 1; or a request goes over one that is there.
+    pub fn goes(&mut self, socket: usize, upstream: Option<usize>, now: Micros) -> Vec<String> {
+        let mut wrong = self.look();
+        let known = self.going.get(&socket).filter(|going| going.idle).map(|going| going.upstream);
+        let Some(place) = upstream.map(|number| number - 1).or(known) else { return wrong };
+        let trial = (self.upstreams[place].breaker == BreakerState::HalfOpen)
+            .then_some(self.upstreams[place].round);
+        self.going.insert(socket, Going { upstream: place, idle: false, began: now, trial });
+        self.judge(place, trial, &mut wrong);
+        wrong.iter_mut().for_each(|what| what.push_str(&format!(", {now} us")));
+        wrong
+    }
+
+    fn judge(&mut self, place: usize, trial: Option<u32>, wrong: &mut Vec<String>) {
+        let watched = &self.upstreams[place];
+        let mut complain = |what: String| wrong.push(format!("upstream {}: {what}", place + 1));
+        if watched.down && watched.is_taken_up {
+            complain("a request went there although it was down".into());
+        }
+        if self.sick.draining[place] {
+            complain("a request went there although it was draining".into());
+        }
+        let here = || self.going.values().filter(|going| going.upstream == place && !going.idle);
+        let busy = here().count();
+        if let Some(queue) = self.sick.queue
+            && busy > queue.max_requests as usize
+        {
+            complain(format!("{busy} requests under way of {}", queue.max_requests));
+        }
+        if let Some(breaker) = self.sick.breaker.as_ref().filter(|breaker| !breaker.fail_open) {
+            let trials = here().filter(|going| trial.is_some() && going.trial == trial).count();
+            if trials > breaker.probes as usize {
+                complain(format!("{trials} requests find out, of {}", breaker.probes));
+            }
+            if watched.breaker == BreakerState::Open {
+                complain("a request went there although its breaker was open".into());
+            }
+        }
+        // A replay goes where the request was, whoever is ready.
+        let is_replay = self.stats.replays.get() > self.replayed;
+        self.replayed = self.stats.replays.get();
+        let is_last = self.sick.backups[place] || watched.breaker == BreakerState::Open;
+        let better =
+            (0..self.upstreams.len()).find(|other| *other != place && self.is_better(*other));
+        if self.once && !is_replay && is_last && self.sick.breaker.is_some() {
+            if let Some(better) = better {
+                complain(format!("a request went there although {} was ready", better + 1));
+            }
+        }
+    }
+
+    /// One that requests go to before any backup, and that is ready for one more.
+    fn is_better(&self, place: usize) -> bool {
+        !self.sick.backups[place] && self.is_ready(place)
+    }
+
+    fn is_ready(&self, place: usize) -> bool {
+        let watched = &self.upstreams[place];
+        let is_out = self.sick.draining[place] || watched.down || !watched.is_taken_up;
+        // A tunnel keeps its place, and could be anywhere.
+        let active = watched.state.of_core(0).active.get() + self.stats.tunnels.get();
+        let has_room = self.sick.queue.is_none_or(|queue| active < u64::from(queue.max_requests));
+        !is_out && watched.breaker == BreakerState::Closed && has_room
+    }
+
+    /// When the last request over this connection began.
+    pub fn began(&self, socket: usize) -> Micros {
+        self.going.get(&socket).map_or(0, |going| going.began)
+    }
+
+    /// All is said and heard over this connection.
+    pub fn rests(&mut self, socket: usize) {
+        if let Some(going) = self.going.get_mut(&socket) {
+            going.idle = true;
+        }
+    }
+
+    /// The core has closed it, or nobody is at the other end any more.
+    pub fn ends(&mut self, socket: usize) -> Vec<String> {
+        self.going.remove(&socket);
+        self.look()
+    }
+
+    /// The core has done all it can, has taken up what it was told (`heard`), and is about to sleep (`deeply`), or
+    /// looks for events only.
+    pub fn turns(&mut self, deeply: bool, heard: bool) -> Vec<String> {
+        let mut wrong = self.look();
+        self.upstreams.iter_mut().for_each(|watched| watched.is_taken_up |= heard);
+        let ready = (0..self.upstreams.len()).find(|place| self.is_ready(*place));
+        if deeply
+            && self.once
+            && self.sick.breaker.is_some()
+            && self.stats.queued.get() > 0
+            && let Some(ready) = ready
+        {
+            wrong.push(format!("requests wait although upstream {} is ready", ready + 1));
+        }
+        wrong
+    }
+
+    /// Whatever may have changed since it was looked at last.
+    fn look(&mut self) -> Vec<String> {
+        for watched in &mut self.upstreams {
+            let before = std::mem::replace(&mut watched.breaker, watched.state.breaker.load());
+            let is_new = before != watched.breaker && watched.breaker == BreakerState::Open;
+            watched.round += u32::from(is_new);
+        }
+        let (waiting, refused) = (self.stats.queued.get(), self.stats.queue_refused.get());
+        let most = waiting.max(self.waited);
+        let (size, is_refused) = (self.size(), refused > self.refused);
+        (self.waited, self.refused) = (waiting, refused);
+        match is_refused && most < size {
+            true => vec![format!("a request was refused by a queue of {most}, not {size}")],
+            false => Vec::new(),
+        }
+    }
+
+    fn size(&self) -> u64 {
+        self.sick.queue.map_or(0, |queue| u64::from(queue.size))
+    }
+
+    /// What must be true of it all at the end.
+    pub fn close(
+        &self,
+        scenario: &Scenario,
+        runtime: &Runtime,
+        records: &[Box<Record>],
+    ) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for pool in &runtime.pools {
+            let state = &pool.state;
+            let left = state.under_way.load(std::sync::atomic::Ordering::Relaxed);
+            if left > 0 || state.queue.len() > 0 {
+                wrong.push(format!("{left} under way to the pool, {} wait", state.queue.len()));
+            }
+            for entry in &pool.upstreams {
+                let (name, left) = (&entry.state.name, entry.load.under_way());
+                if left > 0 {
+                    wrong.push(format!("{left} requests under way to {name}"));
+                }
+                let late = crate::io::clock::Moment(u64::MAX - 1);
+                if entry.breaker.look(late).is_err() {
+                    wrong.push(format!("requests still find out about {name}"));
+                }
+            }
+        }
+        let wait = self.sick.queue.map_or(Duration::ZERO, |queue| queue.wait);
+        for record in records {
+            if record.reason == Reason::QueueTimeout.label() && record.total + EARLY < wait {
+                wrong.push(format!("{} waited {:?} of {wait:?}", record.target, record.total));
+            }
+        }
+        self.budget(scenario, &mut wrong);
+        wrong
+    }
+
+    /// No more was sent again than there was a right to.
+    fn budget(&self, scenario: &Scenario, wrong: &mut Vec<String>) {
+        let mut seconds: Vec<u64> =
+            self.again.iter().flat_map(|second| [second.saturating_sub(1), *second]).collect();
+        seconds.sort_unstable();
+        seconds.dedup();
+        let share = u64::from(self.sick.budget) * scenario.asks.len() as u64 / 100;
+        let (again, replays) = (self.again.len() as u64, self.stats.replays.get());
+        let most = ALWAYS * seconds.len() as u64 + share + replays;
+        if again > most {
+            wrong.push(format!("{again} requests were sent again, at most {most} may be"));
+        }
+    }
+}
