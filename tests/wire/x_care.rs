@@ -325,7 +325,9 @@ fn x11_a_process_that_hangs_is_found_and_no_post_arrives_twice() {
     let [(hangs, url), (stays, other)] = [witness(), witness()];
     let flags = ["--upstream", &url, "--upstream", &other, "--response-timeout", "400ms"];
     let health = ["--health-interval", "200ms", "--health-timeout", "300ms", "--health-fall", "2"];
-    let proxy = Proxy::start(&[&flags[..], &health, &["--health-rise", "2"]].concat());
+    // As much is sent again as may be.
+    let retries = ["--retry-on", "connect,closed,timeout,5xx", "--retry-budget", "100%"];
+    let proxy = Proxy::start(&[&flags[..], &health, &["--health-rise", "2"], &retries].concat());
     let state = || page(&proxy.ask("/status"))["upstreams"][0]["state"].clone();
     let checks = || counter_of_checks(&proxy, &url);
     eventually("it is up", || state() == "up");

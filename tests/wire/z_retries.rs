@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{
-    Client, Gate, Origin, Proxy, Refusing, assert_same, chunked, eventually, pattern,
-};
+use crate::harness::{Gate, Origin, Proxy, Refusing, assert_same, chunked, eventually, pattern};
 
 const ONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
 const BUSY: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy";
@@ -423,16 +421,22 @@ fn two_that_hold() -> ([Origin; 2], [Gate; 2]) {
 
 #[test]
 fn z17_a_client_that_leaves_takes_both_with_it() {
-    let (origins, given_up) = two_that_hold();
-    let proxy = in_front_of(&origins.each_ref().map(Origin::url), &SOON);
-    let mut client: Client = proxy.client();
-    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-    eventually("both are asked", || origins.iter().all(|one| one.requests().len() == 1));
-    client.reset();
-    given_up.iter().for_each(Gate::wait);
-    let line = logged(&proxy, 1);
-    assert_eq!(line["status"], 499, "{line:#}");
-    assert_eq!(proxy.metric("/active"), 0);
+    for by_reset in [true, false] {
+        let (origins, given_up) = two_that_hold();
+        let proxy = in_front_of(&origins.each_ref().map(Origin::url), &SOON);
+        let mut client = proxy.client();
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        eventually("both are asked", || origins.iter().all(|one| one.requests().len() == 1));
+        if by_reset {
+            client.reset()
+        } else {
+            drop(client)
+        }
+        given_up.iter().for_each(Gate::wait);
+        let line = logged(&proxy, 1);
+        assert_eq!(line["status"], 499, "{line:#}");
+        assert_eq!(proxy.metric("/active"), 0);
+    }
 }
 
 #[test]
