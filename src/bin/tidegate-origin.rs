@@ -20,7 +20,7 @@ struct Arguments {
     #[argh(option)]
     listen: Option<SocketAddr>,
 
-    /// name, sent as X-OriginServer (default origin-PORT)
+    /// name, sent as X-Origin (default origin-PORT)
     #[argh(option, default = "String::new()")]
     name: String,
 

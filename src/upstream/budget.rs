@@ -37,8 +37,10 @@ impl RetryBudget {
 
     /// Takes the right to send one again, if there is one left: `share` of a hundred.
     pub fn take(&self, share: u32, now: Moment) -> bool {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        // Added up under the lock: nobody comes with less than was seen before.
         let begun = self.begun.iter().map(|line| line.0.get()).sum();
-        self.window.lock().unwrap_or_else(PoisonError::into_inner).take(begun, share, now)
+        window.take(begun, share, now)
     }
 }
 
@@ -148,5 +150,25 @@ mod tests {
         (0..500).for_each(|_| budget.begin(1));
         let now = Moment(1_000_000);
         assert_eq!((0..1000).filter(|_| budget.take(20, now)).count(), 200);
+    }
+
+    #[test]
+    fn cores_look_at_it_at_the_same_time() {
+        const EACH: u64 = 50_000;
+        let budget = RetryBudget::new(2);
+        let again = |core| {
+            let now = Moment(1_000_000);
+            let one = |_| {
+                budget.begin(core);
+                budget.take(20, now)
+            };
+            (0..EACH).map(one).filter(|may| *may).count() as u64
+        };
+        let both = std::thread::scope(|scope| {
+            let other = scope.spawn(|| again(1));
+            again(0) + other.join().unwrap()
+        });
+        let most = 2 * EACH / 5;
+        assert!((most - 2..=most).contains(&both), "{both} of {most}");
     }
 }

@@ -37,4 +37,5 @@ mod u_routes;
 mod v_commands;
 mod w_health;
 mod x_care;
+mod y_balance;
 mod z_retries;

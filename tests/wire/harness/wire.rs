@@ -56,6 +56,12 @@ impl Wire {
         Ok(Wire { socket, unread: Vec::new(), record })
     }
 
+    /// Who is at the other end, over TCP.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        let address = self.socket.peer_addr()?.as_socket();
+        address.ok_or_else(|| Error::new(ErrorKind::InvalidInput, "not TCP"))
+    }
+
     /// How long a read waits from now on, if not [`DEADLINE`].
     pub fn patience(&self, wait: Duration) -> io::Result<()> {
         self.socket.set_read_timeout(Some(wait))
