@@ -131,6 +131,20 @@ pub(super) fn stay(exchange: &Exchange, pool: &Pool, wish: Wish, upstream: &Upst
     }
 }
 
+/// Picks one of those that the pool has by now: who waits behind would otherwise wait for upstreams that are gone, and
+/// not go to one that came.
+fn pick_now(exchange: &Exchange, pool: &Rc<Pool>, pick: &Pick<'_>) -> Result<Lease, Unavailable> {
+    let epoch = exchange.worker.epoch();
+    let now = exchange.worker.now();
+    match epoch.successor(pool) {
+        // Places are those of the pool that the request began with.
+        Some(other) if !Rc::ptr_eq(other, pool) => {
+            other.pick(&Pick { now, stays_with: None, ..*pick })
+        }
+        _ => pool.pick(&Pick { now, ..*pick }),
+    }
+}
+
 /// Waits until it is the first in the queue and there is room.
 async fn wait_in_line(
     exchange: &Exchange,
@@ -146,7 +160,7 @@ async fn wait_in_line(
     worker.stats.queued.up();
     let room = poll_fn(|cx| {
         let is_first = place.wait(cx.waker(), &notifier);
-        let picked = is_first.then(|| pool.pick(&Pick { now: worker.now(), ..pick }));
+        let picked = is_first.then(|| pick_now(exchange, pool, &pick));
         match picked {
             Some(Ok(lease)) => return Poll::Ready(Ok(lease)),
             Some(Err(Unavailable::Full)) | None => {}

@@ -61,7 +61,8 @@ impl Load {
     fn faded(&self, now: Moment) -> Faded {
         let packed = self.taken.load(Relaxed);
         let value = f32::from_bits((packed >> 32) as u32);
-        let age_ms = ((now.0 / 1000) as u32).wrapping_sub(packed as u32);
+        // Below zero: another core has looked at the clock later than this one, and was quicker here.
+        let age_ms = (((now.0 / 1000) as u32).wrapping_sub(packed as u32) as i32).max(0);
         Faded { value, kept: (-(age_ms as f32) / FADES.as_millis() as f32).exp() }
     }
 }
@@ -91,6 +92,16 @@ mod tests {
         assert!((load.cost(later) - 0.0374).abs() < 0.001, "{}", load.cost(later));
         load.up();
         assert!((load.cost(later) - 2.0 * 0.0374).abs() < 0.001);
+    }
+
+    #[test]
+    fn another_core_may_be_ahead() {
+        let (load, now) = (Load::default(), Moment(1_000_000));
+        let ahead = now + Duration::from_millis(3);
+        load.took(Duration::from_millis(10), ahead);
+        assert!((load.cost(now) - 0.010).abs() < 0.000_1, "{}", load.cost(now));
+        load.took(Duration::from_millis(1), now);
+        assert!((load.cost(now) - 0.010).abs() < 0.000_1, "{}", load.cost(now));
     }
 
     #[test]

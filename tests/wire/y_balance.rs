@@ -238,6 +238,29 @@ fn y07_nobody_waits_while_another_upstream_has_room() {
     assert_eq!(held.response().status, 200);
 }
 
+#[test]
+fn y07b_an_upstream_that_comes_is_for_those_that_wait() {
+    for workers in ["1", "2"] {
+        let ((first, gate), second) = (held(), Origin::named("b"));
+        let flags = [&SINGLE[..], &["--queue-wait", "1h", "--workers", workers]].concat();
+        let proxy = Proxy::with(&first, &flags);
+        let mut held = hold(&proxy, &first);
+        let mut waits: Vec<_> = (1..=4)
+            .map(|n| {
+                let client = ask(&proxy, "/waits");
+                until_waiting(&proxy, n);
+                client
+            })
+            .collect();
+        let url = json!({ "url": second.url() }).to_string();
+        assert_eq!(proxy.post("/add", &url).status, 200);
+        waits.iter_mut().for_each(|client| assert_eq!(client.response().text(), "b"));
+        assert_eq!(proxy.client().get("/").text(), "b");
+        gate.open();
+        assert_eq!(held.response().status, 200);
+    }
+}
+
 // ---- the order ----
 
 #[test]

@@ -132,6 +132,16 @@ impl Epoch {
         self.pool_of(entry).into_iter().for_each(|pool| pool.set_down(entry, down));
     }
 
+    /// The pool that is now what `pool` was in an earlier epoch.
+    pub fn successor(&self, pool: &Pool) -> Option<&Rc<Pool>> {
+        self.pools.iter().find(|one| one.name() == pool.name())
+    }
+
+    /// Upstreams may have come: whoever waits for room looks again.
+    pub fn call_queues(&self) {
+        self.pools.iter().for_each(|pool| pool.queue().call());
+    }
+
     fn pool_of(&self, entry: &UpstreamState) -> Option<&Rc<Pool>> {
         self.pools.iter().find(|pool| pool.name() == &entry.pool)
     }

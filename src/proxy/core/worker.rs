@@ -126,7 +126,8 @@ impl Worker {
         for (entry, addresses) in &*adoption.addresses {
             next.resolved(entry, addresses);
         }
-        self.epoch.replace(next);
+        self.epoch.replace(Rc::clone(&next));
+        next.call_queues();
     }
 
     /// Closes idle connections to upstreams that turn readable or grow old, until the core ends.
