@@ -16,6 +16,9 @@ pub mod forwarding {}
 #[doc = include_str!("refusals.md")]
 pub mod refusals {}
 
+#[doc = include_str!("upstreams.md")]
+pub mod upstreams {}
+
 #[doc = include_str!("retries.md")]
 pub mod retries {}
 
