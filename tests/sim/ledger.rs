@@ -148,10 +148,13 @@ impl Ledger {
         let is_last = self.sick.backups[place] || watched.breaker == BreakerState::Open;
         let better =
             (0..self.upstreams.len()).find(|other| *other != place && self.is_better(*other));
-        if self.once && !is_replay && is_last && self.sick.breaker.is_some() {
-            if let Some(better) = better {
-                complain(format!("a request went there although {} was ready", better + 1));
-            }
+        if self.once
+            && !is_replay
+            && is_last
+            && self.sick.breaker.is_some()
+            && let Some(better) = better
+        {
+            complain(format!("a request went there although {} was ready", better + 1));
         }
     }
 
