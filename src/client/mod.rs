@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_io::Timer;
 use async_net::TcpStream;
 use async_net::unix::UnixStream;
-use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, future};
 
 use crate::http::body::Decoder;
 use crate::http::{Limits, Method, Progress, Reason, Response};
@@ -22,6 +22,8 @@ use crate::io::address::Address;
 
 /// The largest body of an answer that is taken, in octets.
 const BODY_MAX: usize = 16 * 1024 * 1024;
+/// Interim answers before it at most.
+const INTERIM_MOST: u32 = 16;
 /// Bounds of the answer's head.
 const LIMITS: Limits = Limits { head: 16 * 1024, target: 8 * 1024, fields: 100 };
 
@@ -99,10 +101,16 @@ impl Incoming {
     {
         stream.write_all(octets(question).as_bytes()).await?;
         stream.flush().await?;
-        let (mut input, mut head) = (Vec::new(), Response::default());
+        let (mut input, mut head, mut interim) = (Vec::new(), Response::default(), 0);
         loop {
             match head.read(&input, &LIMITS, question.method).map_err(refused)? {
-                Progress::Complete if head.is_interim() => drop(input.drain(..head.len)),
+                Progress::Complete if head.is_interim() => {
+                    interim += 1;
+                    if interim > INTERIM_MOST {
+                        return Err(refused(Reason::TooManyInterim));
+                    }
+                    input.drain(..head.len);
+                }
                 Progress::Complete => break,
                 Progress::Partial => more(stream, &mut input).await?,
             }
@@ -147,6 +155,8 @@ fn octets(question: Question<'_>) -> String {
 
 /// Reads what there is; an error of the kind `UnexpectedEof` if there will be no more.
 async fn more<S: AsyncRead + Unpin>(stream: &mut S, input: &mut Vec<u8>) -> io::Result<()> {
+    // Who always has more to say keeps neither the clock nor anybody else from a turn.
+    future::yield_now().await;
     let mut piece = [0; 4096];
     match stream.read(&mut piece).await? {
         0 => {

@@ -220,6 +220,13 @@ impl Settings<'_> {
         set(&mut spec.timeout, self.wait_here("health-timeout"));
         set(&mut spec.fall, self.count_here("health-fall"));
         set(&mut spec.rise, self.count_here("health-rise"));
+        if spec.method != ProbeMethod::Get
+            && let Some(given) = self.given("health-body").into_iter().next()
+        {
+            let what = "only an answer to GET has a body";
+            let part = 0..given.text.len();
+            self.refuse(&given, part, wrong(what, "leave it out, or make health-method get"));
+        }
     }
 
     fn breaker(&mut self, Switched { on, spec }: &mut Switched<BreakerSpec>) {

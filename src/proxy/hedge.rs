@@ -81,6 +81,10 @@ async fn listen<'s>(
             second
         }
         (heard, _) => {
+            let is_reused = second.connection.is_reused();
+            let loser = (Reason::Hedged, None);
+            attempt::note(&exchange.facts, second.lease.upstream(), is_reused, loser, "hedged");
+            exchange.facts.upstream.set(Some(Rc::clone(first.lease.upstream())));
             second.give_up(exchange);
             first.sent.is_late = heard == Heard::Nothing;
             first

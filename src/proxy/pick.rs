@@ -7,10 +7,11 @@ use std::task::Poll;
 
 use futures_lite::FutureExt;
 
+use super::attempt;
 use super::check::{Admitted, Terms};
 use super::session::Exchange;
 use crate::config::HashKey;
-use crate::http::{Name, Reason};
+use crate::http::{Framing, Name, Reason};
 use crate::upstream::{self, Lease, Pick, Pool, Unavailable, Upstream};
 
 /// What a request says of the upstream it wants: found once, for its first attempt.
@@ -20,20 +21,29 @@ pub(super) struct Wish {
     key: u64,
     /// The place of the upstream that its client stays with.
     stays_with: Option<usize>,
+    /// All of it is here.
+    whole: bool,
 }
 
 impl Wish {
     /// That of a request of the pool it goes to; costs nothing where the pool does not ask.
     pub fn of(admitted: &mut Admitted<'_>, Terms { pool, .. }: Terms<'_>) -> Wish {
         let exchange = admitted.exchange();
+        let framing = exchange.request.framing;
+        let whole = framing == Framing::None || {
+            let behind = admitted.parts().rest.len();
+            attempt::is_whole(framing, behind)
+        };
         if pool.hash_key().is_none() && pool.tokens().is_none() {
-            return Wish::default();
+            return Wish { whole, ..Wish::default() };
         }
         let head: &[u8] = admitted.parts().head;
         let key = pool.hash_key().map_or(0, |key| hash(exchange, head, key));
-        let stays_with =
-            pool.tokens().and_then(|tokens| tokens.place(cookie(exchange, head, tokens.cookie())?));
-        Wish { key, stays_with }
+        let stays_with = pool.tokens().and_then(|tokens| {
+            let mut cookies = cookies(exchange, head, tokens.cookie());
+            cookies.find_map(|token| tokens.place(token))
+        });
+        Wish { key, stays_with, whole }
     }
 }
 
@@ -54,14 +64,20 @@ fn hash(exchange: &Exchange, head: &[u8], key: &HashKey) -> u64 {
             let field = request.fields.iter().find(|field| is_it(field.name.of(head)));
             upstream::hash(field.map(|field| field.value.of(head)).unwrap_or_default())
         }
-        HashKey::Cookie(name) => upstream::hash(cookie(exchange, head, name).unwrap_or_default()),
+        HashKey::Cookie(name) => {
+            upstream::hash(cookies(exchange, head, name).next().unwrap_or_default())
+        }
     }
 }
 
-/// The value of a cookie of the request.
-fn cookie<'h>(exchange: &Exchange, head: &'h [u8], name: &str) -> Option<&'h [u8]> {
+/// The values of the cookies of this name that the request has.
+fn cookies<'h>(
+    exchange: &'h Exchange,
+    head: &'h [u8],
+    name: &'h str,
+) -> impl Iterator<Item = &'h [u8]> {
     let fields = exchange.request.fields.iter().filter(|field| field.id == Name::Cookie);
-    fields.map(|field| field.value.of(head)).find_map(|field| upstream::cookie(field, name))
+    fields.flat_map(move |field| upstream::cookies(field.value.of(head), name))
 }
 
 /// Picks one that is ready now.
@@ -76,8 +92,8 @@ pub(super) fn pick(
     if pool.queue_spec().is_some() && pool.queue().len() > 0 {
         return Err(Unavailable::Full);
     }
-    let Wish { key, stays_with } = wish;
-    let pick = Pick { tried, again, key, stays_with, now: exchange.worker.now() };
+    let Wish { key, stays_with, whole } = wish;
+    let pick = Pick { tried, again, key, stays_with, whole, now: exchange.worker.now() };
     let lease = pool.pick(&pick)?;
     stay(exchange, pool, wish, lease.upstream());
     Ok(lease)
@@ -93,8 +109,8 @@ pub(super) async fn wait(
     if why != Unavailable::Full || pool.queue_spec().is_none() {
         return Err(reason(exchange, why));
     }
-    let Wish { key, stays_with } = wish;
-    let pick = Pick { tried, again, key, stays_with, now: exchange.worker.now() };
+    let Wish { key, stays_with, whole } = wish;
+    let pick = Pick { tried, again, key, stays_with, whole, now: exchange.worker.now() };
     let lease = wait_in_line(exchange, terms, pick).await?;
     stay(exchange, pool, wish, lease.upstream());
     Ok(lease)
@@ -120,7 +136,7 @@ pub(super) fn second(
     tried: &[Rc<Upstream>],
 ) -> Option<Lease> {
     let now = exchange.worker.now();
-    pool.pick(&Pick { tried, again: true, key, stays_with: None, now }).ok()
+    pool.pick(&Pick { tried, again: true, key, stays_with: None, whole: true, now }).ok()
 }
 
 /// Notes that the client is to be told which upstream it stays with, unless it knows.

@@ -65,6 +65,12 @@ impl BreakerRules {
         !timeout && !closed && status.is_empty()
     }
 
+    /// How long a request leaves to others before it finds out itself. `whole`: all of it is here, so that it ends when
+    /// the upstream does its part; a client that is slow could keep others out.
+    pub fn leaves(&self, whole: bool) -> Duration {
+        if whole || self.judges_connections_alone() { Duration::ZERO } else { self.open }
+    }
+
     /// What an outcome says of the upstream.
     pub fn judge(&self, outcome: Outcome) -> Judgement {
         match outcome {
@@ -139,26 +145,35 @@ pub struct Breaker {
     failures: u32,
     /// How often in a row it was opened.
     opened: u32,
-    /// How often it was opened at all: trials of an earlier time find nothing out.
+    /// How often requests began to find out: those of an earlier time find nothing out.
     round: u32,
+    /// When one did last.
+    since: Moment,
     /// Requests that find out now.
     trials: u32,
 }
 
 impl Breaker {
-    /// Asks for the right to send a request.
+    /// Asks for the right to send a request, which leaves the first so long of each time to others.
     ///
     /// # Errors
-    /// Not now: when it may be asked again, at the earliest.
-    pub fn permit(&mut self, rules: &BreakerRules, now: Moment) -> Result<Permit, Moment> {
-        match self.stage {
-            Stage::Closed => return Ok(Permit::Free),
-            Stage::Open(until) if now < until => return Err(until),
-            Stage::Open(_) => (self.stage, self.trials) = (Stage::HalfOpen, 0),
-            Stage::HalfOpen if self.trials >= rules.probes => return Err(now),
-            Stage::HalfOpen => {}
+    /// Not now: when it may be asked again.
+    pub fn permit(
+        &mut self,
+        rules: &BreakerRules,
+        now: Moment,
+        leaves: Duration,
+    ) -> Result<Permit, Moment> {
+        let Some(from) = self.opens(rules) else { return Ok(Permit::Free) };
+        if now < from + leaves {
+            return Err(from + leaves);
         }
-        self.trials += 1;
+        if self.stage != Stage::HalfOpen || self.trials >= rules.probes {
+            // Those that have not found out by now are forgotten.
+            (self.stage, self.trials) = (Stage::HalfOpen, 0);
+            self.round = self.round.wrapping_add(1);
+        }
+        (self.trials, self.since) = (self.trials + 1, now);
         Ok(Permit::Trial(self.round))
     }
 
@@ -197,7 +212,6 @@ impl Breaker {
         let times = self.opened.min(rules.doublings);
         self.stage = Stage::Open(now + rules.open * 2_u32.pow(times));
         (self.opened, self.trials) = (self.opened.saturating_add(1), 0);
-        self.round = self.round.wrapping_add(1);
     }
 
     /// Where it stands.
@@ -205,13 +219,13 @@ impl Breaker {
         self.stage
     }
 
-    /// When it may be asked: 0 for always, `u64::MAX` once somebody else has found out.
-    fn gate(&self, rules: &BreakerRules) -> u64 {
+    /// From when on requests find out; `None`: there is nothing to. They have as long as it was open.
+    fn opens(&self, rules: &BreakerRules) -> Option<Moment> {
         match self.stage {
-            Stage::Closed => 0,
-            Stage::Open(until) => until.0.max(1),
-            Stage::HalfOpen if self.trials < rules.probes => 1,
-            Stage::HalfOpen => u64::MAX,
+            Stage::Closed => None,
+            Stage::Open(until) => Some(until),
+            Stage::HalfOpen if self.trials < rules.probes => Some(self.since),
+            Stage::HalfOpen => Some(self.since + rules.open),
         }
     }
 }
@@ -220,7 +234,7 @@ impl Breaker {
 #[derive(Debug, Default)]
 pub struct SharedBreaker {
     breaker: Mutex<Breaker>,
-    /// See [`Breaker::gate`].
+    /// From when on requests find out, in microseconds; 0: there is nothing to.
     gate: AtomicU64,
     /// Something has failed since the last success.
     has_failed: AtomicBool,
@@ -230,22 +244,26 @@ pub struct SharedBreaker {
 
 impl SharedBreaker {
     /// A request may go now, as far as can be told without asking; when it may otherwise.
-    pub fn look(&self, now: Moment) -> Result<(), Moment> {
+    pub fn look(&self, now: Moment, leaves: Duration) -> Result<(), Moment> {
         match self.gate.load(Relaxed) {
             0 => Ok(()),
-            u64::MAX => Err(now),
-            until if until <= now.0 => Ok(()),
-            until => Err(Moment(until)),
+            from if Moment(from) + leaves <= now => Ok(()),
+            from => Err(Moment(from) + leaves),
         }
     }
 
     /// As [`Breaker::permit`].
-    pub fn permit(&self, rules: &BreakerRules, now: Moment) -> Result<Permit, Moment> {
+    pub fn permit(
+        &self,
+        rules: &BreakerRules,
+        now: Moment,
+        leaves: Duration,
+    ) -> Result<Permit, Moment> {
         if self.gate.load(Relaxed) == 0 {
             return Ok(Permit::Free);
         }
         let mut breaker = self.lock();
-        let permit = breaker.permit(rules, now);
+        let permit = breaker.permit(rules, now, leaves);
         self.tell(&breaker, rules);
         permit
     }
@@ -300,7 +318,7 @@ impl SharedBreaker {
 
     fn tell(&self, breaker: &Breaker, rules: &BreakerRules) {
         let enough = breaker.stage != Stage::Closed || breaker.failures >= rules.failures;
-        self.gate.store(breaker.gate(rules), Relaxed);
+        self.gate.store(breaker.opens(rules).map_or(0, |from| from.0.max(1)), Relaxed);
         self.has_failed.store(breaker.failures > 0 || enough, Relaxed);
         self.has_failed_enough.store(enough, Relaxed);
     }
@@ -323,10 +341,11 @@ mod tests {
         BreakerRules::of(Some(&spec))
     }
 
+    const ZERO: Duration = Duration::ZERO;
     const NOW: Moment = Moment(1_000_000);
 
     fn fails(breaker: &mut Breaker, rules: &BreakerRules, now: Moment) {
-        let permit = breaker.permit(rules, now).unwrap();
+        let permit = breaker.permit(rules, now, Duration::ZERO).unwrap();
         breaker.end((permit, Judgement::Failed), rules, now, || true);
     }
 
@@ -340,19 +359,38 @@ mod tests {
         assert_eq!(breaker.stage(), Stage::Closed, "they were not in a row");
         fails(&mut breaker, &rules, NOW);
         let until = NOW + Duration::from_secs(10);
-        assert_eq!(breaker.permit(&rules, NOW), Err(until));
-        assert_eq!(breaker.permit(&rules, until), Ok(Permit::Trial(1)));
-        assert_eq!(breaker.permit(&rules, until), Err(until), "one finds out");
+        assert_eq!(breaker.permit(&rules, NOW, ZERO), Err(until));
+        assert_eq!(breaker.permit(&rules, until, ZERO), Ok(Permit::Trial(1)));
+        assert_eq!(
+            breaker.permit(&rules, until, ZERO),
+            Err(until + Duration::from_secs(10)),
+            "one does"
+        );
         breaker.end((Permit::Free, Judgement::Worked), &rules, until, || true);
         assert_eq!(breaker.stage(), Stage::HalfOpen, "an old request says nothing");
         breaker.end((Permit::Trial(1), Judgement::Unknown), &rules, until, || true);
-        assert_eq!(breaker.permit(&rules, until), Ok(Permit::Trial(1)), "the next finds out");
+        assert_eq!(breaker.permit(&rules, until, ZERO), Ok(Permit::Trial(1)), "the next finds out");
         breaker.end((Permit::Trial(1), Judgement::Failed), &rules, until, || true);
-        assert_eq!(breaker.permit(&rules, until), Err(until + Duration::from_secs(10)));
+        assert_eq!(breaker.permit(&rules, until, ZERO), Err(until + Duration::from_secs(10)));
         let later = until + Duration::from_secs(10);
-        assert_eq!(breaker.permit(&rules, later), Ok(Permit::Trial(2)));
+        assert_eq!(breaker.permit(&rules, later, ZERO), Ok(Permit::Trial(2)));
         breaker.end((Permit::Trial(2), Judgement::Worked), &rules, later, || true);
-        assert_eq!(breaker.permit(&rules, later), Ok(Permit::Free));
+        assert_eq!(breaker.permit(&rules, later, ZERO), Ok(Permit::Free));
+    }
+
+    #[test]
+    fn a_client_that_is_slow_keeps_nobody_out() {
+        let rules = rules(1, 1);
+        let mut breaker = Breaker::default();
+        fails(&mut breaker, &rules, NOW);
+        let open = Duration::from_secs(10);
+        let leaves = rules.leaves(false);
+        assert_eq!(breaker.permit(&rules, NOW + open, leaves), Err(NOW + 2 * open), "others first");
+        let late = NOW + 2 * open;
+        assert_eq!(breaker.permit(&rules, late, leaves), Ok(Permit::Trial(1)));
+        assert_eq!(breaker.permit(&rules, late + open, ZERO), Ok(Permit::Trial(2)), "in its place");
+        breaker.end((Permit::Trial(1), Judgement::Failed), &rules, late + open, || true);
+        assert_eq!(breaker.stage(), Stage::HalfOpen, "it is forgotten");
     }
 
     #[test]
@@ -416,6 +454,7 @@ mod tests {
         failures: Vec<Moment>,
         open_until: Option<Moment>,
         half: bool,
+        since: Moment,
         trials: Vec<u64>,
     }
 
@@ -443,15 +482,22 @@ mod tests {
                     let expected = match (naive.open_until, naive.half) {
                         (Some(_), _) => None,
                         (None, false) => Some(false),
-                        (None, true) if naive.trials.len() >= rules.probes as usize => None,
+                        (None, true) if naive.trials.len() >= rules.probes as usize => {
+                            let is_late = now >= naive.since + open;
+                            if is_late {
+                                naive.trials.clear();
+                            }
+                            is_late.then_some(true)
+                        }
                         (None, true) => Some(true),
                     };
-                    let permit = breaker.permit(&rules, now).ok();
+                    let permit = breaker.permit(&rules, now, ZERO).ok();
                     let is_trial = permit.map(|permit| permit != Permit::Free);
                     assert_eq!(is_trial, expected, "seed {seed}, step {step}");
                     if let Some(permit) = permit {
                         under_way.push((step, permit));
                         if permit != Permit::Free {
+                            naive.since = now;
                             naive.trials.push(step);
                         }
                     }

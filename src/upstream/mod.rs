@@ -37,5 +37,5 @@ pub use pick::{Pick, Unavailable};
 pub use pool::{Pool, PoolContext, reap};
 pub use registry::{LinkedPool, PoolState, Registry, Secret};
 pub use ring::hash;
-pub use sticky::cookie;
+pub use sticky::cookies;
 pub use upstream::{Refusal, Upstream};

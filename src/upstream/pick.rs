@@ -27,6 +27,8 @@ pub struct Pick<'a> {
     pub key: u64,
     /// The place of the upstream that the client wants to stay with.
     pub stays_with: Option<usize>,
+    /// All of it is here.
+    pub whole: bool,
     /// The time.
     pub now: Moment,
 }
@@ -91,7 +93,7 @@ impl Pool {
     pub fn pick(self: &Rc<Self>, pick: &Pick<'_>) -> Result<Lease, Unavailable> {
         for _ in 0..RACES_MOST {
             let (member, is_forced) = self.choose(pick)?;
-            if let Some(lease) = self.take(member, is_forced, pick.now) {
+            if let Some(lease) = self.take(member, is_forced, pick) {
                 return Ok(lease);
             }
         }
@@ -143,7 +145,8 @@ impl Pool {
         if upstream.is_down() || is_among(pick.tried, upstream) {
             return Standing::Out(Unavailable::None);
         }
-        if let Err(until) = member.entry().breaker.look(pick.now) {
+        let leaves = self.rules().leaves(pick.whole);
+        if let Err(until) = member.entry().breaker.look(pick.now, leaves) {
             return Standing::Out(Unavailable::Resting(until));
         }
         match self.queue_spec() {
@@ -170,12 +173,15 @@ impl Pool {
     }
 
     /// A lease of this member, unless another core was quicker.
-    fn take(self: &Rc<Self>, member: &Member, is_forced: bool, now: Moment) -> Option<Lease> {
+    fn take(self: &Rc<Self>, member: &Member, is_forced: bool, pick: &Pick<'_>) -> Option<Lease> {
         let Member { upstream, .. } = member;
         let load = &member.entry().load;
         let permit = match is_forced {
             true => Permit::Forced,
-            false => member.entry().breaker.permit(self.rules(), now).ok()?,
+            false => {
+                let leaves = self.rules().leaves(pick.whole);
+                member.entry().breaker.permit(self.rules(), pick.now, leaves).ok()?
+            }
         };
         // From here on the lease gives back what it has.
         let mut lease = Lease::new(self, upstream, permit);
@@ -205,12 +211,14 @@ impl Pool {
     ) -> Result<Lease, Unavailable> {
         let member = self.members().find(|member| Rc::ptr_eq(&member.upstream, upstream));
         let member = member.filter(|_| !upstream.is_down()).ok_or(Unavailable::None)?;
-        self.take(member, !self.rules().is_asked, now).ok_or(Unavailable::Full)
+        let pick = Pick { tried: &[], again: true, key: 0, stays_with: None, whole: true, now };
+        self.take(member, !self.rules().is_asked, &pick).ok_or(Unavailable::Full)
     }
 
     /// Is there an upstream besides the `excluded` that a request could go to now?
     pub fn has_ready(&self, excluded: &[Rc<Upstream>], now: Moment) -> bool {
-        let pick = Pick { tried: excluded, again: true, key: 0, stays_with: None, now };
+        let pick =
+            Pick { tried: excluded, again: true, key: 0, stays_with: None, whole: true, now };
         self.members().any(|member| match self.standing(member, &pick) {
             Standing::Ready | Standing::Out(Unavailable::Full) => true,
             Standing::Out(Unavailable::Resting(_)) => self.rules().fail_open,

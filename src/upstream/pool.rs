@@ -334,7 +334,8 @@ pub mod tests {
     }
 
     const NOW: Moment = Moment(1_000_000);
-    const FIRST: Pick<'_> = Pick { tried: &[], again: false, key: 0, stays_with: None, now: NOW };
+    const FIRST: Pick<'_> =
+        Pick { tried: &[], again: false, key: 0, stays_with: None, whole: true, now: NOW };
 
     pub fn pick(pool: &Rc<Pool>) -> Result<Lease, Unavailable> {
         pool.pick(&FIRST)

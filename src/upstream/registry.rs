@@ -12,7 +12,7 @@ use super::entry::Entry;
 use super::queue::Queue;
 use super::sticky::Tokens;
 use crate::config::{Plan, PoolSpec, UpstreamSpec};
-use crate::stats::UpstreamState;
+use crate::stats::{BreakerState, UpstreamState};
 
 /// What is known of a pool, for all cores.
 #[derive(Debug)]
@@ -70,6 +70,16 @@ impl LinkedPool {
             spec: Arc::clone(spec),
             state,
             upstreams,
+        }
+    }
+}
+
+impl LinkedPool {
+    /// Breakers go by other rules now, and begin anew.
+    fn forget_failures(&self) {
+        for entry in &self.upstreams {
+            entry.breaker.forget();
+            entry.state.breaker.store(BreakerState::Closed);
         }
     }
 }
@@ -138,7 +148,13 @@ impl Registry {
             before.map(|(spec, linked)| (&*spec.name, (spec, linked))).collect();
         let link = |spec: &Arc<PoolSpec>| match before.get(&*spec.name) {
             Some((same, linked)) if *same == spec => Arc::clone(linked),
-            _ => Arc::new(self.pool(spec)),
+            before => {
+                let linked = self.pool(spec);
+                if before.is_some_and(|(before, _)| before.breaker != spec.breaker) {
+                    linked.forget_failures();
+                }
+                Arc::new(linked)
+            }
         };
         plan.pools.iter().map(link).collect()
     }

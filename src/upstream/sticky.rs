@@ -60,9 +60,9 @@ impl Tokens {
     }
 }
 
-/// The value of the cookie called `name` among those of a `Cookie` field (RFC 6265 section 4.2); of several the first.
-pub fn cookie<'c>(field: &'c [u8], name: &str) -> Option<&'c [u8]> {
-    field.split(|octet| *octet == b';').find_map(|pair| {
+/// The values of the cookies called `name` among those of a `Cookie` field (RFC 6265 section 4.2).
+pub fn cookies<'c>(field: &'c [u8], name: &'c str) -> impl Iterator<Item = &'c [u8]> {
+    field.split(|octet| *octet == b';').filter_map(move |pair| {
         let pair = pair.trim_ascii();
         let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
@@ -116,7 +116,7 @@ mod tests {
         for (field, value) in [
             (&b"tg=a"[..], Some(&b"a"[..])),
             (b"x=1; tg=a; y=2", Some(b"a")),
-            (b"tg=a;tg=b", Some(b"a")),
+            (b"tg=a;tg=b", Some(b"a")), // and then the other
             (b"xtg=a; tgx=b", None),
             (b"tg = a", None),
             (b"tg=\"a\"", Some(b"a")),
@@ -124,7 +124,7 @@ mod tests {
             (b"tg", None),
             (b"", None),
         ] {
-            assert_eq!(cookie(field, "tg"), value, "{}", String::from_utf8_lossy(field));
+            assert_eq!(cookies(field, "tg").next(), value, "{}", String::from_utf8_lossy(field));
         }
     }
 }

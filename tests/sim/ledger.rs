@@ -112,12 +112,17 @@ impl Ledger {
         let trial = (self.upstreams[place].breaker == BreakerState::HalfOpen)
             .then_some(self.upstreams[place].round);
         self.going.insert(socket, Going { upstream: place, idle: false, began: now, trial });
-        self.judge(place, trial, &mut wrong);
+        self.judge(place, (trial, now), &mut wrong);
         wrong.iter_mut().for_each(|what| what.push_str(&format!(", {now} us")));
         wrong
     }
 
-    fn judge(&mut self, place: usize, trial: Option<u32>, wrong: &mut Vec<String>) {
+    fn judge(
+        &mut self,
+        place: usize,
+        (trial, now): (Option<u32>, Micros),
+        wrong: &mut Vec<String>,
+    ) {
         let watched = &self.upstreams[place];
         let mut complain = |what: String| wrong.push(format!("upstream {}: {what}", place + 1));
         if watched.down && watched.is_taken_up {
@@ -134,7 +139,10 @@ impl Ledger {
             complain(format!("{busy} requests under way of {}", queue.max_requests));
         }
         if let Some(breaker) = self.sick.breaker.as_ref().filter(|breaker| !breaker.fail_open) {
-            let trials = here().filter(|going| trial.is_some() && going.trial == trial).count();
+            // One that has not found out for as long as it was open is forgotten.
+            let open = breaker.open.as_micros() as Micros;
+            let is_one = |going: &&Going| going.trial == trial && now < going.began + open;
+            let trials = here().filter(|going| trial.is_some() && is_one(going)).count();
             if trials > breaker.probes as usize {
                 complain(format!("{trials} requests find out, of {}", breaker.probes));
             }
@@ -246,10 +254,6 @@ impl Ledger {
                 let (name, left) = (&entry.state.name, entry.load.under_way());
                 if left > 0 {
                     wrong.push(format!("{left} requests under way to {name}"));
-                }
-                let late = crate::io::clock::Moment(u64::MAX - 1);
-                if entry.breaker.look(late).is_err() {
-                    wrong.push(format!("requests still find out about {name}"));
                 }
             }
         }
