@@ -47,14 +47,14 @@ impl<'s> Dialled<'s> {
 pub(super) async fn dial<'s>(
     admitted: Admitted<'s>,
     terms: Terms<'_>,
-    mut lease: Lease,
+    lease: Lease,
     fresh: bool,
 ) -> Result<Dialled<'s>, Box<Undialled<'s>>> {
     let exchange = admitted.exchange();
     let found = match idle(exchange, &lease, fresh) {
         Some(connection) => Ok(connection),
         // Boxed: most requests find one that is idle, and should not carry the room.
-        None => Box::pin(connect(exchange, terms, &mut lease, fresh)).await,
+        None => Box::pin(connect(exchange, terms, &lease, fresh)).await,
     };
     match found {
         Ok(connection) => Ok(Dialled { admitted, lease, connection }),
@@ -72,7 +72,7 @@ fn idle(exchange: &Exchange, lease: &Lease, fresh: bool) -> Option<Connection> {
 pub(super) async fn connect(
     exchange: &Exchange,
     Terms { pool, spec, .. }: Terms<'_>,
-    lease: &mut Lease,
+    lease: &Lease,
     fresh: bool,
 ) -> Result<Connection, Refusal> {
     let Exchange { worker, facts, .. } = exchange;

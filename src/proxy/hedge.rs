@@ -97,11 +97,11 @@ async fn second(
     exchange: &Exchange,
     admitted: &mut Admitted<'_>,
     terms: Terms<'_>,
-    mut lease: Lease,
+    lease: Lease,
 ) -> Option<Way> {
     let connection = match lease.idle(false) {
         Some(connection) => Ok(connection),
-        None => dial::connect(exchange, terms, &mut lease, false).await,
+        None => dial::connect(exchange, terms, &lease, false).await,
     };
     match connection {
         Ok(connection) => {

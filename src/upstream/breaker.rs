@@ -30,6 +30,8 @@ pub struct BreakerRules {
     pub is_asked: bool,
 }
 
+/// A time that does not come.
+const NEVER: Moment = Moment(u64::MAX);
 /// The breaker of pools that ask for none.
 const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_DOUBLINGS: u32 = 5;
@@ -149,6 +151,8 @@ pub struct Breaker {
     round: u32,
     /// When one did last.
     since: Moment,
+    /// One of them waits for its client.
+    waits: bool,
     /// Requests that find out now.
     trials: u32,
 }
@@ -166,14 +170,15 @@ impl Breaker {
     ) -> Result<Permit, Moment> {
         let Some(from) = self.opens(rules) else { return Ok(Permit::Free) };
         if now < from + leaves {
-            return Err(from + leaves);
+            return Err(if from == NEVER { now } else { from + leaves });
         }
         if self.stage != Stage::HalfOpen || self.trials >= rules.probes {
             // Those that have not found out by now are forgotten.
-            (self.stage, self.trials) = (Stage::HalfOpen, 0);
+            (self.stage, self.trials, self.waits) = (Stage::HalfOpen, 0, false);
             self.round = self.round.wrapping_add(1);
         }
         (self.trials, self.since) = (self.trials + 1, now);
+        self.waits |= !leaves.is_zero();
         Ok(Permit::Trial(self.round))
     }
 
@@ -219,13 +224,15 @@ impl Breaker {
         self.stage
     }
 
-    /// From when on requests find out; `None`: there is nothing to. They have as long as it was open.
+    /// From when on requests find out; `None`: there is nothing to. One that waits for its client has as long as it was
+    /// open, one that waits for the upstream as long as it takes.
     fn opens(&self, rules: &BreakerRules) -> Option<Moment> {
         match self.stage {
             Stage::Closed => None,
             Stage::Open(until) => Some(until),
             Stage::HalfOpen if self.trials < rules.probes => Some(self.since),
-            Stage::HalfOpen => Some(self.since + rules.open),
+            Stage::HalfOpen if self.waits => Some(self.since + rules.open),
+            Stage::HalfOpen => Some(NEVER),
         }
     }
 }
@@ -248,6 +255,7 @@ impl SharedBreaker {
         match self.gate.load(Relaxed) {
             0 => Ok(()),
             from if Moment(from) + leaves <= now => Ok(()),
+            u64::MAX => Err(now),
             from => Err(Moment(from) + leaves),
         }
     }
@@ -361,11 +369,7 @@ mod tests {
         let until = NOW + Duration::from_secs(10);
         assert_eq!(breaker.permit(&rules, NOW, ZERO), Err(until));
         assert_eq!(breaker.permit(&rules, until, ZERO), Ok(Permit::Trial(1)));
-        assert_eq!(
-            breaker.permit(&rules, until, ZERO),
-            Err(until + Duration::from_secs(10)),
-            "one does"
-        );
+        assert_eq!(breaker.permit(&rules, until, ZERO), Err(until), "one finds out");
         breaker.end((Permit::Free, Judgement::Worked), &rules, until, || true);
         assert_eq!(breaker.stage(), Stage::HalfOpen, "an old request says nothing");
         breaker.end((Permit::Trial(1), Judgement::Unknown), &rules, until, || true);
@@ -454,7 +458,6 @@ mod tests {
         failures: Vec<Moment>,
         open_until: Option<Moment>,
         half: bool,
-        since: Moment,
         trials: Vec<u64>,
     }
 
@@ -482,13 +485,7 @@ mod tests {
                     let expected = match (naive.open_until, naive.half) {
                         (Some(_), _) => None,
                         (None, false) => Some(false),
-                        (None, true) if naive.trials.len() >= rules.probes as usize => {
-                            let is_late = now >= naive.since + open;
-                            if is_late {
-                                naive.trials.clear();
-                            }
-                            is_late.then_some(true)
-                        }
+                        (None, true) if naive.trials.len() >= rules.probes as usize => None,
                         (None, true) => Some(true),
                     };
                     let permit = breaker.permit(&rules, now, ZERO).ok();
@@ -497,7 +494,6 @@ mod tests {
                     if let Some(permit) = permit {
                         under_way.push((step, permit));
                         if permit != Permit::Free {
-                            naive.since = now;
                             naive.trials.push(step);
                         }
                     }

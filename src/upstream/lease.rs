@@ -1,5 +1,6 @@
 //! One request's hold on an upstream.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::breaker::{Judgement, Outcome, Permit, Stage};
@@ -16,7 +17,7 @@ pub struct Lease {
     pool: Rc<Pool>,
     upstream: Rc<Upstream>,
     /// `None`: what came of it is told.
-    permit: Option<Permit>,
+    permit: Cell<Option<Permit>>,
     /// It is one of those that all cores count.
     is_counted: bool,
 }
@@ -59,7 +60,7 @@ impl Lease {
     pub(super) fn new(pool: &Rc<Pool>, upstream: &Rc<Upstream>, permit: Permit) -> Lease {
         upstream.stats().active.up();
         let (pool, upstream) = (Rc::clone(pool), Rc::clone(upstream));
-        Lease { pool, upstream, permit: Some(permit), is_counted: false }
+        Lease { pool, upstream, permit: Cell::new(Some(permit)), is_counted: false }
     }
 
     /// All cores count it.
@@ -79,15 +80,26 @@ impl Lease {
     }
 
     /// A connection was made. Where nothing else is wanted of the upstream, that settles it.
-    pub(super) fn connected(&mut self) -> Option<Turned> {
+    pub(super) fn connected(&self) -> Option<Turned> {
         match self.pool.rules().judges_connections_alone() {
             true => self.judged(Judgement::Worked),
             false => None,
         }
     }
 
+    /// The head of an answer has come. Whoever finds out whether the upstream is well has found out: how fast the client
+    /// takes the rest says nothing of it.
+    pub fn answered(&self, status: u16) -> Option<Turned> {
+        match self.permit.get() {
+            Some(Permit::Trial(_)) => {
+                self.judged(self.pool.rules().judge(Outcome::Answered(status)))
+            }
+            _ => None,
+        }
+    }
+
     /// The one place that learns what came of a request. Where the breaker stands then, if that is somewhere else.
-    pub fn end(mut self, outcome: Outcome) -> Option<Turned> {
+    pub fn end(self, outcome: Outcome) -> Option<Turned> {
         self.ended(outcome)
     }
 
@@ -99,7 +111,7 @@ impl Lease {
         (is_counted.then(slot), turned)
     }
 
-    fn ended(&mut self, outcome: Outcome) -> Option<Turned> {
+    fn ended(&self, outcome: Outcome) -> Option<Turned> {
         let stats = self.upstream.stats();
         match outcome {
             Outcome::Answered(status) => stats.responses.of(status).add(1),
@@ -110,7 +122,7 @@ impl Lease {
         self.judged(self.pool.rules().judge(outcome))
     }
 
-    fn judged(&mut self, judgement: Judgement) -> Option<Turned> {
+    fn judged(&self, judgement: Judgement) -> Option<Turned> {
         let permit = self.permit.take()?;
         let stage = self.pool.judge(&self.upstream, permit, judgement)?;
         Some(Turned { upstream: Rc::clone(&self.upstream), stage })

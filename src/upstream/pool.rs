@@ -221,7 +221,7 @@ impl Pool {
     ///
     /// # Errors
     /// Says why none could be made; the lease goes on, and ends with that reason.
-    pub async fn connect(&self, lease: &mut Lease, wait: Duration) -> Result<Connection, Refusal> {
+    pub async fn connect(&self, lease: &Lease, wait: Duration) -> Result<Connection, Refusal> {
         let upstream = Rc::clone(lease.upstream());
         let connection = upstream.connect(wait, self.dialling, &self.reactor).await?;
         let _closed = lease.connected();

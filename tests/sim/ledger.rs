@@ -139,7 +139,7 @@ impl Ledger {
             complain(format!("{busy} requests under way of {}", queue.max_requests));
         }
         if let Some(breaker) = self.sick.breaker.as_ref().filter(|breaker| !breaker.fail_open) {
-            // One that has not found out for as long as it was open is forgotten.
+            // One whose client has not sent its body for as long as it was open is forgotten.
             let open = breaker.open.as_micros() as Micros;
             let is_one = |going: &&Going| going.trial == trial && now < going.began + open;
             let trials = here().filter(|going| trial.is_some() && is_one(going)).count();

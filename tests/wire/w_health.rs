@@ -294,3 +294,20 @@ fn w09_no_more_than_64_are_asked_at_once() {
     eventually("all are asked", all);
     assert_eq!(most.load(Relaxed), 64);
 }
+
+#[test]
+fn w10_one_that_never_comes_to_an_answer_takes_nobody_elses_turn() {
+    let flooding = Origin::start(|peer| {
+        let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
+        loop {
+            peer.answer(&interim)?;
+        }
+    });
+    let (well, _) = patient();
+    let urls = [flooding.url(), well.url()];
+    let proxy =
+        Proxy::start(&[&["--upstream", &urls[0], "--upstream", &urls[1]], &OFTEN[..]].concat());
+    let down = until(&proxy, "down");
+    assert_eq!(down["last_error"]["reason"], "not_http", "{down}");
+    assert_eq!(page(&proxy.ask("/status"))["upstreams"][1]["state"], "up");
+}

@@ -209,6 +209,28 @@ fn x06_no_more_than_so_many_find_out_at_a_time() {
 }
 
 #[test]
+fn x12_a_slow_client_keeps_nobody_from_an_upstream_that_is_well_again() {
+    let (origin, status) = moody("well", 500);
+    let breaker = ["--breaker-failures", "1", "--breaker-open", "100ms", "--read-timeout", "1m"];
+    let proxy = Proxy::with(&origin, &[&ONCE[..], &breaker].concat());
+    assert_eq!(proxy.client().get("/").status, 500);
+    until(&proxy, &["open"]);
+    status.store(200, Relaxed);
+    let begun = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n1";
+    // Until one of them is let through, it is refused: others come first.
+    let mut slow = proxy.client();
+    eventually("it finds out", || {
+        slow = proxy.client();
+        slow.send(begun);
+        breakers(&proxy) == ["half_open"]
+    });
+    let mut client = proxy.client();
+    eventually("it is forgotten", || client.get("/").status == 200);
+    until(&proxy, &["closed"]);
+    drop(slow);
+}
+
+#[test]
 fn x07_half_of_a_pool_is_never_left_alone_unless_all_fail() {
     let four = ["a", "b", "c", "d"].map(|name| moody(name, if name == "d" { 200 } else { 503 }));
     let urls = four.each_ref().map(|(origin, _)| origin.url());

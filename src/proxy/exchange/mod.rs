@@ -86,7 +86,13 @@ pub(super) async fn exchange<'s>(
             true => Duration::ZERO,
             false => attempts.patience(|| whole && repeatable()),
         },
-        refuses: &|status| attempts.refuses(exchange, (status, whole), repeatable),
+        refuses: &|status| {
+            let refused = attempts.refuses(exchange, (status, whole), repeatable);
+            if !refused {
+                worker.report_turned(lease.answered(status), Outcome::Answered(status));
+            }
+            refused
+        },
     };
     let result = across(exchange, &to, &mut parts, &transfer).await;
     settle(exchange, parts.used, (terms.pool, lease.upstream()), &transfer);
