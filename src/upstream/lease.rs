@@ -87,7 +87,7 @@ impl Lease {
         }
     }
 
-    /// The head of an answer has come. Whoever finds out whether the upstream is well has found out: how fast the client
+    /// The head of an answer has come. Who finds out whether the upstream is well has found out: how fast the client
     /// takes the rest says nothing of it.
     pub fn answered(&self, status: u16) -> Option<Turned> {
         match self.permit.get() {
