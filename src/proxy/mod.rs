@@ -1,9 +1,10 @@
 //! THE LIFE OF A REQUEST. The only room that knows the others.
 //!
 //! A connection is accepted and parked until something can be read (`accept`). A request head is
-//! read and judged (`begin`), it is decided what becomes of it (`check`), an upstream is chosen and connected
+//! read and judged (`begin`), it is decided what becomes of it (`check`), an upstream is chosen (`pick`) and connected
 //! to (`dial`), head and bodies go across in both directions (`exchange`), and everything ends in one
 //! place, with one reason (`finish`). Then the next request of the connection is begun, or it is parked again.
+//! `attempt` goes from upstream to upstream; a body may be read before (`ahead`), and a second upstream asked (`hedge`).
 //!
 //! ```text
 //!   accept ──▶ begin ──▶ check ──▶ dial ──▶ exchange ──▶ finish ──▶ begin, park or close
