@@ -4,7 +4,7 @@
 //! read and judged (`begin`), it is decided what becomes of it (`check`), an upstream is chosen (`pick`) and connected
 //! to (`dial`), head and bodies go across in both directions (`exchange`), and everything ends in one
 //! place, with one reason (`finish`). Then the next request of the connection is begun, or it is parked again.
-//! `attempt` goes from upstream to upstream; a body may be read before (`ahead`), and a second upstream asked (`hedge`).
+//! `attempt` goes from upstream to upstream; a body may be read before (`ahead`), a second upstream asked (`hedge`).
 //!
 //! ```text
 //!   accept ──▶ begin ──▶ check ──▶ dial ──▶ exchange ──▶ finish ──▶ begin, park or close

@@ -2,10 +2,10 @@
 //!
 //! Laws:
 //! - May use `config`, `stats`, `http` (reasons) and `io`; knows nothing of requests.
-//! - A handle names an upstream, never a number: an [`Upstream`] on a core, its entry in the registry between cores, and
-//!   what is shown of that ([`stats::UpstreamState`](crate::stats::UpstreamState)) to the control plane.
-//! - A core's [`Pool`] is its own, idle connections included; cores share the entries (breaker, load) and what a pool has
-//!   in common (turns, queue, budget). Nothing of it is locked across a wait, nor on the plain path at all.
+//! - A handle names an upstream, never a number: an [`Upstream`] on a core, its entry in the registry between cores,
+//!   and what is shown of that ([`stats::UpstreamState`](crate::stats::UpstreamState)) to the control plane.
+//! - A core's [`Pool`] is its own, idle connections included; cores share the entries (breaker, load) and what a pool
+//!   has in common (turns, queue, budget). Nothing of it is locked across a wait, nor on the plain path at all.
 //! - A request holds a [`Lease`] from the pick on; [`Lease::end`] is the one place that learns what came of it.
 //! - What decides is pure, and told the time: `balance`, `ring`, `breaker`, `budget`, `health`.
 //! - Names are resolved on the control plane ([`resolve`]); a core only ever sees addresses.
