@@ -12,11 +12,12 @@ use crate::admin::log;
 use crate::config::{LogLevel, OwnLogFormat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::writer::OptionalWriter;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
 /// Lines that were dropped since the last one that was written.
@@ -37,7 +38,7 @@ pub fn open(level: LogLevel, format: OwnLogFormat) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(move || Stderr(format));
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(Lines(format));
     match format {
         OwnLogFormat::Human => lines
             .with_ansi(log::colours(io::stderr().is_terminal()))
@@ -45,6 +46,27 @@ pub fn open(level: LogLevel, format: OwnLogFormat) {
             .with_target(false)
             .init(),
         OwnLogFormat::Json => lines.event_format(Json).init(),
+    }
+}
+
+/// Where lines go.
+struct Lines(OwnLogFormat);
+
+/// Libraries that warn of whatever a peer sends: how often that is, the peer decides.
+const TALKATIVE: &str = "hickory";
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = OptionalWriter<Stderr>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        OptionalWriter::some(Stderr(self.0))
+    }
+
+    fn make_writer_for(&'a self, line: &Metadata<'_>) -> Self::Writer {
+        match line.target().starts_with(TALKATIVE) && *line.level() > Level::ERROR {
+            true => OptionalWriter::none(),
+            false => self.make_writer(),
+        }
     }
 }
 
