@@ -221,6 +221,7 @@ impl Settings<'_> {
         set(&mut spec.fall, self.count_here("health-fall"));
         set(&mut spec.rise, self.count_here("health-rise"));
         if spec.method != ProbeMethod::Get
+            && !spec.body.is_empty()
             && let Some(given) = self.given("health-body").into_iter().next()
         {
             let what = "only an answer to GET has a body";

@@ -429,7 +429,7 @@ mod tests {
              upstream = ['http://a:1', { url = 'http://b:2', weight = 2, backup = true }]\n\
              [pool.all]\nupstream = ['http://a:1', 'http://b:1 backup=true']\nbalance = 'two-choices'\n\
              sticky = { cookie = 'c', max-age = '1h' }\nretry-on = ['5xx', '429']\nretry-budget = '30%'\n\
-             health = { path = '/a?b', method = 'head', host = 'x', status = ['200', '404-410'], body = 'ok, \\n', \
+             health = { path = '/a?b', method = 'get', host = 'x', status = ['200', '404-410'], body = 'ok, \\n', \
              interval = '1s', timeout = '2s', fall = 4, rise = 5 }\n\
              breaker = { failures = 2, open = '3s', probes = 4, on = ['closed', 500], fail-open = true }\n\
              slow-start = '30s'\nqueue = { max-requests = 200, size = 0, wait = '1m' }\nresolve = '5m'\n\
@@ -437,7 +437,7 @@ mod tests {
              upstream-bind = '::1'\ntry-timeout = '1s'\nhedge = '50ms'\nretry-buffer = '64KiB'\n\
              [pool.none]\nupstream = 'http://c:1'\nsticky = 'off'\nhealth = false\nbreaker = false\n\
              queue = 'off'\nresolve = 'once'\nupstream-bind = 'off'\n\
-             [pool.other]\nupstream = 'http://d:1'\nhealth = { host = 'off', body = '' }\n\
+             [pool.other]\nupstream = 'http://d:1'\nhealth = { host = 'off', body = '', method = 'head' }\n\
              [[route]]\npool = 'all'\nhost = 'a'\nretry-on = 'connect'\ntry-timeout = '2s'\n[[route]]\npool = 'none'\n",
             "[pool.default]\nupstream = 'http://a:1'\nwrite-timeout = '3s'\n\
              [[route]]\nname = 'admin'\npath = '/x'\n[[route]]\nname = 'default'\n",
