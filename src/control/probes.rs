@@ -210,7 +210,10 @@ impl Watch {
                 }
             };
             if let Some(finding) = due.or(suspicion).await {
-                soon.set_after(SOON);
+                // The first of many says when: those behind it would put the check off for ever.
+                if !soon.will_fire() {
+                    soon.set_after(SOON);
+                }
                 let suspect = |condition: &mut _| health::suspected(condition, finding, thresholds);
                 self.audience.change(&self.entry, suspect).await;
                 continue;
