@@ -43,7 +43,7 @@ fn told(Turn { upstream, stage, outcome }: &Turn) {
     let (reason, status) = match outcome {
         Outcome::Failed(reason) => (reason.label(), None),
         Outcome::Answered(status) => (CheckOutcome::WrongStatus.label(), Some(status)),
-        Outcome::Stale => ("", None), // of such a one nothing turns
+        Outcome::Connected | Outcome::Stale => ("", None), // nothing opens for such a one
     };
     match stage {
         Stage::Open(_) => {

@@ -242,6 +242,11 @@ impl Stream {
         self.received(self.transport.skip(scratch), scratch.len())
     }
 
+    /// What a read of one octet would find; the octet stays there.
+    pub fn peek(&self) -> Result<Option<usize>> {
+        self.received(self.transport.peek(), 1)
+    }
+
     fn received(&self, n: std::result::Result<usize, Errno>, room: usize) -> Result<Option<usize>> {
         match n {
             Ok(n) => {

@@ -18,7 +18,7 @@ use super::session::Exchange;
 use crate::config::RetrySpec;
 use crate::http::{Framing, Reason};
 use crate::stats;
-use crate::upstream::{Lease, Outcome, Unavailable, Upstream, has_reason};
+use crate::upstream::{Lease, Outcome, Refusal, Unavailable, Upstream, has_reason};
 
 /// The key by which an upstream knows a request that it had before (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: &[u8] = b"idempotency-key";
@@ -97,6 +97,11 @@ impl<'s> Attempts<'s> {
         self.wish
     }
 
+    /// An attempt came to nothing: the request had its turn.
+    fn has_failed(&self) -> bool {
+        self.again.is_some() || !self.tried.is_empty()
+    }
+
     /// The upstream to ask now, if one is ready.
     fn pick(&mut self, exchange: &Exchange) -> Result<Lease, Unavailable> {
         let Terms { pool, spec, .. } = self.terms;
@@ -106,12 +111,12 @@ impl<'s> Attempts<'s> {
         {
             return Ok(lease);
         }
-        pick::pick(exchange, pool, self.wish, &self.tried, self.again.is_some())
+        pick::pick(exchange, pool, self.wish, &self.tried, self.has_failed())
     }
 
     /// None is: the upstream to ask after a wait, or one that was asked before.
     async fn pick_else(&self, exchange: &Exchange, why: Unavailable) -> Result<Lease, Reason> {
-        let (terms, wish, again) = (self.terms, self.wish, self.again.is_some());
+        let (terms, wish, again) = (self.terms, self.wish, self.has_failed());
         // All were tried; those that were late, or answered, may do better now.
         let revisits = why == Unavailable::None && self.tried.len() > self.excluded.len();
         let tried = if revisits { &self.excluded } else { &self.tried };
@@ -125,38 +130,45 @@ impl<'s> Attempts<'s> {
         }
     }
 
+    /// This upstream failed the request; `closed`: so that it is not asked again.
+    pub fn give_up_on(&mut self, upstream: Rc<Upstream>, closed: bool) {
+        if closed {
+            self.excluded.push(Rc::clone(&upstream));
+        }
+        self.tried.push(upstream);
+    }
+
     /// The request may be sent to a second upstream if its answer takes long.
     fn may_hedge(&self, dialled: &Dialled<'_>) -> bool {
-        !self.terms.spec.retry.hedge.is_zero() && hedge::is_possible(dialled.exchange())
+        let hedge = self.terms.spec.retry.hedge;
+        !hedge.is_zero() && hedge::is_possible(dialled.exchange()) && hedge < self.patience(|| true)
     }
 
     /// No connection could be made. The request itself, if there is another attempt.
     fn undialled(&mut self, undialled: Undialled<'s>) -> Result<Admitted<'s>, Reason> {
         let Undialled { admitted, lease, refusal } = undialled;
-        let Exchange { worker, facts, .. } = admitted.exchange();
-        let upstream = Rc::clone(lease.upstream());
-        let outcome = Outcome::Failed(refusal.reason);
-        let turned = lease.end(outcome);
-        if matches!(refusal.reason, Reason::NoDescriptors | Reason::Stopped) {
-            return Err(refusal.reason); // that was not the upstream, and another would not help
+        let exchange = admitted.exchange();
+        let Terms { pool, spec, .. } = self.terms;
+        self.give_up_on(Rc::clone(lease.upstream()), true);
+        let again = match () {
+            () if self.retries >= spec.retry.most => Err(WhyNot::NoneLeft),
+            () if !pool.has_ready(&self.excluded, exchange.worker.now()) => Err(WhyNot::NoOther),
+            () => Ok(Again::Elsewhere),
+        };
+        unreached(exchange, lease, &refusal, again.map_or_else(WhyNot::label, Again::label));
+        match (refusal.reason, again) {
+            // Another would not help.
+            (lack @ (Reason::NoDescriptors | Reason::Stopped), _) => Err(lack),
+            (_, Ok(_)) => {
+                self.retries += 1;
+                exchange.worker.stats.retries.add(1);
+                Ok(admitted)
+            }
+            (Reason::ConnectTimeout, Err(_)) => Err(Reason::ConnectTimeout), // 504 says more than 503
+            // The pick will say why there is none.
+            (_, Err(WhyNot::NoOther)) => Ok(admitted),
+            (_, Err(_)) => Err(Reason::NoUpstream),
         }
-        worker.report_down(&upstream, &refusal);
-        worker.report_turned(turned, outcome);
-        let left = self.retries < self.terms.spec.retry.most;
-        let again = if left { Again::Elsewhere.label() } else { WhyNot::NoneLeft.label() };
-        let cause = refusal.cause.map(|cause| cause.to_string());
-        note(facts, &upstream, false, (refusal.reason, cause), again);
-        self.tried.push(Rc::clone(&upstream));
-        self.excluded.push(upstream);
-        if !left {
-            return Err(match refusal.reason {
-                Reason::ConnectTimeout => Reason::ConnectTimeout, // 504 says more than 503
-                _ => Reason::NoUpstream,
-            });
-        }
-        self.retries += 1;
-        worker.stats.retries.add(1);
-        Ok(admitted)
     }
 
     /// There was no answer, or not all of one, or one that is not wanted. The request itself, if it may be sent again.
@@ -198,10 +210,7 @@ impl<'s> Attempts<'s> {
             Again::Elsewhere => {
                 worker.stats.retries.add(1);
                 self.retries += 1;
-                if closed {
-                    self.excluded.push(Rc::clone(&upstream));
-                }
-                self.tried.push(upstream);
+                self.give_up_on(upstream, closed);
             }
         }
         self.again = Some(again);
@@ -315,6 +324,21 @@ impl<'s> Attempts<'s> {
             false => spec.timeouts.response,
         }
     }
+}
+
+/// No connection could be made for this lease: notes so, and tells whom it concerns.
+pub(super) fn unreached(exchange: &Exchange, lease: Lease, refusal: &Refusal, again: &'static str) {
+    let Exchange { worker, facts, .. } = exchange;
+    let upstream = Rc::clone(lease.upstream());
+    let outcome = Outcome::Failed(refusal.reason);
+    let turned = lease.end(outcome);
+    if matches!(refusal.reason, Reason::NoDescriptors | Reason::Stopped) {
+        return; // that was not the upstream
+    }
+    worker.report_down(&upstream, refusal);
+    worker.report_turned(turned, outcome);
+    let cause = refusal.cause.map(|cause| cause.to_string());
+    note(facts, &upstream, false, (refusal.reason, cause), again);
 }
 
 /// The upstream may have the request twice: by its method, or because it has a key.

@@ -6,7 +6,7 @@ use super::check::{Admitted, Terms};
 use super::core::{Lack, room};
 use super::session::Exchange;
 use crate::http::Reason;
-use crate::upstream::{Connection, Lease, Refusal};
+use crate::upstream::{Connection, Lease, Outcome, Refusal};
 
 /// How often a request tries for a descriptor, and how long it waits where none was made free.
 const PAUSES: u32 = 20;
@@ -83,6 +83,7 @@ pub(super) async fn connect(
             Ok(connection) => {
                 facts.connect.set(Some(worker.now() - before));
                 worker.report_up(lease.upstream());
+                worker.report_turned(lease.connected(), Outcome::Connected);
                 return Ok(connection);
             }
             Err(refusal) if refusal.reason != Reason::NoDescriptors => return Err(refusal),

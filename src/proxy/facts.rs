@@ -59,6 +59,8 @@ pub(super) struct Facts {
     pub stays_with: Cell<Option<usize>>,
     /// What went wrong with the last one.
     pub cause: Cell<Option<Error>>,
+    /// How long it waited for room at an upstream, where it did.
+    pub queued: Cell<Option<Duration>>,
     /// How long connecting took.
     pub connect: Cell<Option<Duration>>,
     /// From the first octet of the request to the first of the answer.
@@ -84,6 +86,7 @@ impl Facts {
             retry_after: Cell::default(),
             stays_with: Cell::default(),
             cause: Cell::default(),
+            queued: Cell::default(),
             connect: Cell::default(),
             first_byte: Cell::default(),
         }

@@ -13,12 +13,15 @@ use super::dial::{self, Dialled};
 use super::exchange::Sent;
 use super::pick;
 use super::session::Exchange;
-use crate::config::RetrySpec;
 use crate::http::upgrade::Upgrade;
 use crate::http::{Framing, Method, Reason};
 use crate::io::Error;
+use crate::io::clock::Moment;
 use crate::io::reactor::Direction;
 use crate::upstream::{Connection, Lease, Outcome};
+
+/// What the log says of an attempt beside another.
+const HEDGED: &str = "hedged";
 
 /// The request may be sent to two.
 pub(super) fn is_possible(exchange: &Exchange) -> bool {
@@ -33,6 +36,8 @@ struct Way {
     lease: Lease,
     connection: Connection,
     sent: Box<Sent>,
+    /// How long connecting took.
+    connect: Option<Duration>,
 }
 
 /// Sends it, and to another upstream as well if nothing is heard for so long. The way it goes on is the one from which
@@ -45,8 +50,9 @@ pub(super) async fn race<'s>(
     let exchange = admitted.exchange();
     let sent =
         Sent::send(&mut admitted, attempts.terms, lease.upstream(), &connection.stream).await;
-    let first = Way { lease, connection, sent };
-    let Way { lease, connection, sent } = listen(exchange, &mut admitted, first, attempts).await;
+    let first = Way { lease, connection, sent, connect: exchange.facts.connect.get() };
+    let Way { lease, connection, sent, .. } =
+        listen(exchange, &mut admitted, first, attempts).await;
     (Dialled::over(admitted, lease, connection), Some(sent))
 }
 
@@ -57,37 +63,69 @@ async fn listen<'s>(
     mut first: Way,
     attempts: &mut Attempts<'s>,
 ) -> Way {
-    let terms @ Terms { pool, spec, .. } = attempts.terms;
-    let RetrySpec { hedge, .. } = spec.retry;
-    if first.heard(exchange, terms, hedge).await != Heard::Nothing {
+    let terms = attempts.terms;
+    let now = || exchange.worker.now();
+    let alone = now() + terms.spec.retry.hedge;
+    if !first.sent.is_whole() || first.heard(exchange, terms, alone).await != Heard::Nothing {
         return first;
     }
     let Some(lease) = attempts.second(exchange, first.lease.upstream()) else { return first };
-    exchange.worker.stats.hedges.add(1);
-    let Some(second) = second(exchange, admitted, terms, lease).await else { return first };
-    let patience = spec.timeouts.response;
-    let one = async { (first.heard(exchange, terms, patience).await, false) };
-    let other = async { (second.heard(exchange, terms, patience).await, true) };
-    match one.or(other).await {
-        (Heard::Something, true) => {
-            let upstream = second.lease.upstream();
-            let is_reused = first.connection.is_reused();
-            let loser = (Reason::Hedged, None);
-            attempt::note(&exchange.facts, first.lease.upstream(), is_reused, loser, "hedged");
-            pick::stay(exchange, pool, attempts.wish(), upstream);
-            exchange.facts.upstream.set(Some(Rc::clone(upstream)));
-            exchange.worker.stats.hedges_won.add(1);
-            first.give_up(exchange);
-            second
+    let other = Rc::clone(lease.upstream());
+    let until = now() + attempts.patience(|| true);
+    let second = async { Ok(second(exchange, admitted, terms, lease).await) };
+    let meanwhile = async { Err(first.heard(exchange, terms, until).await) };
+    let second = match meanwhile.or(second).await {
+        Ok(Some(second)) => second,
+        Ok(None) => {
+            attempts.give_up_on(other, true);
+            return first;
         }
-        (heard, _) => {
-            let is_reused = second.connection.is_reused();
-            let loser = (Reason::Hedged, None);
-            attempt::note(&exchange.facts, second.lease.upstream(), is_reused, loser, "hedged");
-            exchange.facts.upstream.set(Some(Rc::clone(first.lease.upstream())));
-            second.give_up(exchange);
+        Err(heard) => {
             first.sent.is_late = heard == Heard::Nothing;
-            first
+            return first;
+        }
+    };
+    exchange.worker.stats.hedges.add(1);
+    let Race { second_wins, winner: heard, loser: missed } =
+        Race::run(&first, &second, async |way| way.heard(exchange, terms, until).await).await;
+    let (mut winner, loser) = if second_wins { (second, first) } else { (first, second) };
+    if let Some(missed) = missed {
+        attempts.give_up_on(Rc::clone(loser.lease.upstream()), missed == Heard::End);
+    }
+    loser.lose(exchange, terms, missed);
+    if second_wins {
+        exchange.worker.stats.hedges_won.add(u64::from(heard == Heard::Octets));
+        pick::stay(exchange, terms.pool, attempts.wish(), winner.lease.upstream());
+    }
+    exchange.facts.connect.set(winner.connect);
+    exchange.facts.upstream.set(Some(Rc::clone(winner.lease.upstream())));
+    winner.sent.is_late = heard == Heard::Nothing;
+    winner
+}
+
+/// How two ways ended.
+struct Race {
+    second_wins: bool,
+    /// What was heard from the winner.
+    winner: Heard,
+    /// What was heard from the other; `None`: it was still waited for.
+    loser: Option<Heard>,
+}
+
+impl Race {
+    /// Whoever has octets first wins. An end, or silence until it is late, is none: the other may still have some.
+    async fn run(first: &Way, second: &Way, hear: impl AsyncFn(&Way) -> Heard) -> Race {
+        let one = async { (hear(first).await, false) };
+        let other = async { (hear(second).await, true) };
+        let (heard, is_second) = one.or(other).await;
+        match heard {
+            Heard::Octets | Heard::ClientGone => {
+                Race { second_wins: is_second, winner: heard, loser: None }
+            }
+            Heard::End | Heard::Nothing => {
+                let left = if is_second { first } else { second };
+                Race { second_wins: !is_second, winner: hear(left).await, loser: Some(heard) }
+            }
         }
     }
 }
@@ -99,22 +137,23 @@ async fn second(
     terms: Terms<'_>,
     lease: Lease,
 ) -> Option<Way> {
+    let facts = &exchange.facts;
+    let connect_of_first = facts.connect.take();
     let connection = match lease.idle(false) {
         Some(connection) => Ok(connection),
         None => dial::connect(exchange, terms, &lease, false).await,
     };
+    let connect = facts.connect.replace(connect_of_first);
     match connection {
         Ok(connection) => {
             let (upstream, stream) = (lease.upstream(), &connection.stream);
             let sent = Sent::send(admitted, terms, upstream, stream).await;
-            Some(Way { lease, connection, sent })
+            Some(Way { lease, connection, sent, connect })
         }
         Err(refusal) => {
-            let upstream = Rc::clone(lease.upstream());
-            let outcome = Outcome::Failed(refusal.reason);
-            let turned = lease.end(outcome);
-            exchange.worker.report_down(&upstream, &refusal);
-            exchange.worker.report_turned(turned, outcome);
+            let first = facts.upstream.take();
+            attempt::unreached(exchange, lease, &refusal, HEDGED);
+            facts.upstream.set(first);
             None
         }
     }
@@ -122,34 +161,59 @@ async fn second(
 
 impl Way {
     /// Waits until something comes from the upstream, or its client goes.
-    async fn heard(&self, exchange: &Exchange, terms: Terms<'_>, wait: Duration) -> Heard {
+    async fn heard(&self, exchange: &Exchange, terms: Terms<'_>, until: Moment) -> Heard {
         let or_finished = !terms.spec.half_close;
         let stream = &self.connection.stream;
-        stream.deadline_in(Direction::Read, wait);
+        stream.deadline_at(Direction::Read, until);
         poll_fn(|cx| {
-            if let Poll::Ready(ready) = stream.poll_ready(Direction::Read, cx) {
-                let is_late = ready == Err(Error::Deadline);
-                return Poll::Ready(if is_late { Heard::Nothing } else { Heard::Something });
+            while let Poll::Ready(ready) = stream.poll_ready(Direction::Read, cx) {
+                return Poll::Ready(match ready.and_then(|()| stream.peek()) {
+                    Ok(None) => continue,
+                    Ok(Some(0)) => Heard::End,
+                    Ok(Some(_)) => Heard::Octets,
+                    Err(Error::Deadline) => Heard::Nothing,
+                    Err(_) => Heard::End,
+                });
             }
             exchange.client.stream.poll_closed(or_finished, cx).map(|_| Heard::ClientGone)
         })
         .await
     }
 
-    /// Nobody waits for an answer there any more.
-    fn give_up(self, exchange: &Exchange) {
-        self.sent.give_up(exchange, self.lease.upstream());
-        let outcome = Outcome::Failed(Reason::Hedged);
-        let turned = self.lease.end(outcome);
-        exchange.worker.report_turned(turned, outcome);
+    /// Nobody waits for an answer there any more, after this was heard; `None`: nothing yet.
+    fn lose(self, exchange: &Exchange, Terms { pool, .. }: Terms<'_>, heard: Option<Heard>) {
+        let Exchange { worker, facts, .. } = exchange;
+        let Way { lease, connection, sent, .. } = self;
+        let upstream = Rc::clone(lease.upstream());
+        let is_reused = connection.is_reused();
+        let reason = match heard {
+            Some(Heard::End) => Reason::UpstreamClosed,
+            Some(Heard::Nothing) => Reason::ResponseTimeout,
+            _ => Reason::Hedged,
+        };
+        let outcome = match reason {
+            Reason::UpstreamClosed if is_reused => Outcome::Stale,
+            _ => Outcome::Failed(reason),
+        };
+        if reason != Reason::UpstreamClosed
+            && let Some(since) = sent.since()
+        {
+            pool.took(&upstream, worker.now() - since); // or would have taken longer
+        }
+        attempt::note(facts, &upstream, is_reused, (reason, None), HEDGED);
+        sent.give_up(exchange, &upstream);
+        let turned = lease.end(outcome);
+        worker.report_turned(turned, outcome);
     }
 }
 
 /// What came of waiting for an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heard {
-    /// Octets, or an end.
-    Something,
+    /// Octets.
+    Octets,
+    /// That the connection is at its end.
+    End,
     /// Nothing in time.
     Nothing,
     /// Nobody listens any more.

@@ -12,6 +12,7 @@ use super::check::{Admitted, Terms};
 use super::session::Exchange;
 use crate::config::HashKey;
 use crate::http::{Framing, Name, Reason};
+use crate::io::clock::Moment;
 use crate::upstream::{self, Lease, Pick, Pool, Unavailable, Upstream};
 
 /// What a request says of the upstream it wants: found once, for its first attempt.
@@ -173,7 +174,7 @@ async fn wait_in_line(
         return Err(Reason::QueueFull);
     };
     let notifier = worker.core.reactor.notifier();
-    worker.stats.queued.up();
+    let _waits = Waits::begin(exchange);
     let room = poll_fn(|cx| {
         let is_first = place.wait(cx.waker(), &notifier);
         let picked = is_first.then(|| pick_now(exchange, pool, &pick));
@@ -197,7 +198,27 @@ async fn wait_in_line(
             Err(_) => Err(Reason::Stopped),
         }
     };
-    let result = room.or(late).await;
-    worker.stats.queued.down();
-    result
+    room.or(late).await
+}
+
+/// Counts a request as long as it waits, and how long that is.
+struct Waits<'e> {
+    exchange: &'e Exchange,
+    since: Moment,
+}
+
+impl Waits<'_> {
+    fn begin(exchange: &Exchange) -> Waits<'_> {
+        exchange.worker.stats.queued.up();
+        Waits { exchange, since: exchange.worker.now() }
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let Exchange { worker, facts, .. } = self.exchange;
+        worker.stats.queued.down();
+        let before = facts.queued.get().unwrap_or_default();
+        facts.queued.set(Some(before + (worker.now() - self.since)));
+    }
 }

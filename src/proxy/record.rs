@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use super::check::Terms;
+use super::core::LinkedAction;
 use super::decide::WhyNot;
 use super::session::{Exchange, Session};
 use crate::http::{Name, Reason, Span, Version};
@@ -43,6 +45,10 @@ fn record(session: &Session, reason: Reason) -> Record {
     let field = |name| request.get(name).map(|span| text(span, FIELD_MOST)).unwrap_or_default();
     let Exchange { chosen, epoch, .. } = &session.exchange;
     let route = chosen.get().map(|chosen| &epoch.route(chosen).name);
+    let pool = chosen.get().and_then(|chosen| match epoch.action(chosen) {
+        LinkedAction::Forward(Terms { pool, .. }) => Some(pool.name()),
+        _ => None,
+    });
     let readable = !request.target.is_empty();
     Record {
         time,
@@ -58,9 +64,11 @@ fn record(session: &Session, reason: Reason) -> Record {
         bytes_out: facts.bytes_out.get(),
         heads_out: facts.heads_out.get(),
         total,
+        queued: facts.queued.get(),
         connect: facts.connect.get(),
         first_byte: facts.first_byte.get(),
         route: route.map_or_else(Arc::default, Arc::clone),
+        pool: pool.map_or_else(Arc::default, Arc::clone),
         reason: reason.label(),
         user_agent: field(Name::UserAgent),
         referer: field(Name::Referer),

@@ -50,12 +50,16 @@ pub struct Record {
     pub heads_out: u64,
     /// From the first octet to the end.
     pub total: Duration,
+    /// Time in the queue of its pool, if it waited there.
+    pub queued: Option<Duration>,
     /// Time to connect, if a connection was made.
     pub connect: Option<Duration>,
     /// From the first octet of the request to the first octet of the answer.
     pub first_byte: Option<Duration>,
     /// The name of its route; empty if none meant it.
     pub route: Arc<str>,
+    /// The name of the pool it went to; empty if it went to none.
+    pub pool: Arc<str>,
     /// Label of the reason the request ended with.
     pub reason: &'static str,
     /// `User-Agent`.

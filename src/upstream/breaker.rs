@@ -78,8 +78,9 @@ impl BreakerRules {
         match outcome {
             Outcome::Answered(status) if self.on.has_status(status) => Judgement::Failed,
             Outcome::Answered(_) => Judgement::Worked,
+            Outcome::Connected if self.judges_connections_alone() => Judgement::Worked,
             Outcome::Failed(reason) if has_reason(&self.on, reason) => Judgement::Failed,
-            Outcome::Failed(_) | Outcome::Stale => Judgement::Unknown,
+            Outcome::Connected | Outcome::Failed(_) | Outcome::Stale => Judgement::Unknown,
         }
     }
 }
@@ -96,9 +97,11 @@ pub fn has_reason(failures: &Failures, reason: Reason) -> bool {
     }
 }
 
-/// How a request to an upstream ended.
+/// How a request to an upstream ended, or how far it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// A connection was made for it.
+    Connected,
     /// The upstream answered, with this status.
     Answered(u16),
     /// It did not, or not to the end.
@@ -125,6 +128,13 @@ pub enum Permit {
     Trial(u32),
     /// There was no other to go to.
     Forced,
+}
+
+impl Permit {
+    /// The breaker hears of it what it waits for.
+    pub fn is_trial(self) -> bool {
+        matches!(self, Permit::Trial(_))
+    }
 }
 
 /// Where a breaker stands.
@@ -428,6 +438,7 @@ mod tests {
             (Outcome::Failed(Reason::MalformedResponse), Failed, Unknown),
             (Outcome::Failed(Reason::ClientGone), Unknown, Unknown),
             (Outcome::Stale, Unknown, Unknown),
+            (Outcome::Connected, Unknown, Worked),
             (Outcome::Failed(Reason::NoDescriptors), Unknown, Unknown),
         ] {
             assert_eq!(all.judge(outcome), by_all, "{outcome:?}");

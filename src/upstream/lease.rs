@@ -80,19 +80,20 @@ impl Lease {
     }
 
     /// A connection was made. Where nothing else is wanted of the upstream, that settles it.
-    pub(super) fn connected(&self) -> Option<Turned> {
-        match self.pool.rules().judges_connections_alone() {
-            true => self.judged(Judgement::Worked),
-            false => None,
+    pub fn connected(&self) -> Option<Turned> {
+        match self.pool.rules().judge(Outcome::Connected) {
+            Judgement::Unknown => None,
+            judgement => self.judged(judgement),
         }
     }
 
-    /// The head of an answer has come. Who finds out whether the upstream is well has found out: how fast the client
-    /// takes the rest says nothing of it.
+    /// The head of an answer has come. A trial ends with it, for how fast the client takes the rest says nothing of the
+    /// upstream; and a failure is one, however the answer goes on.
     pub fn answered(&self, status: u16) -> Option<Turned> {
+        let judgement = self.pool.rules().judge(Outcome::Answered(status));
         match self.permit.get() {
-            Some(Permit::Trial(_)) => {
-                self.judged(self.pool.rules().judge(Outcome::Answered(status)))
+            Some(permit) if permit.is_trial() || judgement == Judgement::Failed => {
+                self.judged(judgement)
             }
             _ => None,
         }
@@ -117,7 +118,7 @@ impl Lease {
             Outcome::Answered(status) => stats.responses.of(status).add(1),
             Outcome::Failed(reason) if reason.fault() == Fault::Upstream => stats.failures.add(1),
             Outcome::Stale => stats.failures.add(1),
-            Outcome::Failed(_) => {}
+            Outcome::Failed(_) | Outcome::Connected => {}
         }
         self.judged(self.pool.rules().judge(outcome))
     }

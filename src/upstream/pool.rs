@@ -223,9 +223,7 @@ impl Pool {
     /// Says why none could be made; the lease goes on, and ends with that reason.
     pub async fn connect(&self, lease: &Lease, wait: Duration) -> Result<Connection, Refusal> {
         let upstream = Rc::clone(lease.upstream());
-        let connection = upstream.connect(wait, self.dialling, &self.reactor).await?;
-        let _closed = lease.connected();
-        Ok(connection)
+        upstream.connect(wait, self.dialling, &self.reactor).await
     }
 
     fn connections(&self) -> &ConnectionSpec {

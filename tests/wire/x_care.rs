@@ -110,6 +110,20 @@ fn x02_one_that_is_started_again_is_back_within_the_time_it_is_left_alone() {
 }
 
 #[test]
+fn x20_where_connections_alone_count_one_that_is_made_closes_it() {
+    let refusing = Refusing::new();
+    let url = refusing.url();
+    let breaker = ["--breaker-on", "connect", "--breaker-failures", "1", "--breaker-open", "100ms"];
+    let proxy = Proxy::start(&[&["--upstream", &url][..], &breaker, &ONCE].concat());
+    assert_eq!(proxy.client().get("/").status, 503);
+    proxy.wait_for_log("breaker open");
+    let _well = relented(refusing, "well");
+    eventually("it is asked again", || proxy.client().get("/").status == 200);
+    proxy.wait_for_log("breaker closed");
+    until(&proxy, &["closed"]);
+}
+
+#[test]
 fn x03_one_that_stays_away_costs_one_attempt_each_time() {
     const OPEN: Duration = Duration::from_millis(150);
     let (refusing, well) = (Refusing::new(), Origin::named("well"));

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Gate, Origin, Proxy, Refusing, assert_same, chunked, eventually, pattern};
+use crate::harness::{
+    Gate, Origin, Proxy, Refusing, Silent, assert_same, chunked, eventually, pattern,
+};
 
 const ONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
 const BUSY: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy";
@@ -464,8 +466,87 @@ fn z19_a_second_that_refuses_does_no_harm() {
     proxy.wait_for_log("upstream is down");
     go_on.open();
     assert_eq!(client.response().text(), "last");
-    assert_eq!(hedges(&proxy), (1, 0));
+    assert_eq!(hedges(&proxy), (0, 0));
     assert_eq!(slow.requests().len(), 1);
+    let line = logged(&proxy, 1);
+    assert_eq!(attempts(&line), words(&[("connect_refused", "hedged"), ("done", "")]), "{line:#}");
+}
+
+#[test]
+fn z21_the_first_is_listened_to_while_the_second_is_connected_to() {
+    let (slow, asked, go_on) = Origin::patient();
+    let silent = Silent::new();
+    let proxy = in_front_of(&[slow.url(), silent.url()], &["--hedge", "50ms"]);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    asked.wait();
+    eventually("the second is asked", || {
+        proxy.metrics()["upstreams"][&silent.url()]["active"] == 1
+    });
+    let opened = Instant::now();
+    go_on.open();
+    assert_eq!(client.response().text(), "last");
+    assert!(opened.elapsed() < Duration::from_secs(1), "{:?}", opened.elapsed());
+    assert_eq!(attempts(&logged(&proxy, 1)), words(&[("done", "")]));
+    assert_eq!(proxy.metrics()["upstreams"][&silent.url()]["active"], 0);
+}
+
+#[test]
+fn z22_an_end_is_no_answer() {
+    let (slow, asked, go_on) = Origin::patient();
+    let closing = closing();
+    let proxy = in_front_of(&[slow.url(), closing.url()], &SOON);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    asked.wait();
+    eventually("the second is asked", || hedges(&proxy) == (1, 0));
+    go_on.open();
+    assert_eq!(client.response().text(), "last");
+    let ended = [("upstream_closed", "hedged"), ("done", "")];
+    assert_eq!(attempts(&logged(&proxy, 1)), words(&ended));
+    // And so it is where the first one ends.
+    let (slow, asked, go_on) = Origin::patient();
+    let leaves = Gate::default();
+    let left = leaves.clone();
+    let leaving = Origin::start(move |peer| {
+        peer.request()?;
+        left.wait();
+        Ok(())
+    });
+    let proxy = in_front_of(&[leaving.url(), slow.url()], &SOON);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    asked.wait();
+    leaves.open();
+    eventually("its end is heard", || proxy.metrics()["upstreams"][&leaving.url()]["idle"] == 0);
+    go_on.open();
+    assert_eq!(client.response().text(), "last");
+    assert_eq!(attempts(&logged(&proxy, 1)), words(&ended));
+}
+
+#[test]
+fn z23_two_that_are_late_are_followed_by_a_third() {
+    let (one, two, quick) = (holding(), holding(), Origin::named("quick"));
+    let flags = ["--hedge", "50ms", "--try-timeout", "200ms", "--retry-on", "timeout"];
+    let proxy = in_front_of(&[one.url(), two.url(), quick.url()], &flags);
+    assert_eq!(proxy.client().get("/").text(), "quick");
+    let late = "response_timeout";
+    let line = logged(&proxy, 1);
+    let expected = [(late, "hedged"), (late, "retried"), ("done", "")];
+    assert_eq!(attempts(&line), words(&expected), "{line:#}");
+}
+
+#[test]
+fn z24_where_there_is_no_other_nothing_is_retried() {
+    let (refusing, silent) = (Refusing::new(), Silent::new());
+    for (url, status, outcome) in
+        [(refusing.url(), 503, "connect_refused"), (silent.url(), 504, "connect_timeout")]
+    {
+        let proxy = in_front_of(&[url], &["--connect-timeout", "100ms"]);
+        assert_eq!(proxy.client().get("/").status, status);
+        assert_eq!(attempts(&logged(&proxy, 1)), words(&[(outcome, "no_other")]));
+        assert_eq!(proxy.metric("/retries"), 0);
+    }
 }
 
 #[test]
@@ -488,4 +569,14 @@ fn z20_hedges_are_paid_for_from_the_budget() {
     let (sent, _) = hedges(&proxy);
     assert!((10..=10 * (seconds + 1)).contains(&sent), "{sent} in {seconds} s");
     assert!(counted.load(Relaxed) == 40 && proxy.metric("/retries_refused") > 0);
+}
+
+#[test]
+fn z25_an_answer_is_not_dropped_where_it_leaves_nobody_to_ask() {
+    let origin = Origin::answering(BUSY);
+    let flags = ["--retry-on", "503", "--breaker", "--breaker-failures", "1"];
+    let proxy = in_front_of(&[origin.url()], &flags);
+    let answer = proxy.client().get("/");
+    assert_eq!((answer.status, &*answer.text()), (503, "busy"), "the upstream's own");
+    assert_eq!(attempts(&logged(&proxy, 1)), words(&[("done", "no_other")]));
 }

@@ -114,9 +114,11 @@ fn json(record: &Record, out: &mut String) {
     string(out, "referer", given(&record.referer));
     let _ = write!(out, ",\"bytes_in\":{},\"bytes_out\":{}", record.bytes_in, record.bytes_out);
     seconds(out, "total_s", Some(record.total));
+    seconds(out, "queued_s", record.queued);
     seconds(out, "connect_s", record.connect);
     seconds(out, "first_byte_s", record.first_byte);
     string(out, "route", given(&record.route));
+    string(out, "pool", given(&record.pool));
     let last = record.attempts.last();
     string(out, "upstream", last.map(|attempt| &*attempt.upstream));
     match last {
@@ -250,7 +252,7 @@ mod tests {
                 r#""scheme":"http","host":"example.org","method":"GET","path":"/a?b=c","#,
                 r#""proto":"HTTP/1.1","status":200,"user_agent":"curl/8","referer":null,"#,
                 r#""bytes_in":78,"bytes_out":1434,"total_s":0.012345,"#,
-                r#""connect_s":0.000250,"first_byte_s":0.011000,"route":"shop","upstream":"http://10.0.0.2:80","#,
+                r#""queued_s":null,"connect_s":0.000250,"first_byte_s":0.011000,"route":"shop","pool":"default","upstream":"http://10.0.0.2:80","#,
                 r#""reused":true,"reason":"done","attempts":[{"reused":false,"#,
                 r#""upstream":"http://10.0.0.1:80","outcome":"connect_failed","#,
                 r#""cause":"Connection refused","again":"retried"},{"reused":true,"upstream":"http://10.0.0.2:80","#,

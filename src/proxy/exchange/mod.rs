@@ -87,11 +87,9 @@ pub(super) async fn exchange<'s>(
             false => attempts.patience(|| whole && repeatable()),
         },
         refuses: &|status| {
-            let refused = attempts.refuses(exchange, (status, whole), repeatable);
-            if !refused {
-                worker.report_turned(lease.answered(status), Outcome::Answered(status));
-            }
-            refused
+            // First, for it may leave no other to ask.
+            worker.report_turned(lease.answered(status), Outcome::Answered(status));
+            attempts.refuses(exchange, (status, whole), repeatable)
         },
     };
     let result = across(exchange, &to, &mut parts, &transfer).await;
@@ -101,6 +99,11 @@ pub(super) async fn exchange<'s>(
         Err(error) => {
             // A head that broke off must not be read on where the next answer begins.
             parts.response.clear();
+            if error.reason == Reason::ResponseTimeout
+                && let Some(sent) = transfer.request_sent.get()
+            {
+                terms.pool.took(lease.upstream(), worker.now() - sent); // or would have taken longer
+            }
             let (sent, repeatable) = (transfer.upstream_sent.get(), repeatable());
             let undelivered =
                 Undelivered { admitted, lease, connection, sent, behind, repeatable, error };

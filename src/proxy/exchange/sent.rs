@@ -4,6 +4,8 @@ use super::super::check::{Admitted, Terms};
 use super::super::session::Exchange;
 use super::request;
 use super::transfer::{Transfer, Upload};
+use crate::io::Error;
+use crate::io::clock::Moment;
 use crate::io::stream::Stream;
 use crate::upstream::Upstream;
 
@@ -25,15 +27,26 @@ impl Sent {
     ) -> Box<Sent> {
         let exchange = admitted.exchange();
         let head: &[u8] = admitted.parts().head;
-        let (transfer, mut upload) = (Transfer::default(), Upload::Going);
+        let (transfer, mut upload, mut is_late) = (Transfer::default(), Upload::Going, false);
         let permit = exchange.quota.permit().await;
         if let Ok(out) = request::head(exchange, terms, head, upstream, &permit, None) {
             let wait = terms.spec.timeouts.write;
             let (sent, _) = stream.send(out, wait, &transfer.upstream_sent).await;
             transfer.request_sent.set(Some(exchange.worker.now()));
+            is_late = sent == Err(Error::Deadline);
             upload = sent.map_or_else(Upload::failed, |()| Upload::Whole);
         }
-        Box::new(Sent { transfer, upload, is_late: false })
+        Box::new(Sent { transfer, upload, is_late })
+    }
+
+    /// All of it is with the upstream.
+    pub fn is_whole(&self) -> bool {
+        self.upload == Upload::Whole
+    }
+
+    /// Since when an answer is waited for.
+    pub fn since(&self) -> Option<Moment> {
+        self.transfer.request_sent.get()
     }
 
     /// Counts it: nobody will listen to its answer.
