@@ -136,6 +136,7 @@ fn y03_who_waited_long_enough_is_told() {
     assert!(started.elapsed() >= Duration::from_millis(150), "{:?}", started.elapsed());
     let line = &logged(&proxy, 1)[0];
     assert_eq!((&line["reason"], &line["attempts"]), (&json!("queue_timeout"), &json!([])));
+    assert!(line["queued_s"].as_f64().unwrap() >= 0.15 && line["pool"] == "default", "{line:#}");
     gate.open();
     assert_eq!(first.response().status, 200);
     assert_eq!(targets(&origin), ["/held"]);
