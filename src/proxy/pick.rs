@@ -180,6 +180,8 @@ async fn wait_in_line(
         let picked = is_first.then(|| pick_now(exchange, pool, &pick));
         match picked {
             Some(Ok(lease)) => return Poll::Ready(Ok(lease)),
+            // Those that it has tried may have room.
+            Some(Err(Unavailable::Full)) if !pick.tried.is_empty() => place.let_by(),
             Some(Err(Unavailable::Full)) | None => {}
             // Nobody is left who could have room.
             Some(Err(other)) => return Poll::Ready(Err(reason(exchange, other))),

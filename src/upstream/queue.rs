@@ -23,20 +23,28 @@ pub struct Queue {
 /// Those that wait, by their numbers.
 #[derive(Debug, Default)]
 struct Line {
-    waiting: BTreeMap<u64, Option<Waiting>>,
+    waiting: BTreeMap<u64, Waiting>,
     next: u64,
 }
 
-/// How one that waits is called.
+/// One that waits.
+#[derive(Debug, Default)]
 struct Waiting {
+    /// How it is called; `None`: it is, or has not said how.
+    bell: Option<Bell>,
+    /// Room at some upstreams is of no use to it: those behind may have that.
+    lets_by: bool,
+}
+
+struct Bell {
     waker: Waker,
     /// Its core may be asleep.
     core: Notifier,
 }
 
-impl fmt::Debug for Waiting {
+impl fmt::Debug for Bell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Waiting")
+        f.write_str("Bell")
     }
 }
 
@@ -62,22 +70,26 @@ impl Queue {
         }
         let number = line.next;
         line.next += 1;
-        line.waiting.insert(number, None);
+        line.waiting.insert(number, Waiting::default());
         self.length.store(line.waiting.len(), Relaxed);
         drop(line);
         self.call();
         Some(Place { queue: self, number })
     }
 
-    /// There may be room: has the first look.
+    /// There may be room: has the first look, and where that lets others by, the next.
     pub fn call(&self) {
         if self.len() == 0 {
             return;
         }
-        let first = self.lock().waiting.values_mut().next().and_then(Option::take);
-        if let Some(Waiting { waker, core }) = first {
-            waker.wake();
-            core.notify();
+        for waiting in self.lock().waiting.values_mut() {
+            if let Some(Bell { waker, core }) = waiting.bell.take() {
+                waker.wake();
+                core.notify();
+            }
+            if !waiting.lets_by {
+                break;
+            }
         }
     }
 
@@ -87,13 +99,23 @@ impl Queue {
 }
 
 impl Place<'_> {
-    /// Has `waker` called when it is the first and there may be room. `true`: it is the first now.
+    /// Has `waker` called when it may look whether there is room. `true`: it may now, for all before it let it by.
     pub fn wait(&self, waker: &Waker, core: &Notifier) -> bool {
         let mut line = self.queue.lock();
-        let is_first = line.waiting.keys().next() == Some(&self.number);
-        let waiting = Waiting { waker: waker.clone(), core: core.clone() };
-        line.waiting.insert(self.number, Some(waiting));
-        is_first
+        if let Some(own) = line.waiting.get_mut(&self.number) {
+            own.bell = Some(Bell { waker: waker.clone(), core: core.clone() });
+        }
+        line.waiting.range(..self.number).all(|(_, before)| before.lets_by)
+    }
+
+    /// There may be room that is of no use to it. It is called all the same from now on, and so is the next.
+    pub fn let_by(&self) {
+        let mut line = self.queue.lock();
+        let own = line.waiting.get_mut(&self.number);
+        if own.is_some_and(|own| !std::mem::replace(&mut own.lets_by, true)) {
+            drop(line);
+            self.queue.call();
+        }
     }
 }
 
@@ -147,5 +169,24 @@ mod tests {
         assert_eq!(two.0.load(Relaxed), 2, "who comes has the first look");
         drop((second, third));
         assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn who_has_no_use_for_the_room_lets_the_next_by() {
+        let reactor = Reactor::new().unwrap();
+        let notifier = reactor.notifier();
+        let queue = Queue::default();
+        let called: [Arc<Called>; 3] = Default::default();
+        let places = [0; 3].map(|_| queue.join(3).unwrap());
+        let wait = |place: usize| places[place].wait(&called[place].clone().into(), &notifier);
+        let times = || called.each_ref().map(|one| one.0.load(Relaxed));
+        assert_eq!([wait(0), wait(1), wait(2)], [true, false, false]);
+        places[0].let_by();
+        assert_eq!(times(), [1, 1, 0]);
+        assert_eq!([wait(0), wait(1), wait(2)], [true, true, false]);
+        places[0].let_by();
+        assert_eq!(times(), [1, 1, 0], "it is said once");
+        queue.call();
+        assert_eq!(times(), [2, 2, 0]);
     }
 }

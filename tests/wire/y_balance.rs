@@ -143,6 +143,28 @@ fn y03_who_waited_long_enough_is_told() {
 }
 
 #[test]
+fn y30_who_has_no_use_for_the_room_keeps_nobody_from_it() {
+    let (slow, gate) = held();
+    let moody = Origin::serving(|request| match &*request.target {
+        "/bad" => b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".into(),
+        _ => ONE.into(),
+    });
+    let urls = [slow.url(), moody.url()];
+    let queue = ["--retry-on", "503", "--queue-max-requests", "1", "--queue-wait", "30s"];
+    let flags = [&["--upstream", &urls[0], "--upstream", &urls[1]][..], &queue].concat();
+    let proxy = Proxy::start(&flags);
+    let mut first = hold(&proxy, &slow);
+    let mut again = ask(&proxy, "/bad");
+    until_waiting(&proxy, 1);
+    // The one that refused it has room, the other has none.
+    assert_eq!(proxy.client().get("/good").text(), "1");
+    assert_eq!(proxy.metric("/queue/waiting"), 1);
+    gate.open();
+    assert_eq!((first.response().status, again.response().status), (200, 200));
+    assert_eq!(targets(&slow), ["/held", "/bad"]);
+}
+
+#[test]
 fn y04_a_client_that_leaves_leaves_the_queue() {
     let (origin, gate) = held();
     let queue = ["--queue-size", "2", "--queue-wait", "1h"];
