@@ -1,4 +1,4 @@
-//! A second upstream for a request whose answer takes long: whoever speaks first is listened to.
+//! A second upstream for a request whose answer takes long: whoever answers first is listened to.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -31,8 +31,8 @@ pub(super) fn is_possible(exchange: &Exchange) -> bool {
         && request.upgrade == Upgrade::None
 }
 
-/// The way of a request to one upstream.
-struct Way {
+/// A request on its way to one upstream.
+struct Leg {
     lease: Lease,
     connection: Connection,
     sent: Box<Sent>,
@@ -40,8 +40,8 @@ struct Way {
     connect: Option<Duration>,
 }
 
-/// Sends it, and to another upstream as well if nothing is heard for so long. The way it goes on is the one from which
-/// something came first.
+/// Sends it, and to another upstream as well if nothing is heard for so long. It goes on with the one that answers
+/// first.
 pub(super) async fn race<'s>(
     dialled: Dialled<'s>,
     attempts: &mut Attempts<'s>,
@@ -50,8 +50,8 @@ pub(super) async fn race<'s>(
     let exchange = admitted.exchange();
     let sent =
         Sent::send(&mut admitted, attempts.terms, lease.upstream(), &connection.stream).await;
-    let first = Way { lease, connection, sent, connect: exchange.facts.connect.get() };
-    let Way { lease, connection, sent, .. } =
+    let first = Leg { lease, connection, sent, connect: exchange.facts.connect.get() };
+    let Leg { lease, connection, sent, .. } =
         listen(exchange, &mut admitted, first, attempts).await;
     (Dialled::over(admitted, lease, connection), Some(sent))
 }
@@ -60,9 +60,9 @@ pub(super) async fn race<'s>(
 async fn listen<'s>(
     exchange: &Exchange,
     admitted: &mut Admitted<'s>,
-    mut first: Way,
+    mut first: Leg,
     attempts: &mut Attempts<'s>,
-) -> Way {
+) -> Leg {
     let terms = attempts.terms;
     let now = || exchange.worker.now();
     let alone = now() + terms.spec.retry.hedge;
@@ -81,13 +81,14 @@ async fn listen<'s>(
             return first;
         }
         Err(heard) => {
+            exchange.facts.connect.set(first.connect);
             first.sent.is_late = heard == Heard::Nothing;
             return first;
         }
     };
     exchange.worker.stats.hedges.add(1);
-    let Race { second_wins, winner: heard, loser: missed } =
-        Race::run(&first, &second, async |way| way.heard(exchange, terms, until).await).await;
+    let Race { second_wins, heard, missed } =
+        Race::run(&first, &second, async |leg| leg.heard(exchange, terms, until).await).await;
     let (mut winner, loser) = if second_wins { (second, first) } else { (first, second) };
     if let Some(missed) = missed {
         attempts.give_up_on(Rc::clone(loser.lease.upstream()), missed == Heard::End);
@@ -103,40 +104,40 @@ async fn listen<'s>(
     winner
 }
 
-/// How two ways ended.
+/// How it ended between two.
 struct Race {
     second_wins: bool,
     /// What was heard from the winner.
-    winner: Heard,
-    /// What was heard from the other; `None`: it was still waited for.
-    loser: Option<Heard>,
+    heard: Heard,
+    /// What was heard from the loser before; `None`: it was still waited for.
+    missed: Option<Heard>,
 }
 
 impl Race {
     /// Whoever has octets first wins. An end, or silence until it is late, is none: the other may still have some.
-    async fn run(first: &Way, second: &Way, hear: impl AsyncFn(&Way) -> Heard) -> Race {
+    async fn run(first: &Leg, second: &Leg, hear: impl AsyncFn(&Leg) -> Heard) -> Race {
         let one = async { (hear(first).await, false) };
         let other = async { (hear(second).await, true) };
         let (heard, is_second) = one.or(other).await;
         match heard {
             Heard::Octets | Heard::ClientGone => {
-                Race { second_wins: is_second, winner: heard, loser: None }
+                Race { second_wins: is_second, heard, missed: None }
             }
             Heard::End | Heard::Nothing => {
                 let left = if is_second { first } else { second };
-                Race { second_wins: !is_second, winner: hear(left).await, loser: Some(heard) }
+                Race { second_wins: !is_second, heard: hear(left).await, missed: Some(heard) }
             }
         }
     }
 }
 
-/// The way to the second upstream, once it has got the request; `None`: it could not be connected to.
+/// The leg to the second upstream, once that has got the request; `None`: it could not be connected to.
 async fn second(
     exchange: &Exchange,
     admitted: &mut Admitted<'_>,
     terms: Terms<'_>,
     lease: Lease,
-) -> Option<Way> {
+) -> Option<Leg> {
     let facts = &exchange.facts;
     let connect_of_first = facts.connect.take();
     let connection = match lease.idle(false) {
@@ -148,7 +149,7 @@ async fn second(
         Ok(connection) => {
             let (upstream, stream) = (lease.upstream(), &connection.stream);
             let sent = Sent::send(admitted, terms, upstream, stream).await;
-            Some(Way { lease, connection, sent, connect })
+            Some(Leg { lease, connection, sent, connect })
         }
         Err(refusal) => {
             let first = facts.upstream.take();
@@ -159,7 +160,7 @@ async fn second(
     }
 }
 
-impl Way {
+impl Leg {
     /// Waits until something comes from the upstream, or its client goes.
     async fn heard(&self, exchange: &Exchange, terms: Terms<'_>, until: Moment) -> Heard {
         let or_finished = !terms.spec.half_close;
@@ -183,7 +184,7 @@ impl Way {
     /// Nobody waits for an answer there any more, after this was heard; `None`: nothing yet.
     fn lose(self, exchange: &Exchange, Terms { pool, .. }: Terms<'_>, heard: Option<Heard>) {
         let Exchange { worker, facts, .. } = exchange;
-        let Way { lease, connection, sent, .. } = self;
+        let Leg { lease, connection, sent, .. } = self;
         let upstream = Rc::clone(lease.upstream());
         let is_reused = connection.is_reused();
         let reason = match heard {
