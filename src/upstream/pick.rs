@@ -11,7 +11,6 @@ use super::lease::Lease;
 use super::pool::Pool;
 use super::upstream::Upstream;
 use crate::io::clock::Moment;
-use crate::stats::BreakerState;
 
 /// How often another core may be quicker before a request is told that there is no room.
 const RACES_MOST: usize = 4;
@@ -109,10 +108,10 @@ impl Pool {
             return Ok((member, false));
         }
         let choice = Choice {
-            turns: &self.linked.state.turns,
+            turns: &self.linked.state.counts.turns,
             again: pick.again,
             key: pick.key,
-            under_way: self.linked.state.under_way.load(Relaxed),
+            under_way: self.linked.state.counts.under_way.load(Relaxed),
             now: pick.now,
         };
         for (members, order) in self.tiers.iter().zip(&self.linked.orders) {
@@ -191,11 +190,8 @@ impl Pool {
                 Some(_) => {}
                 None => load.up(),
             }
-            self.linked.state.under_way.fetch_add(1, Relaxed);
+            self.linked.state.counts.under_way.fetch_add(1, Relaxed);
             lease.count();
-        }
-        if matches!(permit, Permit::Trial(_)) && self.rules().is_asked {
-            member.entry().state.breaker.store(BreakerState::HalfOpen);
         }
         Some(lease)
     }
