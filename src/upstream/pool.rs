@@ -527,6 +527,36 @@ pub mod tests {
     }
 
     #[test]
+    fn one_that_is_busy_is_waited_for_rather_than_one_asked_that_rests() {
+        let pool = changed("--upstream 127.0.0.1:1,127.0.0.1:2", |spec| {
+            let wait = Duration::from_secs(2);
+            spec.queue = Some(QueueSpec { max_requests: 1, size: 1, wait });
+        });
+        let busy = pick(&pool).unwrap();
+        assert_eq!(fail(&pool, Reason::ConnectRefused), 1);
+        assert_eq!(pick(&pool).unwrap_err(), Unavailable::Full);
+        drop(busy);
+        assert_eq!(fail(&pool, Reason::ConnectRefused), 0);
+        assert!(pick(&pool).is_ok(), "both rest, and one is better than none");
+    }
+
+    #[test]
+    fn who_loses_every_race_is_sent_all_the_same_where_that_is_wanted() {
+        for (fail_open, queues, may) in
+            [(true, false, true), (false, false, false), (true, true, false)]
+        {
+            let pool = changed("--upstream 127.0.0.1:1", |spec| {
+                let wait = Duration::from_secs(2);
+                spec.breaker = breaker(1, fail_open);
+                spec.queue = queues.then_some(QueueSpec { max_requests: 1, size: 1, wait });
+            });
+            fail(&pool, Reason::ConnectRefused);
+            let lease = pool.after_races(&pool.tiers[0][0], &FIRST);
+            assert_eq!(lease.map(|_| ()), if may { Ok(()) } else { Err(Unavailable::Full) });
+        }
+    }
+
+    #[test]
     fn where_a_breaker_stands_is_shown_if_there_is_one() {
         let later = Pick { now: NOW + Duration::from_secs(60), ..FIRST };
         for is_asked in [true, false] {
