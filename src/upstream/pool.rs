@@ -59,22 +59,24 @@ impl Pool {
     /// others of that pool retired.
     pub fn new(linked: &Arc<LinkedPool>, context: &PoolContext, before: Option<&Pool>) -> Pool {
         let PoolSpec { upstreams, slow_start, queue, connections, .. } = &*linked.spec;
-        let mut known: HashMap<*const Entry, &Rc<Upstream>> = before
-            .into_iter()
-            .flat_map(Pool::all)
-            .map(|upstream| (Arc::as_ptr(upstream.entry()), upstream))
-            .collect();
+        // Each with whether it got no requests.
+        let mut known: HashMap<*const Entry, (&Rc<Upstream>, bool)> = HashMap::new();
+        if let Some(before) = before {
+            let members = before.members().map(|member| (&member.upstream, false));
+            let all = members.chain(before.draining.iter().map(|upstream| (upstream, true)));
+            known.extend(all.map(|one| (Arc::as_ptr(one.0.entry()), one)));
+        }
         let (mut tiers, mut draining) = ([Vec::new(), Vec::new()], Vec::new());
         for (place, (one, entry)) in upstreams.iter().zip(&linked.upstreams).enumerate() {
-            let upstream = match known.remove(&Arc::as_ptr(entry)) {
-                Some(upstream) => Rc::clone(upstream),
-                None => {
-                    if before.is_some() {
-                        entry.comes(context.reactor.clock().now());
-                    }
-                    Rc::new(Upstream::new(one, entry, context.core))
+            let (upstream, comes) = match known.remove(&Arc::as_ptr(entry)) {
+                Some((upstream, was_draining)) => {
+                    (Rc::clone(upstream), was_draining && !one.draining)
                 }
+                None => (Rc::new(Upstream::new(one, entry, context.core)), before.is_some()),
             };
+            if comes {
+                entry.comes(context.reactor.clock().now());
+            }
             if one.draining {
                 draining.push(upstream);
             } else {
@@ -83,7 +85,7 @@ impl Pool {
                 tiers[usize::from(one.backup)].push(member);
             }
         }
-        known.values().for_each(|gone| gone.retire());
+        known.values().for_each(|(gone, _)| gone.retire());
         Pool {
             tiers,
             draining,
@@ -578,6 +580,23 @@ pub mod tests {
             pool.resolved(&entry.state, &[].into());
             assert!(!entry.breaker.is_open());
             shows(BreakerState::Closed);
+        }
+    }
+
+    #[test]
+    fn one_that_gets_requests_again_starts_slowly() {
+        const SLOW: Duration = Duration::from_secs(30);
+        let mut plan = plan("--upstream 127.0.0.1:1,127.0.0.1:2");
+        let (mut registry, context) = (Registry::new(1), context());
+        let mut before: Option<Pool> = None;
+        for (draining, ramps) in [(false, [1.0, 1.0]), (true, [1.0, 1.0]), (false, [0.1, 1.0])] {
+            Arc::make_mut(&mut plan.pools[0]).upstreams[0].draining = draining;
+            let linked = registry.link(&plan, None).remove(0);
+            let pool = Pool::new(&linked, &context, before.as_ref());
+            let now = context.reactor.clock().now();
+            let found: Vec<_> = linked.upstreams.iter().map(|one| one.ramp(SLOW, now)).collect();
+            assert_eq!(found, ramps, "draining: {draining}");
+            before = Some(pool);
         }
     }
 
