@@ -106,26 +106,45 @@ impl Order {
                 let better = least(two.into_iter(), &usable, cost);
                 better.or_else(|| from(members, one).find(|member| usable(member)))
             }
-            Order::Hash(ring, weights) => {
-                let average = (choice.under_way + 1) as f32 / *weights as f32;
-                let is_below = |member: &M| {
-                    let share = member.weight() as f32 * member.ramp(choice.now);
-                    (member.under_way() as f32) < (BOUND * average * share).ceil()
-                };
-                let mut first = None;
-                for member in ring.from(choice.key).take(STEPS_MOST).map(|place| &members[place]) {
-                    if usable(member) {
-                        if is_below(member) {
-                            return Some(member);
-                        }
-                        first.get_or_insert(member);
-                    }
-                }
-                let others = from(members, choice.key as usize % members.len());
-                first.or_else(|| others.into_iter().find(|member| usable(member)))
-            }
+            Order::Hash(ring, weights) => by_key((ring, *weights), members, choice, usable),
         }
     }
+}
+
+/// The member that the key belongs to, unless it has more than [`BOUND`] allows: then the next that has not.
+fn by_key<'m, M: Member>(
+    (ring, weights): (&Ring, u32),
+    members: &'m [M],
+    choice: &Choice<'_>,
+    usable: impl Fn(&M) -> bool,
+) -> Option<&'m M> {
+    let on_ring = |steps: usize| {
+        let places = ring.from(choice.key).take(steps);
+        places.map(|place| &members[place]).filter(|member| usable(member))
+    };
+    let share = |member: &M| member.weight() as f32 * member.ramp(choice.now);
+    let is_below = |member: &M, average: f32| {
+        (member.under_way() as f32) < (BOUND * average * share(member)).ceil()
+    };
+    // What nearly all find: the first is below what would be allowed were all usable, and the others are not looked at.
+    if let Some(member) = on_ring(members.len()).next()
+        && is_below(member, (choice.under_way + 1) as f32 / weights as f32)
+    {
+        return Some(member);
+    }
+    // Those that are out take no share, or those that are left could not be below theirs.
+    let mut left = (0, 0.0);
+    for member in members.iter().filter(|member| usable(member)) {
+        left = (left.0 + member.under_way(), left.1 + share(member));
+    }
+    if left.1 == 0.0 {
+        return None;
+    }
+    let average = (left.0 + 1) as f32 / left.1;
+    let load = |member: &M| member.under_way() as f32 / share(member);
+    // At least one is below; but its points may lie far off.
+    let found = on_ring(STEPS_MOST).find(|member| is_below(member, average));
+    found.or_else(|| least(from(members, choice.key as usize % members.len()), &usable, load))
 }
 
 /// All members, beginning with the one at `first`.
@@ -405,6 +424,35 @@ mod tests {
         let choice = Choice { turns: &turns, again: false, key: 42, under_way: 0, now: Moment(1) };
         let calm = [(); 5].map(|()| order.choose(&members, &choice, |_| true).unwrap().place);
         assert!(calm.iter().all(|place| *place == calm[0]), "{calm:?}");
+    }
+
+    #[test]
+    fn a_key_is_spread_over_those_that_are_left() {
+        for out in [1, 2, 3] {
+            let members = members(&[1; 5]);
+            let order = order(&Balance::Hash(HashKey::Uri), &members);
+            let (turns, looked) = (AtomicUsize::new(0), Cell::new(0));
+            let is_left = |one: &Fake| {
+                looked.set(looked.get() + 1);
+                one.place >= out
+            };
+            for under_way in 0..1000_u32 {
+                let now = Moment(1);
+                let choice = Choice { turns: &turns, again: false, key: 42, under_way, now };
+                let member = order.choose(&members, &choice, is_left).unwrap();
+                member.under_way.set(member.under_way.get() + 1);
+                let average = f64::from(under_way + 1) / (5 - out) as f64;
+                let most = f64::from(member.under_way.get());
+                assert!(most <= (1.25 * average).ceil(), "{most}, on average {average}");
+            }
+            assert!(looked.get() < 50_000, "{} looks for {out} that are out", looked.get());
+            looked.set(0);
+            let choice =
+                Choice { turns: &turns, again: false, key: 42, under_way: 0, now: Moment(1) };
+            let nobody = |one: &Fake| is_left(one) && one.place > 4;
+            assert!(order.choose(&members, &choice, nobody).is_none());
+            assert!(looked.get() <= 10, "{} looks when all are out", looked.get());
+        }
     }
 
     #[test]

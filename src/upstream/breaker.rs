@@ -4,12 +4,13 @@
 //! and for longer each time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::{BreakerSpec, Failures};
 use crate::http::{Fault, Reason};
 use crate::io::clock::Moment;
+use crate::stats::{BreakerState, UpstreamState};
 
 /// By what a breaker goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +27,8 @@ pub struct BreakerRules {
     on: Failures,
     /// Requests go to open ones where there is no other.
     pub fail_open: bool,
-    /// The settings have one: it is shown, and leaves no more than half of a pool alone while one of the others works.
+    /// The settings have one: it is shown, and leaves no more than half alone of those that stand in for each other,
+    /// while one of them works.
     pub is_asked: bool,
 }
 
@@ -248,9 +250,11 @@ impl Breaker {
 }
 
 /// The breaker of an upstream, for all cores: while it is closed and nothing has failed, nobody locks it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SharedBreaker {
     breaker: Mutex<Breaker>,
+    /// Where it is shown; written under the lock, so that a core that is late does not overwrite what is so by now.
+    shown: Arc<UpstreamState>,
     /// From when on requests find out, in microseconds; 0: there is nothing to.
     gate: AtomicU64,
     /// Something has failed since the last success.
@@ -260,6 +264,17 @@ pub struct SharedBreaker {
 }
 
 impl SharedBreaker {
+    /// A closed one, shown there.
+    pub fn new(shown: Arc<UpstreamState>) -> SharedBreaker {
+        SharedBreaker {
+            breaker: Mutex::default(),
+            shown,
+            gate: AtomicU64::new(0),
+            has_failed: AtomicBool::new(false),
+            has_failed_enough: AtomicBool::new(false),
+        }
+    }
+
     /// A request may go now, as far as can be told without asking; when it may otherwise.
     pub fn look(&self, now: Moment, leaves: Duration) -> Result<(), Moment> {
         match self.gate.load(Relaxed) {
@@ -317,6 +332,7 @@ impl SharedBreaker {
         self.gate.store(0, Relaxed);
         self.has_failed.store(false, Relaxed);
         self.has_failed_enough.store(false, Relaxed);
+        self.shown.breaker.store(BreakerState::Closed);
     }
 
     /// Requests are kept from it.
@@ -339,11 +355,17 @@ impl SharedBreaker {
         self.gate.store(breaker.opens(rules).map_or(0, |from| from.0.max(1)), Relaxed);
         self.has_failed.store(breaker.failures > 0 || enough, Relaxed);
         self.has_failed_enough.store(enough, Relaxed);
+        self.shown.breaker.store(match breaker.stage {
+            _ if !rules.is_asked => BreakerState::Closed,
+            Stage::Closed => BreakerState::Closed,
+            Stage::Open(_) => BreakerState::Open,
+            Stage::HalfOpen => BreakerState::HalfOpen,
+        });
     }
 }
 
-/// May one more of a pool be left alone? `open` of the `all` are, and `failing` have failed as often, this one among
-/// them. All of them may, and else no more than half.
+/// May one more of those that stand in for each other be left alone? `open` of the `all` are, and `failing` have failed
+/// as often, this one among them. All of them may, and else no more than half.
 pub fn spares(all: usize, open: usize, failing: usize) -> bool {
     2 * (open + 1) <= all || failing >= all
 }

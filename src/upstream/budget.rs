@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::base::OwnLine;
 use crate::io::clock::Moment;
 use crate::stats::Counter;
 
@@ -14,14 +15,9 @@ const SECONDS: usize = 10;
 #[derive(Debug)]
 pub struct RetryBudget {
     /// Requests that began, on each core.
-    begun: Box<[OwnLine]>,
+    begun: Box<[OwnLine<Counter>]>,
     window: Mutex<Window>,
 }
-
-/// A counter that no other core's shares a cache line with.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct OwnLine(Counter);
 
 impl RetryBudget {
     /// Nothing has begun yet on so many `cores`.
@@ -32,14 +28,14 @@ impl RetryBudget {
 
     /// A request begins on this core.
     pub fn begin(&self, core: usize) {
-        self.begun[core].0.add(1);
+        self.begun[core].add(1);
     }
 
     /// Takes the right to send one again, if there is one left: `share` of a hundred.
     pub fn take(&self, share: u32, now: Moment) -> bool {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         // Added up under the lock: nobody comes with less than was seen before.
-        let begun = self.begun.iter().map(|line| line.0.get()).sum();
+        let begun = self.begun.iter().map(|line| line.get()).sum();
         window.take(begun, share, now)
     }
 }

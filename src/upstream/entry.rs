@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::breaker::SharedBreaker;
 use super::load::Load;
+use crate::base::OwnLine;
 use crate::io::clock::Moment;
 use crate::stats::UpstreamState;
 
@@ -19,8 +20,8 @@ pub struct Entry {
     pub state: Arc<UpstreamState>,
     /// Whether requests may go there.
     pub breaker: SharedBreaker,
-    /// How busy it is.
-    pub load: Load,
+    /// How busy it is: each request writes that, and only looks at the breaker.
+    pub load: OwnLine<Load>,
     /// When it came, or came back, in microseconds; 0: it has always been there.
     came: AtomicU64,
 }
@@ -28,10 +29,11 @@ pub struct Entry {
 impl Entry {
     /// An upstream that nothing is known of.
     pub fn new(state: UpstreamState) -> Entry {
+        let state = Arc::new(state);
         Entry {
-            state: Arc::new(state),
-            breaker: SharedBreaker::default(),
-            load: Load::default(),
+            breaker: SharedBreaker::new(Arc::clone(&state)),
+            state,
+            load: OwnLine::default(),
             came: AtomicU64::new(0),
         }
     }

@@ -11,7 +11,6 @@ use super::lease::Lease;
 use super::pool::Pool;
 use super::upstream::Upstream;
 use crate::io::clock::Moment;
-use crate::stats::BreakerState;
 
 /// How often another core may be quicker before a request is told that there is no room.
 const RACES_MOST: usize = 4;
@@ -40,7 +39,8 @@ pub enum Unavailable {
     None,
     /// What is left is left alone until then.
     Resting(Moment),
-    /// What is left has as many requests as it may have.
+    /// What is left has as many requests as it may have, or some of it has and the rest is left alone. Nobody who waits
+    /// is called when the time of those comes: who joins, or ends, has the first look again, and waits are bounded.
     Full,
 }
 
@@ -91,13 +91,29 @@ impl Pool {
     /// # Errors
     /// There is none; why.
     pub fn pick(self: &Rc<Self>, pick: &Pick<'_>) -> Result<Lease, Unavailable> {
-        for _ in 0..RACES_MOST {
+        let mut races = 0;
+        loop {
             let (member, is_forced) = self.choose(pick)?;
             if let Some(lease) = self.take(member, is_forced, pick) {
                 return Ok(lease);
             }
+            races += 1;
+            if races == RACES_MOST {
+                return self.after_races(member, pick);
+            }
         }
-        Err(Unavailable::Full)
+    }
+
+    /// Other cores were quicker each time, with this member last. Who may wait in a queue does; where there is none,
+    /// one that somebody tries already is better than no answer.
+    pub(super) fn after_races(
+        self: &Rc<Self>,
+        member: &Member,
+        pick: &Pick<'_>,
+    ) -> Result<Lease, Unavailable> {
+        let may_force = self.rules().fail_open && self.queue_spec().is_none();
+        let lease = if may_force { self.take(member, true, pick) } else { None };
+        lease.ok_or(Unavailable::Full)
     }
 
     fn choose(&self, pick: &Pick<'_>) -> Result<(&Member, bool), Unavailable> {
@@ -109,10 +125,10 @@ impl Pool {
             return Ok((member, false));
         }
         let choice = Choice {
-            turns: &self.linked.state.turns,
+            turns: &self.linked.state.counts.turns,
             again: pick.again,
             key: pick.key,
-            under_way: self.linked.state.under_way.load(Relaxed),
+            under_way: self.linked.state.counts.under_way.load(Relaxed),
             now: pick.now,
         };
         for (members, order) in self.tiers.iter().zip(&self.linked.orders) {
@@ -126,17 +142,19 @@ impl Pool {
                 return Ok((member, false));
             }
         }
-        let rests = |member: &Member| {
-            matches!(self.standing(member, pick), Standing::Out(Unavailable::Resting(_)))
-        };
-        for (members, order) in self.tiers.iter().zip(&self.linked.orders) {
-            if self.rules().fail_open
-                && let Some(member) = order.choose(members, &choice, rests)
-            {
-                return Ok((member, true));
+        let why = self.why_none(pick);
+        // Not while another is merely busy: that one is well, and worth a wait.
+        if self.rules().fail_open && matches!(why, Unavailable::Resting(_)) {
+            let rests = |member: &Member| {
+                matches!(self.standing(member, pick), Standing::Out(Unavailable::Resting(_)))
+            };
+            for (members, order) in self.tiers.iter().zip(&self.linked.orders) {
+                if let Some(member) = order.choose(members, &choice, rests) {
+                    return Ok((member, true));
+                }
             }
         }
-        Err(self.why_none(pick))
+        Err(why)
     }
 
     /// What stands between this member and the request.
@@ -191,11 +209,8 @@ impl Pool {
                 Some(_) => {}
                 None => load.up(),
             }
-            self.linked.state.under_way.fetch_add(1, Relaxed);
+            self.linked.state.counts.under_way.fetch_add(1, Relaxed);
             lease.count();
-        }
-        if matches!(permit, Permit::Trial(_)) && self.rules().is_asked {
-            member.entry().state.breaker.store(BreakerState::HalfOpen);
         }
         Some(lease)
     }

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::config::{ConnectionSpec, HashKey, PoolSpec, QueueSpec};
 use crate::io::address::Address;
 use crate::io::reactor::Reactor;
 use crate::io::stream::Dialling;
-use crate::stats::{BreakerState, UpstreamState};
+use crate::stats::UpstreamState;
 
 /// Upstreams, whose turn it is, and how they are connected to.
 #[derive(Debug)]
@@ -59,22 +59,24 @@ impl Pool {
     /// others of that pool retired.
     pub fn new(linked: &Arc<LinkedPool>, context: &PoolContext, before: Option<&Pool>) -> Pool {
         let PoolSpec { upstreams, slow_start, queue, connections, .. } = &*linked.spec;
-        let mut known: HashMap<*const Entry, &Rc<Upstream>> = before
-            .into_iter()
-            .flat_map(Pool::all)
-            .map(|upstream| (Arc::as_ptr(upstream.entry()), upstream))
-            .collect();
+        // Each with whether it got no requests.
+        let mut known: HashMap<*const Entry, (&Rc<Upstream>, bool)> = HashMap::new();
+        if let Some(before) = before {
+            let members = before.members().map(|member| (&member.upstream, false));
+            let all = members.chain(before.draining.iter().map(|upstream| (upstream, true)));
+            known.extend(all.map(|one| (Arc::as_ptr(one.0.entry()), one)));
+        }
         let (mut tiers, mut draining) = ([Vec::new(), Vec::new()], Vec::new());
         for (place, (one, entry)) in upstreams.iter().zip(&linked.upstreams).enumerate() {
-            let upstream = match known.remove(&Arc::as_ptr(entry)) {
-                Some(upstream) => Rc::clone(upstream),
-                None => {
-                    if before.is_some() {
-                        entry.comes(context.reactor.clock().now());
-                    }
-                    Rc::new(Upstream::new(one, entry, context.core))
+            let (upstream, comes) = match known.remove(&Arc::as_ptr(entry)) {
+                Some((upstream, was_draining)) => {
+                    (Rc::clone(upstream), was_draining && !one.draining)
                 }
+                None => (Rc::new(Upstream::new(one, entry, context.core)), before.is_some()),
             };
+            if comes {
+                entry.comes(context.reactor.clock().now());
+            }
             if one.draining {
                 draining.push(upstream);
             } else {
@@ -83,7 +85,7 @@ impl Pool {
                 tiers[usize::from(one.backup)].push(member);
             }
         }
-        known.values().for_each(|gone| gone.retire());
+        known.values().for_each(|(gone, _)| gone.retire());
         Pool {
             tiers,
             draining,
@@ -176,8 +178,12 @@ impl Pool {
     /// A request, or the tunnel it became, has ended: somebody may take its place.
     pub(super) fn leave(&self, upstream: &Upstream) {
         upstream.entry().load.down();
-        self.linked.state.under_way.fetch_sub(1, Relaxed);
-        self.queue().call();
+        self.linked.state.counts.under_way.fetch_sub(1, Relaxed);
+        // A plan without a queue pays for no fence. Should the next plan have one, who waits there may not be seen from
+        // here, at worst: then the next that ends calls.
+        if self.queue_spec().is_some() || self.queue().len() > 0 {
+            self.queue().call();
+        }
     }
 
     /// What a request that ended says of its upstream. Where its breaker stands then, if that is somewhere else.
@@ -189,25 +195,36 @@ impl Pool {
     ) -> Option<Stage> {
         let now = self.reactor.clock().now();
         let entry = upstream.entry();
+        let mut opening = None;
         let others_work = || {
-            let all = &self.linked.upstreams;
-            let others = || all.iter().filter(|one| !Arc::ptr_eq(one, entry));
-            let open = others().filter(|one| one.breaker.is_open()).count();
-            let failing = others().filter(|one| one.breaker.has_failed_enough()).count();
-            !self.rules().is_asked || breaker::spares(all.len(), open, failing + 1)
+            let is_asked = self.rules().is_asked;
+            // Given back when the others can see what came of it.
+            let lock = || self.linked.state.opening.lock().unwrap_or_else(PoisonError::into_inner);
+            opening = is_asked.then(lock);
+            !is_asked || self.spares(upstream)
         };
         let stage = entry.breaker.end((permit, judgement), self.rules(), now, others_work);
+        drop(opening);
         if stage == Some(Stage::Closed) {
             entry.comes(now);
             self.queue().call();
         }
-        let stage = stage.filter(|_| self.rules().is_asked)?;
-        entry.state.breaker.store(match stage {
-            Stage::Closed => BreakerState::Closed,
-            Stage::Open(_) => BreakerState::Open,
-            Stage::HalfOpen => BreakerState::HalfOpen,
-        });
-        Some(stage)
+        stage.filter(|_| self.rules().is_asked)
+    }
+
+    /// May this one be left alone? Those count that would get its requests: of its tier, and not down by checks.
+    fn spares(&self, upstream: &Upstream) -> bool {
+        let is_it = |member: &Member| std::ptr::eq(&*member.upstream, upstream);
+        let Some(tier) = self.tiers.iter().find(|tier| tier.iter().any(is_it)) else {
+            return true; // it gets no new requests anyway
+        };
+        let others = || {
+            let others = tier.iter().filter(|one| !is_it(one) && !one.upstream.is_down());
+            others.map(|one| &one.upstream.entry().breaker)
+        };
+        let open = others().filter(|one| one.is_open()).count();
+        let failing = others().filter(|one| one.has_failed_enough()).count();
+        breaker::spares(others().count() + 1, open, failing + 1)
     }
 
     /// How long an upstream took to answer.
@@ -291,6 +308,7 @@ pub async fn reap(context: &PoolContext, sweep: impl Fn(&mut Context<'_>)) {
 #[cfg(test)]
 pub mod tests {
     use std::path::Path;
+    use std::sync::Barrier;
 
     use super::super::breaker::Outcome;
     use super::super::pick::{Pick, Unavailable};
@@ -299,23 +317,27 @@ pub mod tests {
     use crate::config::{self, Action, Balance, BreakerSpec, Failures};
     use crate::http::Reason;
     use crate::io::clock::Moment;
-    use crate::stats::Health;
+    use crate::stats::{BreakerState, Health};
 
     /// The pool of such a command line, changed, on a core of its own.
     pub fn changed(line: &str, change: impl FnOnce(&mut PoolSpec)) -> Rc<Pool> {
+        let mut plan = plan(line);
+        change(Arc::make_mut(&mut plan.pools[0]));
+        let linked = Registry::new(1).link(&plan, None).remove(0);
+        Rc::new(Pool::new(&linked, &context(), None))
+    }
+
+    fn plan(line: &str) -> Box<config::Plan> {
         let around = config::Surroundings {
             cwd: Path::new("/"),
             cores: 1,
             descriptors: 1024,
             stdout_is_terminal: false,
         };
-        let mut plan = match config::load(line.split(' ').map(Into::into), [], &around) {
+        match config::load(line.split(' ').map(Into::into), [], &around) {
             Ok(Action::Run(plan, _)) => plan,
             other => panic!("{other:?}"),
-        };
-        change(Arc::make_mut(&mut plan.pools[0]));
-        let linked = Registry::new(1).link(&plan, None).remove(0);
-        Rc::new(Pool::new(&linked, &context(), None))
+        }
     }
 
     fn context() -> PoolContext {
@@ -436,6 +458,147 @@ pub mod tests {
     }
 
     #[test]
+    fn half_of_those_that_stand_in_for_each_other_are_left_alone_and_all_if_all_fail() {
+        // `p`: gets requests, `b`: a backup, `d`: draining, `x`: down by checks.
+        for (kinds, failing, open) in [
+            ("pp", &[0, 1][..], &[0, 1][..]),
+            ("pppp", &[0, 1, 2], &[0, 1]),
+            ("ppb", &[0], &[0]),
+            ("ppb", &[0, 1], &[0, 1]),
+            ("ppbb", &[0, 1, 2, 3], &[0, 1, 2, 3]),
+            ("ppbbb", &[2, 3], &[2]),
+            ("pppb", &[0, 1], &[0]),
+            ("pppd", &[0, 1], &[0]),
+            ("pppd", &[0, 1, 2, 1], &[0, 1, 2]),
+            ("pppx", &[0, 1], &[0]),
+            ("ppxx", &[0, 1], &[0, 1]),
+            ("pd", &[1], &[1]),
+        ] {
+            let urls: Vec<_> = (1..=kinds.len()).map(|port| format!("127.0.0.1:{port}")).collect();
+            let pool = changed(&format!("--upstream {}", urls.join(",")), |spec| {
+                spec.breaker = breaker(1, false);
+                for (one, kind) in spec.upstreams.iter_mut().zip(kinds.chars()) {
+                    (one.backup, one.draining) = (kind == 'b', kind == 'd');
+                }
+            });
+            let upstream = |place: usize| {
+                pool.all()
+                    .find(|one| pool.place(one) == Some(place))
+                    .expect("it is one of the pool")
+            };
+            let down = kinds.chars().enumerate().filter(|(_, kind)| *kind == 'x');
+            down.for_each(|(place, _)| upstream(place).set_down(true, NOW));
+            for place in failing {
+                let lease = Lease::new(&pool, upstream(*place), Permit::Free);
+                lease.end(Outcome::Failed(Reason::ConnectRefused));
+            }
+            let is_open = |place: &usize| pool.linked.upstreams[*place].breaker.is_open();
+            let found: Vec<_> = (0..kinds.len()).filter(is_open).collect();
+            assert_eq!(found, open, "{kinds}: {failing:?} fail");
+        }
+    }
+
+    #[test]
+    fn two_that_fail_at_the_same_moment_do_not_both_open() {
+        let mut plan = plan("--upstream 127.0.0.1:1,127.0.0.1:2,127.0.0.1:3");
+        Arc::make_mut(&mut plan.pools[0]).breaker = breaker(1, false);
+        let linked = Registry::new(1).link(&plan, None).remove(0);
+        let both = Barrier::new(2);
+        let fails = |place: usize| {
+            let pool = Rc::new(Pool::new(&linked, &context(), None));
+            let mut too_many = 0;
+            for _ in 0..2_000 {
+                let lease = Lease::new(&pool, &pool.tiers[0][place].upstream, Permit::Free);
+                both.wait();
+                lease.end(Outcome::Failed(Reason::ConnectRefused));
+                both.wait();
+                let open = linked.upstreams.iter().filter(|one| one.breaker.is_open()).count();
+                too_many += usize::from(open > 1);
+                both.wait();
+                linked.upstreams[place].breaker.forget();
+            }
+            too_many
+        };
+        let too_many = std::thread::scope(|scope| {
+            let other = scope.spawn(|| fails(1));
+            fails(0) + other.join().unwrap()
+        });
+        assert_eq!(too_many, 0);
+    }
+
+    #[test]
+    fn one_that_is_busy_is_waited_for_rather_than_one_asked_that_rests() {
+        let pool = changed("--upstream 127.0.0.1:1,127.0.0.1:2", |spec| {
+            let wait = Duration::from_secs(2);
+            spec.queue = Some(QueueSpec { max_requests: 1, size: 1, wait });
+        });
+        let busy = pick(&pool).unwrap();
+        assert_eq!(fail(&pool, Reason::ConnectRefused), 1);
+        assert_eq!(pick(&pool).unwrap_err(), Unavailable::Full);
+        drop(busy);
+        assert_eq!(fail(&pool, Reason::ConnectRefused), 0);
+        assert!(pick(&pool).is_ok(), "both rest, and one is better than none");
+    }
+
+    #[test]
+    fn who_loses_every_race_is_sent_all_the_same_where_that_is_wanted() {
+        for (fail_open, queues, may) in
+            [(true, false, true), (false, false, false), (true, true, false)]
+        {
+            let pool = changed("--upstream 127.0.0.1:1", |spec| {
+                let wait = Duration::from_secs(2);
+                spec.breaker = breaker(1, fail_open);
+                spec.queue = queues.then_some(QueueSpec { max_requests: 1, size: 1, wait });
+            });
+            fail(&pool, Reason::ConnectRefused);
+            let lease = pool.after_races(&pool.tiers[0][0], &FIRST);
+            assert_eq!(lease.map(|_| ()), if may { Ok(()) } else { Err(Unavailable::Full) });
+        }
+    }
+
+    #[test]
+    fn where_a_breaker_stands_is_shown_if_there_is_one() {
+        let later = Pick { now: NOW + Duration::from_secs(60), ..FIRST };
+        for is_asked in [true, false] {
+            let pool = changed("--upstream 127.0.0.1:1", |spec| {
+                spec.breaker = breaker(1, false).filter(|_| is_asked);
+            });
+            let entry = &pool.linked.upstreams[0];
+            let shows = |state: BreakerState| {
+                let state = if is_asked { state } else { BreakerState::Closed };
+                assert_eq!(entry.state.breaker.load(), state, "is asked for: {is_asked}");
+            };
+            fail(&pool, Reason::ConnectRefused);
+            shows(BreakerState::Open);
+            let trial = pool.pick(&later).unwrap();
+            shows(BreakerState::HalfOpen);
+            trial.end(Outcome::Answered(200));
+            shows(BreakerState::Closed);
+            fail(&pool, Reason::ConnectRefused);
+            pool.resolved(&entry.state, &[].into());
+            assert!(!entry.breaker.is_open());
+            shows(BreakerState::Closed);
+        }
+    }
+
+    #[test]
+    fn one_that_gets_requests_again_starts_slowly() {
+        const SLOW: Duration = Duration::from_secs(30);
+        let mut plan = plan("--upstream 127.0.0.1:1,127.0.0.1:2");
+        let (mut registry, context) = (Registry::new(1), context());
+        let mut before: Option<Pool> = None;
+        for (draining, ramps) in [(false, [1.0, 1.0]), (true, [1.0, 1.0]), (false, [0.1, 1.0])] {
+            Arc::make_mut(&mut plan.pools[0]).upstreams[0].draining = draining;
+            let linked = registry.link(&plan, None).remove(0);
+            let pool = Pool::new(&linked, &context, before.as_ref());
+            let now = context.reactor.clock().now();
+            let found: Vec<_> = linked.upstreams.iter().map(|one| one.ramp(SLOW, now)).collect();
+            assert_eq!(found, ramps, "draining: {draining}");
+            before = Some(pool);
+        }
+    }
+
+    #[test]
     fn no_upstream_has_more_requests_than_it_may_have() {
         let pool = changed("--upstream 127.0.0.1:1,127.0.0.1:2", |spec| {
             let wait = Duration::from_secs(2);
@@ -448,7 +611,7 @@ pub mod tests {
         leases.pop().unwrap().end(Outcome::Answered(200));
         assert!(pick(&pool).is_ok());
         drop((place, leases));
-        assert_eq!(pool.linked.state.under_way.load(Relaxed), 0);
+        assert_eq!(pool.linked.state.counts.under_way.load(Relaxed), 0);
     }
 
     #[test]
@@ -458,9 +621,9 @@ pub mod tests {
         });
         let (slot, _) = pick(&pool).unwrap().become_tunnel(101);
         assert_eq!(places(&pool, 1), [1], "the other has fewer");
-        assert_eq!(pool.linked.state.under_way.load(Relaxed), 1);
+        assert_eq!(pool.linked.state.counts.under_way.load(Relaxed), 1);
         drop(slot);
-        assert_eq!(pool.linked.state.under_way.load(Relaxed), 0);
+        assert_eq!(pool.linked.state.counts.under_way.load(Relaxed), 0);
     }
 
     #[test]

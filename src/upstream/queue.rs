@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicUsize, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -73,12 +74,17 @@ impl Queue {
         line.waiting.insert(number, Waiting::default());
         self.length.store(line.waiting.len(), Relaxed);
         drop(line);
+        // Its fence stands between the length, which was written, and the room that is looked for next.
         self.call();
         Some(Place { queue: self, number })
     }
 
     /// There may be room: has the first look, and where that lets others by, the next.
     pub fn call(&self) {
+        // Whoever makes room writes that and then reads the length; whoever joins writes the length, comes through here
+        // and then reads whether there is room. With a fence between the two on either side, one of them sees what the
+        // other wrote. Without, both may read what was before, and nobody is called.
+        fence(SeqCst);
         if self.len() == 0 {
             return;
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicUsize};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::balance::Order;
 use super::breaker::BreakerRules;
@@ -11,22 +11,32 @@ use super::budget::RetryBudget;
 use super::entry::Entry;
 use super::queue::Queue;
 use super::sticky::Tokens;
+use crate::base::OwnLine;
 use crate::config::{Plan, PoolSpec, UpstreamSpec};
-use crate::stats::{BreakerState, UpstreamState};
+use crate::stats::UpstreamState;
 
 /// What is known of a pool, for all cores.
 #[derive(Debug)]
 pub struct PoolState {
     /// Its name.
     pub name: Arc<str>,
+    /// What each request writes.
+    pub counts: OwnLine<Counts>,
+    /// Requests that wait for room: each that ends looks whether there are any.
+    pub queue: OwnLine<Queue>,
+    /// Requests that may be sent again.
+    pub budget: RetryBudget,
+    /// Held by whoever may open a breaker, so that of two that open at the same moment one knows of the other.
+    pub(super) opening: Mutex<()>,
+}
+
+/// What is counted of a pool: one cache line, for a request that writes the one mostly writes the other.
+#[derive(Debug, Default)]
+pub struct Counts {
     /// Turns so far.
     pub turns: AtomicUsize,
     /// Requests under way to all its upstreams, where that is counted.
     pub under_way: AtomicU32,
-    /// Requests that wait for room.
-    pub queue: Queue,
-    /// Requests that may be sent again.
-    pub budget: RetryBudget,
 }
 
 /// A pool of the plan, linked with what is known of it and its upstreams.
@@ -77,10 +87,7 @@ impl LinkedPool {
 impl LinkedPool {
     /// Breakers go by other rules now, and begin anew.
     fn forget_failures(&self) {
-        for entry in &self.upstreams {
-            entry.breaker.forget();
-            entry.state.breaker.store(BreakerState::Closed);
-        }
+        self.upstreams.iter().for_each(|entry| entry.breaker.forget());
     }
 }
 
@@ -165,10 +172,10 @@ impl Registry {
         let state = known.state.upgrade().unwrap_or_else(|| {
             Arc::new(PoolState {
                 name: Arc::clone(&spec.name),
-                turns: AtomicUsize::new(0),
-                under_way: AtomicU32::new(0),
-                queue: Queue::default(),
+                counts: OwnLine::default(),
+                queue: OwnLine::default(),
                 budget: RetryBudget::new(self.cores),
+                opening: Mutex::default(),
             })
         });
         known.state = Arc::downgrade(&state);

@@ -246,7 +246,7 @@ impl Ledger {
         let mut wrong = Vec::new();
         for pool in &runtime.pools {
             let state = &pool.state;
-            let left = state.under_way.load(std::sync::atomic::Ordering::Relaxed);
+            let left = state.counts.under_way.load(std::sync::atomic::Ordering::Relaxed);
             if left > 0 || state.queue.len() > 0 {
                 wrong.push(format!("{left} under way to the pool, {} wait", state.queue.len()));
             }

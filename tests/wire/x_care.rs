@@ -264,6 +264,21 @@ fn x07_half_of_a_pool_is_never_left_alone_unless_all_fail() {
 }
 
 #[test]
+fn x07b_when_all_that_come_first_fail_the_backup_is_asked() {
+    let two = ["a", "b"].map(|name| moody(name, 503));
+    let urls = two.each_ref().map(|(origin, _)| origin.url());
+    let backup = Origin::named("backup");
+    let mut flags = vec!["--breaker-failures", "2", "--breaker-open", "1m"];
+    urls.iter().for_each(|url| flags.extend(["--upstream", url]));
+    let last = format!("{} backup=true", backup.url());
+    flags.extend(["--upstream", &last]);
+    let proxy = Proxy::start(&[&ONCE[..], &flags].concat());
+    let statuses = statuses(&mut proxy.client(), 40);
+    assert_eq!((count(&statuses, 503), count(&statuses, 200)), (4, 36), "{statuses:?}");
+    until(&proxy, &["open", "open", "closed"]);
+}
+
+#[test]
 fn x08_what_counts_as_a_failure_is_what_was_said() {
     let (origin, status) = moody("a", 503);
     let breaker = ["--breaker-failures", "1", "--breaker-open", "1m"];

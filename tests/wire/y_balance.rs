@@ -284,6 +284,24 @@ fn y07b_an_upstream_that_comes_is_for_those_that_wait() {
     }
 }
 
+#[test]
+fn y07c_one_that_is_well_but_busy_is_waited_for_whatever_the_others_are() {
+    let ((first, gate), refusing) = (held(), Refusing::new());
+    let breaker =
+        ["--breaker-failures", "1", "--breaker-open", "1h", "--breaker-fail-open", "--max-retries"];
+    let flags = [&SINGLE[..], &breaker, &["0", "--queue-wait", "1h"]].concat();
+    let urls = [first.url(), refusing.url()];
+    let proxy =
+        Proxy::start(&[&flags[..], &["--upstream", &urls[0], "--upstream", &urls[1]]].concat());
+    let mut held = hold(&proxy, &first);
+    assert_eq!(proxy.client().get("/refused").status, 503);
+    let mut waits = ask(&proxy, "/waits");
+    until_waiting(&proxy, 1);
+    gate.open();
+    assert_eq!((held.response().status, waits.response().status), (200, 200));
+    assert_eq!(targets(&first), ["/held", "/waits"]);
+}
+
 // ---- the order ----
 
 #[test]
