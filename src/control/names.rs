@@ -1,6 +1,7 @@
 //! Names of upstreams to addresses: at the start, and again when a core could not connect.
 
 use std::collections::{HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,16 +72,28 @@ pub async fn keep_resolving(
                 due.push_back(entry);
             }
         }
-        for entry in due {
+        for state in due {
             let runtime = current.get();
-            let all = runtime.plan.upstreams().map(|(_, spec)| spec).zip(runtime.upstreams());
-            for (spec, _) in all.filter(|(_, known)| Arc::ptr_eq(known, &entry)) {
-                if let Some(addresses) = look_up(spec, &entry).await {
-                    tell(&mailboxes, addresses);
+            let entries = runtime.pools.iter().flat_map(|pool| &pool.upstreams);
+            let all = runtime.plan.upstreams().map(|(_, spec)| spec).zip(entries);
+            for (spec, entry) in all.filter(|(_, entry)| Arc::ptr_eq(&entry.state, &state)) {
+                let before = state.addresses();
+                if let Some(found) = look_up(spec, &state).await
+                    && !is_same(&before, &state.addresses())
+                {
+                    // It is somewhere else now. Had it only failed, to forget that would have it tried every second.
+                    entry.breaker.forget();
+                    tell(&mailboxes, found);
                 }
             }
         }
     }
+}
+
+/// Both have the same addresses; their order is that of an answer, and means nothing.
+fn is_same(before: &[SocketAddr], after: &[SocketAddr]) -> bool {
+    let set = |addresses: &[SocketAddr]| addresses.iter().copied().collect::<HashSet<_>>();
+    set(before) == set(after)
 }
 
 async fn look_up(spec: &UpstreamSpec, entry: &Arc<UpstreamState>) -> Option<Addresses> {

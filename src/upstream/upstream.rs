@@ -135,7 +135,6 @@ impl Upstream {
     pub(super) fn resolved(&self, addresses: Arc<[Address]>) {
         self.preferred.set(0);
         self.reached.set(false);
-        self.entry.breaker.forget();
         *self.addresses.borrow_mut() = addresses;
     }
 

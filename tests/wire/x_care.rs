@@ -110,6 +110,34 @@ fn x02_one_that_is_started_again_is_back_within_the_time_it_is_left_alone() {
 }
 
 #[test]
+fn x21_a_name_is_left_alone_as_long_as_an_address() {
+    let refusing = Refusing::new();
+    let url = refusing.url().replace("127.0.0.1", "localhost");
+    for breaker in [&ONCE[..], &ONCE[1..]] {
+        let open = ["--breaker-failures", "1", "--breaker-open", "1m"];
+        let open = if breaker == ONCE { &open[..] } else { &[] };
+        let well = Origin::named("well");
+        let upstreams = ["--upstream", &url, "--upstream", &well.url()];
+        let proxy = Proxy::start(&[&upstreams[..], breaker, open].concat());
+        let mut client = proxy.client();
+        // A second after a failure the name is looked up again, which tells nothing new.
+        let end = Instant::now() + Duration::from_millis(3500);
+        let mut statuses = Vec::new();
+        while Instant::now() < end {
+            statuses.push(client.get("/").status);
+            thread::sleep(Duration::from_millis(20));
+        }
+        // By itself it is tried after 1 s, and 2 s after that.
+        let failures = if breaker == ONCE { 1 } else { 3 };
+        let failed = count(&statuses, 503);
+        assert!((1..=failures).contains(&failed), "{failed} of {}", statuses.len());
+        assert!(counter(&proxy, &url, "connect_failures") <= failures as u64);
+        let shown = if breaker == ONCE { "open" } else { "closed" };
+        assert_eq!(breakers(&proxy), [shown, "closed"]);
+    }
+}
+
+#[test]
 fn x20_where_connections_alone_count_one_that_is_made_closes_it() {
     let refusing = Refusing::new();
     let url = refusing.url();
