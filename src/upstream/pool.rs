@@ -267,9 +267,8 @@ impl Pool {
     pub fn set_down(&self, entry: &Arc<UpstreamState>, down: bool) {
         let now = self.reactor.clock().now();
         self.of_entry(entry).for_each(|upstream| upstream.set_down(down, now));
-        if !down {
-            self.queue().call();
-        }
+        // There may be room, or nobody left to wait for.
+        self.queue().call();
     }
 
     fn of_entry(&self, entry: &Arc<UpstreamState>) -> impl Iterator<Item = &Rc<Upstream>> {
