@@ -65,7 +65,7 @@ pub(super) struct Attempts<'s> {
     /// Where the request goes, and how.
     pub terms: Terms<'s>,
     /// Which upstream the request wants.
-    wish: Wish,
+    wish: Wish<'s>,
     /// Upstreams that could not be connected to, or that failed the request.
     tried: Vec<Rc<Upstream>>,
     /// Those that could not be connected to, or closed on it: they are not asked again.
@@ -80,7 +80,7 @@ pub(super) struct Attempts<'s> {
 
 impl<'s> Attempts<'s> {
     /// None yet.
-    fn new(terms: Terms<'s>, wish: Wish) -> Attempts<'s> {
+    fn new(terms: Terms<'s>, wish: Wish<'s>) -> Attempts<'s> {
         Attempts {
             terms,
             wish,
@@ -93,7 +93,7 @@ impl<'s> Attempts<'s> {
     }
 
     /// Which upstream the request wants.
-    pub fn wish(&self) -> Wish {
+    pub fn wish(&self) -> Wish<'s> {
         self.wish
     }
 

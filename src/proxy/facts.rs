@@ -55,8 +55,8 @@ pub(super) struct Facts {
     pub not_again: Cell<Option<WhyNot>>,
     /// When the client may try again, in seconds; 0: nobody knows.
     pub retry_after: Cell<u32>,
-    /// The place of the upstream that the client is to stay with, if it has to be told.
-    pub stays_with: Cell<Option<usize>>,
+    /// The client is to be told which upstream it stays with.
+    pub tells_upstream: Cell<bool>,
     /// What went wrong with the last one.
     pub cause: Cell<Option<Error>>,
     /// How long it waited for room at an upstream, where it did.
@@ -84,7 +84,7 @@ impl Facts {
             attempts: RefCell::default(),
             not_again: Cell::default(),
             retry_after: Cell::default(),
-            stays_with: Cell::default(),
+            tells_upstream: Cell::default(),
             cause: Cell::default(),
             queued: Cell::default(),
             connect: Cell::default(),

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use futures_lite::FutureExt;
@@ -13,22 +14,23 @@ use super::session::Exchange;
 use crate::config::HashKey;
 use crate::http::{Framing, Name, Reason};
 use crate::io::clock::Moment;
+use crate::stats::UpstreamState;
 use crate::upstream::{self, Lease, Pick, Pool, Unavailable, Upstream};
 
 /// What a request says of the upstream it wants: found once, for its first attempt.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Wish {
+pub(super) struct Wish<'s> {
     /// What it is hashed by.
     key: u64,
-    /// The place of the upstream that its client stays with.
-    stays_with: Option<usize>,
+    /// The upstream that its client stays with.
+    stays_with: Option<&'s Arc<UpstreamState>>,
     /// All of it is here.
     whole: bool,
 }
 
-impl Wish {
+impl<'s> Wish<'s> {
     /// That of a request of the pool it goes to; costs nothing where the pool does not ask.
-    pub fn of(admitted: &mut Admitted<'_>, Terms { pool, .. }: Terms<'_>) -> Wish {
+    pub fn of(admitted: &mut Admitted<'_>, Terms { pool, .. }: Terms<'s>) -> Wish<'s> {
         let exchange = admitted.exchange();
         let framing = exchange.request.framing;
         let whole = framing == Framing::None || {
@@ -42,7 +44,7 @@ impl Wish {
         let key = pool.hash_key().map_or(0, |key| hash(exchange, head, key));
         let stays_with = pool.tokens().and_then(|tokens| {
             let mut cookies = cookies(exchange, head, tokens.cookie());
-            cookies.find_map(|token| tokens.place(token))
+            cookies.find_map(|token| tokens.upstream(token))
         });
         Wish { key, stays_with, whole }
     }
@@ -85,7 +87,7 @@ fn cookies<'h>(
 pub(super) fn pick(
     exchange: &Exchange,
     pool: &Rc<Pool>,
-    wish: Wish,
+    wish: Wish<'_>,
     tried: &[Rc<Upstream>],
     again: bool,
 ) -> Result<Lease, Unavailable> {
@@ -104,7 +106,7 @@ pub(super) fn pick(
 pub(super) async fn wait(
     exchange: &Exchange,
     terms @ Terms { pool, .. }: Terms<'_>,
-    (wish, tried, again): (Wish, &[Rc<Upstream>], bool),
+    (wish, tried, again): (Wish<'_>, &[Rc<Upstream>], bool),
     why: Unavailable,
 ) -> Result<Lease, Reason> {
     if why != Unavailable::Full || pool.queue_spec().is_none() {
@@ -133,7 +135,7 @@ fn reason(exchange: &Exchange, unavailable: Unavailable) -> Reason {
 pub(super) fn second(
     exchange: &Exchange,
     pool: &Rc<Pool>,
-    Wish { key, .. }: Wish,
+    Wish { key, .. }: Wish<'_>,
     tried: &[Rc<Upstream>],
 ) -> Option<Lease> {
     let now = exchange.worker.now();
@@ -141,10 +143,10 @@ pub(super) fn second(
 }
 
 /// Notes that the client is to be told which upstream it stays with, unless it knows.
-pub(super) fn stay(exchange: &Exchange, pool: &Pool, wish: Wish, upstream: &Upstream) {
+pub(super) fn stay(exchange: &Exchange, pool: &Pool, wish: Wish<'_>, upstream: &Upstream) {
     if pool.tokens().is_some() {
-        let place = pool.place(upstream);
-        exchange.facts.stays_with.set(place.filter(|_| place != wish.stays_with));
+        let knows = wish.stays_with.is_some_and(|known| Arc::ptr_eq(known, upstream.state()));
+        exchange.facts.tells_upstream.set(!knows);
     }
 }
 
@@ -153,13 +155,7 @@ pub(super) fn stay(exchange: &Exchange, pool: &Pool, wish: Wish, upstream: &Upst
 fn pick_now(exchange: &Exchange, pool: &Rc<Pool>, pick: &Pick<'_>) -> Result<Lease, Unavailable> {
     let epoch = exchange.worker.epoch();
     let now = exchange.worker.now();
-    match epoch.successor(pool) {
-        // Places are those of the pool that the request began with.
-        Some(other) if !Rc::ptr_eq(other, pool) => {
-            other.pick(&Pick { now, stays_with: None, ..*pick })
-        }
-        _ => pool.pick(&Pick { now, ..*pick }),
-    }
+    epoch.successor(pool).unwrap_or(pool).pick(&Pick { now, ..*pick })
 }
 
 /// Waits until it is the first in the queue and there is room.

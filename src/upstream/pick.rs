@@ -1,6 +1,7 @@
 //! Which upstream of a pool gets a request: what stands between each of them and it, and whose turn it is.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::lease::Lease;
 use super::pool::Pool;
 use super::upstream::Upstream;
 use crate::io::clock::Moment;
+use crate::stats::UpstreamState;
 
 /// How often another core may be quicker before a request is told that there is no room.
 const RACES_MOST: usize = 4;
@@ -24,8 +26,8 @@ pub struct Pick<'a> {
     pub again: bool,
     /// What it is hashed by, where the pool wants that.
     pub key: u64,
-    /// The place of the upstream that the client wants to stay with.
-    pub stays_with: Option<usize>,
+    /// The upstream that the client wants to stay with.
+    pub stays_with: Option<&'a Arc<UpstreamState>>,
     /// All of it is here.
     pub whole: bool,
     /// The time.
@@ -48,8 +50,6 @@ pub enum Unavailable {
 #[derive(Debug)]
 pub(super) struct Member {
     pub upstream: Rc<Upstream>,
-    /// In the plan.
-    pub place: usize,
     pub weight: u32,
     pub slow_start: Duration,
 }
@@ -118,8 +118,9 @@ impl Pool {
 
     fn choose(&self, pick: &Pick<'_>) -> Result<(&Member, bool), Unavailable> {
         let is_ready = |member: &Member| self.standing(member, pick) == Standing::Ready;
-        if let Some(place) = pick.stays_with
-            && let Some(member) = self.members().find(|member| member.place == place)
+        if let Some(wanted) = pick.stays_with
+            && let Some(member) =
+                self.members().find(|member| Arc::ptr_eq(member.upstream.state(), wanted))
             && is_ready(member)
         {
             return Ok((member, false));

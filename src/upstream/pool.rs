@@ -67,7 +67,7 @@ impl Pool {
             known.extend(all.map(|one| (Arc::as_ptr(one.0.entry()), one)));
         }
         let (mut tiers, mut draining) = ([Vec::new(), Vec::new()], Vec::new());
-        for (place, (one, entry)) in upstreams.iter().zip(&linked.upstreams).enumerate() {
+        for (one, entry) in upstreams.iter().zip(&linked.upstreams) {
             let (upstream, comes) = match known.remove(&Arc::as_ptr(entry)) {
                 Some((upstream, was_draining)) => {
                     (Rc::clone(upstream), was_draining && !one.draining)
@@ -81,7 +81,7 @@ impl Pool {
                 draining.push(upstream);
             } else {
                 let (weight, slow_start) = (one.weight, *slow_start);
-                let member = Member { upstream, place, weight, slow_start };
+                let member = Member { upstream, weight, slow_start };
                 tiers[usize::from(one.backup)].push(member);
             }
         }
@@ -136,12 +136,6 @@ impl Pool {
     /// By which clients stay with an upstream.
     pub fn tokens(&self) -> Option<&Tokens> {
         self.linked.tokens.as_ref()
-    }
-
-    /// The place of an upstream of its own.
-    pub fn place(&self, upstream: &Upstream) -> Option<usize> {
-        let is_it = |entry: &Arc<Entry>| Arc::ptr_eq(entry, upstream.entry());
-        self.linked.upstreams.iter().position(is_it)
     }
 
     /// When an upstream is left alone.
@@ -360,15 +354,21 @@ pub mod tests {
         pool.pick(&FIRST)
     }
 
+    /// Where it stands in the settings of its pool.
+    fn place_of(pool: &Pool, upstream: &Upstream) -> Option<usize> {
+        let is_it = |entry: &Arc<Entry>| Arc::ptr_eq(entry, upstream.entry());
+        pool.linked.upstreams.iter().position(is_it)
+    }
+
     /// The places that so many requests in a row go to, of which none ends before the next begins.
     fn places(pool: &Rc<Pool>, requests: usize) -> Vec<usize> {
         let leases: Vec<Lease> = (0..requests).map_while(|_| pick(pool).ok()).collect();
-        leases.iter().filter_map(|lease| pool.place(lease.upstream())).collect()
+        leases.iter().filter_map(|lease| place_of(&pool, lease.upstream())).collect()
     }
 
     fn fail(pool: &Rc<Pool>, reason: Reason) -> usize {
         let lease = pick(pool).unwrap();
-        let place = pool.place(lease.upstream()).unwrap();
+        let place = place_of(&pool, lease.upstream()).unwrap();
         lease.end(Outcome::Failed(reason));
         place
     }
@@ -388,13 +388,13 @@ pub mod tests {
         let tried: Vec<_> = [0, 2].map(|place| Rc::clone(&pool.tiers[0][place].upstream)).into();
         let pick = Pick { tried: &tried, again: true, ..FIRST };
         let lease = pool.pick(&pick).unwrap();
-        assert_eq!(pool.place(lease.upstream()), Some(1), "it is better than none");
+        assert_eq!(place_of(&pool, lease.upstream()), Some(1), "it is better than none");
         let tried: Vec<_> = pool.all().cloned().collect();
         let none = pool.pick(&Pick { tried: &tried, again: true, ..FIRST });
         assert_eq!(none.unwrap_err(), Unavailable::None);
         let later = Pick { now: NOW + Duration::from_secs(1), ..FIRST };
         let trials: Vec<_> = (0..6).map(|_| pool.pick(&later).unwrap()).collect();
-        let trials = trials.iter().filter(|one| pool.place(one.upstream()) == Some(1)).count();
+        let trials = trials.iter().filter(|one| place_of(&pool, one.upstream()) == Some(1)).count();
         assert_eq!(trials, 1, "one finds out whether it is back");
     }
 
@@ -426,7 +426,7 @@ pub mod tests {
         assert_eq!(places(&pool, 3), [0, 0, 0]);
         let later = Pick { now: NOW + Duration::from_secs(60), ..FIRST };
         let back = pool.pick(&later).unwrap();
-        assert_eq!(pool.place(back.upstream()), Some(1));
+        assert_eq!(place_of(&pool, back.upstream()), Some(1));
     }
 
     #[test]
@@ -482,7 +482,7 @@ pub mod tests {
             });
             let upstream = |place: usize| {
                 pool.all()
-                    .find(|one| pool.place(one) == Some(place))
+                    .find(|one| place_of(&pool, one) == Some(place))
                     .expect("it is one of the pool")
             };
             let down = kinds.chars().enumerate().filter(|(_, kind)| *kind == 'x');
@@ -628,8 +628,8 @@ pub mod tests {
     #[test]
     fn a_client_stays_with_its_upstream_while_that_is_ready() {
         let pool = pool("--upstream 127.0.0.1:1,127.0.0.1:2,127.0.0.1:3");
-        let stays = Pick { stays_with: Some(2), ..FIRST };
-        let place = || pool.place(pool.pick(&stays).unwrap().upstream());
+        let stays = Pick { stays_with: Some(&pool.linked.upstreams[2].state), ..FIRST };
+        let place = || place_of(&pool, pool.pick(&stays).unwrap().upstream());
         assert_eq!([(); 3].map(|()| place()), [Some(2); 3]);
         pool.tiers[0][2].upstream.set_down(true, NOW);
         assert_ne!(place(), Some(2));

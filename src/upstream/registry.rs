@@ -69,10 +69,10 @@ impl LinkedPool {
                 of_it.map(|one| (one.name.as_str(), one.weight)).unzip();
             Order::of(&spec.balance, &names, &weights)
         };
-        let tokens = spec.sticky.as_ref().map(|sticky| {
-            let names = spec.upstreams.iter().map(|one| one.name.as_str());
-            Tokens::of(sticky, secret, &spec.name, names)
-        });
+        let tokens = spec
+            .sticky
+            .as_ref()
+            .map(|sticky| Tokens::of(sticky, secret, upstreams.iter().map(|entry| &entry.state)));
         LinkedPool {
             orders: [order(false), order(true)],
             rules: BreakerRules::of(spec.breaker.as_ref()),

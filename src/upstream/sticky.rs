@@ -4,40 +4,38 @@
 //! was made up fits no upstream.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 
 use data_encoding::BASE64URL_NOPAD;
 use hmac_sha256::HMAC;
 
 use crate::config::Sticky;
+use crate::stats::UpstreamState;
 
 /// Octets of a MAC that a token has: too many to guess one.
 const MAC: usize = 16;
 
 /// The tokens of a pool.
-#[derive(Debug)]
 pub struct Tokens {
     sticky: Sticky,
-    /// By the places of the upstreams.
-    of: Vec<Box<str>>,
-    places: HashMap<Box<str>, usize>,
+    secret: Box<[u8]>,
+    upstreams: HashMap<Box<str>, Arc<UpstreamState>>,
 }
 
 impl Tokens {
-    /// Those of the upstreams with these names. `secret`: where the settings have none.
-    pub fn of<'n>(
+    /// Those of these upstreams. `secret`: where the settings have none.
+    pub fn of<'u>(
         sticky: &Sticky,
         secret: &[u8],
-        pool: &str,
-        upstreams: impl Iterator<Item = &'n str>,
+        upstreams: impl Iterator<Item = &'u Arc<UpstreamState>>,
     ) -> Tokens {
         let secret = sticky.secret.as_deref().map_or(secret, str::as_bytes);
-        let token = |name: &str| -> Box<str> {
-            let mac = HMAC::mac(format!("{pool}\n{name}"), secret);
-            BASE64URL_NOPAD.encode(&mac[..MAC]).into()
-        };
-        let of: Vec<Box<str>> = upstreams.map(token).collect();
-        let places = of.iter().cloned().zip(0..).collect();
-        Tokens { sticky: sticky.clone(), of, places }
+        Tokens {
+            sticky: sticky.clone(),
+            secret: secret.into(),
+            upstreams: upstreams.map(|one| (token(secret, one).into(), Arc::clone(one))).collect(),
+        }
     }
 
     /// The name of the cookie.
@@ -45,19 +43,30 @@ impl Tokens {
         &self.sticky.cookie
     }
 
-    /// The place of the upstream whose token this is.
-    pub fn place(&self, token: &[u8]) -> Option<usize> {
-        self.places.get(std::str::from_utf8(token).ok()?).copied()
+    /// The upstream whose token this is.
+    pub fn upstream(&self, token: &[u8]) -> Option<&Arc<UpstreamState>> {
+        self.upstreams.get(std::str::from_utf8(token).ok()?)
     }
 
-    /// The field line that gives a client the token of the upstream at this place (RFC 6265 section 4.1).
-    pub fn line(&self, place: usize) -> String {
+    /// The field line that gives a client the token of this upstream (RFC 6265 section 4.1).
+    pub fn line(&self, upstream: &UpstreamState) -> String {
         let Sticky { cookie, max_age, .. } = &self.sticky;
         let max_age =
             max_age.map_or_else(String::new, |age| format!("; Max-Age={}", age.as_secs()));
-        let token = &self.of[place];
+        let token = token(&self.secret, upstream);
         format!("Set-Cookie: {cookie}={token}; Path=/{max_age}; HttpOnly; SameSite=Lax\r\n")
     }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens") // and nothing that would let anybody make one
+    }
+}
+
+fn token(secret: &[u8], UpstreamState { pool, name, .. }: &UpstreamState) -> String {
+    let mac = HMAC::mac(format!("{pool}\n{name}"), secret);
+    BASE64URL_NOPAD.encode(&mac[..MAC])
 }
 
 /// The values of the cookies called `name` among those of a `Cookie` field (RFC 6265 section 4.2).
@@ -78,6 +87,10 @@ mod tests {
 
     const URLS: [&str; 2] = ["http://10.0.0.1:1", "http://10.0.0.2:1"];
 
+    fn upstreams(pool: &str) -> [Arc<UpstreamState>; 2] {
+        URLS.map(|url| Arc::new(UpstreamState::new(pool, url, 1)))
+    }
+
     fn tokens(secret: Option<&str>, by_default: &[u8], pool: &str) -> Tokens {
         let max_age = secret.map(|_| Duration::from_secs(3600));
         let sticky = Sticky {
@@ -85,16 +98,16 @@ mod tests {
             max_age,
             secret: secret.map(|text| Secret::new(text, Secret::MASK)),
         };
-        Tokens::of(&sticky, by_default, pool, URLS.into_iter())
+        Tokens::of(&sticky, by_default, upstreams(pool).iter())
     }
 
     #[test]
     fn a_token_stands_for_its_upstream_alone_and_names_nothing() {
         let mine = tokens(Some("0123456789abcdef"), b"", "shop");
-        for place in 0..2 {
-            let line = mine.line(place);
+        for upstream in upstreams("shop") {
+            let line = mine.line(&upstream);
             let token = line.split(['=', ';']).nth(1).unwrap();
-            assert_eq!(mine.place(token.as_bytes()), Some(place));
+            assert_eq!(mine.upstream(token.as_bytes()).unwrap().name, upstream.name);
             assert!(!line.contains("10.0.0") && token.len() == 22, "{line}");
             for (other, same) in [
                 (tokens(Some("0123456789abcdef"), b"x", "shop"), true),
@@ -102,13 +115,12 @@ mod tests {
                 (tokens(Some("0123456789abcdef"), b"", "other"), false),
                 (tokens(None, b"", "shop"), false),
             ] {
-                assert_eq!(other.place(token.as_bytes()).is_some(), same);
+                assert_eq!(other.upstream(token.as_bytes()).is_some(), same);
             }
-            assert_eq!(mine.place(&token.as_bytes()[1..]), None);
+            assert!(line.ends_with("; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax\r\n"));
+            assert!(mine.upstream(&token.as_bytes()[1..]).is_none());
         }
-        assert_eq!(mine.place(b""), None);
-        assert_eq!(mine.place(b"\xff"), None);
-        assert!(mine.line(0).ends_with("; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax\r\n"));
+        assert!(mine.upstream(b"").is_none() && mine.upstream(b"\xff").is_none());
     }
 
     #[test]

@@ -310,10 +310,10 @@ impl<'a> Answer<'a> {
                 policy::lines(rules, &self.exchange.values(self.head, self.upstream.name()), false)
             }
         };
-        if let Some(place) = self.exchange.facts.stays_with.get()
+        if self.exchange.facts.tells_upstream.get()
             && let Some(tokens) = self.pool.tokens()
         {
-            lines.extend(tokens.line(place).bytes());
+            lines.extend(tokens.line(self.upstream.state()).bytes());
         }
         lines
     }
