@@ -12,7 +12,7 @@ use super::entry::Entry;
 use super::queue::Queue;
 use super::sticky::Tokens;
 use crate::config::{Plan, PoolSpec, UpstreamSpec};
-use crate::stats::{BreakerState, UpstreamState};
+use crate::stats::UpstreamState;
 
 /// What is known of a pool, for all cores.
 #[derive(Debug)]
@@ -78,8 +78,7 @@ impl LinkedPool {
     /// Breakers go by other rules now, and begin anew.
     fn forget_failures(&self) {
         for entry in &self.upstreams {
-            entry.breaker.forget();
-            entry.state.breaker.store(BreakerState::Closed);
+            entry.forget_failures();
         }
     }
 }

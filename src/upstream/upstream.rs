@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::entry::Entry;
 use super::idle::IdleConnections;
 use super::lease::Connection;
+use super::resolve::are_same;
 use crate::config::{self, ConnectionSpec, Place};
 use crate::http::{Fault, Reason};
 use crate::io::Error;
@@ -131,11 +132,13 @@ impl Upstream {
         self.is_name
     }
 
-    /// New addresses for its name.
+    /// Its name was resolved. The same addresses, in whatever order, are no news: the one that worked stays preferred.
     pub(super) fn resolved(&self, addresses: Arc<[Address]>) {
+        if are_same(&self.addresses.borrow(), &addresses) {
+            return;
+        }
         self.preferred.set(0);
         self.reached.set(false);
-        self.entry.breaker.forget();
         *self.addresses.borrow_mut() = addresses;
     }
 

@@ -3,6 +3,8 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -316,4 +318,22 @@ fn w10_one_that_never_comes_to_an_answer_takes_nobody_elses_turn() {
     let down = until(&proxy, "down");
     assert_eq!(down["last_error"]["reason"], "not_http", "{down}");
     assert_eq!(page(&proxy.ask("/status"))["upstreams"][1]["state"], "up");
+}
+
+#[test]
+fn w11_a_name_that_keeps_its_addresses_is_left_alone_as_long_as_it_was_to_be() {
+    let refusing = Refusing::new();
+    let name = refusing.url().replace("127.0.0.1", "localhost");
+    let breaker = ["--breaker", "--breaker-failures", "2", "--breaker-open", "60s"];
+    let flags = ["--upstream", &name, "--max-retries", "0", "--workers", "2"];
+    let proxy = Proxy::start(&[&flags[..], &breaker].concat());
+    let mut client = proxy.client();
+    let started = Instant::now();
+    // A failure has the name looked up again a second later.
+    while started.elapsed() < Duration::from_millis(2500) {
+        assert_eq!(client.get("/").status, 503);
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(proxy.metrics()["upstreams"][&name]["connect_failures"], 2);
+    assert_eq!(first(&proxy)["breaker"], "open");
 }
