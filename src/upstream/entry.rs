@@ -41,7 +41,7 @@ impl Entry {
         self.came.store(now.0, Relaxed);
     }
 
-    /// It is somewhere else now, or goes by other rules: its breaker begins anew. `true`: it was shown not to be closed.
+    /// It is somewhere else now, or goes by other rules: its breaker begins anew. `true`: it was shown open, or half.
     pub fn forget_failures(&self) -> bool {
         self.breaker.forget();
         let was = self.state.breaker.load();

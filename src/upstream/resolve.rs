@@ -18,7 +18,7 @@ use crate::config::{Lookup, Place, Target};
 use crate::io::address::Address;
 
 /// Addresses kept for one name that is one upstream.
-const ADDRESSES_MOST: usize = 16;
+pub const ADDRESSES_MOST: usize = 16;
 /// Lookups under way at a time; the others wait.
 pub const LOOKUPS_MOST: usize = 16;
 

@@ -70,13 +70,16 @@ impl Upstream {
     /// An upstream that nothing is known of, as the core with this number sees it.
     pub(super) fn new(spec: &config::UpstreamSpec, entry: &Arc<Entry>, core: usize) -> Upstream {
         let known = super::resolve::literal(&spec.place);
+        let is_name = known.is_none() && matches!(spec.place, Place::Tcp { .. });
+        let resolved = entry.state.addresses();
+        let resolved = resolved.iter().filter(|_| is_name).copied().map(Address::Tcp);
         Upstream {
             authority: spec.authority.as_str().into(),
             base: spec.base.as_str().into(),
             entry: Arc::clone(entry),
             core,
-            is_name: known.is_none() && matches!(spec.place, Place::Tcp { .. }),
-            addresses: RefCell::new(known.into_iter().collect()),
+            is_name,
+            addresses: RefCell::new(known.into_iter().chain(resolved).collect()),
             preferred: Cell::new(0),
             reached: Cell::new(false),
             idle: IdleConnections::default(),

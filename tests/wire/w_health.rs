@@ -337,3 +337,32 @@ fn w11_a_name_that_keeps_its_addresses_is_left_alone_as_long_as_it_was_to_be() {
     assert_eq!(proxy.metrics()["upstreams"][&name]["connect_failures"], 2);
     assert_eq!(first(&proxy)["breaker"], "open");
 }
+
+#[test]
+fn w12_an_upgrade_hands_over_what_is_known_of_the_addresses_of_names() {
+    let refusing = Refusing::new();
+    let scratch = Scratch::new();
+    let settings = scratch.join("tidegate.toml");
+    let name = refusing.url().replace("127.0.0.1", "localhost");
+    let text = format!("[pool.default]\nupstream = '{name}'\nresolve = '1h'\n");
+    fs::write(&settings, text).unwrap();
+    let mut proxy = Proxy::start(&["--config", &settings]);
+    let own = || {
+        let upstreams = page(&proxy.ask("/status"))["upstreams"].as_array().unwrap().clone();
+        upstreams.into_iter().find(|one| one["url"] == refusing.url()).unwrap()
+    };
+    eventually("down", || {
+        proxy.client().get("/");
+        own()["last_error"].is_object()
+    });
+    let before = own();
+    proxy.upgrade();
+    let after = page(&proxy.ask("/status"))["upstreams"].as_array().unwrap().clone();
+    let after = after.into_iter().find(|one| one["url"] == refusing.url()).unwrap();
+    for key in ["state", "since", "last_error", "consecutive_failures"] {
+        assert_eq!(after[key], before[key], "{key}: {after:#}");
+    }
+    assert_eq!(after["state"], "down");
+    // The new process knew them from the start.
+    assert_eq!(lines(&proxy, "upstream addresses of localhost").len(), 1, "{:#?}", proxy.log());
+}
