@@ -42,7 +42,7 @@ const MOST_NAMES: usize = 32;
 /// DNS servers at most: one that is silent costs time before the next.
 const MOST_SERVERS: usize = 8;
 /// Upstreams at most; each costs counters on every core.
-pub(super) const MOST_UPSTREAMS: usize = 16_384;
+pub const MOST_UPSTREAMS: usize = 16_384;
 
 /// Builds the plan. `must_run`: without an upstream it is of no use.
 pub fn build(

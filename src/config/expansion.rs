@@ -122,6 +122,11 @@ impl Names {
         self.0.contains_key(lookup)
     }
 
+    /// Every address that is known, with what was asked for it.
+    pub fn all(&self) -> impl Iterator<Item = (&Lookup, &Target)> {
+        self.0.iter().flat_map(|(lookup, targets)| targets.iter().map(move |one| (lookup, one)))
+    }
+
     fn targets(&self, lookup: &Lookup) -> &[Target] {
         self.0.get(lookup).map_or(&[], Vec::as_slice)
     }

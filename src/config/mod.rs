@@ -106,6 +106,7 @@ use layers::Layers;
 use settings::Settings;
 use shown::Shown;
 
+pub use build::MOST_UPSTREAMS;
 pub use changes::CHANGES_FILE;
 pub use descriptors::{Marks, in_use};
 pub use diff::{Difference, difference, within};

@@ -11,7 +11,7 @@ use flume::{Receiver, Sender};
 use futures_lite::FutureExt;
 use smol::{LocalExecutor, Task};
 
-use crate::config::{Lookup, Names, Plan, lookups};
+use crate::config::{Lookup, MOST_UPSTREAMS, Names, Plan, expanded, lookups};
 use crate::upstream::resolve::{Answer, Resolver};
 
 /// A start or a reload waits so long for names that were never looked up.
@@ -39,21 +39,24 @@ pub struct FollowedNames {
     known: Names,
     /// Those of which the last lookup failed; their last addresses are kept.
     failing: BTreeSet<Lookup>,
+    /// There are as many upstreams as there can be, which has been told.
+    is_full: bool,
     report: Sender<Report>,
     reports: Receiver<Report>,
 }
 
 impl FollowedNames {
-    /// None yet.
-    pub fn new() -> FollowedNames {
+    /// None yet, but what the process before us knew of some.
+    pub fn new(known: Names) -> FollowedNames {
         let (report, reports) = flume::bounded(ANSWERS);
         FollowedNames {
             servers: Vec::new(),
             resolver: Resolver::new(&[]),
             executor: LocalExecutor::new(),
             tasks: BTreeMap::new(),
-            known: Names::default(),
+            known,
             failing: BTreeSet::new(),
+            is_full: false,
             report,
             reports,
         }
@@ -62,6 +65,19 @@ impl FollowedNames {
     /// The addresses of all, as far as they are known.
     pub fn known(&self) -> &Names {
         &self.known
+    }
+
+    /// `named` with the addresses that are known in place of its names.
+    pub fn expand(&mut self, named: &Plan) -> Plan {
+        let plan = expanded(named, &self.known);
+        let is_full = plan.upstreams().count() >= MOST_UPSTREAMS && !lookups(named).is_empty();
+        if is_full && !self.is_full {
+            tracing::warn!(
+                "{MOST_UPSTREAMS} upstreams, and no more are possible: further addresses of names are left out"
+            );
+        }
+        self.is_full = is_full;
+        plan
     }
 
     /// Follows the names that `plan` has, and no others.
@@ -189,7 +205,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::{Resolve, Target, expanded, testing};
+    use crate::config::{Resolve, TARGETS_MOST, Target, testing};
 
     #[test]
     fn a_name_is_looked_up_when_its_records_end_and_sooner_after_a_failure() {
@@ -221,12 +237,12 @@ mod tests {
     #[test]
     fn names_are_looked_up_by_the_systems_resolver() {
         let plan = plan("'http://localhost:9001'");
-        let mut names = FollowedNames::new();
+        let mut names = FollowedNames::new(Names::default());
         smol::block_on(async {
             names.follow(&plan);
             names.settled().await;
         });
-        let expanded = expanded(&plan, names.known());
+        let expanded = names.expand(&plan);
         let upstreams = &expanded.pools[0].upstreams;
         let is_local = |one: &str| ["http://127.0.0.1:9001", "http://[::1]:9001"].contains(&one);
         assert!(!upstreams.is_empty() && upstreams.iter().all(|one| is_local(&one.name)));
@@ -234,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_name_that_cannot_be_resolved_any_more_keeps_its_addresses() {
-        let mut names = FollowedNames::new();
+        let mut names = FollowedNames::new(Names::default());
         names.follow(&plan("'http://a:1'"));
         let lookup = Lookup::Host("a".into());
         let report = |answer: Option<&str>| {
@@ -257,5 +273,26 @@ mod tests {
         names.follow(&plan("'http://b:1'"));
         assert!(!names.take_up(report(Some("10.0.0.3"))), "nobody follows it any more");
         assert_eq!(*names.known(), Names::default());
+    }
+
+    #[test]
+    fn it_is_known_whether_there_is_room_for_more() {
+        let url = |nth: usize| format!("'http://n{nth}:1'");
+        let all: Vec<String> = (0..=MOST_UPSTREAMS / TARGETS_MOST).map(url).collect();
+        let plan = plan(&all.join(","));
+        let mut names = FollowedNames::new(Names::default());
+        names.expand(&plan);
+        assert!(!names.is_full);
+        for nth in 0..all.len() {
+            let [high, low] = (nth as u16).to_be_bytes();
+            let target = |last| Target::of_host([10, high, low, last].into());
+            let targets = (0..TARGETS_MOST as u8).map(target).collect();
+            names.known.learn(&Lookup::Host(format!("n{nth}").into()), targets);
+        }
+        assert_eq!(names.expand(&plan).pools[0].upstreams.len(), MOST_UPSTREAMS);
+        assert!(names.is_full);
+        names.known.retain(|_| false);
+        assert_eq!(names.expand(&plan).pools[0].upstreams.len(), 0);
+        assert!(!names.is_full);
     }
 }

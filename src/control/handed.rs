@@ -4,14 +4,18 @@
 //! Only what both know by the same names, and find out in the same way, is taken over. What makes no sense is left out,
 //! for it will be found out anew.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
+use crate::config::{Lookup, MOST_UPSTREAMS, Names, Target};
 use crate::proxy::Runtime;
 use crate::stats::{CheckOutcome, Condition, Health, LastError, UpstreamState};
 use crate::upstream::Secret;
+use crate::upstream::resolve::ADDRESSES_MOST;
 
 /// Characters of an error's text that are taken over.
 const TEXT_MOST: usize = 256;
@@ -20,13 +24,17 @@ const TEXT_MOST: usize = 256;
 #[derive(Debug, Default)]
 pub struct Handed {
     upstreams: Vec<Value>,
+    /// The addresses of names that are followed: used until a lookup says otherwise.
+    pub names: Names,
     /// What cookies are signed with where the settings have nothing.
     pub secret: Option<Secret>,
 }
 
-/// What the entries of `runtime` say.
-pub fn write(runtime: &Runtime, secret: &Secret) -> Vec<u8> {
-    let known = runtime.upstreams().filter(|entry| entry.health() != Health::Unknown);
+/// What the entries of `runtime` say, and what is known of `names`.
+pub fn write(runtime: &Runtime, names: &Names, secret: &Secret) -> Vec<u8> {
+    let known = runtime
+        .upstreams()
+        .filter(|entry| entry.health() != Health::Unknown || !entry.addresses().is_empty());
     let entries = known.map(|entry| {
         let Condition { is_checked, since, last_healthy, failures, last_error, .. } =
             entry.condition();
@@ -42,10 +50,22 @@ pub fn write(runtime: &Runtime, secret: &Secret) -> Vec<u8> {
             "last_healthy": last_healthy,
             "consecutive_failures": failures,
             "last_error": last_error.map(error),
+            "addresses": *entry.addresses(),
         })
     });
     let secret = HEXLOWER.encode(secret);
-    json!({ "upstreams": entries.collect::<Value>(), "secret": secret }).to_string().into_bytes()
+    // No more can be in force.
+    let names = names.all().take(MOST_UPSTREAMS).map(|(lookup, target)| {
+        let Target { backup, ip, port, weight } = target;
+        json!([matches!(lookup, Lookup::Service(_)), **lookup.name(), ip, port, weight, backup])
+    });
+    json!({
+        "upstreams": entries.collect::<Value>(),
+        "names": names.collect::<Value>(),
+        "secret": secret,
+    })
+    .to_string()
+    .into_bytes()
 }
 
 /// Reads what the process before us has written.
@@ -62,6 +82,7 @@ pub fn read(octets: &[u8]) -> Handed {
     let upstreams = known.get_mut("upstreams").and_then(Value::as_array_mut).map(std::mem::take);
     Handed {
         upstreams: upstreams.unwrap_or_default(),
+        names: names(&known["names"]),
         secret: secret.and_then(|secret| secret.try_into().ok()),
     }
 }
@@ -76,18 +97,55 @@ impl Handed {
             .collect();
         for (pool, linked) in runtime.plan.pools.iter().zip(&runtime.pools) {
             for entry in linked.upstreams.iter().map(|entry| &entry.state) {
-                if let Some(one) = known.get(&(&*entry.pool, &*entry.name))
-                    && one["checked"] == pool.health.is_some()
-                {
-                    take_over(entry, one);
+                if let Some(one) = known.get(&(&*entry.pool, &*entry.name)) {
+                    take_addresses_over(entry, &one["addresses"]);
+                    if one["checked"] == pool.health.is_some() {
+                        take_over(entry, one);
+                    }
                 }
             }
         }
     }
 }
 
+/// A name of which not one address makes sense is not known.
+fn names(known: &Value) -> Names {
+    let mut all: BTreeMap<Lookup, Vec<Target>> = BTreeMap::new();
+    for one in known.as_array().into_iter().flatten().take(MOST_UPSTREAMS) {
+        if let Some((lookup, target)) = target(one) {
+            all.entry(lookup).or_default().push(target);
+        }
+    }
+    let mut names = Names::default();
+    all.into_iter().for_each(|(lookup, targets)| drop(names.learn(&lookup, targets)));
+    names
+}
+
+fn target(known: &Value) -> Option<(Lookup, Target)> {
+    let name = known[1].as_str()?.into();
+    let is_service = known[0].as_bool()?;
+    let port = || known[3].as_u64().and_then(|port| u16::try_from(port).ok());
+    let target = Target {
+        backup: known[5].as_bool()?,
+        ip: IpAddr::from_str(known[2].as_str()?).ok()?,
+        // A service says its ports, and a host has none.
+        port: if is_service { Some(port().filter(|port| *port != 0)?) } else { None },
+        weight: known[4].as_u64().and_then(|n| u32::try_from(n).ok())?.max(1),
+    };
+    Some((if is_service { Lookup::Service(name) } else { Lookup::Host(name) }, target))
+}
+
+fn take_addresses_over(entry: &UpstreamState, known: &Value) {
+    let addresses = known.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let addresses = addresses.filter_map(|one| SocketAddr::from_str(one).ok());
+    entry.set_addresses(addresses.take(ADDRESSES_MOST).collect());
+}
+
 fn take_over(entry: &UpstreamState, known: &Value) {
     let Some(health) = known["state"].as_str().and_then(Health::of) else { return };
+    if health == Health::Unknown {
+        return;
+    }
     let condition = Condition {
         is_checked: known["checked"] == true,
         health,
@@ -99,9 +157,7 @@ fn take_over(entry: &UpstreamState, known: &Value) {
         last_error: last_error(&known["last_error"]),
         ..Condition::default()
     };
-    if health != Health::Unknown {
-        entry.set_alive(health == Health::Up);
-    }
+    entry.set_alive(health == Health::Up);
     entry.change(|own| *own = condition);
 }
 
@@ -177,14 +233,14 @@ mod tests {
             let old = process("a:1,b:2", is_checked);
             let condition = down(&old, is_checked);
             let new = process("b:2,a:1", is_checked);
-            read(&write(&old, &SECRET)).take_over(&new);
-            assert_eq!(read(&write(&old, &SECRET)).secret, Some(SECRET));
+            read(&write(&old, &Names::default(), &SECRET)).take_over(&new);
+            assert_eq!(read(&write(&old, &Names::default(), &SECRET)).secret, Some(SECRET));
             let [b, a] = [0, 1].map(|at| &new.pools[0].upstreams[at].state);
             assert_eq!((a.condition(), a.health()), (condition, Health::Down));
             assert_eq!(a.is_excluded(), is_checked);
             assert_eq!(b.condition(), Condition::default(), "nothing was known of it");
             let other = process("a:1", !is_checked);
-            read(&write(&old, &SECRET)).take_over(&other);
+            read(&write(&old, &Names::default(), &SECRET)).take_over(&other);
             let entry = &other.pools[0].upstreams[0].state;
             assert_eq!(entry.health(), Health::Unknown, "it is found out in another way");
         }
@@ -194,7 +250,7 @@ mod tests {
     fn damage_is_left_out() {
         let old = process("a:1", false);
         down(&old, false);
-        let whole = String::from_utf8(write(&old, &SECRET)).unwrap();
+        let whole = String::from_utf8(write(&old, &Names::default(), &SECRET)).unwrap();
         for damaged in [
             "",
             "{}",
@@ -219,6 +275,32 @@ mod tests {
             read(whole.replace(right, damaged).as_bytes()).take_over(&new);
             let condition = new.pools[0].upstreams[0].state.condition();
             assert_eq!((condition.health, condition.last_error), (Health::Down, None), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_names_go_from_process_to_process() {
+        let mut names = Names::default();
+        let ip = [10, 0, 0, 1].into();
+        names.learn(&Lookup::Host("a".into()), vec![Target::of_host(ip)]);
+        let of_service = Target { backup: true, port: Some(7), weight: 5, ..Target::of_host(ip) };
+        names.learn(&Lookup::Service("a".into()), vec![of_service]);
+        let old = process("a:1", false);
+        let address = SocketAddr::from((ip, 1));
+        old.pools[0].upstreams[0].state.set_addresses([address].into());
+        let whole = String::from_utf8(write(&old, &names, &SECRET)).unwrap();
+        assert_eq!(read(whole.as_bytes()).names, names);
+        let new = process("b:2,a:1", true);
+        read(whole.as_bytes()).take_over(&new);
+        let [b, a] = [0, 1].map(|at| &new.pools[0].upstreams[at].state);
+        assert_eq!((&*a.addresses(), a.health()), (&[address][..], Health::Unknown));
+        assert!(b.addresses().is_empty());
+        for damaged in [
+            whole.replace("\"10.0.0.1\"", "\"10.0.0\""),
+            whole.replace("false,\"a\"", "0,\"a\"").replace(",7,", ",70000,"),
+            whole.replace("\"names\"", "\"other\""),
+        ] {
+            assert_eq!(read(damaged.as_bytes()).names, Names::default(), "{damaged}");
         }
     }
 }

@@ -45,7 +45,7 @@ use futures_lite::{FutureExt, StreamExt, future};
 use smol::{LocalExecutor, Task};
 
 use crate::admin::{self, CurrentView, Orders, PendingOrder, Service};
-use crate::config::{Names, Order, Plan, Report, Sources, expanded};
+use crate::config::{Order, Plan, Report, Sources};
 use crate::process::inherited::{InheritedSockets, Predecessor, READY};
 use crate::process::listeners::{ListenerSockets, Listeners};
 use crate::process::notify::Notify;
@@ -197,8 +197,9 @@ impl ControlPlane {
         listening.add(listeners.iter())?;
         let Listeners { listen, admin } = listeners;
         let named = Arc::new(desired.plan());
-        let plan = expanded(&named, &Names::default());
-        let handed = handed::read(upstreams);
+        let mut handed = handed::read(upstreams);
+        let mut followed = FollowedNames::new(std::mem::take(&mut handed.names));
+        let plan = followed.expand(&named);
         let mut registry = Registry::new(plan.process.workers);
         handed.secret.iter().for_each(|secret| registry.sign_with(*secret));
         let runtime = Runtime::link(Arc::new(plan), &mut registry, None);
@@ -212,7 +213,7 @@ impl ControlPlane {
             sources,
             watcher,
             desired,
-            followed: FollowedNames::new(),
+            followed,
             registry,
             current: Rc::new(Current::new(runtime)),
             state: Arc::clone(&view.state),

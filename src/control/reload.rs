@@ -145,7 +145,7 @@ impl ControlPlane {
         let before = self.current.get();
         self.followed.follow(&named);
         self.followed.settled().await;
-        let plan = config::expanded(&named, self.followed.known());
+        let plan = self.followed.expand(&named);
         let runtime = Runtime::link(Arc::new(plan), &mut self.registry, Some(&before));
         // Before anybody is sent there: whoever comes first should not be the one who finds out.
         let addresses = names::resolve_new(&runtime, &before).await;

@@ -82,7 +82,8 @@ impl ControlPlane {
         let Some(program) = &self.program else {
             return Err("the program that this process runs cannot be found".into());
         };
-        let handed = handed::write(&self.current.get(), self.registry.secret());
+        let handed =
+            handed::write(&self.current.get(), self.followed.known(), self.registry.secret());
         let successor = Successor::start(program, &handed, self.listening.copies())
             .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
         tracing::info!(program = %program.display(), pid = successor.pid(), "upgrade begins");

@@ -8,7 +8,7 @@ use super::breaker::SharedBreaker;
 use super::load::Load;
 use crate::base::OwnLine;
 use crate::io::clock::Moment;
-use crate::stats::UpstreamState;
+use crate::stats::{BreakerState, UpstreamState};
 
 /// The least part of its share that an upstream gets while it starts slowly.
 const RAMP_LEAST: f32 = 0.1;
@@ -41,6 +41,13 @@ impl Entry {
     /// It came, or came back.
     pub fn comes(&self, now: Moment) {
         self.came.store(now.0, Relaxed);
+    }
+
+    /// It is somewhere else now, or goes by other rules: its breaker begins anew. `true`: it was shown open, or half.
+    pub fn forget_failures(&self) -> bool {
+        let was = self.state.breaker.load();
+        self.breaker.forget();
+        was != BreakerState::Closed
     }
 
     /// What part of its share it gets where upstreams take `slow_start` to their full one.

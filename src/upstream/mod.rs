@@ -34,6 +34,7 @@ mod upstream;
 
 pub use balance::Schedule;
 pub use breaker::{Outcome, Stage, has_reason};
+pub use entry::Entry;
 pub use lease::{Connection, Lease, Slot, Turned};
 pub use pick::{Pick, Unavailable};
 pub use pool::{Pool, PoolContext, reap};

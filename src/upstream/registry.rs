@@ -87,7 +87,9 @@ impl LinkedPool {
 impl LinkedPool {
     /// Breakers go by other rules now, and begin anew.
     fn forget_failures(&self) {
-        self.upstreams.iter().for_each(|entry| entry.breaker.forget());
+        for entry in &self.upstreams {
+            entry.forget_failures();
+        }
     }
 }
 

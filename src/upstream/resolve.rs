@@ -2,6 +2,8 @@
 //! pool, and lookups that hang keep no more than a few of them. With the feature `dns` names that are followed are
 //! asked for over DNS instead, which says how long an answer holds, and knows services.
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::io;
 #[cfg(not(feature = "dns"))]
 use std::net::ToSocketAddrs;
@@ -16,9 +18,9 @@ use crate::config::{Lookup, Place, Target};
 use crate::io::address::Address;
 
 /// Addresses kept for one name that is one upstream.
-const ADDRESSES_MOST: usize = 16;
+pub const ADDRESSES_MOST: usize = 16;
 /// Lookups under way at a time; the others wait.
-const LOOKUPS_MOST: usize = 16;
+pub const LOOKUPS_MOST: usize = 16;
 
 /// What a lookup has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +85,11 @@ impl Resolver {
     }
 }
 
+/// The same addresses, in whatever order: resolvers turn them round at each answer.
+pub fn are_same<T: Eq + Hash>(these: &[T], others: &[T]) -> bool {
+    these.iter().collect::<HashSet<_>>() == others.iter().collect::<HashSet<_>>()
+}
+
 /// The address of a place that needs no resolving.
 pub fn literal(place: &Place) -> Option<Address> {
     match place {
@@ -102,4 +109,22 @@ pub async fn resolve(place: &Place) -> io::Result<Arc<[Address]>> {
     let Place::Tcp { host, port } = place else { return Ok([].into()) };
     let found = async_net::resolve((host.as_str(), *port)).await?;
     Ok(found.into_iter().take(ADDRESSES_MOST).map(Address::Tcp).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::are_same;
+
+    #[test]
+    fn another_order_is_no_other_set() {
+        for (these, others, expected) in [
+            (&[1, 2][..], &[2, 1][..], true),
+            (&[1, 2], &[1, 2, 2], true),
+            (&[1, 2], &[1], false),
+            (&[], &[1], false),
+            (&[1, 2], &[1, 3], false),
+        ] {
+            assert_eq!(are_same(these, others), expected, "{these:?} {others:?}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::entry::Entry;
 use super::idle::IdleConnections;
 use super::lease::Connection;
+use super::resolve::are_same;
 use crate::config::{self, ConnectionSpec, Place};
 use crate::http::{Fault, Reason};
 use crate::io::Error;
@@ -69,13 +70,16 @@ impl Upstream {
     /// An upstream that nothing is known of, as the core with this number sees it.
     pub(super) fn new(spec: &config::UpstreamSpec, entry: &Arc<Entry>, core: usize) -> Upstream {
         let known = super::resolve::literal(&spec.place);
+        let is_name = known.is_none() && matches!(spec.place, Place::Tcp { .. });
+        let resolved = entry.state.addresses();
+        let resolved = resolved.iter().filter(|_| is_name).copied().map(Address::Tcp);
         Upstream {
             authority: spec.authority.as_str().into(),
             base: spec.base.as_str().into(),
             entry: Arc::clone(entry),
             core,
-            is_name: known.is_none() && matches!(spec.place, Place::Tcp { .. }),
-            addresses: RefCell::new(known.into_iter().collect()),
+            is_name,
+            addresses: RefCell::new(known.into_iter().chain(resolved).collect()),
             preferred: Cell::new(0),
             reached: Cell::new(false),
             idle: IdleConnections::default(),
@@ -131,8 +135,11 @@ impl Upstream {
         self.is_name
     }
 
-    /// New addresses for its name.
+    /// Its name was resolved. The same addresses, in whatever order, are no news: the one that worked stays preferred.
     pub(super) fn resolved(&self, addresses: Arc<[Address]>) {
+        if are_same(&self.addresses.borrow(), &addresses) {
+            return;
+        }
         self.preferred.set(0);
         self.reached.set(false);
         *self.addresses.borrow_mut() = addresses;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -316,4 +318,51 @@ fn w10_one_that_never_comes_to_an_answer_takes_nobody_elses_turn() {
     let down = until(&proxy, "down");
     assert_eq!(down["last_error"]["reason"], "not_http", "{down}");
     assert_eq!(page(&proxy.ask("/status"))["upstreams"][1]["state"], "up");
+}
+
+#[test]
+fn w11_a_name_that_keeps_its_addresses_is_left_alone_as_long_as_it_was_to_be() {
+    let refusing = Refusing::new();
+    let name = refusing.url().replace("127.0.0.1", "localhost");
+    let breaker = ["--breaker", "--breaker-failures", "2", "--breaker-open", "60s"];
+    let flags = ["--upstream", &name, "--max-retries", "0", "--workers", "2"];
+    let proxy = Proxy::start(&[&flags[..], &breaker].concat());
+    let mut client = proxy.client();
+    let started = Instant::now();
+    // A failure has the name looked up again a second later.
+    while started.elapsed() < Duration::from_millis(2500) {
+        assert_eq!(client.get("/").status, 503);
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(proxy.metrics()["upstreams"][&name]["connect_failures"], 2);
+    assert_eq!(first(&proxy)["breaker"], "open");
+}
+
+#[test]
+fn w12_an_upgrade_hands_over_what_is_known_of_the_addresses_of_names() {
+    let refusing = Refusing::new();
+    let scratch = Scratch::new();
+    let settings = scratch.join("tidegate.toml");
+    let name = refusing.url().replace("127.0.0.1", "localhost");
+    let text = format!("[pool.default]\nupstream = '{name}'\nresolve = '1h'\n");
+    fs::write(&settings, text).unwrap();
+    let mut proxy = Proxy::start(&["--config", &settings]);
+    let own = || {
+        let upstreams = page(&proxy.ask("/status"))["upstreams"].as_array().unwrap().clone();
+        upstreams.into_iter().find(|one| one["url"] == refusing.url()).unwrap()
+    };
+    eventually("down", || {
+        proxy.client().get("/");
+        own()["last_error"].is_object()
+    });
+    let before = own();
+    proxy.upgrade();
+    let after = page(&proxy.ask("/status"))["upstreams"].as_array().unwrap().clone();
+    let after = after.into_iter().find(|one| one["url"] == refusing.url()).unwrap();
+    for key in ["state", "since", "last_error", "consecutive_failures"] {
+        assert_eq!(after[key], before[key], "{key}: {after:#}");
+    }
+    assert_eq!(after["state"], "down");
+    // The new process knew them from the start.
+    assert_eq!(lines(&proxy, "upstream addresses of localhost").len(), 1, "{:#?}", proxy.log());
 }
