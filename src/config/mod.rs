@@ -123,6 +123,7 @@ pub use route::*;
 pub use routing::{CLIENT_PAGES, TEXT_MOST};
 pub use show::markdown;
 pub use template::{Placeholder, Template};
+pub use values::show_duration;
 
 /// What the command line wants done.
 #[derive(Debug)]
