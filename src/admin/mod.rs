@@ -21,7 +21,7 @@ mod serve;
 mod show;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use endpoints::page;
 pub use orders::{Orders, Outcome, PendingOrder, Refused};

@@ -3,14 +3,16 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use async_io::Timer;
+use async_io::{Async, Timer};
 use async_net::TcpStream;
 use async_net::unix::UnixStream;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use memchr::memmem;
 use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Incoming, Question};
 use crate::io::address::Address;
@@ -26,6 +28,8 @@ const SEARCHED: usize = 64 * 1024;
 pub struct Check<'a> {
     /// `None`: a connection is all that is wanted.
     pub question: Option<Question<'a>>,
+    /// The address that the connection comes from, where the other side is of its family.
+    pub bind: Option<IpAddr>,
     /// Good statuses, from the least to the greatest.
     pub status: &'a [(u16, u16)],
     /// What the first 64 KiB of the body have in them; empty: anything.
@@ -45,25 +49,31 @@ pub async fn check(
     patience: Duration,
 ) -> io::Result<Checked> {
     let tried = &addresses[..addresses.len().min(ADDRESSES_TRIED)];
+    // Of the time for all; in milliseconds, for a person reads it.
+    let wait = Duration::from_millis(patience.as_millis() as u64 / tried.len().max(1) as u64);
+    let unconnected =
+        || found(CheckOutcome::ConnectTimeout, format_args!("no connection within {wait:?}"));
     let is_connected = Cell::new(false);
     let asking = async {
-        let mut last = found(CheckOutcome::ResolveFailed, "no address of its name is known");
+        let mut last = found(CheckOutcome::ResolveFailed, "the name has no known address");
         for address in tried {
             let connected = || is_connected.set(true);
             let asking = async {
                 match address {
-                    Address::Tcp(to) => judge(TcpStream::connect(to).await, connected, check).await,
+                    Address::Tcp(to) => {
+                        judge(connect(*to, check.bind).await, connected, check).await
+                    }
                     Address::Unix(to) => {
                         judge(UnixStream::connect(to).await, connected, check).await
                     }
                 }
             };
             let late = async {
-                Timer::after(patience / tried.len() as u32).await;
+                Timer::after(wait).await;
                 if is_connected.get() {
                     std::future::pending::<()>().await; // an answer may take all the time
                 }
-                Ok(found(CheckOutcome::ConnectTimeout, "no connection was made in time"))
+                Ok(unconnected())
             };
             last = asking.or(late).await?;
             if is_connected.get() {
@@ -76,13 +86,38 @@ pub async fn check(
         Timer::after(patience).await;
         Ok(match is_connected.get() {
             true => found(CheckOutcome::NoAnswer, format_args!("no answer within {patience:?}")),
-            false => found(
-                CheckOutcome::ConnectTimeout,
-                format_args!("no connection within {patience:?}"),
-            ),
+            false => unconnected(),
         })
     };
     asking.or(late).await
+}
+
+/// A connection to `to`, from the address `bind` if that is of the same family.
+async fn connect(to: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(ip) = bind.filter(|ip| ip.is_ipv4() == to.is_ipv4()) else {
+        return TcpStream::connect(to).await;
+    };
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
+    socket.bind(&SocketAddr::new(ip, 0).into()).map_err(|error| {
+        // Of this machine it is not, so no request gets through either: that is to be told.
+        match error.raw_os_error() == Some(Errno::ADDRNOTAVAIL.raw_os_error()) {
+            true => io::Error::other(format!("no connection can come from {ip}: {error}")),
+            false => error,
+        }
+    })?;
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
+            return Err(error);
+        }
+        _ => {}
+    }
+    let stream = Async::new_nonblocking(std::net::TcpStream::from(socket))?;
+    stream.writable().await?;
+    match stream.get_ref().take_error()? {
+        Some(error) => Err(error),
+        None => Ok(stream.into()),
+    }
 }
 
 /// What is made of a connection, or of the want of one.
@@ -131,12 +166,14 @@ where
     if !status.iter().any(|(least, most)| (*least..=*most).contains(&got)) {
         return Ok(found(CheckOutcome::WrongStatus, format_args!("status {got}")));
     }
-    let (mut body, mut is_open) = (Vec::new(), true);
+    let (mut body, mut is_open, mut searched) = (Vec::new(), true, 0);
     loop {
         body.truncate(SEARCHED);
-        if memmem::find(&body, wanted.as_bytes()).is_some() {
+        let begin = unsearched(searched, wanted.len());
+        if memmem::find(&body[begin..], wanted.as_bytes()).is_some() {
             return Ok((CheckOutcome::Ok, String::new()));
         }
+        searched = body.len();
         if !is_open || body.len() == SEARCHED {
             let text = format_args!("{wanted:?} is not in the body");
             return Ok(found(CheckOutcome::WrongBody, text));
@@ -145,9 +182,16 @@ where
     }
 }
 
+/// Where a text of so many octets may begin that was not found in those that were `searched`. A body may come octet by
+/// octet: whoever began anew each time would take the time of all others.
+fn unsearched(searched: usize, wanted: usize) -> usize {
+    searched.saturating_sub(wanted.saturating_sub(1))
+}
+
 /// The want is ours: it says nothing of the other side.
 fn is_ours(error: &io::Error) -> bool {
-    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    use Errno as E;
+    let ours = [E::MFILE, E::NFILE, E::NOBUFS, E::NOMEM, E::ADDRNOTAVAIL, E::ADDRINUSE];
     ours.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
@@ -159,6 +203,8 @@ fn found(outcome: CheckOutcome, text: impl fmt::Display) -> Checked {
 mod tests {
     use super::*;
     use crate::http::Method;
+    use std::str::FromStr;
+
     use async_net::TcpListener;
     use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
@@ -183,8 +229,12 @@ mod tests {
             }
             String::from_utf8_lossy(&seen[..octets]).into_owned()
         };
-        let asked =
-            Check { question: Some(question(method)), status: &[(200, 299), (404, 404)], body };
+        let asked = Check {
+            question: Some(question(method)),
+            bind: None,
+            status: &[(200, 299), (404, 404)],
+            body,
+        };
         let asking = async { check(&addresses, asked, patience).await.unwrap().0 };
         match answer {
             Some(_) => smol::future::zip(asking, serve).await,
@@ -237,7 +287,7 @@ mod tests {
             let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
             let [closed, open] = [closed, open.local_addr().unwrap()].map(Address::Tcp);
             let unix = Address::Unix(std::path::Path::new("/nowhere/at/all").into());
-            let connect = Check { question: None, status: &[], body: "" };
+            let connect = Check { question: None, bind: None, status: &[], body: "" };
             for (addresses, outcome) in [
                 (vec![], CheckOutcome::ResolveFailed),
                 (vec![closed.clone()], CheckOutcome::ConnectRefused),
@@ -247,6 +297,51 @@ mod tests {
             ] {
                 let found = check(&addresses, connect, PATIENCE).await.unwrap();
                 assert_eq!(found.0, outcome, "{addresses:?}: {}", found.1);
+            }
+        });
+    }
+
+    #[test]
+    fn what_was_searched_is_not_searched_again() {
+        for (searched, wanted, begin) in [(0, 5, 0), (3, 5, 0), (4, 5, 0), (9, 5, 5), (9, 1, 9)] {
+            assert_eq!(unsearched(searched, wanted), begin, "{wanted} after {searched}");
+        }
+        // Wherever a body is cut, the text is found.
+        for cut in 1..=9 {
+            let (first, second) = b"xxreadyxx".split_at(cut);
+            let mut answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+            for piece in [first, second] {
+                answer.extend(format!("{:x}\r\n", piece.len()).bytes());
+                answer.extend([piece, b"\r\n"].concat());
+            }
+            let (found, _) = smol::block_on(checked(Method::Get, "ready", Some(&answer)));
+            assert_eq!(found, CheckOutcome::Ok, "after {cut}");
+        }
+    }
+
+    #[test]
+    fn a_check_comes_from_the_address_that_was_chosen() {
+        smol::block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let addresses = [Address::Tcp(listener.local_addr().unwrap())];
+            for (bind, from) in
+                [("127.0.0.2", "127.0.0.2"), ("::1", "127.0.0.1"), ("192.0.2.1", "")]
+            {
+                let asked = Check {
+                    question: None,
+                    bind: Some(IpAddr::from_str(bind).unwrap()),
+                    status: &[],
+                    body: "",
+                };
+                let (outcome, text) = check(&addresses, asked, PATIENCE).await.unwrap();
+                if from.is_empty() {
+                    assert_eq!(outcome, CheckOutcome::ConnectFailed, "it is of another machine");
+                    assert!(text.contains("can come from 192.0.2.1"), "{text}");
+                    continue;
+                }
+                assert_eq!(outcome, CheckOutcome::Ok, "{text}");
+                let (_, peer) = listener.accept().await.unwrap();
+                assert_eq!(peer.ip().to_string(), from);
             }
         });
     }

@@ -16,7 +16,7 @@ use super::plan::*;
 use super::pool::*;
 use super::settings::{Item, Settings, setting};
 use super::table::{Form, Setting};
-use super::{Surroundings, advice, descriptors, parts, places, sections, values};
+use super::{Surroundings, advice, descriptors, parts, places, sections, unused, values};
 use crate::http::Limits;
 
 /// A plan, and the settings that are about the plan and not in it.
@@ -68,6 +68,7 @@ pub fn build(
     let routes = settings.routes(&exchange, &pools);
     let pools = pools.into_iter().map(Arc::new).collect();
     let plan = Plan { process, listener, exchange, routes: routes.into(), pools };
+    unused::warn(&mut settings, &plan);
     Built { plan, strict, demo }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnostics::wrong;
-use super::failures::{failure, statuses};
+use super::failures::{failure, retried, statuses};
+use super::file::Section;
 use super::given::{Given, Origin};
 use super::keys;
 use super::parts::{
@@ -16,7 +17,7 @@ use super::plan::ExchangeSpec;
 use super::pool::*;
 use super::sections::set;
 use super::settings::Settings;
-use super::table::{self, Form};
+use super::table::{self, Form, POOL};
 use super::values;
 
 /// What the top or a pool says, in use or not.
@@ -215,18 +216,29 @@ impl Settings<'_> {
         set(&mut spec.host, self.one("health-host", authority));
         let ranges = self.list("health-status", MOST, |text| statuses(FINAL, text));
         set(&mut spec.status, (!ranges.is_empty()).then_some(ranges));
-        set(&mut spec.body, self.one("health-body", body));
+        let own_body = self.one("health-body", body);
+        let is_own = own_body.is_some();
+        set(&mut spec.body, own_body);
         set(&mut spec.interval, self.wait_here("health-interval"));
         set(&mut spec.timeout, self.wait_here("health-timeout"));
         set(&mut spec.fall, self.count_here("health-fall"));
         set(&mut spec.rise, self.count_here("health-rise"));
-        if spec.method != ProbeMethod::Get
-            && !spec.body.is_empty()
-            && let Some(given) = self.given("health-body").into_iter().next()
-        {
-            let what = "only an answer to GET has a body";
-            let part = 0..given.text.len();
-            self.refuse(&given, part, wrong(what, "leave it out, or make health-method get"));
+        if spec.method != ProbeMethod::Get && !is_own {
+            // From above, where checks are of another kind: nothing here has such a text in it.
+            spec.body.clear();
+        }
+        let no_body = spec.method != ProbeMethod::Get && !spec.body.is_empty();
+        let no_status = spec.method == ProbeMethod::Connect;
+        for (is_odd, key, what, others) in [
+            (no_body, "health-body", "with head and connect no body is read", "get"),
+            (no_status, "health-status", "with connect no status is read", "get or head"),
+        ] {
+            let given = self.given(key).into_iter().find(|one| one.origin != Origin::Default);
+            if let (true, Some(given)) = (is_odd, given) {
+                let part = 0..given.text.len();
+                let right = format!("leave it out, or make health-method {others}");
+                self.refuse(&given, part, wrong(what, right));
+            }
         }
     }
 
@@ -273,6 +285,14 @@ impl Settings<'_> {
         let given = keys.iter().flat_map(|key| self.given(key));
         let first = given.into_iter().find(|given| given.origin != Origin::Default);
         let Some(given) = first.filter(|_| !on) else { return };
+        // Said at the top for the pools that have it.
+        let is_on = |section: &Section| {
+            let values = section.given.get(name).into_iter().flatten();
+            section.scope == POOL && values.into_iter().any(|one| !values::is_off(&one.text))
+        };
+        if self.section.is_none() && self.layers.sections.iter().any(is_on) {
+            return;
+        }
         if self.is_given(name) {
             let what = format!("this is not used, since {name} is off");
             return self.warn(&given, wrong(what, "leave one of the two out"));
@@ -294,12 +314,14 @@ impl Settings<'_> {
 
     /// Failures, where they are given.
     pub fn failures(&mut self, name: &str) -> Option<Failures> {
-        let all = self.list(name, MOST, failure);
+        let read = if name == "retry-on" { retried } else { failure };
+        let all = self.list(name, MOST, read);
         all.into_iter().reduce(Failures::with)
     }
 }
 
-fn is_same_layer(one: &Origin, other: &Origin) -> bool {
+/// Both stood in one layer: flags, environment, dotenv file, or configuration file.
+pub(super) fn is_same_layer(one: &Origin, other: &Origin) -> bool {
     std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 
@@ -382,6 +404,45 @@ mod tests {
             let (plan, report) = loaded.unwrap_or_else(|told| panic!("{}", told.text()));
             assert_eq!(said(&plan, "p", settings), expected, "{flags:?}\n{text}");
             assert_eq!(report.warnings, Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_from_above_is_not_looked_for_where_no_body_comes() {
+        let settings = "health-method health-body health-status";
+        for (top, own, expected) in [
+            ("body = 'ok'", "method = 'head'", "head  200-399"),
+            ("body = 'ok', status = 204", "method = 'connect'", "connect  204"),
+            ("method = 'head'", "method = 'get', body = 'ok'", "get ok 200-399"),
+            ("body = 'ok'", "method = 'head', body = ''", "head  200-399"),
+        ] {
+            let text = format!(
+                "health = {{ {top} }}\n[pool.p]\nupstream = 'http://a:1'\nhealth = {{ {own} }}\n\
+                 [[route]]\npool = 'p'\n"
+            );
+            let (plan, report) =
+                testing::loaded(&text, &[]).unwrap_or_else(|told| panic!("{}", told.text()));
+            assert_eq!(said(&plan, "p", settings), expected, "{text}");
+            assert!(report.warnings.is_empty(), "{:?}", report.warnings);
+        }
+    }
+
+    #[test]
+    fn what_goes_with_a_switch_may_stand_above_it() {
+        for (top, own, settings, expected) in [
+            ("queue = { size = 3 }", "queue = 9", "queue-max-requests queue-size", "9 3"),
+            ("sticky = { max-age = '1h' }", "sticky = 'a'", "sticky-cookie sticky-max-age", "a 1h"),
+        ] {
+            let pool = |own: &str| {
+                format!("{top}\n[pool.p]\nupstream = 'http://a:1'\n{own}\n[[route]]\npool = 'p'\n")
+            };
+            let (plan, _) =
+                testing::loaded(&pool(own), &[]).unwrap_or_else(|told| panic!("{}", told.text()));
+            assert_eq!(said(&plan, "p", settings), expected, "{own}");
+            let (switch, _) = own.split_once(' ').unwrap();
+            for off in [String::new(), format!("{switch} = 'off'")] {
+                assert!(testing::loaded(&pool(&off), &[]).is_err(), "{off}");
+            }
         }
     }
 

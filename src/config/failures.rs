@@ -2,15 +2,20 @@
 
 use std::fmt::{self, Display};
 
-use super::diagnostics::{Diagnostic, instead, nearest, unclear};
+use super::diagnostics::{Diagnostic, instead, nearest, unclear, wrong};
 use super::pool::Failures;
+use super::values;
 use crate::base::digits;
 
 /// Failures that have a name.
 const NAMED: [&str; 3] = ["connect", "timeout", "closed"];
 /// What other programs call them.
-const COUSINS: [(&str, &str); 8] = [
-    ("error", "connect"),
+const COUSINS: [(&str, &str); 12] = [
+    ("error", "connect closed"),
+    ("conn-failure", "connect"),
+    ("response-timeout", "timeout"),
+    ("junk-response", "closed"),
+    ("invalid_header", "closed"),
     ("refused", "connect"),
     ("connect-failure", "connect"),
     ("reset", "closed"),
@@ -32,13 +37,22 @@ pub fn failure(text: &str) -> Result<Failures, Diagnostic> {
             let cousin = COUSINS.iter().find(|(other, _)| *other == text).map(|(_, own)| *own);
             let cousin = cousin.or_else(|| text.strip_prefix("http_"));
             match cousin.or_else(|| nearest(&text, NAMED)) {
-                Some(meant) => instead("this is not a failure of an upstream", [meant]),
+                Some(meant) => instead("this is not a failure of an upstream", meant.split(' ')),
                 None if wrong.offers.is_empty() => unclear("this is not a failure of an upstream"),
                 None => wrong,
             }
         })?),
     }
     Ok(failures)
+}
+
+/// The same for what is tried again, where other programs take `off`.
+pub fn retried(text: &str) -> Result<Failures, Diagnostic> {
+    if values::is_off(text) && !values::is_unlimited(text) {
+        let right = "set max-retries to 0 to send nothing again";
+        return Err(wrong("connect is always tried again", right));
+    }
+    failure(text)
 }
 
 impl Failures {
@@ -113,7 +127,9 @@ mod tests {
         assert_eq!(both.clone().with(failure("502").unwrap()), both);
         assert_eq!(both.to_string(), "connect,502");
         for (text, right) in [
-            ("error", "write connect"),
+            ("error", "write connect or closed"),
+            ("conn-failure", "write connect"),
+            ("response-timeout", "write timeout"),
             ("conect", "write connect"),
             ("CLOSED", "write closed"),
             ("http_502", "write 502"),
@@ -124,6 +140,10 @@ mod tests {
         ] {
             let refusal = advice::read(Form::Failures, text, failure).expect_err(text);
             assert_eq!(refusal.right(), right, "{text}");
+        }
+        for off in ["off", "none", "Never", "0"] {
+            let refusal = advice::read(Form::Failures, off, retried).expect_err(off);
+            assert_eq!(refusal.right(), "set max-retries to 0 to send nothing again", "{off}");
         }
     }
 }

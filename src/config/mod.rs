@@ -29,6 +29,7 @@
 //! sections      pools and routes
 //! care          how the upstreams of a pool are looked after
 //! build         all of it -> a Plan
+//! unused        what is given and has no effect in it
 //! ```
 //! `descriptors` says how many clients a limit on descriptors is enough for, `memory` what a process takes at most.
 //! `advice` tries what a refusal offers before anyone is told to write it.
@@ -90,6 +91,7 @@ mod template;
 mod toml;
 mod tree;
 mod unknown;
+mod unused;
 mod values;
 mod words;
 mod written;
@@ -124,6 +126,7 @@ pub use route::*;
 pub use routing::{CLIENT_PAGES, TEXT_MOST};
 pub use show::markdown;
 pub use template::{Placeholder, Template};
+pub use values::show_duration;
 
 /// What the command line wants done.
 #[derive(Debug)]

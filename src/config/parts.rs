@@ -43,7 +43,10 @@ pub fn hash_key(text: &str) -> Result<HashKey, Diagnostic> {
     };
     match text.split_once(':') {
         Some(("header", field)) => match Name::of(field.as_bytes()) {
-            Name::Host => Err(wrong("all hosts of a pool have one key then", "write uri, or path")),
+            Name::Host => {
+                let what = "all requests for a host would go to one upstream";
+                Err(instead(what, ["uri", "path"]).and(" to spread them"))
+            }
             _ => name(field, "field").map(HashKey::Header),
         },
         Some(("cookie", cookie)) => name(cookie, "cookie").map(HashKey::Cookie),
@@ -194,7 +197,10 @@ pub fn resolve(text: &str) -> Result<Resolve, Diagnostic> {
     let range = row.map_or((0, u64::MAX), |row| row.range);
     match text {
         "once" => Ok(Resolve::AtStart),
-        "srv" if !cfg!(feature = "dns") => Err(wrong("SRV records need DNS", WITH_DNS)),
+        "srv" if !cfg!(feature = "dns") => {
+            let right = "build tidegate with --features dns, or write a duration such as 10s";
+            Err(wrong("this build knows no SRV records", right))
+        }
         "srv" => Ok(Resolve::Srv),
         text if values::is_off(text) => Err(instead("names are looked up once at least", ["once"])),
         text => {
@@ -209,13 +215,11 @@ pub fn resolve(text: &str) -> Result<Resolve, Diagnostic> {
     }
 }
 
-/// What to do where names are looked up by the system alone.
-const WITH_DNS: &str = "build tidegate with the feature dns, or leave it out";
-
 /// `127.0.0.1:53`: a DNS server.
 pub fn server(text: &str) -> Result<SocketAddr, Diagnostic> {
     if !cfg!(feature = "dns") {
-        return Err(wrong("this build asks the system for names, and no server", WITH_DNS));
+        let right = "build tidegate with --features dns, or leave resolver out";
+        return Err(wrong("this build asks the system for names, and no server", right));
     }
     match SocketAddr::from_str(text) {
         Ok(server) if server.port() == 0 => Err(unclear("no server has the port 0")),
@@ -266,7 +270,7 @@ mod tests {
             (Form::HashKey, "ip", "write client"),
             (Form::HashKey, "X-Tenant", "write header:X-Tenant"),
             (Form::HashKey, "CLIENT", "write client"),
-            (Form::HashKey, "header:Host", "write uri, or path"),
+            (Form::HashKey, "header:Host", "write uri or path to spread them"),
             (
                 Form::HashKey,
                 "header:",

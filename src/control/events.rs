@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use flume::{Receiver, Sender};
 
-use crate::admin::{self, CurrentView};
+use crate::admin::{self, CurrentView, View};
+use crate::config::show_duration;
 use crate::io::signal::Mailbox;
 use crate::proxy::{Change, Command, Event, PageRequest, PageSlot, Turn};
-use crate::stats::{CheckOutcome, UpstreamState};
+use crate::stats::UpstreamState;
 use crate::upstream::{Outcome, Stage};
 
 /// Passes reports on until the cores are gone. What one of the receivers cannot take in now is lost: the next
-/// report of its kind makes it good.
+/// connection that is made, or cannot be, is reported in its place.
 pub async fn pass_on(
     events: Receiver<Event>,
     unreachable: Sender<Arc<UpstreamState>>,
@@ -22,8 +23,12 @@ pub async fn pass_on(
     while let Ok(event) = events.recv_async().await {
         match event {
             Event::Unreachable(entry) => drop(unreachable.try_send(entry)),
-            Event::Changed(change) => drop(changes.try_send(change)),
-            Event::Turned(turn) => told(&turn),
+            Event::Changed(change) => {
+                if let Err(full) = changes.try_send(change) {
+                    full.into_inner().lost();
+                }
+            }
+            Event::Turned(turn) => told(&turn, &view.get()),
             Event::Page(request, PageSlot { core, reply }) => {
                 let PageRequest { method, path, query, accept } = &*request;
                 let page = admin::page(&view.get(), *method, path, query, accept);
@@ -37,21 +42,51 @@ pub async fn pass_on(
     }
 }
 
-/// Tells of a breaker that has turned. Each turn is one line: it opens no more often than its time lasts.
-fn told(Turn { upstream, stage, outcome }: &Turn) {
+/// Tells of a breaker that has turned. Each turn is one line: it opens no more often than its time lasts. Of one that
+/// is lost on the way only the line is: whoever asks reads the breaker itself.
+fn told(Turn { upstream, stage, outcome }: &Turn, view: &View) {
     let UpstreamState { name, pool, .. } = &**upstream;
     let (reason, status) = match outcome {
         Outcome::Failed(reason) => (reason.label(), None),
-        Outcome::Answered(status) => (CheckOutcome::WrongStatus.label(), Some(status)),
+        Outcome::Answered(status) => ("status", Some(status)),
         Outcome::Connected | Outcome::Stale => ("", None), // nothing opens for such a one
     };
     match stage {
         Stage::Open(_) => {
-            tracing::warn!(upstream = %name, %pool, reason, status, "breaker open: no requests for a while");
+            // The plan may have changed meanwhile.
+            let breaker = view.plan.pool(pool).and_then(|pool| pool.breaker.as_ref());
+            let time = breaker.map(|breaker| format!(" for {}", show_duration(breaker.open)));
+            let time = time.unwrap_or_default();
+            tracing::warn!(upstream = %name, %pool, reason, status, "circuit breaker opened: no requests{time}");
         }
         Stage::Closed => {
-            tracing::info!(upstream = %name, %pool, "breaker closed: requests go there again");
+            tracing::info!(upstream = %name, %pool, "circuit breaker closed: requests resume");
         }
         Stage::HalfOpen => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::testing::view;
+
+    #[test]
+    fn that_an_upstream_is_well_is_reported_until_somebody_takes_it_in() {
+        let upstream = Arc::new(UpstreamState::new("default", "http://a", 1));
+        let (unreachable, _names) = flume::bounded(1);
+        let (changes, _full) = flume::bounded(1);
+        let (reports, events) = flume::bounded(3);
+        for alive in [true, true, false] {
+            upstream.set_alive(alive);
+            let upstream = Arc::clone(&upstream);
+            let change = Change { upstream, alive, reason: "", cause: None };
+            reports.send(Event::Changed(change)).unwrap();
+        }
+        drop(reports);
+        upstream.set_alive(true);
+        let view = Arc::new(CurrentView::new(view()));
+        smol::block_on(pass_on(events, unreachable, changes, Vec::new(), view));
+        assert!(upstream.is_alive() && upstream.set_alive(true), "the next request tells again");
     }
 }

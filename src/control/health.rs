@@ -32,8 +32,13 @@ pub async fn tell(current: Rc<Current>, news: Receiver<()>) {
             let have_changed = all.clone().any(|one| has_changed(&one.state));
             let were_alive = all.clone().any(|one| was_alive(&one.state));
             if have_changed && were_alive && all.all(|one| !is_alive(&one.state)) {
-                let (pool, upstreams) = (&pool.name, pool.upstreams.len());
-                tracing::error!(upstreams, %pool, "all upstreams are down: requests get 503");
+                let upstreams = pool.upstreams.len();
+                let what = match pool.health {
+                    Some(_) => "all upstreams are down: requests get 503",
+                    // They are asked all the same.
+                    None => "no upstream can be connected to",
+                };
+                tracing::error!(upstreams, pool = %pool.name, "{what}");
             }
         }
         told = now;

@@ -4,7 +4,9 @@
 //! A task for each upstream asks and decides, and what it knows stays in the upstream's entry: so a reload that changes
 //! how it is asked costs nothing that was found out. Cores are told only when an upstream goes down, or comes back.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,12 +14,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_io::Timer;
 use flume::{Receiver, Sender};
 use futures_lite::FutureExt;
-use smol::lock::Semaphore;
+use smol::lock::{Semaphore, SemaphoreGuard};
 use smol::{LocalExecutor, Task};
 
 use super::current::Current;
 use crate::client::{self, Check, Question};
-use crate::config::{HealthSpec, Place, ProbeMethod, UpstreamSpec};
+use crate::config::{HealthSpec, Place, PoolSpec, ProbeMethod, UpstreamSpec};
 use crate::http::Method;
 use crate::io::address::Address;
 use crate::io::signal::Mailbox;
@@ -48,6 +50,8 @@ struct Asked {
     place: Place,
     target: String,
     host: String,
+    /// The address that connections come from, if one was chosen.
+    bind: Option<IpAddr>,
     health: HealthSpec,
 }
 
@@ -66,11 +70,8 @@ type AllWatched = HashMap<*const UpstreamState, Watched>;
 /// cores are gone.
 pub async fn keep(current: Rc<Current>, changes: Receiver<Change>, audience: Audience) {
     let executor = LocalExecutor::new();
-    let keeper = Keeper {
-        executor: &executor,
-        audience: Rc::new(audience),
-        turns: Rc::new(Semaphore::new(CHECKS_MOST)),
-    };
+    let keeper =
+        Keeper { executor: &executor, audience: Rc::new(audience), turns: Rc::new(Turns::new()) };
     let keeping = async {
         let mut all = AllWatched::new();
         keeper.follow(&current, &mut all).await;
@@ -93,7 +94,41 @@ pub async fn keep(current: Rc<Current>, changes: Receiver<Change>, audience: Aud
 struct Keeper<'e> {
     executor: &'e LocalExecutor<'static>,
     audience: Rc<Audience>,
-    turns: Rc<Semaphore>,
+    turns: Rc<Turns>,
+}
+
+/// The right to check, for a few at a time.
+struct Turns {
+    free: Semaphore,
+    /// The log says already that checks are late.
+    is_late: Cell<bool>,
+}
+
+impl Turns {
+    fn new() -> Turns {
+        Turns { free: Semaphore::new(CHECKS_MOST), is_late: Cell::new(false) }
+    }
+
+    /// Waits for a turn of `upstream`. When that takes more than `patience`, the log says so, and then no more until
+    /// one was free at once.
+    async fn take(&self, upstream: &str, patience: Duration) -> SemaphoreGuard<'_> {
+        if let Some(turn) = self.free.try_acquire() {
+            self.is_late.set(false);
+            return turn;
+        }
+        let late = async {
+            Timer::after(patience).await;
+            if !self.is_late.replace(true) {
+                tracing::warn!(
+                    upstream,
+                    "health checks are late: {CHECKS_MOST} others wait for an answer; lower \
+                     health-timeout, or raise health-interval"
+                );
+            }
+            std::future::pending().await
+        };
+        self.free.acquire().or(late).await
+    }
 }
 
 impl Keeper<'_> {
@@ -104,16 +139,25 @@ impl Keeper<'_> {
         for (pool, linked) in runtime.plan.pools.iter().zip(&runtime.pools) {
             let entries = linked.upstreams.iter().map(|entry| &entry.state);
             for (spec, entry) in pool.upstreams.iter().zip(entries) {
-                let is_checked = pool.health.is_some();
+                let asked = pool.health.as_ref().map(|health| Asked::new(spec, pool, health));
+                let old = before.remove(&Arc::as_ptr(entry));
+                let had_task = old.is_some();
+                // Another task ends here: what it finds while we wait for a core would come too late.
+                let same = old.filter(|old| asked.as_ref() == Some(&*old.asked));
+                let is_checked = asked.is_some();
                 let decide = |condition: &mut _| health::decide_by_checks(condition, is_checked);
                 self.audience.change(entry, decide).await;
-                let Some(health) = &pool.health else { continue };
-                let asked = Asked::new(spec, health);
-                let watched = match before.remove(&Arc::as_ptr(entry)) {
-                    Some(same) if *same.asked == asked => same,
-                    _ => self.watch(asked, entry),
-                };
-                all.insert(Arc::as_ptr(entry), watched);
+                match (same, asked) {
+                    (Some(same), _) => drop(all.insert(Arc::as_ptr(entry), same)),
+                    (None, Some(asked)) => {
+                        all.insert(Arc::as_ptr(entry), self.watch(asked, entry));
+                    }
+                    // It may have ended before every core knew.
+                    (None, None) if had_task => {
+                        self.audience.tell_cores(entry, entry.is_excluded()).await;
+                    }
+                    (None, None) => {}
+                }
             }
         }
     }
@@ -145,8 +189,11 @@ impl Keeper<'_> {
             Some(_) if alive => {} // only checks say that it is well
             Some(watched) => drop(watched.suspicions.try_send(finding)),
             None => {
-                entry.change(|condition| health::seen(condition, finding));
-                self.audience.hint();
+                // One that no plan names any more and that checks decided on stays as they left it.
+                if !entry.condition().is_checked {
+                    entry.change(|condition| health::seen(condition, finding));
+                    self.audience.hint();
+                }
             }
         }
     }
@@ -187,7 +234,7 @@ struct Watch {
     entry: Arc<UpstreamState>,
     suspected: Receiver<Finding>,
     audience: Rc<Audience>,
-    turns: Rc<Semaphore>,
+    turns: Rc<Turns>,
 }
 
 impl Watch {
@@ -218,7 +265,13 @@ impl Watch {
                 self.audience.change(&self.entry, suspect).await;
                 continue;
             }
-            if let Some(finding) = self.check().await {
+            let checked = {
+                let _turn = self.turns.take(&self.entry.name, interval).await;
+                // From one beginning to the next: one that never answers is found out as soon as others are.
+                regular.set_after(interval.mul_f64(0.9 + 0.2 * fastrand::f64()));
+                self.check().await
+            };
+            if let Some(finding) = checked {
                 self.entry.checks(finding.outcome).add(1);
                 let checked = |condition: &mut _| health::checked(condition, finding, thresholds);
                 self.audience.change(&self.entry, checked).await;
@@ -226,13 +279,11 @@ impl Watch {
             // What requests saw meanwhile, the check has seen too.
             drop(self.suspected.drain());
             soon = Timer::never();
-            regular.set_after(interval.mul_f64(0.9 + 0.2 * fastrand::f64()));
         }
     }
 
     /// Asks once. `None`: that came to nothing, for want of something of our own.
     async fn check(&self) -> Option<Finding> {
-        let _turn = self.turns.acquire().await;
         let Asked { place, health, .. } = &*self.asked;
         let addresses: Vec<Address> = match literal(place) {
             Some(address) => vec![address],
@@ -252,11 +303,12 @@ impl Watch {
 }
 
 impl Asked {
-    fn new(spec: &UpstreamSpec, health: &HealthSpec) -> Asked {
+    fn new(spec: &UpstreamSpec, pool: &PoolSpec, health: &HealthSpec) -> Asked {
         Asked {
             place: spec.place.clone(),
             target: format!("{}{}", spec.base, health.path),
             host: health.host.clone().unwrap_or_else(|| spec.authority.clone()),
+            bind: pool.connections.bind,
             health: health.clone(),
         }
     }
@@ -269,6 +321,7 @@ impl Asked {
                 ProbeMethod::Head => Some(ask(Method::Head)),
                 ProbeMethod::Connect => None,
             },
+            bind: self.bind,
             status: &self.health.status,
             body: &self.health.body,
         }
@@ -283,13 +336,14 @@ fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::{Cell, RefCell};
+    use std::cell::RefCell;
     use std::path::Path;
 
     use async_net::TcpListener;
     use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 
     use crate::config::{self, Action, Plan};
+    use crate::io::clock;
     use crate::io::reactor::Reactor;
     use crate::proxy::Runtime;
     use crate::stats::Health;
@@ -358,6 +412,7 @@ mod tests {
     struct Case {
         registry: RefCell<Registry>,
         current: Rc<Current>,
+        mailbox: Mailbox<Command>,
         commands: Receiver<Command>,
         changes: Sender<Change>,
     }
@@ -371,9 +426,9 @@ mod tests {
             let (unreachable, _names) = flume::bounded(1);
             let (news, _log) = flume::bounded(1);
             let (changes, changed) = flume::bounded(8);
-            let audience = Audience { mailboxes: vec![mailbox], unreachable, news };
+            let audience = Audience { mailboxes: vec![mailbox.clone()], unreachable, news };
             let keeping = keep(Rc::clone(&current), changed, audience);
-            let case = Case { registry: registry.into(), current, commands, changes };
+            let case = Case { registry: registry.into(), current, mailbox, commands, changes };
             let late = async {
                 Timer::after(Duration::from_secs(20)).await;
                 panic!("it did not come to be so");
@@ -391,10 +446,9 @@ mod tests {
             self.current.set(runtime);
         }
 
-        fn saw(&self, at: usize, alive: bool) {
+        fn saw(&self, upstream: Arc<UpstreamState>, alive: bool) {
             let reason = if alive { "" } else { "connect_refused" };
-            let change = Change { upstream: self.entry(at), alive, reason, cause: None };
-            self.changes.try_send(change).unwrap();
+            self.changes.try_send(Change { upstream, alive, reason, cause: None }).unwrap();
         }
 
         /// Waits for the next command to the core that says that something has changed.
@@ -442,9 +496,11 @@ mod tests {
                 assert!(well.checks(outcome).get() >= 1);
             }
             case.adopt(plan(&upstreams, None));
-            let (entry, down) = case.told().await;
-            assert!(Arc::ptr_eq(&entry, &ill) && !down, "checks have no say any more");
-            assert_eq!(ill.condition(), Condition::default());
+            for entry in [&well, &ill] {
+                let (told, down) = case.told().await;
+                assert!(Arc::ptr_eq(&told, entry) && !down, "checks have no say any more");
+                assert_eq!(entry.condition(), Condition::default());
+            }
         });
     }
 
@@ -474,9 +530,9 @@ mod tests {
         Case::run(&origin, plan(&origin.authority(), seldom), async |case| {
             let entry = case.entry(0);
             assert!(!case.told().await.1);
-            case.saw(0, true);
-            case.saw(0, false);
-            case.saw(0, false);
+            for alive in [true, false, false] {
+                case.saw(case.entry(0), alive);
+            }
             until(|| entry.condition().failures > 0).await;
             assert_eq!(entry.health(), Health::Unknown, "two are as one, until the next check");
             until(|| entry.checks(CheckOutcome::Ok).get() == 1).await;
@@ -490,11 +546,69 @@ mod tests {
         Case::run(&origin, plan(&origin.authority(), None), async |case| {
             let entry = case.entry(0);
             for (alive, health) in [(false, Health::Down), (true, Health::Up)] {
-                case.saw(0, alive);
+                case.saw(case.entry(0), alive);
                 until(|| entry.condition().health == health).await;
             }
             assert!(entry.condition().last_healthy.is_some());
             assert!(case.commands.is_empty(), "it is shown, and no more");
+        });
+    }
+
+    #[test]
+    fn one_that_never_answers_is_asked_no_later_than_others() {
+        const TIME: Duration = Duration::from_millis(300);
+        let origin = future::block_on(Origin::new());
+        // The kernel takes connections in, and nobody else does.
+        let silent = future::block_on(Origin::new());
+        let authority = silent.authority();
+        let health = HealthSpec { timeout: TIME, ..health(TIME) };
+        Case::run(&origin, plan(&authority, Some(health)), async |case| {
+            let entry = case.entry(0);
+            let failed = |times| {
+                move |entry: &UpstreamState| entry.checks(CheckOutcome::NoAnswer).get() == times
+            };
+            until(|| failed(1)(&entry)).await;
+            let started = clock::origin();
+            until(|| failed(4)(&entry)).await;
+            let elapsed = started.elapsed();
+            assert!(elapsed > TIME * 5 / 2 && elapsed < TIME * 9 / 2, "three took {elapsed:?}");
+        });
+    }
+
+    #[test]
+    fn a_task_finds_nothing_any_more_once_a_reload_has_ended_it() {
+        let origin = future::block_on(Origin::new());
+        let authority = origin.authority();
+        let often = Some(health(Duration::from_millis(5)));
+        Case::run(&origin, plan(&authority, often), async |case| {
+            let entry = case.entry(0);
+            origin.status.set(500);
+            until(|| entry.is_excluded()).await;
+            // The core takes nothing out, so the news of the reload have to wait.
+            while !case.commands.is_full() {
+                case.mailbox.send(Command::Answered);
+            }
+            case.adopt(plan(&authority, None));
+            until(|| !entry.condition().is_checked).await;
+            let checks = entry.checks(CheckOutcome::WrongStatus).get();
+            Timer::after(Duration::from_millis(100)).await;
+            assert_eq!(entry.condition(), Condition::default());
+            assert_eq!(entry.checks(CheckOutcome::WrongStatus).get(), checks);
+        });
+    }
+
+    #[test]
+    fn what_requests_of_an_old_plan_find_does_not_exclude_what_was_checked() {
+        let origin = future::block_on(Origin::new());
+        let seldom = Some(health(Duration::from_secs(3600)));
+        Case::run(&origin, plan(&origin.authority(), seldom.clone()), async |case| {
+            let gone = case.entry(0);
+            until(|| gone.condition().is_checked).await;
+            case.adopt(plan("127.0.0.1:1", seldom));
+            until(|| case.entry(0).condition().is_checked).await;
+            case.saw(Arc::clone(&gone), false);
+            until(|| case.changes.is_empty()).await;
+            assert!(!gone.is_excluded(), "{:?}", gone.condition());
         });
     }
 }

@@ -71,7 +71,7 @@ outcomes! {
     ConnectTimeout "connect_timeout";
     /// No connection could be made.
     ConnectFailed "connect_failed";
-    /// The name has no address.
+    /// The name has no known address.
     ResolveFailed "resolve_failed";
     /// The answer was not there in time.
     NoAnswer "no_answer";
@@ -81,7 +81,7 @@ outcomes! {
     NotHttp "not_http";
     /// The status is not one of an upstream that is well.
     WrongStatus "wrong_status";
-    /// The body has not in it what it should.
+    /// The body does not contain the expected text.
     WrongBody "wrong_body";
 }
 

@@ -69,6 +69,11 @@ impl UpstreamState {
         self.found.load(Relaxed) != found && self.found.swap(found, Relaxed) != found
     }
 
+    /// What the last connection showed was told to nobody: the next one changes it, whatever it shows.
+    pub fn forget_found(&self) {
+        self.found.store(Health::Unknown as u8, Relaxed);
+    }
+
     /// It is believed to answer.
     pub fn is_alive(&self) -> bool {
         self.health() != Health::Down
@@ -132,6 +137,8 @@ mod tests {
             assert_eq!(entry.set_alive(alive), changed);
             assert_eq!(entry.is_alive(), alive);
         }
+        entry.forget_found();
+        assert!(entry.is_alive() && entry.set_alive(false), "it is told again");
         assert!(!entry.is_excluded());
         for health in Health::ALL {
             entry.change(|condition| (condition.is_checked, condition.health) = (true, health));

@@ -608,7 +608,7 @@ fn e31_the_log_says_once_that_an_upstream_is_down_and_that_it_is_up_again() {
     for _ in 0..5 {
         assert_eq!(proxy.client().get("/").status, 503);
     }
-    proxy.wait_for_log("all upstreams are down");
+    proxy.wait_for_log("no upstream can be connected to");
     let _origin = refusing.relent(|peer| peer.answer(ONE).map(drop));
     eventually("it answers", || proxy.client().get("/").status == 200);
     proxy.wait_for_log("upstream is up");

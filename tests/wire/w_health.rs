@@ -294,6 +294,8 @@ fn w09_no_more_than_64_are_asked_at_once() {
     urls.iter().for_each(|url| flags.extend(["--upstream", url]));
     let proxy = Proxy::start(&flags);
     eventually("as many as may be", || now.load(Relaxed) == 64);
+    proxy.wait_for_log("health checks are late: 64 others wait for an answer");
+    assert_eq!(lines(&proxy, "checks are late").len(), 1, "{:#?}", proxy.log());
     gate.open();
     let all = || {
         let states = page(&proxy.ask("/status"))["upstreams"].as_array().unwrap().clone();
@@ -365,4 +367,15 @@ fn w12_an_upgrade_hands_over_what_is_known_of_the_addresses_of_names() {
     assert_eq!(after["state"], "down");
     // The new process knew them from the start.
     assert_eq!(lines(&proxy, "upstream addresses of localhost").len(), 1, "{:#?}", proxy.log());
+}
+
+#[test]
+fn w13_checks_come_from_the_address_that_requests_come_from() {
+    let origin = Origin::start(|peer| {
+        let status = if peer.peer()?.ip().to_string() == "127.0.0.2" { 200 } else { 500 };
+        peer.answer(format!("HTTP/1.1 {status} Status\r\nContent-Length: 0\r\n\r\n")).map(drop)
+    });
+    for (flags, state) in [(&[][..], "down"), (&["--upstream-bind", "127.0.0.2"][..], "up")] {
+        until(&Proxy::with(&origin, &[&OFTEN[..], flags].concat()), state);
+    }
 }

@@ -133,3 +133,13 @@ pub struct Change {
     /// What the operating system said.
     pub cause: Option<String>,
 }
+
+impl Change {
+    /// Nobody takes this in now. A failure is reported each time; that all is well is reported once, so the next
+    /// connection that is made is to report it again.
+    pub fn lost(self) {
+        if self.alive {
+            self.upstream.forget_found();
+        }
+    }
+}

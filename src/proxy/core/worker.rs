@@ -77,9 +77,14 @@ impl Worker {
         self.stats.buffer_waits.add(self.core.pool.waits() - self.stats.buffer_waits.get());
     }
 
-    /// Tells the control plane; what it cannot take in now is lost.
+    /// Tells the control plane. What it cannot take in now is lost; that an upstream is well is then told with the next
+    /// connection that is made.
     pub fn report(&self, event: Event) {
-        let _ = self.events.try_send(event);
+        if let Err(lost) = self.events.try_send(event)
+            && let Event::Changed(change) = lost.into_inner()
+        {
+            change.lost();
+        }
     }
 
     /// An upstream was connected to; the control plane learns of it if that was not so before.
