@@ -44,6 +44,10 @@ struct Exchange {
     stage: Stage,
     /// It was sick when it began to answer, and says so.
     ill: Option<u16>,
+    /// It has sent the interim answers.
+    hinted: bool,
+    /// It is reset in place of the answer.
+    resets: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -137,8 +141,15 @@ impl Origin {
         self.close_at = None;
         let mut words = head.line.split(' ');
         let (method, path, version) = (words.next(), words.next(), words.next());
-        let mut exchange =
-            Exchange { id: None, read: 0, read_whole: false, stage: Stage::Reading, ill: None };
+        let mut exchange = Exchange {
+            id: None,
+            read: 0,
+            read_whole: false,
+            stage: Stage::Reading,
+            ill: None,
+            hinted: false,
+            resets: false,
+        };
         if path != Some("/m") {
             let nobody = || format!("nobody asked {}", head.line);
             let id = path.and_then(|path| path.strip_prefix("/r")).ok_or_else(nobody)?;
@@ -179,6 +190,10 @@ impl Origin {
             }
             ask.fate.told = Some(told.to_owned());
             exchange.id = Some(id);
+            // Only what changes nothing may be at two upstreams at once.
+            let twice =
+                matches!(ask.method, "GET" | "HEAD") && ask.body.is_none() && !ask.websocket;
+            book.carries(self.peer, id, twice)?;
             if is_again {
                 book.seen_again(now);
             }
@@ -230,8 +245,16 @@ impl Origin {
         let ask = &mut book.asks[id];
         match exchange.stage {
             Stage::Reading if exchange.read_whole || ask.script.early => {
+                if ask.script.soon && !exchange.hinted {
+                    exchange.hinted = true;
+                    self.end.out.extend(interims(id, ask));
+                }
                 let late = match net.ill(self.upstream) {
                     Some(How::Hangs) => return,
+                    Some(How::Resets) if ask.script.soon => {
+                        exchange.resets = true;
+                        0
+                    }
                     Some(How::Resets) => return self.end.reset(net),
                     Some(How::Slow(late)) => late,
                     Some(How::Fails(status)) => {
@@ -245,6 +268,7 @@ impl Origin {
                 exchange.stage = Stage::Thinking(at);
                 net.at(at, Happening::Run(self.actor));
             }
+            Stage::Thinking(at) if at <= net.now && exchange.resets => self.end.reset(net),
             Stage::Thinking(at) if at <= net.now => {
                 exchange.stage = Stage::Writing;
                 ask.fate.begun_to_answer = true;
@@ -364,12 +388,18 @@ impl Origin {
     }
 }
 
+/// What goes before an answer.
+fn interims(id: usize, ask: &Ask) -> Vec<u8> {
+    let one = |status| format!("HTTP/1.1 {status} Interim\r\nX-Interim: {id}\r\n\r\n");
+    ask.script.interim.iter().flat_map(|status| one(status).into_bytes()).collect()
+}
+
 /// An answer as it goes out, as far as it goes.
 fn written(id: usize, ask: &Ask, status: u16, chance: &mut crate::chance::Chance) -> Vec<u8> {
     let script = &ask.script;
     let mut out = Vec::new();
-    for status in &script.interim {
-        out.extend(format!("HTTP/1.1 {status} Interim\r\nX-Interim: {id}\r\n\r\n").bytes());
+    if !script.soon {
+        out.extend(interims(id, ask));
     }
     if let Ending::Garbage(garbage) = script.end {
         out.extend(garbage.bytes());

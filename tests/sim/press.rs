@@ -1,0 +1,172 @@
+//! What a seed decides besides for some upstreams that are sick: that much comes together while they are. Breakers are
+//! open for a short time only and find many requests when they are half open, clients leave, checks find this and that,
+//! a request goes to two upstreams, and what a client got is followed by nothing for a while.
+
+use std::time::Duration;
+
+use crate::chance::Chance;
+use crate::config::{BreakerSpec, Failures};
+use crate::end::{Fault, When};
+use crate::net::Micros;
+use crate::proxy::Runtime;
+use crate::scenario::{self, Ask, Ending, Person, Scenario};
+use crate::sick::{self, How, Ill, Sick};
+
+/// All of it happens within so long.
+const BUSY: Micros = 3_000_000;
+/// Clients come within one of these.
+const RUSHES: [Micros; 3] = [20_000, 500_000, 2_000_000];
+/// An answer that keeps its client waiting does so for so long at most.
+const LATE: Micros = 400_000;
+/// Times at which an upstream was found to be down at most.
+const DOWN_MOST: u64 = 12;
+
+/// Has this seed any of it? None of those that found something before has.
+pub fn has(seed: u64) -> bool {
+    sick::has(seed) && (seed / 32).is_multiple_of(2)
+}
+
+/// Adds it to a scenario whose upstreams are sick.
+pub fn add(scenario: &mut Scenario, seed: u64) {
+    let mut chance = Chance::seeded(seed ^ 0xed6e_5008_0000);
+    let c = &mut chance;
+    let Some(mut sick) = scenario.sick.take() else { return };
+    let is_dead = c.one_in(5);
+    if is_dead {
+        scenario.upstreams = 1;
+        (sick.draining, sick.backups) = ([false; 3], [false; 3]);
+    }
+    let many = scenario.upstreams;
+    let before = scenario.asks.len();
+    let rush = c.pick(&RUSHES);
+    for _ in 0..c.between(4, 32) {
+        let person = scenario::calm(c, rush, &mut scenario.asks);
+        scenario.people.push(if c.one_in(4) { leaving(c, person) } else { person });
+    }
+    let bodies = c.one_in(2);
+    for ask in &mut scenario.asks[before..] {
+        ask.script.early = false;
+        ask.keyed = ask.method == "POST" && c.one_in(2);
+        hint(c, ask);
+    }
+    if !bodies {
+        scenario.asks.iter_mut().filter(|ask| ask.malformed.is_none()).for_each(bare);
+    }
+    sick.hedge = Duration::from_millis(c.pick(&[0, 0, 10, 50]));
+    sick.buffer = c.pick(&[0, 4096, 65_536]);
+    if scenario.retries == 0 && (!sick.hedge.is_zero() || c.one_in(2)) {
+        scenario.retries = c.between(1, 3) as u32;
+    }
+    if let Some(breaker) = &mut sick.breaker {
+        press(c, breaker);
+    }
+    if is_dead {
+        let on =
+            if c.one_in(2) { sick.breaker.as_mut().map(|breaker| &mut breaker.on) } else { None };
+        sick.ills = vec![for_ever(c, on)];
+        scenario.asks.iter_mut().for_each(|ask| ask.script.end = Ending::Keep);
+    } else {
+        let well = c.below(many + 1);
+        sick.ills = (1..=many).filter(|one| *one != well).flat_map(|one| ills(c, one)).collect();
+    }
+    sick.findings = if c.one_in(2) { findings(c, many) } else { vec![] };
+    sick.stranger = sick.sticky && c.one_in(2);
+    if sick.stranger && many > 1 {
+        sick.draining[1] = true;
+    }
+    scenario.sick = Some(sick);
+}
+
+/// One who is gone after so many octets.
+fn leaving(c: &mut Chance, person: Person) -> Person {
+    let at = When::Written(c.magnitude(1000));
+    Person { fault: Some((at, c.pick(&[Fault::Reset, Fault::Close]))), ..person }
+}
+
+/// The answer, or the end in its place, comes late, and interim ones before at once.
+fn hint(c: &mut Chance, ask: &mut Ask) {
+    if ask.malformed.is_some() || ask.websocket || !c.one_in(2) {
+        return;
+    }
+    ask.script.soon = true;
+    ask.script.delay = c.magnitude(LATE);
+    if c.one_in(2) {
+        ask.script.interim = c.pick(&[&[103][..], &[102, 103]]).to_vec();
+    }
+}
+
+/// Without a body.
+fn bare(ask: &mut Ask) {
+    if ask.body.take().is_some() {
+        (ask.method, ask.chunked, ask.expect, ask.spoilt) = ("GET", false, false, None);
+        (ask.keyed, ask.smuggles, ask.in_one) = (false, false, false);
+    }
+}
+
+fn press(c: &mut Chance, breaker: &mut BreakerSpec) {
+    let long = c.one_in(6);
+    let open = if long { c.between(2000, 8000) } else { c.between(20, 300) };
+    breaker.open = Duration::from_millis(open);
+    breaker.failures = c.between(1, 3) as u32;
+    breaker.fail_open = c.one_in(6);
+}
+
+/// It is so from the beginning to the end. `on`: what is to count as a failure, this one among it.
+fn for_ever(c: &mut Chance, on: Option<&mut Failures>) -> Ill {
+    let how = c.pick(&[How::Fails(503), How::Refuses, How::Resets, How::Hangs]);
+    if let Some(on) = on {
+        match how {
+            How::Fails(_) => on.status = vec![(502, 503)],
+            How::Refuses => on.connect = true,
+            How::Resets => on.closed = true,
+            _ => on.timeout = true,
+        }
+    }
+    Ill { upstream: 1, from: 0, to: Micros::MAX, how }
+}
+
+/// Bad for a while, then slow, then well.
+fn ills(c: &mut Chance, upstream: usize) -> Vec<Ill> {
+    let mut ills = Vec::new();
+    let mut from = c.magnitude(BUSY / 4) - 1;
+    while from < BUSY {
+        let how = match c.below(6) {
+            0 => How::Refuses,
+            1 | 2 => How::Resets,
+            3 | 4 => How::Fails(c.pick(&[500, 503])),
+            _ => How::Hangs,
+        };
+        let to = from + c.between(20_000, 400_000);
+        let slow_to = to + c.between(20_000, 400_000);
+        let slow = How::Slow(c.between(20_000, 400_000));
+        ills.push(Ill { upstream, from, to, how });
+        ills.push(Ill { upstream, from: to, to: slow_to, how: slow });
+        from = slow_to + c.below(400_000) as Micros;
+    }
+    ills
+}
+
+/// Each of them is found to be down now and then, for a short time.
+fn findings(c: &mut Chance, many: usize) -> Vec<(Micros, usize, bool)> {
+    let mut found = Vec::new();
+    for _ in 0..c.between(1, DOWN_MOST) {
+        let (upstream, at) = (c.between(1, many as u64) as usize, c.between(1, BUSY));
+        found.push((at, upstream, true));
+        found.push((at + c.between(10_000, 200_000), upstream, false));
+    }
+    found
+}
+
+/// The cookie of one that was with an upstream before it was drained.
+pub fn stay(scenario: &mut Scenario, runtime: &Runtime) {
+    let Some(Sick { draining, .. }) = scenario.sick.as_ref().filter(|sick| sick.stranger) else {
+        return;
+    };
+    let place = draining.iter().position(|draining| *draining);
+    let (Some(place), Some(tokens)) = (place, &runtime.pools[0].tokens) else { return };
+    let line = tokens.line(place);
+    let cookie = line.strip_prefix("Set-Cookie: ").and_then(|line| line.split(';').next());
+    for ask in scenario.asks.iter_mut().filter(|ask| ask.malformed.is_none()) {
+        ask.cookie = cookie.map(str::to_owned);
+    }
+}
