@@ -285,7 +285,7 @@ impl Client {
             if head.get("x-sim") != Some(&id.to_string()) {
                 return Err(format!("to request {id} came {head:?}"));
             }
-            if status != ask.script.status && Some(status) != ask.fate.ill {
+            if status != ask.script.status && !ask.fate.ill.contains(&status) {
                 return Err(format!("to request {id} came status {status}"));
             }
         }

@@ -57,7 +57,7 @@ fn complaint(
         return Some(format!("its breaker opened for {most} failures of {}", failed.most));
     }
     let is_dead = |ill: &crate::sick::Ill| {
-        ill.from == 0 && ill.to == u64::MAX && !matches!(ill.how, How::Slow(_))
+        ill.from == 0 && ill.to == u64::MAX && !matches!(ill.how, How::Slow(_) | How::Tires(_))
     };
     let never_well = matches!(&sick.ills[..], [ill] if is_dead(ill));
     let is_due = never_well && failed.least >= u64::from(breaker.failures);

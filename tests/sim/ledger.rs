@@ -19,6 +19,8 @@ use crate::stats::{self, BreakerState, Record, UpstreamState};
 
 /// Attempts to which a pool has a right in any second.
 const ALWAYS: u64 = 10;
+/// What the core's clock shows in the beginning.
+const BEGINNING: Micros = 100_000;
 /// A timer may end so much early, and what is written down is rounded.
 const EARLY: Duration = Duration::from_millis(2);
 /// So much later what changed is seen at most.
@@ -41,7 +43,7 @@ pub struct Ledger {
     waited: u64,
     refused: u64,
     replayed: u64,
-    /// When requests were seen once more, in whole seconds, and how many.
+    /// When requests were seen once more, in whole seconds of the core's clock, and how many.
     again: Vec<u64>,
 }
 
@@ -175,7 +177,7 @@ impl Ledger {
 
     /// A request was seen that had been seen before.
     pub fn seen_again(&mut self, now: Micros) {
-        self.again.push(now / 1_000_000);
+        self.again.push((BEGINNING + now) / 1_000_000);
     }
 
     /// A connection is made for a request to this upstream, counted from 1; or a request goes over one that is there.
@@ -405,7 +407,8 @@ impl Going {
 /// Upstreams that are not ill do what they should.
 fn is_sound(scenario: &Scenario) -> bool {
     let Weather { refused, unanswered, breaks, .. } = scenario.weather;
-    let ends = |ask: &Ask| ask.script.end.is_sound() && ask.script.status < 500;
+    // No status of a script is one by which breakers go.
+    let ends = |ask: &Ask| ask.script.end.is_sound();
     let origins = scenario.asks.iter().all(ends) && scenario.death.is_none();
     origins && scenario.faulty + scenario.urgent + refused + unanswered + breaks == 0
 }

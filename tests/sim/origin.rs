@@ -27,6 +27,8 @@ pub struct Origin {
     peer: usize,
     end: End,
     reader: Reader,
+    /// So many requests came.
+    carried: u32,
     exchange: Option<Exchange>,
     /// Why no request may come any more.
     tainted: Option<&'static str>,
@@ -66,6 +68,7 @@ impl Origin {
             peer,
             end,
             reader: Reader::default(),
+            carried: 0,
             exchange: None,
             tainted: None,
             close_at: None,
@@ -139,6 +142,7 @@ impl Origin {
             return Err(format!("a request before the last was done with: {}", head.line));
         }
         self.close_at = None;
+        self.carried += 1;
         let mut words = head.line.split(' ');
         let (method, path, version) = (words.next(), words.next(), words.next());
         let mut exchange = Exchange {
@@ -251,6 +255,10 @@ impl Origin {
                 }
                 let late = match net.ill(self.upstream) {
                     Some(How::Hangs) => return,
+                    Some(How::Tires(late)) if self.carried > 1 => {
+                        exchange.resets = true;
+                        late
+                    }
                     Some(How::Resets) if ask.script.soon => {
                         exchange.resets = true;
                         0
@@ -259,10 +267,10 @@ impl Origin {
                     Some(How::Slow(late)) => late,
                     Some(How::Fails(status)) => {
                         exchange.ill = Some(status);
-                        ask.fate.ill = Some(status);
+                        ask.fate.ill.push(status);
                         0
                     }
-                    Some(How::Refuses) | None => 0,
+                    Some(How::Refuses | How::Tires(_)) | None => 0,
                 };
                 let at = net.now + ask.script.delay + late;
                 exchange.stage = Stage::Thinking(at);

@@ -15,11 +15,11 @@ use crate::sick::{self, How, Ill, Sick};
 /// All of it happens within so long.
 const BUSY: Micros = 3_000_000;
 /// Clients come within one of these.
-const RUSHES: [Micros; 3] = [20_000, 500_000, 2_000_000];
+const RUSHES: [Micros; 3] = [20_000, 1_000_000, BUSY];
 /// An answer that keeps its client waiting does so for so long at most.
 const LATE: Micros = 400_000;
 /// Times at which an upstream was found to be down at most.
-const DOWN_MOST: u64 = 12;
+const DOWN_MOST: u64 = 24;
 
 /// Has this seed any of it? None of those that found something before has.
 pub fn has(seed: u64) -> bool {
@@ -36,7 +36,7 @@ pub fn add(scenario: &mut Scenario, seed: u64) {
         scenario.upstreams = 1;
         (sick.draining, sick.backups) = ([false; 3], [false; 3]);
     }
-    let many = scenario.upstreams;
+    let (many, are_tired) = (scenario.upstreams, !is_dead && c.one_in(4));
     let before = scenario.asks.len();
     let rush = c.pick(&RUSHES);
     for _ in 0..c.between(4, 32) {
@@ -60,16 +60,18 @@ pub fn add(scenario: &mut Scenario, seed: u64) {
     if let Some(breaker) = &mut sick.breaker {
         press(c, breaker);
     }
+    sick.findings = if are_tired || c.one_in(3) { findings(c, many) } else { vec![] };
     if is_dead {
         let on =
             if c.one_in(2) { sick.breaker.as_mut().map(|breaker| &mut breaker.on) } else { None };
         sick.ills = vec![for_ever(c, on)];
         scenario.asks.iter_mut().for_each(|ask| ask.script.end = Ending::Keep);
+    } else if are_tired {
+        sick.ills = (1..=many).map(|one| tired(c, one)).collect();
     } else {
         let well = c.below(many + 1);
         sick.ills = (1..=many).filter(|one| *one != well).flat_map(|one| ills(c, one)).collect();
     }
-    sick.findings = if c.one_in(2) { findings(c, many) } else { vec![] };
     sick.stranger = sick.sticky && c.one_in(2);
     if sick.stranger && many > 1 {
         sick.draining[1] = true;
@@ -108,7 +110,7 @@ fn press(c: &mut Chance, breaker: &mut BreakerSpec) {
     let open = if long { c.between(2000, 8000) } else { c.between(20, 300) };
     breaker.open = Duration::from_millis(open);
     breaker.failures = c.between(1, 3) as u32;
-    breaker.fail_open = c.one_in(6);
+    breaker.fail_open = c.one_in(8);
 }
 
 /// It is so from the beginning to the end. `on`: what is to count as a failure, this one among it.
@@ -123,6 +125,12 @@ fn for_ever(c: &mut Chance, on: Option<&mut Failures>) -> Ill {
         }
     }
     Ill { upstream: 1, from: 0, to: Micros::MAX, how }
+}
+
+/// Connections that are kept die while a request waits for its answer.
+fn tired(c: &mut Chance, upstream: usize) -> Ill {
+    let how = How::Tires(c.between(1000, 300_000));
+    Ill { upstream, from: 0, to: Micros::MAX, how }
 }
 
 /// Bad for a while, then slow, then well.

@@ -122,8 +122,8 @@ pub struct Fate {
     pub written: bool,
     /// Origins that saw the head of it.
     pub seen: u32,
-    /// A sick origin answered it with this status.
-    pub ill: Option<u16>,
+    /// Sick origins answered it with these.
+    pub ill: Vec<u16>,
     /// Since when the client has some of an answer.
     pub heard: Option<Micros>,
     /// An origin has begun to answer.

@@ -72,6 +72,8 @@ pub enum How {
     Fails(u16),
     /// They are not answered.
     Hangs,
+    /// All but the first of a connection are answered with a reset, so much later.
+    Tires(Micros),
 }
 
 /// Has this seed any of it? None of those that found something before has.
