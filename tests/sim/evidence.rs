@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::config::{BreakerSpec, Failures};
 use crate::http::{Fault, Reason};
-use crate::sick::{How, Sick};
+use crate::message::decimal;
+use crate::sick::{How, Ill, Sick};
 use crate::stats::{Attempt, Record};
 
 /// How often a breaker was seen to open.
@@ -56,7 +57,7 @@ fn complaint(
     if most > failed.most {
         return Some(format!("its breaker opened for {most} failures of {}", failed.most));
     }
-    let is_dead = |ill: &crate::sick::Ill| {
+    let is_dead = |ill: &Ill| {
         ill.from == 0 && ill.to == u64::MAX && !matches!(ill.how, How::Slow(_) | How::Tires(_))
     };
     let never_well = matches!(&sick.ills[..], [ill] if is_dead(ill));
@@ -70,7 +71,7 @@ fn judge(on: &Failures, attempt: &Attempt, status: Option<u16>) -> (bool, bool) 
     let is_listed =
         |status: u16| on.status.iter().any(|(low, high)| (*low..=*high).contains(&status));
     let retried = attempt.cause.as_ref().filter(|_| attempt.outcome == "retried_status");
-    let retried = retried.and_then(|cause| cause.parse().ok());
+    let retried = retried.and_then(|cause| decimal(cause).ok()).map(|status| status as u16);
     let answered = retried.or(status).is_some_and(is_listed);
     let reason = Reason::ALL.iter().find(|reason| reason.label() == attempt.outcome);
     let by_upstream = reason.is_some_and(|reason| reason.fault() == Fault::Upstream);

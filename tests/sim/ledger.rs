@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::evidence::{self, Openings};
 use crate::http::Reason;
 use crate::io::clock::Moment;
+use crate::message::decimal;
 use crate::net::Micros;
 use crate::proxy::Runtime;
 use crate::scenario::{Ask, Scenario, Weather};
@@ -142,7 +143,7 @@ impl Ledger {
     pub fn rested(&self, seconds: Option<&str>, now: Micros) -> Result<(), String> {
         let Some(breaker) = &self.sick.breaker else { return Err("left alone by whom?".into()) };
         let told: u64 =
-            seconds.and_then(|text| text.parse().ok()).ok_or("left alone for how long?")?;
+            seconds.and_then(|text| decimal(text).ok()).ok_or("left alone for how long?")?;
         let open = breaker.open.as_micros() as Micros;
         // One whose body is still to come waits for twice as long.
         let most = (2 * open).div_ceil(1_000_000).max(1);
@@ -407,8 +408,9 @@ impl Going {
 /// Upstreams that are not ill do what they should.
 fn is_sound(scenario: &Scenario) -> bool {
     let Weather { refused, unanswered, breaks, .. } = scenario.weather;
-    // No status of a script is one by which breakers go.
-    let ends = |ask: &Ask| ask.script.end.is_sound();
+    let breaker = scenario.sick.as_ref().and_then(|sick| sick.breaker.as_ref());
+    let fails = |status| breaker.is_some_and(|breaker| breaker.on.has_status(status));
+    let ends = |ask: &Ask| ask.script.end.is_sound() && !fails(ask.script.status);
     let origins = scenario.asks.iter().all(ends) && scenario.death.is_none();
     origins && scenario.faulty + scenario.urgent + refused + unanswered + breaks == 0
 }

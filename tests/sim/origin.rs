@@ -195,8 +195,8 @@ impl Origin {
             ask.fate.told = Some(told.to_owned());
             exchange.id = Some(id);
             // Only what changes nothing may be at two upstreams at once.
-            let twice =
-                matches!(ask.method, "GET" | "HEAD") && ask.body.is_none() && !ask.websocket;
+            let bodiless = ask.body.unwrap_or(0) == 0 && !ask.chunked;
+            let twice = matches!(ask.method, "GET" | "HEAD") && bodiless && !ask.websocket;
             book.carries(self.peer, id, twice)?;
             if is_again {
                 book.seen_again(now);

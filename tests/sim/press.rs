@@ -21,6 +21,45 @@ const LATE: Micros = 400_000;
 /// Times at which an upstream was found to be down at most.
 const DOWN_MOST: u64 = 24;
 
+/// How upstreams are sick together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The only one is, from the beginning to the end.
+    Dead,
+    /// Two of three are.
+    Half,
+    /// Connections that are kept die.
+    Tired,
+    /// All but one, or all, are bad, slow and well in turns.
+    Phases,
+}
+
+impl Kind {
+    /// `on`: what counts as a failure of one.
+    fn ills(self, c: &mut Chance, many: usize, on: Option<&mut Failures>) -> Vec<Ill> {
+        match self {
+            Kind::Dead => {
+                let on = on.filter(|_| c.one_in(2));
+                vec![for_ever(c, 1, on)]
+            }
+            Kind::Half => {
+                let first = c.between(1, 2) as usize;
+                let ill = for_ever(c, first, on);
+                vec![ill, Ill { upstream: 3, ..ill }]
+            }
+            Kind::Tired => (1..=many).map(|one| tired(c, one)).collect(),
+            Kind::Phases => {
+                if let Some(on) = on.filter(|_| c.one_in(2)) {
+                    let status = vec![(500, 599)];
+                    *on = Failures { connect: true, timeout: true, closed: true, status };
+                }
+                let well = c.below(many + 1);
+                (1..=many).filter(|one| *one != well).flat_map(|one| ills(c, one)).collect()
+            }
+        }
+    }
+}
+
 /// Has this seed any of it? None of those that found something before has.
 pub fn has(seed: u64) -> bool {
     sick::has(seed) && (seed / 32).is_multiple_of(2)
@@ -31,12 +70,18 @@ pub fn add(scenario: &mut Scenario, seed: u64) {
     let mut chance = Chance::seeded(seed ^ 0xed6e_5008_0000);
     let c = &mut chance;
     let Some(mut sick) = scenario.sick.take() else { return };
-    let is_dead = c.one_in(5);
-    if is_dead {
-        scenario.upstreams = 1;
+    let kind = match c.below(8) {
+        0 => Kind::Dead,
+        1 => Kind::Half,
+        2 | 3 => Kind::Tired,
+        _ => Kind::Phases,
+    };
+    if let Kind::Dead | Kind::Half = kind {
+        scenario.upstreams = if kind == Kind::Half { 3 } else { 1 };
+        scenario.faulty = 0;
         (sick.draining, sick.backups) = ([false; 3], [false; 3]);
     }
-    let (many, are_tired) = (scenario.upstreams, !is_dead && c.one_in(4));
+    let many = scenario.upstreams;
     let before = scenario.asks.len();
     let rush = c.pick(&RUSHES);
     for _ in 0..c.between(4, 32) {
@@ -60,17 +105,11 @@ pub fn add(scenario: &mut Scenario, seed: u64) {
     if let Some(breaker) = &mut sick.breaker {
         press(c, breaker);
     }
-    sick.findings = if are_tired || c.one_in(3) { findings(c, many) } else { vec![] };
-    if is_dead {
-        let on =
-            if c.one_in(2) { sick.breaker.as_mut().map(|breaker| &mut breaker.on) } else { None };
-        sick.ills = vec![for_ever(c, on)];
+    sick.findings = if kind == Kind::Tired || c.one_in(3) { findings(c, many) } else { vec![] };
+    let on = sick.breaker.as_mut().map(|breaker| &mut breaker.on);
+    sick.ills = kind.ills(c, many, on);
+    if let Kind::Dead | Kind::Half = kind {
         scenario.asks.iter_mut().for_each(|ask| ask.script.end = Ending::Keep);
-    } else if are_tired {
-        sick.ills = (1..=many).map(|one| tired(c, one)).collect();
-    } else {
-        let well = c.below(many + 1);
-        sick.ills = (1..=many).filter(|one| *one != well).flat_map(|one| ills(c, one)).collect();
     }
     sick.stranger = sick.sticky && c.one_in(2);
     if sick.stranger && many > 1 {
@@ -114,7 +153,7 @@ fn press(c: &mut Chance, breaker: &mut BreakerSpec) {
 }
 
 /// It is so from the beginning to the end. `on`: what is to count as a failure, this one among it.
-fn for_ever(c: &mut Chance, on: Option<&mut Failures>) -> Ill {
+fn for_ever(c: &mut Chance, upstream: usize, on: Option<&mut Failures>) -> Ill {
     let how = c.pick(&[How::Fails(503), How::Refuses, How::Resets, How::Hangs]);
     if let Some(on) = on {
         match how {
@@ -124,7 +163,7 @@ fn for_ever(c: &mut Chance, on: Option<&mut Failures>) -> Ill {
             _ => on.timeout = true,
         }
     }
-    Ill { upstream: 1, from: 0, to: Micros::MAX, how }
+    Ill { upstream, from: 0, to: Micros::MAX, how }
 }
 
 /// Connections that are kept die while a request waits for its answer.
@@ -145,7 +184,7 @@ fn ills(c: &mut Chance, upstream: usize) -> Vec<Ill> {
             _ => How::Hangs,
         };
         let to = from + c.between(20_000, 400_000);
-        let slow_to = to + c.between(20_000, 400_000);
+        let slow_to = to + c.between(100_000, 600_000);
         let slow = How::Slow(c.between(20_000, 400_000));
         ills.push(Ill { upstream, from, to, how });
         ills.push(Ill { upstream, from: to, to: slow_to, how: slow });
