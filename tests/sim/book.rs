@@ -29,15 +29,30 @@ impl Book {
     }
 
     /// As [`Ledger::ends`].
-    pub fn ends(&mut self, socket: usize) {
-        let wrong = self.ledger.as_mut().map(|ledger| ledger.ends(socket));
+    pub fn ends(&mut self, socket: usize, now: Micros) {
+        let wrong = self.ledger.as_mut().map(|ledger| ledger.ends(socket, now));
         self.complaints.extend(wrong.into_iter().flatten());
     }
 
     /// As [`Ledger::turns`].
-    pub fn turns(&mut self, deeply: bool, heard: bool) {
-        let wrong = self.ledger.as_mut().map(|ledger| ledger.turns(deeply, heard));
+    pub fn turns(&mut self, deeply: bool, heard: bool, now: Micros) {
+        let wrong = self.ledger.as_mut().map(|ledger| ledger.turns(deeply, heard, now));
         self.complaints.extend(wrong.into_iter().flatten());
+    }
+
+    /// As [`Ledger::carries`].
+    pub fn carries(&mut self, socket: usize, ask: usize, twice: bool) -> Result<(), String> {
+        self.ledger.as_mut().map_or(Ok(()), |ledger| ledger.carries(socket, ask, twice))
+    }
+
+    /// As [`Ledger::answered`].
+    pub fn answered(&self, ask: usize) -> Result<(), String> {
+        self.ledger.as_ref().map_or(Ok(()), |ledger| ledger.answered(ask))
+    }
+
+    /// As [`Ledger::rested`].
+    pub fn rested(&self, seconds: Option<&str>, now: Micros) -> Result<(), String> {
+        self.ledger.as_ref().map_or(Ok(()), |ledger| ledger.rested(seconds, now))
     }
 
     /// As [`Ledger::seen_again`].

@@ -8,23 +8,34 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::evidence::{self, Openings};
 use crate::http::Reason;
+use crate::io::clock::Moment;
+use crate::message::decimal;
 use crate::net::Micros;
 use crate::proxy::Runtime;
-use crate::scenario::Scenario;
+use crate::scenario::{Ask, Scenario, Weather};
 use crate::sick::Sick;
 use crate::stats::{self, BreakerState, Record, UpstreamState};
 
 /// Attempts to which a pool has a right in any second.
 const ALWAYS: u64 = 10;
+/// What the core's clock shows in the beginning.
+const BEGINNING: Micros = 100_000;
 /// A timer may end so much early, and what is written down is rounded.
 const EARLY: Duration = Duration::from_millis(2);
+/// So much later what changed is seen at most.
+const LOOKED: Micros = 10_000;
 
 /// See above.
 pub struct Ledger {
     sick: Sick,
     /// A request goes to one upstream alone.
     once: bool,
+    /// Some have bodies, which may keep those waiting who find out.
+    bodies: bool,
+    /// What is not ill works.
+    sound: bool,
     stats: Arc<stats::Core>,
     upstreams: Vec<Watched>,
     /// By the socket of the core.
@@ -33,7 +44,7 @@ pub struct Ledger {
     waited: u64,
     refused: u64,
     replayed: u64,
-    /// When requests were seen once more, in whole seconds, and how many.
+    /// When requests were seen once more, in whole seconds of the core's clock, and how many.
     again: Vec<u64>,
 }
 
@@ -46,6 +57,9 @@ struct Watched {
     breaker: BreakerState,
     /// How often its breaker was found open.
     round: u32,
+    /// When it was found so last, and how often in all.
+    opened: Micros,
+    openings: Openings,
 }
 
 /// A connection.
@@ -57,6 +71,8 @@ struct Going {
     began: Micros,
     /// It finds out about the upstream, in this round.
     trial: Option<u32>,
+    /// What is asked over it, once that has come.
+    ask: Option<usize>,
 }
 
 impl Ledger {
@@ -72,10 +88,14 @@ impl Ledger {
             is_taken_up: true,
             breaker: BreakerState::Closed,
             round: 0,
+            opened: 0,
+            openings: Openings::default(),
         });
         Ledger {
             sick: sick.clone(),
             once: scenario.retries == 0 && !sick.sticky,
+            bodies: scenario.asks.iter().any(|ask| ask.body.is_some() || ask.malformed.is_some()),
+            sound: is_sound(scenario),
             stats: Arc::clone(stats),
             upstreams: upstreams.collect(),
             going: BTreeMap::new(),
@@ -83,6 +103,63 @@ impl Ledger {
             refused: 0,
             replayed: 0,
             again: Vec::new(),
+        }
+    }
+
+    /// The head of a request has come over this connection. `twice`: it may be at two upstreams at once.
+    ///
+    /// # Errors
+    /// It is elsewhere as well, and should not be.
+    pub fn carries(&mut self, socket: usize, ask: usize, twice: bool) -> Result<(), String> {
+        let Some(here) = self.going.get_mut(&socket) else { return Ok(()) };
+        here.ask = Some(ask);
+        let here = here.upstream;
+        let others = |(other, going): &(&usize, &Going)| **other != socket && going.carries(ask);
+        let others: Vec<_> =
+            self.going.iter().filter(others).map(|(_, one)| one.upstream).collect();
+        let hedges = !self.sick.hedge.is_zero();
+        match others[..] {
+            [] => Ok(()),
+            [other] if twice && hedges && other != here => Ok(()),
+            _ => Err(format!("request {ask} goes to {} while it is at {others:?}", here + 1)),
+        }
+    }
+
+    /// The client has the head of the answer to this.
+    ///
+    /// # Errors
+    /// It is asked at two upstreams still.
+    pub fn answered(&self, ask: usize) -> Result<(), String> {
+        match self.going.values().filter(|going| going.carries(ask)).count() {
+            0 | 1 => Ok(()),
+            n => Err(format!("request {ask} is answered, and asked at {n} upstreams")),
+        }
+    }
+
+    /// A client was told that all upstreams are left alone, and after how many seconds to come again.
+    ///
+    /// # Errors
+    /// None will be asked by then, or one long before.
+    pub fn rested(&self, seconds: Option<&str>, now: Micros) -> Result<(), String> {
+        let Some(breaker) = &self.sick.breaker else { return Err("left alone by whom?".into()) };
+        let told: u64 =
+            seconds.and_then(|text| decimal(text).ok()).ok_or("left alone for how long?")?;
+        let open = breaker.open.as_micros() as Micros;
+        // One whose body is still to come waits for twice as long.
+        let most = (2 * open).div_ceil(1_000_000).max(1);
+        let members = || (0..self.upstreams.len()).filter(|place| !self.sick.draining[*place]);
+        let first = |place: usize| {
+            let Watched { round, breaker, opened, .. } = &self.upstreams[place];
+            (*round == 1 && *breaker == BreakerState::Open).then_some(*opened)
+        };
+        let is_first = members().all(|place| first(place).is_some());
+        let until = members().filter_map(first).min().filter(|_| is_first).map(|from| from + open);
+        let early = until.is_some_and(|until| now + told * 1_000_000 + LOOKED < until);
+        match told {
+            0 => Err("left alone, to come again at once".into()),
+            _ if told > most => Err(format!("left alone for {told} seconds, open for {most}")),
+            _ if early => Err(format!("left alone for {told} seconds, at {now}, until {until:?}")),
+            _ => Ok(()),
         }
     }
 
@@ -101,17 +178,18 @@ impl Ledger {
 
     /// A request was seen that had been seen before.
     pub fn seen_again(&mut self, now: Micros) {
-        self.again.push(now / 1_000_000);
+        self.again.push((BEGINNING + now) / 1_000_000);
     }
 
     /// A connection is made for a request to this upstream, counted from 1; or a request goes over one that is there.
     pub fn goes(&mut self, socket: usize, upstream: Option<usize>, now: Micros) -> Vec<String> {
-        let mut wrong = self.look();
+        let mut wrong = self.look(now);
         let known = self.going.get(&socket).filter(|going| going.idle).map(|going| going.upstream);
         let Some(place) = upstream.map(|number| number - 1).or(known) else { return wrong };
         let trial = (self.upstreams[place].breaker == BreakerState::HalfOpen)
             .then_some(self.upstreams[place].round);
-        self.going.insert(socket, Going { upstream: place, idle: false, began: now, trial });
+        self.going
+            .insert(socket, Going { upstream: place, idle: false, began: now, trial, ask: None });
         self.judge(place, (trial, now), &mut wrong);
         wrong.iter_mut().for_each(|what| what.push_str(&format!(", {now} us")));
         wrong
@@ -141,7 +219,8 @@ impl Ledger {
         if let Some(breaker) = self.sick.breaker.as_ref().filter(|breaker| !breaker.fail_open) {
             // One whose client has not sent its body for as long as it was open is forgotten.
             let open = breaker.open.as_micros() as Micros;
-            let is_one = |going: &&Going| going.trial == trial && now < going.began + open;
+            let known = |going: &Going| !self.bodies || now < going.began + open;
+            let is_one = |going: &&Going| going.trial == trial && known(going);
             let trials = here().filter(|going| trial.is_some() && is_one(going)).count();
             if trials > breaker.probes as usize {
                 complain(format!("{trials} requests find out, of {}", breaker.probes));
@@ -193,15 +272,15 @@ impl Ledger {
     }
 
     /// The core has closed it, or nobody is at the other end any more.
-    pub fn ends(&mut self, socket: usize) -> Vec<String> {
+    pub fn ends(&mut self, socket: usize, now: Micros) -> Vec<String> {
         self.going.remove(&socket);
-        self.look()
+        self.look(now)
     }
 
     /// The core has done all it can, has taken up what it was told (`heard`), and is about to sleep (`deeply`), or
     /// looks for events only.
-    pub fn turns(&mut self, deeply: bool, heard: bool) -> Vec<String> {
-        let mut wrong = self.look();
+    pub fn turns(&mut self, deeply: bool, heard: bool, now: Micros) -> Vec<String> {
+        let mut wrong = self.look(now);
         self.upstreams.iter_mut().for_each(|watched| watched.is_taken_up |= heard);
         let ready = (0..self.upstreams.len()).find(|place| self.is_ready(*place));
         if deeply
@@ -216,12 +295,39 @@ impl Ledger {
     }
 
     /// Whatever may have changed since it was looked at last.
-    fn look(&mut self) -> Vec<String> {
+    fn look(&mut self, now: Micros) -> Vec<String> {
+        let mut has_closed_one_opened = false;
         for watched in &mut self.upstreams {
             let before = std::mem::replace(&mut watched.breaker, watched.state.breaker.load());
-            let is_new = before != watched.breaker && watched.breaker == BreakerState::Open;
-            watched.round += u32::from(is_new);
+            if before == watched.breaker || watched.breaker != BreakerState::Open {
+                continue;
+            }
+            let was_closed = before == BreakerState::Closed;
+            (watched.round, watched.opened) = (watched.round + 1, now);
+            watched.openings.closed += u64::from(was_closed);
+            watched.openings.others += u64::from(!was_closed);
+            has_closed_one_opened |= was_closed;
         }
+        let mut wrong = self.queue();
+        if has_closed_one_opened && let Some(well) = self.well() {
+            wrong.push(format!("more than half is shut out although upstream {} works", well + 1));
+        }
+        wrong
+    }
+
+    /// The upstream that has never failed, where too many of the others are left alone.
+    fn well(&self) -> Option<usize> {
+        let shut_out =
+            self.upstreams.iter().filter(|watched| watched.breaker != BreakerState::Closed).count();
+        let has_failed = |place: &usize| {
+            let is_ill = self.sick.ills.iter().any(|ill| ill.upstream == place + 1);
+            is_ill || self.upstreams[*place].openings.closed > 0
+        };
+        let mut well = (0..self.upstreams.len()).filter(|place| !has_failed(place));
+        well.next().filter(|_| self.sound && 2 * shut_out > self.upstreams.len())
+    }
+
+    fn queue(&mut self) -> Vec<String> {
         let (waiting, refused) = (self.stats.queued.get(), self.stats.queue_refused.get());
         let most = waiting.max(self.waited);
         let (size, is_refused) = (self.size(), refused > self.refused);
@@ -255,6 +361,9 @@ impl Ledger {
                 if left > 0 {
                     wrong.push(format!("{left} requests under way to {name}"));
                 }
+                if entry.breaker.look(Moment(u64::MAX - 1), Duration::ZERO).is_err() {
+                    wrong.push(format!("nobody would ever find out about {name}"));
+                }
             }
         }
         let wait = self.sick.queue.map_or(Duration::ZERO, |queue| queue.wait);
@@ -264,6 +373,13 @@ impl Ledger {
             }
         }
         self.budget(scenario, &mut wrong);
+        // The attempt at a second upstream that could not be connected to is not written down.
+        if self.stats.records_dropped.get() == 0 && self.sick.hedge.is_zero() {
+            let all = self.upstreams.iter();
+            let openings: Vec<_> =
+                all.map(|watched| (&*watched.state.name, watched.openings)).collect();
+            wrong.extend(evidence::weigh(&self.sick, records, &openings));
+        }
         wrong
     }
 
@@ -280,4 +396,21 @@ impl Ledger {
             wrong.push(format!("{again} requests were sent again, at most {most} may be"));
         }
     }
+}
+
+impl Going {
+    /// This is under way over it.
+    fn carries(&self, ask: usize) -> bool {
+        !self.idle && self.ask == Some(ask)
+    }
+}
+
+/// Upstreams that are not ill do what they should.
+fn is_sound(scenario: &Scenario) -> bool {
+    let Weather { refused, unanswered, breaks, .. } = scenario.weather;
+    let breaker = scenario.sick.as_ref().and_then(|sick| sick.breaker.as_ref());
+    let fails = |status| breaker.is_some_and(|breaker| breaker.on.has_status(status));
+    let ends = |ask: &Ask| ask.script.end.is_sound() && !fails(ask.script.status);
+    let origins = scenario.asks.iter().all(ends) && scenario.death.is_none();
+    origins && scenario.faulty + scenario.urgent + refused + unanswered + breaks == 0
 }

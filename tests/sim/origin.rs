@@ -27,6 +27,8 @@ pub struct Origin {
     peer: usize,
     end: End,
     reader: Reader,
+    /// So many requests came.
+    carried: u32,
     exchange: Option<Exchange>,
     /// Why no request may come any more.
     tainted: Option<&'static str>,
@@ -44,6 +46,10 @@ struct Exchange {
     stage: Stage,
     /// It was sick when it began to answer, and says so.
     ill: Option<u16>,
+    /// It has sent the interim answers.
+    hinted: bool,
+    /// It is reset in place of the answer.
+    resets: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +68,7 @@ impl Origin {
             peer,
             end,
             reader: Reader::default(),
+            carried: 0,
             exchange: None,
             tainted: None,
             close_at: None,
@@ -135,10 +142,18 @@ impl Origin {
             return Err(format!("a request before the last was done with: {}", head.line));
         }
         self.close_at = None;
+        self.carried += 1;
         let mut words = head.line.split(' ');
         let (method, path, version) = (words.next(), words.next(), words.next());
-        let mut exchange =
-            Exchange { id: None, read: 0, read_whole: false, stage: Stage::Reading, ill: None };
+        let mut exchange = Exchange {
+            id: None,
+            read: 0,
+            read_whole: false,
+            stage: Stage::Reading,
+            ill: None,
+            hinted: false,
+            resets: false,
+        };
         if path != Some("/m") {
             let nobody = || format!("nobody asked {}", head.line);
             let id = path.and_then(|path| path.strip_prefix("/r")).ok_or_else(nobody)?;
@@ -179,6 +194,10 @@ impl Origin {
             }
             ask.fate.told = Some(told.to_owned());
             exchange.id = Some(id);
+            // Only what changes nothing may be at two upstreams at once.
+            let bodiless = ask.body.unwrap_or(0) == 0 && !ask.chunked;
+            let twice = matches!(ask.method, "GET" | "HEAD") && bodiless && !ask.websocket;
+            book.carries(self.peer, id, twice)?;
             if is_again {
                 book.seen_again(now);
             }
@@ -230,21 +249,34 @@ impl Origin {
         let ask = &mut book.asks[id];
         match exchange.stage {
             Stage::Reading if exchange.read_whole || ask.script.early => {
+                if ask.script.soon && !exchange.hinted {
+                    exchange.hinted = true;
+                    self.end.out.extend(interims(id, ask));
+                }
                 let late = match net.ill(self.upstream) {
                     Some(How::Hangs) => return,
+                    Some(How::Tires(late)) if self.carried > 1 => {
+                        exchange.resets = true;
+                        late
+                    }
+                    Some(How::Resets) if ask.script.soon => {
+                        exchange.resets = true;
+                        0
+                    }
                     Some(How::Resets) => return self.end.reset(net),
                     Some(How::Slow(late)) => late,
                     Some(How::Fails(status)) => {
                         exchange.ill = Some(status);
-                        ask.fate.ill = Some(status);
+                        ask.fate.ill.push(status);
                         0
                     }
-                    Some(How::Refuses) | None => 0,
+                    Some(How::Refuses | How::Tires(_)) | None => 0,
                 };
                 let at = net.now + ask.script.delay + late;
                 exchange.stage = Stage::Thinking(at);
                 net.at(at, Happening::Run(self.actor));
             }
+            Stage::Thinking(at) if at <= net.now && exchange.resets => self.end.reset(net),
             Stage::Thinking(at) if at <= net.now => {
                 exchange.stage = Stage::Writing;
                 ask.fate.begun_to_answer = true;
@@ -364,12 +396,18 @@ impl Origin {
     }
 }
 
+/// What goes before an answer.
+fn interims(id: usize, ask: &Ask) -> Vec<u8> {
+    let one = |status| format!("HTTP/1.1 {status} Interim\r\nX-Interim: {id}\r\n\r\n");
+    ask.script.interim.iter().flat_map(|status| one(status).into_bytes()).collect()
+}
+
 /// An answer as it goes out, as far as it goes.
 fn written(id: usize, ask: &Ask, status: u16, chance: &mut crate::chance::Chance) -> Vec<u8> {
     let script = &ask.script;
     let mut out = Vec::new();
-    for status in &script.interim {
-        out.extend(format!("HTTP/1.1 {status} Interim\r\nX-Interim: {id}\r\n\r\n").bytes());
+    if !script.soon {
+        out.extend(interims(id, ask));
     }
     if let Ending::Garbage(garbage) = script.end {
         out.extend(garbage.bytes());

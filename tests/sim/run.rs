@@ -14,6 +14,7 @@ use crate::io::address::Address;
 use crate::io::listen;
 use crate::ledger::Ledger;
 use crate::net::Micros;
+use crate::press;
 use crate::proxy::{Command, CoreSpec, LABELS, OpenListener, Runtime};
 use crate::scenario::{self, ByRoute, Scenario, Stopping, Swap};
 use crate::stats::{self, Counter, Record, UpstreamState};
@@ -157,14 +158,15 @@ fn swapped(plan: &Plan, swap: &Swap) -> Arc<Plan> {
 
 /// Runs the scenario of `seed`; `aloud`: prints what happens.
 pub fn run(seed: u64, aloud: bool) -> Outcome {
-    let scenario = scenario::of(seed);
-    if aloud {
-        println!("{scenario:#?}");
-    }
+    let mut scenario = scenario::of(seed);
     let plan = Arc::new(plan(&scenario));
     let mut registry = Registry::new(1);
     let swapped: Vec<_> = scenario.swaps.iter().map(|swap| swapped(&plan, swap)).collect();
     let runtime = Runtime::link(plan, &mut registry, None);
+    press::stay(&mut scenario, &runtime);
+    if aloud {
+        println!("{scenario:#?}");
+    }
     let mut link = |plan| Runtime::link(plan, &mut registry, Some(&runtime));
     let runtimes: Vec<_> = swapped.into_iter().map(&mut link).collect();
     let stats = Arc::new(stats::Core::new(&LABELS));

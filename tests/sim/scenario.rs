@@ -8,6 +8,7 @@ use crate::edges;
 use crate::end::{Fault, Pace, When};
 use crate::net::Micros;
 use crate::octets::{smuggled, upwards};
+use crate::press;
 use crate::sick::{self, Sick};
 
 /// How the kernel and the way are. Odds are one in so many; 0: never.
@@ -121,8 +122,8 @@ pub struct Fate {
     pub written: bool,
     /// Origins that saw the head of it.
     pub seen: u32,
-    /// A sick origin answered it with this status.
-    pub ill: Option<u16>,
+    /// Sick origins answered it with these.
+    pub ill: Vec<u16>,
     /// Since when the client has some of an answer.
     pub heard: Option<Micros>,
     /// An origin has begun to answer.
@@ -140,6 +141,8 @@ pub struct Fate {
 pub struct Script {
     /// Interim answers that go before.
     pub interim: Vec<u16>,
+    /// They go at once, and what is to come, good or bad, late.
+    pub soon: bool,
     /// The answer comes before the body of the request was read.
     pub early: bool,
     pub delay: Micros,
@@ -383,6 +386,9 @@ pub fn of(seed: u64) -> Scenario {
     if sick::has(seed) {
         sick::add(&mut scenario, seed);
     }
+    if press::has(seed) {
+        press::add(&mut scenario, seed);
+    }
     judge(&mut scenario, &trouble);
     scenario
 }
@@ -603,6 +609,7 @@ fn script(c: &mut Chance, trouble: &Trouble, has_body: bool) -> Script {
         } else {
             vec![]
         },
+        soon: false,
         early: has_body && c.one_in(6),
         delay: if c.one_in(3) { c.magnitude(200_000) } else { 0 },
         status: c.pick(&[200, 200, 200, 200, 204, 304, 404, 500]),

@@ -38,6 +38,12 @@ pub struct Sick {
     pub budget: u32,
     pub try_timeout: Duration,
     pub sticky: bool,
+    /// Clients come with a cookie of the upstream that gets no new requests.
+    pub stranger: bool,
+    /// After so long a request goes to a second upstream; zero: never.
+    pub hedge: Duration,
+    /// Octets of a body that are read ahead.
+    pub buffer: usize,
     pub ills: Vec<Ill>,
     /// When the core is told of which upstream, counted from 1, that it is down, or not down any more.
     pub findings: Vec<(Micros, usize, bool)>,
@@ -66,6 +72,8 @@ pub enum How {
     Fails(u16),
     /// They are not answered.
     Hangs,
+    /// All but the first of a connection are answered with a reset, so much later.
+    Tires(Micros),
 }
 
 /// Has this seed any of it? None of those that found something before has.
@@ -116,6 +124,9 @@ pub fn add(scenario: &mut Scenario, seed: u64) {
         budget: c.pick(&[0, 20, 100]),
         try_timeout: Duration::from_millis(c.pick(&[0, 0, 50, 500])),
         sticky: c.one_in(4),
+        stranger: false,
+        hedge: Duration::ZERO,
+        buffer: 0,
         ills,
         findings: (0..told).map(|_| finding(c)).collect(),
     });
@@ -189,7 +200,8 @@ impl Sick {
 
     /// The same of how requests are sent again.
     pub fn retry(&self, usual: RetrySpec) -> RetrySpec {
-        RetrySpec { on: self.again_on.clone(), try_timeout: self.try_timeout, ..usual }
+        let Sick { try_timeout, hedge, buffer, .. } = *self;
+        RetrySpec { on: self.again_on.clone(), try_timeout, hedge, buffer, ..usual }
     }
 }
 

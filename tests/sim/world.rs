@@ -147,7 +147,7 @@ impl World {
     pub fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Micros>) -> Result<(), Errno> {
         self.turns += 1;
         let sleeps = timeout.is_none_or(|timeout| timeout > 0) && self.net.is_quiet();
-        self.book.turns(sleeps, !self.net.notified);
+        self.book.turns(sleeps, !self.net.notified, self.net.now);
         assert!(self.turns < TURNS, "the core never rests");
         self.net.interrupt()?;
         self.net.now += self.net.chance.between(1, 20);

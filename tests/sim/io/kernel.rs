@@ -39,7 +39,7 @@ impl Drop for Fd {
             if Rc::strong_count(&self.0) == 1 {
                 world.net.close(*self.0);
                 if let Handle::Socket(id) = *self.0 {
-                    world.book.ends(id);
+                    world.book.ends(id, world.net.now);
                 }
             }
         });
