@@ -315,16 +315,25 @@ impl Ledger {
         wrong
     }
 
-    /// The upstream that has never failed, where too many of the others are left alone.
+    /// The upstream that has never failed, where too many of those that stand in for it are left alone.
     fn well(&self) -> Option<usize> {
-        let shut_out =
-            self.upstreams.iter().filter(|watched| watched.breaker != BreakerState::Closed).count();
+        // Those that are down do not count, and who was when one opened is not known here.
+        if !self.sound || !self.sick.findings.is_empty() {
+            return None;
+        }
+        let is_shut_out = |place: &&usize| self.upstreams[**place].breaker != BreakerState::Closed;
         let has_failed = |place: &usize| {
             let is_ill = self.sick.ills.iter().any(|ill| ill.upstream == place + 1);
             is_ill || self.upstreams[*place].openings.closed > 0
         };
-        let mut well = (0..self.upstreams.len()).filter(|place| !has_failed(place));
-        well.next().filter(|_| self.sound && 2 * shut_out > self.upstreams.len())
+        [false, true].into_iter().find_map(|backup| {
+            let is_of =
+                |place: &usize| self.sick.backups[*place] == backup && !self.sick.draining[*place];
+            let tier: Vec<usize> = (0..self.upstreams.len()).filter(is_of).collect();
+            let shut_out = tier.iter().filter(is_shut_out).count();
+            let well = tier.iter().find(|place| !has_failed(place)).copied();
+            well.filter(|_| 2 * shut_out > tier.len())
+        })
     }
 
     fn queue(&mut self) -> Vec<String> {
@@ -373,8 +382,7 @@ impl Ledger {
             }
         }
         self.budget(scenario, &mut wrong);
-        // The attempt at a second upstream that could not be connected to is not written down.
-        if self.stats.records_dropped.get() == 0 && self.sick.hedge.is_zero() {
+        if self.stats.records_dropped.get() == 0 {
             let all = self.upstreams.iter();
             let openings: Vec<_> =
                 all.map(|watched| (&*watched.state.name, watched.openings)).collect();

@@ -211,7 +211,7 @@ pub fn stay(scenario: &mut Scenario, runtime: &Runtime) {
     };
     let place = draining.iter().position(|draining| *draining);
     let (Some(place), Some(tokens)) = (place, &runtime.pools[0].tokens) else { return };
-    let line = tokens.line(place);
+    let line = tokens.line(&runtime.pools[0].upstreams[place].state);
     let cookie = line.strip_prefix("Set-Cookie: ").and_then(|line| line.split(';').next());
     for ask in scenario.asks.iter_mut().filter(|ask| ask.malformed.is_none()) {
         ask.cookie = cookie.map(str::to_owned);

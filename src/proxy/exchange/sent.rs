@@ -9,6 +9,18 @@ use crate::io::clock::Moment;
 use crate::io::stream::Stream;
 use crate::upstream::Upstream;
 
+/// Counts what was sent, should nobody wait for the rest.
+struct Counted<'e> {
+    exchange: &'e Exchange,
+    transfer: Transfer,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.exchange.worker.stats.upstream_sent.add(self.transfer.upstream_sent.get());
+    }
+}
+
 /// How far it is.
 pub struct Sent {
     pub(super) transfer: Transfer,
@@ -27,16 +39,17 @@ impl Sent {
     ) -> Box<Sent> {
         let exchange = admitted.exchange();
         let head: &[u8] = admitted.parts().head;
-        let (transfer, mut upload, mut is_late) = (Transfer::default(), Upload::Going, false);
+        let mut counted = Counted { exchange, transfer: Transfer::default() };
+        let (mut upload, mut is_late) = (Upload::Going, false);
         let permit = exchange.quota.permit().await;
         if let Ok(out) = request::head(exchange, terms, head, upstream, &permit, None) {
             let wait = terms.spec.timeouts.write;
-            let (sent, _) = stream.send(out, wait, &transfer.upstream_sent).await;
-            transfer.request_sent.set(Some(exchange.worker.now()));
+            let (sent, _) = stream.send(out, wait, &counted.transfer.upstream_sent).await;
+            counted.transfer.request_sent.set(Some(exchange.worker.now()));
             is_late = sent == Err(Error::Deadline);
             upload = sent.map_or_else(Upload::failed, |()| Upload::Whole);
         }
-        Box::new(Sent { transfer, upload, is_late })
+        Box::new(Sent { transfer: std::mem::take(&mut counted.transfer), upload, is_late })
     }
 
     /// All of it is with the upstream.
