@@ -7,9 +7,9 @@ use flume::{Receiver, Sender};
 use crate::admin::{self, CurrentView, View};
 use crate::config::show_duration;
 use crate::io::signal::Mailbox;
-use crate::proxy::{Change, Command, Event, PageRequest, PageSlot, Turn};
+use crate::proxy::{BreakerReport, Change, Command, Event, PageRequest, PageSlot};
 use crate::stats::UpstreamState;
-use crate::upstream::{Outcome, Stage};
+use crate::upstream::{BreakerStage, Outcome};
 
 /// Passes reports on until the cores are gone. What one of the receivers cannot take in now is lost: the next
 /// connection that is made, or cannot be, is reported in its place.
@@ -28,7 +28,7 @@ pub async fn pass_on(
                     full.into_inner().lost();
                 }
             }
-            Event::Turned(turn) => told(&turn, &view.get()),
+            Event::Breaker(turn) => told(&turn, &view.get()),
             Event::Page(request, PageSlot { core, reply }) => {
                 let PageRequest { method, path, query, accept } = &*request;
                 let page = admin::page(&view.get(), *method, path, query, accept);
@@ -44,7 +44,7 @@ pub async fn pass_on(
 
 /// Tells of a breaker that has turned. Each turn is one line: it opens no more often than its time lasts. Of one that
 /// is lost on the way only the line is: whoever asks reads the breaker itself.
-fn told(Turn { upstream, stage, outcome }: &Turn, view: &View) {
+fn told(BreakerReport { upstream, stage, outcome }: &BreakerReport, view: &View) {
     let UpstreamState { name, pool, .. } = &**upstream;
     let (reason, status) = match outcome {
         Outcome::Failed(reason) => (reason.label(), None),
@@ -52,17 +52,17 @@ fn told(Turn { upstream, stage, outcome }: &Turn, view: &View) {
         Outcome::Connected | Outcome::Stale => ("", None), // nothing opens for such a one
     };
     match stage {
-        Stage::Open(_) => {
+        BreakerStage::Open(_) => {
             // The plan may have changed meanwhile.
             let breaker = view.plan.pool(pool).and_then(|pool| pool.breaker.as_ref());
             let time = breaker.map(|breaker| format!(" for {}", show_duration(breaker.open)));
             let time = time.unwrap_or_default();
             tracing::warn!(upstream = %name, %pool, reason, status, "circuit breaker opened: no requests{time}");
         }
-        Stage::Closed => {
+        BreakerStage::Closed => {
             tracing::info!(upstream = %name, %pool, "circuit breaker closed: requests resume");
         }
-        Stage::HalfOpen => {}
+        BreakerStage::HalfOpen => {}
     }
 }
 

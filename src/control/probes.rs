@@ -46,7 +46,7 @@ pub struct Audience {
 
 /// How an upstream is asked.
 #[derive(Debug, PartialEq, Eq)]
-struct Asked {
+struct CheckPlan {
     place: Place,
     target: String,
     host: String,
@@ -57,7 +57,7 @@ struct Asked {
 
 /// An upstream that is asked as long as this is held.
 struct Watched {
-    asked: Rc<Asked>,
+    asked: Rc<CheckPlan>,
     /// Takes what requests find.
     suspicions: Sender<Finding>,
     _task: Task<()>,
@@ -139,7 +139,7 @@ impl Keeper<'_> {
         for (pool, linked) in runtime.plan.pools.iter().zip(&runtime.pools) {
             let entries = linked.upstreams.iter().map(|entry| &entry.state);
             for (spec, entry) in pool.upstreams.iter().zip(entries) {
-                let asked = pool.health.as_ref().map(|health| Asked::new(spec, pool, health));
+                let asked = pool.health.as_ref().map(|health| CheckPlan::new(spec, pool, health));
                 let old = before.remove(&Arc::as_ptr(entry));
                 let had_task = old.is_some();
                 // Another task ends here: what it finds while we wait for a core would come too late.
@@ -162,7 +162,7 @@ impl Keeper<'_> {
         }
     }
 
-    fn watch(&self, asked: Asked, entry: &Arc<UpstreamState>) -> Watched {
+    fn watch(&self, asked: CheckPlan, entry: &Arc<UpstreamState>) -> Watched {
         let asked = Rc::new(asked);
         // One says as much as many: the next check is soon.
         let (suspicions, suspected) = flume::bounded(1);
@@ -230,7 +230,7 @@ impl Audience {
 
 /// The task of one upstream.
 struct Watch {
-    asked: Rc<Asked>,
+    asked: Rc<CheckPlan>,
     entry: Arc<UpstreamState>,
     suspected: Receiver<Finding>,
     audience: Rc<Audience>,
@@ -284,7 +284,7 @@ impl Watch {
 
     /// Asks once. `None`: that came to nothing, for want of something of our own.
     async fn check(&self) -> Option<Finding> {
-        let Asked { place, health, .. } = &*self.asked;
+        let CheckPlan { place, health, .. } = &*self.asked;
         let addresses: Vec<Address> = match literal(place) {
             Some(address) => vec![address],
             None => self.entry.addresses().iter().copied().map(Address::Tcp).collect(),
@@ -302,9 +302,9 @@ impl Watch {
     }
 }
 
-impl Asked {
-    fn new(spec: &UpstreamSpec, pool: &PoolSpec, health: &HealthSpec) -> Asked {
-        Asked {
+impl CheckPlan {
+    fn new(spec: &UpstreamSpec, pool: &PoolSpec, health: &HealthSpec) -> CheckPlan {
+        CheckPlan {
             place: spec.place.clone(),
             target: format!("{}{}", spec.base, health.path),
             host: health.host.clone().unwrap_or_else(|| spec.authority.clone()),

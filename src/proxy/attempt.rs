@@ -184,7 +184,7 @@ impl<'s> Attempts<'s> {
             None => Outcome::Failed(error.reason),
         };
         let turned = lease.end(outcome);
-        worker.report_turned(turned, outcome);
+        worker.report_breaker(turned, outcome);
         let closed = error.status.is_none() && error.reason != Reason::ResponseTimeout;
         let again = match error.status {
             // That was decided when it came.
@@ -336,7 +336,7 @@ pub(super) fn unreached(exchange: &Exchange, lease: Lease, refusal: &Refusal, ag
         return; // that was not the upstream
     }
     worker.report_down(&upstream, refusal);
-    worker.report_turned(turned, outcome);
+    worker.report_breaker(turned, outcome);
     let cause = refusal.cause.map(|cause| cause.to_string());
     note(facts, &upstream, false, (refusal.reason, cause), again);
 }

@@ -83,7 +83,7 @@ pub(super) async fn connect(
             Ok(connection) => {
                 facts.connect.set(Some(worker.now() - before));
                 worker.report_up(lease.upstream());
-                worker.report_turned(lease.connected(), Outcome::Connected);
+                worker.report_breaker(lease.connected(), Outcome::Connected);
                 return Ok(connection);
             }
             Err(refusal) if refusal.reason != Reason::NoDescriptors => return Err(refusal),

@@ -204,7 +204,7 @@ impl Leg {
         attempt::note(facts, &upstream, is_reused, (reason, None), HEDGED);
         sent.give_up(exchange, &upstream);
         let turned = lease.end(outcome);
-        worker.report_turned(turned, outcome);
+        worker.report_breaker(turned, outcome);
     }
 }
 

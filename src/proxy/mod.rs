@@ -53,8 +53,8 @@ use session::Session;
 use tunnel::Tunnel;
 
 pub use self::core::{
-    Addresses, Adoption, Change, Command, CoreSpec, Event, LABELS, Lack, OpenListener, PageRequest,
-    PageSlot, Runtime, Turn,
+    Addresses, Adoption, BreakerReport, Change, Command, CoreSpec, Event, LABELS, Lack,
+    OpenListener, PageRequest, PageSlot, Runtime,
 };
 
 /// What happens to the connection after a request.

@@ -1,4 +1,4 @@
-//! The entry of one upstream in the registry: what all cores and the admin know of it, whatever plan is in force.
+//! What is counted and shown of one upstream, over all cores, whatever plan is in force.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};

@@ -1,4 +1,5 @@
-//! Whether requests may go to an upstream: after failures in a row they do not for a while, then a few find out.
+//! Whether requests may go to an upstream: after failures in a row they do not for a while, then a few of
+//! them are trials.
 //!
 //! A pool without a breaker of its own has one that looks at connections alone, opens at the first that cannot be made,
 //! and for longer each time.
@@ -15,13 +16,13 @@ use crate::stats::{BreakerState, UpstreamState};
 /// By what a breaker goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BreakerRules {
-    /// So many failures in a row open it.
+    /// Failures in a row that open it.
     failures: u32,
-    /// For so long.
+    /// How long it stays open.
     open: Duration,
-    /// Twice as long each time it is found open again, at most so often.
+    /// How often that time doubles at most, once for each trial that fails.
     doublings: u32,
-    /// Then so many requests at a time find out.
+    /// Trials at a time, once it is half open.
     probes: u32,
     /// What counts as a failure.
     on: Failures,
@@ -69,9 +70,9 @@ impl BreakerRules {
         !timeout && !closed && status.is_empty()
     }
 
-    /// How long a request leaves to others before it finds out itself. `whole`: all of it is here, so that it ends when
-    /// the upstream does its part; a client that is slow could keep others out.
-    pub fn leaves(&self, whole: bool) -> Duration {
+    /// How long a request lets others go first before it becomes a trial. `whole`: all of it is here, so that it ends
+    /// when the upstream does its part; a client that is slow could keep others out.
+    pub fn head_start(&self, whole: bool) -> Duration {
         if whole || self.judges_connections_alone() { Duration::ZERO } else { self.open }
     }
 
@@ -123,128 +124,129 @@ pub enum Judgement {
 
 /// The right of one request to go to the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permit {
+pub enum Admission {
     /// Nothing stands against it.
     Free,
-    /// It finds out, in this round.
+    /// It is a trial, of this round.
     Trial(u32),
     /// There was no other to go to.
     Forced,
 }
 
-impl Permit {
+impl Admission {
     /// The breaker hears of it what it waits for.
     pub fn is_trial(self) -> bool {
-        matches!(self, Permit::Trial(_))
+        matches!(self, Admission::Trial(_))
     }
 }
 
 /// Where a breaker stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stage {
+pub enum BreakerStage {
     /// Requests go.
     #[default]
     Closed,
     /// None goes until then.
     Open(Moment),
-    /// Some find out.
+    /// There are trials.
     HalfOpen,
 }
 
 /// One breaker, without its clock and without the others of its pool.
 #[derive(Clone, Debug, Default)]
 pub struct Breaker {
-    stage: Stage,
+    stage: BreakerStage,
     /// Failures in a row.
     failures: u32,
     /// How often in a row it was opened.
     opened: u32,
-    /// How often requests began to find out: those of an earlier time find nothing out.
+    /// How often trials began: those of an earlier round decide nothing.
     round: u32,
-    /// When one did last.
+    /// When one began last.
     since: Moment,
-    /// One of them waits for its client.
-    waits: bool,
-    /// Requests that find out now.
+    /// One of this round waits, or waited, for its client.
+    waits_for_client: bool,
+    /// Trials under way.
     trials: u32,
 }
 
 impl Breaker {
-    /// Asks for the right to send a request, which leaves the first so long of each time to others.
+    /// Asks for the right to send a request, which lets others go first for so long.
     ///
     /// # Errors
     /// Not now: when it may be asked again.
-    pub fn permit(
+    pub fn admit(
         &mut self,
         rules: &BreakerRules,
         now: Moment,
-        leaves: Duration,
-    ) -> Result<Permit, Moment> {
-        let Some(from) = self.opens(rules) else { return Ok(Permit::Free) };
-        if now < from + leaves {
-            return Err(if from == NEVER { now } else { from + leaves });
+        head_start: Duration,
+    ) -> Result<Admission, Moment> {
+        let Some(from) = self.admits_from(rules) else { return Ok(Admission::Free) };
+        if now < from + head_start {
+            return Err(if from == NEVER { now } else { from + head_start });
         }
-        if self.stage != Stage::HalfOpen || self.trials >= rules.probes {
-            // Those that have not found out by now are forgotten.
-            (self.stage, self.trials, self.waits) = (Stage::HalfOpen, 0, false);
+        if self.stage != BreakerStage::HalfOpen || self.trials >= rules.probes {
+            // Those that have decided nothing by now are forgotten.
+            (self.stage, self.trials, self.waits_for_client) = (BreakerStage::HalfOpen, 0, false);
             self.round = self.round.wrapping_add(1);
         }
         (self.trials, self.since) = (self.trials + 1, now);
-        self.waits |= !leaves.is_zero();
-        Ok(Permit::Trial(self.round))
+        self.waits_for_client |= !head_start.is_zero();
+        Ok(Admission::Trial(self.round))
     }
 
     /// A request has ended. `others_work`: there are enough of its pool that this one can be left alone.
     pub fn end(
         &mut self,
-        (permit, judgement): (Permit, Judgement),
+        (admission, judgement): (Admission, Judgement),
         rules: &BreakerRules,
         now: Moment,
         others_work: impl FnOnce() -> bool,
     ) {
-        let of_trial = permit == Permit::Trial(self.round) && self.stage == Stage::HalfOpen;
+        let of_trial =
+            admission == Admission::Trial(self.round) && self.stage == BreakerStage::HalfOpen;
         if of_trial {
             self.trials = self.trials.saturating_sub(1);
         }
         match (judgement, self.stage) {
             (Judgement::Unknown, _) => {}
-            (Judgement::Worked, Stage::Closed) => self.failures = 0,
+            (Judgement::Worked, BreakerStage::Closed) => self.failures = 0,
             // A request that was under way before says little; one that was sent in spite of it, all.
-            (Judgement::Worked, _) if of_trial || permit == Permit::Forced => {
+            (Judgement::Worked, _) if of_trial || admission == Admission::Forced => {
                 *self = Breaker { round: self.round, ..Breaker::default() };
             }
             (Judgement::Worked, _) => {}
-            (Judgement::Failed, Stage::Closed) => {
+            (Judgement::Failed, BreakerStage::Closed) => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= rules.failures && others_work() {
                     self.open(rules, now);
                 }
             }
-            (Judgement::Failed, Stage::HalfOpen) if of_trial => self.open(rules, now),
+            (Judgement::Failed, BreakerStage::HalfOpen) if of_trial => self.open(rules, now),
             (Judgement::Failed, _) => {}
         }
     }
 
     fn open(&mut self, rules: &BreakerRules, now: Moment) {
         let times = self.opened.min(rules.doublings);
-        self.stage = Stage::Open(now + rules.open * 2_u32.pow(times));
+        self.stage = BreakerStage::Open(now + rules.open * 2_u32.pow(times));
         (self.opened, self.trials) = (self.opened.saturating_add(1), 0);
     }
 
     /// Where it stands.
-    pub fn stage(&self) -> Stage {
+    pub fn stage(&self) -> BreakerStage {
         self.stage
     }
 
-    /// From when on requests find out; `None`: there is nothing to. One that waits for its client has as long as it was
-    /// open, one that waits for the upstream as long as it takes.
-    fn opens(&self, rules: &BreakerRules) -> Option<Moment> {
+    /// From when on a request may be a trial; `None`: none need be. A trial that waits for its client has as long as
+    /// the upstream was left alone, one that waits for the upstream as long as it takes.
+    fn admits_from(&self, rules: &BreakerRules) -> Option<Moment> {
         match self.stage {
-            Stage::Closed => None,
-            Stage::Open(until) => Some(until),
-            Stage::HalfOpen if self.trials < rules.probes => Some(self.since),
-            Stage::HalfOpen if self.waits => Some(self.since + rules.open),
-            Stage::HalfOpen => Some(NEVER),
+            BreakerStage::Closed => None,
+            BreakerStage::Open(until) => Some(until),
+            BreakerStage::HalfOpen if self.trials < rules.probes => Some(self.since),
+            BreakerStage::HalfOpen if self.waits_for_client => Some(self.since + rules.open),
+            BreakerStage::HalfOpen => Some(NEVER),
         }
     }
 }
@@ -255,8 +257,8 @@ pub struct SharedBreaker {
     breaker: Mutex<Breaker>,
     /// Where it is shown; written under the lock, so that a core that is late does not overwrite what is so by now.
     shown: Arc<UpstreamState>,
-    /// From when on requests find out, in microseconds; 0: there is nothing to.
-    gate: AtomicU64,
+    /// From when on a request may be a trial, in microseconds; 0: none need be.
+    admits_from: AtomicU64,
     /// Something has failed since the last success.
     has_failed: AtomicBool,
     /// So much has failed in a row that it would be open, were others not open already.
@@ -269,58 +271,58 @@ impl SharedBreaker {
         SharedBreaker {
             breaker: Mutex::default(),
             shown,
-            gate: AtomicU64::new(0),
+            admits_from: AtomicU64::new(0),
             has_failed: AtomicBool::new(false),
             has_failed_enough: AtomicBool::new(false),
         }
     }
 
     /// A request may go now, as far as can be told without asking; when it may otherwise.
-    pub fn look(&self, now: Moment, leaves: Duration) -> Result<(), Moment> {
-        match self.gate.load(Relaxed) {
+    pub fn look(&self, now: Moment, head_start: Duration) -> Result<(), Moment> {
+        match self.admits_from.load(Relaxed) {
             0 => Ok(()),
-            from if Moment(from) + leaves <= now => Ok(()),
+            from if Moment(from) + head_start <= now => Ok(()),
             u64::MAX => Err(now),
-            from => Err(Moment(from) + leaves),
+            from => Err(Moment(from) + head_start),
         }
     }
 
-    /// As [`Breaker::permit`].
-    pub fn permit(
+    /// As [`Breaker::admit`].
+    pub fn admit(
         &self,
         rules: &BreakerRules,
         now: Moment,
-        leaves: Duration,
-    ) -> Result<Permit, Moment> {
-        if self.gate.load(Relaxed) == 0 {
-            return Ok(Permit::Free);
+        head_start: Duration,
+    ) -> Result<Admission, Moment> {
+        if self.admits_from.load(Relaxed) == 0 {
+            return Ok(Admission::Free);
         }
         let mut breaker = self.lock();
-        let permit = breaker.permit(rules, now, leaves);
-        self.tell(&breaker, rules);
-        permit
+        let admission = breaker.admit(rules, now, head_start);
+        self.publish(&breaker, rules);
+        admission
     }
 
     /// As [`Breaker::end`]; where it stands then, if that is somewhere else.
     pub fn end(
         &self,
-        (permit, judgement): (Permit, Judgement),
+        (admission, judgement): (Admission, Judgement),
         rules: &BreakerRules,
         now: Moment,
         others_work: impl FnOnce() -> bool,
-    ) -> Option<Stage> {
+    ) -> Option<BreakerStage> {
         let is_nothing = match judgement {
             Judgement::Worked => !self.has_failed.load(Relaxed),
             Judgement::Unknown => true,
             Judgement::Failed => false,
         };
-        if permit == Permit::Free && is_nothing {
+        if admission == Admission::Free && is_nothing {
             return None;
         }
         let mut breaker = self.lock();
         let before = breaker.stage();
-        breaker.end((permit, judgement), rules, now, others_work);
-        self.tell(&breaker, rules);
+        breaker.end((admission, judgement), rules, now, others_work);
+        self.publish(&breaker, rules);
         let after = breaker.stage();
         (before != after).then_some(after)
     }
@@ -329,7 +331,7 @@ impl SharedBreaker {
     pub fn forget(&self) {
         let mut breaker = self.lock();
         *breaker = Breaker { round: breaker.round, ..Breaker::default() };
-        self.gate.store(0, Relaxed);
+        self.admits_from.store(0, Relaxed);
         self.has_failed.store(false, Relaxed);
         self.has_failed_enough.store(false, Relaxed);
         self.shown.breaker.store(BreakerState::Closed);
@@ -337,7 +339,7 @@ impl SharedBreaker {
 
     /// Requests are kept from it.
     pub fn is_open(&self) -> bool {
-        self.gate.load(Relaxed) != 0
+        self.admits_from.load(Relaxed) != 0
     }
 
     /// It has failed so often that they are, or would be.
@@ -350,16 +352,16 @@ impl SharedBreaker {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, breaker: &Breaker, rules: &BreakerRules) {
-        let enough = breaker.stage != Stage::Closed || breaker.failures >= rules.failures;
-        self.gate.store(breaker.opens(rules).map_or(0, |from| from.0.max(1)), Relaxed);
+    fn publish(&self, breaker: &Breaker, rules: &BreakerRules) {
+        let enough = breaker.stage != BreakerStage::Closed || breaker.failures >= rules.failures;
+        self.admits_from.store(breaker.admits_from(rules).map_or(0, |from| from.0.max(1)), Relaxed);
         self.has_failed.store(breaker.failures > 0 || enough, Relaxed);
         self.has_failed_enough.store(enough, Relaxed);
         self.shown.breaker.store(match breaker.stage {
             _ if !rules.is_asked => BreakerState::Closed,
-            Stage::Closed => BreakerState::Closed,
-            Stage::Open(_) => BreakerState::Open,
-            Stage::HalfOpen => BreakerState::HalfOpen,
+            BreakerStage::Closed => BreakerState::Closed,
+            BreakerStage::Open(_) => BreakerState::Open,
+            BreakerStage::HalfOpen => BreakerState::HalfOpen,
         });
     }
 }
@@ -385,8 +387,8 @@ mod tests {
     const NOW: Moment = Moment(1_000_000);
 
     fn fails(breaker: &mut Breaker, rules: &BreakerRules, now: Moment) {
-        let permit = breaker.permit(rules, now, Duration::ZERO).unwrap();
-        breaker.end((permit, Judgement::Failed), rules, now, || true);
+        let admission = breaker.admit(rules, now, Duration::ZERO).unwrap();
+        breaker.end((admission, Judgement::Failed), rules, now, || true);
     }
 
     #[test]
@@ -394,24 +396,24 @@ mod tests {
         let rules = rules(5, 1);
         let mut breaker = Breaker::default();
         (0..4).for_each(|_| fails(&mut breaker, &rules, NOW));
-        breaker.end((Permit::Free, Judgement::Worked), &rules, NOW, || true);
+        breaker.end((Admission::Free, Judgement::Worked), &rules, NOW, || true);
         (0..4).for_each(|_| fails(&mut breaker, &rules, NOW));
-        assert_eq!(breaker.stage(), Stage::Closed, "they were not in a row");
+        assert_eq!(breaker.stage(), BreakerStage::Closed, "they were not in a row");
         fails(&mut breaker, &rules, NOW);
         let until = NOW + Duration::from_secs(10);
-        assert_eq!(breaker.permit(&rules, NOW, ZERO), Err(until));
-        assert_eq!(breaker.permit(&rules, until, ZERO), Ok(Permit::Trial(1)));
-        assert_eq!(breaker.permit(&rules, until, ZERO), Err(until), "one finds out");
-        breaker.end((Permit::Free, Judgement::Worked), &rules, until, || true);
-        assert_eq!(breaker.stage(), Stage::HalfOpen, "an old request says nothing");
-        breaker.end((Permit::Trial(1), Judgement::Unknown), &rules, until, || true);
-        assert_eq!(breaker.permit(&rules, until, ZERO), Ok(Permit::Trial(1)), "the next finds out");
-        breaker.end((Permit::Trial(1), Judgement::Failed), &rules, until, || true);
-        assert_eq!(breaker.permit(&rules, until, ZERO), Err(until + Duration::from_secs(10)));
+        assert_eq!(breaker.admit(&rules, NOW, ZERO), Err(until));
+        assert_eq!(breaker.admit(&rules, until, ZERO), Ok(Admission::Trial(1)));
+        assert_eq!(breaker.admit(&rules, until, ZERO), Err(until), "one at a time");
+        breaker.end((Admission::Free, Judgement::Worked), &rules, until, || true);
+        assert_eq!(breaker.stage(), BreakerStage::HalfOpen, "an old request says nothing");
+        breaker.end((Admission::Trial(1), Judgement::Unknown), &rules, until, || true);
+        assert_eq!(breaker.admit(&rules, until, ZERO), Ok(Admission::Trial(1)), "the next is one");
+        breaker.end((Admission::Trial(1), Judgement::Failed), &rules, until, || true);
+        assert_eq!(breaker.admit(&rules, until, ZERO), Err(until + Duration::from_secs(10)));
         let later = until + Duration::from_secs(10);
-        assert_eq!(breaker.permit(&rules, later, ZERO), Ok(Permit::Trial(2)));
-        breaker.end((Permit::Trial(2), Judgement::Worked), &rules, later, || true);
-        assert_eq!(breaker.permit(&rules, later, ZERO), Ok(Permit::Free));
+        assert_eq!(breaker.admit(&rules, later, ZERO), Ok(Admission::Trial(2)));
+        breaker.end((Admission::Trial(2), Judgement::Worked), &rules, later, || true);
+        assert_eq!(breaker.admit(&rules, later, ZERO), Ok(Admission::Free));
     }
 
     #[test]
@@ -420,13 +422,21 @@ mod tests {
         let mut breaker = Breaker::default();
         fails(&mut breaker, &rules, NOW);
         let open = Duration::from_secs(10);
-        let leaves = rules.leaves(false);
-        assert_eq!(breaker.permit(&rules, NOW + open, leaves), Err(NOW + 2 * open), "others first");
+        let head_start = rules.head_start(false);
+        assert_eq!(
+            breaker.admit(&rules, NOW + open, head_start),
+            Err(NOW + 2 * open),
+            "others first"
+        );
         let late = NOW + 2 * open;
-        assert_eq!(breaker.permit(&rules, late, leaves), Ok(Permit::Trial(1)));
-        assert_eq!(breaker.permit(&rules, late + open, ZERO), Ok(Permit::Trial(2)), "in its place");
-        breaker.end((Permit::Trial(1), Judgement::Failed), &rules, late + open, || true);
-        assert_eq!(breaker.stage(), Stage::HalfOpen, "it is forgotten");
+        assert_eq!(breaker.admit(&rules, late, head_start), Ok(Admission::Trial(1)));
+        assert_eq!(
+            breaker.admit(&rules, late + open, ZERO),
+            Ok(Admission::Trial(2)),
+            "in its place"
+        );
+        breaker.end((Admission::Trial(1), Judgement::Failed), &rules, late + open, || true);
+        assert_eq!(breaker.stage(), BreakerStage::HalfOpen, "it is forgotten");
     }
 
     #[test]
@@ -437,11 +447,11 @@ mod tests {
         for seconds in [1, 2, 4, 8, 16, 32, 32] {
             fails(&mut breaker, &rules, now);
             let until = now + Duration::from_secs(seconds);
-            assert_eq!(breaker.stage(), Stage::Open(until), "{seconds}");
+            assert_eq!(breaker.stage(), BreakerStage::Open(until), "{seconds}");
             now = until;
         }
-        breaker.end((Permit::Forced, Judgement::Worked), &rules, now, || true);
-        assert_eq!(breaker.stage(), Stage::Closed, "who went in spite of it has found out");
+        breaker.end((Admission::Forced, Judgement::Worked), &rules, now, || true);
+        assert_eq!(breaker.stage(), BreakerStage::Closed, "who went in spite of it decides");
         assert!(rules.judges_connections_alone());
     }
 
@@ -508,7 +518,7 @@ mod tests {
             let rules = rules(1 + (seed % 4) as u32, 1 + (seed % 3) as u32);
             let (mut breaker, mut naive) = (Breaker::default(), Naive::default());
             let mut now = NOW;
-            let mut under_way: Vec<(u64, Permit)> = Vec::new();
+            let mut under_way: Vec<(u64, Admission)> = Vec::new();
             for step in 0..200 {
                 now = now + Duration::from_millis(chance(4_000));
                 if chance(2) == 0 {
@@ -521,18 +531,18 @@ mod tests {
                         (None, true) if naive.trials.len() >= rules.probes as usize => None,
                         (None, true) => Some(true),
                     };
-                    let permit = breaker.permit(&rules, now, ZERO).ok();
-                    let is_trial = permit.map(|permit| permit != Permit::Free);
+                    let admission = breaker.admit(&rules, now, ZERO).ok();
+                    let is_trial = admission.map(|admission| admission != Admission::Free);
                     assert_eq!(is_trial, expected, "seed {seed}, step {step}");
-                    if let Some(permit) = permit {
-                        under_way.push((step, permit));
-                        if permit != Permit::Free {
+                    if let Some(admission) = admission {
+                        under_way.push((step, admission));
+                        if admission != Admission::Free {
                             naive.trials.push(step);
                         }
                     }
                     assert!(naive.trials.len() <= rules.probes as usize);
                 } else if !under_way.is_empty() {
-                    let (id, permit) = under_way.remove(chance(under_way.len() as u64) as usize);
+                    let (id, admission) = under_way.remove(chance(under_way.len() as u64) as usize);
                     let is_trial = naive.half && naive.trials.contains(&id);
                     naive.trials.retain(|trial| *trial != id);
                     let judgement = match chance(3) {
@@ -553,7 +563,7 @@ mod tests {
                     if naive.failures.len() >= rules.failures as usize {
                         naive = Naive { open_until: Some(now + open), ..Naive::default() };
                     }
-                    breaker.end((permit, judgement), &rules, now, || true);
+                    breaker.end((admission, judgement), &rules, now, || true);
                 }
             }
         }

@@ -22,8 +22,8 @@ pub struct Entry {
     pub breaker: SharedBreaker,
     /// How busy it is: each request writes that, and only looks at the breaker.
     pub load: OwnLine<Load>,
-    /// When it came, or came back, in microseconds; 0: it has always been there.
-    came: AtomicU64,
+    /// Since when it takes more bit by bit, in microseconds; 0: it has always been there.
+    slow_from: AtomicU64,
 }
 
 impl Entry {
@@ -34,13 +34,13 @@ impl Entry {
             breaker: SharedBreaker::new(Arc::clone(&state)),
             state,
             load: OwnLine::default(),
-            came: AtomicU64::new(0),
+            slow_from: AtomicU64::new(0),
         }
     }
 
     /// It came, or came back.
-    pub fn comes(&self, now: Moment) {
-        self.came.store(now.0, Relaxed);
+    pub fn start_slowly(&self, now: Moment) {
+        self.slow_from.store(now.0, Relaxed);
     }
 
     /// It is somewhere else now, or goes by other rules: its breaker begins anew. `true`: it was shown open, or half.
@@ -52,9 +52,9 @@ impl Entry {
 
     /// What part of its share it gets where upstreams take `slow_start` to their full one.
     pub fn ramp(&self, slow_start: Duration, now: Moment) -> f32 {
-        let came = self.came.load(Relaxed);
-        let age = now - Moment(came);
-        if came == 0 || age >= slow_start {
+        let slow_from = self.slow_from.load(Relaxed);
+        let age = now - Moment(slow_from);
+        if slow_from == 0 || age >= slow_start {
             return 1.0;
         }
         (age.as_secs_f32() / slow_start.as_secs_f32()).max(RAMP_LEAST)
@@ -70,7 +70,7 @@ mod tests {
         let entry = Entry::new(UpstreamState::new("p", "http://a:1", 1));
         let (now, slow) = (Moment(5_000_000), Duration::from_secs(10));
         assert_eq!(entry.ramp(slow, now), 1.0, "it has always been there");
-        entry.comes(now);
+        entry.start_slowly(now);
         let after = |seconds| now + Duration::from_secs(seconds);
         let ramps = [0, 5, 10].map(|seconds| entry.ramp(slow, after(seconds)));
         assert_eq!(ramps, [0.1, 0.5, 1.0]);

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::breaker::{Judgement, Outcome, Permit, Stage};
+use super::breaker::{Admission, BreakerStage, Judgement, Outcome};
 use super::pool::Pool;
 use super::upstream::Upstream;
 use crate::http::Fault;
@@ -17,18 +17,18 @@ pub struct Lease {
     pool: Rc<Pool>,
     upstream: Rc<Upstream>,
     /// `None`: what came of it is told.
-    permit: Cell<Option<Permit>>,
+    admission: Cell<Option<Admission>>,
     /// It is one of those that all cores count.
     is_counted: bool,
 }
 
 /// The breaker of an upstream has turned.
 #[derive(Debug)]
-pub struct Turned {
+pub struct BreakerChange {
     /// Which upstream.
     pub upstream: Rc<Upstream>,
     /// Where its breaker stands.
-    pub stage: Stage,
+    pub stage: BreakerStage,
 }
 
 /// One of the requests, or tunnels, that are under way to an upstream, where that is counted over all cores.
@@ -57,10 +57,10 @@ impl Connection {
 }
 
 impl Lease {
-    pub(super) fn new(pool: &Rc<Pool>, upstream: &Rc<Upstream>, permit: Permit) -> Lease {
+    pub(super) fn new(pool: &Rc<Pool>, upstream: &Rc<Upstream>, admission: Admission) -> Lease {
         upstream.stats().active.up();
         let (pool, upstream) = (Rc::clone(pool), Rc::clone(upstream));
-        Lease { pool, upstream, permit: Cell::new(Some(permit)), is_counted: false }
+        Lease { pool, upstream, admission: Cell::new(Some(admission)), is_counted: false }
     }
 
     /// All cores count it.
@@ -80,7 +80,7 @@ impl Lease {
     }
 
     /// A connection was made. Where nothing else is wanted of the upstream, that settles it.
-    pub fn connected(&self) -> Option<Turned> {
+    pub fn connected(&self) -> Option<BreakerChange> {
         match self.pool.rules().judge(Outcome::Connected) {
             Judgement::Unknown => None,
             judgement => self.judged(judgement),
@@ -89,10 +89,10 @@ impl Lease {
 
     /// The head of an answer has come. A trial ends with it, for how fast the client takes the rest says nothing of the
     /// upstream; and a failure is one, however the answer goes on.
-    pub fn answered(&self, status: u16) -> Option<Turned> {
+    pub fn answered(&self, status: u16) -> Option<BreakerChange> {
         let judgement = self.pool.rules().judge(Outcome::Answered(status));
-        match self.permit.get() {
-            Some(permit) if permit.is_trial() || judgement == Judgement::Failed => {
+        match self.admission.get() {
+            Some(admission) if admission.is_trial() || judgement == Judgement::Failed => {
                 self.judged(judgement)
             }
             _ => None,
@@ -100,19 +100,19 @@ impl Lease {
     }
 
     /// The one place that learns what came of a request. Where the breaker stands then, if that is somewhere else.
-    pub fn end(self, outcome: Outcome) -> Option<Turned> {
+    pub fn end(self, outcome: Outcome) -> Option<BreakerChange> {
         self.ended(outcome)
     }
 
     /// The same of one that goes on as a tunnel: what counts it until that ends.
-    pub fn become_tunnel(mut self, status: u16) -> (Option<Slot>, Option<Turned>) {
+    pub fn become_tunnel(mut self, status: u16) -> (Option<Slot>, Option<BreakerChange>) {
         let turned = self.ended(Outcome::Answered(status));
         let is_counted = std::mem::take(&mut self.is_counted);
         let slot = || Slot { pool: Rc::clone(&self.pool), upstream: Rc::clone(&self.upstream) };
         (is_counted.then(slot), turned)
     }
 
-    fn ended(&self, outcome: Outcome) -> Option<Turned> {
+    fn ended(&self, outcome: Outcome) -> Option<BreakerChange> {
         let stats = self.upstream.stats();
         match outcome {
             Outcome::Answered(status) => stats.responses.of(status).add(1),
@@ -123,10 +123,10 @@ impl Lease {
         self.judged(self.pool.rules().judge(outcome))
     }
 
-    fn judged(&self, judgement: Judgement) -> Option<Turned> {
-        let permit = self.permit.take()?;
-        let stage = self.pool.judge(&self.upstream, permit, judgement)?;
-        Some(Turned { upstream: Rc::clone(&self.upstream), stage })
+    fn judged(&self, judgement: Judgement) -> Option<BreakerChange> {
+        let admission = self.admission.take()?;
+        let stage = self.pool.judge(&self.upstream, admission, judgement)?;
+        Some(BreakerChange { upstream: Rc::clone(&self.upstream), stage })
     }
 }
 

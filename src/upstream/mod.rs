@@ -33,9 +33,9 @@ mod sticky;
 mod upstream;
 
 pub use balance::Schedule;
-pub use breaker::{Outcome, Stage, has_reason};
+pub use breaker::{BreakerStage, Outcome, has_reason};
 pub use entry::Entry;
-pub use lease::{Connection, Lease, Slot, Turned};
+pub use lease::{BreakerChange, Connection, Lease, Slot};
 pub use pick::{Pick, Unavailable};
 pub use pool::{Pool, PoolContext, reap};
 pub use registry::{LinkedPool, PoolState, Registry, Secret};

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::balance::{self, Choice};
-use super::breaker::Permit;
+use super::breaker::Admission;
 use super::entry::Entry;
 use super::lease::Lease;
 use super::pool::Pool;
@@ -164,8 +164,8 @@ impl Pool {
         if upstream.is_down() || is_among(pick.tried, upstream) {
             return Standing::Out(Unavailable::None);
         }
-        let leaves = self.rules().leaves(pick.whole);
-        if let Err(until) = member.entry().breaker.look(pick.now, leaves) {
+        let head_start = self.rules().head_start(pick.whole);
+        if let Err(until) = member.entry().breaker.look(pick.now, head_start) {
             return Standing::Out(Unavailable::Resting(until));
         }
         match self.queue_spec() {
@@ -195,15 +195,15 @@ impl Pool {
     fn take(self: &Rc<Self>, member: &Member, is_forced: bool, pick: &Pick<'_>) -> Option<Lease> {
         let Member { upstream, .. } = member;
         let load = &member.entry().load;
-        let permit = match is_forced {
-            true => Permit::Forced,
+        let admission = match is_forced {
+            true => Admission::Forced,
             false => {
-                let leaves = self.rules().leaves(pick.whole);
-                member.entry().breaker.permit(self.rules(), pick.now, leaves).ok()?
+                let head_start = self.rules().head_start(pick.whole);
+                member.entry().breaker.admit(self.rules(), pick.now, head_start).ok()?
             }
         };
         // From here on the lease gives back what it has.
-        let mut lease = Lease::new(self, upstream, permit);
+        let mut lease = Lease::new(self, upstream, admission);
         if self.counts {
             match self.queue_spec() {
                 Some(queue) if !load.up_below(queue.max_requests) => return None,

@@ -10,11 +10,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::balance;
-use super::breaker::{self, BreakerRules, Judgement, Permit, Stage};
+use super::breaker::{self, Admission, BreakerRules, BreakerStage, Judgement};
 use super::entry::Entry;
 use super::lease::{Connection, Lease};
 use super::pick::Member;
-use super::queue::{Place, Queue};
+use super::queue::{Queue, Ticket};
 use super::registry::LinkedPool;
 use super::sticky::Tokens;
 use super::upstream::{Refusal, Upstream};
@@ -75,7 +75,7 @@ impl Pool {
                 None => (Rc::new(Upstream::new(one, entry, context.core)), before.is_some()),
             };
             if comes {
-                entry.comes(context.reactor.clock().now());
+                entry.start_slowly(context.reactor.clock().now());
             }
             if one.draining {
                 draining.push(upstream);
@@ -160,7 +160,7 @@ impl Pool {
     }
 
     /// A place among those that wait for room; `None`: there are too many.
-    pub fn join(&self) -> Option<Place<'_>> {
+    pub fn join(&self) -> Option<Ticket<'_>> {
         self.queue().join(self.queue_spec()?.size as usize)
     }
 
@@ -184,9 +184,9 @@ impl Pool {
     pub(super) fn judge(
         &self,
         upstream: &Upstream,
-        permit: Permit,
+        admission: Admission,
         judgement: Judgement,
-    ) -> Option<Stage> {
+    ) -> Option<BreakerStage> {
         let now = self.reactor.clock().now();
         let entry = upstream.entry();
         let mut opening = None;
@@ -197,10 +197,10 @@ impl Pool {
             opening = is_asked.then(lock);
             !is_asked || self.spares(upstream)
         };
-        let stage = entry.breaker.end((permit, judgement), self.rules(), now, others_work);
+        let stage = entry.breaker.end((admission, judgement), self.rules(), now, others_work);
         drop(opening);
-        if stage == Some(Stage::Closed) {
-            entry.comes(now);
+        if stage == Some(BreakerStage::Closed) {
+            entry.start_slowly(now);
             self.queue().call();
         }
         stage.filter(|_| self.rules().is_asked)
@@ -488,7 +488,7 @@ pub mod tests {
             let down = kinds.chars().enumerate().filter(|(_, kind)| *kind == 'x');
             down.for_each(|(place, _)| upstream(place).set_down(true, NOW));
             for place in failing {
-                let lease = Lease::new(&pool, upstream(*place), Permit::Free);
+                let lease = Lease::new(&pool, upstream(*place), Admission::Free);
                 lease.end(Outcome::Failed(Reason::ConnectRefused));
             }
             let is_open = |place: &usize| pool.linked.upstreams[*place].breaker.is_open();
@@ -507,7 +507,7 @@ pub mod tests {
             let pool = Rc::new(Pool::new(&linked, &context(), None));
             let mut too_many = 0;
             for _ in 0..2_000 {
-                let lease = Lease::new(&pool, &pool.tiers[0][place].upstream, Permit::Free);
+                let lease = Lease::new(&pool, &pool.tiers[0][place].upstream, Admission::Free);
                 both.wait();
                 lease.end(Outcome::Failed(Reason::ConnectRefused));
                 both.wait();

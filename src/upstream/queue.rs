@@ -51,7 +51,7 @@ impl fmt::Debug for Bell {
 
 /// A place in the queue, until it is dropped.
 #[derive(Debug)]
-pub struct Place<'q> {
+pub struct Ticket<'q> {
     queue: &'q Queue,
     number: u64,
 }
@@ -64,7 +64,7 @@ impl Queue {
 
     /// A place behind all others; `None`: there are `most` already. The first is called, for room may have been made
     /// without anybody ending.
-    pub fn join(&self, most: usize) -> Option<Place<'_>> {
+    pub fn join(&self, most: usize) -> Option<Ticket<'_>> {
         let mut line = self.lock();
         if line.waiting.len() >= most {
             return None;
@@ -76,7 +76,7 @@ impl Queue {
         drop(line);
         // Its fence stands between the length, which was written, and the room that is looked for next.
         self.call();
-        Some(Place { queue: self, number })
+        Some(Ticket { queue: self, number })
     }
 
     /// There may be room: has the first look, and where that lets others by, the next.
@@ -104,7 +104,7 @@ impl Queue {
     }
 }
 
-impl Place<'_> {
+impl Ticket<'_> {
     /// Has `waker` called when it may look whether there is room. `true`: it may now, for all before it let it by.
     pub fn wait(&self, waker: &Waker, core: &Notifier) -> bool {
         let mut line = self.queue.lock();
@@ -125,7 +125,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         let mut line = self.queue.lock();
         line.waiting.remove(&self.number);

@@ -116,7 +116,7 @@ impl Upstream {
     /// Notes what checks have found.
     pub(super) fn set_down(&self, down: bool, now: Moment) {
         if self.down.replace(down) && !down {
-            self.entry.comes(now);
+            self.entry.start_slowly(now);
         }
     }
 

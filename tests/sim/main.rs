@@ -96,7 +96,10 @@ const FAILED_ONCE: &[(u64, &str)] = &[
     (2090, "frames that came with a head beyond a buffer were lost on the way into the tunnel"),
     (6835, "a receiver of a tunnel that took nothing more was waited for without an end"),
     (123, "a replay went to an upstream whose breaker its failure had just opened"),
-    (347, "what was sent to a second upstream was not counted when the first one answered meanwhile"),
+    (
+        347,
+        "what was sent to a second upstream was not counted when the first one answered meanwhile",
+    ),
 ];
 
 type Case = (&'static str, fn() -> Vec<String>);

@@ -12,7 +12,7 @@ use crate::http::{Method, Reply};
 
 use crate::io::address::Address;
 use crate::stats::UpstreamState;
-use crate::upstream::{Outcome, Stage};
+use crate::upstream::{BreakerStage, Outcome};
 
 /// From the control plane to a core.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ pub enum Event {
     /// An upstream could not be connected to, or could, where the last attempt had failed or there was none.
     Changed(Change),
     /// The breaker of an upstream has opened or closed.
-    Turned(Turn),
+    Breaker(BreakerReport),
     /// A client asks for what the admin shows, where a route says that it may.
     Page(Box<PageRequest>, PageSlot),
     /// This is lacking, and there is nothing to close for it on this core.
@@ -112,11 +112,11 @@ pub enum Lack {
 
 /// What became of the breaker of an upstream.
 #[derive(Clone, Debug)]
-pub struct Turn {
+pub struct BreakerReport {
     /// Which one.
     pub upstream: Arc<UpstreamState>,
     /// Where it stands.
-    pub stage: Stage,
+    pub stage: BreakerStage,
     /// Why: how the last request ended.
     pub outcome: Outcome,
 }

@@ -9,7 +9,9 @@ mod runtime;
 mod spec;
 mod worker;
 
-pub use command::{Addresses, Adoption, Change, Command, Event, Lack, PageRequest, PageSlot, Turn};
+pub use command::{
+    Addresses, Adoption, BreakerReport, Change, Command, Event, Lack, PageRequest, PageSlot,
+};
 pub(super) use epoch::{Epoch, LinkedAction};
 pub(super) use ids::Id;
 pub use labels::LABELS;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 
-use super::command::{Adoption, Change, Event, Turn};
+use super::command::{Adoption, BreakerReport, Change, Event};
 use super::epoch::Epoch;
 use super::ids::Ids;
 use crate::base::imf_fixdate;
@@ -17,7 +17,7 @@ use crate::io::clock::Moment;
 use crate::io::cores::Core;
 use crate::policy::Scratch;
 use crate::stats::{self, Record, Recorder};
-use crate::upstream::{Outcome, PoolContext, Refusal, Turned, Upstream, reap};
+use crate::upstream::{BreakerChange, Outcome, PoolContext, Refusal, Upstream, reap};
 
 /// Parsed heads. Their storage is used again by later requests of the same core.
 #[derive(Debug, Default)]
@@ -109,10 +109,10 @@ impl Worker {
     }
 
     /// The breaker of an upstream has turned, after a request that ended so.
-    pub fn report_turned(&self, turned: Option<Turned>, outcome: Outcome) {
-        let Some(Turned { upstream, stage }) = turned else { return };
+    pub fn report_breaker(&self, turned: Option<BreakerChange>, outcome: Outcome) {
+        let Some(BreakerChange { upstream, stage }) = turned else { return };
         let upstream = Arc::clone(upstream.state());
-        self.report(Event::Turned(Turn { upstream, stage, outcome }));
+        self.report(Event::Breaker(BreakerReport { upstream, stage, outcome }));
     }
 
     /// The time.

@@ -88,7 +88,7 @@ pub(super) async fn exchange<'s>(
         },
         refuses: &|status| {
             // First, for it may leave no other to ask.
-            worker.report_turned(lease.answered(status), Outcome::Answered(status));
+            worker.report_breaker(lease.answered(status), Outcome::Answered(status));
             attempts.refuses(exchange, (status, whole), repeatable)
         },
     };
@@ -124,7 +124,7 @@ pub(super) async fn exchange<'s>(
             (Delivered::Answer { persistent }, lease.end(Outcome::Answered(status)))
         }
     };
-    worker.report_turned(turned, Outcome::Answered(status));
+    worker.report_breaker(turned, Outcome::Answered(status));
     Ok(delivered)
 }
 
