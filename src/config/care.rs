@@ -439,6 +439,9 @@ mod tests {
             let (plan, _) =
                 testing::loaded(&pool(own), &[]).unwrap_or_else(|told| panic!("{}", told.text()));
             assert_eq!(said(&plan, "p", settings), expected, "{own}");
+            let flag = ["--sticky-secret", "0123456789abcdef"];
+            let is_taken = testing::loaded(&pool(own), &flag).is_ok();
+            assert_eq!(is_taken, own.starts_with("sticky"), "{own}");
             let (switch, _) = own.split_once(' ').unwrap();
             for off in [String::new(), format!("{switch} = 'off'")] {
                 assert!(testing::loaded(&pool(&off), &[]).is_err(), "{off}");

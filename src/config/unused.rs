@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use super::care::is_same_layer;
 use super::diagnostics::wrong;
+use super::file::Section;
 use super::given::{Given, Origin};
 use super::plan::{ExchangeSpec, Plan};
 use super::pool::{Place, PoolSpec, RetrySpec};
@@ -14,6 +15,9 @@ use super::route::{RouteAction, RouteSource, RouteSpec, Share};
 use super::sections::of;
 use super::settings::{Settings, setting};
 use super::table::{POOL, ROUTE};
+
+/// What is looked at.
+const LOOKED_AT: [&str; 5] = ["retry-on", "try-timeout", "hedge", "retry-buffer", "resolve"];
 
 /// Says what is given and has no effect in `plan`.
 pub fn warn(settings: &mut Settings<'_>, plan: &Plan) {
@@ -23,7 +27,9 @@ pub fn warn(settings: &mut Settings<'_>, plan: &Plan) {
     let below = of_pools.chain(shares.iter().map(|share| &*share.exchange)).collect();
     settings.unused_retries(&plan.exchange, below);
     settings.unused_names(&pools);
-    for section in of(&settings.layers.sections, POOL) {
+    // Most of thousands say nothing of it.
+    let says = |section: &&Section| section.given.keys().any(|name| LOOKED_AT.contains(name));
+    for section in of(&settings.layers.sections, POOL).into_iter().filter(says) {
         let Some(pool) = pools.iter().find(|pool| *pool.name == *section.name) else { continue };
         let below = shares.iter().filter(|share| share.pool == pool.name);
         let below = below.map(|share| &*share.exchange).collect();
@@ -32,7 +38,8 @@ pub fn warn(settings: &mut Settings<'_>, plan: &Plan) {
         settings.unused_names(&[*pool]);
     }
     let routes = plan.routes.iter().filter(|route| route.source == RouteSource::Section);
-    for (section, route) in of(&settings.layers.sections, ROUTE).into_iter().zip(routes) {
+    let sections = of(&settings.layers.sections, ROUTE).into_iter().zip(routes);
+    for (section, route) in sections.filter(|(section, _)| says(section)) {
         let exchanges: Vec<&ExchangeSpec> =
             shares_of(route).map(|share| &*share.exchange).collect();
         if let Some((own, others)) = exchanges.split_first() {
