@@ -13,6 +13,9 @@ use std::task::Waker;
 
 use crate::io::reactor::Notifier;
 
+/// So many let others by: each of them looks whenever there may be room.
+const LET_BY_MOST: usize = 8;
+
 /// The queue of a pool.
 #[derive(Debug, Default)]
 pub struct Queue {
@@ -26,6 +29,8 @@ pub struct Queue {
 struct Line {
     waiting: BTreeMap<u64, Waiting>,
     next: u64,
+    /// How many of them let others by.
+    let_by: usize,
 }
 
 /// One that waits.
@@ -114,11 +119,16 @@ impl Ticket<'_> {
         line.waiting.range(..self.number).all(|(_, before)| before.lets_by)
     }
 
-    /// There may be room that is of no use to it. It is called all the same from now on, and so is the next.
+    /// There may be room that is of no use to it. It is called all the same from now on, and so is the next, unless
+    /// there are too many of its kind.
     pub fn let_by(&self) {
         let mut line = self.queue.lock();
-        let own = line.waiting.get_mut(&self.number);
-        if own.is_some_and(|own| !std::mem::replace(&mut own.lets_by, true)) {
+        let Line { waiting, let_by, .. } = &mut *line;
+        if let Some(own) = waiting.get_mut(&self.number)
+            && !own.lets_by
+            && *let_by < LET_BY_MOST
+        {
+            (own.lets_by, *let_by) = (true, *let_by + 1);
             drop(line);
             self.queue.call();
         }
@@ -128,7 +138,8 @@ impl Ticket<'_> {
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         let mut line = self.queue.lock();
-        line.waiting.remove(&self.number);
+        let own = line.waiting.remove(&self.number);
+        line.let_by -= usize::from(own.is_some_and(|own| own.lets_by));
         self.queue.length.store(line.waiting.len(), Relaxed);
         drop(line);
         // Room for more than one may have been made, or it was called and leaves.
@@ -194,5 +205,17 @@ mod tests {
         assert_eq!(times(), [1, 1, 0], "it is said once");
         queue.call();
         assert_eq!(times(), [2, 2, 0]);
+        drop(places);
+        // A few may, and the place of one that leaves is free.
+        let many = [0; LET_BY_MOST + 2].map(|_| queue.join(LET_BY_MOST + 2).unwrap());
+        many.iter().for_each(|one| _ = one.wait(&called[0].clone().into(), &notifier));
+        many.iter().for_each(Ticket::let_by);
+        let may_look = || {
+            let waits = |one: &&Ticket<'_>| one.wait(&called[0].clone().into(), &notifier);
+            many.iter().filter(waits).count()
+        };
+        assert_eq!((may_look(), queue.lock().let_by), (LET_BY_MOST + 1, LET_BY_MOST));
+        drop(many);
+        assert_eq!((queue.len(), queue.lock().let_by), (0, 0));
     }
 }
