@@ -297,8 +297,15 @@ impl Ledger {
     /// Whatever may have changed since it was looked at last.
     fn look(&mut self, now: Micros) -> Vec<String> {
         let mut has_closed_one_opened = false;
-        for watched in &mut self.upstreams {
+        let mut wrong = self.queue();
+        let open = self.sick.breaker.as_ref().map_or(0, |spec| spec.open.as_micros() as Micros);
+        for (watched, number) in self.upstreams.iter_mut().zip(1..) {
             let before = std::mem::replace(&mut watched.breaker, watched.state.breaker.load());
+            let has_trial =
+                (before, watched.breaker) == (BreakerState::Open, BreakerState::HalfOpen);
+            if has_trial && now + LOOKED < watched.opened + open {
+                wrong.push(format!("upstream {number}: a trial before {open} us were over"));
+            }
             if before == watched.breaker || watched.breaker != BreakerState::Open {
                 continue;
             }
@@ -308,7 +315,6 @@ impl Ledger {
             watched.openings.others += u64::from(!was_closed);
             has_closed_one_opened |= was_closed;
         }
-        let mut wrong = self.queue();
         if has_closed_one_opened && let Some(well) = self.well() {
             wrong.push(format!("more than half is shut out although upstream {} works", well + 1));
         }
