@@ -1,9 +1,11 @@
-//! Settings that are given and have no effect: each gets a warning.
+//! Settings that are given and have no effect, or undo each other: each gets a warning.
 //!
 //! What the top says may be meant for one pool of many, so it is odd only where nothing below uses it either.
 
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::care::is_same_layer;
 use super::diagnostics::wrong;
@@ -37,6 +39,7 @@ pub fn warn(settings: &mut Settings<'_>, plan: &Plan) {
         settings.unused_retries(&pool.exchange, below);
         settings.unused_names(&[*pool]);
     }
+    settings.overwritten_cookies(plan);
     let routes = plan.routes.iter().filter(|route| route.source == RouteSource::Section);
     let sections = of(&settings.layers.sections, ROUTE).into_iter().zip(routes);
     for (section, route) in sections.filter(|(section, _)| says(section)) {
@@ -94,6 +97,31 @@ impl Settings<'_> {
             if let Some(given) = self.given_here(name).filter(|given| &*given.text != "once") {
                 let what = "this is not used, since no upstream has a name to look up";
                 self.warn(&given, wrong(what, "leave it out"));
+            }
+        }
+    }
+
+    /// Routes that mix pools whose clients stay by one cookie: each pool overwrites what the other has set.
+    fn overwritten_cookies(&mut self, plan: &Plan) {
+        let sticky =
+            |pool: &'_ Arc<PoolSpec>| Some((Arc::clone(pool), pool.sticky.clone()?.cookie));
+        let pools: Vec<_> = plan.pools.iter().filter_map(sticky).collect();
+        let cookies: HashMap<&str, &str> =
+            pools.iter().map(|(pool, cookie)| (&*pool.name, &**cookie)).collect();
+        if cookies.len() < 2 {
+            return;
+        }
+        let routes = plan.routes.iter().filter(|route| route.source == RouteSource::Section);
+        for (section, route) in of(&self.layers.sections, ROUTE).into_iter().zip(routes) {
+            let mut seen = HashSet::new();
+            let mut of_shares = shares_of(route).filter_map(|share| cookies.get(&*share.pool));
+            if of_shares.all(|cookie| seen.insert(cookie)) {
+                continue;
+            }
+            let mut settings = self.of(section);
+            if let Some(given) = settings.given_here("pool") {
+                let what = "these pools have one sticky cookie, so each overwrites the other's";
+                settings.warn(&given, wrong(what, "give each pool a cookie of its own"));
             }
         }
     }
@@ -173,6 +201,24 @@ mod tests {
             for (warning, (name, what)) in report.warnings.iter().zip(told) {
                 assert!(warning.contains(name) && warning.contains(what), "{text}{warning}");
             }
+        }
+    }
+
+    #[test]
+    fn pools_that_a_route_mixes_have_cookies_of_their_own() {
+        for (top, of_b, mixes, warnings) in [
+            ("sticky = 'tg'", "", "{ a = 1, b = 1 }", 1),
+            ("sticky = 'tg'", "sticky = 'tb'", "{ a = 1, b = 1 }", 0),
+            ("sticky = 'tg'", "sticky = 'off'", "{ a = 1, b = 1 }", 0),
+            ("sticky = 'tg'", "", "'a'", 0),
+            ("", "", "{ a = 1, b = 1 }", 0),
+        ] {
+            let text = format!(
+                "{top}\n[pool.a]\nupstream = 'http://a:1'\n[pool.b]\nupstream = 'http://b:1'\n{of_b}\n\
+                 [[route]]\npool = {mixes}\n"
+            );
+            let (_, report) = testing::loaded(&text, &[]).unwrap();
+            assert_eq!(report.warnings.len(), warnings, "{text}{:#?}", report.warnings);
         }
     }
 

@@ -16,7 +16,7 @@ use super::hedge;
 use super::pick::{self, Wish};
 use super::session::Exchange;
 use crate::config::RetrySpec;
-use crate::http::{Framing, Reason};
+use crate::http::{Fault, Framing, Reason};
 use crate::stats;
 use crate::upstream::{Lease, Outcome, Refusal, Unavailable, Upstream, has_reason};
 
@@ -195,7 +195,9 @@ impl<'s> Attempts<'s> {
             Ok(again) => again,
             Err(why) => {
                 facts.cause.set(error.cause);
-                facts.not_again.set(Some(why));
+                // Where the upstream did nothing wrong, nobody asks why.
+                let is_its_fault = error.reason.fault() == Fault::Upstream;
+                facts.not_again.set(Some(why).filter(|_| is_its_fault));
                 return Err(error.reason);
             }
         };

@@ -437,6 +437,8 @@ fn z17_a_client_that_leaves_takes_both_with_it() {
         given_up.iter().for_each(Gate::wait);
         let line = logged(&proxy, 1);
         assert_eq!(line["status"], 499, "{line:#}");
+        let last = attempts(&line).pop().unwrap();
+        assert_eq!(last, ("client_gone".to_owned(), String::new()), "nothing was wrong there");
         assert_eq!(proxy.metric("/active"), 0);
     }
 }
