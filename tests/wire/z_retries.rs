@@ -495,36 +495,37 @@ fn z21_the_first_is_listened_to_while_the_second_is_connected_to() {
 
 #[test]
 fn z22_an_end_is_no_answer() {
-    let (slow, asked, go_on) = Origin::patient();
-    let closing = closing();
-    let proxy = in_front_of(&[slow.url(), closing.url()], &SOON);
-    let mut client = proxy.client();
-    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-    asked.wait();
-    eventually("the second is asked", || hedges(&proxy) == (1, 0));
-    go_on.open();
-    assert_eq!(client.response().text(), "last");
-    let ended = [("upstream_closed", "hedged"), ("done", "")];
-    assert_eq!(attempts(&logged(&proxy, 1)), words(&ended));
-    // And so it is where the first one ends.
-    let (slow, asked, go_on) = Origin::patient();
-    let leaves = Gate::default();
-    let left = leaves.clone();
-    let leaving = Origin::start(move |peer| {
-        peer.request()?;
-        left.wait();
-        Ok(())
-    });
-    let proxy = in_front_of(&[leaving.url(), slow.url()], &SOON);
-    let mut client = proxy.client();
-    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-    asked.wait();
-    leaves.open();
-    // Nothing shows that its end was heard.
-    thread::sleep(Duration::from_millis(200));
-    go_on.open();
-    assert_eq!(client.response().text(), "last");
-    assert_eq!(attempts(&logged(&proxy, 1)), words(&ended));
+    // Once it is asked it ends its side where `leaves` is open, and says so.
+    let leaving = |leaves: &Gate, ended: &Gate| {
+        let (leaves, ended) = (leaves.clone(), ended.clone());
+        Origin::start(move |peer| {
+            peer.request()?;
+            leaves.wait();
+            peer.finish_sending()?;
+            ended.open();
+            peer.hold()
+        })
+    };
+    for is_first in [false, true] {
+        let (slow, asked, go_on) = Origin::patient();
+        let (leaves, ended) = (Gate::default(), Gate::default());
+        let leaving = leaving(&leaves, &ended);
+        let mut urls = [slow.url(), leaving.url()];
+        if is_first {
+            urls.reverse();
+        }
+        let proxy = in_front_of(&urls, &SOON);
+        let mut client = proxy.client();
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        asked.wait();
+        eventually("both are asked", || hedges(&proxy) == (1, 0));
+        leaves.open();
+        ended.wait();
+        go_on.open();
+        assert_eq!(client.response().text(), "last");
+        let ends = [("upstream_closed", "hedged"), ("done", "")];
+        assert_eq!(attempts(&logged(&proxy, 1)), words(&ends), "{is_first}");
+    }
 }
 
 #[test]
