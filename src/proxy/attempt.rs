@@ -155,10 +155,11 @@ impl<'s> Attempts<'s> {
             () if !pool.has_ready(&self.excluded, exchange.worker.now()) => Err(WhyNot::NoOther),
             () => Ok(Again::Elsewhere),
         };
-        unreached(exchange, lease, &refusal, again.map_or_else(WhyNot::label, Again::label));
+        let label = again.map_or_else(WhyNot::label, Again::label);
+        if !unreached(exchange, lease, &refusal, label) {
+            return Err(refusal.reason); // another would not help
+        }
         match (refusal.reason, again) {
-            // Another would not help.
-            (lack @ (Reason::NoDescriptors | Reason::Stopped), _) => Err(lack),
             (_, Ok(_)) => {
                 self.retries += 1;
                 exchange.worker.stats.retries.add(1);
@@ -328,19 +329,25 @@ impl<'s> Attempts<'s> {
     }
 }
 
-/// No connection could be made for this lease: notes so, and tells whom it concerns.
-pub(super) fn unreached(exchange: &Exchange, lease: Lease, refusal: &Refusal, again: &'static str) {
+/// No connection could be made for this lease: notes so, and tells whom it concerns. `false`: the lack was ours.
+pub(super) fn unreached(
+    exchange: &Exchange,
+    lease: Lease,
+    refusal: &Refusal,
+    again: &'static str,
+) -> bool {
     let Exchange { worker, facts, .. } = exchange;
     let upstream = Rc::clone(lease.upstream());
     let outcome = Outcome::Failed(refusal.reason);
     let turned = lease.end(outcome);
     if matches!(refusal.reason, Reason::NoDescriptors | Reason::Stopped) {
-        return; // that was not the upstream
+        return false;
     }
     worker.report_down(&upstream, refusal);
     worker.report_breaker(turned, outcome);
     let cause = refusal.cause.map(|cause| cause.to_string());
     note(facts, &upstream, false, (refusal.reason, cause), again);
+    true
 }
 
 /// The upstream may have the request twice: by its method, or because it has a key.

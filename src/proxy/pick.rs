@@ -165,19 +165,19 @@ async fn wait_in_line(
     pick: Pick<'_>,
 ) -> Result<Lease, Reason> {
     let Exchange { worker, client, .. } = exchange;
-    let Some(place) = pool.join() else {
+    let Some(ticket) = pool.join() else {
         worker.stats.queue_refused.add(1);
         return Err(Reason::QueueFull);
     };
     let notifier = worker.core.reactor.notifier();
     let _waits = Waits::begin(exchange);
     let room = poll_fn(|cx| {
-        let is_first = place.wait(cx.waker(), &notifier);
+        let is_first = ticket.wait(cx.waker(), &notifier);
         let picked = is_first.then(|| pick_now(exchange, pool, &pick));
         match picked {
             Some(Ok(lease)) => return Poll::Ready(Ok(lease)),
             // Those that it has tried may have room.
-            Some(Err(Unavailable::Full)) if !pick.tried.is_empty() => place.let_by(),
+            Some(Err(Unavailable::Full)) if !pick.tried.is_empty() => ticket.let_by(),
             Some(Err(Unavailable::Full)) | None => {}
             // Nobody is left who could have room.
             Some(Err(other)) => return Poll::Ready(Err(reason(exchange, other))),

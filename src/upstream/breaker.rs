@@ -124,7 +124,7 @@ pub enum Judgement {
 
 /// The right of one request to go to the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub enum Grant {
     /// Nothing stands against it.
     Free,
     /// It is a trial, of this round.
@@ -133,10 +133,10 @@ pub enum Admission {
     Forced,
 }
 
-impl Admission {
-    /// The breaker hears of it what it waits for.
+impl Grant {
+    /// What comes of it decides where the breaker goes.
     pub fn is_trial(self) -> bool {
-        matches!(self, Admission::Trial(_))
+        matches!(self, Grant::Trial(_))
     }
 }
 
@@ -180,8 +180,8 @@ impl Breaker {
         rules: &BreakerRules,
         now: Moment,
         head_start: Duration,
-    ) -> Result<Admission, Moment> {
-        let Some(from) = self.admits_from(rules) else { return Ok(Admission::Free) };
+    ) -> Result<Grant, Moment> {
+        let Some(from) = self.admits_from(rules) else { return Ok(Grant::Free) };
         if now < from + head_start {
             return Err(if from == NEVER { now } else { from + head_start });
         }
@@ -192,19 +192,18 @@ impl Breaker {
         }
         (self.trials, self.since) = (self.trials + 1, now);
         self.waits_for_client |= !head_start.is_zero();
-        Ok(Admission::Trial(self.round))
+        Ok(Grant::Trial(self.round))
     }
 
     /// A request has ended. `others_work`: there are enough of its pool that this one can be left alone.
     pub fn end(
         &mut self,
-        (admission, judgement): (Admission, Judgement),
+        (grant, judgement): (Grant, Judgement),
         rules: &BreakerRules,
         now: Moment,
         others_work: impl FnOnce() -> bool,
     ) {
-        let of_trial =
-            admission == Admission::Trial(self.round) && self.stage == BreakerStage::HalfOpen;
+        let of_trial = grant == Grant::Trial(self.round) && self.stage == BreakerStage::HalfOpen;
         if of_trial {
             self.trials = self.trials.saturating_sub(1);
         }
@@ -212,7 +211,7 @@ impl Breaker {
             (Judgement::Unknown, _) => {}
             (Judgement::Worked, BreakerStage::Closed) => self.failures = 0,
             // A request that was under way before says little; one that was sent in spite of it, all.
-            (Judgement::Worked, _) if of_trial || admission == Admission::Forced => {
+            (Judgement::Worked, _) if of_trial || grant == Grant::Forced => {
                 *self = Breaker { round: self.round, ..Breaker::default() };
             }
             (Judgement::Worked, _) => {}
@@ -293,20 +292,20 @@ impl SharedBreaker {
         rules: &BreakerRules,
         now: Moment,
         head_start: Duration,
-    ) -> Result<Admission, Moment> {
+    ) -> Result<Grant, Moment> {
         if self.admits_from.load(Relaxed) == 0 {
-            return Ok(Admission::Free);
+            return Ok(Grant::Free);
         }
         let mut breaker = self.lock();
-        let admission = breaker.admit(rules, now, head_start);
+        let grant = breaker.admit(rules, now, head_start);
         self.publish(&breaker, rules);
-        admission
+        grant
     }
 
     /// As [`Breaker::end`]; where it stands then, if that is somewhere else.
     pub fn end(
         &self,
-        (admission, judgement): (Admission, Judgement),
+        (grant, judgement): (Grant, Judgement),
         rules: &BreakerRules,
         now: Moment,
         others_work: impl FnOnce() -> bool,
@@ -316,12 +315,12 @@ impl SharedBreaker {
             Judgement::Unknown => true,
             Judgement::Failed => false,
         };
-        if admission == Admission::Free && is_nothing {
+        if grant == Grant::Free && is_nothing {
             return None;
         }
         let mut breaker = self.lock();
         let before = breaker.stage();
-        breaker.end((admission, judgement), rules, now, others_work);
+        breaker.end((grant, judgement), rules, now, others_work);
         self.publish(&breaker, rules);
         let after = breaker.stage();
         (before != after).then_some(after)
@@ -387,8 +386,8 @@ mod tests {
     const NOW: Moment = Moment(1_000_000);
 
     fn fails(breaker: &mut Breaker, rules: &BreakerRules, now: Moment) {
-        let admission = breaker.admit(rules, now, Duration::ZERO).unwrap();
-        breaker.end((admission, Judgement::Failed), rules, now, || true);
+        let grant = breaker.admit(rules, now, Duration::ZERO).unwrap();
+        breaker.end((grant, Judgement::Failed), rules, now, || true);
     }
 
     #[test]
@@ -396,24 +395,24 @@ mod tests {
         let rules = rules(5, 1);
         let mut breaker = Breaker::default();
         (0..4).for_each(|_| fails(&mut breaker, &rules, NOW));
-        breaker.end((Admission::Free, Judgement::Worked), &rules, NOW, || true);
+        breaker.end((Grant::Free, Judgement::Worked), &rules, NOW, || true);
         (0..4).for_each(|_| fails(&mut breaker, &rules, NOW));
         assert_eq!(breaker.stage(), BreakerStage::Closed, "they were not in a row");
         fails(&mut breaker, &rules, NOW);
         let until = NOW + Duration::from_secs(10);
         assert_eq!(breaker.admit(&rules, NOW, ZERO), Err(until));
-        assert_eq!(breaker.admit(&rules, until, ZERO), Ok(Admission::Trial(1)));
+        assert_eq!(breaker.admit(&rules, until, ZERO), Ok(Grant::Trial(1)));
         assert_eq!(breaker.admit(&rules, until, ZERO), Err(until), "one at a time");
-        breaker.end((Admission::Free, Judgement::Worked), &rules, until, || true);
+        breaker.end((Grant::Free, Judgement::Worked), &rules, until, || true);
         assert_eq!(breaker.stage(), BreakerStage::HalfOpen, "an old request says nothing");
-        breaker.end((Admission::Trial(1), Judgement::Unknown), &rules, until, || true);
-        assert_eq!(breaker.admit(&rules, until, ZERO), Ok(Admission::Trial(1)), "the next is one");
-        breaker.end((Admission::Trial(1), Judgement::Failed), &rules, until, || true);
+        breaker.end((Grant::Trial(1), Judgement::Unknown), &rules, until, || true);
+        assert_eq!(breaker.admit(&rules, until, ZERO), Ok(Grant::Trial(1)), "the next is one");
+        breaker.end((Grant::Trial(1), Judgement::Failed), &rules, until, || true);
         assert_eq!(breaker.admit(&rules, until, ZERO), Err(until + Duration::from_secs(10)));
         let later = until + Duration::from_secs(10);
-        assert_eq!(breaker.admit(&rules, later, ZERO), Ok(Admission::Trial(2)));
-        breaker.end((Admission::Trial(2), Judgement::Worked), &rules, later, || true);
-        assert_eq!(breaker.admit(&rules, later, ZERO), Ok(Admission::Free));
+        assert_eq!(breaker.admit(&rules, later, ZERO), Ok(Grant::Trial(2)));
+        breaker.end((Grant::Trial(2), Judgement::Worked), &rules, later, || true);
+        assert_eq!(breaker.admit(&rules, later, ZERO), Ok(Grant::Free));
     }
 
     #[test]
@@ -429,13 +428,9 @@ mod tests {
             "others first"
         );
         let late = NOW + 2 * open;
-        assert_eq!(breaker.admit(&rules, late, head_start), Ok(Admission::Trial(1)));
-        assert_eq!(
-            breaker.admit(&rules, late + open, ZERO),
-            Ok(Admission::Trial(2)),
-            "in its place"
-        );
-        breaker.end((Admission::Trial(1), Judgement::Failed), &rules, late + open, || true);
+        assert_eq!(breaker.admit(&rules, late, head_start), Ok(Grant::Trial(1)));
+        assert_eq!(breaker.admit(&rules, late + open, ZERO), Ok(Grant::Trial(2)), "in its place");
+        breaker.end((Grant::Trial(1), Judgement::Failed), &rules, late + open, || true);
         assert_eq!(breaker.stage(), BreakerStage::HalfOpen, "it is forgotten");
     }
 
@@ -450,7 +445,7 @@ mod tests {
             assert_eq!(breaker.stage(), BreakerStage::Open(until), "{seconds}");
             now = until;
         }
-        breaker.end((Admission::Forced, Judgement::Worked), &rules, now, || true);
+        breaker.end((Grant::Forced, Judgement::Worked), &rules, now, || true);
         assert_eq!(breaker.stage(), BreakerStage::Closed, "who went in spite of it decides");
         assert!(rules.judges_connections_alone());
     }
@@ -518,7 +513,7 @@ mod tests {
             let rules = rules(1 + (seed % 4) as u32, 1 + (seed % 3) as u32);
             let (mut breaker, mut naive) = (Breaker::default(), Naive::default());
             let mut now = NOW;
-            let mut under_way: Vec<(u64, Admission)> = Vec::new();
+            let mut under_way: Vec<(u64, Grant)> = Vec::new();
             for step in 0..200 {
                 now = now + Duration::from_millis(chance(4_000));
                 if chance(2) == 0 {
@@ -531,18 +526,18 @@ mod tests {
                         (None, true) if naive.trials.len() >= rules.probes as usize => None,
                         (None, true) => Some(true),
                     };
-                    let admission = breaker.admit(&rules, now, ZERO).ok();
-                    let is_trial = admission.map(|admission| admission != Admission::Free);
+                    let grant = breaker.admit(&rules, now, ZERO).ok();
+                    let is_trial = grant.map(|grant| grant != Grant::Free);
                     assert_eq!(is_trial, expected, "seed {seed}, step {step}");
-                    if let Some(admission) = admission {
-                        under_way.push((step, admission));
-                        if admission != Admission::Free {
+                    if let Some(grant) = grant {
+                        under_way.push((step, grant));
+                        if grant != Grant::Free {
                             naive.trials.push(step);
                         }
                     }
                     assert!(naive.trials.len() <= rules.probes as usize);
                 } else if !under_way.is_empty() {
-                    let (id, admission) = under_way.remove(chance(under_way.len() as u64) as usize);
+                    let (id, grant) = under_way.remove(chance(under_way.len() as u64) as usize);
                     let is_trial = naive.half && naive.trials.contains(&id);
                     naive.trials.retain(|trial| *trial != id);
                     let judgement = match chance(3) {
@@ -563,7 +558,7 @@ mod tests {
                     if naive.failures.len() >= rules.failures as usize {
                         naive = Naive { open_until: Some(now + open), ..Naive::default() };
                     }
-                    breaker.end((admission, judgement), &rules, now, || true);
+                    breaker.end((grant, judgement), &rules, now, || true);
                 }
             }
         }

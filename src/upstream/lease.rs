@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::breaker::{Admission, BreakerStage, Judgement, Outcome};
+use super::breaker::{BreakerStage, Grant, Judgement, Outcome};
 use super::pool::Pool;
 use super::upstream::Upstream;
 use crate::http::Fault;
@@ -17,7 +17,7 @@ pub struct Lease {
     pool: Rc<Pool>,
     upstream: Rc<Upstream>,
     /// `None`: what came of it is told.
-    admission: Cell<Option<Admission>>,
+    grant: Cell<Option<Grant>>,
     /// It is one of those that all cores count.
     is_counted: bool,
 }
@@ -57,10 +57,10 @@ impl Connection {
 }
 
 impl Lease {
-    pub(super) fn new(pool: &Rc<Pool>, upstream: &Rc<Upstream>, admission: Admission) -> Lease {
+    pub(super) fn new(pool: &Rc<Pool>, upstream: &Rc<Upstream>, grant: Grant) -> Lease {
         upstream.stats().active.up();
         let (pool, upstream) = (Rc::clone(pool), Rc::clone(upstream));
-        Lease { pool, upstream, admission: Cell::new(Some(admission)), is_counted: false }
+        Lease { pool, upstream, grant: Cell::new(Some(grant)), is_counted: false }
     }
 
     /// All cores count it.
@@ -91,8 +91,8 @@ impl Lease {
     /// upstream; and a failure is one, however the answer goes on.
     pub fn answered(&self, status: u16) -> Option<BreakerChange> {
         let judgement = self.pool.rules().judge(Outcome::Answered(status));
-        match self.admission.get() {
-            Some(admission) if admission.is_trial() || judgement == Judgement::Failed => {
+        match self.grant.get() {
+            Some(grant) if grant.is_trial() || judgement == Judgement::Failed => {
                 self.judged(judgement)
             }
             _ => None,
@@ -124,8 +124,8 @@ impl Lease {
     }
 
     fn judged(&self, judgement: Judgement) -> Option<BreakerChange> {
-        let admission = self.admission.take()?;
-        let stage = self.pool.judge(&self.upstream, admission, judgement)?;
+        let grant = self.grant.take()?;
+        let stage = self.pool.judge(&self.upstream, grant, judgement)?;
         Some(BreakerChange { upstream: Rc::clone(&self.upstream), stage })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::balance::{self, Choice};
-use super::breaker::Admission;
+use super::breaker::Grant;
 use super::entry::Entry;
 use super::lease::Lease;
 use super::pool::Pool;
@@ -195,15 +195,15 @@ impl Pool {
     fn take(self: &Rc<Self>, member: &Member, is_forced: bool, pick: &Pick<'_>) -> Option<Lease> {
         let Member { upstream, .. } = member;
         let load = &member.entry().load;
-        let admission = match is_forced {
-            true => Admission::Forced,
+        let grant = match is_forced {
+            true => Grant::Forced,
             false => {
                 let head_start = self.rules().head_start(pick.whole);
                 member.entry().breaker.admit(self.rules(), pick.now, head_start).ok()?
             }
         };
         // From here on the lease gives back what it has.
-        let mut lease = Lease::new(self, upstream, admission);
+        let mut lease = Lease::new(self, upstream, grant);
         if self.counts {
             match self.queue_spec() {
                 Some(queue) if !load.up_below(queue.max_requests) => return None,

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::balance;
-use super::breaker::{self, Admission, BreakerRules, BreakerStage, Judgement};
+use super::breaker::{self, BreakerRules, BreakerStage, Grant, Judgement};
 use super::entry::Entry;
 use super::lease::{Connection, Lease};
 use super::pick::Member;
@@ -184,7 +184,7 @@ impl Pool {
     pub(super) fn judge(
         &self,
         upstream: &Upstream,
-        admission: Admission,
+        grant: Grant,
         judgement: Judgement,
     ) -> Option<BreakerStage> {
         let now = self.reactor.clock().now();
@@ -197,7 +197,7 @@ impl Pool {
             opening = is_asked.then(lock);
             !is_asked || self.spares(upstream)
         };
-        let stage = entry.breaker.end((admission, judgement), self.rules(), now, others_work);
+        let stage = entry.breaker.end((grant, judgement), self.rules(), now, others_work);
         drop(opening);
         if stage == Some(BreakerStage::Closed) {
             entry.start_slowly(now);
@@ -488,7 +488,7 @@ pub mod tests {
             let down = kinds.chars().enumerate().filter(|(_, kind)| *kind == 'x');
             down.for_each(|(place, _)| upstream(place).set_down(true, NOW));
             for place in failing {
-                let lease = Lease::new(&pool, upstream(*place), Admission::Free);
+                let lease = Lease::new(&pool, upstream(*place), Grant::Free);
                 lease.end(Outcome::Failed(Reason::ConnectRefused));
             }
             let is_open = |place: &usize| pool.linked.upstreams[*place].breaker.is_open();
@@ -507,7 +507,7 @@ pub mod tests {
             let pool = Rc::new(Pool::new(&linked, &context(), None));
             let mut too_many = 0;
             for _ in 0..2_000 {
-                let lease = Lease::new(&pool, &pool.tiers[0][place].upstream, Admission::Free);
+                let lease = Lease::new(&pool, &pool.tiers[0][place].upstream, Grant::Free);
                 both.wait();
                 lease.end(Outcome::Failed(Reason::ConnectRefused));
                 both.wait();
