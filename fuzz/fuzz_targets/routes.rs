@@ -42,7 +42,14 @@ fn found(target: &[u8]) -> Option<Verdict> {
     let mut request = Request::default();
     request.read(&head, &Limits::default()).ok()?;
     let listen = &Listen::Any(80);
-    let input = MatchInput { head: &request, bytes: &head, listen, peer: None, trusted: &[] };
+    let input = MatchInput {
+        head: &request,
+        bytes: &head,
+        method: request.method_text.of(&head),
+        listen,
+        peer: None,
+        trusted: &[],
+    };
     match ROUTER.find(&input, &mut Scratch::default()) {
         Verdict::AmbiguousPath => None,
         verdict => Some(verdict),

@@ -167,11 +167,37 @@ reasons! {
     AmbiguousPath ambiguous_path Client 400 http_request_error
         "Origins may take the path for one or another: dot segments, empty segments or encoded slashes.";
 
+    // Whether it may.
+    NetworkRefused network_refused Client 403 http_request_denied
+        "Clients of this address are not served here.";
+    UnsupportedMediaType unsupported_media_type Client 415 http_request_denied
+        "The body is of a media type that is not taken here.";
+    NoCredentials no_credentials Client 401 http_request_denied
+        "Nothing in the request tells who asks.";
+    BadCredentials bad_credentials Client 401 http_request_denied
+        "The credentials are not good.";
+    AmbiguousCredentials ambiguous_credentials Client 400 http_request_denied
+        "The request has different credentials, or malformed ones.";
+    RoleMissing role_missing Client 403 http_request_denied
+        "Whoever asks has none of the roles that are needed here.";
+    AuthRefused auth_refused Client 403 http_request_denied
+        "The service that was asked does not let the request pass.";
+    AuthUnavailable auth_unavailable Proxy 503 proxy_internal_error
+        "Nobody can tell now whether the credentials are good.";
+    RateLimited rate_limited Client 429 http_request_denied
+        "There were too many requests; Retry-After says when there may be more.";
+    PreflightAnswered preflight_answered Nobody - -
+        "A preflight was answered: the request that it is about may follow.";
+    CorsRefused cors_refused Client 403 http_request_denied
+        "Scripts of this origin may not send such a request.";
+
     // The client's patience and ours.
     HeadTimeout head_timeout Client 408 http_request_error
         "The request head did not arrive in time.";
     BodyTimeout body_timeout Client 408 http_request_error
         "The request body stopped arriving.";
+    BodyTooSlow body_too_slow Client 408 http_request_error
+        "The request body came slower than tidegate accepts.";
     ClientGone client_gone Client 499 -
         "The client closed before it was answered.";
     ClientReset client_reset Client 499 -

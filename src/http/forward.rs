@@ -53,8 +53,9 @@ pub struct RequestEdits<'a> {
 /// Fields that are taken away and put in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FieldEdits<'a> {
-    /// Names that stay behind, in any spelling an origin may take for them; none by which a message is framed.
-    pub removed: &'a [String],
+    /// Names that stay behind, in any spelling an origin may take for them; none by which a message is framed. Those of
+    /// the rules, and those of the gate.
+    pub removed: [&'a [String]; 2],
     /// Field lines that are put in, each with its CRLF.
     pub lines: &'a [u8],
 }
@@ -67,6 +68,17 @@ pub struct PathEdits<'a> {
     /// What stands before the rest, one behind the other: each is empty, or begins with a slash and does not end with
     /// one.
     pub before: [&'a str; 2],
+}
+
+impl FieldEdits<'_> {
+    /// The field of this name stays behind.
+    fn removes(&self, name: &[u8]) -> bool {
+        self.removed.iter().any(|list| !list.is_empty() && names::is_among(name, list))
+    }
+
+    fn removes_any(&self) -> bool {
+        self.removed.iter().any(|list| !list.is_empty())
+    }
 }
 
 impl PathEdits<'_> {
@@ -109,7 +121,7 @@ pub fn request(
     let host = edits.host.unwrap_or(head.host.of(bytes));
     out.put_all(&[b" HTTP/1.1\r\nHost: ", host, b"\r\n"])?;
     let withholds = !edits.withheld.is_empty();
-    let removes = !edits.fields.removed.is_empty();
+    let removes = edits.fields.removes_any();
     let mut said = Said::default();
     let mut lines = KeptLines::default();
     for field in &head.fields {
@@ -133,7 +145,7 @@ pub fn request(
         } else if withholds && names::is_among(field.name.of(bytes), edits.withheld) {
             continue;
         }
-        if removes && names::is_among(field.name.of(bytes), edits.fields.removed) {
+        if removes && edits.fields.removes(field.name.of(bytes)) {
             continue;
         }
         if head.names_fields && is_named(field, &head.fields, bytes) {
@@ -281,7 +293,7 @@ fn response_fields(
 ) -> Result<(), Full> {
     status_line(out, head, bytes)?;
     let mut dated = false;
-    let removes = !edits.fields.removed.is_empty();
+    let removes = edits.fields.removes_any();
     let mut lines = KeptLines::default();
     for field in &head.fields {
         if field.id.is(OURS) {
@@ -295,7 +307,7 @@ fn response_fields(
                 _ => {}
             }
         }
-        if removes && names::is_among(field.name.of(bytes), edits.fields.removed) {
+        if removes && edits.fields.removes(field.name.of(bytes)) {
             continue;
         }
         if head.names_fields && is_named(field, &head.fields, bytes) {
@@ -426,7 +438,7 @@ mod tests {
         peer: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
         trusted: false,
         withheld: &[],
-        fields: FieldEdits { removed: &[], lines: b"" },
+        fields: FieldEdits { removed: [&[]; 2], lines: b"" },
         path: PathEdits { strip: 0, before: [""; 2] },
         secure: false,
         host: None,
@@ -609,7 +621,7 @@ mod tests {
             to,
             persistent,
             framing,
-            fields: FieldEdits::default(),
+            fields: FieldEdits { removed: [&[]; 2], lines: b"" },
             date: b"now",
             backend: None,
             request_id: None,
@@ -679,7 +691,7 @@ mod tests {
             to: Version::Http11,
             persistent: true,
             framing: Framing::None,
-            fields: FieldEdits::default(),
+            fields: FieldEdits { removed: [&[]; 2], lines: b"" },
             date: b"now",
             backend: Some(b"http://b:1"),
             request_id: Some(b"id"),
@@ -713,7 +725,7 @@ mod tests {
             to: Version::Http11,
             persistent: false,
             framing: Framing::Chunked,
-            fields: FieldEdits::default(),
+            fields: FieldEdits { removed: [&[]; 2], lines: b"" },
             date: b"now",
             backend: None,
             request_id: Some(b"id"),

@@ -12,11 +12,14 @@
 //!
 //! In the order of the wire:
 //!
+//! - [`proxy_protocol`]: whom a load balancer speaks for, before the first octet of HTTP;
 //! - [`grammar`]: tokens, numbers, targets, hosts, lists;
 //! - `fields`: field lines, over httparse, each classified once;
 //! - `head`, `request`, `response`: heads, read and judged;
 //! - `framing`: how long the body is, decided in one function for each direction;
 //! - `connection`: whether the connection goes on, and what `Connection` names;
+//! - [`media`]: what a body is said to be;
+//! - [`cors`]: the origin that a page says it has;
 //! - [`upgrade`]: whether it leaves HTTP, and for what;
 //! - [`chunked`]: the chunked coding, out of it in place and back into it;
 //! - [`body`]: the same for every framing: what belongs to a body, and what leaves for it;
@@ -80,6 +83,7 @@ pub mod body;
 pub mod chunked;
 mod close;
 mod connection;
+pub mod cors;
 #[cfg(test)]
 #[path = "../../tests/feed.rs"]
 mod feed;
@@ -89,8 +93,10 @@ mod framing;
 pub mod grammar;
 mod head;
 pub mod host;
+pub mod media;
 mod names;
 pub mod path;
+pub mod proxy_protocol;
 mod reply;
 mod request;
 mod response;

@@ -14,7 +14,7 @@ const RETRY_AFTER_S: &str = "1";
 /// `Content-Type` of a refusal.
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// An answer that is there whole: final, and of a status that has a body (not 204, not 304).
+/// An answer that is there whole: final, and not a 304. A 204 has no body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The status code.
@@ -123,6 +123,11 @@ impl Reply {
         Reply { status, fields, body }
     }
 
+    /// A 204, which has no content.
+    pub fn empty(status: u16) -> Reply {
+        Reply { status, fields: Vec::new(), body: String::new() }
+    }
+
     /// Says why the request known as `id` is refused: to a person in the body, to a program in `Proxy-Status`
     /// (RFC 9209).
     pub fn refusal(status: u16, reason: Reason, id: &str, form: RefusalForm) -> Reply {
@@ -170,11 +175,17 @@ impl Reply {
         out.put(b"HTTP/1.1 ")?;
         out.decimal(self.status.into())?;
         out.put_all(&[b" ", phrase(self.status).as_bytes(), b"\r\nDate: ", edits.date])?;
-        out.put(b"\r\nContent-Length: ")?;
-        out.decimal(self.body.len() as u64)?;
         out.put(b"\r\n")?;
+        // RFC 9110 section 8.6: a 204 speaks of no length.
+        if self.status != 204 {
+            out.put(b"Content-Length: ")?;
+            out.decimal(self.body.len() as u64)?;
+            out.put(b"\r\n")?;
+        }
         let FieldEdits { removed, lines } = edits.fields;
-        let is_removed = |name: &str| removed.iter().any(|one| one.eq_ignore_ascii_case(name));
+        let is_removed = |name: &str| {
+            removed.iter().copied().flatten().any(|one| one.eq_ignore_ascii_case(name))
+        };
         for (name, value) in self.fields.iter().filter(|(name, _)| !is_removed(name)) {
             out.put_all(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"])?;
         }
