@@ -33,7 +33,7 @@ fn tried(
     if text.trim().is_empty() && has_examples {
         return wrong("the value is empty; perhaps a variable is not set", form.example());
     }
-    if form == Form::Secret {
+    if form.is_secret() {
         return refusal; // whatever is offered would tell some of it
     }
     if let Some(bare) = bare(text).and_then(|bare| taken(bare, &reader)) {

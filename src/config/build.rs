@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use super::care::Care;
 use super::diagnostics::{Diagnostic, Diagnostics, instead, wrong};
+use super::gate::Token;
 use super::given::{Given, Origin};
 use super::header::HeaderRules;
 use super::layers::Layers;
 use super::plan::*;
 use super::pool::*;
+use super::routing::Above;
 use super::settings::{Item, Settings, setting};
 use super::table::{Form, Setting};
 use super::{Surroundings, advice, descriptors, parts, places, sections, unused, values};
@@ -41,6 +43,8 @@ const DEMO_LISTEN: Listen = Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOC
 const MOST_NAMES: usize = 32;
 /// DNS servers at most: one that is silent costs time before the next.
 const MOST_SERVERS: usize = 8;
+/// Roles of tokens for the admin.
+const OF_ADMIN: [&str; 2] = ["read", "operate"];
 /// Upstreams at most; each costs counters on every core.
 pub const MOST_UPSTREAMS: usize = 16_384;
 
@@ -65,9 +69,15 @@ pub fn build(
     let care = settings.care(&Care::none());
     let pool = care.pool(sections::DEFAULT, upstreams, Arc::clone(&exchange));
     let pools = settings.pools(&exchange, pool, &care);
-    let routes = settings.routes(&exchange, &pools);
+    let named = settings.named();
+    let gate = settings.gate_at_top(&named);
+    let routes = {
+        let above = Above::new(&exchange, &gate, &named, &pools);
+        settings.routes(&above).into()
+    };
     let pools = pools.into_iter().map(Arc::new).collect();
-    let plan = Plan { process, listener, exchange, routes: routes.into(), pools };
+    let (lists, auths, limits) = named.into_parts();
+    let plan = Plan { process, listener, exchange, gate, lists, auths, limits, routes, pools };
     unused::warn(&mut settings, &plan);
     Built { plan, strict, demo }
 }
@@ -77,6 +87,7 @@ impl Settings<'_> {
         let (workers, max_connections) = self.workers(around, listen);
         ProcessSpec {
             admin: self.admin(listen),
+            admin_tokens: self.admin_tokens(),
             workers,
             max_connections,
             descriptors: around.descriptors,
@@ -84,6 +95,7 @@ impl Settings<'_> {
             drain_delay: self.wait("drain-delay"),
             drain_timeout: self.wait("drain-timeout"),
             access_log: self.access_log(around.stdout_is_terminal),
+            audit: self.one("access-log-audit", places::file),
             log: self.one("log", log_level).unwrap_or(LogLevel::Info),
             log_format: self.one("log-format", own_log_format).unwrap_or(OwnLogFormat::Human),
             state: self.one("state", places::folder),
@@ -93,8 +105,12 @@ impl Settings<'_> {
     }
 
     fn listener(&mut self, demo: bool) -> ListenerSpec {
+        let (addresses, mut proxy_protocol) = self.listen(demo);
+        let everywhere = self.list("proxy-protocol", MOST_LISTED, places::network);
+        proxy_protocol.extend(everywhere.into_iter().map(|network| (None, network)));
+        let most = self.number_or_off("max-client-connections").flatten();
         ListenerSpec {
-            addresses: self.listen(demo),
+            addresses,
             limits: Limits {
                 head: self.number("max-head") as usize,
                 target: self.number("max-target") as usize,
@@ -104,6 +120,8 @@ impl Settings<'_> {
             idle_timeout: self.wait("idle-timeout"),
             trusted: self.trusted(),
             trusted_names: self.trusted_names(),
+            proxy_protocol,
+            max_client_connections: most.map(|most| most as usize),
         }
     }
 
@@ -113,6 +131,7 @@ impl Settings<'_> {
     fn exchange_at_top(&mut self, read: Duration) -> Arc<ExchangeSpec> {
         let mut spec = ExchangeSpec {
             max_body: None,
+            min_rate: None,
             host: HostHeader::Pass,
             backend_header: false,
             upgrades: Vec::new(),
@@ -173,26 +192,26 @@ impl Settings<'_> {
     }
 
     /// Without those that others cover: the kernel would refuse them.
-    fn listen(&mut self, demo: bool) -> Vec<Listen> {
+    fn listen(&mut self, demo: bool) -> (Vec<Listen>, Vec<(Option<Listen>, IpNet)>) {
         let is_default = |given: &Given| given.origin == Origin::Default;
         if demo && self.layers.of(setting("listen")).iter().all(is_default) {
             // A demonstration must not be open to other machines.
-            return vec![DEMO_LISTEN];
+            return (vec![DEMO_LISTEN], Vec::new());
         }
         let admin = self.layers.of(setting("admin")).into_iter().next();
         let by_default = admin.filter(is_default);
         let by_default = by_default.and_then(|given| places::listen(&given.text).ok());
-        let read = |text: &str| match places::listen(text)? {
-            listen if by_default.as_ref().is_some_and(|admin| collide(&listen, admin)) => {
+        let read = |text: &str| match places::listener(text)? {
+            (listen, _) if by_default.as_ref().is_some_and(|admin| collide(&listen, admin)) => {
                 let what = "clients and admin cannot have the same address";
                 Err(wrong(what, "take another port, or give the admin one with --admin"))
             }
             listen => Ok(listen),
         };
         let items = self.all("listen", MOST_LISTED, read);
-        let all: Vec<Listen> = items.iter().map(|item| item.value.clone()).collect();
-        let mut kept = Vec::new();
-        for (at, Item { value, given, .. }) in items.into_iter().enumerate() {
+        let all: Vec<Listen> = items.iter().map(|item| item.value.0.clone()).collect();
+        let (mut kept, mut proxies) = (Vec::new(), Vec::new());
+        for (at, Item { value: (value, networks), given, .. }) in items.into_iter().enumerate() {
             let is_wider = |other: usize| {
                 all[other].covers(&value) && (other < at || !value.covers(&all[other]))
             };
@@ -208,10 +227,14 @@ impl Settings<'_> {
                         wrong(what, format!("leave {value} out")),
                     );
                 }
-                None => kept.push(value),
+                None => {
+                    let of_it = networks.into_iter();
+                    proxies.extend(of_it.map(|network| (Some(value.clone()), network)));
+                    kept.push(value);
+                }
             }
         }
-        kept
+        (kept, proxies)
     }
 
     fn admin(&mut self, listen: &[Listen]) -> Option<Listen> {
@@ -229,7 +252,9 @@ impl Settings<'_> {
             Listen::Tcp(address) => (!address.ip().is_loopback()).then_some(address.port()),
             Listen::Unix(_) => None,
         };
-        if let Some(port) = open {
+        if let Some(port) = open
+            && !self.is_given("admin-token")
+        {
             let what = "whoever reaches this address sees status and metrics";
             let offers = ["127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}"));
             let right = match offers.into_iter().find(|offer| read(offer).is_ok()) {
@@ -240,6 +265,21 @@ impl Settings<'_> {
             self.diagnostics.warning_in(&origin, &text, right);
         }
         Some(admin)
+    }
+
+    fn admin_tokens(&mut self) -> Vec<Token> {
+        let tokens = self.tokens("admin-token", "admin");
+        let is_odd = |token: &Token| {
+            token.roles.len() > 1 || token.roles.iter().any(|role| !OF_ADMIN.contains(&&**role))
+        };
+        if let Some(odd) = tokens.iter().find(|token| is_odd(token))
+            && let Some(given) = self.given("admin-token").first()
+        {
+            let what = format!("the token {} has another role than those of the admin", odd.name);
+            let right = "give it role=read, to look alone, or role=operate";
+            self.refuse_one(given, wrong(what, right));
+        }
+        tokens
     }
 
     fn upstreams(&mut self, listen: &[Listen], demo: bool, must_run: bool) -> Vec<UpstreamSpec> {

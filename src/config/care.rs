@@ -107,6 +107,7 @@ impl Care {
                 max_age: ZERO,
                 max_requests: 0,
                 keep_alive: ZERO,
+                proxy_protocol: None,
                 bind: None,
             },
         }
@@ -161,6 +162,10 @@ impl Settings<'_> {
         set(&mut connections.max_requests, max_requests.map(|most| most as u32));
         set(&mut connections.keep_alive, self.wait_here("upstream-keep-alive"));
         set(&mut connections.bind, self.one("upstream-bind", address));
+        let versions = [("off", None)].into_iter().chain(ProxyVersion::ALL);
+        let versions: Vec<_> = versions.collect();
+        let version = self.one("upstream-proxy-protocol", |text| values::choice(&versions, text));
+        set(&mut connections.proxy_protocol, version);
         care
     }
 

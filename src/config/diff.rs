@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::gate::NetworkList;
 use super::plan::{Plan, ProcessSpec};
 use super::route::{RouteSource, RouteSpec};
 use super::sections::DEFAULT;
@@ -30,7 +31,8 @@ pub fn difference(before: &Plan, after: &Plan) -> Vec<Difference> {
         values: [before, after].map(|plan| show::value_of(name, plan)),
     });
     let differences = differences.filter(|one| one.values[0] != one.values[1]);
-    differences.chain(of_pools(before, after)).chain(of_routes(before, after)).collect()
+    let named = of_pools(before, after).into_iter().chain(of_gate(before, after));
+    differences.chain(named).chain(of_routes(before, after)).collect()
 }
 
 /// What came, what went, and what is another thing under the same name.
@@ -70,6 +72,40 @@ fn of_pools(before: &Plan, after: &Plan) -> Option<Difference> {
     of_names("pool", pools)
 }
 
+/// Credentials and limits, but for those that flags are about.
+fn of_gate(before: &Plan, after: &Plan) -> impl Iterator<Item = Difference> {
+    let auths = [before, after].map(|plan| {
+        let named = plan.auths.iter().filter(|auth| *auth.name != *DEFAULT);
+        named.map(|auth| (&*auth.name, auth))
+    });
+    let limits = [before, after].map(|plan| {
+        let named = plan.limits.iter().filter(|limit| *limit.name != *DEFAULT);
+        named.map(|limit| (&*limit.name, limit))
+    });
+    let lists = [before, after].map(|plan| plan.lists.iter().map(|(name, list)| (&**name, list)));
+    let networks = of_top_networks(before, after).into_iter();
+    let named = of_names("list", lists).into_iter().chain(of_names("auth", auths));
+    named.chain(of_names("limit", limits)).chain(networks)
+}
+
+/// Networks at the top that are written as they were, and read as others from a file.
+fn of_top_networks(before: &Plan, after: &Plan) -> Vec<Difference> {
+    let each = [
+        ("allow", [&before.gate.allow, &after.gate.allow]),
+        ("deny", [&before.gate.deny, &after.gate.deny]),
+    ];
+    let is_other = |(_, [before, after]): &(_, [&Option<Arc<NetworkList>>; 2])| {
+        let (Some(before), Some(after)) = (before, after) else { return false };
+        before.written == after.written && before.networks != after.networks
+    };
+    let difference = |(setting, _)| Difference {
+        setting,
+        needs_process: false,
+        values: [String::new(), "other networks".to_owned()],
+    };
+    each.into_iter().filter(is_other).map(difference).collect()
+}
+
 /// Routes but for those that the settings at the top make.
 fn named_routes(plan: &Plan) -> Vec<&RouteSpec> {
     plan.routes.iter().filter(|route| route.source == RouteSource::Section).collect()
@@ -95,13 +131,14 @@ fn of_routes(before: &Plan, after: &Plan) -> Option<Difference> {
 
 /// `plan` as far as the process that runs by `running` can go by it.
 pub fn within(mut plan: Plan, running: &Plan) -> Plan {
-    let ProcessSpec { admin, workers, buffers, access_log, log, log_format, state, .. } =
+    let ProcessSpec { admin, workers, buffers, access_log, audit, log, log_format, state, .. } =
         &running.process;
     plan.process = ProcessSpec {
         admin: admin.clone(),
         workers: *workers,
         buffers: *buffers,
         access_log: access_log.clone(),
+        audit: audit.clone(),
         log: *log,
         log_format: *log_format,
         state: state.clone(),
@@ -114,7 +151,7 @@ pub fn within(mut plan: Plan, running: &Plan) -> Plan {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Difference { setting, values: [before, after], .. } = self;
-        if matches!(*setting, "pool" | "route") {
+        if matches!(*setting, "pool" | "list" | "auth" | "limit" | "route") {
             return write!(f, "{setting}:{after}");
         }
         if !before.contains(',') && !after.contains(',') {
@@ -155,8 +192,13 @@ mod tests {
     use std::ffi::OsString;
     use std::path::Path;
 
+    use std::time::Duration;
+
     use super::*;
-    use crate::config::{Action, Surroundings, load};
+    use crate::config::{
+        Action, AskedUrl, AuthKind, AuthSpec, JwtAlgorithm, JwtKeys, JwtSpec, Place, Surroundings,
+        load,
+    };
 
     fn plan(line: &str) -> Plan {
         let around = Surroundings {
@@ -203,6 +245,32 @@ mod tests {
         assert_eq!(found[0].to_string(), "upstream: +19");
     }
 
+    /// Credentials of other kinds than tokens.
+    const KINDS: [&str; 1] =
+        ["--auth-url http://a --auth-timeout 32s --auth-copy X-U --auth-cache 33s"];
+
+    /// The same, with signed tokens; only some builds read their settings.
+    fn signed(plan: &Plan) -> Plan {
+        let url = AskedUrl {
+            text: "http://a".into(),
+            place: Place::Tcp { host: "a".into(), port: 80 },
+            authority: "a".into(),
+            target: "/".into(),
+        };
+        let jwt = JwtSpec {
+            keys: JwtKeys::Url { url, refresh: Duration::from_secs(30) },
+            algorithms: vec![JwtAlgorithm::Es256],
+            issuer: vec!["i".into()],
+            audience: vec!["a".into()],
+            leeway: Duration::from_secs(31),
+            role: Some("r".into()),
+            forward: vec![("X-U".into(), "sub".into())],
+        };
+        let (kind, fields) = (AuthKind::Jwt(jwt), vec!["Authorization".into()]);
+        let auth = AuthSpec { name: DEFAULT.into(), kind, fields, pass: false };
+        Plan { auths: vec![Arc::new(auth)], ..plan.clone() }
+    }
+
     #[test]
     fn every_setting_is_in_force_or_told_to_need_a_process() {
         let running = plan("--upstream a:1");
@@ -216,22 +284,39 @@ mod tests {
              --access-log-file a \
              --balance hash --hash path --sticky-cookie tg --sticky-max-age 1h --sticky-secret 0123456789abcdef \
              --slow-start 16s --queue-max-requests 17 --queue-size 18 --queue-wait 19s --resolve 20s \
-             --upstream-max-age 21s --upstream-max-requests 22 --upstream-keep-alive 23s --upstream-bind ::1 \
+             --upstream-proxy-protocol v1 --upstream-max-age 21s --upstream-max-requests 22 \
+             --upstream-keep-alive 23s --upstream-bind ::1 \
              --retry-on 503 --retry-budget 24% --try-timeout 25s --hedge 26s --retry-buffer 27B \
              --health --health-body x --breaker \
+             --allow 10.0.0.0/8 --deny 10.1.0.0/16 --content-type text/* --security-headers \
+             --limit-rate 20/s --limit-burst 40 --limit-by host --limit-keys 100 --limit-dry-run \
+             --cors-origin https://a --cors-method PUT --cors-header A --cors-expose B --cors-credentials \
+             --cors-max-age 28s --auth-token 0123456789abcdef --auth-header A --auth-pass \
+             --admin-token 0123456789abcdef --proxy-protocol 10.0.0.0/8 --min-rate 1KiB \
+             --max-client-connections 29 --access-log-audit a \
              --path /a --method GET --serve-admin /health --request-header A:b --response-header A:b \
              --log debug --log-format json --state s --watch",
         );
         asked.process.resolver = vec![([127, 0, 0, 1], 53).into()]; // only some builds read it
+        let mut told: BTreeSet<&str> = BTreeSet::new();
+        for kind in KINDS {
+            let other = plan(&format!("--upstream b:1 --limit-rate 20/s {kind}"));
+            told.extend(difference(&running, &other).iter().map(|one| one.setting));
+        }
+        told.extend(difference(&running, &signed(&asked)).iter().map(|one| one.setting));
         let all = difference(&running, &asked);
+        told.extend(all.iter().map(|one| one.setting));
+        told.extend(["auth-key", "auth-user"]); // in place of a key set; not in every build
         let known = table::settings().filter(|setting| setting.effect != Effect::NoPlan);
-        assert_eq!(all.len(), known.count(), "the test names every setting");
+        let missing: Vec<&str> =
+            known.map(|setting| setting.name).filter(|name| !told.contains(name)).collect();
+        assert!(missing.is_empty(), "the test names every setting: {missing:?}");
         let (process, live): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|difference| difference.needs_process);
         let merged = within(asked.clone(), &running);
         assert_eq!(difference(&merged, &asked), process);
         assert_eq!(difference(&running, &merged), live);
         let names: Vec<&str> = process.iter().map(|difference| difference.setting).collect();
-        assert_eq!(names.len(), 8, "{names:?}");
+        assert_eq!(names.len(), 9, "{names:?}");
     }
 }

@@ -24,9 +24,10 @@ const MOST_STARS: usize = 2;
 /// A table that is a thing of its own: a pool, or a route.
 #[derive(Debug)]
 pub struct Section {
-    /// [`POOL`](super::table::POOL) or [`ROUTE`](super::table::ROUTE).
+    /// [`POOL`](super::table::POOL), [`ROUTE`](super::table::ROUTE), [`AUTH`](super::table::AUTH) or
+    /// [`LIMIT`](super::table::LIMIT).
     pub scope: Scope,
-    /// The name of a pool; of a route, what it is called unless it says so.
+    /// The name of a pool and so on; of a route, what it is called unless it says so.
     pub name: String,
     /// Its head: where to point if something is missing.
     pub origin: Origin,
@@ -39,11 +40,10 @@ pub struct Section {
 pub struct Contents {
     /// What is given at the top.
     pub top: Vec<(&'static Setting, Given)>,
-    /// Pools and routes, in order.
+    /// Pools, routes, credentials and limits, in order.
     pub sections: Vec<Section>,
-    /// How many of them are pools, and how many routes.
-    pub pools: usize,
-    pub routes: usize,
+    /// How many of them there are, by scope.
+    pub counts: HashMap<Scope, usize>,
     /// The files themselves, in order.
     pub files: Vec<PathBuf>,
     /// They could be taken apart from beginning to end.

@@ -85,6 +85,36 @@ pub enum Form {
     Address,
     /// A [`Form::Time`], `once` or `srv`.
     Resolve,
+    /// Lists by name, networks and addresses, or `off`: repeatable, and comma lists.
+    NetworkNames,
+    /// Names of lists, and what is in them: in a file a table of names and networks.
+    Lists,
+    /// Fields and the claims in them: repeatable, and comma lists; in a file a table of names and claims.
+    Claims,
+    /// Media types, `text/*` among them: repeatable, and comma lists.
+    MediaTypes,
+    /// A number of requests in a second, minute or hour.
+    Rate,
+    /// What requests have in common that are counted together.
+    LimitKey,
+    /// Tokens, each perhaps with a name and roles behind it: repeatable, and comma lists.
+    Tokens,
+    /// `name:hash`, perhaps with roles behind it: repeatable.
+    Users,
+    /// A key: many lines.
+    Key,
+    /// The URL or the file of a key set.
+    KeySet,
+    /// Names of signature algorithms: repeatable, and comma lists.
+    Algorithms,
+    /// Texts that stand for themselves: repeatable, and comma lists.
+    Texts,
+    /// A URL that is asked.
+    AskedUrls,
+    /// Names of things of our own making, or `off`: repeatable, and comma lists.
+    Names,
+    /// Origins, `https://*.example.org` among them, or `*`: repeatable, and comma lists.
+    Origins,
 }
 
 impl Form {
@@ -126,6 +156,21 @@ impl Form {
             Authority => "HOST|off",
             Address => "IP|off",
             Resolve => "TIME|once|srv",
+            NetworkNames => "LIST|CIDR",
+            Lists => "NAME=CIDR",
+            Claims => "NAME=CLAIM",
+            MediaTypes => "TYPE",
+            Rate => "N/s",
+            LimitKey => "KEY",
+            Tokens => "TOKEN",
+            Users => "NAME:HASH",
+            Key => "KEY",
+            KeySet => "URL|FILE",
+            Algorithms => "NAME",
+            Texts => "TEXT",
+            AskedUrls => "URL",
+            Names => "NAME",
+            Origins => "ORIGIN",
         }
     }
 
@@ -140,7 +185,7 @@ impl Form {
 
     /// There may be several values.
     pub fn takes_list(self) -> bool {
-        self.separates() || matches!(self, Lines | Pairs | Shares)
+        self.separates() || matches!(self, Lines | Pairs | Shares | Lists | Users)
     }
 
     /// A comma goes between several values.
@@ -160,6 +205,14 @@ impl Form {
                 | Files
                 | Statuses
                 | Failures
+                | NetworkNames
+                | MediaTypes
+                | Claims
+                | Tokens
+                | Algorithms
+                | Texts
+                | Names
+                | Origins
         )
     }
 
@@ -167,9 +220,19 @@ impl Form {
     pub fn of_pairs(self) -> Option<&'static str> {
         match self {
             Lines => Some(": "),
-            Pairs | Shares => Some("="),
+            Pairs | Shares | Lists | Claims => Some("="),
             _ => None,
         }
+    }
+
+    /// Whatever stands there is shown to nobody.
+    pub fn is_secret(self) -> bool {
+        matches!(self, Secret | Tokens | Users | Key)
+    }
+
+    /// A value that begins with `@` above the file is the name of a file that holds it.
+    pub fn may_be_in_file(self) -> bool {
+        self.is_secret() || matches!(self, NetworkNames)
     }
 
     /// Advice where nothing is known of what was meant.
@@ -226,6 +289,23 @@ impl Form {
             Authority => ("a host", &["example.org", "example.org:8080", "off"]),
             Address => ("an address", &["192.0.2.7", "2001:db8::7", "off"]),
             Resolve => ("a duration", &["10s", "1m", "once"]),
+            NetworkNames => ("a network", &["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"]),
+            Lists => ("a name and a network", &["office=192.0.2.0/24"]),
+            Claims => ("a field and a claim", &["X-User=sub"]),
+            MediaTypes => ("a media type", &["application/json", "text/*"]),
+            Rate => ("a rate", &["20/s", "600/m", "1000/h"]),
+            LimitKey => {
+                ("a key", &["client", "token", "user", "host", "route", "header:X-Tenant", "all"])
+            }
+            Tokens => ("a text of at least 16 octets", &[]),
+            Users => ("a name and the hash of a password", &[]),
+            Key => ("a public key in PEM, or a secret", &[]),
+            KeySet => ("a URL or a file", &["http://127.0.0.1:9000/jwks.json"]),
+            Algorithms => ("an algorithm", &["ES256", "RS256", "EdDSA"]),
+            Texts => ("a text", &["https://id.example.org/", "shop"]),
+            AskedUrls => ("a URL", &["http://127.0.0.1:9000/auth"]),
+            Names => ("a name of letters, digits, - and _,", &["client", "off"]),
+            Origins => ("an origin", &["https://app.example.org", "https://*.example.org"]),
         }
     }
 }

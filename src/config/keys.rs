@@ -5,12 +5,20 @@
 //! routes are tables of their own, each with settings that hold there.
 
 use super::diagnostics::{Diagnostic, nearest, wrong};
-use super::table::{self, Form, POOL, ROUTE, Scope, Setting, TOP};
+use super::table::{self, AUTH, Form, LIMIT, POOL, ROUTE, Scope, Setting, TOP};
 use crate::http::grammar;
 
 /// Settings that lie in a table, and the keys that say so; the first of a table is its main key.
-const IN_TABLES: [(&str, &str); 30] = [
+const IN_TABLES: [(&str, &str); 38] = [
     ("admin", "admin.address"),
+    ("admin-token", "admin.token"),
+    ("access-log-audit", "access-log.audit"),
+    ("cors-origin", "cors.origin"),
+    ("cors-method", "cors.method"),
+    ("cors-header", "cors.header"),
+    ("cors-expose", "cors.expose"),
+    ("cors-credentials", "cors.credentials"),
+    ("cors-max-age", "cors.max-age"),
     ("log", "log.level"),
     ("log-format", "log.format"),
     ("access-log", "access-log.format"),
@@ -43,34 +51,29 @@ const IN_TABLES: [(&str, &str); 30] = [
 ];
 
 /// Main keys of tables whose own name, given a text, is not the name of a setting, or of another.
-const MAIN: [(&str, &str); 3] =
-    [("health", "health-path"), ("sticky", "sticky-cookie"), ("queue", "queue-max-requests")];
+const MAIN: [(&str, &str); 4] = [
+    ("health", "health-path"),
+    ("sticky", "sticky-cookie"),
+    ("queue", "queue-max-requests"),
+    ("cors", "cors-origin"),
+];
+
+/// What the flags of a table begin with that has a name of its own, of which they mean the one called `default`.
+const NAMED: [(Scope, &str); 2] = [(AUTH, "auth-"), (LIMIT, "limit-")];
 
 /// Keys that are settled but not built, and so are all below them.
-const LATER: [&str; 27] = [
+const LATER: [&str; 15] = [
     "compress",
     "tls",
     "redis",
-    "auth",
-    "limit",
-    "list",
     "cache",
-    "admin.token",
     "admin.dashboard",
     "access-log.skip",
-    "access-log.audit",
     "upstream-tls",
-    "allow",
-    "deny",
-    "role",
-    "content-type",
     "detach",
-    "security-headers",
     "client-cert",
-    "proxy-protocol",
     "store",
     "dedup",
-    "cors",
     "websocket",
     "rate",
     "decompress",
@@ -78,13 +81,31 @@ const LATER: [&str; 27] = [
 ];
 
 /// Settings that only make sense outside a configuration file.
-const OUTSIDE: [&str; 2] = ["config", "env-file"];
+const OUTSIDE: [&str; 3] = ["config", "env-file", "rate-limit"];
 
 /// The setting that the key at `path` stands for, in a table of this `scope`.
 pub fn setting(scope: Scope, path: &str) -> Result<&'static Setting, Diagnostic> {
+    if let Some((_, lead)) = NAMED.iter().find(|(named, _)| *named == scope) {
+        let own = table::find_in(scope, &format!("{lead}{path}"));
+        // `store` of a limit, for one.
+        let later =
+            || LATER.contains(&path).then(|| wrong("this is not there yet", "leave it out"));
+        return own.ok_or_else(|| later().unwrap_or_else(|| unknown(scope, path)));
+    }
+    let of_named = NAMED.iter().find_map(|(_, lead)| Some((*lead, path.strip_prefix(lead)?)));
+    if let (TOP, Some((lead, key))) = (scope, of_named)
+        && table::find_in(TOP, path).is_some()
+    {
+        let right = format!("write {key} under [{}default]", lead.replace('-', "."));
+        return Err(wrong("this belongs into a table with a name", right));
+    }
     let is_under = |table: &str| path == table || path.starts_with(&format!("{table}."));
     if LATER.iter().any(|later| is_under(later)) {
         return Err(wrong("this is not there yet", "leave it out"));
+    }
+    if path == "rate-limit" {
+        let right = "write rate = \"100/s\" and by = \"all\" under [limit.default]";
+        return Err(wrong("this is a flag, and has a table in a file", right));
     }
     if OUTSIDE.contains(&path) {
         return Err(wrong("a configuration file cannot name this", "give it as a flag"));
@@ -114,9 +135,15 @@ pub fn main_key(scope: Scope, table: &str) -> Option<&'static Setting> {
     table::find_in(scope, main.unwrap_or(table)).filter(|_| is_table(scope, table))
 }
 
-/// It makes no sense in a file.
-pub fn is_outside(name: &str) -> bool {
-    OUTSIDE.contains(&name)
+/// No key of a table of this `scope` is called so in a file.
+pub fn is_outside(scope: Scope, name: &str) -> bool {
+    OUTSIDE.contains(&name) || (scope == TOP && is_of_named(name))
+}
+
+/// As a flag it is about a table with a name: the one called `default`.
+pub fn is_of_named(name: &str) -> bool {
+    let is_of = |(scope, _): &(Scope, &str)| table::find_in(*scope, name).is_some();
+    NAMED.iter().any(is_of)
 }
 
 /// The key of a setting at the top.
@@ -126,12 +153,18 @@ pub fn key_of(name: &'static str) -> &'static str {
 
 /// The key of a setting in a table of this `scope`.
 pub fn key_of_scope(scope: Scope, name: &'static str) -> &'static str {
+    if let Some((_, lead)) = NAMED.iter().find(|(named, _)| *named == scope) {
+        return name.strip_prefix(lead).unwrap_or(name);
+    }
     let in_table = IN_TABLES.iter().find(|(known, _)| *known == name);
     in_table.filter(|_| table::find_in(scope, name).is_some()).map_or(name, |(_, key)| key)
 }
 
 /// The path of a table of settings, in a table of this `scope`.
 pub fn is_table(scope: Scope, path: &str) -> bool {
+    if NAMED.iter().any(|(named, _)| *named == scope) {
+        return false;
+    }
     let is_of_it = |key: &str| key.split_once('.').is_some_and(|(table, _)| table == path);
     let in_tables =
         |(name, key): &(&str, &str)| is_of_it(key) && table::find_in(scope, name).is_some();
@@ -144,6 +177,8 @@ fn table_of(scope: Scope) -> &'static str {
     match scope {
         POOL => "[pool.NAME]",
         ROUTE => "[[route]]",
+        AUTH => "[auth.NAME]",
+        LIMIT => "[limit.NAME]",
         _ => "the top, above all tables",
     }
 }
@@ -158,10 +193,11 @@ pub fn unknown(scope: Scope, path: &str) -> Diagnostic {
         );
     }
     for other in [POOL, ROUTE, TOP] {
-        if other != scope && table::find_in(other, key).is_some() {
+        if other != scope && table::find_in(other, key).is_some() && !is_outside(other, key) {
             let what = match scope {
                 POOL => "a pool has no such key",
                 ROUTE => "a route has no such key",
+                AUTH | LIMIT => "this table has no such key",
                 _ => "this key does not stand at the top",
             };
             let first = if other == TOP { "put it at" } else { "put it under" };
@@ -173,11 +209,13 @@ pub fn unknown(scope: Scope, path: &str) -> Diagnostic {
     };
     let fits = |name: &str| table::find_in(scope, name).is_some();
     let keys = IN_TABLES.iter().filter(|(name, _)| fits(name)).filter_map(|(_, key)| in_table(key));
-    let direct = table::settings_of(scope).filter_map(|setting| match setting.name.contains('.') {
+    let direct = table::settings_of(scope).filter(|setting| !is_outside(scope, setting.name));
+    let direct = direct.filter_map(|setting| match setting.name.contains('.') {
         true => in_table(setting.name),
-        false => table.is_empty().then_some(setting.name),
+        false => table.is_empty().then_some(key_of_scope(scope, setting.name)),
     });
-    let tables = ["pool", "route"].into_iter().filter(|_| scope == TOP && table.is_empty());
+    let tables =
+        ["pool", "route", "auth", "limit"].into_iter().filter(|_| scope == TOP && table.is_empty());
     match nearest(key, keys.chain(direct).chain(tables)) {
         Some(near) => wrong(what, format!("did you mean {near}?")),
         None if scope == TOP => wrong(what, "tidegate --help lists all names"),
@@ -188,8 +226,8 @@ pub fn unknown(scope: Scope, path: &str) -> Diagnostic {
 /// A name in a table of pairs, which does not run into its value where the two are one text.
 pub fn is_one_name(form: Form, name: &str) -> bool {
     match form {
-        Form::Lines => grammar::is_token(name.as_bytes()),
-        Form::Pairs | Form::Shares => !name.is_empty() && !name.contains('='),
+        Form::Lines | Form::Claims => grammar::is_token(name.as_bytes()),
+        Form::Pairs | Form::Shares | Form::Lists => !name.is_empty() && !name.contains('='),
         _ => true,
     }
 }

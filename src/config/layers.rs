@@ -13,7 +13,9 @@ use super::files::{Files, remedy};
 use super::given::{Given, Line, Origin};
 use super::keys;
 use super::secrets::Secrets;
-use super::table::{self, DefaultValue, Form, Setting, variable};
+use super::sections::DEFAULT;
+use super::table::{self, AUTH, DefaultValue, Form, LIMIT, Setting, variable};
+use crate::base::digits;
 
 /// Everything that was given, each setting from its strongest layer.
 #[derive(Debug, Default)]
@@ -45,6 +47,8 @@ struct Variable {
 
 const OURS: &str = "TIDEGATE_";
 const SERVER: &str = "HTTP_SERVER_URL_";
+/// Variables that hold a token each.
+const TOKENS: [&str; 2] = ["AUTH_TOKEN", "API_KEY"];
 
 impl Layers {
     /// Puts the layers on top of each other. `flags` are settings with their values, in order.
@@ -71,12 +75,14 @@ impl Layers {
             layers.given.entry(setting.name).or_default().push(given);
         }
         let upstream_flag = layers.given.contains_key("upstream");
-        let mut servers = BTreeMap::new();
+        let (mut servers, mut tokens) = (BTreeMap::new(), BTreeMap::new());
         for (layer, in_file) in [(env, false), (dotenv, true)] {
             let mut found: BTreeMap<&'static str, Vec<Given>> = BTreeMap::new();
             for Variable { key, given } in layer {
                 if key.starts_with(SERVER) {
                     servers.entry(key).or_insert(given);
+                } else if holds_token(&key) {
+                    tokens.entry(key).or_insert(given);
                 } else if let Some(setting) = meant(&key, in_file) {
                     found.entry(setting.name).or_default().push(given);
                 } else {
@@ -89,6 +95,11 @@ impl Layers {
         }
         layers.expand(&whole, diagnostics);
         layers.read_configuration(cwd, &whole, diagnostics);
+        if !layers.sections.iter().any(|section| section.scope == AUTH) {
+            layers.tokens_of_variables(tokens);
+        }
+        layers.rate_limit(diagnostics);
+        layers.default_tables();
         let servers = servers.into_values().collect();
         *if upstream_flag { &mut layers.ignored } else { &mut layers.servers } = servers;
         layers
@@ -99,9 +110,13 @@ impl Layers {
         let secrets = Secrets { env, folder: self.cwd.clone(), files: &self.files };
         let takes = |given: &Given| given.text.contains("{env.") || given.text.contains("{file.");
         for (name, all) in &mut self.given {
-            let Some(setting) = table::find(name).filter(|_| all.iter().any(takes)) else {
+            let Some(setting) = table::find(name) else { continue };
+            if setting.form.may_be_in_file() {
+                all.iter_mut().for_each(in_file);
+            }
+            if !all.iter().any(takes) {
                 continue;
-            };
+            }
             let mut expanded = Vec::new();
             for given in all.drain(..).flat_map(|given| lines(setting, given)) {
                 match secrets.given(setting, &given) {
@@ -113,6 +128,61 @@ impl Layers {
                 }
             }
             *all = expanded;
+        }
+    }
+
+    /// Tokens that stand in variables of their own, which name them, behind those that are given otherwise.
+    fn tokens_of_variables(&mut self, tokens: BTreeMap<String, Given>) {
+        let is_flag = |given: &Given| matches!(given.origin, Origin::Flag(_));
+        let given = self.given.get("auth-token");
+        if tokens.is_empty() || given.is_some_and(|given| given.iter().any(is_flag)) {
+            return;
+        }
+        let named = tokens.into_iter().map(|(name, given)| Given {
+            text: format!("{} name={name}", given.text).into(),
+            ..given
+        });
+        self.given.entry("auth-token").or_default().extend(named);
+    }
+
+    /// `--rate-limit 100` is a limit of all requests together.
+    fn rate_limit(&mut self, diagnostics: &mut Diagnostics) {
+        let Some(given) = self.given.get("rate-limit").and_then(|given| given.last()).cloned()
+        else {
+            return;
+        };
+        if self.given.contains_key("limit-rate") || self.given.contains_key("limit-by") {
+            let what = "this is another way to say limit-rate and limit-by";
+            let Given { text, origin, .. } = &given;
+            diagnostics.mistake_in(origin, text, 0..text.len(), wrong(what, "leave one out"));
+            return;
+        }
+        if digits(&*given.text).is_some_and(|rate| rate > 0) {
+            let rate = Given { text: format!("{}/s", given.text).into(), ..given.clone() };
+            self.given.insert("limit-rate", vec![rate]);
+            self.given.insert("limit-by", vec![Given { text: "all".into(), ..given }]);
+        }
+    }
+
+    /// What is given above the file is about the tables called `default`, and goes before what they say.
+    fn default_tables(&mut self) {
+        for scope in [AUTH, LIMIT] {
+            let settings = table::settings_of(scope);
+            let given: BTreeMap<&'static str, Vec<Given>> = settings
+                .filter_map(|one| Some((one.name, self.given.get(one.name)?.clone())))
+                .collect();
+            let Some(origin) = given.values().flatten().next().map(|given| given.origin.clone())
+            else {
+                continue;
+            };
+            let is_it = |section: &&mut Section| section.scope == scope && section.name == DEFAULT;
+            match self.sections.iter_mut().find(is_it) {
+                Some(section) => section.given.extend(given),
+                None => {
+                    let name = DEFAULT.to_owned();
+                    self.sections.push(Section { scope, name, origin, given });
+                }
+            }
         }
     }
 
@@ -207,7 +277,20 @@ fn environment(
 }
 
 fn is_ours(key: &str) -> bool {
-    key.starts_with(OURS) || key.starts_with(SERVER)
+    key.starts_with(OURS) || key.starts_with(SERVER) || holds_token(key)
+}
+
+/// `AUTH_TOKEN`, `API_KEY_SHOP` and so on.
+fn holds_token(key: &str) -> bool {
+    let is_one = |rest: &str| rest.is_empty() || rest.starts_with('_');
+    TOKENS.iter().any(|start| key.strip_prefix(start).is_some_and(is_one))
+}
+
+/// `@path` is the name of a file that holds the value.
+fn in_file(given: &mut Given) {
+    if let Some(path) = given.text.strip_prefix('@').filter(|path| !path.is_empty()) {
+        given.text = format!("{{file.{path}}}").into();
+    }
 }
 
 /// Kubernetes tells every pod about a service called `tidegate` in variables that look like ours.
@@ -342,9 +425,12 @@ impl Origin {
             Origin::Env(key) | Origin::Dotenv(Line { key, .. }) if key.starts_with(SERVER) => {
                 table::find("upstream")
             }
+            Origin::Env(key) | Origin::Dotenv(Line { key, .. }) if holds_token(key) => {
+                table::find("auth-token")
+            }
             Origin::Env(key) | Origin::Dotenv(Line { key, .. }) => meant(key, false),
             Origin::File(Line { key, .. }) => {
-                let scopes = [table::TOP, table::POOL, table::ROUTE];
+                let scopes = [table::TOP, table::POOL, table::ROUTE, AUTH, LIMIT];
                 scopes.into_iter().find_map(|scope| keys::setting(scope, key).ok())
             }
         }

@@ -1,11 +1,15 @@
 //! How much memory a process takes at most under a plan, with everything at its worst at once.
 
+use std::sync::Arc;
+
+use super::gate::{AuthKind, NetworkList};
 use super::header::LINES_MOST;
 use super::plan::{ExchangeSpec, Plan};
 use super::pool::{Balance, PoolSpec};
 use super::route::{RouteAction, RouteSpec};
 use super::routing::TEXT_MOST;
 use super::template::Template;
+use crate::base::PasswordHash;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -29,7 +33,7 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
     });
     let log = process.access_log.format.is_some();
     vec![
-        ("the program itself", 8 * MIB),
+        ("the program itself", 10 * MIB),
         ("buffers", buffers * 16 * KIB),
         ("large buffers", large * 128 * KIB),
         ("connections in a request", connections * 28 * KIB),
@@ -45,7 +49,44 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
         ("consistent hashing", 2 * pools.iter().map(|pool| ring(pool)).sum::<u64>()),
         ("checks of upstreams", checked.min(64) * 192 * KIB),
         ("the queue of the access log", if log { 128 * MIB } else { 0 }),
+        // A new plan is linked before the old one is gone.
+        ("limits", 2 * plan.limits.iter().map(|limit| limit.octets_most()).sum::<u64>()),
+        ("networks", 2 * networks(plan) * 64),
+        ("credentials that were seen", plan.auths.iter().map(|auth| remembered(&auth.kind)).sum()),
+        ("passwords", passwords(plan) * KIB),
     ]
+}
+
+/// Networks of all lists, and of all routes.
+fn networks(plan: &Plan) -> u64 {
+    let of = |list: &Option<Arc<NetworkList>>| list.as_ref().map_or(0, |list| list.networks.len());
+    let gates = plan.routes.iter().map(|route| of(&route.gate.allow) + of(&route.gate.deny));
+    let lists = plan.lists.values().map(|list| list.networks.len());
+    (gates.sum::<usize>() + lists.sum::<usize>()) as u64
+}
+
+/// Octets of what is remembered of credentials: 16,384 good ones and as many bad ones.
+fn remembered(kind: &AuthKind) -> u64 {
+    let each = match kind {
+        AuthKind::Token(_) => 0,
+        AuthKind::Forward(spec) if spec.cache.is_zero() => 0,
+        AuthKind::Forward(_) => KIB + KIB / 4,
+        AuthKind::Basic(_) | AuthKind::Jwt(_) => KIB / 4,
+    };
+    2 * 16 * KIB * each
+}
+
+/// KiB of the hash of a password that takes most: one is looked at at a time.
+fn passwords(plan: &Plan) -> u64 {
+    let users = plan.auths.iter().filter_map(|auth| match &auth.kind {
+        AuthKind::Basic(users) => Some(users),
+        _ => None,
+    });
+    let memory = users.flatten().map(|user| match PasswordHash::of(&user.hash) {
+        Ok(PasswordHash::Argon2id { memory, .. }) => u64::from(memory),
+        _ => 8,
+    });
+    memory.max().unwrap_or(0)
 }
 
 /// Octets of the points by which a pool hashes: so many for a weight of 1, and so many altogether.

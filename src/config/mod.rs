@@ -28,6 +28,7 @@
 //! settings      one setting by its name, or the mistake in it
 //! sections      pools and routes
 //! care          how the upstreams of a pool are looked after
+//! gating        what routes demand, and the lists, credentials and limits that they name
 //! build         all of it -> a Plan
 //! unused        what is given and has no effect in it
 //! ```
@@ -52,6 +53,8 @@ mod care;
 mod changes;
 mod command_line;
 mod conditions;
+mod credential;
+mod credentials;
 mod descriptors;
 mod diagnostics;
 mod diff;
@@ -61,6 +64,8 @@ mod failures;
 mod file;
 mod files;
 mod form;
+mod gate;
+mod gating;
 mod given;
 mod header;
 mod keys;
@@ -73,6 +78,7 @@ mod places;
 mod plan;
 mod pool;
 mod print;
+mod rates;
 mod reach;
 mod reading;
 mod route;
@@ -87,6 +93,7 @@ mod shown;
 mod strangers;
 mod syntax;
 mod table;
+mod table_of_gate;
 mod template;
 mod toml;
 mod tree;
@@ -95,6 +102,7 @@ mod unused;
 mod values;
 mod words;
 mod written;
+mod written_gate;
 mod yaml;
 
 use std::ffi::OsString;
@@ -116,6 +124,7 @@ pub use expansion::{
     Lookup, Names, ServiceRecord, TARGETS_MOST, Target, expanded, lookups, targets_of,
 };
 pub use files::StampedFile;
+pub use gate::*;
 pub use header::{HeaderLine, HeaderRules, LINES_MOST};
 pub use order::{Look, Order, Question, UpstreamOrder, Verb};
 pub use overlay::{Objection, Overlay, Presence, UpstreamChange};
@@ -127,6 +136,9 @@ pub use routing::{CLIENT_PAGES, TEXT_MOST};
 pub use show::markdown;
 pub use template::{Placeholder, Template};
 pub use values::show_duration;
+pub use written_gate::{
+    auth as auth_rows, gate_of_route as gate_rows, limit as limit_rows, shown as shown_tokens,
+};
 
 /// What the command line wants done.
 #[derive(Debug)]
@@ -136,17 +148,26 @@ pub enum Action {
     /// Run the proxy in front of origins of its own; the plan has no upstreams yet.
     Demo(Box<Plan>, Report),
     /// The settings are fine: print this report on standard output and exit 0.
-    Check(String),
+    Check(String, Box<Plan>),
     /// The settings make no sense: print this report on standard output and exit so.
     Refuse(String, u8),
     /// Print this (help, version, `config show`) on standard output and exit 0.
     Show(String),
     /// Say what becomes of a request under this plan.
     Explain(Box<Plan>, Question),
-    /// Have the tidegate whose admin listens here (`None`: it has none) show something.
-    Look(Option<Listen>, Look),
-    /// Have the tidegate whose admin listens here (`None`: it has none) do something, and print what came of it.
-    Ask(Option<Listen>, Order),
+    /// Have the tidegate whose admin is here show something.
+    Look(AdminAddress, Look),
+    /// Have the tidegate whose admin is here do something, and print what came of it.
+    Ask(AdminAddress, Order),
+}
+
+/// Where the admin of the one that runs is, and what it wants to see.
+#[derive(Clone, Debug)]
+pub struct AdminAddress {
+    /// `None`: it has none.
+    pub listen: Option<Listen>,
+    /// A token that may change things, where one is known.
+    pub token: Option<Secret>,
 }
 
 /// Warnings and origins: what users are told about a plan.
@@ -303,8 +324,12 @@ fn load_by(
     };
     let report = Report { warnings, origins: layers.origins(), files: layers.files.stamped() };
     Ok(match words.command {
-        Subcommand::Check { json: true } => Action::Check(show::check_json(&built.plan, &report)),
-        Subcommand::Check { .. } => Action::Check(show::check(&built.plan, &report)),
+        Subcommand::Check { json: true } => {
+            Action::Check(show::check_json(&built.plan, &report), Box::new(built.plan))
+        }
+        Subcommand::Check { .. } => {
+            Action::Check(show::check(&built.plan, &report), Box::new(built.plan))
+        }
         Subcommand::Show { form, origin } => {
             let mut shown = Shown { built, layers, report, changes: Overlay::default(), origin };
             shown.lay_changes_over();
@@ -322,14 +347,22 @@ fn load_by(
 
 /// Where the admin of the running one listens. Other mistakes in files are for that one to tell, which may be asked to
 /// read them; unless they may hide where it is.
-fn admin_to_ask(layers: &Layers, diagnostics: Diagnostics) -> Result<Option<Listen>, Rejected> {
+fn admin_to_ask(layers: &Layers, diagnostics: Diagnostics) -> Result<AdminAddress, Rejected> {
     let is_hidden = layers.unread && !layers.is_above_files("admin");
     let mut only = match diagnostics.is_on_command_line() || is_hidden {
         true => diagnostics,
         false => Diagnostics::default(),
     };
     let mut settings = Settings { layers, section: None, diagnostics: &mut only };
-    let admin = settings.one("admin", places::admin).flatten();
+    let listen = settings.one("admin", places::admin).flatten();
+    let words = |given: &given::Given| given.text.split([' ', ',']).next().map(str::to_owned);
+    let is_one = |given: &given::Given| {
+        !given.text.starts_with("sha256:") && !given.text.contains(" role=read")
+    };
+    let tokens = settings.given("admin-token");
+    let token = tokens.iter().find(|given| is_one(given)).and_then(words);
+    let token = token.map(|token| Secret::new(&token, Secret::MASK));
+    let admin = AdminAddress { listen, token };
     let refused = |rejected| Rejected { consequence: "and so nobody was asked", ..rejected };
     only.close(false).map_err(refused).map(|_| admin)
 }
@@ -433,7 +466,7 @@ mod tests {
 
     fn shown(line: &str, env: &[(&str, &str)], dotenv: &str) -> String {
         match with(line, env, dotenv) {
-            Ok(Action::Show(text) | Action::Check(text)) => text,
+            Ok(Action::Show(text) | Action::Check(text, _)) => text,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -921,6 +954,13 @@ tidegate: 8 mistakes, not started; --help lists all flags
             let beside = match setting.name {
                 "sticky-max-age" | "sticky-secret" => "--sticky-cookie tg",
                 "queue-size" | "queue-wait" => "--queue-max-requests 9",
+                "cors-credentials" | "cors-max-age" => "--cors-origin https://a",
+                "limit-rate" => "--upstream b:1",
+                name if name.starts_with("limit-") => "--limit-rate 20/s",
+                // What they are about is given in another way, or not in every build.
+                "auth-refresh" | "auth-leeway" => continue,
+                "auth-timeout" | "auth-cache" => "--auth-url http://b:1",
+                name if name.starts_with("auth-") => "--auth-token 0123456789abcdef",
                 _ => "--upstream a:1",
             };
             let flag = format!("--upstream a:1 {beside} --{}", setting.name);

@@ -73,6 +73,26 @@ pub fn listen(text: &str) -> Result<Listen, Diagnostic> {
     }
 }
 
+/// [`listen`], and behind it perhaps `proxy-protocol=` with a network whose peers begin with such a header.
+pub fn listener(text: &str) -> Result<(Listen, Vec<IpNet>), Diagnostic> {
+    let mut words = text.split_whitespace();
+    let at = listen(words.next().unwrap_or_default())?;
+    let network = |option: &str| match option.split_once('=') {
+        Some(("proxy-protocol", text)) => network(text),
+        _ => Err(instead(
+            "a listener has no such option",
+            [text.split(' ').next().unwrap_or_default()],
+        )),
+    };
+    let networks: Vec<IpNet> = words.map(network).collect::<Result<_, _>>()?;
+    match &at {
+        Listen::Unix(_) if !networks.is_empty() => {
+            Err(instead("who connects over a Unix socket has no address", [at.to_string()]))
+        }
+        _ => Ok((at, networks)),
+    }
+}
+
 /// [`listen`], or `off`.
 pub fn admin(text: &str) -> Result<Option<Listen>, Diagnostic> {
     match text {

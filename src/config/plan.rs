@@ -3,12 +3,14 @@
 //! A plan is immutable; the control plane shares it as `Arc<Plan>` with every core.
 
 use ipnet::IpNet;
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::gate::{AuthSpec, Gate, LimitSpec, NetworkList, Token};
 use super::header::HeaderRules;
 use super::pool::{PoolSpec, RetrySpec, UpstreamSpec};
 use super::route::{RouteAction, RouteSpec};
@@ -173,6 +175,14 @@ pub struct Plan {
     /// How an exchange goes where neither a pool nor a route says otherwise; so are requests refused that no route
     /// means.
     pub exchange: Arc<ExchangeSpec>,
+    /// What is demanded of requests at the top.
+    pub gate: Arc<Gate>,
+    /// Networks that have a name, by that.
+    pub lists: BTreeMap<String, Arc<NetworkList>>,
+    /// Ways to tell who asks. No two have the same name.
+    pub auths: Vec<Arc<AuthSpec>>,
+    /// Limits. No two have the same name.
+    pub limits: Vec<Arc<LimitSpec>>,
     /// What happens to requests: of the routes that match one, the first.
     pub routes: Arc<[RouteSpec]>,
     /// Where they go. No two have the same name. What a plan has in common with another it shares.
@@ -214,6 +224,8 @@ impl Plan {
 pub struct ProcessSpec {
     /// `None`: no admin listener.
     pub admin: Option<Listen>,
+    /// Who may give it orders, where anybody is named; the role `read` is not enough for that.
+    pub admin_tokens: Vec<Token>,
     /// Data plane threads, at least one.
     pub workers: usize,
     /// Client connections over all cores; beyond it idle ones are closed, and accepting pauses.
@@ -228,6 +240,8 @@ pub struct ProcessSpec {
     pub drain_timeout: Duration,
     /// The access log.
     pub access_log: AccessLog,
+    /// Where refused credentials and changes are logged.
+    pub audit: Option<PathBuf>,
     /// The proxy's own log, on standard error.
     pub log: LogLevel,
     /// How that is written.
@@ -253,6 +267,10 @@ pub struct ListenerSpec {
     pub idle_timeout: Duration,
     /// Peers whose `X-Forwarded-*` are believed.
     pub trusted: Vec<IpNet>,
+    /// Peers that begin with a header of the PROXY protocol; where a listener is named, at that one alone.
+    pub proxy_protocol: Vec<(Option<Listen>, IpNet)>,
+    /// Connections of one address; `None`: no bound.
+    pub max_client_connections: Option<usize>,
     /// Further fields that only those may send; none that has a [`Name`](crate::http::Name) of its own.
     pub trusted_names: Vec<String>,
 }
@@ -262,6 +280,8 @@ pub struct ListenerSpec {
 pub struct ExchangeSpec {
     /// Octets of a request body; `None`: no bound.
     pub max_body: Option<u64>,
+    /// Octets of a request body that come in a second, at least; `None`: no bound.
+    pub min_rate: Option<u64>,
     /// Which `Host` an upstream sees.
     pub host: HostHeader,
     /// `X-Backend-Server` on answers.

@@ -260,6 +260,31 @@ pub struct ConnectionSpec {
     pub keep_alive: Duration,
     /// The address they come from; `None`: as the kernel chooses.
     pub bind: Option<IpAddr>,
+    /// The header of the PROXY protocol that each begins with, which then carries one request.
+    pub proxy_protocol: Option<ProxyVersion>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Octets.
+    V2,
+}
+
+impl ProxyVersion {
+    /// Both, and the words for them in settings.
+    pub const ALL: [(&'static str, Option<ProxyVersion>); 2] =
+        [("v1", Some(ProxyVersion::V1)), ("v2", Some(ProxyVersion::V2))];
+
+    /// The word for it in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            ProxyVersion::V1 => "v1",
+            ProxyVersion::V2 => "v2",
+        }
+    }
 }
 
 /// Whether, and when, a request is sent again.

@@ -12,8 +12,8 @@ use super::route::*;
 use super::sections::DEFAULT;
 use super::show::value_of;
 use super::shown::Shown;
-use super::table::{self, Effect, Form, POOL, ROUTE, Scope, Setting, TOP};
-use super::{keys, values, written};
+use super::table::{self, AUTH, Effect, Form, LIMIT, POOL, ROUTE, Scope, Setting, TOP};
+use super::{keys, values, written, written_gate};
 use crate::base::digits;
 
 /// The settings as JSON.
@@ -28,6 +28,8 @@ pub fn toml(shown: &Shown) -> String {
     let of_section = |path: &str| {
         let (scope, name) = match path.split_once('.')? {
             ("pool", name) => (POOL, name),
+            ("auth", name) => (AUTH, name),
+            ("limit", name) => (LIMIT, name),
             (_, name) => (ROUTE, name),
         };
         let own = |section: &&Section| {
@@ -38,7 +40,7 @@ pub fn toml(shown: &Shown) -> String {
     };
     let comment = |path: &str| match path {
         _ if !origin => String::new(),
-        path if path.starts_with("pool.") || path.starts_with("route.") => {
+        path if NAMED.iter().any(|kind| path.starts_with(kind)) => {
             of_section(path).map_or_else(String::new, |origin| format!("  # {origin}"))
         }
         path => match keys::setting(TOP, path) {
@@ -57,7 +59,8 @@ pub fn toml(shown: &Shown) -> String {
 fn tree(plan: &Plan) -> Value {
     let mut root = Map::new();
     for setting in table::settings().filter(|setting| setting.effect != Effect::NoPlan) {
-        if matches!(setting.name, "request-header" | "response-header" | "upstream") {
+        let is_below = matches!(setting.name, "request-header" | "response-header" | "upstream");
+        if is_below || keys::is_of_named(setting.name) {
             continue;
         }
         let text = value_of(setting.name, plan);
@@ -83,6 +86,36 @@ fn tree(plan: &Plan) -> Value {
         root.insert("pool".into(), Value::Object(pools));
     }
     let has_section = |route: &&RouteSpec| route.source == RouteSource::Section;
+    if !plan.lists.is_empty() {
+        let lists = plan.lists.iter().map(|(name, list)| (name.clone(), json!(list.written)));
+        root.insert("list".into(), lists.collect());
+    }
+    for (kind, scope, tables) in [
+        (
+            "auth",
+            AUTH,
+            plan.auths.iter().map(|one| (&one.name, written_gate::auth(one))).collect::<Vec<_>>(),
+        ),
+        (
+            "limit",
+            LIMIT,
+            plan.limits.iter().map(|one| (&one.name, written_gate::limit(one))).collect(),
+        ),
+    ] {
+        let mut all = Map::new();
+        for (name, rows) in tables {
+            let mut own = Map::new();
+            for (name, text) in rows {
+                if let Some(setting) = table::find_in(scope, name) {
+                    setting_in(&mut own, scope, setting, text);
+                }
+            }
+            all.insert(name.to_string(), Value::Object(own));
+        }
+        if !all.is_empty() {
+            root.insert(kind.into(), Value::Object(all));
+        }
+    }
     let routes: Vec<Value> =
         plan.routes.iter().filter(has_section).map(|one| route(plan, one)).collect();
     if !routes.is_empty() {
@@ -134,6 +167,7 @@ fn exchange(out: &mut Map<String, Value>, above: Option<&ExchangeSpec>, spec: &E
             let on = retry.on.to_string().split(',').map(Value::from).collect();
             [
                 ("max-body", spec.max_body.map_or(json!("off"), size)),
+                ("min-rate", spec.min_rate.map_or(json!("off"), size)),
                 (
                     "host-header",
                     json!(if spec.host == HostHeader::Pass { "pass" } else { "upstream" }),
@@ -298,6 +332,12 @@ fn route(plan: &Plan, spec: &RouteSpec) -> Value {
             }
         }
     }
+    let is_forward = matches!(spec.action, RouteAction::Forward(_));
+    for (name, text) in written_gate::gate_of_route(plan, &spec.gate, is_forward) {
+        if let Some(setting) = table::find_in(ROUTE, name) {
+            setting_in(&mut out, ROUTE, setting, text);
+        }
+    }
     let share = match &spec.action {
         RouteAction::Forward(forward) => forward.shares.first(),
         _ => None,
@@ -333,12 +373,15 @@ fn table(
     entries: &Map<String, Value>,
     comment: &dyn Fn(&str) -> String,
 ) {
-    let is_inline = |key: &str| !matches!(key, "pool" | "admin" | "log" | "access-log");
+    let is_inline = |key: &str| {
+        !matches!(key, "pool" | "auth" | "limit" | "list" | "admin" | "log" | "access-log")
+    };
+    let is_named = matches!(path, "pool" | "auth" | "limit");
     let is_table = |key: &str, value: &Value| {
-        (value.is_object() && !path.starts_with("route") && (path == "pool" || !is_inline(key)))
+        (value.is_object() && !path.starts_with("route") && (is_named || !is_inline(key)))
             || (key == "route" && path.is_empty())
     };
-    let is_of_top = !path.starts_with("pool") && !path.starts_with("route");
+    let is_of_top = !NAMED.iter().any(|kind| path.starts_with(kind.trim_end_matches('.')));
     let below = |key: &str| match path {
         "" => key.to_owned(),
         path => format!("{path}.{key}"),
@@ -368,6 +411,9 @@ fn table(
         }
     }
 }
+
+/// Tables whose heads have names, or that have one among their keys.
+const NAMED: [&str; 4] = ["pool.", "auth.", "limit.", "route."];
 
 fn inline(value: &Value) -> String {
     match value {
@@ -439,6 +485,20 @@ mod tests {
              queue = 'off'\nresolve = 'once'\nupstream-bind = 'off'\n\
              [pool.other]\nupstream = 'http://d:1'\nhealth = { host = 'off', body = '', method = 'head' }\n\
              [[route]]\npool = 'all'\nhost = 'a'\nretry-on = 'connect'\ntry-timeout = '2s'\n[[route]]\npool = 'none'\n",
+            "listen = [':80', ':81 proxy-protocol=10.0.0.0/8', \
+             { address = ':82', proxy-protocol = ['::1', '10.0.0.1'] }]\n\
+             upstream = 'http://a:1'\nallow = ['office', '10.0.0.0/8']\nsecurity-headers = true\nmin-rate = '1KiB'\n\
+             max-client-connections = 9\nproxy-protocol = '192.0.2.0/24'\nupstream-proxy-protocol = 'v2'\n\
+             [list]\noffice = ['192.0.2.0/24', '2001:db8::/48']\n\
+             [auth.fw]\nurl = 'http://a:1/auth?x'\ntimeout = '1s'\ncopy = ['X-A', 'X-B']\ncache = '5s'\npass = true\n\
+             [limit.default]\nrate = '20/m'\nby = 'header:X-A'\n\
+             [limit.b]\nrate = '7/h'\nburst = 9\nkeys = 100\ndry-run = true\n\
+             [[route]]\nhost = 'a'\nauth = 'fw'\nlimit = ['b', 'default']\nrole = 'x'\ndeny = '10.1.0.0/16'\n\
+             content-type = ['text/*', 'application/json']\nsecurity-headers = false\nmin-rate = 'off'\n\
+             cors = { origin = ['https://a', 'https://*.b:81'], method = 'PUT', header = 'X-A', expose = 'X-B', \
+             credentials = true, max-age = '1h' }\n\
+             [[route]]\nhost = 'b'\nallow = 'off'\nlimit = 'off'\n\
+             [[route]]\nhost = 'c'\nlimit = [{ rate = '1/d', by = 'all' }, 'b']\nauth = { url = 'http://b:1' }\n",
             "[pool.default]\nupstream = 'http://a:1'\nwrite-timeout = '3s'\n\
              [[route]]\nname = 'admin'\npath = '/x'\n[[route]]\nname = 'default'\n",
         ] {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::gate::Gate;
 use super::plan::{ExchangeSpec, Listen};
 use super::template::Template;
 
@@ -15,7 +16,9 @@ pub struct RouteSpec {
     pub name: Arc<str>,
     /// Which requests it matches.
     pub conditions: Conditions,
-    /// What happens to those.
+    /// What is demanded of those.
+    pub gate: Arc<Gate>,
+    /// What happens to them then.
     pub action: RouteAction,
     /// How answers leave that no pool has a part in.
     pub exchange: Arc<ExchangeSpec>,

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use super::conditions;
 use super::diagnostics::{Diagnostic, Diagnostics, instead, nearest, wrong};
 use super::file::Section;
+use super::gate::Gate;
+use super::gating::Named;
 use super::places;
 use super::plan::*;
 use super::pool::*;
@@ -15,7 +17,7 @@ use super::reach::unreachable;
 use super::route::*;
 use super::sections::{DEFAULT, of};
 use super::settings::{Item, Settings};
-use super::table::ROUTE;
+use super::table::{POOL, ROUTE};
 use super::template::{Placeholder, Template};
 use super::values;
 use crate::base::digits;
@@ -30,20 +32,38 @@ const MOST: usize = 1024;
 /// Octets of the text that a route answers with.
 pub const TEXT_MOST: usize = 64 * 1024;
 
+/// What holds for routes that do not say otherwise.
+pub(super) struct Above<'s> {
+    exchange: &'s Arc<ExchangeSpec>,
+    gate: &'s Arc<Gate>,
+    named: &'s Named,
+    /// By the names of pools.
+    exchanges: HashMap<Arc<str>, Arc<ExchangeSpec>>,
+}
+
+impl<'s> Above<'s> {
+    pub fn new(
+        exchange: &'s Arc<ExchangeSpec>,
+        gate: &'s Arc<Gate>,
+        named: &'s Named,
+        pools: &[PoolSpec],
+    ) -> Above<'s> {
+        let of = |pool: &PoolSpec| (Arc::clone(&pool.name), Arc::clone(&pool.exchange));
+        Above { exchange, gate, named, exchanges: pools.iter().map(of).collect() }
+    }
+}
+
 impl<'a> Settings<'a> {
     /// Every route, in order.
-    pub fn routes(&mut self, above: &Arc<ExchangeSpec>, pools: &[PoolSpec]) -> Vec<RouteSpec> {
-        let exchanges: HashMap<Arc<str>, Arc<ExchangeSpec>> =
-            pools.iter().map(|pool| (Arc::clone(&pool.name), Arc::clone(&pool.exchange))).collect();
-        let exchanges = &exchanges;
+    pub fn routes(&mut self, above: &Above<'_>) -> Vec<RouteSpec> {
         let sections: Vec<&'a Section> = of(self.layers.sections.as_slice(), ROUTE);
         let mut routes: Vec<RouteSpec> = Vec::new();
         let mut pairs = 0;
-        let [first, last] = self.routes_of_the_top(&sections, above, exchanges);
+        let [first, last] = self.routes_of_the_top(&sections, above);
         let mut names: HashMap<Arc<str>, RouteSource> = HashMap::new();
         names.extend(first.iter().chain(&last).map(|one| (Arc::clone(&one.name), one.source)));
         for section in &sections {
-            let route = self.of(section).route(section, above, exchanges);
+            let route = self.of(section).route(section, above);
             if let Some(source) = names.insert(Arc::clone(&route.name), route.source) {
                 let made_by = match source {
                     RouteSource::Section => "",
@@ -79,9 +99,9 @@ impl<'a> Settings<'a> {
     fn routes_of_the_top(
         &mut self,
         sections: &[&Section],
-        above: &Arc<ExchangeSpec>,
-        exchanges: &HashMap<Arc<str>, Arc<ExchangeSpec>>,
+        above: &Above<'_>,
     ) -> [Option<RouteSpec>; 2] {
+        let exchanges = &above.exchanges;
         let conditions = Conditions {
             path: self.paths("path"),
             method: self.list("method", MOST, conditions::method),
@@ -94,14 +114,15 @@ impl<'a> Settings<'a> {
         let first = (!admin.is_empty()).then(|| RouteSpec {
             name: "admin".into(),
             conditions: Conditions { path: admin, ..Conditions::default() },
+            gate: Arc::clone(above.gate),
             action: RouteAction::Admin,
-            exchange: Arc::clone(above),
+            exchange: Arc::clone(above.exchange),
             source: RouteSource::ServeAdmin,
         });
         let is_asked = sections.is_empty() || !conditions.is_empty();
         let last = is_asked.then(|| {
             let pool: Arc<str> = DEFAULT.into();
-            let exchange = exchanges.get(&pool).unwrap_or(above);
+            let exchange = exchanges.get(&pool).unwrap_or(above.exchange);
             let share =
                 Share { pool: Arc::clone(&pool), weight: 1, exchange: Arc::clone(exchange) };
             if let Some(section) = sections.iter().find(|_| !exchanges.contains_key(&pool)) {
@@ -111,7 +132,7 @@ impl<'a> Settings<'a> {
                     wrong(what, "put them into a route, or write upstream at the top"),
                 );
             } else if let (true, Some(section)) =
-                (sections.is_empty(), self.layers.sections.first())
+                (sections.is_empty(), of(&self.layers.sections, POOL).first())
                 && !exchanges.contains_key(&pool)
             {
                 let what = format!("no route says which requests go to the pool {}", section.name);
@@ -121,6 +142,7 @@ impl<'a> Settings<'a> {
             RouteSpec {
                 name: pool,
                 conditions,
+                gate: self.gate(above.gate, above.named, true),
                 action: RouteAction::Forward(Forward {
                     shares: vec![share],
                     strip_prefix: None,
@@ -157,15 +179,10 @@ impl<'a> Settings<'a> {
     }
 
     /// The route that `section` asks for.
-    fn route(
-        &mut self,
-        section: &Section,
-        above: &Arc<ExchangeSpec>,
-        exchanges: &HashMap<Arc<str>, Arc<ExchangeSpec>>,
-    ) -> RouteSpec {
+    fn route(&mut self, section: &Section, above: &Above<'_>) -> RouteSpec {
         let name = self.one("name", conditions::name).unwrap_or_else(|| section.name.clone());
         let conditions = self.conditions();
-        let exchange = self.exchange(above);
+        let exchange = self.exchange(above.exchange);
         let asked = self.actions(section);
         let is_forward = asked.is_empty();
         if let ([first, ..], Some(given)) = (&asked[..], self.given("pool").first()) {
@@ -180,7 +197,7 @@ impl<'a> Settings<'a> {
                 RouteAction::Admin
             }
             Some(_) => RouteAction::Respond(self.respond()),
-            None => self.forward(section, &conditions, exchanges),
+            None => self.forward(section, &conditions, &above.exchanges),
         };
         for (key, is_of) in [
             ("strip-prefix", is_forward),
@@ -194,8 +211,9 @@ impl<'a> Settings<'a> {
                 self.refuse(given, 0..given.text.len(), wrong(what, "leave it out"));
             }
         }
+        let gate = self.gate(above.gate, above.named, is_forward);
         let source = RouteSource::Section;
-        RouteSpec { name: name.into(), conditions, action, exchange, source }
+        RouteSpec { name: name.into(), conditions, gate, action, exchange, source }
     }
 
     /// Says which paths the admin shows nothing under.

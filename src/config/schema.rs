@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::keys;
-use super::table::{self, Form, POOL, ROUTE, Scope, Setting, TOP};
+use super::table::{self, AUTH, Form, LIMIT, POOL, ROUTE, Scope, Setting, TOP};
 
 /// The schema, in JSON.
 pub fn text() -> String {
@@ -15,7 +15,10 @@ fn schema() -> Value {
     let mut top = of_scope(TOP);
     let pool = of_scope(POOL);
     if let Value::Object(properties) = &mut top["properties"] {
-        properties.insert("pool".into(), json!({ "type": "object", "additionalProperties": pool }));
+        for (name, one) in [("pool", pool), ("auth", of_scope(AUTH)), ("limit", of_scope(LIMIT))] {
+            let named = json!({ "type": "object", "additionalProperties": one });
+            properties.insert(name.into(), named);
+        }
         let route = of_scope(ROUTE);
         let routes = json!({ "oneOf": [route, { "type": "array", "items": route }] });
         properties.insert("route".into(), routes);
@@ -28,7 +31,7 @@ fn schema() -> Value {
 /// The table of a scope: every key that it may have, and no other.
 fn of_scope(scope: Scope) -> Value {
     let mut properties = Map::new();
-    for setting in table::settings_of(scope).filter(|one| !keys::is_outside(one.name)) {
+    for setting in table::settings_of(scope).filter(|one| !keys::is_outside(scope, one.name)) {
         let key = keys::key_of_scope(scope, setting.name);
         match key.split_once('.') {
             // A switch that is a table as well.
@@ -85,7 +88,19 @@ fn of_setting(setting: &Setting) -> Value {
             "required": ["url"],
             "additionalProperties": false,
         }] }),
-        Form::Lines | Form::Pairs => json!({ "anyOf": [text(), {
+        Form::Tokens => table_or_text("secret"),
+        Form::Users => table_or_text("hash"),
+        Form::Names if setting.name != "role" => json!({ "type": ["string", "object"] }),
+        Form::Listens if setting.scope == TOP => json!({ "oneOf": [text(), {
+            "type": "object",
+            "properties": {
+                "address": text(),
+                "proxy-protocol": { "anyOf": [text(), { "type": "array", "items": text() }] },
+            },
+            "required": ["address"],
+            "additionalProperties": false,
+        }] }),
+        Form::Lines | Form::Pairs | Form::Lists | Form::Claims => json!({ "anyOf": [text(), {
             "type": "object",
             "additionalProperties": { "anyOf": [
                 { "type": ["string", "boolean", "number"] },
@@ -107,6 +122,20 @@ fn of_setting(setting: &Setting) -> Value {
     schema
 }
 
+/// A text, or a table with a name, this key and roles.
+fn table_or_text(key: &str) -> Value {
+    let roles = json!({ "anyOf": [
+        { "type": "string" },
+        { "type": "array", "items": { "type": "string" } },
+    ] });
+    json!({ "oneOf": [{ "type": "string" }, {
+        "type": "object",
+        "properties": { "name": { "type": "string" }, key: { "type": "string" }, "role": roles },
+        "required": [key],
+        "additionalProperties": false,
+    }] })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,9 +146,13 @@ mod tests {
         for (scope, place) in [
             (TOP, &schema),
             (POOL, &schema["properties"]["pool"]["additionalProperties"]),
+            (AUTH, &schema["properties"]["auth"]["additionalProperties"]),
+            (LIMIT, &schema["properties"]["limit"]["additionalProperties"]),
             (ROUTE, &schema["properties"]["route"]["oneOf"][0]),
         ] {
-            for setting in table::settings_of(scope).filter(|one| !keys::is_outside(one.name)) {
+            for setting in
+                table::settings_of(scope).filter(|one| !keys::is_outside(scope, one.name))
+            {
                 let key = keys::key_of_scope(scope, setting.name);
                 let properties = &place["properties"];
                 let found = match key.split_once('.') {

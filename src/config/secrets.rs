@@ -11,8 +11,9 @@ use super::given::Given;
 use super::table::{Form, Setting};
 use super::template::Template;
 
-/// Octets of a file that holds a value.
+/// Octets of a file that holds a value, and of one that holds networks: some 400,000.
 const LARGEST: usize = 64 * 1024;
+const LARGEST_LIST: usize = 8 * 1024 * 1024;
 
 /// Where such values come from.
 pub struct Secrets<'a> {
@@ -40,7 +41,10 @@ impl Secrets<'_> {
     /// When a variable is not set, a file cannot be read, or there are more values than it takes.
     pub fn values(&self, setting: &Setting, text: &str) -> Result<Vec<Expanded>, Diagnostic> {
         let is_template = matches!(setting.form, Form::Lines | Form::Text);
-        let values = self.expand(text, is_template)?;
+        let values = match whole(text, "{file.") {
+            Some(path) => self.whole_file(setting.form, path, is_template)?,
+            None => self.expand(text, is_template)?,
+        };
         match values.len() {
             0 => Err(wrong(
                 "there is nothing in it, and a list that is empty says nothing",
@@ -100,10 +104,6 @@ impl Secrets<'_> {
             let each = |(_, value): (&String, &String)| secret(quote(value));
             return Ok(found.into_iter().map(each).collect());
         }
-        if let Some(path) = whole(text, "{file.") {
-            let lines = self.file(path)?;
-            return Ok(lines.iter().map(|line| secret(quote(line))).collect());
-        }
         let (mut out, mut rest, mut is_secret) = (String::new(), text, false);
         while let Some(at) = rest.find("{env.").into_iter().chain(rest.find("{file.")).min() {
             let escaped = rest[..at].ends_with('{');
@@ -119,7 +119,7 @@ impl Secrets<'_> {
                     let value = self.env.get(name).filter(|value| !value.is_empty());
                     value.cloned().ok_or_else(|| unset(name))?
                 }
-                None => self.file(&inner["{file.".len()..inner.len() - 1])?.join("\n"),
+                None => self.file(&inner["{file.".len()..inner.len() - 1], LARGEST)?.join("\n"),
             };
             out.push_str(&quote(&value));
             is_secret = true;
@@ -129,9 +129,34 @@ impl Secrets<'_> {
         Ok(vec![Expanded { text: out, is_secret }])
     }
 
+    /// The values that a file is: its lines, unless it is a key. In lists of networks a `#` begins a
+    /// comment, and in those of users and tokens a line that is one.
+    fn whole_file(
+        &self,
+        form: Form,
+        path: &str,
+        is_template: bool,
+    ) -> Result<Vec<Expanded>, Diagnostic> {
+        let quote = |line: String| match is_template {
+            true => Template::quoted(&line),
+            false => line,
+        };
+        if form == Form::Key {
+            return Ok(vec![secret(self.file(path, LARGEST)?.join("\n"))]);
+        }
+        let is_list = matches!(form, Form::Lists | Form::NetworkNames | Form::Networks);
+        let lines = self.file(path, if is_list { LARGEST_LIST } else { LARGEST })?;
+        let lines = lines.into_iter().map(|line| match line.split_once('#') {
+            Some((network, _)) if is_list => network.trim().to_owned(),
+            Some(("", _)) if matches!(form, Form::Users | Form::Tokens) => String::new(),
+            _ => line,
+        });
+        Ok(lines.filter(|line| !line.is_empty()).map(|line| secret(quote(line))).collect())
+    }
+
     /// The lines of a file, without those that are empty.
-    fn file(&self, path: &str) -> Result<Vec<String>, Diagnostic> {
-        let text = self.files.regular(&self.folder.join(path), LARGEST).map_err(|error| {
+    fn file(&self, path: &str, most: usize) -> Result<Vec<String>, Diagnostic> {
+        let text = self.files.regular(&self.folder.join(path), most).map_err(|error| {
             let what = format!("cannot read {path}: {error}");
             wrong(what, "name a file that can be read, relative to this one")
         })?;

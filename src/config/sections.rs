@@ -55,6 +55,7 @@ impl<'a> Settings<'a> {
     /// Changes `spec` by what is said here.
     pub fn change(&mut self, spec: &mut ExchangeSpec) {
         set(&mut spec.max_body, self.number_or_off("max-body"));
+        set(&mut spec.min_rate, self.number_or_off("min-rate"));
         set(&mut spec.host, self.one("host-header", super::build::host_header));
         set(&mut spec.backend_header, self.one("backend-header", values::switch));
         set(&mut spec.half_close, self.one("half-close", values::switch));
@@ -146,7 +147,8 @@ impl<'a> Settings<'a> {
         let mut pools = Vec::new();
         let sections: Vec<&'a Section> = of(self.layers.sections.as_slice(), POOL);
         let names_default = sections.iter().any(|section| section.name == DEFAULT);
-        if !top.upstreams.is_empty() || self.layers.sections.is_empty() {
+        let has_none = |section: &Section| section.scope != POOL && section.scope != ROUTE;
+        if !top.upstreams.is_empty() || self.layers.sections.iter().all(has_none) {
             names.insert(Arc::clone(&top.name));
             pools.push(top);
             if let (true, Some(section)) =
@@ -185,7 +187,7 @@ impl<'a> Settings<'a> {
     pub fn listen_again(&self) -> Vec<Listen> {
         let all = table::find("listen").map(|setting| self.layers.of(setting)).unwrap_or_default();
         let items = all.iter().flat_map(|given| given.text.split(','));
-        items.filter_map(|text| places::listen(text.trim()).ok()).collect()
+        items.filter_map(|text| Some(places::listener(text.trim()).ok()?.0)).collect()
     }
 
     /// A mistake that no value of `section` is to blame for.

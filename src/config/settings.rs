@@ -9,7 +9,7 @@ use super::file::Section;
 use super::given::{Given, Origin};
 use super::layers::Layers;
 use super::pool::Secret;
-use super::table::{self, DefaultValue, Form, Setting, TOP};
+use super::table::{self, AUTH, DefaultValue, Form, LIMIT, Setting, TOP};
 use super::{advice, values};
 
 /// Where settings are asked for by name, and mistakes are written down.
@@ -38,10 +38,17 @@ impl Settings<'_> {
     pub fn given(&self, name: &str) -> Vec<Given> {
         let row = self.row(name);
         let mut all = match self.section {
-            Some(section) => section.given.get(name).cloned().unwrap_or_default(),
+            Some(section) => match (section.given.get(name), row.fallback) {
+                (Some(given), _) => given.clone(),
+                // Nothing stands above such a table.
+                (None, DefaultValue::Value(text)) if section.scope & (AUTH | LIMIT) != 0 => {
+                    vec![Given::new(text, Origin::Default)]
+                }
+                (None, _) => Vec::new(),
+            },
             None => self.layers.of(row),
         };
-        if row.form == Form::Secret {
+        if row.form.is_secret() {
             all.iter_mut().for_each(|given| {
                 given.shown.get_or_insert_with(|| Secret::MASK.into());
             });
@@ -104,6 +111,7 @@ impl Settings<'_> {
                 };
                 match read {
                     Ok(value) => items.push(Item { value, given: given.clone() }),
+                    Err(wrong) if form.is_secret() => self.refuse_secret(&given, wrong),
                     Err(wrong) => self.refuse(&given, part, wrong),
                 }
             }
@@ -134,6 +142,12 @@ impl Settings<'_> {
             }
             None => self.diagnostics.mistake_in(origin, text, part, wrong),
         }
+    }
+
+    /// The same of a secret, wherever it was read from: what is said of one never quotes it, and so is told.
+    pub fn refuse_secret(&mut self, given: &Given, wrong: Diagnostic) {
+        let shown = given.shown();
+        self.diagnostics.mistake_in(&given.origin, shown, 0..shown.len(), wrong);
     }
 
     /// The same of a value as a whole. What is said of a secret never quotes it, and so is told.

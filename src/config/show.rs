@@ -10,8 +10,10 @@ use super::pool::*;
 use super::route::{RouteSource, RouteSpec};
 use super::sections::DEFAULT;
 use super::settings::setting;
-use super::table::{self, ACTIONS, DefaultValue, Effect, Form, GROUPS, POOL, ROUTE, Setting, TOP};
-use super::{Rejected, Report, keys, memory, values, written};
+use super::table::{
+    self, ACTIONS, AUTH, DefaultValue, Effect, Form, GROUPS, LIMIT, POOL, ROUTE, Setting, TOP,
+};
+use super::{Rejected, Report, keys, memory, values, written, written_gate};
 
 /// Routes that `check` names; of more, their number.
 const ROUTES_TOLD: usize = 20;
@@ -199,7 +201,7 @@ pub(super) fn switch(on: bool) -> String {
 
 /// A value of the plan as it would be written.
 pub(super) fn value_of(name: &str, plan: &Plan) -> String {
-    let Plan { process, listener, exchange, pools, routes } = plan;
+    let Plan { process, listener, exchange, pools, routes, .. } = plan;
     let (limits, timeouts) = (&listener.limits, &exchange.timeouts);
     let pool = pools.iter().map(|pool| &**pool).find(|pool| *pool.name == *DEFAULT);
     let made_by = |source| routes.iter().find(|route: &&RouteSpec| route.source == source);
@@ -207,14 +209,20 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
     let upstreams = pool.map_or(&[][..], |pool| &pool.upstreams);
     let size = |octets| values::show(Form::Size, octets);
     let wait = |duration| values::show_duration(duration).to_string();
-    let listens = |listens: &[Listen]| join(listens.iter().map(Listen::to_string));
     if name != "upstream" && setting(name).scope == TOP | POOL {
         let rows = pool.map(written::care).unwrap_or_default();
         let row = rows.into_iter().find(|(known, _)| *known == name);
         return row.map(|(_, text)| text).unwrap_or_default();
     }
+    let found = of_gate(name, plan).or_else(|| of_logs(name, process));
+    if let Some(text) = found.or_else(|| of_clients(name, listener)) {
+        return text;
+    }
     match name {
-        "listen" => listens(&listener.addresses),
+        "min-rate" => exchange.min_rate.map_or_else(|| "off".to_owned(), size),
+        "admin-token" => written_gate::shown(&process.admin_tokens),
+        // It is said by the limit.
+        "rate-limit" => String::new(),
         "upstream" => join(upstreams.iter().map(upstream)),
         "admin" => process.admin.as_ref().map_or_else(|| "off".to_owned(), Listen::to_string),
         "workers" => process.workers.to_string(),
@@ -228,8 +236,6 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
             HostHeader::Upstream => "upstream".to_owned(),
         },
         "backend-header" => switch(exchange.backend_header),
-        "trusted-proxy" => join(listener.trusted.iter().map(ToString::to_string)),
-        "trusted-header" => join(listener.trusted_names.iter().cloned()),
         "allow-upgrade" => join(exchange.upgrades.iter().cloned()),
         "half-close" => switch(exchange.half_close),
         "path" => join(
@@ -257,15 +263,78 @@ pub(super) fn value_of(name: &str, plan: &Plan) -> String {
         "max-body" => exchange.max_body.map_or_else(|| "off".to_owned(), size),
         "max-connections" => process.max_connections.to_string(),
         "buffers" => process.buffers.to_string(),
-        "access-log" => process.access_log.format.map_or("off", LogFormat::name).to_owned(),
-        "access-log-file" => path(process.access_log.file.as_ref()),
         "resolver" => join(process.resolver.iter().map(ToString::to_string)),
         "state" => path(process.state.as_ref()),
         "watch" => switch(process.watch),
-        "log" => process.log.name().to_owned(),
-        "log-format" => process.log_format.name().to_owned(),
         name => unreachable!("{name} has no place in the plan; a test shows all settings"),
     }
+}
+
+/// The same of what is about clients before a route is known.
+fn of_clients(name: &str, listener: &ListenerSpec) -> Option<String> {
+    Some(match name {
+        "listen" => join(listener.addresses.iter().map(|one| listener_of(listener, one))),
+        "proxy-protocol" => {
+            let everywhere = listener.proxy_protocol.iter().filter(|(at, _)| at.is_none());
+            join(everywhere.map(|(_, network)| network.to_string()))
+        }
+        "max-client-connections" => {
+            listener.max_client_connections.map_or_else(|| "off".to_owned(), |n| n.to_string())
+        }
+        "trusted-proxy" => join(listener.trusted.iter().map(ToString::to_string)),
+        "trusted-header" => join(listener.trusted_names.iter().cloned()),
+        _ => return None,
+    })
+}
+
+/// The same of what is about logs.
+fn of_logs(name: &str, process: &ProcessSpec) -> Option<String> {
+    Some(match name {
+        "access-log" => process.access_log.format.map_or("off", LogFormat::name).to_owned(),
+        "access-log-file" => path(process.access_log.file.as_ref()),
+        "access-log-audit" => path(process.audit.as_ref()),
+        "log" => process.log.name().to_owned(),
+        "log-format" => process.log_format.name().to_owned(),
+        _ => return None,
+    })
+}
+
+/// The same of what is about the gate.
+fn of_gate(name: &str, plan: &Plan) -> Option<String> {
+    let Plan { gate, auths, limits, .. } = plan;
+    let scope = setting(name).scope;
+    let rows = match scope {
+        _ if scope & AUTH != 0 => {
+            auths.iter().find(|one| *one.name == *DEFAULT).map(|one| written_gate::auth(one))
+        }
+        _ if scope & LIMIT != 0 => {
+            limits.iter().find(|one| *one.name == *DEFAULT).map(|one| written_gate::limit(one))
+        }
+        _ => Some(OF_GATE.contains(&name).then(|| written_gate::gate(gate))?),
+    };
+    let row = rows.into_iter().flatten().find(|(known, _)| *known == name);
+    Some(row.map(|(_, text)| text).unwrap_or_default())
+}
+
+/// What stands at the top about all routes, and is no condition of one.
+const OF_GATE: [&str; 10] = [
+    "allow",
+    "deny",
+    "content-type",
+    "security-headers",
+    "cors-origin",
+    "cors-method",
+    "cors-header",
+    "cors-expose",
+    "cors-credentials",
+    "cors-max-age",
+];
+
+/// An address to listen on, as it would be written.
+fn listener_of(listener: &ListenerSpec, listen: &Listen) -> String {
+    let own = listener.proxy_protocol.iter().filter(|(at, _)| at.as_ref() == Some(listen));
+    let own: String = own.map(|(_, network)| format!(" proxy-protocol={network}")).collect();
+    format!("{listen}{own}")
 }
 
 /// As it would be written among upstreams.

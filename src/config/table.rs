@@ -7,6 +7,7 @@ use DefaultValue::{Depends, Nothing, Value};
 use Form::*;
 
 pub use super::form::Form;
+use super::table_of_gate::{CREDENTIALS, GATE};
 
 /// The default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,10 @@ pub const TOP: Scope = 1;
 pub const POOL: Scope = 2;
 /// In the table of a route.
 pub const ROUTE: Scope = 4;
+/// In a table that says how to tell who asks; as a flag it begins with `auth-`.
+pub const AUTH: Scope = 8;
+/// In the table of a limit; as a flag it begins with `limit-`.
+pub const LIMIT: Scope = 16;
 
 /// One setting.
 #[derive(Debug)]
@@ -71,27 +76,27 @@ impl Setting {
         variable(self.name)
     }
 
-    const fn aka(mut self, aliases: &'static [&'static str]) -> Self {
+    pub(super) const fn aka(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
         self
     }
 
-    const fn in_new_process(mut self) -> Self {
+    pub(super) const fn in_new_process(mut self) -> Self {
         self.effect = Effect::NewProcess;
         self
     }
 
-    const fn of_no_plan(mut self) -> Self {
+    pub(super) const fn of_no_plan(mut self) -> Self {
         self.effect = Effect::NoPlan;
         self
     }
 
-    const fn of(mut self, scope: Scope) -> Self {
+    pub(super) const fn of(mut self, scope: Scope) -> Self {
         self.scope = scope;
         self
     }
 
-    const fn range(mut self, least: u64, greatest: u64) -> Self {
+    pub(super) const fn range(mut self, least: u64, greatest: u64) -> Self {
         self.range = (least, greatest);
         self
     }
@@ -143,13 +148,13 @@ pub const ACTIONS: [(&str, &str, &str); 3] = [
 /// Octets that the spans of a head can tell apart.
 const HEAD: u64 = 64 * 1024;
 /// A day in milliseconds: no wait is longer, so no sum of waits overflows.
-const DAY: u64 = 24 * HOUR;
-const HOUR: u64 = 3600 * SECOND;
-const SECOND: u64 = 1000;
+pub(super) const DAY: u64 = 24 * HOUR;
+pub(super) const HOUR: u64 = 3600 * SECOND;
+pub(super) const SECOND: u64 = 1000;
 /// 1 PiB: far beyond any body, far below where sums of octets overflow.
 const PIB: u64 = 1 << 50;
 
-const fn row(
+pub(super) const fn row(
     name: &'static str,
     form: Form,
     fallback: DefaultValue,
@@ -159,15 +164,19 @@ const fn row(
     Setting { name, aliases, form, range, fallback, effect, scope: TOP, about }
 }
 
-const fn switch(name: &'static str, about: &'static str) -> Setting {
+pub(super) const fn switch(name: &'static str, about: &'static str) -> Setting {
     row(name, Switch, Value("off"), about)
 }
 
-const fn wait(name: &'static str, default: &'static str, about: &'static str) -> Setting {
+pub(super) const fn wait(
+    name: &'static str,
+    default: &'static str,
+    about: &'static str,
+) -> Setting {
     row(name, Time, Value(default), about).range(1, DAY)
 }
 
-const fn count(
+pub(super) const fn count(
     name: &'static str,
     default: &'static str,
     (least, greatest): (u64, u64),
@@ -177,9 +186,11 @@ const fn count(
 }
 
 /// The settings under their headings.
-pub const GROUPS: [(&str, &[Setting]); 9] = [
+pub const GROUPS: [(&str, &[Setting]); 11] = [
     ("Where", WHERE),
     ("Requests", REQUESTS),
+    ("Gate", GATE),
+    ("Credentials", CREDENTIALS),
     ("Upstreams", UPSTREAMS),
     ("Retries", RETRIES),
     ("Health", HEALTH),
@@ -195,6 +206,13 @@ const WHERE: &[Setting] = &[
         .aka(&["backends", "backend"])
         .of(TOP | POOL),
     row("admin", Admin, Value("127.0.0.1:8082"), "Health, status and metrics").in_new_process(),
+    row("admin-token", Tokens, Nothing, "Tokens for the admin; role=read: to look, and no more"),
+    row(
+        "proxy-protocol",
+        Networks,
+        Nothing,
+        "Peers that begin with a header of the PROXY protocol",
+    ),
     row("workers", Count, Depends("one per core"), "Threads that move requests")
         .in_new_process()
         .range(1, 1024),
@@ -275,6 +293,13 @@ const UPSTREAMS: &[Setting] = &[
         .of(CARE),
     row("upstream-bind", Address, Value("off"), "Address that connections to upstreams come from")
         .of(CARE),
+    row(
+        "upstream-proxy-protocol",
+        Choice("off|v1|v2"),
+        Value("off"),
+        "PROXY header that upstreams get, one request each",
+    )
+    .of(CARE),
 ];
 
 const RETRIES: &[Setting] = &[
@@ -360,6 +385,11 @@ const LIMITS: &[Setting] = &[
     row("max-target", Size, Value("8KiB"), "Longest target of a request").range(256, HEAD),
     count("max-fields", "100", (8, 256), "Most fields of a request or an answer"),
     row("max-body", SizeOrOff, Value("off"), "Largest body of a request").range(1, PIB).of(ALL),
+    row("min-rate", SizeOrOff, Value("off"), "Least octets of a body in a second; slower get 408")
+        .range(1, 1 << 30)
+        .of(ALL),
+    row("max-client-connections", CountOrOff, Value("off"), "Most connections of one address")
+        .range(1, 1 << 20),
     row("max-connections", Count, Depends(CONNECTIONS), "Most clients; then idle ones are closed")
         .range(1, 1 << 20),
     count("buffers", "16384", (16, 1 << 18), "Buffers of 16 KiB that each core may use")
@@ -372,6 +402,8 @@ const LOGS: &[Setting] = &[
     row("access-log", Choice(FORMATS), Depends("terminal: human; else json"), "Log of requests")
         .in_new_process(),
     row("access-log-file", File, Depends("standard output"), "Where requests are logged")
+        .in_new_process(),
+    row("access-log-audit", File, Nothing, "Where refused credentials and changes are logged")
         .in_new_process(),
     row("log", Choice(LEVELS), Value("info"), "Log of tidegate itself, on standard error")
         .in_new_process(),
@@ -398,6 +430,18 @@ const SETTINGS: &[Setting] = &[
 /// Settings that stand in a file and nowhere else: a dot goes between a table and its key.
 pub const FILE_ONLY: &[Setting] = &[
     row("include", Files, Nothing, "Files with further pools and routes"),
+    row(
+        "auth-kind",
+        Choice("token|basic|jwt|forward"),
+        Depends("by what is given"),
+        "What they are",
+    )
+    .of(AUTH),
+    row("list", Lists, Nothing, "Networks under a name, for allow and deny"),
+    row("auth", Names, Depends("default"), "How it is told who asks: names of [auth.NAME], or off")
+        .of(ROUTE),
+    row("role", Names, Nothing, "Roles of which one is needed; else 403").of(ROUTE),
+    row("limit", Names, Depends("default"), "How often: names of [limit.NAME], or off").of(ROUTE),
     row("request-header.add", Lines, Nothing, "Add a field to requests, beside those they have")
         .of(ALL),
     row("request-header.remove", Fields, Nothing, "Take fields of requests away").of(ALL),

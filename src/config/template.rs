@@ -29,6 +29,7 @@ placeholders! {
     Method "method" "The method.";
     Scheme "scheme" "`http` or `https`.";
     Client "client" "The address of the client.";
+    User "user" "Who asks: the name of the token or user; nothing where nobody says.";
     RequestId "request-id" "The identity of the request.";
     Route "route" "The name of the route.";
     Upstream "upstream" "The URL of the upstream; nothing where there is none.";
@@ -191,9 +192,6 @@ fn placeholder(word: &str) -> Result<Placeholder, Diagnostic> {
     if let Some((found, ..)) = Placeholder::ALL.iter().find(|(_, known, _)| *known == word) {
         return Ok(*found);
     }
-    if word == "user" {
-        return Err(wrong("{user} is not there yet", "leave it out"));
-    }
     let right = match nearest(word, words()) {
         Some(near) => format!("did you mean {{{near}}}?"),
         None => format!(
@@ -240,7 +238,7 @@ mod tests {
             ("{\"a\":{\"b\":\"{host}\"}}", Ok("{\"a\":{\"b\":\"h\"}}")),
             ("{ host }", Ok("{ host }")),
             ("{hots}", Err("{hots} stands for nothing")),
-            ("{user}", Err("{user} is not there yet")),
+            ("{user}", Ok("?")),
         ] {
             let expected = expected.map(str::to_owned).map_err(str::to_owned);
             assert_eq!(rendered(text), expected, "{text}");

@@ -10,8 +10,11 @@ use crate::base::digits;
 
 /// A flag without its value.
 pub fn missing(setting: &Setting) -> Diagnostic {
-    if setting.form == Form::Secret {
-        let right = format!("set {}, which nobody else sees", setting.variable());
+    if setting.form.is_secret() {
+        let right = match setting.form {
+            Form::Secret => format!("set {}, which nobody else sees", setting.variable()),
+            _ => format!("put it into a file, or set {}", setting.variable()),
+        };
         return wrong("the value is missing", right);
     }
     let example = match (setting.fallback, setting.form.examples().1.first()) {

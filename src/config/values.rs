@@ -115,6 +115,30 @@ pub fn field(text: &str) -> Result<String, Diagnostic> {
     }
 }
 
+/// The name of any field.
+pub fn any_field(text: &str) -> Result<String, Diagnostic> {
+    match grammar::is_token(text.as_bytes()) && text.len() <= 64 && !text.contains('*') {
+        true => Ok(text.to_owned()),
+        false => Err(unclear("this is not the name of a field")),
+    }
+}
+
+/// The name of a field that a service's answer has for an upstream: none that frames a message or says where it goes.
+pub fn copied_field(text: &str) -> Result<String, Diagnostic> {
+    match Name::of(text.as_bytes()) {
+        Name::XForwardedOther => any_field(text),
+        _ => field(text),
+    }
+}
+
+/// The name of a field that credentials are in: `Authorization`, or one that tidegate has no hand in.
+pub fn field_of_credentials(text: &str) -> Result<String, Diagnostic> {
+    match text.eq_ignore_ascii_case("Authorization") {
+        true => Ok("Authorization".to_owned()),
+        false => field(text),
+    }
+}
+
 /// One of a few words.
 pub fn choice<T: Clone>(choices: &[(&str, T)], text: &str) -> Result<T, Diagnostic> {
     let found = choices.iter().find(|(word, _)| *word == text);

@@ -71,11 +71,18 @@ macro_rules! line {
 }
 
 line! {
-    listen upstream backends backend admin workers
+    listen upstream backends backend admin admin_token proxy_protocol workers
+    allow deny content_type
+    limit_rate limit_burst limit_by limit_window limit_keys limit_dry_run rate_limit
+    security_headers cors_origin cors_method cors_header cors_expose cors_credentials cors_max_age
+    auth_header auth_pass auth_token api_key auth_user auth_jwks auth_refresh auth_key
+    auth_algorithm auth_issuer auth_audience auth_leeway auth_role auth_forward
+    auth_url auth_timeout auth_copy auth_cache
     path paths method serve_admin request_header response_header
     balance hash sticky_cookie sticky_max_age sticky_secret slow_start
     queue_max_requests queue_size queue_wait
     resolve resolver upstream_max_age upstream_max_requests upstream_keep_alive upstream_bind
+    upstream_proxy_protocol min_rate max_client_connections access_log_audit
     max_retries retry_on retry_budget try_timeout hedge retry_buffer
     health health_path health_method health_host health_status health_body
     health_interval health_timeout health_fall health_rise

@@ -27,6 +27,7 @@ pub fn care(pool: &PoolSpec) -> Vec<(&'static str, String)> {
         ("upstream-max-requests", connections.max_requests.to_string()),
         ("upstream-keep-alive", wait(connections.keep_alive)),
         ("upstream-bind", or_off(connections.bind)),
+        ("upstream-proxy-protocol", or_off(connections.proxy_protocol.map(ProxyVersion::name))),
         ("sticky-cookie", or_off(pool.sticky.as_ref().map(|sticky| &sticky.cookie))),
         ("queue-max-requests", or_off(pool.queue.map(|queue| queue.max_requests))),
         ("health", switch(pool.health.is_some())),

@@ -7,21 +7,27 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::conditions::is_name;
-use super::diagnostics::{Diagnostic, Diagnostics, wrong};
+use super::diagnostics::{Diagnostic, Diagnostics, nearest, wrong};
 use super::file::{Contents, Section};
 use super::given::{Given, Line, Origin};
 use super::keys::{is_table, key_of_scope, main_key, setting, unknown};
 use super::secrets::Secrets;
 use super::syntax::{self, plain};
-use super::table::{self, Form, POOL, ROUTE, Scope, Setting, TOP};
+use super::table::{self, AUTH, Form, LIMIT, POOL, ROUTE, Scope, Setting, TOP};
 use super::tree::{Key, Node, SyntaxError, Value};
 
-/// Pools at most; and routes.
+/// Pools at most; routes; and things of each other kind that have a name.
 const MOST_POOLS: usize = 16_384;
 const MOST_ROUTES: usize = 100_000;
+const MOST_NAMED: usize = 1024;
 
-/// The key of a secret, in whatever table.
-const SECRET: &str = "secret";
+/// What a file that another includes may have at its top.
+const OF_INCLUDED: [&str; 2] = ["include", "list"];
+
+/// Keys of secrets, in whatever table, and in the tables that say who asks.
+const SECRETS: [&str; 7] =
+    ["secret", "token", "auth-token", "auth-key", "auth-user", "admin-token", "api-key"];
+const SECRETS_OF_AUTH: [&str; 3] = ["key", "user", "hash"];
 
 /// Where in the tree a key stands.
 #[derive(Clone, Copy)]
@@ -81,6 +87,7 @@ impl<'a> Reading<'a> {
         let is_table = matches!(root.value, Value::Table(_));
         self.contents.is_whole &= errors.is_empty() && is_table;
         let lines: BTreeSet<usize> = errors.iter().map(|error| self.number(&error.span)).collect();
+        lines.iter().for_each(|line| self.hide_line(*line));
         for error in syntax::told(errors, |error| self.number(&error.span)) {
             let wrong = match plain(&error.what, error.span.is_empty()) {
                 Some((what, right)) => wrong(what, right),
@@ -102,7 +109,7 @@ impl<'a> Reading<'a> {
     /// place of a value, so that all behind it stays where it is.
     fn hide_secrets(&mut self, root: &Node) {
         let (mut spans, mut hidden) = (Vec::new(), BTreeMap::new());
-        secrets(root, &mut spans);
+        secrets(root, false, &mut spans);
         for span in spans {
             let Line { column, line, raw, .. } = self.line("", &span, "");
             let octets = hidden.entry(line).or_insert_with(|| raw.as_bytes().to_vec());
@@ -111,6 +118,23 @@ impl<'a> Reading<'a> {
         }
         let quoted = hidden.iter().map(|(line, octets)| (*line, String::from_utf8_lossy(octets)));
         self.quoted.extend(quoted.map(|(line, text)| (line, text.into())));
+    }
+
+    /// The same of a line that is no text of its format, if by its key, or by that of a line before, it has a secret.
+    fn hide_line(&mut self, number: usize) {
+        let has_key = |line: &&str| line.contains(['=', ':']);
+        let line = |number: usize| self.text[self.lines[number - 1]..].lines().next();
+        let own = line(number).unwrap_or_default();
+        let before = (1..=number).rev().filter_map(line).find(has_key).unwrap_or_default();
+        let mut words = before.split(|c: char| !c.is_alphanumeric());
+        if !words.any(|word| !word.is_empty() && may_be_secret(word, true)) {
+            return;
+        }
+        let begins = if has_key(&own) { own.find(['=', ':']).map_or(0, |at| at + 1) } else { 0 };
+        let (key, value) = own.split_at(begins);
+        let stars = value.bytes().map(|octet| if octet.is_ascii_whitespace() { ' ' } else { '*' });
+        let hidden = key.chars().chain(stars).collect::<String>();
+        self.quoted.insert(number, hidden.into());
     }
 
     /// All entries of the table at `place`.
@@ -124,34 +148,34 @@ impl<'a> Reading<'a> {
                 path => format!("{path}.{name}"),
             };
             match (scope, path.as_str()) {
-                (TOP, "pool") => self.pools(key, node),
+                (TOP, "pool") => self.named(POOL, key, node),
+                (TOP, "auth") => self.named(AUTH, key, node),
+                (TOP, "limit") => self.named(LIMIT, key, node),
                 (TOP, "route") => self.routes(key, node),
                 _ => {
                     let found = self.setting(scope, name, &path);
                     let place = Place { path: &path, ..place };
                     match found {
                         Ok(setting)
-                            if self.is_included && scope == TOP && setting.name != "include" =>
+                            if self.is_included
+                                && scope == TOP
+                                && !OF_INCLUDED.contains(&setting.name) =>
                         {
-                            let what = "a file that another includes has pools and routes only";
-                            let right = "put it into the first file";
-                            self.refuse("", span.clone(), wrong(what, right));
+                            self.refuse("", span.clone(), not_included());
                         }
                         Ok(setting) if !matches!(node.value, Value::Table(_)) => {
                             let (setting, path) = meant(scope, setting, &path, node);
                             self.value(setting, Place { path, ..place }, node);
                         }
                         Ok(setting) if setting.form == Form::Shares && is_pool(node) => {
-                            self.pool_in_place(place, key, node);
+                            self.in_place(POOL, place, &key.span, node);
                         }
                         Ok(setting)
                             if setting.form.of_pairs().is_some() && !is_table(scope, &path) =>
                         {
                             self.pairs(setting, place, node);
                         }
-                        Ok(setting) if setting.form == Form::Urls => {
-                            self.value(setting, place, node)
-                        }
+                        Ok(setting) if has_tables(setting) => self.value(setting, place, node),
                         // A redirect to nowhere, or checks of which nothing is said, would be none.
                         _ if is_table(scope, &path) && is_empty(node) && asks(scope, &path) => {
                             let wrong =
@@ -201,27 +225,28 @@ impl<'a> Reading<'a> {
         self.known.entry((scope, path.to_owned())).or_insert_with(look).clone()
     }
 
-    /// `[pool.NAME]`, one for each.
-    fn pools(&mut self, key: &Key, node: &Node) {
-        let Value::Table(pools) = &node.value else {
-            let right = "write [pool.shop] above the settings of a pool that is called shop";
-            return self.refuse(
-                "pool",
-                key.span.clone(),
-                wrong("a pool is a table with a name", right),
-            );
+    /// `[pool.NAME]`, `[auth.NAME]` or `[limit.NAME]`, one for each.
+    fn named(&mut self, scope: Scope, key: &Key, node: &Node) {
+        let (kind, what, name, example) = of_scope(scope);
+        let Value::Table(tables) = &node.value else {
+            let right =
+                format!("write [{kind}.{name}] above the settings of one that is called {name}");
+            let wrong = wrong(format!("{what} is a table with a name"), right);
+            return self.refuse(kind, key.span.clone(), wrong);
         };
-        for (key, node) in pools {
+        for (key, node) in tables {
             if !is_name(&key.name) {
-                let what = "a pool has a name of letters, digits, . - and _";
-                self.refuse("pool", key.span.clone(), wrong(what, "write [pool.shop]"));
+                let what = format!("{what} has a name of letters, digits, . - and _");
+                let right = format!("write [{kind}.{name}]");
+                self.refuse(kind, key.span.clone(), wrong(what, right));
             }
             if !matches!(node.value, Value::Table(_)) {
-                let right = "write { upstream = \"http://127.0.0.1:9001\" }";
-                self.refuse("pool", node.span.clone(), wrong("a pool is a table", right));
+                let right = format!("write {{ {example} }}");
+                let wrong = wrong(format!("{what} is a table"), right);
+                self.refuse(kind, node.span.clone(), wrong);
                 continue;
             }
-            if let Some(section) = self.section(POOL, key.name.clone(), &key.span) {
+            if let Some(section) = self.section(scope, key.name.clone(), &key.span) {
                 self.table(Place { section: Some(section), path: "" }, node);
             }
         }
@@ -241,7 +266,7 @@ impl<'a> Reading<'a> {
             _ => std::slice::from_ref(node),
         };
         for route in routes {
-            let number = self.contents.routes + 1;
+            let number = self.contents.counts.get(&ROUTE).map_or(0, |count| *count) + 1;
             if !matches!(route.value, Value::Table(_)) {
                 let right = "write [[route]] above the settings of each route";
                 let wrong = wrong("a route is a table", right);
@@ -254,17 +279,23 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// A pool that is written where a route names one.
-    fn pool_in_place(&mut self, place: Place<'_>, key: &Key, node: &Node) {
+    /// A pool, or another thing with a name, that is written where a route names one.
+    fn in_place(&mut self, scope: Scope, place: Place<'_>, span: &Range<usize>, node: &Node) {
         let Some(route) = place.section else { return };
-        // No other route is called so, and so no other pool that is written in place.
+        let kind = of_scope(scope).0;
+        // No other route is called so, and so nothing else that is written in place.
         let name = format!("{}.own", self.contents.sections[route].name);
-        let origin = Origin::File(self.line("pool", &key.span, ""));
+        let is_one = |one: &&Section| one.scope == scope && one.name.starts_with(&name);
+        let name = match self.contents.sections[route..].iter().filter(is_one).count() {
+            0 => name,
+            before => format!("{name}-{}", before + 1),
+        };
+        let origin = Origin::File(self.line(kind, span, ""));
         let given = Given::new(name.as_str(), origin);
         if let (Some(setting), Some(section)) =
-            (table::find_in(ROUTE, "pool"), self.section(POOL, name, &key.span))
+            (table::find_in(ROUTE, kind), self.section(scope, name, span))
         {
-            self.found(Place { path: "pool", ..place }, setting, given);
+            self.found(Place { path: kind, ..place }, setting, given);
             self.table(Place { section: Some(section), path: "" }, node);
         }
     }
@@ -272,18 +303,20 @@ impl<'a> Reading<'a> {
     /// A new section; `None` if there are too many.
     fn section(&mut self, scope: Scope, name: String, span: &Range<usize>) -> Option<usize> {
         let contents = &mut *self.contents;
-        let (most, count, what) = match scope {
-            POOL => (MOST_POOLS, &mut contents.pools, "pools"),
-            _ => (MOST_ROUTES, &mut contents.routes, "routes"),
+        let key = of_scope(scope).0;
+        let count = contents.counts.entry(scope).or_default();
+        let most = match scope {
+            POOL => MOST_POOLS,
+            ROUTE => MOST_ROUTES,
+            _ => MOST_NAMED,
         };
         *count += 1;
         if *count > most {
-            let what = format!("there are more than {most} {what}");
+            let what = format!("there are more than {most} {key}s");
             self.refuse("", span.clone(), wrong(what, "leave some out"));
             return None;
         }
-        let number = self.contents.sections.len();
-        let key = if scope == POOL { "pool" } else { "route" };
+        let number = contents.sections.len();
         let origin = Origin::File(self.line(key, span, ""));
         let given = BTreeMap::new();
         self.contents.sections.push(Section { scope, name, origin, given });
@@ -329,18 +362,67 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Where the values of secrets stand.
-fn secrets(node: &Node, spans: &mut Vec<Range<usize>>) {
+/// What a table of this scope is called: as a key, in a sentence, an example of a name, and of what is in it.
+fn of_scope(scope: Scope) -> (&'static str, &'static str, &'static str, &'static str) {
+    match scope {
+        POOL => ("pool", "a pool", "shop", "upstream = \"http://127.0.0.1:9001\""),
+        AUTH => ("auth", "a kind of credentials", "client", "token = \"{env.AUTH_TOKEN_*}\""),
+        LIMIT => ("limit", "a limit", "client", "rate = \"20/s\""),
+        _ => ("route", "a route", "shop", "pool = \"shop\""),
+    }
+}
+
+/// A table may stand where a value of this setting has to be.
+fn has_tables(setting: &Setting) -> bool {
+    let is_of_top = setting.scope == TOP;
+    matches!(setting.form, Form::Urls | Form::Tokens | Form::Users | Form::Names)
+        || (setting.form == Form::Listens && is_of_top)
+}
+
+/// Where the values of secrets stand; `in_auth`: in a table that says who asks.
+fn secrets(node: &Node, in_auth: bool, spans: &mut Vec<Range<usize>>) {
     match &node.value {
-        Value::Table(entries) => entries.iter().for_each(|(key, node)| match node.value {
-            Value::Text(_) | Value::Plain(_) | Value::List(_) if key.name == SECRET => {
-                spans.push(node.span.clone());
+        Value::Table(entries) => entries.iter().for_each(|(key, node)| {
+            let name = key.name.as_str();
+            let is_secret = may_be_secret(name, in_auth);
+            match node.value {
+                Value::Text(_) | Value::Plain(_) if is_secret => spans.push(node.span.clone()),
+                Value::List(_) if is_secret && !has_table(node) => spans.push(node.span.clone()),
+                _ => secrets_in(node, is_secret, in_auth || name == "auth", spans),
             }
-            _ => secrets(node, spans),
         }),
-        Value::List(items) => items.iter().for_each(|item| secrets(item, spans)),
+        Value::List(items) => items.iter().for_each(|item| secrets(item, in_auth, spans)),
         Value::Text(_) | Value::Plain(_) | Value::Null => {}
     }
+}
+
+/// Whether a secret stands at a key of this name, or at one that it is mistaken for.
+fn may_be_secret(name: &str, in_auth: bool) -> bool {
+    let of_auth = if in_auth { &SECRETS_OF_AUTH[..] } else { &[] };
+    let mut known = SECRETS.iter().chain(of_auth);
+    let is_setting = |scope| table::find_in(scope, name).is_some();
+    let is_known = [TOP, POOL, ROUTE].into_iter().any(is_setting)
+        || table::settings_of(AUTH).any(|setting| key_of_scope(AUTH, setting.name) == name);
+    match is_known {
+        true => known.any(|one| *one == name),
+        false => nearest(name, known.copied()).is_some(),
+    }
+}
+
+/// The same in a list of secrets, of which some are tables.
+fn secrets_in(node: &Node, is_secret: bool, in_auth: bool, spans: &mut Vec<Range<usize>>) {
+    match &node.value {
+        Value::List(items) if is_secret => items.iter().for_each(|item| match item.value {
+            Value::Text(_) | Value::Plain(_) => spans.push(item.span.clone()),
+            _ => secrets(item, in_auth, spans),
+        }),
+        _ => secrets(node, in_auth, spans),
+    }
+}
+
+fn has_table(node: &Node) -> bool {
+    let is_table = |item: &Node| matches!(item.value, Value::Table(_));
+    matches!(&node.value, Value::List(items) if items.iter().any(is_table))
 }
 
 /// A table that says itself which upstreams a pool has, in place of naming one.
@@ -380,6 +462,12 @@ fn asks(scope: Scope, path: &str) -> bool {
 
 fn is_empty(node: &Node) -> bool {
     matches!(&node.value, Value::Table(entries) if entries.is_empty())
+}
+
+/// A setting of the process in a file of routes.
+fn not_included() -> Diagnostic {
+    let what = "a file that another includes has pools, routes, auth, limit and list only";
+    wrong(what, "put it into the first file")
 }
 
 /// A list that is empty could mean nobody or everybody.

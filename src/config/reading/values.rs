@@ -7,7 +7,7 @@ use super::super::file::folder;
 use super::super::given::{Given, Origin};
 use super::super::keys::is_one_name;
 use super::super::secrets;
-use super::super::table::{Form, Setting};
+use super::super::table::{AUTH, Form, LIMIT, Setting, TOP};
 use super::super::tree::{Key, Node, Value};
 use super::{Place, Reading, empty};
 
@@ -29,8 +29,12 @@ impl Reading<'_> {
                 let wrong = wrong(what, "take the brackets away");
                 return self.refuse(place.path, node.span.clone(), wrong);
             }
-            Value::Table(entries) if setting.form == Form::Urls => {
-                match self.upstream(place, entries) {
+            Value::Table(_) if setting.form == Form::Names && setting.name != "role" => {
+                let scope = if setting.name == "auth" { AUTH } else { LIMIT };
+                return self.in_place(scope, place, &node.span, node);
+            }
+            Value::Table(entries) if let Some(options) = options_of(setting) => {
+                match self.with_options(options, place, entries) {
                     Some(text) => text,
                     None => return,
                 }
@@ -44,31 +48,49 @@ impl Reading<'_> {
     }
 
     /// `{ url = "...", weight = 3 }`, as it would be written in one text.
-    fn upstream(&mut self, place: Place<'_>, entries: &[(Key, Node)]) -> Option<String> {
-        let (mut url, mut options) = (None, String::new());
+    fn with_options(
+        &mut self,
+        Options { what, main, options, example }: Options,
+        place: Place<'_>,
+        entries: &[(Key, Node)],
+    ) -> Option<String> {
+        let (mut value, mut behind) = (None, String::new());
         for (Key { name, span }, node) in entries {
             match (name.as_str(), &node.value) {
-                ("url", Value::Text(text) | Value::Plain(text)) => url = Some(text.clone()),
-                ("weight" | "backup", Value::Plain(text) | Value::Text(text)) => {
-                    let _ = write!(options, " {name}={text}");
+                (name, Value::Text(text) | Value::Plain(text)) if name == main => {
+                    value = Some(text.clone());
                 }
-                ("url" | "weight" | "backup", _) => {
+                (name, Value::Plain(text) | Value::Text(text)) if options.contains(&name) => {
+                    let _ = write!(behind, " {name}={text}");
+                }
+                (name, Value::List(items)) if options.contains(&name) && !items.is_empty() => {
+                    for item in items {
+                        let (Value::Plain(text) | Value::Text(text)) = &item.value else {
+                            let wrong = wrong("this is not a text", "write one");
+                            self.refuse(place.path, item.span.clone(), wrong);
+                            continue;
+                        };
+                        let _ = write!(behind, " {name}={text}");
+                    }
+                }
+                (name, _) if name == main || options.contains(&name) => {
                     let wrong = wrong("this is not a text", "write one");
                     self.refuse(place.path, node.span.clone(), wrong);
                 }
                 _ => {
-                    let wrong =
-                        wrong("an upstream has no such key", "it has url, weight and backup");
+                    let what = format!("{what} has no such key");
+                    let (last, others) = options.split_last().unwrap_or((&"", &[]));
+                    let keys = [&[main], others].concat().join(", ");
+                    let wrong = wrong(what, format!("it has {keys} and {last}"));
                     self.refuse(place.path, span.clone(), wrong);
                 }
             }
         }
-        match url {
-            Some(url) => Some(url + &options),
+        match value {
+            Some(value) => Some(value + &behind),
             None => {
                 let span = entries.first().map_or(0..0, |(key, _)| key.span.clone());
-                let wrong =
-                    wrong("the url is missing", "write { url = \"http://127.0.0.1:9001\" }");
+                let wrong = wrong(format!("the {main} is missing"), format!("write {example}"));
                 self.refuse(place.path, span, wrong);
                 None
             }
@@ -175,6 +197,29 @@ impl Reading<'_> {
     fn beside(&self, path: &str) -> String {
         folder(&self.file).join(path).to_string_lossy().into_owned()
     }
+}
+
+/// A value that may be a table: one text, and options behind it.
+struct Options {
+    what: &'static str,
+    main: &'static str,
+    options: &'static [&'static str],
+    example: &'static str,
+}
+
+fn options_of(setting: &Setting) -> Option<Options> {
+    let (what, main, options, example): (_, _, &[_], _) = match setting.form {
+        Form::Urls => {
+            ("an upstream", "url", &["weight", "backup"], "{ url = \"http://127.0.0.1:9001\" }")
+        }
+        Form::Tokens => ("a token", "secret", &["name", "role"], "{ secret = \"{env.TOKEN}\" }"),
+        Form::Users => ("a user", "hash", &["name", "role"], "{ name = \"ann\", hash = \"...\" }"),
+        Form::Listens if setting.scope == TOP => {
+            ("a listener", "address", &["proxy-protocol"], "{ address = \":8080\" }")
+        }
+        _ => return None,
+    };
+    Some(Options { what, main, options, example })
 }
 
 /// A value that is none.

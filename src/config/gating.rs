@@ -1,0 +1,319 @@
+//! The gate: from what is given at the top, in its tables and in routes to what they are.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::conditions;
+use super::diagnostics::{Diagnostic, instead, nearest, unclear, wrong};
+use super::file::Section;
+use super::gate::*;
+use super::places;
+use super::sections::{DEFAULT, of};
+use super::settings::{Item, Settings};
+use super::table::{AUTH, LIMIT};
+use super::values;
+use crate::base::digits;
+use crate::http::{cors, media};
+
+/// Items of a list.
+const MOST: usize = 256;
+/// Networks of a list.
+const MOST_NETWORKS: usize = 1 << 20;
+
+/// What routes may name.
+pub(super) struct Named {
+    lists: Lists,
+    auths: Vec<Arc<AuthSpec>>,
+    limits: Vec<Arc<LimitSpec>>,
+}
+
+/// Networks by name.
+type Lists = BTreeMap<String, Arc<NetworkList>>;
+
+impl Named {
+    /// What a route that says nothing is under, if it forwards: whatever is called `default`.
+    fn default_of<T>(all: &[Arc<T>], name: impl Fn(&T) -> &str) -> Vec<Arc<T>> {
+        all.iter().filter(|one| name(one) == DEFAULT).cloned().collect()
+    }
+
+    /// Lists, kinds of credentials, and limits.
+    pub fn into_parts(self) -> (Lists, Vec<Arc<AuthSpec>>, Vec<Arc<LimitSpec>>) {
+        (self.lists, self.auths, self.limits)
+    }
+}
+
+impl<'a> Settings<'a> {
+    /// Lists, credentials and limits, by their names.
+    pub(super) fn named(&mut self) -> Named {
+        let lists = self.lists();
+        let auths = self.of_scope(AUTH, "credentials", |settings, section| settings.auth(section));
+        let limits = self.of_scope(LIMIT, "limit", |settings, section| settings.rate(section));
+        Named { lists, auths, limits }
+    }
+
+    fn of_scope<T>(
+        &mut self,
+        scope: super::table::Scope,
+        what: &str,
+        read: impl Fn(&mut Settings<'_>, &Section) -> T,
+    ) -> Vec<Arc<T>> {
+        let sections: Vec<&'a Section> = of(self.layers.sections.as_slice(), scope);
+        let mut names = HashSet::new();
+        let mut all = Vec::new();
+        for section in sections {
+            if !names.insert(section.name.as_str()) {
+                let what = format!("there is a table for {what} {} already", section.name);
+                self.mistake(section, wrong(what, "give one of the two another name"));
+                continue;
+            }
+            all.push((section.name.as_str(), Arc::new(read(&mut self.of(section), section))));
+        }
+        // Their order says nothing, and files of some formats keep none.
+        all.sort_by_key(|(name, _)| *name);
+        all.into_iter().map(|(_, one)| one).collect()
+    }
+
+    /// `[list]`: networks by name.
+    fn lists(&mut self) -> Lists {
+        let read = |text: &str| {
+            let (name, network) = conditions::pair(text, "=");
+            let name = conditions::name(name)?;
+            let network = network.ok_or_else(|| unclear("this is not a network"))?;
+            Ok((name, places::network(network)?))
+        };
+        let mut lists: BTreeMap<String, NetworkList> = BTreeMap::new();
+        for Item { value: (name, network), given } in self.all("list", MOST_NETWORKS, read) {
+            let list = lists.entry(name).or_insert_with(NetworkList::default);
+            let shown = conditions::pair(given.shown(), "=").1.unwrap_or_default();
+            list.push(network, shown);
+        }
+        lists.into_iter().map(|(name, list)| (name, Arc::new(list))).collect()
+    }
+
+    /// What is demanded at the top, for all routes that do not say otherwise.
+    pub(super) fn gate_at_top(&mut self, named: &Named) -> Arc<Gate> {
+        let mut gate = Gate::default();
+        self.demands(&mut gate, named);
+        Arc::new(gate)
+    }
+
+    /// What a route demands: as `above` says, but for what it says itself. What is called `default` is meant for those
+    /// that forward.
+    pub(super) fn gate(&mut self, above: &Arc<Gate>, named: &Named, is_forward: bool) -> Arc<Gate> {
+        let mut gate = (**above).clone();
+        if is_forward {
+            gate.auth = Named::default_of(&named.auths, |auth| &auth.name);
+            gate.limits = Named::default_of(&named.limits, |limit| &limit.name);
+        }
+        if self.section.is_some() {
+            self.demands(&mut gate, named);
+            if let Some(auth) = self.names("auth", &named.auths, |auth| &auth.name) {
+                gate.auth = auth;
+            }
+            if let Some(limits) = self.names("limit", &named.limits, |limit| &limit.name) {
+                gate.limits = limits;
+            }
+            gate.roles =
+                self.list("role", MOST, conditions::name).into_iter().map(Into::into).collect();
+            self.refuse_demands_of_nobody(&gate);
+        }
+        if gate == **above { Arc::clone(above) } else { Arc::new(gate) }
+    }
+
+    /// Roles, and limits by token, where nobody says who asks.
+    fn refuse_demands_of_nobody(&mut self, gate: &Gate) {
+        if gate.auth.is_empty()
+            && let Some(given) = self.given("role").into_iter().next()
+        {
+            let what = "nothing here tells who asks, so nobody has this role";
+            self.refuse(&given, 0..given.text.len(), wrong(what, "write auth = \"...\" beside it"));
+        }
+    }
+
+    fn demands(&mut self, gate: &mut Gate, named: &Named) {
+        for (key, place) in [("allow", &mut gate.allow), ("deny", &mut gate.deny)] {
+            if let Some(list) = self.networks(key, &named.lists) {
+                *place = list;
+            }
+        }
+        let types = self.list("content-type", MOST, media_type);
+        if !types.is_empty() {
+            gate.content_type = types;
+        }
+        if self.section.is_none() || self.is_given("security-headers") {
+            let on = self.one("security-headers", values::switch);
+            gate.security_headers = on.unwrap_or(gate.security_headers);
+        }
+        self.cors(gate);
+    }
+
+    fn cors(&mut self, gate: &mut Gate) {
+        const KEYS: [&str; 5] =
+            ["cors-method", "cors-header", "cors-expose", "cors-credentials", "cors-max-age"];
+        if !self.is_given("cors-origin") {
+            let says = KEYS.iter().find(|key| self.is_given(key));
+            if let (Some(key), None) = (says, &gate.cors) {
+                let given = self.given(key).remove(0);
+                let what = "no origin may ask, so this has no effect";
+                let right = "write the origins beside it: https://app.example.org";
+                self.refuse(&given, 0..given.text.len(), wrong(what, right));
+            }
+            if says.is_none() {
+                return;
+            }
+        }
+        let none = CorsSpec {
+            origin: Vec::new(),
+            method: Vec::new(),
+            header: Vec::new(),
+            expose: Vec::new(),
+            credentials: false,
+            max_age: Duration::from_secs(600),
+        };
+        let mut spec = gate.cors.as_deref().cloned().unwrap_or(none);
+        let off = |text: &str| match text {
+            "off" => Ok("off".to_owned()),
+            text => origin(text),
+        };
+        let origins = self.list("cors-origin", MOST, off);
+        if origins == ["off"] {
+            gate.cors = None;
+            return;
+        }
+        for (list, place) in [
+            (origins, &mut spec.origin),
+            (self.list("cors-method", MOST, conditions::method), &mut spec.method),
+            (self.list("cors-header", MOST, values::any_field), &mut spec.header),
+            (self.list("cors-expose", MOST, values::any_field), &mut spec.expose),
+        ] {
+            if !list.is_empty() {
+                *place = list;
+            }
+        }
+        super::sections::set(&mut spec.credentials, self.one("cors-credentials", values::switch));
+        super::sections::set(&mut spec.max_age, self.wait_here("cors-max-age"));
+        if spec.credentials && spec.origin.iter().any(|one| one == "*") {
+            let given = self.given("cors-origin").into_iter().chain(self.given("cors-credentials"));
+            if let Some(given) = given.into_iter().next() {
+                let what = "with credentials, every page could act for whoever reads it";
+                let right = "name the origins, or leave cors-credentials out";
+                self.refuse(&given, 0..given.text.len(), wrong(what, right));
+            }
+        }
+        gate.cors = Some(Arc::new(spec));
+    }
+
+    /// Things of our own making by name, `off` for none; `None`: nothing is said.
+    fn names<T>(
+        &mut self,
+        key: &str,
+        known: &[Arc<T>],
+        name_of: impl Fn(&T) -> &str,
+    ) -> Option<Vec<Arc<T>>> {
+        if self.given(key).is_empty() {
+            return None;
+        }
+        let find = |text: &str| known.iter().find(|one| name_of(one) == text).cloned();
+        let read = |text: &str| match find(text) {
+            Some(one) => Ok(Some(one)),
+            None if text == "off" => Ok(None),
+            None => {
+                let what = format!("there is no {key} {text}");
+                match nearest(text, known.iter().map(|one| name_of(one))) {
+                    Some(near) => Err(wrong(what, format!("did you mean {near}?"))),
+                    None => Err(wrong(what, format!("write [{key}.{text}] with its keys"))),
+                }
+            }
+        };
+        let found = self.list(key, MOST, read);
+        if found.len() > 1 && found.iter().any(Option::is_none) {
+            let given = self.given(key).remove(0);
+            let what = "off stands for none, so others beside it say nothing";
+            self.refuse(&given, 0..given.text.len(), wrong(what, "leave it out"));
+        }
+        Some(found.into_iter().flatten().collect())
+    }
+
+    /// Networks, by themselves and in lists; `Some(None)`: `off`.
+    fn networks(&mut self, key: &str, lists: &Lists) -> Option<Option<Arc<NetworkList>>> {
+        let read = |text: &str| match (lists.get(text), text) {
+            (Some(list), _) => Ok(list.networks.clone()),
+            (None, "off") => Ok(Vec::new()),
+            (None, text) => places::network(text).map(|one| vec![one]).map_err(|refusal| {
+                let is_list = conditions::is_name(text) && text.starts_with(char::is_alphabetic);
+                match nearest(text, lists.keys().map(String::as_str)) {
+                    Some(near) if is_list => {
+                        let what = format!("no list is called {text}");
+                        wrong(what, format!("did you mean {near}?"))
+                    }
+                    None if is_list && text != "localhost" => {
+                        let right = format!("write {text} = [\"192.0.2.0/24\"] under [list]");
+                        wrong(format!("no list is called {text}"), right)
+                    }
+                    _ => refusal,
+                }
+            }),
+        };
+        let items = self.all(key, MOST_NETWORKS, read);
+        let first = items.first()?;
+        if items.iter().any(|item| item.value.is_empty()) {
+            if items.len() > 1 {
+                let given = first.given.clone();
+                let what = "off stands for none, so others beside it say nothing";
+                self.refuse(&given, 0..given.text.len(), wrong(what, "leave it out"));
+            }
+            return Some(None);
+        }
+        let mut list = NetworkList::default();
+        for Item { value, given } in &items {
+            for one in given.shown().split(',').map(str::trim) {
+                list.write(one);
+            }
+            list.networks.extend(value);
+        }
+        Some(Some(Arc::new(list)))
+    }
+}
+
+/// `application/json`, `text/*`.
+fn media_type(text: &str) -> Result<String, Diagnostic> {
+    match media::is_range(text) {
+        _ if text.contains(';') => {
+            let bare = text.split(';').next().unwrap_or_default().trim();
+            Err(instead("parameters are not compared", [bare]))
+        }
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(unclear("this is not a media type")),
+    }
+}
+
+/// `https://app.example.org`, `https://*.example.org:8443`, `*`.
+fn origin(text: &str) -> Result<String, Diagnostic> {
+    if text == "*" {
+        return Ok(text.to_owned());
+    }
+    let lower = text.to_ascii_lowercase();
+    let Some((scheme, rest)) = lower.split_once("://") else {
+        return Err(instead("an origin begins with its scheme", [format!("https://{lower}")]));
+    };
+    let bare = rest.trim_end_matches('/');
+    if bare.len() != rest.len() || bare.contains('/') {
+        let host = bare.split('/').next().unwrap_or_default();
+        return Err(instead("an origin has no path", [format!("{scheme}://{host}")]));
+    }
+    let (host, port) = match bare.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (bare, None),
+    };
+    let default = if scheme == "https" { "443" } else { "80" };
+    if port == Some(default) {
+        let right = format!("{scheme}://{host}");
+        return Err(instead("browsers leave the usual port out", [right]));
+    }
+    let is_port = port.is_none_or(|port| digits(port).is_some_and(|n| (1..65536).contains(&n)));
+    match is_port && cors::is_origin_pattern(&lower) {
+        true => Ok(lower),
+        false => Err(unclear("this is not an origin")),
+    }
+}
