@@ -2,14 +2,17 @@
 
 use std::fmt::{Display, Write};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::gate::{Gates, Inquiry, LinkedGate, Passed, Refused, Ruling, judge};
 use super::input::MatchInput;
 use super::matching::{self, ConditionKind, KINDS};
 use super::outgoing::Outgoing;
 use super::router::{Router, Scratch, Verdict};
 use super::{Values, fits, lines, redirect, respond};
-use crate::config::{ExchangeSpec, Forward, Plan, Question, RetrySpec, RouteAction, RouteSpec};
+use crate::config::{
+    ExchangeSpec, Forward, Plan, Question, RetrySpec, RouteAction, RouteSpec, gate_rows,
+};
 use crate::http::forward;
 use crate::http::path::split;
 use crate::http::write::Writer;
@@ -63,8 +66,8 @@ pub fn explain(plan: &Plan, router: &Router, question: &Question) -> Result<Stri
     let peer = question.client.unwrap_or(IpAddr::from([127, 0, 0, 1]));
     let is_trusted = plan.listener.trusted.iter().any(|network| network.contains(&peer));
     let trusted = if is_trusted { &plan.listener.trusted[..] } else { &[] };
-    let input =
-        MatchInput { head: &request, bytes: head.as_bytes(), listen, peer: Some(peer), trusted };
+    let (bytes, method) = (head.as_bytes(), request.method_text.of(head.as_bytes()));
+    let input = MatchInput { head: &request, bytes, method, listen, peer: Some(peer), trusted };
     let mut out = shown(&head);
     let _ = writeln!(out, "  came in at {listen}, from {}", input.client().unwrap_or(peer));
     let verdict = router.find(&input, &mut Scratch::default());
@@ -76,10 +79,18 @@ pub fn explain(plan: &Plan, router: &Router, question: &Question) -> Result<Stri
         passed_over(&mut out, &plan.routes[..taken], &input);
     }
     match verdict {
-        Verdict::Route(route) => {
-            let route = &plan.routes[route];
+        Verdict::Route(number) => {
+            let route = &plan.routes[number];
             conditions(&mut out, route, &input, "taken");
-            action(&mut out, plan, route, &input);
+            let gates = Gates::link(plan, None);
+            let passed = match gates.of_route(number) {
+                None => Some(Passed::default()),
+                Some(gate) => judged(&mut out, plan, route, gate, &input),
+            };
+            if let Some(passed) = passed {
+                let gate = gates.of_route(number).map(|gate| &**gate);
+                action(&mut out, plan, route, &input, (gate, &passed));
+            }
         }
         Verdict::NoRoute => out.push_str(&refusal(Reason::NoRoute)),
         Verdict::AmbiguousPath => out.push_str(&refusal(Reason::AmbiguousPath)),
@@ -150,11 +161,62 @@ fn all<T: Display>(items: &[T]) -> String {
     items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn action(out: &mut String, plan: &Plan, route: &RouteSpec, input: &MatchInput<'_>) {
+/// What the gate of the route demands, and what it says of the request; `None`: it is answered here. Limits count from
+/// nothing.
+fn judged(
+    out: &mut String,
+    plan: &Plan,
+    route: &RouteSpec,
+    gate: &LinkedGate,
+    input: &MatchInput<'_>,
+) -> Option<Passed> {
+    let is_forward = matches!(route.action, RouteAction::Forward(_));
+    for (name, value) in gate_rows(plan, &route.gate, is_forward) {
+        let _ = if value.is_empty() { Ok(()) } else { writeln!(out, "  demands {name} {value}") };
+    }
+    let names = |kind: &str, names: Vec<&str>| match names.is_empty() {
+        true => String::new(),
+        false => format!("  {kind} {}\n", names.join(", ")),
+    };
+    out.push_str(&names("auth", gate.spec.auth.iter().map(|one| &*one.name).collect()));
+    out.push_str(&names("limit", gate.spec.limits.iter().map(|one| &*one.name).collect()));
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let inquiry = Inquiry { now: Duration::ZERO, unix_s: unix.as_secs() };
+    match judge(gate, input, &route.name, inquiry, None) {
+        Ruling::Pass(passed) => {
+            let who = passed.who.as_ref().map_or("", |who| &*who.name);
+            let who = if who.is_empty() { String::new() } else { format!(" as {who}") };
+            let _ = writeln!(out, "  the gate lets it pass{who}");
+            Some(passed)
+        }
+        Ruling::Ask(question) => {
+            let name = &question.auth.spec.name;
+            let _ =
+                writeln!(out, "  {name} has to be asked first: what follows is so if it says yes");
+            Some(Passed::default())
+        }
+        Ruling::Refuse(Refused { reason, fields, .. }) => {
+            out.push_str(&refusal(reason));
+            for (name, value) in fields {
+                let _ = writeln!(out, "  {name}: {value}");
+            }
+            None
+        }
+    }
+}
+
+fn action(
+    out: &mut String,
+    plan: &Plan,
+    route: &RouteSpec,
+    input: &MatchInput<'_>,
+    (gate, passed): (Option<&LinkedGate>, &Passed),
+) {
     let values = Values {
         input: *input,
         secure: false,
         id: b"{request-id}",
+        user: passed.who.as_ref().map_or("", |who| &*who.name),
         route: &route.name,
         upstream: "",
     };
@@ -184,12 +246,18 @@ fn action(out: &mut String, plan: &Plan, route: &RouteSpec, input: &MatchInput<'
             };
             let _ = writeln!(out, "answer {} responded, {} octets", spec.status, reply.body.len());
         }
-        RouteAction::Forward(spec) => forwarded(out, plan, spec, &values),
+        RouteAction::Forward(spec) => forwarded(out, plan, spec, &values, (gate, passed)),
     }
 }
 
 /// The pools, what holds for an exchange, and what leaves.
-fn forwarded(out: &mut String, plan: &Plan, spec: &Forward, values: &Values<'_>) {
+fn forwarded(
+    out: &mut String,
+    plan: &Plan,
+    spec: &Forward,
+    values: &Values<'_>,
+    (gate, passed): (Option<&LinkedGate>, &Passed),
+) {
     let total: u32 = spec.shares.iter().map(|share| share.weight).sum();
     for share in &spec.shares {
         let Some(pool) = plan.pool(&share.pool) else { continue };
@@ -212,7 +280,8 @@ fn forwarded(out: &mut String, plan: &Plan, spec: &Forward, values: &Values<'_>)
             continue;
         };
         let values = Values { upstream: &upstream.name, ..*values };
-        let own = lines(&share.exchange.request_header, &values, true);
+        let mut own = lines(&share.exchange.request_header, &values, true);
+        own.extend(passed.who.iter().flat_map(|who| &who.lines));
         let input = &values.input;
         let outgoing = Outgoing {
             head: input.head,
@@ -224,6 +293,7 @@ fn forwarded(out: &mut String, plan: &Plan, spec: &Forward, values: &Values<'_>)
             forward: spec,
             upstream: (&upstream.base, &upstream.authority),
             lines: &own,
+            consumed: gate.map_or(&[], |gate| gate.consumed(input)),
             withheld: if input.trusted.is_empty() { &plan.listener.trusted_names } else { &[] },
             offer: input.head.offer(input.bytes, &share.exchange.upgrades),
         };

@@ -17,6 +17,8 @@ pub struct Values<'a> {
     pub secure: bool,
     /// The identity the request goes by.
     pub id: &'a [u8],
+    /// Who asks; empty where nobody says.
+    pub user: &'a str,
     /// The name of its route.
     pub route: &'a str,
     /// The URL of its upstream; empty where there is none.
@@ -54,6 +56,7 @@ impl Values<'_> {
                 Some(IpAddr::V6(ip)) => out.extend_from_slice(ip.to_string().as_bytes()),
                 None => out.extend_from_slice(b"unix"),
             },
+            Placeholder::User => out.extend_from_slice(self.user.as_bytes()),
             Placeholder::RequestId => out.extend_from_slice(self.id),
             Placeholder::Route => out.extend_from_slice(self.route.as_bytes()),
             Placeholder::Upstream => out.extend_from_slice(self.upstream.as_bytes()),
@@ -70,6 +73,7 @@ impl Values<'_> {
             Placeholder::Method => self.input.head.method_text.of(self.input.bytes).len(),
             Placeholder::Scheme => "https".len(),
             Placeholder::Client => LONGEST_ADDRESS,
+            Placeholder::User => self.user.len(),
             Placeholder::RequestId => self.id.len(),
             Placeholder::Route => self.route.len(),
             Placeholder::Upstream => LONGEST_URL,

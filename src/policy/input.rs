@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::config::Listen;
-use crate::http::{Name, Request};
+use crate::http::{Field, Method, Name, Request};
 
 /// A request whose head was judged good.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,8 @@ pub struct MatchInput<'a> {
     pub head: &'a Request,
     /// The octets of that.
     pub bytes: &'a [u8],
+    /// Its method; of a preflight that of the request that it is about.
+    pub method: &'a [u8],
     /// Where it came in.
     pub listen: &'a Listen,
     /// Who connected to us; `None`: over a Unix socket.
@@ -26,6 +28,27 @@ impl<'a> MatchInput<'a> {
     /// The host that it is for, as it came: without a port, in any case, perhaps with a dot at the end.
     pub fn host(&self) -> &'a [u8] {
         crate::http::host::without_port(self.head.host.of(self.bytes))
+    }
+
+    /// The first field of this name.
+    pub fn field(&self, name: &str) -> Option<&'a [u8]> {
+        self.fields(name).next()
+    }
+
+    /// Every field of this name.
+    pub fn fields(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let Self { head, bytes, .. } = *self;
+        let is_it =
+            move |field: &&Field| field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes());
+        head.fields.iter().filter(is_it).map(move |field| field.value.of(bytes))
+    }
+
+    /// The request as one that is asked about: of a preflight (Fetch, "CORS-preflight request") as the request that
+    /// would follow it.
+    pub fn asked_about(&self) -> Option<MatchInput<'a>> {
+        let is_preflight = self.head.method == Method::Options && self.field("Origin").is_some();
+        let method = self.field("Access-Control-Request-Method").filter(|_| is_preflight)?;
+        Some(MatchInput { method, ..*self })
     }
 
     /// Path and query; the path of `OPTIONS *` is `*`.
@@ -80,6 +103,7 @@ mod tests {
         look(MatchInput {
             head: &head,
             bytes: text.as_bytes(),
+            method: b"GET",
             listen: &Listen::Any(80),
             peer: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
             trusted: &trusted,

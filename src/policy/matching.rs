@@ -40,7 +40,7 @@ pub fn holds(kind: ConditionKind, conditions: &Conditions, input: &MatchInput<'_
         Path => is_in(&conditions.path, |pattern| is_path(pattern, input)),
         ConditionKind::Listen => is_in(&conditions.listen, |listen| is_at(listen, input.listen)),
         Method => {
-            let method = input.head.method_text.of(input.bytes);
+            let method = input.method;
             // Some origins take `get` for GET: whoever is to be kept from one is kept from the other.
             is_in(&conditions.method, |own| own.as_bytes().eq_ignore_ascii_case(method))
         }

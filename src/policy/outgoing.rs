@@ -27,6 +27,8 @@ pub struct Outgoing<'a> {
     pub upstream: (&'a str, &'a str),
     /// The field lines that are put in: see [`super::lines`].
     pub lines: &'a [u8],
+    /// Names of fields that the gate takes out: credentials, and what it alone may say.
+    pub consumed: &'a [String],
     /// Names of further fields that this client may not send.
     pub withheld: &'a [String],
     /// What the upstream is offered to switch to.
@@ -42,7 +44,10 @@ impl<'a> Outgoing<'a> {
             peer: self.peer,
             trusted: self.trusted,
             withheld: self.withheld,
-            fields: FieldEdits { removed: &spec.request_header.removed, lines: self.lines },
+            fields: FieldEdits {
+                removed: [&spec.request_header.removed, self.consumed],
+                lines: self.lines,
+            },
             path: PathEdits {
                 strip: forward.strip_prefix.as_ref().map_or(0, |(_, segments)| *segments),
                 before: [base, &forward.add_prefix],

@@ -1,0 +1,170 @@
+//! One who tells who asks: a kind of credentials, with what is known of those who have presented some.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::super::MatchInput;
+use super::super::credentials::{CacheKey, CheckCache, Outcome};
+use super::identity::Identity;
+use super::judge::Inquiry;
+use super::kinds::{Passwords, Service, Signed, Tokens};
+use super::question::{AuthQuestion, Remembered};
+use crate::base::random_secret;
+use crate::config::{AskedUrl, AuthKind, AuthSpec, JwtKeys};
+use crate::http::{Reason, Reply};
+
+/// Outcomes of checks that are remembered, good ones and bad ones each.
+const REMEMBERED: usize = 16_384;
+/// Tokens whose requests are shown one by one: scrapers have bounds, too.
+const SHOWN: usize = 1000;
+
+/// One who tells who asks.
+pub struct Authenticator {
+    /// As it was asked for.
+    pub spec: Arc<AuthSpec>,
+    kind: Kind,
+    cache: CheckCache<Remembered>,
+    /// Requests whose credentials were good, and that were refused for them.
+    counts: [AtomicU64; 2],
+}
+
+enum Kind {
+    Tokens(Tokens),
+    Passwords(Passwords),
+    Signed(Signed),
+    Service(Service),
+}
+
+/// What a look at a request tells.
+pub(super) enum Look {
+    /// It has none of these credentials.
+    Nothing,
+    Good(Arc<Identity>),
+    /// It is refused, for this reason.
+    Bad(Reason),
+    /// It is refused with this answer.
+    Said(Arc<Reply>),
+    /// Somebody has to be asked, which takes time.
+    Ask(Arc<AuthQuestion>),
+}
+
+/// Keys that are fetched.
+#[derive(Clone, Debug)]
+pub struct KeySource {
+    /// From where.
+    pub url: AskedUrl,
+    /// How often.
+    pub refresh: Duration,
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authenticator({})", self.spec.name)
+    }
+}
+
+impl Authenticator {
+    /// One that knows nobody yet.
+    pub fn new(spec: &Arc<AuthSpec>) -> Authenticator {
+        let kind = match &spec.kind {
+            AuthKind::Token(tokens) => Kind::Tokens(Tokens::new(&spec.name, tokens)),
+            AuthKind::Basic(users) => Kind::Passwords(Passwords::new(users)),
+            AuthKind::Jwt(jwt) => Kind::Signed(Signed::new(jwt)),
+            AuthKind::Forward(forward) => Kind::Service(Service::new(forward)),
+        };
+        let cache = CheckCache::new(random_secret(), REMEMBERED);
+        Authenticator { spec: Arc::clone(spec), kind, cache, counts: Default::default() }
+    }
+
+    /// Why what `spec` has cannot be used, if it cannot.
+    pub(super) fn fault(spec: &AuthSpec) -> Option<String> {
+        match &spec.kind {
+            AuthKind::Jwt(jwt) => Signed::fault(jwt),
+            _ => None,
+        }
+    }
+
+    /// Keys that have to be fetched.
+    pub fn source(&self) -> Option<KeySource> {
+        let AuthKind::Jwt(jwt) = &self.spec.kind else { return None };
+        match &jwt.keys {
+            JwtKeys::Url { url, refresh } => {
+                Some(KeySource { url: url.clone(), refresh: *refresh })
+            }
+            JwtKeys::Key(_) | JwtKeys::Set(_) => None,
+        }
+    }
+
+    /// No keys are needed, or they have come.
+    pub fn has_keys(&self) -> bool {
+        match &self.kind {
+            Kind::Signed(signed) => signed.has_keys(),
+            _ => true,
+        }
+    }
+
+    /// Goes by the keys of this set from now on.
+    ///
+    /// # Errors
+    /// When it is none, or has none that fits; the keys so far stay in use.
+    pub fn set_keys(&self, set: &[u8]) -> Result<(), String> {
+        match (&self.spec.kind, &self.kind) {
+            (AuthKind::Jwt(jwt), Kind::Signed(signed)) => signed.set_keys(jwt, set),
+            _ => Err("no keys are wanted".to_owned()),
+        }
+    }
+
+    /// Requests whose credentials were good, and those that were refused for them.
+    pub fn counts(&self) -> [u64; 2] {
+        std::array::from_fn(|which| self.counts[which].load(Relaxed))
+    }
+
+    /// Those who have a token of their own: the first thousand.
+    pub fn identities(&self) -> impl Iterator<Item = &Arc<Identity>> {
+        let tokens = match &self.kind {
+            Kind::Tokens(tokens) => Some(tokens.identities().take(SHOWN)),
+            _ => None,
+        };
+        tokens.into_iter().flatten()
+    }
+
+    /// What `input` tells of who asks.
+    pub(super) fn look(self: &Arc<Self>, input: &MatchInput<'_>, inquiry: Inquiry) -> Look {
+        self.counted(match &self.kind {
+            Kind::Tokens(tokens) => tokens.look(self, input),
+            Kind::Passwords(passwords) => passwords.look(self, input, inquiry),
+            Kind::Signed(signed) => signed.look(self, input, inquiry),
+            Kind::Service(service) => service.look(self, input, inquiry),
+        })
+    }
+
+    /// Counts what a look, or an answer, came to.
+    pub(super) fn counted(&self, look: Look) -> Look {
+        let which = match &look {
+            Look::Good(_) => 0,
+            Look::Bad(_) | Look::Said(_) => 1,
+            Look::Nothing | Look::Ask(_) => return look,
+        };
+        self.counts[which].fetch_add(1, Relaxed);
+        look
+    }
+
+    /// What stands for these credentials where outcomes are remembered.
+    pub(super) fn key(&self, credentials: &[&[u8]]) -> CacheKey {
+        self.cache.key("", credentials)
+    }
+
+    pub(super) fn remember(&self, key: CacheKey, outcome: Outcome<Remembered>, until: Duration) {
+        self.cache.put(key, outcome, until);
+    }
+
+    pub(super) fn remembered(&self, key: CacheKey, now: Duration) -> Option<Look> {
+        Some(match self.cache.get(key, now)? {
+            Outcome::Good(Remembered::Who(identity)) => Look::Good(identity),
+            Outcome::Bad(Remembered::Said(reply)) => Look::Said(reply),
+            Outcome::Good(_) | Outcome::Bad(_) => Look::Bad(Reason::BadCredentials),
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! Who asks, as far as credentials tell.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Octets of a name.
+const LONGEST: usize = 256;
+
+/// Whoever has presented good credentials.
+pub struct Identity {
+    /// The kind of credentials, by its name.
+    pub auth: Arc<str>,
+    /// The name: of the token, of the user, or whom the signed token is about. Visible ASCII and spaces.
+    pub name: Arc<str>,
+    /// What they may.
+    pub roles: Vec<Arc<str>>,
+    /// Field lines that the upstream gets.
+    pub lines: Vec<u8>,
+    /// Requests, where this stays from one to the next.
+    requests: AtomicU64,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({} of {})", self.name, self.auth)
+    }
+}
+
+impl Identity {
+    /// Somebody who was not seen before. What of the name may stand in no field and in no log becomes a question mark.
+    pub fn new(auth: &Arc<str>, name: &str, roles: Vec<Arc<str>>, lines: Vec<u8>) -> Arc<Identity> {
+        let fine = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+        let name: String = name.chars().take(LONGEST).map(fine).collect();
+        Arc::new(Identity {
+            auth: Arc::clone(auth),
+            name: name.trim().into(),
+            roles,
+            lines,
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// One more request.
+    pub(super) fn count(&self) {
+        self.requests.fetch_add(1, Relaxed);
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+}

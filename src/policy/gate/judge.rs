@@ -1,0 +1,403 @@
+//! What a gate says of a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::cors::{self, Cors};
+use super::super::{MatchInput, media};
+use super::authenticator::Look;
+use super::identity::Identity;
+use super::limits::{Held, LinkedLimit};
+use super::question::{Answer, AuthQuestion};
+use super::{Authenticator, LinkedGate};
+use crate::config::AuthKind;
+use crate::http::{Framing, Name, Reason, Reply};
+
+/// When a request is judged, and what was found out since it was judged last.
+#[derive(Clone, Copy, Debug)]
+pub struct Inquiry {
+    /// Since any moment in the past: it never goes back.
+    pub now: Duration,
+    /// Seconds since 1970.
+    pub unix_s: u64,
+}
+
+/// What a gate says.
+pub enum Ruling {
+    /// The request may go on.
+    Pass(Passed),
+    /// Somebody has to be asked; with the answer it is [judged](judge) again.
+    Ask(Arc<AuthQuestion>),
+    /// It is answered here.
+    Refuse(Refused),
+}
+
+/// A request that may go on.
+#[derive(Clone, Debug, Default)]
+pub struct Passed {
+    /// Who asks, where that was asked.
+    pub who: Option<Arc<Identity>>,
+    /// The limit that is nearest, where there is one.
+    pub held: Option<Held>,
+    /// A limit would have refused it in earnest.
+    pub would_refuse: Option<Held>,
+    /// Fields that the answer gets.
+    pub fields: Vec<u8>,
+}
+
+/// A request that is answered here.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub reason: Reason,
+    /// The answer, where it is not one of ours that says why.
+    pub reply: Option<Reply>,
+    /// Further fields of the answer.
+    pub fields: Vec<(&'static str, String)>,
+    /// Field lines that the answer gets, for scripts of other origins to read it.
+    pub lines: Vec<u8>,
+    /// Who asks, where that is known.
+    pub who: Option<Arc<Identity>>,
+    /// The limit that refuses it.
+    pub held: Option<Held>,
+}
+
+impl Refused {
+    fn of(reason: Reason) -> Refused {
+        let (fields, lines) = (Vec::new(), Vec::new());
+        Refused { reason, reply: None, fields, lines, who: None, held: None }
+    }
+}
+
+/// What `gate` says of the request. `answered`: the answer to the question that it asked before.
+pub fn judge(
+    gate: &LinkedGate,
+    input: &MatchInput<'_>,
+    route: &str,
+    inquiry: Inquiry,
+    answered: Option<(Arc<AuthQuestion>, Answer)>,
+) -> Ruling {
+    let mut passed = Passed::default();
+    let verdict = preliminary(gate, input, &mut passed)
+        .and_then(|()| who(gate, input, inquiry, answered, &mut passed))
+        .and_then(|()| role(gate, &passed))
+        .and_then(|()| limits(gate, input, route, inquiry, &mut passed));
+    match verdict {
+        Ok(()) => Ruling::Pass(passed),
+        Err(Stop::Ask(question)) => Ruling::Ask(question),
+        Err(Stop::Refuse(refused)) => {
+            Ruling::Refuse(Refused { lines: passed.fields, who: passed.who, ..*refused })
+        }
+    }
+}
+
+/// Whether clients of this address are served, for requests that no route takes.
+pub fn serves(gate: &LinkedGate, input: &MatchInput<'_>) -> bool {
+    let client = input.client();
+    let is_in = |set: &super::NetworkSet| client.is_some_and(|client| set.contains(client));
+    gate.allow.as_deref().is_none_or(is_in) && !gate.deny.as_deref().is_some_and(is_in)
+}
+
+/// Why a request does not go on, at least not now.
+enum Stop {
+    Ask(Arc<AuthQuestion>),
+    Refuse(Box<Refused>),
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Stop {
+        Stop::Refuse(Box::new(refused))
+    }
+}
+
+impl From<Reason> for Stop {
+    fn from(reason: Reason) -> Stop {
+        Refused::of(reason).into()
+    }
+}
+
+/// What is decided without knowing who asks.
+fn preliminary(gate: &LinkedGate, input: &MatchInput<'_>, passed: &mut Passed) -> Result<(), Stop> {
+    if !serves(gate, input) {
+        return Err(Reason::NetworkRefused.into());
+    }
+    let head = input.head;
+    let value = |name: Name| head.get(name).map(|span| span.of(input.bytes));
+    let types = &gate.spec.content_type;
+    if !types.is_empty() {
+        let has_body = head.framing != Framing::None;
+        let several = head.fields.iter().filter(|field| field.id == Name::ContentType).count() > 1;
+        if (has_body && several) || !media::fits(types, value(Name::ContentType), has_body) {
+            let fields = vec![("Accept", types.join(", "))];
+            return Err(Refused { fields, ..Refused::of(Reason::UnsupportedMediaType) }.into());
+        }
+    }
+    let Some(spec) = &gate.spec.cors else { return Ok(()) };
+    if input.fields("Origin").count() > 1 {
+        return Err(Reason::CorsRefused.into());
+    }
+    let asked = ["Access-Control-Request-Method", "Access-Control-Request-Headers"];
+    let [method, fields] = asked.map(|name| input.field(name));
+    match cors::answer(spec, head.method, input.field("Origin"), method, fields) {
+        Cors::Actual(fields) => {
+            for (name, value) in fields {
+                passed.fields.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+            }
+            Ok(())
+        }
+        Cors::Preflight(fields) => {
+            let fields = fields.into_iter().map(|(name, value)| (name, value.into_owned()));
+            let refused = Refused::of(Reason::PreflightAnswered);
+            Err(Refused { fields: fields.collect(), ..refused }.into())
+        }
+        Cors::Refused(_) => Err(Reason::CorsRefused.into()),
+    }
+}
+
+/// Who asks, where the gate wants to know: of several kinds of credentials one has to be good.
+fn who(
+    gate: &LinkedGate,
+    input: &MatchInput<'_>,
+    inquiry: Inquiry,
+    mut answered: Option<(Arc<AuthQuestion>, Answer)>,
+    passed: &mut Passed,
+) -> Result<(), Stop> {
+    if gate.auths.is_empty() {
+        return Ok(());
+    }
+    let (mut worst, mut at_fault) = (Reason::NoCredentials, None);
+    let (mut question, mut said) = (None, None);
+    for auth in &gate.auths {
+        let is_its =
+            |(question, _): &mut (Arc<AuthQuestion>, Answer)| Arc::ptr_eq(&question.auth, auth);
+        let look = match answered.take_if(is_its) {
+            Some((question, answer)) => auth.counted(question.answered(answer, inquiry.now)),
+            None => auth.look(input, inquiry),
+        };
+        match look {
+            Look::Good(identity) => {
+                passed.who = Some(identity);
+                return Ok(());
+            }
+            Look::Ask(asked) => question = question.or(Some(asked)),
+            Look::Said(reply) => said = said.or(Some(reply)),
+            Look::Bad(reason) if worst == Reason::NoCredentials => {
+                (worst, at_fault) = (reason, Some(auth));
+            }
+            Look::Bad(_) | Look::Nothing => {}
+        }
+    }
+    if let Some(question) = question {
+        return Err(Stop::Ask(question));
+    }
+    if let Some(reply) = said {
+        let reply = Some((*reply).clone());
+        return Err(Refused { reply, ..Refused::of(Reason::AuthRefused) }.into());
+    }
+    let fields = match worst.status() {
+        Some(401) => challenges(&gate.auths, at_fault),
+        _ => Vec::new(),
+    };
+    Err(Refused { fields, ..Refused::of(worst) }.into())
+}
+
+/// What credentials there may be (RFC 9110 section 11.6.1): one challenge for each scheme. `at_fault`: whose were
+/// presented and are not good.
+fn challenges(
+    auths: &[Arc<Authenticator>],
+    at_fault: Option<&Arc<Authenticator>>,
+) -> Vec<(&'static str, String)> {
+    let mut all: Vec<(&'static str, String)> = Vec::new();
+    for auth in auths {
+        let (name, is_basic) = (&auth.spec.name, matches!(auth.spec.kind, AuthKind::Basic(_)));
+        // RFC 6750 section 3.1: a token that is no good is named so.
+        let error = match at_fault.is_some_and(|one| Arc::ptr_eq(one, auth)) && !is_basic {
+            true => ", error=\"invalid_token\"",
+            false => "",
+        };
+        let challenge = match is_basic {
+            true => format!("Basic realm=\"{name}\", charset=\"UTF-8\""),
+            false => format!("Bearer realm=\"{name}\"{error}"),
+        };
+        let scheme = challenge.split(' ').next().unwrap_or_default().to_owned();
+        if !all.iter().any(|(_, known)| known.starts_with(&scheme)) {
+            all.push(("WWW-Authenticate", challenge));
+        }
+    }
+    all
+}
+
+/// One role of those that are needed.
+fn role(gate: &LinkedGate, passed: &Passed) -> Result<(), Stop> {
+    let needed = &gate.spec.roles;
+    let has = passed.who.as_ref().map_or(&[][..], |who| &who.roles);
+    match needed.is_empty() || has.iter().any(|role| needed.contains(role)) {
+        true => Ok(()),
+        false => Err(Reason::RoleMissing.into()),
+    }
+}
+
+/// Every limit lets the request through, or none counts it.
+fn limits(
+    gate: &LinkedGate,
+    input: &MatchInput<'_>,
+    route: &str,
+    Inquiry { now, .. }: Inquiry,
+    passed: &mut Passed,
+) -> Result<(), Stop> {
+    let who = passed.who.clone();
+    let refuse = |held: Held| {
+        let fields = vec![
+            ("Retry-After", held.retry_after().to_string()),
+            ("RateLimit-Policy", held.limit.policy().to_owned()),
+            ("RateLimit", held.standing_line()),
+        ];
+        Stop::from(Refused { fields, held: Some(held), ..Refused::of(Reason::RateLimited) })
+    };
+    let key = |limit: &LinkedLimit| limit.key(input, route, who.as_deref());
+    // One limit decides by itself.
+    if gate.limits.len() > 1 {
+        for limit in gate.limits.iter().filter(|limit| !limit.spec.dry_run) {
+            let standing = limit.peek(key(limit), now);
+            if !standing.admitted {
+                limit.refused();
+                return Err(refuse(Held { limit: Arc::clone(limit), standing }));
+            }
+        }
+    }
+    for limit in &gate.limits {
+        let standing = limit.take(key(limit), now);
+        let held = Held { limit: Arc::clone(limit), standing };
+        match (held.standing.admitted, limit.spec.dry_run) {
+            (false, true) => passed.would_refuse = Some(held),
+            (false, false) => return Err(refuse(held)),
+            (true, _) => {
+                let is_nearer = |known: &Held| held.standing.remaining < known.standing.remaining;
+                if !limit.spec.dry_run && passed.held.as_ref().is_none_or(is_nearer) {
+                    passed.held = Some(held);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::super::Gates;
+    use super::*;
+    use crate::config::Listen;
+    use crate::config::testing::plan;
+    use crate::http::{Limits, Request};
+
+    const PLAN: &str = "listen = ':80'\nupstream = 'http://a:1'\ntrusted-proxy = '10.0.0.0/8'\n\
+        [list]\noffice = ['192.0.2.0/24', '2001:db8::/48']\nbad = '192.0.2.66'\n\
+        [auth.client]\ntoken = ['0123456789abcdef name=ann', 'fedcba9876543210 name=bob role=writer']\n\
+        [auth.other]\ntoken = 'aaaaaaaaaaaaaaaa name=eve role=writer'\n\
+        [limit.two]\nrate = '2/m'\nby = 'token'\n[limit.three]\nrate = '3/m'\nby = 'all'\n\
+        [limit.dry]\nrate = '1/h'\nby = 'all'\ndry-run = true\n\
+        [[route]]\nname = 'r'\nallow = 'office'\ndeny = 'bad'\ncontent-type = ['text/*']\n\
+        auth = ['client', 'other']\nrole = 'writer'\nlimit = ['two', 'three', 'dry']\n\
+        cors = { origin = 'https://app.example.org', method = 'PUT', header = 'X-A' }\n";
+
+    /// What the gate of the first route says, in words: the reason, or who passes.
+    fn said(gates: &Gates, head: &str, client: IpAddr, at: u64) -> String {
+        let text = format!("{head}\r\nHost: a\r\n\r\n");
+        let mut request = Request::default();
+        request.read(text.as_bytes(), &Limits::default()).unwrap();
+        let input = MatchInput {
+            head: &request,
+            bytes: text.as_bytes(),
+            method: request.method_text.of(text.as_bytes()),
+            listen: &Listen::Any(80),
+            peer: Some(client),
+            trusted: &[],
+        };
+        let inquiry = Inquiry { now: Duration::from_secs(at), unix_s: at };
+        match judge(gates.of_route(0).unwrap(), &input, "r", inquiry, None) {
+            Ruling::Pass(passed) => passed.who.map_or("".into(), |who| who.name.to_string()),
+            Ruling::Ask(_) => "asks".into(),
+            Ruling::Refuse(refused) => refused.reason.label().into(),
+        }
+    }
+
+    #[test]
+    fn what_comes_first_in_the_order_is_told() {
+        let gates = Gates::link(&plan(PLAN), None);
+        let (inside, outside) = ("192.0.2.1".parse().unwrap(), "198.51.100.1".parse().unwrap());
+        let bad = "192.0.2.66".parse().unwrap();
+        let v6 = "2001:db8:0:7::1".parse().unwrap();
+        let post = "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Type:";
+        let preflight = "OPTIONS / HTTP/1.1\r\nOrigin: https://app.example.org\r\n\
+                         Access-Control-Request-Method:";
+        let other = "OPTIONS / HTTP/1.1\r\nOrigin: https://evil.example\r\n\
+                     Access-Control-Request-Method: PUT";
+        for (head, client, wanted) in [
+            // Networks before all else.
+            ("GET / HTTP/1.1", outside, "network_refused"),
+            ("GET / HTTP/1.1\r\nX-API-Key: fedcba9876543210", bad, "network_refused"),
+            (&format!("{preflight} PUT"), outside, "network_refused"),
+            // Then the media type, a preflight, and credentials.
+            (&format!("{post} application/json"), inside, "unsupported_media_type"),
+            (
+                &format!("{post} text/plain\r\nContent-Type: text/x"),
+                inside,
+                "unsupported_media_type",
+            ),
+            (&format!("{post} text/plain"), inside, "no_credentials"),
+            (&format!("{preflight} PUT"), inside, "preflight_answered"),
+            (&format!("{preflight} DELETE"), inside, "cors_refused"),
+            (other, inside, "cors_refused"),
+            ("OPTIONS / HTTP/1.1\r\nOrigin: https://app.example.org", inside, "no_credentials"),
+            ("GET / HTTP/1.1", v6, "no_credentials"),
+            ("GET / HTTP/1.1\r\nX-API-Key: 0123456789abcdeX", inside, "bad_credentials"),
+            (
+                "GET / HTTP/1.1\r\nX-API-Key: 0123456789abcdef\r\nX-Auth-Token: fedcba9876543210",
+                inside,
+                "ambiguous_credentials",
+            ),
+            // Then the role.
+            ("GET / HTTP/1.1\r\nX-API-Key: 0123456789abcdef", inside, "role_missing"),
+            ("GET / HTTP/1.1\r\nAuthorization: Bearer fedcba9876543210", inside, "bob"),
+            ("GET / HTTP/1.1\r\nX-Auth-Token: aaaaaaaaaaaaaaaa", v6, "eve"),
+        ] {
+            assert_eq!(said(&gates, head, client, 0), wanted, "{head}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_one_limit_refuses_counts_in_none() {
+        let gates = Gates::link(&plan(PLAN), None);
+        let client = "192.0.2.1".parse().unwrap();
+        let ask = |token: &str, at| {
+            said(&gates, &format!("GET / HTTP/1.1\r\nX-API-Key: {token}"), client, at)
+        };
+        let (bob, eve) = ("fedcba9876543210", "aaaaaaaaaaaaaaaa");
+        assert_eq!(
+            [ask(bob, 0), ask(bob, 0), ask(bob, 1), ask(bob, 2)].concat(),
+            "bobbobrate_limitedrate_limited"
+        );
+        assert_eq!(ask(eve, 3), "eve", "three of all: the refused ones did not count");
+        assert_eq!(ask(eve, 4), "rate_limited", "three of all");
+        assert_eq!(ask(eve, 61), "eve", "a minute later");
+        // Dry run: it would have refused all but the first.
+        let dry = gates.limits.iter().find(|one| &*one.spec.name == "dry").unwrap();
+        assert_eq!(dry.outcomes().map(|(_, count)| count), [1, 0, 3, 0]);
+    }
+
+    #[test]
+    fn what_was_counted_and_known_outlives_a_plan_that_says_the_same() {
+        let before = Gates::link(&plan(PLAN), None);
+        let client = "192.0.2.1".parse().unwrap();
+        let head = "GET / HTTP/1.1\r\nX-API-Key: fedcba9876543210";
+        let both = [said(&before, head, client, 0), said(&before, head, client, 0)];
+        assert_eq!(both, ["bob", "bob"]);
+        let same = Gates::link(&plan(&format!("{PLAN}security-headers = true\n")), Some(&before));
+        assert_eq!(said(&same, head, client, 1), "rate_limited");
+        let other = plan(&PLAN.replace("2/m", "20/m"));
+        let other = Gates::link(&other, Some(&before));
+        assert_eq!(said(&other, head, client, 1), "bob", "another limit counts from nothing");
+    }
+}

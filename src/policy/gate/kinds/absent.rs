@@ -1,0 +1,54 @@
+//! Credentials that this build knows nothing of: nobody has good ones.
+
+use std::sync::Arc;
+
+use super::super::super::MatchInput;
+use super::super::authenticator::{Authenticator, Look};
+use super::super::judge::Inquiry;
+#[cfg(not(feature = "jwt"))]
+use crate::config::JwtSpec;
+#[cfg(not(feature = "passwords"))]
+use crate::config::User;
+use crate::http::Reason;
+
+/// In place of names with passwords.
+#[cfg(not(feature = "passwords"))]
+pub struct Passwords;
+
+/// In place of signed tokens.
+#[cfg(not(feature = "jwt"))]
+pub struct Signed;
+
+#[cfg(not(feature = "passwords"))]
+impl Passwords {
+    pub fn new(_: &[User]) -> Passwords {
+        Passwords
+    }
+
+    pub fn look(&self, _: &Arc<Authenticator>, _: &MatchInput<'_>, _: Inquiry) -> Look {
+        Look::Bad(Reason::AuthUnavailable)
+    }
+}
+
+#[cfg(not(feature = "jwt"))]
+impl Signed {
+    pub fn new(_: &JwtSpec) -> Signed {
+        Signed
+    }
+
+    pub fn fault(_: &JwtSpec) -> Option<String> {
+        Some("this build knows nothing of signed tokens".to_owned())
+    }
+
+    pub fn has_keys(&self) -> bool {
+        true
+    }
+
+    pub fn set_keys(&self, _: &JwtSpec, _: &[u8]) -> Result<(), String> {
+        Err("this build knows nothing of signed tokens".to_owned())
+    }
+
+    pub fn look(&self, _: &Arc<Authenticator>, _: &MatchInput<'_>, _: Inquiry) -> Look {
+        Look::Bad(Reason::AuthUnavailable)
+    }
+}

@@ -1,0 +1,47 @@
+//! Names with passwords (RFC 7617). What came of a check is remembered, for the next one is as slow.
+
+use std::sync::Arc;
+
+use super::super::super::MatchInput;
+use super::super::super::credentials::password::Users;
+use super::super::super::credentials::{self, Presented};
+use super::super::authenticator::{Authenticator, Look};
+use super::super::judge::Inquiry;
+use super::super::question::{Answer, Asked, AuthQuestion};
+use crate::config::User;
+use crate::http::Reason;
+
+/// Those who have a password.
+pub struct Passwords(Users);
+
+impl Passwords {
+    pub fn new(users: &[User]) -> Passwords {
+        Passwords(Users::new(users))
+    }
+
+    pub fn look(
+        &self,
+        auth: &Arc<Authenticator>,
+        input: &MatchInput<'_>,
+        Inquiry { now, .. }: Inquiry,
+    ) -> Look {
+        let found = match credentials::basic(input.head, input.bytes) {
+            Presented::Nothing => return Look::Nothing,
+            Presented::Ambiguous | Presented::TooLong => {
+                return Look::Bad(Reason::AmbiguousCredentials);
+            }
+            Presented::One(found) => found,
+        };
+        let key = auth.key(&[found.user.as_bytes(), &found.password]);
+        if let Some(known) = auth.remembered(key, now) {
+            return known;
+        }
+        let (candidate, password) = (self.0.find(&found.user), found.password);
+        let check = move || match candidate.clone().check(&password) {
+            Some(user) => Answer::Good { user: Some(user), lines: Vec::new() },
+            None => Answer::Bad(None),
+        };
+        let asked = Asked::Password(Box::new(check));
+        Look::Ask(Arc::new(AuthQuestion { auth: Arc::clone(auth), key, asked }))
+    }
+}

@@ -1,0 +1,111 @@
+//! Signed tokens (RFC 7519). A signature that was looked at is remembered, good or not; whatever else is wrong with a
+//! token costs little to find again.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::super::super::MatchInput;
+use super::super::super::credentials::jws::{Claims, JwtFault};
+use super::super::super::credentials::jwt::{JwtRules, KeySet};
+use super::super::super::credentials::{self, Outcome, Presented};
+use super::super::authenticator::{Authenticator, Look};
+use super::super::identity::Identity;
+use super::super::judge::Inquiry;
+use super::super::question::{CHECK_HOLDS, Remembered};
+use crate::config::{JwtKeys, JwtSpec};
+use crate::http::Reason;
+
+/// How long a signature that is not good is remembered.
+const BAD_HOLDS: Duration = Duration::from_secs(30);
+
+/// Whose signatures are believed.
+pub struct Signed(RwLock<Keys>);
+
+/// The keys in use.
+struct Keys {
+    /// How often there were others: what was found out by those is forgotten.
+    generation: u64,
+    /// `None`: they have not come yet.
+    rules: Option<Arc<JwtRules>>,
+}
+
+impl Signed {
+    pub fn new(spec: &JwtSpec) -> Signed {
+        let keys = own_keys(spec).and_then(Result::ok);
+        let rules = keys.map(|keys| Arc::new(JwtRules::new(spec, keys)));
+        Signed(RwLock::new(Keys { generation: 0, rules }))
+    }
+
+    /// Why the keys that stand in the settings cannot be used.
+    pub fn fault(spec: &JwtSpec) -> Option<String> {
+        own_keys(spec)?.err()
+    }
+
+    pub fn has_keys(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).rules.is_some()
+    }
+
+    /// Goes by the keys of this set from now on.
+    pub fn set_keys(&self, spec: &JwtSpec, set: &[u8]) -> Result<(), String> {
+        let keys = KeySet::of_jwks(set, &spec.algorithms)?;
+        let rules = Some(Arc::new(JwtRules::new(spec, keys)));
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Keys { generation: known.generation + 1, rules };
+        Ok(())
+    }
+
+    pub fn look(
+        &self,
+        auth: &Arc<Authenticator>,
+        input: &MatchInput<'_>,
+        Inquiry { now, unix_s }: Inquiry,
+    ) -> Look {
+        let token = match credentials::bearer(&auth.spec.fields, input.head, input.bytes) {
+            Presented::Nothing => return Look::Nothing,
+            Presented::Ambiguous | Presented::TooLong => {
+                return Look::Bad(Reason::AmbiguousCredentials);
+            }
+            Presented::One(token) => token,
+        };
+        let (generation, rules) = {
+            let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            (known.generation, known.rules.clone())
+        };
+        let Some(rules) = rules else { return Look::Bad(Reason::AuthUnavailable) };
+        let key = auth.key(&[token, &generation.to_ne_bytes()]);
+        if let Some(known) = auth.remembered(key, now) {
+            return known;
+        }
+        match rules.verify(token, unix_s) {
+            Ok(claims) => {
+                let left = Duration::from_secs(claims.expires.saturating_sub(unix_s));
+                let identity = about(auth, claims);
+                let who = Outcome::Good(Remembered::Who(Arc::clone(&identity)));
+                auth.remember(key, who, now + left.min(CHECK_HOLDS));
+                Look::Good(identity)
+            }
+            Err(fault) => {
+                if fault == JwtFault::BadSignature {
+                    auth.remember(key, Outcome::Bad(Remembered::Nothing), now + BAD_HOLDS);
+                }
+                Look::Bad(Reason::BadCredentials)
+            }
+        }
+    }
+}
+
+/// The keys that stand in the settings; `None`: they are fetched.
+fn own_keys(spec: &JwtSpec) -> Option<Result<KeySet, String>> {
+    match &spec.keys {
+        JwtKeys::Key(key) => Some(KeySet::of_pem_or_secret(key.trim_end(), &spec.algorithms)),
+        JwtKeys::Set(set) => Some(KeySet::of_jwks(set.as_bytes(), &spec.algorithms)),
+        JwtKeys::Url { .. } => None,
+    }
+}
+
+fn about(auth: &Authenticator, claims: Claims) -> Arc<Identity> {
+    let lines = claims.forward.iter().map(|(field, value)| format!("{field}: {value}\r\n"));
+    let roles = claims.roles.into_iter().map(Into::into).collect();
+    let lines = lines.collect::<String>().into_bytes();
+    Identity::new(&auth.spec.name, &claims.subject.unwrap_or_default(), roles, lines)
+}
