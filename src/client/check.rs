@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_io::{Async, Timer};
 use async_net::TcpStream;
 use async_net::unix::UnixStream;
-use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
+use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt};
 use memchr::memmem;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -28,6 +28,8 @@ const SEARCHED: usize = 64 * 1024;
 pub struct Check<'a> {
     /// `None`: a connection is all that is wanted.
     pub question: Option<Question<'a>>,
+    /// What the connection begins with.
+    pub preface: &'a [u8],
     /// The address that the connection comes from, where the other side is of its family.
     pub bind: Option<IpAddr>,
     /// Good statuses, from the least to the greatest.
@@ -129,7 +131,7 @@ async fn judge<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let stream = match stream {
+    let mut stream = match stream {
         Ok(stream) => stream,
         Err(error) if is_ours(&error) => return Err(error),
         Err(error) => {
@@ -142,6 +144,9 @@ where
         }
     };
     connected();
+    if let Err(error) = stream.write_all(check.preface).await {
+        return Ok(found(CheckOutcome::Closed, error));
+    }
     let Some(question) = check.question else { return Ok((CheckOutcome::Ok, String::new())) };
     Ok(answer(stream, question, check).await.unwrap_or_else(|error| {
         let outcome = match error.kind() {
@@ -211,7 +216,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     fn question(method: Method) -> Question<'static> {
-        Question { method, target: "/healthz", host: "a.test", body: "" }
+        Question { method, target: "/healthz", host: "a.test", fields: b"", body: "" }
     }
 
     /// What a check of `method` makes of `answer`, and the question as it came. `None`: it is never answered.
@@ -231,6 +236,7 @@ mod tests {
         };
         let asked = Check {
             question: Some(question(method)),
+            preface: b"",
             bind: None,
             status: &[(200, 299), (404, 404)],
             body,
@@ -287,7 +293,7 @@ mod tests {
             let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
             let [closed, open] = [closed, open.local_addr().unwrap()].map(Address::Tcp);
             let unix = Address::Unix(std::path::Path::new("/nowhere/at/all").into());
-            let connect = Check { question: None, bind: None, status: &[], body: "" };
+            let connect = Check { question: None, preface: b"", bind: None, status: &[], body: "" };
             for (addresses, outcome) in [
                 (vec![], CheckOutcome::ResolveFailed),
                 (vec![closed.clone()], CheckOutcome::ConnectRefused),
@@ -329,6 +335,7 @@ mod tests {
             {
                 let asked = Check {
                     question: None,
+                    preface: b"",
                     bind: Some(IpAddr::from_str(bind).unwrap()),
                     status: &[],
                     body: "",

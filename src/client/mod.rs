@@ -17,7 +17,7 @@ use async_net::unix::UnixStream;
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, future};
 
 use crate::http::body::Decoder;
-use crate::http::{Limits, Method, Progress, Reason, Response};
+use crate::http::{Field, Limits, Method, Progress, Reason, Response};
 use crate::io::address::Address;
 
 /// The largest body of an answer that is taken, in octets.
@@ -36,6 +36,8 @@ pub struct Question<'a> {
     pub target: &'a str,
     /// The value of `Host`.
     pub host: &'a str,
+    /// Further field lines, each with its CRLF.
+    pub fields: &'a [u8],
     /// The body, in JSON; empty: none.
     pub body: &'a str,
 }
@@ -45,6 +47,8 @@ pub struct Question<'a> {
 pub struct Answer {
     /// The status code.
     pub status: u16,
+    /// Its fields, in order.
+    pub fields: Vec<(String, Vec<u8>)>,
     /// The body, without its framing.
     pub body: Vec<u8>,
 }
@@ -82,12 +86,13 @@ where
             return Err(io::Error::other(format!("an answer larger than {BODY_MAX} octets")));
         }
     }
-    Ok(Answer { status: incoming.status, body })
+    Ok(Answer { status: incoming.status, fields: incoming.fields, body })
 }
 
 /// An answer whose head has been read.
 struct Incoming {
     status: u16,
+    fields: Vec<(String, Vec<u8>)>,
     decoder: Decoder,
     /// Octets of the body that have not been decoded.
     input: Vec<u8>,
@@ -99,7 +104,7 @@ impl Incoming {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        stream.write_all(octets(question).as_bytes()).await?;
+        stream.write_all(&octets(question)).await?;
         stream.flush().await?;
         let (mut input, mut head, mut interim) = (Vec::new(), Response::default(), 0);
         loop {
@@ -115,8 +120,13 @@ impl Incoming {
                 Progress::Partial => more(stream, &mut input).await?,
             }
         }
+        let text = |field: &Field| {
+            let name = String::from_utf8_lossy(field.name.of(&input)).into_owned();
+            (name, field.value.of(&input).to_vec())
+        };
+        let fields = head.fields.iter().map(text).collect();
         input.drain(..head.len);
-        Ok(Incoming { status: head.status, decoder: Decoder::new(head.framing), input })
+        Ok(Incoming { status: head.status, fields, decoder: Decoder::new(head.framing), input })
     }
 
     /// Adds what has come to `body`, if need be after a wait for some of it. `false`: it is whole.
@@ -143,14 +153,14 @@ impl Incoming {
     }
 }
 
-fn octets(question: Question<'_>) -> String {
-    let Question { method, target, host, body } = question;
+fn octets(question: Question<'_>) -> Vec<u8> {
+    let Question { method, target, host, fields, body } = question;
     let method = Method::LABELS[method.index()];
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     if !body.is_empty() {
         text += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
     }
-    text + "\r\n" + body
+    [text.as_bytes(), fields, b"\r\n", body.as_bytes()].concat()
 }
 
 /// Reads what there is; an error of the kind `UnexpectedEof` if there will be no more.
@@ -183,8 +193,13 @@ mod tests {
         smol::block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = Address::Tcp(listener.local_addr().unwrap());
-            let question =
-                Question { method: Method::Post, target: "/reload", host: "localhost", body: "{}" };
+            let question = Question {
+                method: Method::Post,
+                target: "/reload",
+                host: "localhost",
+                fields: b"",
+                body: "{}",
+            };
             let serve = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut seen = vec![0; 1024];
@@ -198,20 +213,21 @@ mod tests {
 
     #[test]
     fn an_answer_is_taken_in_any_framing() {
-        let expected = Answer { status: 200, body: b"hello".to_vec() };
+        let expected = (200, b"hello".to_vec());
         for rest in [
             "Content-Length: 5\r\n\r\nhello",
             "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
             "\r\nhello",
         ] {
             let (answer, seen) = asked(format!("HTTP/1.1 200 OK\r\n{rest}").as_bytes());
-            assert_eq!(answer.unwrap(), expected, "{rest}");
+            let answer = answer.unwrap();
+            assert_eq!((answer.status, answer.body), expected, "{rest}");
             let whole = "POST /reload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
                          Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
             assert_eq!(seen, whole);
         }
         let interim = asked(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n").0;
-        assert_eq!(interim.unwrap(), Answer { status: 204, body: Vec::new() });
+        assert_eq!(interim.unwrap(), Answer { status: 204, fields: Vec::new(), body: Vec::new() });
     }
 
     #[test]

@@ -127,6 +127,11 @@ pub(super) fn accept(fd: &Fd) -> Result<(Fd, Peer), Errno> {
     Ok((fd, peer.and_then(|peer| peer.try_into().ok())))
 }
 
+/// getsockname(2); `None` where it is no TCP socket.
+pub(super) fn local(fd: &Fd) -> Option<SocketAddr> {
+    rustix::net::getsockname(fd).ok()?.try_into().ok()
+}
+
 /// The descriptor's number.
 pub(super) fn number(fd: &Fd) -> usize {
     usize::try_from(fd.as_raw_fd()).unwrap_or(0)

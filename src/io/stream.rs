@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::IoSlice;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -104,6 +104,11 @@ impl Stream {
             kernel::socket_error(stream.fd())?;
         }
         Ok(stream)
+    }
+
+    /// Our own address, as the peer knows it; `None` over a Unix socket.
+    pub fn local(&self) -> Option<SocketAddr> {
+        kernel::local(self.fd())
     }
 
     /// The number of its descriptor.

@@ -194,9 +194,15 @@ fn admit(
 ) {
     let worker = Rc::clone(&admission.0);
     tracing::debug!(?peer, "accepted");
+    let epoch = worker.epoch();
+    let mut client = Client::new(stream, peer, Rc::clone(listen), &epoch);
+    if !client.takes_place(&worker.places, &epoch.plan.listener) {
+        worker.stats.client_refused.add(1);
+        return;
+    }
     // It lives here, and is lent: an async function keeps what it is given twice, and this is what an
     // idle connection consists of.
-    let mut client = Some(Client::new(stream, peer, Rc::clone(listen), &worker.epoch()));
+    let mut client = Some(client);
     let counted = CountedConnection::new(admission);
     let servers = Rc::clone(servers);
     let task = async move {

@@ -1,5 +1,7 @@
 //! A body that is read before its request is sent, so that it can be sent again.
 
+use std::time::Duration;
+
 use super::attempt;
 use super::check::Admitted;
 use super::decide::{self, Peer};
@@ -7,7 +9,11 @@ use super::facts::{self, AnswerState};
 use super::session::{Exchange, Session};
 use crate::http::write::CONTINUE;
 use crate::http::{Framing, Reason};
+use crate::io::Error;
 use crate::io::reactor::Direction;
+
+/// Seconds that a body may take to get going, where a least rate is asked of it.
+const GRACE_S: u64 = 5;
 
 /// Octets of the body that are still to be read, where its route wants that: of a request that may be sent again, with
 /// a body of a known length that is not all here and fits `retry-buffer`.
@@ -29,14 +35,24 @@ pub(super) async fn read(session: &mut Session, mut left: usize) -> Result<(), R
     }
     let exchange = &*exchange;
     let Exchange { client, worker, .. } = exchange;
-    let wait = exchange.spec().timeouts.read;
+    let spec = exchange.spec();
+    let (wait, begun, whole) = (spec.timeouts.read, worker.now(), left);
     let of_client = |error| decide::reason(Peer::Client, Direction::Read, error);
     while input.spare().len() < left {
         input.make_room(input.len() + left);
     }
     while left > 0 {
         client.stream.deadline_in(Direction::Read, wait);
-        client.stream.ready(Direction::Read).await.map_err(of_client)?;
+        if let Some(least) = spec.min_rate {
+            let come = Duration::from_secs((whole - left) as u64 / least + GRACE_S);
+            client.stream.deadline_at(Direction::Read, (begun + come).min(worker.now() + wait));
+        }
+        client.stream.ready(Direction::Read).await.map_err(|error| {
+            match (error, spec.min_rate) {
+                (Error::Deadline, Some(_)) if worker.now() < begun + wait => Reason::BodyTooSlow,
+                (error, _) => of_client(error),
+            }
+        })?;
         match client.stream.try_recv(input, left).map_err(of_client)? {
             None => {}
             Some(0) => return Err(Reason::BodyCutShort),

@@ -1,7 +1,10 @@
 //! A head lies in the input buffer, parsed and judged.
 
+use super::client::Client;
+use super::core::{Epoch, Worker};
 use super::session::{Exchange, Session, Used};
-use crate::http::{Progress, Reason, Response};
+use crate::http::{Progress, Reason, Response, proxy_protocol};
+use crate::io::buffer::Buf;
 
 /// The result of [`begin`].
 pub(super) enum Begin<'s> {
@@ -75,6 +78,28 @@ pub(super) fn received(session: &mut Session) -> Received<'_> {
     Received { exchange, octets: input.filled_mut(), used, response }
 }
 
+/// Reads the header of the PROXY protocol, as far as it is there. `false`: it is none, or of a client that has as many
+/// connections as it may have.
+#[cold]
+#[inline(never)]
+fn announced(worker: &Worker, epoch: &Epoch, client: &mut Client, input: &mut Buf) -> bool {
+    let header = match proxy_protocol::read(input.filled()) {
+        Ok(proxy_protocol::Progress::Partial) => return true,
+        Ok(proxy_protocol::Progress::Complete(header)) => header,
+        Err(error) => {
+            let (peer, why) = (client.peer, error.explain());
+            tracing::debug!(?peer, why, "no PROXY header, so the connection is closed");
+            worker.stats.proxy_header_refused.add(1);
+            return false;
+        }
+    };
+    input.consume(header.len);
+    client.announced(header.source, epoch);
+    let has_place = client.takes_place(&worker.places, &epoch.plan.listener);
+    worker.stats.client_refused.add(u64::from(!has_place));
+    has_place
+}
+
 enum Found {
     Head,
     Nothing,
@@ -87,7 +112,10 @@ fn find(session: &mut Session) -> Found {
         session;
     let limits = &epoch.plan.listener.limits;
     loop {
-        if !input.is_empty() {
+        if client.awaits_header && !announced(worker, epoch, client, input) {
+            return Found::Closed;
+        }
+        if !client.awaits_header && !input.is_empty() {
             match request.read(input.filled(), limits) {
                 Ok(Progress::Complete) => return Found::Head,
                 Ok(Progress::Partial) => {}
@@ -109,6 +137,9 @@ fn find(session: &mut Session) -> Found {
         }
         // Only now: what came in time may have waited for us.
         let late = !input.is_empty() && worker.late(facts.started.get());
+        if late && client.awaits_header {
+            return Found::Closed; // nobody there speaks HTTP yet
+        }
         return if late { Found::Bad(Reason::HeadTimeout) } else { Found::Nothing };
     }
 }

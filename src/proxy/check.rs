@@ -1,15 +1,18 @@
 //! What becomes of a request, before anything is contacted for it: answer here, or forward.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::ahead;
 use super::begin::{Parts, Received};
 use super::core::{Chosen, LinkedAction, PageRequest};
+use super::gate::{self, Gated};
 use super::reply;
 use super::session::Exchange;
 use crate::config::{ExchangeSpec, Forward};
 use crate::http::{Framing, Name, Reason, Reply, path};
 use crate::io::reactor::Direction;
+use crate::policy::gate::{AuthQuestion, serves};
 use crate::policy::{self, Verdict as Routed};
 use crate::upstream::Pool;
 
@@ -19,6 +22,8 @@ pub(super) enum Verdict<'s> {
     Forward(Admitted<'s>),
     /// It does once so many octets of its body have been read; then it is [admitted](admit) without being judged again.
     ReadAhead(Chosen, usize),
+    /// Somebody has to be asked about it; then it is [judged](answered) again.
+    Ask(Chosen, Arc<AuthQuestion>),
     /// It could not be read.
     Refuse(Reason),
     /// It is answered here, for this reason.
@@ -64,7 +69,7 @@ impl<'s> Admitted<'s> {
 /// Judges the request by the plan.
 pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
     let exchange = received.exchange();
-    let Exchange { worker, client, facts, request, epoch, chosen, .. } = exchange;
+    let Exchange { client, facts, request, epoch, chosen, .. } = exchange;
     // From here on the client is only waited for where the exchange says so.
     client.stream.no_deadline(Direction::Read);
     facts.request_read.set(request.framing == Framing::None);
@@ -75,8 +80,14 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
     };
     let found = match epoch.first_matches_all() {
         true => Routed::Route(0),
-        false => epoch.find(&exchange.match_input(head), &mut worker.scratch.borrow_mut()),
+        false => find(exchange, head),
     };
+    if !matches!(found, Routed::Route(_))
+        && let Some(gate) = epoch.gate_of_none()
+        && !serves(gate, &exchange.match_input(head))
+    {
+        return refuse(Reason::NetworkRefused);
+    }
     let route = match found {
         Routed::Route(route) => epoch.choose(route),
         Routed::NoRoute => return refuse(Reason::NoRoute),
@@ -90,6 +101,53 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
         }
     };
     chosen.set(Some(route));
+    beyond(received, route, None)
+}
+
+/// The route of a request that not every route takes. A preflight takes that of the request that it is
+/// about, where that route answers preflights.
+fn find(exchange: &Exchange, head: &[u8]) -> Routed {
+    let Exchange { worker, epoch, .. } = exchange;
+    let input = exchange.match_input(head);
+    let scratch = &mut worker.scratch.borrow_mut();
+    if let Some(about) = input.asked_about()
+        && let Routed::Route(route) = epoch.find(&about, scratch)
+        && epoch.plan.routes[route].gate.cors.is_some()
+    {
+        return Routed::Route(route);
+    }
+    epoch.find(&input, scratch)
+}
+
+/// Judges a request again about which somebody was asked.
+pub(super) fn answered(
+    received: Received<'_>,
+    route: Chosen,
+    answered: Box<gate::Answered>,
+) -> Verdict<'_> {
+    beyond(received, route, Some(answered))
+}
+
+/// Judges the request by the route that it takes.
+fn beyond(
+    mut received: Received<'_>,
+    route: Chosen,
+    answered: Option<Box<gate::Answered>>,
+) -> Verdict<'_> {
+    let exchange = received.exchange();
+    let Exchange { request, epoch, .. } = exchange;
+    let head = received.parts().head;
+    let refuse = |reason: Reason| {
+        let reply = reply::refusal(exchange, reason.status().unwrap_or(500), reason, head);
+        Verdict::Reply(reason, Box::new(reply))
+    };
+    if let Some(of_route) = epoch.gate(route) {
+        match gate::judged(exchange, head, of_route, route, answered.map(|answered| *answered)) {
+            Gated::Pass => {}
+            Gated::Ask(question) => return Verdict::Ask(route, question),
+            Gated::Reply(reason, reply) => return Verdict::Reply(reason, reply),
+        }
+    }
     if !rules_fit(exchange, head) {
         return refuse(Reason::TargetTooLong);
     }

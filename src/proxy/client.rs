@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::Epoch;
+use super::core::{Epoch, Place, Places};
 use crate::config::{Listen, ListenerSpec};
 use crate::io::clock::Moment;
 use crate::io::reactor::Idle;
@@ -24,6 +25,10 @@ pub(super) struct Client {
     pub trusted: bool,
     /// The number of the epoch that says so.
     pub judged: u32,
+    /// It has to begin with a header of the PROXY protocol, and that has not come yet.
+    pub awaits_header: bool,
+    /// Counts it among the connections of its address, where those are counted.
+    pub place: Option<Box<Place>>,
     /// It has been answered at least once.
     pub served: bool,
     /// The octets of an unfinished head, and when the first of them came. They wait here, not in a
@@ -46,9 +51,33 @@ impl Client {
         listen: Rc<Listen>,
         epoch: &Epoch,
     ) -> Client {
-        let trusted = is_trusted(&epoch.plan.listener.trusted, peer);
-        let (judged, served, unfinished) = (epoch.number, false, None);
-        Client { stream, peer, listen, trusted, judged, served, unfinished }
+        let spec = &epoch.plan.listener;
+        let trusted = is_trusted(&spec.trusted, peer);
+        let awaits_header = !spec.proxy_protocol.is_empty() && announces(spec, &listen, peer);
+        let (judged, place, served, unfinished) = (epoch.number, None, false, None);
+        Client { stream, peer, listen, trusted, judged, awaits_header, place, served, unfinished }
+    }
+
+    /// The header of the PROXY protocol has come: it tells who the client is, unless its sender speaks for itself.
+    pub fn announced(&mut self, source: Option<SocketAddr>, epoch: &Epoch) {
+        self.awaits_header = false;
+        if let Some(source) = source {
+            self.peer = Some(SocketAddr::new(source.ip().to_canonical(), source.port()));
+            self.trusted = is_trusted(&epoch.plan.listener.trusted, self.peer);
+        }
+    }
+
+    /// Counts it among the connections of its address. `false`: there are as many as there may be. Proxies that are
+    /// trusted have any number.
+    pub fn takes_place(&mut self, places: &Arc<Places>, listener: &ListenerSpec) -> bool {
+        let (Some(most), Some(peer)) = (listener.max_client_connections, self.peer) else {
+            return true;
+        };
+        if !self.trusted && !self.awaits_header && self.place.is_none() {
+            self.place = places.take(peer.ip(), most);
+            return self.place.is_some();
+        }
+        true
     }
 
     /// Judges its trust anew where another plan is in force by now.
@@ -81,6 +110,15 @@ impl Client {
 pub(super) fn idle_waits(listener: &ListenerSpec) -> [Duration; 3] {
     let ListenerSpec { read_timeout, idle_timeout, .. } = *listener;
     [read_timeout.min(idle_timeout), idle_timeout, read_timeout]
+}
+
+/// Does whoever connects from there begin with a header of the PROXY protocol? Peers of a Unix socket cannot be named.
+fn announces(spec: &ListenerSpec, listen: &Listen, peer: Option<SocketAddr>) -> bool {
+    let Some(peer) = peer else { return false };
+    let address = peer.ip().to_canonical();
+    let own =
+        spec.proxy_protocol.iter().filter(|(at, _)| at.as_ref().is_none_or(|at| at == listen));
+    own.into_iter().any(|(_, network)| network.contains(&address))
 }
 
 /// Is `peer` in one of the trusted networks? An IPv4 address mapped into IPv6 counts as the IPv4 address it is.

@@ -1,12 +1,13 @@
 //! What is known of the request under way: the one truth that counters, the log record and the decisions are views of.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::decide::WhyNot;
 use crate::io::Error;
 use crate::io::clock::Moment;
+use crate::policy::gate::Passed;
 use crate::stats::Attempt;
 use crate::upstream::Upstream;
 
@@ -55,6 +56,8 @@ pub(super) struct Facts {
     pub not_again: Cell<Option<WhyNot>>,
     /// When the client may try again, in seconds; 0: nobody knows.
     pub retry_after: Cell<u32>,
+    /// What the gate says of it, where there is one.
+    pub passed: OnceCell<Box<Passed>>,
     /// The client is to be told which upstream it stays with.
     pub tells_upstream: Cell<bool>,
     /// What went wrong with the last one.
@@ -84,6 +87,7 @@ impl Facts {
             attempts: RefCell::default(),
             not_again: Cell::default(),
             retry_after: Cell::default(),
+            passed: OnceCell::new(),
             tells_upstream: Cell::default(),
             cause: Cell::default(),
             queued: Cell::default(),

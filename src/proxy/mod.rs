@@ -32,6 +32,7 @@ mod dial;
 mod exchange;
 mod facts;
 mod finish;
+mod gate;
 mod hedge;
 mod pick;
 mod record;
@@ -42,7 +43,7 @@ mod tunnel;
 use std::convert::Infallible;
 use std::rc::Rc;
 
-use self::core::Worker;
+use self::core::{Chosen, Worker};
 use crate::io::future_pool::Slot;
 use crate::io::turn::Slice;
 use begin::Begin;
@@ -53,8 +54,8 @@ use session::Session;
 use tunnel::Tunnel;
 
 pub use self::core::{
-    Addresses, Adoption, BreakerReport, Change, Command, CoreSpec, Event, LABELS, Lack,
-    OpenListener, PageRequest, PageSlot, Runtime,
+    Addresses, Adoption, AnswerSlot, BreakerReport, Change, Command, CoreSpec, Event, LABELS, Lack,
+    OpenListener, PageRequest, PageSlot, Places, Runtime,
 };
 
 /// What happens to the connection after a request.
@@ -76,6 +77,14 @@ enum Next {
 /// A client, and what becomes of it.
 type Served = (Client, Next);
 
+/// A request that was put off goes on.
+enum Resumed {
+    /// As much of its body has been read as was wanted.
+    Read(Chosen),
+    /// Somebody was asked about it.
+    Answered(Chosen, Box<gate::Answered>),
+}
+
 /// Serves client after client, each as long as there are requests.
 async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible {
     loop {
@@ -85,7 +94,12 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
         let mut resumed = None;
         let next = loop {
             let verdict = match resumed.take() {
-                Some(route) => Verdict::Forward(check::admit(begin::received(&mut session), route)),
+                Some(Resumed::Read(route)) => {
+                    Verdict::Forward(check::admit(begin::received(&mut session), route))
+                }
+                Some(Resumed::Answered(route, answered)) => {
+                    check::answered(begin::received(&mut session), route, answered)
+                }
                 None => match begin::begin(&mut session) {
                     Begin::Nothing => break Next::Park,
                     Begin::Closed => break Next::Close,
@@ -98,10 +112,15 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
                 Verdict::Reply(reason, reply) => Ended::Reply(reason, reply),
                 // Boxed: that is rare, and others should not carry the room.
                 Verdict::Admin(page) => Box::pin(reply::page(&worker, page)).await,
+                Verdict::Ask(route, question) => {
+                    let answer = Box::pin(gate::ask(&worker, &question)).await;
+                    resumed = Some(Resumed::Answered(route, Box::new((question, answer))));
+                    continue;
+                }
                 Verdict::ReadAhead(route, octets) => {
                     match Box::pin(ahead::read(&mut session, octets)).await {
                         Ok(()) => {
-                            resumed = Some(route);
+                            resumed = Some(Resumed::Read(route));
                             continue;
                         }
                         Err(reason) => Ended::Failed(reason),

@@ -50,6 +50,9 @@ fn record(session: &Session, reason: Reason) -> Record {
         _ => None,
     });
     let readable = !request.target.is_empty();
+    let passed = facts.passed.get();
+    let who = passed.and_then(|passed| passed.who.as_ref());
+    let held = passed.and_then(|passed| passed.would_refuse.as_ref());
     Record {
         time,
         id: String::from_utf8_lossy(session.id()).into_owned(),
@@ -69,6 +72,8 @@ fn record(session: &Session, reason: Reason) -> Record {
         first_byte: facts.first_byte.get(),
         route: route.map_or_else(Arc::default, Arc::clone),
         pool: pool.map_or_else(Arc::default, Arc::clone),
+        auth: who.map_or_else(Arc::default, |who| Arc::clone(&who.name)),
+        limit: held.map_or_else(Arc::default, |held| Arc::clone(&held.limit.spec.name)),
         reason: reason.label(),
         user_agent: field(Name::UserAgent),
         referer: field(Name::Referer),

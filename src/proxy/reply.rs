@@ -8,6 +8,7 @@ use super::Next;
 use super::core::{Event, PageRequest, PageSlot, Worker};
 use super::facts::{self, AnswerState};
 use super::finish::Ended;
+use super::gate;
 use super::session::{Exchange, Session, written};
 use crate::config::{ErrorPage, LINES_MOST};
 use crate::http::forward::FieldEdits;
@@ -49,17 +50,26 @@ pub(super) async fn page(worker: &Worker, request: Box<PageRequest>) -> Ended {
 }
 
 /// The field lines that rules put into it.
-fn lines(session: &Session) -> Vec<u8> {
+fn lines(session: &Session, reply: &Reply) -> Vec<u8> {
     let rules = &session.exchange.spec().response_header;
-    if rules.lines.is_empty() {
-        return Vec::new();
+    let mut lines = Vec::new();
+    if !rules.lines.is_empty() {
+        let values = session.exchange.values(session.input.filled(), "");
+        lines = match policy::fits(rules, &values) {
+            true => policy::lines(rules, &values, false),
+            // The request is refused, for this or before anybody looked.
+            false => policy::fixed_lines(rules),
+        };
     }
-    let values = session.exchange.values(session.input.filled(), "");
-    match policy::fits(rules, &values) {
-        true => policy::lines(rules, &values, false),
-        // The request is refused, for this or before anybody looked.
-        false => policy::fixed_lines(rules),
+    if let Some(of_route) = session.exchange.gate() {
+        let is_it = |other: &str, name: &str| other.eq_ignore_ascii_case(name);
+        let present = |name: &str| {
+            reply.fields.iter().any(|(own, _)| is_it(own, name))
+                || rules.lines.iter().any(|line| is_it(&line.name, name))
+        };
+        gate::lines(&session.exchange, of_route, present, &mut lines);
     }
+    lines
 }
 
 /// Sends `reply` to a client that has not been answered.
@@ -72,8 +82,8 @@ pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
         && !session.exchange.is_followed_by_another_protocol(behind);
     let date = worker.date();
     let spec = session.exchange.spec();
-    let lines = lines(session);
-    let fields = FieldEdits { removed: &spec.response_header.removed, lines: &lines };
+    let lines = lines(session, reply);
+    let fields = FieldEdits { removed: [&spec.response_header.removed, &[]], lines: &lines };
     let edits = ReplyEdits { date: &date, request_id: Some(session.id()), persistent, fields };
     let permit = quota.permit().await;
     // Where a redirect leads may be as long as all lines of the rules.
@@ -84,6 +94,7 @@ pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
     facts.answers(reply.status, AnswerState::Body);
     facts::add(&facts.heads_out, out.len() as u64);
     let body = match request.method {
+        _ if reply.status == 204 => &[],
         Method::Head => &[],
         _ => reply.body.as_bytes(),
     };

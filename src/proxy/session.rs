@@ -12,6 +12,7 @@ use crate::http::upgrade::Upgrade;
 use crate::http::write::{Full, Writer};
 use crate::http::{Method, Name, Reason, Request, Response, acceptable_id};
 use crate::io::buffer::{Buf, Quota};
+use crate::policy::gate::LinkedGate;
 use crate::policy::{MatchInput, Values};
 use crate::upstream::Slot;
 
@@ -69,12 +70,19 @@ impl Exchange {
         self.epoch.spec(self.chosen.get())
     }
 
+    /// What its route demands; `None`: nothing.
+    #[inline]
+    pub fn gate(&self) -> Option<&LinkedGate> {
+        self.chosen.get().and_then(|chosen| self.epoch.gate(chosen)).map(|gate| &**gate)
+    }
+
     /// The request, as routes look at it. `head`: the octets of its head.
     pub fn match_input<'a>(&'a self, head: &'a [u8]) -> MatchInput<'a> {
         let Exchange { epoch, client, request, .. } = self;
         MatchInput {
             head: request,
             bytes: head,
+            method: request.method_text.of(head),
             listen: &client.listen,
             peer: client.peer.map(|peer| peer.ip()),
             trusted: if client.trusted { &epoch.plan.listener.trusted } else { &[] },
@@ -84,7 +92,10 @@ impl Exchange {
     /// What placeholders stand for.
     pub fn values<'a>(&'a self, head: &'a [u8], upstream: &'a str) -> Values<'a> {
         let route = self.chosen.get().map_or("", |chosen| &self.epoch.route(chosen).name);
-        Values { input: self.match_input(head), secure: false, id: self.id(head), route, upstream }
+        let (input, id) = (self.match_input(head), self.id(head));
+        let who = self.facts.passed.get().and_then(|passed| passed.who.as_ref());
+        let user = who.map_or("", |who| &who.name);
+        Values { input, secure: false, id, user, route, upstream }
     }
 
     /// Something follows the request that was not meant for HTTP: it asked to switch, and more came before the answer

@@ -3,6 +3,7 @@
 //! Laws: no I/O, no clock, nothing of the other rooms. Every counter has one writer, its core, or the control plane for
 //! what that finds out; anyone may read. So counting is a load and a store, never a locked instruction.
 
+mod audit;
 mod cells;
 mod condition;
 mod counters;
@@ -12,6 +13,7 @@ mod state;
 mod table;
 mod upstream;
 
+pub use audit::{AuditEvent, AuditRecord};
 pub use cells::{Answers, Cell, Classes, Copies, Kind, Labels, Reasons, Sample, Value, by_class};
 pub use condition::{BreakerCell, BreakerState, CheckOutcome, Condition, Health, LastError};
 pub use counters::{Counter, Gauge};

@@ -60,6 +60,10 @@ pub struct Record {
     pub route: Arc<str>,
     /// The name of the pool it went to; empty if it went to none.
     pub pool: Arc<str>,
+    /// Who asked: the name of the token or user; empty if nobody said.
+    pub auth: Arc<str>,
+    /// The limit that refused it, or would have in earnest; empty if none did.
+    pub limit: Arc<str>,
     /// Label of the reason the request ended with.
     pub reason: &'static str,
     /// `User-Agent`.
@@ -78,15 +82,21 @@ impl Record {
 }
 
 /// Puts records in the queue; never waits.
-#[derive(Clone, Debug)]
-pub struct Recorder {
-    queue: flume::Sender<Box<Record>>,
+#[derive(Debug)]
+pub struct Recorder<R = Record> {
+    queue: flume::Sender<Box<R>>,
     unwritten: Arc<Counter>,
 }
 
-impl Recorder {
+impl<R> Clone for Recorder<R> {
+    fn clone(&self) -> Self {
+        Recorder { queue: self.queue.clone(), unwritten: Arc::clone(&self.unwritten) }
+    }
+}
+
+impl<R> Recorder<R> {
     /// `false`: the queue was full and the record is lost (the caller counts that).
-    pub fn record(&self, record: Box<Record>) -> bool {
+    pub fn record(&self, record: Box<R>) -> bool {
         self.queue.try_send(record).is_ok()
     }
 
@@ -97,7 +107,7 @@ impl Recorder {
 }
 
 /// A queue of at most `capacity` records.
-pub fn records(capacity: usize) -> (Recorder, flume::Receiver<Box<Record>>) {
+pub fn records<R>(capacity: usize) -> (Recorder<R>, flume::Receiver<Box<R>>) {
     let (sender, receiver) = flume::bounded(capacity);
     (Recorder { queue: sender, unwritten: Arc::default() }, receiver)
 }

@@ -81,6 +81,10 @@ metrics! {
     connections: Gauge "connections" "connections.current";
     /// Pauses of accepting for want of connections or descriptors.
     accept_pauses: Counter "accept_pauses" "connections.accept_pauses";
+    /// Connections closed because their client had as many as it may have.
+    client_refused: Counter "connections_refused" "connections.refused";
+    /// Connections closed for want of a good PROXY header.
+    proxy_header_refused: Counter "proxy_headers_refused" "connections.proxy_headers_refused";
     /// Idle clients closed to make room.
     idle_closed: Counter "idle_closed" "connections.idle_closed";
     /// Requests whose head was read and judged good, or refused.

@@ -18,7 +18,7 @@ use super::queue::{Queue, Ticket};
 use super::registry::LinkedPool;
 use super::sticky::Tokens;
 use super::upstream::{Refusal, Upstream};
-use crate::config::{ConnectionSpec, HashKey, PoolSpec, QueueSpec};
+use crate::config::{ConnectionSpec, HashKey, PoolSpec, ProxyVersion, QueueSpec};
 use crate::io::address::Address;
 use crate::io::reactor::Reactor;
 use crate::io::stream::Dialling;
@@ -250,6 +250,12 @@ impl Pool {
         let reaper = self.reaper.borrow();
         let mut cx = Context::from_waker(&reaper);
         upstream.keep(connection, self.connections(), self.reactor.clock().now(), &mut cx);
+    }
+
+    /// The header that connections begin with before a request.
+    #[inline]
+    pub fn proxy_protocol(&self) -> Option<ProxyVersion> {
+        self.connections().proxy_protocol
     }
 
     /// New addresses for an upstream whose name was resolved.

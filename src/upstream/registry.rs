@@ -1,7 +1,6 @@
 //! What is known of upstreams and must outlive a plan, and the plan linked with it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -11,7 +10,7 @@ use super::budget::RetryBudget;
 use super::entry::Entry;
 use super::queue::Queue;
 use super::sticky::Tokens;
-use crate::base::OwnLine;
+use crate::base::{OwnLine, random_secret};
 use crate::config::{Plan, PoolSpec, UpstreamSpec};
 use crate::stats::UpstreamState;
 
@@ -121,13 +120,7 @@ struct KnownPool {
 impl Registry {
     /// Knows nothing yet; each upstream will have counters for so many `cores`.
     pub fn new(cores: usize) -> Registry {
-        // SipHash under a random key from the system, which never leaves this function.
-        let random = RandomState::new();
-        let mut secret = [0; 32];
-        for (octets, count) in secret.chunks_exact_mut(8).zip(0_u64..) {
-            octets.copy_from_slice(&random.hash_one(count).to_be_bytes());
-        }
-        Registry { cores, pools: HashMap::new(), secret }
+        Registry { cores, pools: HashMap::new(), secret: random_secret() }
     }
 
     /// What cookies are signed with where the settings have nothing.

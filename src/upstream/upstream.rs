@@ -226,7 +226,8 @@ impl Upstream {
         reaper: &mut Context<'_>,
     ) {
         connection.requests = connection.requests.saturating_add(1);
-        if !self.retired.get() && !is_worn(&connection, spec, now) {
+        let is_for_one = spec.proxy_protocol.is_some();
+        if !self.retired.get() && !is_for_one && !is_worn(&connection, spec, now) {
             self.idle.put(connection, spec.idle_timeout, spec.max_idle, reaper);
             self.tell_idle();
         }

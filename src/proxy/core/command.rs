@@ -11,6 +11,7 @@ use crate::config::Listen;
 use crate::http::{Method, Reply};
 
 use crate::io::address::Address;
+use crate::policy::gate::{Answer, AuthQuestion};
 use crate::stats::UpstreamState;
 use crate::upstream::{BreakerStage, Outcome};
 
@@ -75,6 +76,8 @@ pub enum Event {
     Breaker(BreakerReport),
     /// A client asks for what the admin shows, where a route says that it may.
     Page(Box<PageRequest>, PageSlot),
+    /// Whether credentials are good takes time to find out.
+    Ask(Arc<AuthQuestion>, AnswerSlot),
     /// This is lacking, and there is nothing to close for it on this core.
     Crowded(Lack),
 }
@@ -99,6 +102,15 @@ pub struct PageSlot {
     pub core: usize,
     /// The page.
     pub reply: Sender<Reply>,
+}
+
+/// Where an answer goes; as [`PageSlot`].
+#[derive(Clone, Debug)]
+pub struct AnswerSlot {
+    /// The core.
+    pub core: usize,
+    /// The answer.
+    pub reply: Sender<Answer>,
 }
 
 /// What there is not enough of.

@@ -13,6 +13,7 @@ use super::runtime::{Chosen, Runtime};
 use crate::config::{ExchangeSpec, Plan, Redirect, Respond, RouteAction, RouteSpec};
 use crate::io::address::Address;
 use crate::io::buffer::SIZE;
+use crate::policy::gate::LinkedGate;
 use crate::policy::{MatchInput, Scratch, Verdict};
 use crate::stats::UpstreamState;
 use crate::upstream::{Pool, PoolContext};
@@ -76,6 +77,17 @@ impl Epoch {
     /// The route that a request takes.
     pub fn find(&self, input: &MatchInput<'_>, scratch: &mut Scratch) -> Verdict {
         self.runtime.router.find(input, scratch)
+    }
+
+    /// What is demanded of the request; `None`: nothing.
+    #[inline]
+    pub fn gate(&self, chosen: Chosen) -> Option<&Arc<LinkedGate>> {
+        self.runtime.gate(chosen)
+    }
+
+    /// What is demanded of requests that no route takes.
+    pub fn gate_of_none(&self) -> Option<&Arc<LinkedGate>> {
+        self.runtime.gates.of_none()
     }
 
     /// For a request of the route at this place in the plan: what happens to it.

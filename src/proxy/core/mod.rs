@@ -4,17 +4,20 @@ mod command;
 mod epoch;
 mod ids;
 mod labels;
+mod places;
 pub(super) mod room;
 mod runtime;
 mod spec;
 mod worker;
 
 pub use command::{
-    Addresses, Adoption, BreakerReport, Change, Command, Event, Lack, PageRequest, PageSlot,
+    Addresses, Adoption, AnswerSlot, BreakerReport, Change, Command, Event, Lack, PageRequest,
+    PageSlot,
 };
 pub(super) use epoch::{Epoch, LinkedAction};
 pub(super) use ids::Id;
 pub use labels::LABELS;
+pub use places::{Place, Places};
 pub(super) use runtime::Chosen;
 pub use runtime::Runtime;
 pub use spec::{CoreSpec, OpenListener};

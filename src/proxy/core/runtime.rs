@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::config::{Plan, RouteAction, RouteSpec};
 use crate::policy::Router;
+use crate::policy::gate::{Gates, LinkedGate};
 use crate::stats::UpstreamState;
 use crate::upstream::{LinkedPool, Registry, Schedule};
 
@@ -17,6 +18,8 @@ pub struct Runtime {
     pub pools: Vec<Arc<LinkedPool>>,
     /// Its routes, to be looked up.
     pub router: Router,
+    /// What its routes demand.
+    pub gates: Gates,
     /// One for each route, in the plan's order.
     routes: Vec<LinkedRoute>,
 }
@@ -64,7 +67,8 @@ impl Runtime {
         };
         let routes = plan.routes.iter().map(link).collect();
         let router = Router::new(&plan, before.map(|before| &before.router));
-        Arc::new(Runtime { plan, pools, router, routes })
+        let gates = Gates::link(&plan, before.map(|before| &before.gates));
+        Arc::new(Runtime { plan, pools, router, gates, routes })
     }
 
     /// What is known of every upstream, in the plan's order.
@@ -86,6 +90,12 @@ impl Runtime {
     /// The route.
     pub(super) fn route(&self, chosen: Chosen) -> &RouteSpec {
         &self.plan.routes[chosen.route as usize]
+    }
+
+    /// What its route demands.
+    #[inline]
+    pub(super) fn gate(&self, chosen: Chosen) -> Option<&Arc<LinkedGate>> {
+        self.gates.of_route(chosen.route as usize)
     }
 
     /// The place of the pool in the plan; only of a route that forwards.

@@ -16,6 +16,7 @@ use super::super::{Served, serve};
 use super::command::{Command, Event};
 use super::epoch::Epoch;
 use super::ids::Ids;
+use super::places::Places;
 use super::room;
 use super::runtime::Runtime;
 use super::worker::Worker;
@@ -23,7 +24,7 @@ use crate::config::{Listen, Marks};
 use crate::io::Fd;
 use crate::io::cores::Core;
 use crate::io::future_pool::Slot;
-use crate::stats::{self, Recorder};
+use crate::stats::{self, AuditRecord, Recorder};
 use crate::upstream::PoolContext;
 
 /// Pipes one core may own: each holds some 128 KiB of a body inside the kernel.
@@ -44,8 +45,12 @@ pub struct CoreSpec {
     pub stats: Arc<stats::Core>,
     /// Where finished requests are written down; `None`: nowhere.
     pub recorder: Option<Recorder>,
+    /// Where refused credentials are written down; `None`: nowhere.
+    pub auditor: Option<Recorder<AuditRecord>>,
     /// Client connections over all cores.
     pub connections: Arc<AtomicUsize>,
+    /// The same, by client.
+    pub places: Arc<Places>,
     /// Where clients connect.
     pub listeners: Vec<OpenListener>,
     /// To the control plane.
@@ -109,7 +114,9 @@ impl CoreSpec {
             epoch: RefCell::new(Epoch::new(&self.runtime, &context, None)),
             context,
             recorder: self.recorder,
+            auditor: self.auditor,
             connections: self.connections,
+            places: self.places,
             ids: Ids::new(),
             heads: RefCell::default(),
             scratch: RefCell::default(),
@@ -254,7 +261,9 @@ mod tests {
             runtime: Runtime::link(Arc::new(plan), &mut Registry::new(1), None),
             stats: Arc::new(stats::Core::new(&LABELS)),
             recorder: None,
+            auditor: None,
             connections: Arc::default(),
+            places: Arc::default(),
             listeners: vec![OpenListener {
                 listen: Listen::Any(0),
                 socket: bound.sockets.remove(0),

@@ -10,13 +10,14 @@ use std::task::Waker;
 use super::command::{Adoption, BreakerReport, Change, Event};
 use super::epoch::Epoch;
 use super::ids::Ids;
+use super::places::Places;
 use crate::base::imf_fixdate;
 use crate::config::Marks;
 use crate::http::{Request, Response};
 use crate::io::clock::Moment;
 use crate::io::cores::Core;
 use crate::policy::Scratch;
-use crate::stats::{self, Record, Recorder};
+use crate::stats::{self, AuditEvent, AuditRecord, Record, Recorder};
 use crate::upstream::{BreakerChange, Outcome, PoolContext, Refusal, Upstream, reap};
 
 /// Parsed heads. Their storage is used again by later requests of the same core.
@@ -35,7 +36,9 @@ pub struct Worker {
     pub context: PoolContext,
     pub stats: Arc<stats::Core>,
     pub recorder: Option<Recorder>,
+    pub auditor: Option<Recorder<AuditRecord>>,
     pub connections: Arc<AtomicUsize>,
+    pub places: Arc<Places>,
     pub marks: Marks,
     pub ids: Ids,
     /// Heads whose storage waits to be used again: at most one for each right of the pool.
@@ -67,6 +70,15 @@ impl Worker {
         if let Some(recorder) = &self.recorder
             && !recorder.record(record)
         {
+            self.stats.records_dropped.add(1);
+        }
+    }
+
+    /// Queues an entry of the audit log, if there is one; one too many is counted.
+    pub fn audit(&self, event: impl FnOnce() -> AuditEvent) {
+        let Some(auditor) = &self.auditor else { return };
+        let time = self.core.reactor.clock().realtime();
+        if !auditor.record(Box::new(AuditRecord { time, event: event() })) {
             self.stats.records_dropped.add(1);
         }
     }

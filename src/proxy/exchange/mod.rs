@@ -1,6 +1,7 @@
 //! Head and body go to the upstream, the answer comes back, both at once where both have a body.
 
 mod body;
+mod pace;
 mod request;
 mod response;
 mod sent;
@@ -11,6 +12,8 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
+
+use futures_lite::FutureExt;
 
 use super::attempt::{self, Attempts};
 use super::begin::Parts;
@@ -176,7 +179,10 @@ async fn across<'a>(
     let offer = request.offer(head, &spec.upgrades);
     let source = Source::new(&client.stream, request.framing, &transfer.client_read);
     let mut sink = Sink::new(stream, request.framing, &transfer.upstream_sent);
-    let withheld = [client.withheld(&epoch.plan.listener), &spec.request_header.removed[..]];
+    let consumed =
+        exchange.gate().map_or(&[][..], |gate| gate.consumed(&exchange.match_input(head)));
+    let withheld =
+        [client.withheld(&epoch.plan.listener), &spec.request_header.removed[..], consumed];
     sink.withheld = &withheld;
     let stages = request::stages(request.framing, spec.max_body);
     let mut body = Body::new(exchange, spec, source, stages, sink);
@@ -221,7 +227,13 @@ async fn across<'a>(
     let result = match upload.get() {
         // Boxed: most requests have no body that comes later, and should not carry the room for it.
         Upload::Going => {
-            let mut both = Box::pin(both(&mut body, &mut answer));
+            let mut both = Box::pin(async {
+                let both = both(&mut body, &mut answer);
+                match spec.min_rate {
+                    None => both.await,
+                    Some(least) => both.or(paced(exchange, least, transfer, &upload)).await,
+                }
+            });
             watched(both.as_mut(), exchange, spec, &upload).await
         }
         _ => watched(pin!(answer.relay()), exchange, spec, &upload).await,
@@ -251,6 +263,21 @@ async fn watched<T>(
         })
     })
     .await
+}
+
+/// Ends when the client sends its body too slowly.
+async fn paced(
+    exchange: &Exchange,
+    least: u64,
+    transfer: &Transfer,
+    upload: &Cell<Upload>,
+) -> Result<Relayed, ExchangeError> {
+    let octets = [&transfer.client_read, &transfer.upstream_sent];
+    let Err(reason) = pace::keep(exchange, least, octets).await;
+    match upload.get() {
+        Upload::Going => Err(reason.into()),
+        _ => std::future::pending().await,
+    }
 }
 
 /// The body goes out while the answer comes in. Ends with the answer, or when the client fails us.

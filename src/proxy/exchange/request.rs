@@ -4,7 +4,9 @@ use super::super::check::Terms;
 use super::super::session::{Exchange, written};
 use super::body::Stage;
 use super::transfer::ExchangeError;
+use crate::config::ProxyVersion;
 use crate::http::forward;
+use crate::http::proxy_protocol;
 use crate::http::upgrade::Offer;
 use crate::http::{Framing, Reason};
 use crate::io::buffer::{Buf, Permit};
@@ -15,18 +17,25 @@ use crate::upstream::Upstream;
 #[inline(always)]
 pub(super) fn head(
     exchange: &Exchange,
-    Terms { forward, spec, .. }: Terms<'_>,
+    Terms { pool, forward, spec }: Terms<'_>,
     head: &[u8],
     upstream: &Upstream,
     permit: &Permit<'_>,
     offer: Option<Offer<'_>>,
 ) -> Result<Buf, ExchangeError> {
-    let Exchange { epoch, client, request, .. } = exchange;
+    let Exchange { epoch, client, request, facts, .. } = exchange;
     let rules = &spec.request_header;
-    let lines = match rules.lines.is_empty() {
+    let mut lines = match rules.lines.is_empty() {
         true => Vec::new(),
         false => policy::lines(rules, &exchange.values(head, upstream.name()), false),
     };
+    let mut consumed: &[String] = &[];
+    if let Some(gate) = exchange.gate() {
+        consumed = gate.consumed(&exchange.match_input(head));
+        if let Some(who) = facts.passed.get().and_then(|passed| passed.who.as_ref()) {
+            lines.extend_from_slice(&who.lines);
+        }
+    }
     let outgoing = Outgoing {
         head: request,
         peer: client.peer.map(|peer| peer.ip()),
@@ -37,14 +46,36 @@ pub(super) fn head(
         forward,
         upstream: (&upstream.base, &upstream.authority),
         lines: &lines,
+        consumed,
         withheld: client.withheld(&epoch.plan.listener),
         offer,
     };
     let edits = outgoing.edits();
     // What rules put in has room of its own.
     let most = epoch.head_most() + lines.len();
-    written(permit.take(), most, |out| forward::request(out, request, head, &edits))
-        .map_err(|_| Reason::ForwardedHeadTooLarge.into())
+    let preface = match pool.proxy_protocol() {
+        None => Vec::new(),
+        Some(version) => preface(version, exchange),
+    };
+    let most = most + preface.len();
+    written(permit.take(), most, |out| {
+        out.put(&preface)?;
+        forward::request(out, request, head, &edits)
+    })
+    .map_err(|_| Reason::ForwardedHeadTooLarge.into())
+}
+
+/// What a connection to an upstream begins with that wants to know who the client is.
+#[cold]
+fn preface(version: ProxyVersion, exchange: &Exchange) -> Vec<u8> {
+    let client = &exchange.client;
+    let mut out = Vec::new();
+    let ends = client.peer.zip(client.stream.local());
+    match version {
+        ProxyVersion::V1 => proxy_protocol::write_v1(ends, &mut out),
+        ProxyVersion::V2 => proxy_protocol::write_v2(ends, &mut out),
+    }
+    out
 }
 
 /// What its body goes through: a length was judged already, so only what does not tell it is counted on the way.

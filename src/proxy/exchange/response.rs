@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::super::decide::{BodyError, Peer};
 use super::super::facts::{self, AnswerState};
+use super::super::gate;
 use super::super::session::{Exchange, written};
 use super::body::{Body, Sink, Source};
 use super::transfer::{ExchangeError, Transfer, Upload};
-use crate::config::ExchangeSpec;
+use crate::config::{ExchangeSpec, HeaderRules};
 use crate::http::forward::{self, FieldEdits, ResponseEdits};
 use crate::http::upgrade::Offer;
 use crate::http::websocket::Follower;
@@ -216,7 +217,7 @@ impl<'a> Answer<'a> {
         permit: Permit<'_>,
     ) -> Result<Relayed, ExchangeError> {
         let date = self.exchange.worker.date();
-        let lines = self.lines();
+        let lines = self.lines(input.filled());
         let edits = self.edits(Framing::None, true, &date, &lines);
         let write =
             |out: &mut Writer<'_>| forward::switching(out, self.response, input.filled(), &edits);
@@ -295,14 +296,28 @@ impl<'a> Answer<'a> {
             persistent,
             framing,
             date,
-            fields: FieldEdits { removed: &spec.response_header.removed, lines },
+            fields: FieldEdits { removed: [&spec.response_header.removed, self.replaced()], lines },
             backend: spec.backend_header.then_some(self.upstream.name().as_bytes()),
             request_id: Some(self.exchange.id(self.head)),
         }
     }
 
-    /// The field lines that the route puts in.
-    fn lines(&self) -> Vec<u8> {
+    /// Fields that the gate says something else of.
+    fn replaced(&self) -> &'a [String] {
+        self.exchange.gate().map_or(&[], |gate| &gate.replaced)
+    }
+
+    /// Whether the answer has a field of this name when it leaves.
+    fn has(&self, name: &str, octets: &[u8]) -> bool {
+        let HeaderRules { removed, lines } = &self.spec.response_header;
+        let is_it = |other: &[u8]| other.eq_ignore_ascii_case(name.as_bytes());
+        let came = self.response.fields.iter().any(|field| is_it(field.name.of(octets)));
+        let stays = came && !removed.iter().any(|other| is_it(other.as_bytes()));
+        stays || lines.iter().any(|line| is_it(line.name.as_bytes()))
+    }
+
+    /// The field lines that the route puts into an answer whose head is in `octets`.
+    fn lines(&self, octets: &[u8]) -> Vec<u8> {
         let rules = &self.spec.response_header;
         let mut lines = match rules.lines.is_empty() {
             true => Vec::new(),
@@ -315,6 +330,9 @@ impl<'a> Answer<'a> {
         {
             lines.extend(tokens.line(self.upstream.state()).bytes());
         }
+        if let Some(of_route) = self.exchange.gate() {
+            gate::lines(self.exchange, of_route, |name| self.has(name, octets), &mut lines);
+        }
         lines
     }
 
@@ -326,7 +344,7 @@ impl<'a> Answer<'a> {
         persistent: bool,
     ) -> Result<Buf, ExchangeError> {
         let date = self.exchange.worker.date();
-        let lines = self.lines();
+        let lines = self.lines(input.filled());
         let edits = self.edits(framing, persistent, &date, &lines);
         let write =
             |out: &mut Writer<'_>| forward::response(out, self.response, input.filled(), &edits);
