@@ -25,14 +25,18 @@ fn main() -> ExitCode {
     let env = std::env::vars_os().filter(|(name, _)| name != inherited::INHERIT).collect();
     let sources = Sources { args, env, around };
     match sources.load() {
-        Ok(Action::Show(text) | Action::Check(text)) => console::tell(Ok(text)),
+        Ok(Action::Show(text)) => console::tell(Ok(text)),
+        Ok(Action::Check(text, plan)) => match control::unusable(&plan) {
+            None => console::tell(Ok(text)),
+            Some(why) => console::tell(Err(format!("tidegate: {why}\n"))),
+        },
         Ok(Action::Explain(plan, question)) => {
             let told = policy::explain(&plan, &Router::new(&plan, None), &question);
             console::tell(told.map_err(|why| format!("tidegate: {why}\n")))
         }
-        Ok(Action::Look(admin, look)) => ask::look(admin.as_ref(), look),
+        Ok(Action::Look(admin, look)) => ask::look(&admin, look),
         Ok(Action::Refuse(text, exit)) => console::tell(Ok(text)).max(exit),
-        Ok(Action::Ask(admin, order)) => console::tell(ask::ask(admin.as_ref(), &order)),
+        Ok(Action::Ask(admin, order)) => console::tell(ask::ask(&admin, &order)),
         Ok(Action::Run(plan, report)) => run(control::run, *plan, report, sources),
         Ok(Action::Demo(plan, report)) => run(demo::run, *plan, report, sources),
         Err(rejected) => console::tell(Err(rejected.text())).max(rejected.exit),

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::accept::Format;
 use super::exposition::Text;
 use super::request::AdminRequest;
-use super::{Orders, View, exposition, orders, reply, show};
+use super::{Orders, View, access, config_page, exposition, orders, reply, show};
 use crate::config::{CLIENT_PAGES, Listen, Order, Question, Verb};
 use crate::http::{Method, Reason, Reply};
 use crate::policy::{self, split_question};
@@ -64,7 +64,7 @@ const ENDPOINTS: &[Endpoint] = &[
         method: Method::Get,
         path: "/config",
         help: "the settings in force",
-        handler: Show(|view, _| reply::json(200, &show::config(&view.named, &view.changes))),
+        handler: Show(|view, _| reply::json(200, &config_page::config(&view.named, &view.changes))),
     },
     Endpoint {
         method: Method::Post,
@@ -123,14 +123,19 @@ pub(super) async fn answer(
     request: &AdminRequest,
     local: bool,
 ) -> Reply {
-    if !local && !request.host.is_empty() && !may_name_us(&request.host) {
+    let caller = match access::caller(view, request, local) {
+        Ok(caller) => caller,
+        Err(refusal) => return refusal,
+    };
+    // Whoever has a token is no page that was lured here.
+    if !local && !caller.is_known && !request.host.is_empty() && !may_name_us(&request.host) {
         return reply::error(421, "misdirected", "Host must be an IP address or localhost");
     }
     if let Some(id) = request.path.strip_prefix("/upstreams/") {
-        return match (request.method, orders::refusal(view, &request.content_type, local)) {
+        return match (request.method, caller.refusal(view, orders, request)) {
             (Method::Delete, Some(refusal)) => refusal,
             (Method::Delete, None) => match orders::removal(view, id) {
-                Some(order) => orders.give(order).await,
+                Some(order) => orders.give(order, &caller.by).await,
                 None => reply::error(404, "not_found", "there is no upstream of this id"),
             },
             _ => {
@@ -145,10 +150,10 @@ pub(super) async fn answer(
     match here().find(|endpoint| endpoint.method == method) {
         Some(Endpoint { handler: Show(show), .. }) => show(view, request),
         Some(Endpoint { handler: Change(order), .. }) => {
-            match orders::refusal(view, &request.content_type, local) {
+            match caller.refusal(view, orders, request) {
                 Some(refusal) => refusal,
                 None => match order(request) {
-                    Ok(order) => orders.give(order).await,
+                    Ok(order) => orders.give(order, &caller.by).await,
                     Err(refusal) => refusal,
                 },
             }
@@ -193,6 +198,7 @@ pub fn page(view: &View, method: Method, path: &str, query: &str, accept: &str) 
                 accept: accept.to_owned(),
                 host: String::new(),
                 content_type: String::new(),
+                token: None,
                 body: Vec::new(),
                 keep: true,
             };
@@ -289,7 +295,7 @@ mod tests {
 
     /// The answer of a process that changes nothing any more.
     fn asked(view: &View, request: &AdminRequest, local: bool) -> Reply {
-        let (orders, _) = Orders::new();
+        let (orders, _) = Orders::new(None);
         smol::block_on(answer(view, &orders, request, local))
     }
 
@@ -540,7 +546,7 @@ mod tests {
         for (outcome, status, page) in
             [(Ok(json!({ "ok": true })), 200, json!({ "ok": true })), (Err(refused), 400, error)]
         {
-            let (orders, given) = Orders::new();
+            let (orders, given) = Orders::new(None);
             let view = view();
             let control = async {
                 let pending = given.recv_async().await.unwrap();

@@ -17,7 +17,7 @@ use crate::stats::{
 pub(super) fn all(view: &View) -> Vec<(String, Family)> {
     let totals = view.totals();
     let ours = process(view).into_iter().chain([errors(view, &totals)]);
-    let ours = ours.chain(totals.families(&view.labels)).chain(upstreams(view));
+    let ours = ours.chain(totals.families(&view.labels)).chain(gate(view)).chain(upstreams(view));
     let ours = ours.map(|family| (format!("tidegate_{}", family.name), family));
     let usage = usage(view.started_at).into_iter();
     ours.chain(usage.map(|family| (format!("process_{}", family.name), family))).collect()
@@ -67,6 +67,65 @@ fn errors(view: &View, totals: &Totals) -> Family {
     let help = "Requests that ended by somebody's fault.";
     let errors = Value::Count(totals.errors(&view.labels));
     Family { kind: Kind::Counter, ..one("errors", "errors", help, errors) }
+}
+
+/// What the gate let through and refused, by the names that the settings have for it.
+pub(super) fn gate(view: &View) -> Vec<Family> {
+    let sample = |labels: &[(&'static str, &str)], count: u64| {
+        let labels = labels.iter().map(|(label, value)| (*label, (*value).to_owned())).collect();
+        Sample { labels, value: Value::Count(count) }
+    };
+    let (mut auths, mut tokens, mut limits, mut octets) = (vec![], vec![], vec![], vec![]);
+    for auth in &view.auths {
+        let name = &*auth.spec.name;
+        for (outcome, count) in ["good", "refused"].into_iter().zip(auth.counts()) {
+            auths.push(sample(&[("auth", name), ("outcome", outcome)], count));
+        }
+        tokens.extend(
+            auth.identities()
+                .map(|one| sample(&[("auth", name), ("token", &*one.name)], one.requests())),
+        );
+    }
+    for limit in &view.limits {
+        let name = &*limit.spec.name;
+        let own = limit.outcomes().into_iter();
+        limits.extend(
+            own.map(|(outcome, count)| sample(&[("limit", name), ("outcome", outcome)], count)),
+        );
+        octets.push(sample(&[("limit", name)], limit.octets() as u64));
+    }
+    let family = |name, place, help, kind, samples| Family { name, place, help, kind, samples };
+    let all = [
+        family(
+            "auth_requests",
+            "auth.requests",
+            "Requests by what their credentials came to.",
+            Kind::Counter,
+            auths,
+        ),
+        family(
+            "auth_token_requests",
+            "auth.tokens",
+            "Requests by the name of their token.",
+            Kind::Counter,
+            tokens,
+        ),
+        family(
+            "limit_requests",
+            "limit.requests",
+            "Requests by what a limit said of them.",
+            Kind::Counter,
+            limits,
+        ),
+        family(
+            "limit_table_bytes",
+            "limit.table_bytes",
+            "Memory of what is counted for a limit.",
+            Kind::Gauge,
+            octets,
+        ),
+    ];
+    all.into_iter().filter(|family| !family.samples.is_empty()).collect()
 }
 
 /// The families of upstreams: each has the samples of all of them, with their names.

@@ -10,6 +10,8 @@
 pub mod log;
 
 mod accept;
+mod access;
+mod config_page;
 mod endpoints;
 mod exposition;
 mod families;
@@ -32,6 +34,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::config::{Overlay, Plan};
 use crate::policy::Router;
+use crate::policy::gate::{Authenticator, LinkedLimit};
 use crate::stats::{Core, Counter, Labels, ProcessState, Totals, UpstreamState};
 
 /// Everything the admin may show. What changes in it is atomic, but for what a reload changes: that makes a new one.
@@ -45,6 +48,10 @@ pub struct View {
     pub named: Arc<Plan>,
     /// Its routes, to be looked up.
     pub router: Router,
+    /// Those who tell who asks.
+    pub auths: Vec<Arc<Authenticator>>,
+    /// The limits.
+    pub limits: Vec<Arc<LinkedLimit>>,
     /// What was changed at run time in the settings as they were read.
     pub changes: Overlay,
     /// The addresses that are bound in fact, as text: port 0 of the plan has become a number.

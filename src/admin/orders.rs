@@ -1,7 +1,7 @@
 //! Orders that clients of the admin ask for: taken down here, made by the control plane, one after the other.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_io::Timer;
 use flume::{Receiver, Sender, TrySendError};
@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use super::request::AdminRequest;
 use super::{View, reply};
-use crate::config::{HEAVIEST, Listen, Order, UpstreamOrder, Verb};
+use crate::config::{HEAVIEST, Order, UpstreamOrder, Verb};
 use crate::http::Reply;
+use crate::stats::{AuditEvent, AuditRecord, Recorder};
 
 /// Orders that wait to be made at most.
 const WAITING: usize = 64;
@@ -23,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(35);
 pub struct PendingOrder {
     /// What to do.
     pub order: Order,
+    /// Who gave it: the name of a token, or the way it came.
+    pub by: String,
     answer: Sender<Outcome>,
 }
 
@@ -46,7 +49,11 @@ pub struct Refused {
 
 /// Where orders are taken down. What has no room is refused.
 #[derive(Clone, Debug)]
-pub struct Orders(Sender<PendingOrder>);
+pub struct Orders {
+    given: Sender<PendingOrder>,
+    /// Where refused tokens are written down; `None`: nowhere.
+    auditor: Option<Recorder<AuditRecord>>,
+}
 
 impl PendingOrder {
     /// Tells whoever gave it; nobody may be there any more.
@@ -57,15 +64,24 @@ impl PendingOrder {
 
 impl Orders {
     /// Where orders are taken down, and where they are taken from.
-    pub fn new() -> (Orders, Receiver<PendingOrder>) {
-        let (sender, receiver) = flume::bounded(WAITING);
-        (Orders(sender), receiver)
+    pub fn new(auditor: Option<Recorder<AuditRecord>>) -> (Orders, Receiver<PendingOrder>) {
+        let (given, receiver) = flume::bounded(WAITING);
+        (Orders { given, auditor }, receiver)
+    }
+
+    /// A token was refused, or there was none where one is needed.
+    pub(super) fn refused(&self, what: &str, message: &str) {
+        let Some(auditor) = &self.auditor else { return };
+        let refused = Some(message.to_owned());
+        let (what, by) = (what.chars().take(256).collect(), "nobody".to_owned());
+        let event = AuditEvent::Change { what, by, refused };
+        let _ = auditor.record(Box::new(AuditRecord { time: SystemTime::now(), event }));
     }
 
     /// Has `order` carried out, and waits for what comes of it.
-    pub(super) async fn give(&self, order: Order) -> Reply {
+    pub(super) async fn give(&self, order: Order, by: &str) -> Reply {
         let (answer, answered) = flume::bounded(1);
-        match self.0.try_send(PendingOrder { order, answer }) {
+        match self.given.try_send(PendingOrder { order, by: by.to_owned(), answer }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 let message = "too many changes wait to be made; try again later";
@@ -154,27 +170,4 @@ pub(super) fn removal(view: &View, id: &str) -> Option<Order> {
 /// A name of somebody else's, as one line of bounded length.
 fn escape(text: &str) -> String {
     text.escape_debug().take(64).collect()
-}
-
-/// Why nobody may change anything through this admin; `local`: the client came over a Unix socket.
-///
-/// Whoever reaches a loopback address is on this machine. It may be a browser: but no page makes one send JSON to
-/// another origin unasked.
-pub(super) fn refusal(view: &View, content_type: &str, local: bool) -> Option<Reply> {
-    let is_loopback = match &view.plan.process.admin {
-        Some(Listen::Tcp(address)) => address.ip().is_loopback(),
-        Some(Listen::Unix(_)) => true,
-        Some(Listen::Any(_)) | None => false,
-    };
-    if !local && !is_loopback {
-        let message = "the admin can be reached from other machines, so nothing is changed here: \
-                       have --admin listen on 127.0.0.1 or on a Unix socket";
-        return Some(reply::error(403, "not_local", message));
-    }
-    let kind = content_type.split(';').next().unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/json") {
-        let message = "a change takes Content-Type: application/json";
-        return Some(reply::error(415, "content_type", message));
-    }
-    None
 }

@@ -2,12 +2,16 @@
 
 use crate::http::body::Decoder;
 use crate::http::{self, Limits, Method, Name, Progress, Reason, Span, Version};
+use crate::policy::credentials::{Presented, bearer};
 
 /// Octets a request head may have.
 pub(super) const HEAD_MAX: usize = 8 * 1024;
 
 /// Octets a request body may have.
 pub(super) const BODY_MAX: usize = 64 * 1024;
+
+/// Fields that a token is in.
+const TOKEN_FIELDS: [&str; 3] = ["Authorization", "X-Auth-Token", "X-API-Key"];
 
 const LIMITS: Limits = Limits { head: HEAD_MAX, fields: 64, target: HEAD_MAX };
 
@@ -24,6 +28,8 @@ pub(super) struct AdminRequest {
     pub accept: String,
     /// All `Content-Type` fields, joined; empty if there is none.
     pub content_type: String,
+    /// What is presented as a token; empty where there are several.
+    pub token: Option<Vec<u8>>,
     /// At most [`BODY_MAX`] octets.
     pub body: Vec<u8>,
     /// The connection can be used again.
@@ -110,6 +116,11 @@ fn request(head: &http::Request, bytes: &[u8]) -> AdminRequest {
         host: text(head.host),
         accept: all(Name::Accept),
         content_type: all(Name::ContentType),
+        token: match bearer(&TOKEN_FIELDS.map(str::to_owned), head, bytes) {
+            Presented::Nothing => None,
+            Presented::One(token) => Some(token.to_vec()),
+            Presented::Ambiguous | Presented::TooLong => Some(Vec::new()),
+        },
         body: Vec::new(),
         keep: head.persistent && head.version == Version::Http11,
     }

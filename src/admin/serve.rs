@@ -232,7 +232,7 @@ mod tests {
     use crate::admin::testing::{scratch, view};
 
     fn service() -> Service {
-        Service { view: Arc::new(CurrentView::new(view())), orders: Orders::new().0 }
+        Service { view: Arc::new(CurrentView::new(view())), orders: Orders::new(None).0 }
     }
 
     /// Runs `test` against a server on a port of its own.

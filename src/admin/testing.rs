@@ -58,6 +58,8 @@ pub fn record() -> Record {
         first_byte: Some(Duration::from_micros(11_000)),
         route: Arc::from("shop"),
         pool: Arc::from("default"),
+        auth: Arc::from("billing"),
+        limit: Arc::default(),
         reason: "done",
         user_agent: "curl/8".to_owned(),
         referer: String::new(),
@@ -81,10 +83,11 @@ fn upstream(port: u16) -> UpstreamSpec {
     }
 }
 
-pub fn plan() -> Plan {
+fn exchange() -> ExchangeSpec {
     let second = Duration::from_secs(1);
-    let exchange = Arc::new(ExchangeSpec {
+    ExchangeSpec {
         max_body: None,
+        min_rate: None,
         host: HostHeader::Pass,
         backend_header: false,
         upgrades: Vec::new(),
@@ -101,10 +104,16 @@ pub fn plan() -> Plan {
         request_header: HeaderRules::default(),
         response_header: HeaderRules::default(),
         error_pages: Vec::new(),
-    });
+    }
+}
+
+pub fn plan() -> Plan {
+    let second = Duration::from_secs(1);
+    let exchange = Arc::new(exchange());
     Plan {
         process: ProcessSpec {
             admin: Some(Listen::Unix("/run/admin".into())),
+            admin_tokens: Vec::new(),
             workers: 2,
             max_connections: 100,
             descriptors: 1024,
@@ -112,6 +121,7 @@ pub fn plan() -> Plan {
             drain_delay: second,
             drain_timeout: second * 30,
             access_log: AccessLog { format: Some(LogFormat::Json), file: None },
+            audit: None,
             log: LogLevel::Info,
             state: None,
             resolver: Vec::new(),
@@ -125,7 +135,13 @@ pub fn plan() -> Plan {
             idle_timeout: second * 75,
             trusted: vec![IpNet::new_assert([10, 0, 0, 0].into(), 8)],
             trusted_names: vec!["True-Client-IP".to_owned()],
+            proxy_protocol: Vec::new(),
+            max_client_connections: None,
         },
+        gate: Arc::default(),
+        lists: Default::default(),
+        auths: Vec::new(),
+        limits: Vec::new(),
         routes: [route(&exchange)].into(),
         pools: vec![Arc::new(PoolSpec::plain(
             "default",
@@ -137,6 +153,7 @@ pub fn plan() -> Plan {
                 max_requests: 0,
                 keep_alive: Duration::ZERO,
                 bind: None,
+                proxy_protocol: None,
             },
             Arc::clone(&exchange),
         ))],
@@ -150,6 +167,7 @@ fn route(exchange: &Arc<ExchangeSpec>) -> RouteSpec {
     RouteSpec {
         name: "default".into(),
         conditions: Conditions::default(),
+        gate: Arc::default(),
         action: RouteAction::Forward(Forward {
             shares: vec![share],
             strip_prefix: None,
@@ -180,6 +198,8 @@ pub fn view() -> View {
     View {
         version: "1.2.3",
         router: Router::new(&plan, None),
+        auths: Vec::new(),
+        limits: Vec::new(),
         changes: Overlay::default(),
         listen: vec!["127.0.0.1:8080".to_owned()],
         state: Arc::new(ProcessState::new()),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::base::Date;
 use crate::client::{self, Answer, Question};
-use crate::config::{Listen, Look, Order, UpstreamOrder};
+use crate::config::{AdminAddress, Listen, Look, Order, UpstreamOrder};
 use crate::http::Method;
 use crate::io::address::Address;
 use crate::process::console;
@@ -22,7 +22,7 @@ const TOP: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When it cannot be asked, or says no: in its words, for standard error.
-pub fn ask(admin: Option<&Listen>, order: &Order) -> Result<String, String> {
+pub fn ask(admin: &AdminAddress, order: &Order) -> Result<String, String> {
     let (target, body) = match order {
         Order::Reload => ("/reload".to_owned(), json!({})),
         Order::Upgrade => ("/upgrade".to_owned(), json!({})),
@@ -33,7 +33,7 @@ pub fn ask(admin: Option<&Listen>, order: &Order) -> Result<String, String> {
             (format!("/{}", verb.word()), body)
         }
     };
-    let Answer { status, body } = question(admin, Method::Post, &target, &body.to_string())?;
+    let Answer { status, body, .. } = question(admin, Method::Post, &target, &body.to_string())?;
     let page = serde_json::from_slice(&body).unwrap_or(Value::Null);
     match order {
         _ if status != 200 => Err(refused(status, &page)),
@@ -44,9 +44,9 @@ pub fn ask(admin: Option<&Listen>, order: &Order) -> Result<String, String> {
 }
 
 /// Shows the tidegate whose admin listens at `admin`; gives the exit code.
-pub fn look(admin: Option<&Listen>, look: Look) -> u8 {
+pub fn look(admin: &AdminAddress, look: Look) -> u8 {
     let ask = |target: &str| {
-        let Answer { status, body } = question(admin, Method::Get, target, "")?;
+        let Answer { status, body, .. } = question(admin, Method::Get, target, "")?;
         let page = serde_json::from_slice(&body).unwrap_or(Value::Null);
         Ok::<_, String>((status, page))
     };
@@ -138,12 +138,12 @@ fn why_down(upstream: &Value) -> String {
 /// # Errors
 /// When there is none, or nobody answers.
 fn question(
-    admin: Option<&Listen>,
+    AdminAddress { listen, token }: &AdminAddress,
     method: Method,
     target: &str,
     body: &str,
 ) -> Result<Answer, String> {
-    let Some(admin) = admin else {
+    let Some(admin) = listen else {
         return Err(
             "tidegate: the admin is off, so nothing can be asked; a signal can reload (SIGHUP)\n"
                 .into(),
@@ -154,7 +154,11 @@ fn question(
             "tidegate: --admin {admin} names no port: write the one that it listens on\n"
         ));
     };
-    let question = Question { method, target, host: "localhost", body };
+    let fields = token
+        .as_ref()
+        .map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", &**token));
+    let fields = fields.as_bytes();
+    let question = Question { method, target, host: "localhost", fields, body };
     smol::block_on(client::ask(&address, question, PATIENCE)).map_err(|error| {
         let what = format!("tidegate: nobody answers at --admin {admin}: {error}");
         format!("{what}\n    is it running, and is that its admin?\n")

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use flume::{Receiver, Sender};
 
+use super::inquiries::Inquiry;
 use crate::admin::{self, CurrentView, View};
 use crate::config::show_duration;
 use crate::io::signal::Mailbox;
@@ -17,6 +18,7 @@ pub async fn pass_on(
     events: Receiver<Event>,
     unreachable: Sender<Arc<UpstreamState>>,
     changes: Sender<Change>,
+    questions: Sender<Inquiry>,
     mailboxes: Vec<Mailbox<Command>>,
     view: Arc<CurrentView>,
 ) {
@@ -29,6 +31,13 @@ pub async fn pass_on(
                 }
             }
             Event::Breaker(turn) => told(&turn, &view.get()),
+            // What there is no room for is dropped, and with it the slot: so whoever asked is told.
+            Event::Ask(question, slot) => {
+                let core = slot.core;
+                if questions.try_send((question, slot)).is_err() {
+                    mailboxes.get(core).map(|mailbox| mailbox.send(Command::Answered));
+                }
+            }
             Event::Page(request, PageSlot { core, reply }) => {
                 let PageRequest { method, path, query, accept } = &*request;
                 let page = admin::page(&view.get(), *method, path, query, accept);
@@ -76,6 +85,7 @@ mod tests {
         let upstream = Arc::new(UpstreamState::new("default", "http://a", 1));
         let (unreachable, _names) = flume::bounded(1);
         let (changes, _full) = flume::bounded(1);
+        let (questions, _asked) = flume::bounded(1);
         let (reports, events) = flume::bounded(3);
         for alive in [true, true, false] {
             upstream.set_alive(alive);
@@ -86,7 +96,7 @@ mod tests {
         drop(reports);
         upstream.set_alive(true);
         let view = Arc::new(CurrentView::new(view()));
-        smol::block_on(pass_on(events, unreachable, changes, Vec::new(), view));
+        smol::block_on(pass_on(events, unreachable, changes, questions, Vec::new(), view));
         assert!(upstream.is_alive() && upstream.set_alive(true), "the next request tells again");
     }
 }

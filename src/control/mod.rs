@@ -9,10 +9,11 @@
 //!
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
 //! `addresses` (names of which each address is an upstream), `probes` (whether upstreams are well), `health` (what the
-//! log says of them), `desired` (what is wanted: settings, and changes of upstreams), `state` (where those are kept),
-//! `reload` (putting it in force), `listening` (the sockets), `current` (what is), `watch` (have files changed),
-//! `upgrade` (another process), `handed` (what that gets to know of upstreams), `drain` (the end), [`demo`] (origins of
-//! our own to try it with), [`ask`] (commands to a tidegate that runs).
+//! log says of them), `inquiries` (are these credentials good), `keys` (of signed tokens), `desired` (what is wanted:
+//! settings, and changes of upstreams), `state` (where those are kept), `reload` (putting it in force), `listening`
+//! (the sockets), `current` (what is), `watch` (have files changed), `upgrade` (another process), `handed` (what that
+//! gets to know of upstreams), `drain` (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a
+//! tidegate that runs).
 
 mod addresses;
 pub mod ask;
@@ -24,6 +25,8 @@ mod drain;
 mod events;
 mod handed;
 mod health;
+mod inquiries;
+mod keys;
 mod listening;
 mod names;
 mod probes;
@@ -37,6 +40,7 @@ use std::env;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_io::Timer;
 use async_signal::{Signal, Signals};
@@ -46,12 +50,13 @@ use smol::{LocalExecutor, Task};
 
 use crate::admin::{self, CurrentView, Orders, PendingOrder, Service};
 use crate::config::{Order, Plan, Report, Sources};
+use crate::policy::gate;
 use crate::process::inherited::{InheritedSockets, Predecessor, READY};
 use crate::process::listeners::{ListenerSockets, Listeners};
 use crate::process::notify::Notify;
 use crate::process::program;
 use crate::proxy::{self, Command, Runtime};
-use crate::stats::{Phase, ProcessState, Recorder};
+use crate::stats::{AuditEvent, AuditRecord, Phase, ProcessState, Recorder};
 use crate::upstream::Registry;
 use addresses::FollowedNames;
 use cores::Cores;
@@ -78,7 +83,9 @@ fn start_with(
 ) -> Result<(), String> {
     let InheritedSockets { mut predecessor, sockets, upstreams } =
         InheritedSockets::take(|name| env::var_os(name))?;
-    let result = start::enough_descriptors(&plan)
+    let result = unusable(&plan)
+        .map_or(Ok(()), Err)
+        .and_then(|()| start::enough_descriptors(&plan))
         .and_then(|()| Listeners::open(&plan, report, sockets))
         .and_then(|listeners| {
             serve(
@@ -98,6 +105,12 @@ fn start_with(
     result
 }
 
+/// What of `plan` cannot be used, though each of its settings is fine by itself: keys that are none.
+pub fn unusable(plan: &Plan) -> Option<String> {
+    let faults = gate::faults(plan);
+    (!faults.is_empty()).then(|| faults.join("; "))
+}
+
 fn serve(
     plan: Plan,
     watcher: Watcher,
@@ -107,17 +120,26 @@ fn serve(
     predecessor: &mut Predecessor,
     opened: impl FnOnce(&Listeners) -> Result<(), String>,
 ) -> Result<(), String> {
-    let (recorder, writer, reopen) = start::log(&plan)?;
+    let (recorder, writer, reopen_log) = start::log(&plan)?;
+    let (auditor, audit_writer, reopen_audit) = start::audit(&plan)?;
+    let reopen = reopen_log.into_iter().chain(reopen_audit).collect();
     let unwritten = recorder.as_ref().map(|recorder| Arc::clone(recorder.unwritten()));
     opened(&listeners)?;
     let desired = Desired::new(plan)?;
-    let (mut live, admin) =
-        ControlPlane::start(desired, watcher, sources, listeners, upstreams, recorder, reopen)?;
+    let (mut live, admin) = ControlPlane::start(
+        desired,
+        watcher,
+        sources,
+        listeners,
+        upstreams,
+        (recorder, auditor),
+        reopen,
+    )?;
     let executor = LocalExecutor::new();
     let result = smol::block_on(executor.run(live.run(&executor, admin, predecessor)));
     drop(live);
     // The cores are gone, and with them the last senders: the writer writes what is left.
-    if let Some(writer) = writer {
+    for writer in writer.into_iter().chain(audit_writer) {
         let _ = writer.join(); // a panic has told of itself
     }
     let lost = unwritten.map_or(0, |lines| lines.get());
@@ -170,7 +192,8 @@ struct ControlPlane {
     cores: Cores,
     signals: Signals,
     events: Receiver<proxy::Event>,
-    reopen: Option<Sender<()>>,
+    reopen: Vec<Sender<()>>,
+    auditor: Option<Recorder<AuditRecord>>,
     notify: Notify,
     program: Option<PathBuf>,
     listening: Listening,
@@ -187,8 +210,8 @@ impl ControlPlane {
         sources: Sources<'static>,
         listeners: Listeners,
         upstreams: &[u8],
-        recorder: Option<Recorder>,
-        reopen: Option<Sender<()>>,
+        (recorder, auditor): (Option<Recorder>, Option<Recorder<AuditRecord>>),
+        reopen: Vec<Sender<()>>,
     ) -> Result<(ControlPlane, Vec<ListenerSockets>), String> {
         use Signal::{Hup, Int, Quit, Term, Usr1, Usr2};
         let signals = Signals::new([Term, Int, Quit, Hup, Usr1, Usr2])
@@ -205,10 +228,15 @@ impl ControlPlane {
         let runtime = Runtime::link(Arc::new(plan), &mut registry, None);
         // Before a core looks.
         handed.take_over(&runtime);
-        let (view, events, cores) =
-            start::cores(&runtime, named, desired.changes().clone(), listen, recorder)?;
+        let (view, events, cores) = start::cores(
+            &runtime,
+            named,
+            desired.changes().clone(),
+            listen,
+            (recorder, auditor.clone()),
+        )?;
         let (hand_over, handed_over) = flume::bounded(1);
-        let (taken_down, orders) = Orders::new();
+        let (taken_down, orders) = Orders::new(auditor.clone());
         let live = ControlPlane {
             sources,
             watcher,
@@ -224,6 +252,7 @@ impl ControlPlane {
             signals,
             events,
             reopen,
+            auditor,
             notify: Notify::from(|name| env::var_os(name)),
             program: program::find(),
             listening,
@@ -244,13 +273,18 @@ impl ControlPlane {
         }
         self.find_addresses().await;
         names::resolve_all(&self.current.get(), &self.cores.mailboxes).await;
+        keys::fetch_new(&self.current.get()).await;
         let (current, mailboxes) = (Rc::clone(&self.current), self.cores.mailboxes.clone());
         let (unreachable, names) = flume::bounded(REPORTS);
         let (changes, changed) = flume::bounded(REPORTS);
+        let (ask, questions) = flume::bounded(REPORTS);
+        let _answering = executor.spawn(inquiries::answer(questions, mailboxes.clone()));
+        let _fetching = executor.spawn(keys::keep(Rc::clone(&self.current)));
         let passing = events::pass_on(
             self.events.clone(),
             unreachable.clone(),
             changes,
+            ask,
             mailboxes.clone(),
             Arc::clone(&self.view),
         );
@@ -327,8 +361,13 @@ impl ControlPlane {
         let mut upgrade: Option<Upgrade> = None;
         loop {
             match self.news(&mut upgrade).await? {
-                ControlEvent::FileChanged | ControlEvent::Signal(Some(Signal::Hup)) => {
-                    drop(self.reload().await);
+                ControlEvent::FileChanged => {
+                    let outcome = self.reload().await;
+                    self.audit("reload", "a file that changed", &outcome);
+                }
+                ControlEvent::Signal(Some(Signal::Hup)) => {
+                    let outcome = self.reload().await;
+                    self.audit("reload", "a signal", &outcome);
                 }
                 ControlEvent::AddressesChanged => self.find_addresses().await,
                 ControlEvent::Signal(Some(Signal::Usr1)) => self.reopen_log(),
@@ -343,14 +382,20 @@ impl ControlPlane {
                 ControlEvent::Order(pending) => match &pending.order {
                     Order::Reload => {
                         let outcome = self.reload().await;
+                        self.audit("reload", &pending.by, &outcome);
                         pending.answer(outcome);
                     }
                     Order::Upgrade | Order::Upstream(_) if upgrade.is_some() => {
                         pending.answer(Err(UPGRADING));
                     }
-                    Order::Upgrade => upgrade = self.begin_upgrade(Some(pending)),
+                    Order::Upgrade => {
+                        self.audit("upgrade", &pending.by, &Ok(serde_json::Value::Null));
+                        upgrade = self.begin_upgrade(Some(pending));
+                    }
                     Order::Upstream(order) => {
                         let outcome = self.change_upstream(order).await;
+                        let what = format!("{} {}", order.verb.word(), order.url);
+                        self.audit(&what, &pending.by, &outcome);
                         pending.answer(outcome);
                     }
                 },
@@ -406,9 +451,19 @@ impl ControlPlane {
         failure.or(settled).or(signal).or(order).or(file).or(addresses).await
     }
 
+    /// Writes down what somebody wanted changed, and what came of it.
+    fn audit(&self, what: &str, by: &str, outcome: &admin::Outcome) {
+        let Some(auditor) = &self.auditor else { return };
+        let refused = outcome.as_ref().err().map(|refused| refused.message.to_string());
+        let event = AuditEvent::Change { what: what.to_owned(), by: by.to_owned(), refused };
+        let _ = auditor.record(Box::new(AuditRecord { time: SystemTime::now(), event }));
+    }
+
     fn reopen_log(&self) {
-        if let Some(reopen) = &self.reopen {
+        for reopen in &self.reopen {
             let _ = reopen.try_send(());
+        }
+        if !self.reopen.is_empty() {
             tracing::info!("access log reopened");
         }
     }

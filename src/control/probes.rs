@@ -19,8 +19,8 @@ use smol::{LocalExecutor, Task};
 
 use super::current::Current;
 use crate::client::{self, Check, Question};
-use crate::config::{HealthSpec, Place, PoolSpec, ProbeMethod, UpstreamSpec};
-use crate::http::Method;
+use crate::config::{HealthSpec, Place, PoolSpec, ProbeMethod, ProxyVersion, UpstreamSpec};
+use crate::http::{Method, proxy_protocol};
 use crate::io::address::Address;
 use crate::io::signal::Mailbox;
 use crate::proxy::{Change, Command};
@@ -52,6 +52,8 @@ struct CheckPlan {
     host: String,
     /// The address that connections come from, if one was chosen.
     bind: Option<IpAddr>,
+    /// What they begin with.
+    preface: Vec<u8>,
     health: HealthSpec,
 }
 
@@ -309,12 +311,19 @@ impl CheckPlan {
             target: format!("{}{}", spec.base, health.path),
             host: health.host.clone().unwrap_or_else(|| spec.authority.clone()),
             bind: pool.connections.bind,
+            preface: preface(pool.connections.proxy_protocol),
             health: health.clone(),
         }
     }
 
     fn check(&self) -> Check<'_> {
-        let ask = |method| Question { method, target: &self.target, host: &self.host, body: "" };
+        let ask = |method| Question {
+            method,
+            target: &self.target,
+            host: &self.host,
+            fields: b"",
+            body: "",
+        };
         Check {
             question: match self.health.method {
                 ProbeMethod::Get => Some(ask(Method::Get)),
@@ -322,10 +331,22 @@ impl CheckPlan {
                 ProbeMethod::Connect => None,
             },
             bind: self.bind,
+            preface: &self.preface,
             status: &self.health.status,
             body: &self.health.body,
         }
     }
+}
+
+/// A connection that speaks for itself, in the words of the PROXY protocol.
+fn preface(version: Option<ProxyVersion>) -> Vec<u8> {
+    let mut out = Vec::new();
+    match version {
+        Some(ProxyVersion::V1) => proxy_protocol::write_v1(None, &mut out),
+        Some(ProxyVersion::V2) => proxy_protocol::write_v2(None, &mut out),
+        None => {}
+    }
+    out
 }
 
 /// Seconds since the epoch.

@@ -9,7 +9,7 @@ use futures_lite::FutureExt;
 use serde_json::json;
 
 use super::watch::Watcher;
-use super::{ControlPlane, names};
+use super::{ControlPlane, keys, names, unusable};
 use crate::admin::{Loaded, Outcome, Refused};
 use crate::config::{self, Action, Difference, Plan, Rejected, UpstreamOrder};
 use crate::proxy::{Addresses, Adoption, Command, Runtime};
@@ -38,7 +38,7 @@ impl ControlPlane {
             }
             // The arguments are still those that made us run.
             Ok(
-                Action::Check(_)
+                Action::Check(..)
                 | Action::Show(_)
                 | Action::Ask(..)
                 | Action::Refuse(..)
@@ -51,6 +51,9 @@ impl ControlPlane {
             }
         };
         self.watcher = Watcher::new(std::mem::take(&mut report.files));
+        if let Some(why) = unusable(&plan) {
+            return Err(self.refuse_with("credentials", why));
+        }
         let opened = self.open_new(&plan, &report).map_err(|why| self.refuse_sockets(why))?;
         let outcome = self.put_in_force(plan, &report.warnings).await;
         self.listen_as_planned(opened);
@@ -71,11 +74,16 @@ impl ControlPlane {
 
     /// Says that everything stays as it is, because an address cannot be had.
     fn refuse_sockets(&self, why: String) -> Refused {
+        self.refuse_with("listen", why)
+    }
+
+    /// The same for any reason that no setting shows by itself.
+    fn refuse_with(&self, code: &'static str, why: String) -> Refused {
         tracing::error!("not reloaded: {why}");
         self.view.update(|view| view.loaded.successful = false);
         let text = format!("error: {why}\n");
         let message = "not reloaded; the old settings stay in force".into();
-        Refused { status: 400, code: "listen", message, field: "", text }
+        Refused { status: 400, code, message, field: "", text }
     }
 
     /// Has every core go by `plan`, as far as this process can.
@@ -149,11 +157,14 @@ impl ControlPlane {
         let runtime = Runtime::link(Arc::new(plan), &mut self.registry, Some(&before));
         // Before anybody is sent there: whoever comes first should not be the one who finds out.
         let addresses = names::resolve_new(&runtime, &before).await;
+        keys::fetch_new(&runtime).await;
         self.adopt(Arc::clone(&runtime), addresses.into()).await;
         self.view.update(|view| {
             view.plan = Arc::clone(&runtime.plan);
             view.named = Arc::new(named);
             view.router = runtime.router.clone();
+            view.auths.clone_from(&runtime.gates.auths);
+            view.limits.clone_from(&runtime.gates.limits);
             view.changes = self.desired.changes().clone();
             view.upstreams = runtime.upstreams().cloned().collect();
             view.loaded = loaded;

@@ -10,8 +10,8 @@ use flume::{Receiver, Sender};
 use crate::admin::{Loaded, View, log};
 use crate::config::{Marks, Overlay, Plan, in_use};
 use crate::io::clock;
-use crate::proxy::{CoreSpec, Event, LABELS, OpenListener, Runtime};
-use crate::stats::{self, Recorder};
+use crate::proxy::{CoreSpec, Event, LABELS, OpenListener, Places, Runtime};
+use crate::stats::{self, AuditRecord, Recorder};
 
 use super::cores::Cores;
 use crate::process::listeners::ListenerSockets;
@@ -28,10 +28,10 @@ pub fn cores(
     named: Arc<Plan>,
     changes: Overlay,
     listeners: Vec<ListenerSockets>,
-    recorder: Option<Recorder>,
+    (recorder, auditor): (Option<Recorder>, Option<Recorder<AuditRecord>>),
 ) -> Result<(View, Receiver<Event>, Cores), String> {
     let plan = &runtime.plan;
-    let connections = Arc::new(AtomicUsize::new(0));
+    let (connections, places) = (Arc::new(AtomicUsize::new(0)), Arc::<Places>::default());
     let (report, events) = flume::bounded(EVENTS);
     let listen = listeners.iter().map(ListenerSockets::address).collect();
     let mut dealt: Vec<Vec<OpenListener>> = (0..plan.process.workers).map(|_| Vec::new()).collect();
@@ -53,7 +53,9 @@ pub fn cores(
             runtime: Arc::clone(runtime),
             stats,
             recorder: recorder.clone(),
+            auditor: auditor.clone(),
             connections: Arc::clone(&connections),
+            places: Arc::clone(&places),
             listeners,
             events: report.clone(),
         })?;
@@ -63,6 +65,8 @@ pub fn cores(
         plan: Arc::clone(plan),
         named,
         router: runtime.router.clone(),
+        auths: runtime.gates.auths.clone(),
+        limits: runtime.gates.limits.clone(),
         changes,
         listen,
         state: Arc::default(),
@@ -106,6 +110,23 @@ pub fn log(plan: &Plan) -> Result<Log, String> {
             format!("cannot write the access log to {output} (--access-log-file): {error}{remedy}")
         })?;
     Ok((Some(recorder), Some(writer), Some(reopen)))
+}
+
+/// Where the audit log is written to, the thread that does it, and how to have it open its file again.
+type Audit = (Option<Recorder<AuditRecord>>, Option<thread::JoinHandle<()>>, Option<Sender<()>>);
+
+/// Starts the writer of the audit log, if there is to be one.
+pub fn audit(plan: &Plan) -> Result<Audit, String> {
+    let Some(file) = plan.process.audit.clone() else { return Ok((None, None, None)) };
+    let (auditor, records) = stats::records(RECORDS);
+    let (reopen, reopened) = flume::bounded(1);
+    let unwritten = Arc::clone(auditor.unwritten());
+    let shown = file.display().to_string();
+    let writer = log::audit_writer(records, file, reopened, unwritten).map_err(|error| {
+        let remedy = remedies::logging(&error);
+        format!("cannot write the audit log to {shown} (--access-log-audit): {error}{remedy}")
+    })?;
+    Ok((Some(auditor), Some(writer), Some(reopen)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the admin shows how long the process runs")]

@@ -32,8 +32,8 @@ impl Formatter {
     }
 }
 
-/// `TIME STATUS METHOD HOST+TARGET TOTAL OCTETS CLIENT -> UPSTREAM REASON`. Writing to a `String` cannot fail, here and
-/// below.
+/// `TIME STATUS METHOD HOST+TARGET TOTAL OCTETS CLIENT -> UPSTREAM REASON as USER`. Writing to a `String` cannot fail,
+/// here and below.
 fn human(record: &Record, colour: bool, out: &mut String) {
     Date::of(record.time).rfc3339(out);
     let (on, off) = if colour { (hue(record.status), "\x1b[0m") } else { ("", "") };
@@ -49,6 +49,10 @@ fn human(record: &Record, colour: bool, out: &mut String) {
         escape(&last.upstream, Spaces::Escaped, out);
     }
     let _ = write!(out, " {}", record.reason);
+    if !record.auth.is_empty() {
+        out.push_str(" as ");
+        escape(&record.auth, Spaces::Escaped, out);
+    }
     match record.attempts.split_last() {
         Some((_, earlier)) if !earlier.is_empty() => {
             let _ = write!(out, " after {}", earlier.len());
@@ -72,9 +76,11 @@ fn hue(status: u16) -> &'static str {
     }
 }
 
-/// NCSA common: `CLIENT - - [TIME] "REQUEST" STATUS OCTETS`. The octets are those of the body.
+/// NCSA common: `CLIENT - USER [TIME] "REQUEST" STATUS OCTETS`. The octets are those of the body.
 fn common(record: &Record, out: &mut String) {
-    let _ = write!(out, "{} - - [", client(record));
+    let _ = write!(out, "{} - ", client(record));
+    escape(or_dash(&record.auth), Spaces::Escaped, out);
+    out.push_str(" [");
     Date::of(record.time).common(out);
     out.push_str("] \"");
     if record.method.is_empty() {
@@ -119,6 +125,8 @@ fn json(record: &Record, out: &mut String) {
     seconds(out, "first_byte_s", record.first_byte);
     string(out, "route", given(&record.route));
     string(out, "pool", given(&record.pool));
+    string(out, "auth", given(&record.auth));
+    string(out, "limit", given(&record.limit));
     let last = record.attempts.last();
     string(out, "upstream", last.map(|attempt| &*attempt.upstream));
     match last {
@@ -234,15 +242,15 @@ mod tests {
         assert_eq!(
             line(LogFormat::Human, false, &record),
             "2026-11-21T04:15:06.789Z 200 GET example.org/a?b=c 12.345ms 1434B 192.0.2.7 -> \
-             http://10.0.0.2:80 done after 1: http://10.0.0.1:80 connect_failed\n"
+             http://10.0.0.2:80 done as billing after 1: http://10.0.0.1:80 connect_failed\n"
         );
         assert_eq!(
             line(LogFormat::Common, false, &record),
-            "192.0.2.7 - - [21/Nov/2026:04:15:06 +0000] \"GET /a?b=c HTTP/1.1\" 200 1234\n"
+            "192.0.2.7 - billing [21/Nov/2026:04:15:06 +0000] \"GET /a?b=c HTTP/1.1\" 200 1234\n"
         );
         assert_eq!(
             line(LogFormat::Combined, false, &record),
-            "192.0.2.7 - - [21/Nov/2026:04:15:06 +0000] \"GET /a?b=c HTTP/1.1\" 200 1234 \
+            "192.0.2.7 - billing [21/Nov/2026:04:15:06 +0000] \"GET /a?b=c HTTP/1.1\" 200 1234 \
              \"-\" \"curl/8\"\n"
         );
         assert_eq!(
@@ -253,7 +261,8 @@ mod tests {
                 r#""proto":"HTTP/1.1","status":200,"user_agent":"curl/8","referer":null,"#,
                 r#""bytes_in":78,"bytes_out":1434,"total_s":0.012345,"#,
                 r#""queued_s":null,"connect_s":0.000250,"first_byte_s":0.011000,"#,
-                r#""route":"shop","pool":"default","upstream":"http://10.0.0.2:80","#,
+                r#""route":"shop","pool":"default","auth":"billing","limit":null,"#,
+                r#""upstream":"http://10.0.0.2:80","#,
                 r#""reused":true,"reason":"done","attempts":[{"reused":false,"#,
                 r#""upstream":"http://10.0.0.1:80","outcome":"connect_failed","#,
                 r#""cause":"Connection refused","again":"retried"},{"reused":true,"upstream":"http://10.0.0.2:80","#,
@@ -281,9 +290,9 @@ mod tests {
             text.clear();
         }
         let common = line(LogFormat::Common, false, &record);
-        assert_eq!(common, "- - - [21/Nov/2026:04:15:06 +0000] \"-\" 200 1234\n");
+        assert_eq!(common, "- - billing [21/Nov/2026:04:15:06 +0000] \"-\" 200 1234\n");
         let human = line(LogFormat::Human, false, &record);
-        assert_eq!(human, "2026-11-21T04:15:06.789Z 200 - - 12.345ms 1434B - done\n");
+        assert_eq!(human, "2026-11-21T04:15:06.789Z 200 - - 12.345ms 1434B - done as billing\n");
         let json = line(LogFormat::Json, false, &record);
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         for key in ["client", "connect_s", "upstream", "reused"] {

@@ -4,15 +4,18 @@
 //! lines, writes them together. While there is traffic it pauses between batches instead of
 //! waiting on the queue, so that a core's send does not have to wake it.
 
+mod audit;
 mod colour;
 mod line;
 mod output;
 
+pub use audit::write as audit_line;
 pub use colour::colours;
 pub use line::string;
 pub use output::Output;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,7 +24,7 @@ use flume::{Receiver, RecvTimeoutError, Selector};
 
 use crate::base::Date;
 use crate::config::LogFormat;
-use crate::stats::{Counter, Record};
+use crate::stats::{AuditRecord, Counter, Record};
 use line::Formatter;
 use output::LogSink;
 
@@ -46,37 +49,58 @@ pub fn writer(
     unwritten: Arc<Counter>,
 ) -> io::Result<JoinHandle<()>> {
     let sink = output.open()?;
-    let lines = Formatter::new(format, colours(sink.is_terminal()));
-    let writer = LogWriter { records, reopen, output, sink, lines, unwritten, complained: None };
+    let formatter = Formatter::new(format, colours(sink.is_terminal()));
+    let lines: Lines<Record> = Box::new(move |record, out| formatter.write(record, out));
+    let (name, complained) = ("access log", None);
+    let writer = LogWriter { name, records, reopen, output, sink, lines, unwritten, complained };
     thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run())
 }
+
+/// The same for the audit log, which is a file.
+pub fn audit_writer(
+    records: Receiver<Box<AuditRecord>>,
+    file: PathBuf,
+    reopen: Receiver<()>,
+    unwritten: Arc<Counter>,
+) -> io::Result<JoinHandle<()>> {
+    let output = Output::File(file);
+    let (sink, lines) = (output.open()?, Box::new(audit_line));
+    let (name, complained) = ("audit log", None);
+    let writer = LogWriter { name, records, reopen, output, sink, lines, unwritten, complained };
+    thread::Builder::new().name("audit-log".to_owned()).spawn(move || writer.run())
+}
+
+/// Makes a line of a record.
+type Lines<R> = Box<dyn Fn(&R, &mut String) + Send>;
 
 /// Appends a moment as logs write it: `2026-11-21T04:05:06.789Z`.
 pub fn timestamp(time: SystemTime, out: &mut String) {
     Date::of(time).rfc3339(out);
 }
 
-struct LogWriter {
-    records: Receiver<Box<Record>>,
+struct LogWriter<R> {
+    /// What it is called in complaints.
+    name: &'static str,
+    records: Receiver<Box<R>>,
     reopen: Receiver<()>,
     output: Output,
     sink: LogSink,
-    lines: Formatter,
+    lines: Lines<R>,
     /// Lines that could not be written.
     unwritten: Arc<Counter>,
     complained: Option<Instant>,
 }
 
 /// The event that ended a wait.
-enum Wakeup {
-    Record(Box<Record>),
+enum Wakeup<R> {
+    Record(Box<R>),
     Reopen,
     /// The sender of reopen requests is gone.
     NoReopen,
     End,
 }
 
-impl LogWriter {
+impl<R> LogWriter<R> {
     fn run(mut self) {
         let mut may_reopen = true;
         loop {
@@ -90,7 +114,7 @@ impl LogWriter {
     }
 
     /// Waits for anything to happen; costs nothing until then.
-    fn wait(&self, may_reopen: bool) -> Wakeup {
+    fn wait(&self, may_reopen: bool) -> Wakeup<R> {
         let record = |got: Result<_, _>| got.map_or(Wakeup::End, Wakeup::Record);
         let reopen = |got: Result<(), _>| got.map_or(Wakeup::NoReopen, |()| Wakeup::Reopen);
         let selector = Selector::new().recv(&self.records, record);
@@ -99,12 +123,12 @@ impl LogWriter {
     }
 
     /// Writes batch after batch until a pause brings nothing new.
-    fn write_while_they_come(&mut self, first: Box<Record>) {
+    fn write_while_they_come(&mut self, first: Box<R>) {
         let mut next = Some(first);
         let mut batch = String::with_capacity(BATCH);
         while next.is_some() {
             while let Some(record) = next.take() {
-                self.lines.write(&record, &mut batch);
+                (self.lines)(&record, &mut batch);
                 next = if batch.len() < BATCH { self.records.try_recv().ok() } else { None };
             }
             let full = batch.len() >= BATCH;
@@ -148,15 +172,14 @@ impl LogWriter {
             return;
         }
         self.complained = Some(Instant::now());
-        let (output, lost) = (&self.output, self.unwritten.get());
-        tracing::warn!(%output, %error, lost, "the access log cannot be written; lines are dropped");
+        let (name, output, lost) = (self.name, &self.output, self.unwritten.get());
+        tracing::warn!(%output, %error, lost, "the {name} cannot be written; lines are dropped");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
 
     use super::*;
     use crate::admin::testing::{record, scratch};
