@@ -16,11 +16,33 @@ pub static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 /// Settings that make sense only beside another, by the beginnings of their names, and that one as a flag.
-pub const BESIDE: [(&str, &str); 4] = [
+pub const BESIDE: [(&str, &str); 26] = [
     ("sticky-max-age", "--sticky-cookie=tg"),
     ("sticky-secret", "--sticky-cookie=tg"),
     ("queue-size", "--queue-max-requests=9"),
     ("queue-wait", "--queue-max-requests=9"),
+    ("limit-burst", "--limit-rate=20/s"),
+    ("limit-by", "--limit-rate=20/s"),
+    ("limit-window", "--limit-rate=20/s"),
+    ("limit-keys", "--limit-rate=20/s"),
+    ("limit-dry-run", "--limit-rate=20/s"),
+    ("auth-header", "--auth-token=0123456789abcdef"),
+    ("auth-pass", "--auth-token=0123456789abcdef"),
+    ("auth-timeout", "--auth-url=http://a:1"),
+    ("auth-copy", "--auth-url=http://a:1"),
+    ("auth-cache", "--auth-url=http://a:1"),
+    ("auth-refresh", "--auth-jwks=http://a:1"),
+    ("auth-algorithm", "--auth-key=0123456789abcdef0123456789abcdef"),
+    ("auth-issuer", "--auth-key=0123456789abcdef0123456789abcdef"),
+    ("auth-audience", "--auth-key=0123456789abcdef0123456789abcdef"),
+    ("auth-leeway", "--auth-key=0123456789abcdef0123456789abcdef"),
+    ("auth-role", "--auth-key=0123456789abcdef0123456789abcdef"),
+    ("auth-forward", "--auth-key=0123456789abcdef0123456789abcdef"),
+    ("cors-method", "--cors-origin=https://a"),
+    ("cors-header", "--cors-origin=https://a"),
+    ("cors-expose", "--cors-origin=https://a"),
+    ("cors-credentials", "--cors-origin=https://a"),
+    ("cors-max-age", "--cors-origin=https://a"),
 ];
 
 /// Loads the settings, and looks at what came of it.
@@ -34,7 +56,7 @@ pub fn check(args: &[OsString], env: &[(OsString, OsString)]) {
             assert!(told.warnings.iter().all(|line| is_one_line(line)), "{:?}", told.warnings);
         }
         Ok(Action::Demo(plan, _)) => sane(&plan),
-        Ok(Action::Check(text) | Action::Show(text)) => assert!(text.ends_with('\n')),
+        Ok(Action::Check(text, _) | Action::Show(text)) => assert!(text.ends_with('\n')),
         Ok(Action::Refuse(text, exit)) => assert!(text.ends_with('\n') && exit > 0),
         Ok(Action::Ask(..) | Action::Look(..) | Action::Explain(..)) => {}
         Err(rejected) => {

@@ -90,7 +90,9 @@ fn start() -> Proxy {
         runtime: Runtime::link(plan, &mut Registry::new(1), None),
         stats: Arc::clone(&stats),
         recorder: None,
+        auditor: None,
         connections: Arc::new(AtomicUsize::new(0)),
+        places: Arc::default(),
         listeners: vec![OpenListener { listen: Listen::Any(0), socket: bound.sockets.remove(0) }],
         events: flume::bounded(1).0,
     };

@@ -34,8 +34,15 @@ fn settings() -> Vec<String> {
     let table = config::markdown();
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `--"));
     let names = rows.filter_map(|row| row.split(['`', ' ']).next()).map(str::to_owned);
-    // Only builds with the feature `dns` take an address of a server, whatever is written.
-    names.filter(|name| cfg!(feature = "dns") || name != "resolver").collect()
+    // Only builds with their features take these, whatever is written.
+    let is_known = |name: &String| match name.as_str() {
+        "resolver" => cfg!(feature = "dns"),
+        "auth-user" => cfg!(feature = "passwords"),
+        "auth-jwks" | "auth-key" | "auth-refresh" | "auth-algorithm" | "auth-issuer"
+        | "auth-audience" | "auth-leeway" | "auth-role" | "auth-forward" => cfg!(feature = "jwt"),
+        _ => true,
+    };
+    names.filter(is_known).collect()
 }
 
 fn read(words: &[String]) -> Result<Action, Rejected> {

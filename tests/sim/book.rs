@@ -2,6 +2,7 @@
 
 use crate::ledger::Ledger;
 use crate::net::Micros;
+use crate::porter::Porch;
 use crate::scenario::Ask;
 
 /// See above.
@@ -10,6 +11,8 @@ pub struct Book {
     pub complaints: Vec<String>,
     /// `None`: the upstreams are well, and nobody counts.
     pub ledger: Option<Ledger>,
+    /// Who is there.
+    pub porch: Porch,
 }
 
 impl Book {
@@ -30,6 +33,7 @@ impl Book {
 
     /// As [`Ledger::ends`].
     pub fn ends(&mut self, socket: usize, now: Micros) {
+        self.porch.ends(socket);
         let wrong = self.ledger.as_mut().map(|ledger| ledger.ends(socket, now));
         self.complaints.extend(wrong.into_iter().flatten());
     }
@@ -38,6 +42,13 @@ impl Book {
     pub fn turns(&mut self, deeply: bool, heard: bool, now: Micros) {
         let wrong = self.ledger.as_mut().map(|ledger| ledger.turns(deeply, heard, now));
         self.complaints.extend(wrong.into_iter().flatten());
+    }
+
+    /// The core has read so many octets from a client, or an origin, with its clock at `ticked`.
+    pub fn read(&mut self, socket: usize, n: usize, ticked: Micros) {
+        for id in self.porch.read(socket, n) {
+            self.asks[id].fate.read_at = Some(ticked);
+        }
     }
 
     /// As [`Ledger::carries`].

@@ -1,14 +1,17 @@
 //! A client: it asks what the scenario says, and judges what it gets.
 
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 
 use crate::book::Book;
 use crate::chance::Chance;
 use crate::end::{End, Fault};
 use crate::frames::Talk;
+use crate::gate::Gated;
 use crate::message::{Framing, Head, Piece, Reader, decimal};
 use crate::net::{Actor, Happening, Micros, Net};
 use crate::octets::{are, downwards, octets, upwards};
+use crate::porter;
 use crate::scenario::{Ask, ByRoute, Ending, Framed, Person, named};
 
 /// By this a client knows that all upstreams are left alone.
@@ -31,6 +34,12 @@ pub struct Client {
     answer: Option<Answer>,
     /// Octets that wait for a `100 Continue`, and how long.
     held_back: Option<(Vec<u8>, Micros)>,
+    /// What is left of what it says first, and what of a body that comes slowly, and when more of it goes.
+    greeting: VecDeque<u8>,
+    drip: VecDeque<u8>,
+    drips: (usize, Micros),
+    more_at: Micros,
+    gated: Option<Gated>,
     /// Where requests end, in octets written.
     ends: VecDeque<(u64, usize)>,
     /// Octets put out so far.
@@ -54,9 +63,14 @@ struct Answer {
 }
 
 impl Client {
-    pub fn new(index: usize, person: Person) -> Client {
+    pub fn new(index: usize, person: Person, gated: Option<&Gated>) -> Client {
         Client {
             index,
+            greeting: person.greeting.iter().flat_map(|first| &first.octets).copied().collect(),
+            drip: VecDeque::new(),
+            drips: (0, 0),
+            more_at: 0,
+            gated: gated.cloned(),
             person,
             end: None,
             reader: Reader::default(),
@@ -70,6 +84,11 @@ impl Client {
             ahead: None,
             over: false,
         }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> Ipv4Addr {
+        self.person.address
     }
 
     /// Something goes wrong with it now, in the middle of a call of the core.
@@ -87,6 +106,10 @@ impl Client {
             None => {
                 let actor = Actor::Client(self.index);
                 let Some(socket) = net.connect_in(actor) else { return };
+                let first = self.person.greeting.as_ref();
+                let before = first.is_none_or(|first| first.good).then_some(self.greeting.len());
+                let before = before.map(|octets| octets as u64);
+                book.porch.knocks(net.peer(socket), self.person.from(), before);
                 End::new(socket, actor, self.person.pace, self.person.fault, self.person.urgent)
             }
         };
@@ -128,6 +151,9 @@ impl Client {
             }
             return;
         }
+        if !self.speak(end, net) || self.person.greeting.as_ref().is_some_and(|first| first.mute) {
+            return;
+        }
         if let Some((octets, until)) = self.held_back.take() {
             if net.now < until {
                 self.held_back = Some((octets, until));
@@ -141,7 +167,11 @@ impl Client {
         {
             let alone = |id: &usize| {
                 let ask = &book.asks[*id];
-                ask.websocket || ask.expect || ask.malformed.is_some() || ask.spoilt.is_some()
+                ask.websocket
+                    || ask.expect
+                    || ask.malformed.is_some()
+                    || ask.spoilt.is_some()
+                    || ask.drip.is_some()
             };
             if !self.awaiting.is_empty() && (alone(&id) || self.awaiting.iter().any(alone)) {
                 break;
@@ -154,12 +184,23 @@ impl Client {
             let body = body(id, ask, &mut net.chance);
             ask.fate.size = (head.len() + body.len()) as u64;
             let held_back = ask.expect;
+            let drips = ask.drip.is_some();
+            self.drips = ask.drip.unwrap_or_default();
             self.put(end, head.as_bytes());
+            book.porch.says(net.peer(end.socket), self.put, id);
+            let ask = &book.asks[id];
             if held_back {
                 let until = net.now + PATIENCE;
                 self.ends.push_back((self.put + body.len() as u64, id));
                 self.held_back = Some((body, until));
                 net.at(until, Happening::Run(Actor::Client(self.index)));
+                break;
+            }
+            if drips {
+                self.ends.push_back((self.put + body.len() as u64, id));
+                self.drip.extend(body);
+                self.more_at = net.now;
+                net.at(net.now + 1, Happening::Run(Actor::Client(self.index)));
                 break;
             }
             let eager = ask.eager.then_some(ask.script.length);
@@ -172,6 +213,29 @@ impl Client {
                 self.ahead = Some((talk, length - n));
             }
         }
+    }
+
+    /// Says more of what does not go all at once. `false`: that is not all.
+    fn speak(&mut self, end: &mut End, net: &mut Net) -> bool {
+        let (piece, gap) = match (&self.person.greeting, self.drip.is_empty()) {
+            (Some(first), _) if !self.greeting.is_empty() => (first.piece, first.gap),
+            (_, false) => self.drips,
+            _ => return true,
+        };
+        let at_once = gap == 0;
+        if net.now < self.more_at {
+            return false;
+        }
+        let rest = if self.greeting.is_empty() { &mut self.drip } else { &mut self.greeting };
+        let n = if at_once { rest.len() } else { piece.min(rest.len()) };
+        let octets: Vec<u8> = rest.drain(..n).collect();
+        let is_all = rest.is_empty();
+        self.put(end, &octets);
+        self.more_at = net.now + gap;
+        if !at_once {
+            net.at(self.more_at, Happening::Run(Actor::Client(self.index)));
+        }
+        is_all && at_once
     }
 
     fn put(&mut self, end: &mut End, octets: &[u8]) {
@@ -240,7 +304,10 @@ impl Client {
             return Err(format!("no status line: {:?}", head.line));
         }
         let status = decimal(status)? as u16;
-        let own = head.get("proxy-status").is_some();
+        let mut own = head.get("proxy-status").is_some();
+        if let Some(gated) = self.gated.as_ref().filter(|_| status >= 200) {
+            own |= porter::told(gated, ask, status, own, head)?;
+        }
         // An invitation to send the body is tidegate's own where that reads it ahead.
         let heard = status >= 200 || head.get("x-interim").is_some();
         ask.fate.heard = ask.fate.heard.or(heard.then_some(now));
@@ -325,6 +392,8 @@ impl Client {
         if let Some((octets, _)) = self.held_back.take() {
             self.put(end, &octets);
         }
+        let rest: Vec<u8> = self.drip.drain(..).collect();
+        self.put(end, &rest);
         let all = self.next == self.person.asks.len() && self.awaiting.is_empty();
         // Who spoke too early to whoever does not switch is not understood any more.
         let misled = self.ahead.is_some();
@@ -425,6 +494,9 @@ pub fn head(id: usize, ask: &Ask) -> String {
     }
     if ask.keyed {
         head.push_str(&format!("Idempotency-Key: {id}\r\n"));
+    }
+    for (name, value) in ask.door.iter().flat_map(|door| &door.lines) {
+        head.push_str(&format!("{name}: {value}\r\n"));
     }
     if let Some(cookie) = &ask.cookie {
         head.push_str(&format!("Cookie: {cookie}\r\n"));

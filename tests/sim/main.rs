@@ -10,7 +10,7 @@
 //! - The world is stricter than the kernel where that is allowed (cuts, interrupts, any order of events),
 //!   and never laxer.
 //! - A seed that failed once is a case for ever, at the bottom. So kinds of trouble that came later (`edges`,
-//!   `sick`) have seeds of their own.
+//!   `sick`, `gate`) have seeds of their own.
 //!
 //! ```text
 //! cargo test --test sim                          some thousand seeds, and those that failed once
@@ -50,11 +50,13 @@ mod edges;
 mod end;
 mod evidence;
 mod frames;
+mod gate;
 mod ledger;
 mod message;
 mod net;
 mod octets;
 mod origin;
+mod porter;
 mod press;
 mod run;
 mod scenario;

@@ -13,6 +13,17 @@ impl Head {
         self.fields.iter().find(|(had, _)| had == name).map(|(_, value)| value.as_str())
     }
 
+    /// The values of all fields.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(_, value)| value.as_str())
+    }
+
+    /// Fields that some take for those of this name.
+    pub fn like<'h>(&'h self, name: &str) -> impl Iterator<Item = &'h (String, String)> {
+        let name = name.to_ascii_lowercase();
+        self.fields.iter().filter(move |(had, _)| had.replace('_', "-") == name)
+    }
+
     fn read(text: &[u8]) -> Result<Head, String> {
         let text = std::str::from_utf8(text).map_err(|_| "a head that is no text")?;
         let mut lines = text.split("\r\n");

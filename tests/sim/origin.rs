@@ -8,6 +8,7 @@ use crate::http::upgrade;
 use crate::message::{Head, Piece, Reader, decimal};
 use crate::net::{Actor, Happening, Micros, Net};
 use crate::octets::{are, downwards, octets, upwards};
+use crate::porter;
 use crate::scenario::{Ask, Ending, Framed, named};
 use crate::sick::How;
 
@@ -160,6 +161,11 @@ impl Origin {
             let id = decimal(id)? as usize;
             let ask = book.asks.get_mut(id).ok_or_else(nobody)?;
             ask.fate.seen += 1;
+            ask.fate.seen_at.get_or_insert(now);
+            porter::arrived(ask, head)?;
+            if let Some(leak) = porter::leaks(ask, head) {
+                return Err(format!("request {id}: {leak}"));
+            }
             let again = matches!(ask.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
             let again = again || ask.keyed;
             if ask.fate.seen > if again { SEEN_MOST } else { 1 } {
@@ -180,7 +186,7 @@ impl Origin {
             let same = method == Some(ask.method)
                 && head.get("x-sim") == Some(&id.to_string())
                 && head.get("host") == Some("sim")
-                && head.get("x-forwarded-for") == Some("192.0.2.1")
+                && head.get("x-forwarded-for") == Some(&ask.from.to_string())
                 && ask.malformed.is_none();
             if !same || version != Some("HTTP/1.1") || !ask.fate.begun {
                 return Err(format!("not as asked: {head:?}"));
@@ -201,6 +207,8 @@ impl Origin {
             if is_again {
                 book.seen_again(now);
             }
+        } else {
+            book.porch.nobody(head)?;
         }
         self.exchange = Some(exchange);
         self.reader.body(head.framing(true)?);

@@ -10,10 +10,12 @@ use crate::config::{
     Respond, RetrySpec, RouteAction, RouteSource, RouteSpec, Share, Surroundings, Template,
     UpstreamSpec,
 };
+use crate::gate::Wanted;
 use crate::io::address::Address;
 use crate::io::listen;
 use crate::ledger::Ledger;
 use crate::net::Micros;
+use crate::porter;
 use crate::press;
 use crate::proxy::{Command, CoreSpec, LABELS, OpenListener, Runtime};
 use crate::scenario::{self, ByRoute, Scenario, Stopping, Swap};
@@ -85,6 +87,7 @@ fn plan(scenario: &Scenario) -> Plan {
             expect: timeouts.expect,
         },
         max_body: scenario.body_most,
+        min_rate: scenario.gate.as_ref().and_then(|gated| gated.rate),
         retry,
         half_close: scenario.half_close,
         ..(*plan.exchange).clone()
@@ -93,7 +96,11 @@ fn plan(scenario: &Scenario) -> Plan {
     let by_routes = scenario.asks.iter().enumerate();
     let by_routes = by_routes.filter_map(|(id, ask)| Some(by_route(&plan, id, ask.by_route?)));
     let routes = by_routes.chain(plan.routes.iter().cloned()).collect();
-    Plan { routes, ..plan }
+    let plan = Plan { routes, ..plan };
+    match &scenario.gate {
+        Some(gated) => gated.apply(&scenario.asks, plan),
+        None => plan,
+    }
 }
 
 /// The route that answers the request with this number.
@@ -114,6 +121,7 @@ fn by_route(plan: &Plan, id: usize, what: ByRoute) -> RouteSpec {
     let path = PathPattern { normal: path.clone().into_bytes(), text: path, below: false };
     RouteSpec {
         name: format!("by-route-{id}").into(),
+        gate: Arc::default(),
         conditions: Conditions { path: vec![path], ..Conditions::default() },
         action,
         exchange: Arc::clone(&plan.exchange),
@@ -150,9 +158,11 @@ fn swapped(plan: &Plan, swap: &Swap) -> Arc<Plan> {
         strip_prefix: None,
         add_prefix: String::new(),
     });
-    let Some((last, others)) = plan.routes.split_last() else { panic!("a route") };
-    let last = RouteSpec { action, ..last.clone() };
-    next.routes = others.iter().cloned().chain([last]).collect();
+    let route = |route: &RouteSpec| match route.action {
+        RouteAction::Forward(_) => RouteSpec { action: action.clone(), ..route.clone() },
+        _ => route.clone(),
+    };
+    next.routes = plan.routes.iter().map(route).collect();
     Arc::new(next)
 }
 
@@ -175,7 +185,9 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let trace = Trace::new(aloud);
     let ledger = |sick| Ledger::new(sick, &scenario, &runtime, &stats);
     let ledger = scenario.sick.as_ref().map(ledger);
-    let mut world = World::new(&scenario, chance, trace, commands, runtimes, Arc::clone(&stats));
+    let (events, questions) = flume::bounded(64);
+    let stats_seen = Arc::clone(&stats);
+    let mut world = World::new(&scenario, chance, trace, commands, runtimes, stats_seen, questions);
     world.book.ledger = ledger;
     world::begin(world);
     let (recorder, records) = stats::records(scenario.records);
@@ -189,14 +201,17 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
         runtime,
         stats: Arc::clone(&stats),
         recorder: Some(recorder),
+        auditor: None,
         connections: Arc::default(),
+        places: Arc::default(),
         listeners: bound
             .sockets
             .into_iter()
             .map(|socket| OpenListener { listen: listen.clone(), socket })
             .collect(),
-        events: flume::bounded(1).0,
+        events,
     };
+    let places = Arc::clone(&core.places);
     let connections = Arc::clone(&core.connections);
     let ended = catch_unwind(AssertUnwindSafe(|| {
         core.run(|_| {
@@ -223,6 +238,13 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let connections = connections.load(std::sync::atomic::Ordering::Relaxed) as u64;
     let records: Vec<_> = records.try_iter().collect();
     check(&mut world, &scenario, &stats, &upstreams, &records);
+    let wrong = porter::close(&scenario, &world.book.asks, &records, &linked);
+    world.book.complaints.extend(wrong);
+    for person in &scenario.people {
+        if places.take(person.from(), 1).is_none() {
+            world.book.complain(format!("a place of {} did not come home", person.from()));
+        }
+    }
     let ledger = world.book.ledger.take();
     let wrong = ledger.map(|ledger| ledger.close(&scenario, &linked, &records));
     world.book.complaints.extend(wrong.into_iter().flatten());
@@ -299,7 +321,8 @@ fn octets(world: &mut World, stats: &stats::Core) {
 /// Each request ended once, and those that nothing stood against were answered.
 fn fates(world: &mut World, scenario: &Scenario, records: &[Box<Record>]) {
     let all = scenario.records > records.len();
-    if records.iter().any(|record| record.peer.is_none_or(|peer| !peer.is_ipv4())) {
+    let plain = scenario.gate.as_ref().is_none_or(|gated| gated.announcers.is_none());
+    if plain && records.iter().any(|record| record.peer.is_none_or(|peer| !peer.is_ipv4())) {
         world.book.complain("a client of IPv4 was taken for another".to_owned());
     }
     for (id, ask) in world.book.asks.clone().iter().enumerate() {
@@ -332,7 +355,14 @@ fn fates(world: &mut World, scenario: &Scenario, records: &[Box<Record>]) {
                 .book
                 .complain(format!("request {id} is a route's to answer, and an origin saw it"));
         }
-        if ask.sound && (fate.own || fate.got.is_none()) {
+        let door = ask.door.as_ref().map(|door| door.wanted);
+        let is_as_wanted = match door {
+            Some(Wanted::Refused(_, status)) => fate.got == Some(status),
+            Some(Wanted::Preflight) => fate.got == Some(204),
+            Some(Wanted::Pass) if fate.got == Some(429) && fate.own => true,
+            Some(Wanted::Pass) | None => !fate.own && fate.got.is_some(),
+        };
+        if ask.sound && !is_as_wanted {
             world.book.complain(format!("request {id} was sound, and got {:?}", fate.got));
         }
     }

@@ -1,13 +1,16 @@
 //! What a seed decides before anything happens: who asks what, who answers how, what goes wrong.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
 use crate::chance::Chance;
 use crate::edges;
 use crate::end::{Fault, Pace, When};
+use crate::gate::{self, Door, Gated, Greeting, Wanted};
 use crate::net::Micros;
 use crate::octets::{smuggled, upwards};
+use crate::porter::network;
 use crate::press;
 use crate::sick::{self, Sick};
 
@@ -70,6 +73,14 @@ pub struct Ask {
     /// A route answers it, and no origin.
     pub by_route: Option<ByRoute>,
     pub script: Script,
+    /// Who asks, as far as addresses tell.
+    pub from: IpAddr,
+    /// What there is to it at the gate of its route.
+    pub door: Option<Door>,
+    /// Its body comes so many octets at once, and so long after each other.
+    pub drip: Option<(usize, Micros)>,
+    /// Its client has no business with HTTP.
+    pub unheard: bool,
     /// Nothing in it, nor around it, keeps it from being answered.
     pub sound: bool,
     /// It can be sent again, and there is always an upstream that would answer.
@@ -120,8 +131,11 @@ pub struct Fate {
     /// The client began to write it, and has written it all.
     pub begun: bool,
     pub written: bool,
-    /// Origins that saw the head of it.
+    /// What the core's clock showed when it read the last of its head.
+    pub read_at: Option<Micros>,
+    /// Origins that saw the head of it, and when the first did.
     pub seen: u32,
+    pub seen_at: Option<Micros>,
     /// Sick origins answered it with these.
     pub ill: Vec<u16>,
     /// Since when the client has some of an answer.
@@ -204,8 +218,20 @@ pub struct Person {
     pub fault: Option<(When, Fault)>,
     /// After so many octets it sends an urgent one.
     pub urgent: Option<u64>,
+    /// Where it is, and where it is said to be by whoever speaks for it.
+    pub address: Ipv4Addr,
+    pub announced: Option<IpAddr>,
+    /// What it says before its first request.
+    pub greeting: Option<Greeting>,
     /// Nothing but its requests can be a reason to leave it without an answer.
     pub undisturbed: bool,
+}
+
+impl Person {
+    /// Where it is, for all that is told.
+    pub fn from(&self) -> IpAddr {
+        self.announced.unwrap_or(self.address.into())
+    }
 }
 
 /// How the core is ended.
@@ -247,6 +273,8 @@ pub struct Scenario {
     pub swaps: Vec<Swap>,
     /// Upstreams that are sick for a while.
     pub sick: Option<Sick>,
+    /// What is demanded of requests and connections.
+    pub gate: Option<Gated>,
     /// One in so many connections to origins has a fault of its own.
     pub faulty: u64,
     /// One in so many sends an urgent octet.
@@ -354,6 +382,7 @@ pub fn of(seed: u64) -> Scenario {
         death: None,
         swaps: Vec::new(),
         sick: None,
+        gate: None,
         faulty,
         urgent: 0,
         stopping,
@@ -389,6 +418,9 @@ pub fn of(seed: u64) -> Scenario {
     if press::has(seed) {
         press::add(&mut scenario, seed);
     }
+    if gate::has(seed) {
+        gate::add(&mut scenario, seed);
+    }
     judge(&mut scenario, &trouble);
     scenario
 }
@@ -408,28 +440,38 @@ fn judge(scenario: &mut Scenario, trouble: &Trouble) {
             && scenario.swaps.iter().all(|swap| swap.upstreams.len() > 1 && !swap.apart)
             && scenario.sick.is_none()
             && scenario.retries > 0;
-        ask.stood_by = well && two && again && sound && !malformed;
+        let passes = ask.door.as_ref().is_none_or(|door| door.wanted == Wanted::Pass);
+        ask.stood_by = well && two && again && sound && !malformed && passes;
     }
     // A connection that is kept may have to make room while the next request is on its way.
     let crowded = scenario.people.len() > scenario.connections;
+    let places = scenario.gate.as_ref().and_then(|gated| gated.places).unwrap_or(usize::MAX);
+    let everybody: Vec<IpAddr> =
+        scenario.people.iter().map(|person| network(person.from())).collect();
     for person in &mut scenario.people {
-        person.undisturbed = undisturbed && person.fault.is_none();
+        let same = |other: &&IpAddr| **other == network(person.from());
+        let has_place = everybody.iter().filter(same).count() <= places;
+        let is_heard = has_place && person.greeting.as_ref().is_none_or(|greeting| greeting.good);
+        person.undisturbed = undisturbed && person.fault.is_none() && is_heard;
         let sound = |ask: &Ask| {
             let small = scenario.body_most.is_none_or(|most| ask.body.unwrap_or(0) as u64 <= most);
             let again =
                 !trouble.origins || matches!(ask.method, "GET" | "HEAD") && ask.body.is_none();
             let padding = ask.padding.max(ask.script.padding);
             let fits = padding + PADDING_LEFT < scenario.head_most;
-            let wellformed = ask.malformed.is_none() && ask.spoilt.is_none();
+            let wellformed = ask.malformed.is_none() && ask.spoilt.is_none() && ask.drip.is_none();
             small && again && fits && wellformed && ask.script.end.is_sound()
         };
         let all = person.asks.iter().all(|id| sound(&scenario.asks[*id]));
-        if quiet && all && person.fault.is_none() {
+        if quiet && all && person.fault.is_none() && is_heard {
             for id in &person.asks {
                 scenario.asks[*id].sound = true;
                 // What follows would not be answered on the same connection.
                 let ask = &scenario.asks[*id];
-                let early = ask.script.early || ask.by_route.is_some() && ask.body.is_some();
+                let refused = |gated| gate::ends_early(ask, gated);
+                let early = ask.script.early
+                    || ask.by_route.is_some() && ask.body.is_some()
+                    || scenario.gate.as_ref().is_some_and(refused);
                 let closes = crowded || ask.close || ask.minor == 0 || early || ask.websocket;
                 if closes || matches!(ask.script.end, Ending::Close(_)) {
                     break;
@@ -511,6 +553,9 @@ fn person(c: &mut Chance, trouble: &Trouble, asks: &mut Vec<Ask>) -> Person {
         pace,
         fault,
         urgent: None,
+        address: Ipv4Addr::new(192, 0, 2, 1),
+        announced: None,
+        greeting: None,
         undisturbed: false,
     }
 }
@@ -578,6 +623,10 @@ fn ask(c: &mut Chance, trouble: &Trouble) -> Ask {
         spoilt: None,
         by_route: None,
         script: script(c, trouble, has_body),
+        from: Ipv4Addr::new(192, 0, 2, 1).into(),
+        door: None,
+        drip: None,
+        unheard: false,
         sound: false,
         stood_by: false,
         fate: Fate::default(),

@@ -1,11 +1,12 @@
 //! The world around the core: it turns whenever the core waits for events, and only then.
 
 use std::cell::RefCell;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::epoll::Event;
+use rustix::event::epoll::Event as Ready;
 use rustix::io::Errno;
 
 use crate::book::Book;
@@ -14,12 +15,16 @@ use crate::client::Client;
 use crate::end::{End, Fault};
 use crate::net::{Actor, Happening, Micros, Net};
 use crate::origin::Origin;
+use crate::policy::gate::Answer;
+use crate::porter::{self, Porch};
 use crate::proxy::Runtime;
-use crate::proxy::{Adoption, Command};
+use crate::proxy::{Adoption, AnswerSlot, Command, Event};
 use crate::scenario::{self, Scenario, Stopping};
 use crate::stats;
 use crate::trace::Trace;
 
+/// Unix time when a world begins, in seconds.
+pub const BEGINNING_S: u64 = 1_800_000_000;
 /// Turns of the core's loop in one scenario; more are a loop that never rests.
 const TURNS: u64 = 2_000_000;
 /// How long the kernel takes between some connections of a process that died and others.
@@ -70,6 +75,13 @@ pub struct World {
     told: bool,
     /// When it was told to stop at once.
     pub stopped: Option<Micros>,
+    /// What the core's clock shows.
+    pub ticked: Micros,
+    /// What the core wants to know from others: what it was, and the answers that are due.
+    questions: flume::Receiver<Event>,
+    asked: Vec<Option<(AnswerSlot, Answer)>>,
+    pub answers: Vec<(AnswerSlot, Answer)>,
+    thinks: Micros,
     /// After so long without anything happening nothing may be left to wait for.
     patience: Micros,
 }
@@ -83,6 +95,7 @@ impl World {
         commands: flume::Sender<Command>,
         runtimes: Vec<Arc<Runtime>>,
         stats: Arc<stats::Core>,
+        questions: flume::Receiver<Event>,
     ) -> World {
         let mut net = Net::new(chance, scenario.weather.clone(), trace);
         for (index, person) in scenario.people.iter().enumerate() {
@@ -114,10 +127,17 @@ impl World {
         let size = |ask: &scenario::Ask| ask.body.unwrap_or(0).max(ask.script.length);
         World {
             net,
-            book: Book { asks: scenario.asks.clone(), complaints: Vec::new(), ledger: None },
+            book: Book {
+                asks: scenario.asks.clone(),
+                complaints: Vec::new(),
+                ledger: None,
+                porch: Porch::new(scenario),
+            },
             began: began(),
             turns: 0,
-            clients: people.map(|(index, person)| Client::new(index, person)).collect(),
+            clients: people
+                .map(|(index, person)| Client::new(index, person, scenario.gate.as_ref()))
+                .collect(),
             origins: Vec::new(),
             faulty: scenario.faulty,
             urgent: scenario.urgent,
@@ -128,6 +148,11 @@ impl World {
             stirred: 0,
             told: false,
             stopped: None,
+            ticked: 0,
+            questions,
+            asked: Vec::new(),
+            answers: Vec::new(),
+            thinks: scenario.gate.as_ref().map_or(0, |gated| gated.thinks),
             patience: patience(scenario),
         }
     }
@@ -144,10 +169,13 @@ impl World {
     }
 
     /// epoll_wait(2): time goes by, at most until there are events or `timeout` has passed.
-    pub fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Micros>) -> Result<(), Errno> {
+    pub fn wait(&mut self, events: &mut Vec<Ready>, timeout: Option<Micros>) -> Result<(), Errno> {
         self.turns += 1;
         let sleeps = timeout.is_none_or(|timeout| timeout > 0) && self.net.is_quiet();
         self.book.turns(sleeps, !self.net.notified, self.net.now);
+        let wrong = self.book.porch.turns(self.stats.client_refused.get());
+        self.book.complaints.extend(wrong);
+        self.take_questions();
         assert!(self.turns < TURNS, "the core never rests");
         self.net.interrupt()?;
         self.net.now += self.net.chance.between(1, 20);
@@ -164,6 +192,23 @@ impl World {
             if self.net.next().is_none() && self.net.now >= quiet {
                 self.quiet();
             }
+        }
+    }
+
+    /// Where the client at the other end of this socket is.
+    pub fn address(&self, id: usize) -> Ipv4Addr {
+        match self.net.other(id) {
+            Some(Actor::Client(index)) => self.clients[index].address(),
+            _ => Ipv4Addr::UNSPECIFIED,
+        }
+    }
+
+    /// What the core asks is answered later.
+    fn take_questions(&mut self) {
+        while let Ok(event) = self.questions.try_recv() {
+            let Event::Ask(question, slot) = event else { continue };
+            self.net.at(self.net.now + self.thinks, Happening::Answer(self.asked.len()));
+            self.asked.push(Some((slot, porter::answer(&question))));
         }
     }
 
@@ -291,6 +336,10 @@ impl World {
             Happening::Adopt(index) => {
                 let runtime = Arc::clone(&self.runtimes[index]);
                 self.tell(Command::Adopt(Adoption::new(runtime, [].into()).0));
+            }
+            Happening::Answer(index) => {
+                self.answers.extend(self.asked[index].take());
+                self.tell(Command::Answered);
             }
             Happening::Found(upstream, down) => {
                 let Some(ledger) = &mut book.ledger else { return };

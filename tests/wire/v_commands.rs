@@ -237,9 +237,16 @@ fn v10_each_key_of_the_contract_works_or_is_refused_by_name() {
         fs::create_dir(scratch.join(name)).unwrap();
     }
     fs::write(scratch.join("pages/sorry.html"), "sorry").unwrap();
+    let hash = "$2b$10$abcdefghijklmnopqrstuuvpshDtCXY1.CLTDzdFy4pgA9HwxI9QS";
+    fs::write(scratch.join("users.htpasswd"), format!("ann:{hash}\n")).unwrap();
+    fs::write(scratch.join("blocked.txt"), "192.0.2.66 # since Monday\n").unwrap();
+    // The contract shows the beginning of a digest.
+    let text = text.replace("sha256:9f86d081884c7d65...", &format!("sha256:{}", "9f".repeat(32)));
     let path = scratch.join("t.toml");
     fs::write(&path, text).unwrap();
-    let env = [("ORIGIN_TOKEN", "x"), ("TIDEGATE_ADMIN_TOKEN", "x")];
+    let token = "0123456789abcdef";
+    let env =
+        [("ORIGIN_TOKEN", "x"), ("TIDEGATE_ADMIN_TOKEN", token), ("AUTH_TOKEN_1", "of-one-client")];
     let told = run(&["check", "--config", &path], &env);
     assert_eq!(told.code, Some(1));
     let mistakes: Vec<&str> =
@@ -248,8 +255,9 @@ fn v10_each_key_of_the_contract_works_or_is_refused_by_name() {
         !line.ends_with("this is not there yet")
             && !line.contains("TLS ")
             && !line.contains("options")
+            && !line.contains("this build knows nothing of")
     };
     let others: Vec<_> = mistakes.iter().filter(other).collect();
     assert!(others.is_empty(), "{others:#?}");
-    assert!(mistakes.len() > 20, "{mistakes:#?}");
+    assert!(mistakes.len() > 8, "{mistakes:#?}");
 }

@@ -521,10 +521,12 @@ fn z22_an_end_is_no_answer() {
         eventually("both are asked", || hedges(&proxy) == (1, 0));
         leaves.open();
         ended.wait();
+        // The core has heard of the end once it has answered what came after it.
+        assert_eq!(proxy.client().send("BAD\r\n\r\n").response().status, 400);
         go_on.open();
         assert_eq!(client.response().text(), "last");
         let ends = [("upstream_closed", "hedged"), ("done", "")];
-        assert_eq!(attempts(&logged(&proxy, 1)), words(&ends), "{is_first}");
+        assert_eq!(attempts(&logged(&proxy, 2)), words(&ends), "{is_first}");
     }
 }
 

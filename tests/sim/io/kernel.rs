@@ -1,7 +1,7 @@
 //! `src/io/kernel.rs` a second time: the same names, on the world of this thread.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,10 +12,7 @@ use rustix::io::Errno;
 use super::address::Address;
 use super::stream::Dialling;
 use crate::net::{Counts, Handle};
-use crate::world::with;
-
-/// Unix time when a world begins, in seconds.
-const BEGINNING_S: u64 = 1_800_000_000;
+use crate::world::{BEGINNING_S, with};
 
 /// A descriptor of the core. The last one of its file closes it.
 #[derive(Debug)]
@@ -70,7 +67,12 @@ impl Poller {
 
     pub fn wait(&self, events: &mut Vec<Event>, timeout: Option<&Timespec>) -> Result<(), Errno> {
         let micros = timeout.map(|time| (time.tv_sec * 1_000_000 + time.tv_nsec / 1000) as u64);
-        with(|world| world.wait(events, micros))
+        let waited = with(|world| world.wait(events, micros));
+        // Whoever is told goes through this kernel.
+        for (slot, answer) in with(|world| std::mem::take(&mut world.answers)) {
+            let _ = slot.reply.try_send(answer);
+        }
+        waited
     }
 }
 
@@ -104,6 +106,7 @@ pub(super) fn recv(fd: &Fd, octets: &mut [u8]) -> Result<usize, Errno> {
             got.len()
         });
         world.net.note("recv", id, &got);
+        world.book.read(id, got.unwrap_or(0), world.ticked);
         got
     })
 }
@@ -137,6 +140,10 @@ pub(super) fn send_parts(fd: &Fd, parts: &[IoSlice<'_>]) -> Result<usize, Errno>
 }
 
 /// The kernel gives out the lowest that is free: so none is larger than how many are open.
+pub(super) fn local(_: &Fd) -> Option<SocketAddr> {
+    Some(SocketAddr::from(([192, 0, 2, 100], 80)))
+}
+
 pub(super) fn number(_: &Fd) -> usize {
     with(|world| world.net.open)
 }
@@ -168,7 +175,10 @@ pub(super) fn accept(_: &Fd) -> Result<(Fd, Peer), Errno> {
         world.net.accept()
     })?;
     // A listener of both families names the same client so, one of IPv4 so.
-    let client = Ipv4Addr::new(192, 0, 2, 1);
+    let client = with(|world| {
+        world.book.porch.accepted(id);
+        world.address(id)
+    });
     let ip = if id % 4 < 2 { client.into() } else { IpAddr::V6(client.to_ipv6_mapped()) };
     let peer = SocketAddr::new(ip, (1024 + id) as u16);
     Ok((Fd::new(Handle::Socket(id)), Some(peer)))
@@ -195,6 +205,7 @@ pub(super) fn splice(from: &Fd, to: &Fd, n: usize) -> Result<usize, Errno> {
             (Handle::Socket(id), Handle::Inlet(pipe)) => {
                 let got = world.net.splice_in(id, pipe, n);
                 world.net.note("splice in", id, &got);
+                world.book.read(id, got.unwrap_or(0), world.ticked);
                 got
             }
             (Handle::Outlet(pipe), Handle::Socket(id)) => {
@@ -213,7 +224,10 @@ pub(super) fn tcp_counts(fd: &Fd) -> Option<Counts> {
 }
 
 pub(super) fn monotonic() -> Instant {
-    with(|world| world.began + Duration::from_micros(world.net.now))
+    with(|world| {
+        world.ticked = world.net.now;
+        world.began + Duration::from_micros(world.net.now)
+    })
 }
 
 pub(super) fn realtime() -> SystemTime {

@@ -79,6 +79,8 @@ pub enum Happening {
     Adopt(usize),
     /// The core is told what checks found of the upstream with this index: it is down, or not.
     Found(usize, bool),
+    /// What the core has asked, the question with this index, is answered.
+    Answer(usize),
     /// The core is told to drain, or to stop.
     Drain,
     Stop,

@@ -18,6 +18,12 @@ impl Client {
         Client { wire: must(Wire::connect(address), "connect") }
     }
 
+    /// Connects from this address of the machine.
+    #[track_caller]
+    pub fn from(source: &str, address: &str) -> Client {
+        Client { wire: must(Wire::connect_from(source, address), "connect") }
+    }
+
     /// Connects with a small receive buffer.
     #[track_caller]
     pub fn narrow(address: &str) -> Client {

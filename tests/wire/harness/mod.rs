@@ -10,6 +10,7 @@
 //! - [`Backend`]: answers it as a process of its own, which can be killed.
 //! - [`Proxy`]: `tidegate` itself, as a child process.
 
+mod asked;
 mod backend;
 mod chance;
 mod client;
@@ -22,6 +23,7 @@ mod proxy;
 mod scratch;
 mod wire;
 
+pub use asked::{ask, asked, logged, mirror, seen, verdict};
 pub use backend::Backend;
 pub use chance::{Chance, memory_allowed, requests_asked_for};
 pub use client::Client;

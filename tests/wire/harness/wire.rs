@@ -37,6 +37,15 @@ impl Wire {
         Wire::new(socket, Record::default())
     }
 
+    /// Connects from the IP address `source`.
+    pub fn connect_from(source: &str, address: &str) -> io::Result<Wire> {
+        let address = socket_address(address)?;
+        let socket = Socket::new(address.domain(), Type::STREAM, None)?;
+        socket.bind(&socket_address(&format!("{source}:0"))?)?;
+        socket.connect(&address)?;
+        Wire::new(socket, Record::default())
+    }
+
     /// Connects with a receive buffer of about `octets`, so that a reader who stops reading is soon felt.
     pub fn connect_narrow(address: &str, octets: usize) -> io::Result<Wire> {
         let address = socket_address(address)?;
