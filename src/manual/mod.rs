@@ -10,6 +10,9 @@ pub mod running {}
 #[doc = include_str!("routes.md")]
 pub mod routes {}
 
+#[doc = include_str!("gate.md")]
+pub mod gate {}
+
 #[doc = include_str!("forwarding.md")]
 pub mod forwarding {}
 
