@@ -69,7 +69,7 @@ pub const CREDENTIALS: &[Setting] = &[
     row("auth-user", Users, Nothing, "Users with hashes of passwords: name:$argon2id$...")
         .of(AUTHS),
     row("auth-jwks", KeySet, Nothing, "Keys of signed tokens: a URL or a file").of(AUTHS),
-    wait("auth-refresh", "5m", "How often they are fetched again").range(SECOND, DAY).of(AUTHS),
+    wait("auth-refresh", "5m", "How often they are fetched again").range(500, DAY).of(AUTHS),
     row("auth-key", Key, Nothing, "Or one key: a public key in PEM, or the secret of HS256")
         .of(AUTHS),
     row("auth-algorithm", Algorithms, Nothing, "Algorithms that they are signed with").of(AUTHS),
