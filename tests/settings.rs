@@ -35,12 +35,24 @@ fn settings() -> Vec<String> {
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `--"));
     let names = rows.filter_map(|row| row.split(['`', ' ']).next()).map(str::to_owned);
     // Only builds with their features take these, whatever is written.
-    let is_known = |name: &String| match name.as_str() {
-        "resolver" => cfg!(feature = "dns"),
-        "auth-user" => cfg!(feature = "passwords"),
-        "auth-jwks" | "auth-key" | "auth-refresh" | "auth-algorithm" | "auth-issuer"
-        | "auth-audience" | "auth-leeway" | "auth-role" | "auth-forward" => cfg!(feature = "jwt"),
-        _ => true,
+    let needs_jwt = |name: &str| {
+        matches!(
+            name,
+            "auth-jwks"
+                | "auth-key"
+                | "auth-refresh"
+                | "auth-algorithm"
+                | "auth-issuer"
+                | "auth-audience"
+                | "auth-leeway"
+                | "auth-role"
+                | "auth-forward"
+        )
+    };
+    let is_known = |name: &String| {
+        (name != "resolver" || cfg!(feature = "dns"))
+            && (name != "auth-user" || cfg!(feature = "passwords"))
+            && (!needs_jwt(name) || cfg!(feature = "jwt"))
     };
     names.filter(is_known).collect()
 }

@@ -84,7 +84,7 @@ impl<'a> Settings<'a> {
         };
         let mut lists: BTreeMap<String, NetworkList> = BTreeMap::new();
         for Item { value: (name, network), given } in self.all("list", MOST_NETWORKS, read) {
-            let list = lists.entry(name).or_insert_with(NetworkList::default);
+            let list = lists.entry(name).or_default();
             let shown = conditions::pair(given.shown(), "=").1.unwrap_or_default();
             list.push(network, shown);
         }

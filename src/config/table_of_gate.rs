@@ -40,8 +40,13 @@ pub const GATE: &[Setting] = &[
         .of_no_plan(),
     switch("security-headers", "Set the fields that browsers go by where an answer has none")
         .of(TOP | ROUTE),
-    row("cors-origin", Origins, Nothing, "Origins whose scripts may ask: https://app.example.org")
-        .of(TOP | ROUTE),
+    row(
+        "cors-origin",
+        Origins,
+        Nothing,
+        "Origins whose scripts may ask, such as `https://app.example.org`",
+    )
+    .of(TOP | ROUTE),
     row("cors-method", Methods, Nothing, "Methods of theirs besides GET, HEAD and POST")
         .of(TOP | ROUTE),
     row("cors-header", Fields, Nothing, "Fields that their requests may have").of(TOP | ROUTE),

@@ -137,6 +137,8 @@ fn serve(
     )?;
     let executor = LocalExecutor::new();
     let result = smol::block_on(executor.run(live.run(&executor, admin, predecessor)));
+    // Tasks of the admin hold senders, too.
+    drop(executor);
     drop(live);
     // The cores are gone, and with them the last senders: the writer writes what is left.
     for writer in writer.into_iter().chain(audit_writer) {

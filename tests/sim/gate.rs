@@ -2,6 +2,7 @@
 //! request: the header of the PROXY protocol, and how many connections a client may have.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,7 +163,7 @@ pub fn add(scenario: &mut Scenario, seed: u64) {
         person.address = Ipv4Addr::new(192, 0, 2, c.between(1, 4) as u8);
     }
     let announcers = c.one_in(3).then(|| c.pick(&["192.0.2.0/24", "192.0.2.0/31", "192.0.2.2/31"]));
-    let announcers = announcers.map(|text| text.parse().expect("a network"));
+    let announcers = announcers.map(|text| IpNet::from_str(text).expect("a network"));
     let mut gated = gated(c, announcers);
     if announcers.is_some() {
         announce(c, scenario, &gated);
@@ -221,8 +222,11 @@ fn group(c: &mut Chance) -> Group {
     let networks = |c: &mut Chance| {
         let all =
             ["192.0.2.1/32", "192.0.2.2/31", "198.51.100.0/24", "2001:db8::/48", "192.0.2.4/32"];
-        let some: Vec<IpNet> =
-            all.iter().filter(|_| c.one_in(2)).map(|text| text.parse().expect("one")).collect();
+        let some: Vec<IpNet> = all
+            .iter()
+            .filter(|_| c.one_in(2))
+            .map(|text| IpNet::from_str(text).expect("one"))
+            .collect();
         (!some.is_empty()).then_some(some)
     };
     let auths = match c.below(6) {

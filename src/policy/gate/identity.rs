@@ -28,13 +28,15 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Somebody who was not seen before. What of the name may stand in no field and in no log becomes a question mark.
+    /// Somebody who was not seen before. A name that cannot stand in a field as it is becomes empty: were it cut or
+    /// trimmed, one user could be taken for another.
     pub fn new(auth: &Arc<str>, name: &str, roles: Vec<Arc<str>>, lines: Vec<u8>) -> Arc<Identity> {
-        let fine = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
-        let name: String = name.chars().take(LONGEST).map(fine).collect();
+        let is_whole = name.len() <= LONGEST
+            && name.trim_ascii().len() == name.len()
+            && name.bytes().all(|octet| matches!(octet, b' '..=b'~'));
         Arc::new(Identity {
             auth: Arc::clone(auth),
-            name: name.trim().into(),
+            name: if is_whole { name.into() } else { "".into() },
             roles,
             lines,
             requests: AtomicU64::new(0),

@@ -285,12 +285,17 @@ fn limits(
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+    use std::str::FromStr;
 
     use super::super::Gates;
     use super::*;
     use crate::config::Listen;
     use crate::config::testing::plan;
     use crate::http::{Limits, Request};
+
+    fn ip(text: &str) -> IpAddr {
+        IpAddr::from_str(text).unwrap()
+    }
 
     const PLAN: &str = "listen = ':80'\nupstream = 'http://a:1'\ntrusted-proxy = '10.0.0.0/8'\n\
         [list]\noffice = ['192.0.2.0/24', '2001:db8::/48']\nbad = '192.0.2.66'\n\
@@ -326,9 +331,9 @@ mod tests {
     #[test]
     fn what_comes_first_in_the_order_is_told() {
         let gates = Gates::link(&plan(PLAN), None);
-        let (inside, outside) = ("192.0.2.1".parse().unwrap(), "198.51.100.1".parse().unwrap());
-        let bad = "192.0.2.66".parse().unwrap();
-        let v6 = "2001:db8:0:7::1".parse().unwrap();
+        let (inside, outside) = (ip("192.0.2.1"), ip("198.51.100.1"));
+        let bad = ip("192.0.2.66");
+        let v6 = ip("2001:db8:0:7::1");
         let post = "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Type:";
         let preflight = "OPTIONS / HTTP/1.1\r\nOrigin: https://app.example.org\r\n\
                          Access-Control-Request-Method:";
@@ -370,7 +375,7 @@ mod tests {
     #[test]
     fn a_request_that_one_limit_refuses_counts_in_none() {
         let gates = Gates::link(&plan(PLAN), None);
-        let client = "192.0.2.1".parse().unwrap();
+        let client = ip("192.0.2.1");
         let ask = |token: &str, at| {
             said(&gates, &format!("GET / HTTP/1.1\r\nX-API-Key: {token}"), client, at)
         };
@@ -390,7 +395,7 @@ mod tests {
     #[test]
     fn what_was_counted_and_known_outlives_a_plan_that_says_the_same() {
         let before = Gates::link(&plan(PLAN), None);
-        let client = "192.0.2.1".parse().unwrap();
+        let client = ip("192.0.2.1");
         let head = "GET / HTTP/1.1\r\nX-API-Key: fedcba9876543210";
         let both = [said(&before, head, client, 0), said(&before, head, client, 0)];
         assert_eq!(both, ["bob", "bob"]);
