@@ -57,9 +57,15 @@ fn complaint(
     if most > failed.most {
         return Some(format!("its breaker opened for {most} failures of {}", failed.most));
     }
-    let is_dead = |ill: &Ill| {
-        ill.from == 0 && ill.to == u64::MAX && !matches!(ill.how, How::Slow(_) | How::Tires(_))
+    // To an answer that is no failure a breaker begins to count anew.
+    let is_failure = |how: How| match how {
+        How::Slow(_) | How::Tires(_) => false,
+        How::Fails(status) => {
+            breaker.on.status.iter().any(|(low, high)| (*low..=*high).contains(&status))
+        }
+        How::Refuses | How::Resets | How::Hangs => true,
     };
+    let is_dead = |ill: &Ill| ill.from == 0 && ill.to == u64::MAX && is_failure(ill.how);
     let never_well = matches!(&sick.ills[..], [ill] if is_dead(ill));
     let is_due = never_well && failed.least >= u64::from(breaker.failures);
     (is_due && openings.closed == 0)

@@ -315,19 +315,22 @@ fn present(c: &mut Chance, auth: &Auth, lines: &mut Vec<(&'static str, String)>)
 
 /// Some bodies come drop by drop: fast enough, or not.
 fn slow_down(c: &mut Chance, scenario: &mut Scenario, gated: &mut Gated) {
-    let rate = c.between(4, 40);
+    let rate = c.between(8, 40);
     gated.rate = Some(rate);
     for person in &scenario.people {
         let Some(ask) = person.asks.last().map(|id| &mut scenario.asks[*id]) else { continue };
         let plain = ask.malformed.is_none() && ask.spoilt.is_none() && !ask.websocket;
-        if plain && ask.body.is_some() && !ask.chunked && !ask.expect && c.one_in(2) {
-            let (piece, every) = match c.one_in(3) {
-                true => (2 * rate as usize, 400_000),
-                false => (1 + rate as usize / 4, 900_000),
-            };
-            ask.body = Some(piece * c.between(14, 20) as usize);
-            ask.drip = Some((piece, every));
+        if !plain || c.one_in(2) {
+            continue;
         }
+        let (piece, every) = match c.one_in(3) {
+            true => (2 * rate as usize, 400_000),
+            false => (1 + rate as usize / 4, 900_000),
+        };
+        ask.method = c.pick(&["PUT", "POST"]);
+        (ask.chunked, ask.expect, ask.script.early) = (false, false, false);
+        ask.body = Some(piece * c.between(14, 20) as usize);
+        ask.drip = Some((piece, every));
     }
 }
 

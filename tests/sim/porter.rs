@@ -22,8 +22,14 @@ use crate::world::BEGINNING_S;
 const DISLIKED: u16 = 402;
 /// Octets that the service is asked with.
 const ASKED_WITH: usize = 16 * 1024;
+/// Octets of those that are no padding, at most.
+const LINES: usize = 2_000;
+/// Which kind of credentials asks it.
+const SERVICE: usize = 1;
 /// Seconds that a body may fall behind.
 const GRACE: u64 = 5;
+/// Who is slow for so long is told in any case.
+const SLOW_LEAST: Micros = 9_000_000;
 /// Reasons for which a gate answers a request.
 const BY_GATES: [&str; 11] = [
     "network_refused",
@@ -289,7 +295,7 @@ pub fn told(gated: &Gated, ask: &Ask, status: u16, own: bool, head: &Head) -> Re
         // The core was told to end while the service was asked.
         Wanted::Refused(..) if own && status == 503 => Ok(true),
         // More than a service is asked with.
-        _ if own && matches!(status, 400 | 401) && ask.padding + 2_000 > ASKED_WITH => Ok(true),
+        _ if own && matches!(status, 400 | 401) && is_long(gated, ask) => Ok(true),
         Wanted::Preflight if status == 204 && !by_origin => {
             let may = head.get("access-control-allow-origin") == Some("https://app.example");
             if may { Ok(true) } else { Err(format!("a preflight got {head:?}")) }
@@ -330,6 +336,13 @@ struct Counted {
     id: usize,
     low: Micros,
     high: Micros,
+}
+
+/// More may come of its head than a service is asked with.
+pub fn is_long(gated: &Gated, ask: &Ask) -> bool {
+    let group = ask.door.as_ref().map(|door| &gated.groups[door.group]);
+    let asks_service = group.is_some_and(|group| group.auths.contains(&SERVICE));
+    asks_service && ask.padding + LINES > ASKED_WITH
 }
 
 /// What is wrong with what became of all requests.
@@ -407,9 +420,11 @@ fn fits(scenario: &Scenario, ask: &Ask, record: &Record) -> Result<(), String> {
     }
     if record.reason == "body_too_slow" {
         let rate = scenario.gate.as_ref().and_then(|gated| gated.rate);
-        let is_fast =
-            ask.drip.is_none_or(|(piece, _)| rate.is_some_and(|rate| piece as u64 >= rate))
-                && ask.sound;
+        let keeps_pace = |(piece, _)| rate.is_some_and(|rate| piece as u64 >= rate);
+        // Whoever pauses may be too slow.
+        let is_fast = ask.drip.is_some_and(keeps_pace)
+            && scenario.people.iter().all(|person| person.fault.is_none())
+            && scenario.weather.breaks == 0;
         if rate.is_none() || is_fast || record.total.as_secs() <= GRACE {
             return Err(format!("too slow after {:?}", record.total));
         }
@@ -429,11 +444,10 @@ fn fits(scenario: &Scenario, ask: &Ask, record: &Record) -> Result<(), String> {
         Wanted::Preflight => record.reason == "preflight_answered",
         Wanted::Pass => !by_gate || record.reason == "rate_limited" && gated.may_limit(ask),
     };
-    let asks_service = gated.groups[door.group].auths.contains(&1);
+    let asks_service = gated.groups[door.group].auths.contains(&SERVICE);
     // There is a bound on what a service is asked with.
-    let is_long = ask.padding + 2_000 > ASKED_WITH
-        && matches!(record.reason, "ambiguous_credentials" | "bad_credentials");
-    if asks_service && is_long {
+    let is_other = matches!(record.reason, "ambiguous_credentials" | "bad_credentials");
+    if is_other && is_long(gated, ask) {
         return Ok(());
     }
     if is_interrupted && asks_service {
@@ -447,14 +461,14 @@ fn fits(scenario: &Scenario, ask: &Ask, record: &Record) -> Result<(), String> {
     if !stopped && *record.auth != *name {
         return Err(format!("{:?} asks: {}", door.who, said()));
     }
-    let is_slow =
-        ask.drip.is_some_and(|(piece, _)| gated.rate.is_some_and(|rate| 2 * (piece as u64) < rate));
-    if is_slow
-        && !ask.script.early
-        && matches!(record.reason, "done")
-        && ask.fate.written
-        && ask.fate.got == Some(ask.script.status)
-    {
+    let falls_behind = |(piece, _)| gated.rate.is_some_and(|rate| 2 * (piece as u64) < rate);
+    // What came while the request waited for its upstream, or for a buffer, is nobody's fault.
+    let fate = &ask.fate;
+    let is_slow = ask.drip.is_some_and(falls_behind)
+        && fate.seen == 1
+        && scenario.buffers > scenario.people.len()
+        && fate.seen_at.is_some_and(|seen| seen + SLOW_LEAST < fate.written_at);
+    if is_slow && fate.got == Some(ask.script.status) && record.reason == "done" {
         return Err(format!("so slow, and still {}", said()));
     }
     let dry = gated

@@ -10,7 +10,7 @@ use crate::end::{Fault, Pace, When};
 use crate::gate::{self, Door, Gated, Greeting, Wanted};
 use crate::net::Micros;
 use crate::octets::{smuggled, upwards};
-use crate::porter::network;
+use crate::porter::{is_long, network};
 use crate::press;
 use crate::sick::{self, Sick};
 
@@ -460,7 +460,8 @@ fn judge(scenario: &mut Scenario, trouble: &Trouble) {
             let padding = ask.padding.max(ask.script.padding);
             let fits = padding + PADDING_LEFT < scenario.head_most;
             let wellformed = ask.malformed.is_none() && ask.spoilt.is_none() && ask.drip.is_none();
-            small && again && fits && wellformed && ask.script.end.is_sound()
+            let is_long = scenario.gate.as_ref().is_some_and(|gated| is_long(gated, ask));
+            small && again && fits && !is_long && wellformed && ask.script.end.is_sound()
         };
         let all = person.asks.iter().all(|id| sound(&scenario.asks[*id]));
         if quiet && all && person.fault.is_none() && is_heard {
