@@ -51,7 +51,7 @@ pub struct Refused {
 #[derive(Clone, Debug)]
 pub struct Orders {
     given: Sender<PendingOrder>,
-    /// Where refused tokens are written down; `None`: nowhere.
+    /// Where changes and refused tokens are written down; `None`: nowhere.
     auditor: Option<Recorder<AuditRecord>>,
 }
 
@@ -69,13 +69,18 @@ impl Orders {
         (Orders { given, auditor }, receiver)
     }
 
+    /// Writes down that `by` wanted something changed, and why it was refused, if it was.
+    pub fn audit(&self, what: &str, by: &str, refused: Option<&str>) {
+        let Some(auditor) = &self.auditor else { return };
+        let (what, by) = (what.to_owned(), by.to_owned());
+        let event = AuditEvent::Change { what, by, refused: refused.map(str::to_owned) };
+        let _ = auditor.record(Box::new(AuditRecord { time: SystemTime::now(), event }));
+    }
+
     /// A token was refused, or there was none where one is needed.
     pub(super) fn refused(&self, what: &str, message: &str) {
-        let Some(auditor) = &self.auditor else { return };
-        let refused = Some(message.to_owned());
-        let (what, by) = (what.chars().take(256).collect(), "nobody".to_owned());
-        let event = AuditEvent::Change { what, by, refused };
-        let _ = auditor.record(Box::new(AuditRecord { time: SystemTime::now(), event }));
+        let what: String = what.chars().take(256).collect();
+        self.audit(&what, "nobody", Some(message));
     }
 
     /// Has `order` carried out, and waits for what comes of it.

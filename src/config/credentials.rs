@@ -21,25 +21,24 @@ const MOST_TOKENS: usize = 1 << 17;
 /// Octets of a key set in a file.
 const LONGEST_SET: usize = 256 * 1024;
 
+/// The kinds of credentials, each with the keys of which it needs one.
+const KINDS: [(&str, &[&str]); 4] = [
+    ("token", &["auth-token"]),
+    ("basic", &["auth-user"]),
+    ("jwt", &["auth-jwks", "auth-key"]),
+    ("forward", &["auth-url"]),
+];
+
 impl Settings<'_> {
     /// What `section` says of who asks.
     pub(super) fn auth(&mut self, section: &Section) -> AuthSpec {
         let name: Arc<str> = section.name.as_str().into();
-        let given = |settings: &Self, key: &str| settings.is_given(key);
-        let kinds = [
-            ("token", ["auth-token", "auth-token"]),
-            ("basic", ["auth-user", "auth-user"]),
-            ("jwt", ["auth-jwks", "auth-key"]),
-            ("forward", ["auth-url", "auth-url"]),
-        ];
-        let choices = kinds.map(|(kind, _)| (kind, kind));
+        let choices = KINDS.map(|(kind, _)| (kind, kind));
         let asked = self.one("auth-kind", |text| values::choice(&choices, text));
-        let has = |settings: &Self, (_, keys): &(&str, [&str; 2])| {
-            keys.iter().any(|key| given(settings, key))
-        };
-        let found = kinds.iter().find(|kind| has(self, kind)).map(|(kind, _)| *kind);
-        let kind = asked.or(found).unwrap_or("token");
-        if !kinds.iter().any(|known| known.0 == kind && has(self, known)) {
+        let told = KINDS.iter().filter(|(_, keys)| keys.iter().any(|key| self.is_given(key)));
+        let told: Vec<&str> = told.map(|(kind, _)| *kind).collect();
+        let kind = asked.or(told.first().copied()).unwrap_or("token");
+        if !told.contains(&kind) {
             let (what, right) = match kind {
                 "basic" => ("this names no user", "write user = \"name:$argon2id$...\""),
                 "jwt" => ("this has no key", "write jwks = \"jwks.json\", or key"),

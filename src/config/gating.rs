@@ -8,6 +8,7 @@ use super::conditions;
 use super::diagnostics::{Diagnostic, instead, nearest, unclear, wrong};
 use super::file::Section;
 use super::gate::*;
+use super::given::Given;
 use super::places;
 use super::sections::{DEFAULT, of};
 use super::settings::{Item, Settings};
@@ -229,10 +230,14 @@ impl<'a> Settings<'a> {
         let found = self.list(key, MOST, read);
         if found.len() > 1 && found.iter().any(Option::is_none) {
             let given = self.given(key).remove(0);
-            let what = "off stands for none, so others beside it say nothing";
-            self.refuse(&given, 0..given.text.len(), wrong(what, "leave it out"));
+            self.refuse_off_beside_others(&given);
         }
         Some(found.into_iter().flatten().collect())
+    }
+
+    fn refuse_off_beside_others(&mut self, given: &Given) {
+        let what = "off stands for none, so others beside it say nothing";
+        self.refuse(given, 0..given.text.len(), wrong(what, "leave it out"));
     }
 
     /// Networks, by themselves and in lists; `Some(None)`: `off`.
@@ -259,9 +264,7 @@ impl<'a> Settings<'a> {
         let first = items.first()?;
         if items.iter().any(|item| item.value.is_empty()) {
             if items.len() > 1 {
-                let given = first.given.clone();
-                let what = "off stands for none, so others beside it say nothing";
-                self.refuse(&given, 0..given.text.len(), wrong(what, "leave it out"));
+                self.refuse_off_beside_others(&first.given);
             }
             return Some(None);
         }

@@ -39,7 +39,7 @@ impl Settings<'_> {
     }
 }
 
-/// `20/s`, `600/m`, `1000/h`, `5/10s`: so many in so long a time.
+/// `20/s`, `600/m`, `1000/h`: so many in so long a time.
 pub(super) fn rate(text: &str) -> Result<(u32, Duration), Diagnostic> {
     let (count, unit) = match text.split_once('/') {
         Some((count, unit)) => (count.trim(), unit.trim()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flume::{Receiver, Sender};
 
-use super::inquiries::Inquiry;
+use super::inquiries::PendingQuestion;
 use crate::admin::{self, CurrentView, View};
 use crate::config::show_duration;
 use crate::io::signal::Mailbox;
@@ -18,7 +18,7 @@ pub async fn pass_on(
     events: Receiver<Event>,
     unreachable: Sender<Arc<UpstreamState>>,
     changes: Sender<Change>,
-    questions: Sender<Inquiry>,
+    questions: Sender<PendingQuestion>,
     mailboxes: Vec<Mailbox<Command>>,
     view: Arc<CurrentView>,
 ) {

@@ -23,7 +23,7 @@ use crate::upstream::resolve::resolve;
 
 /// Passwords that wait to be looked at.
 const PASSWORDS: usize = 64;
-/// Services that are asked at a time; further questions wait for one of them.
+/// Questions to services that are under way at a time.
 const SERVICES: usize = 256;
 /// Octets of the body of an answer that is relayed.
 const BODY_MOST: usize = 64 * 1024;
@@ -31,10 +31,10 @@ const BODY_MOST: usize = 64 * 1024;
 const NICE: i32 = 10;
 
 /// A question, and where the answer goes.
-pub type Inquiry = (Arc<AuthQuestion>, AnswerSlot);
+pub type PendingQuestion = (Arc<AuthQuestion>, AnswerSlot);
 
 /// Answers questions until nobody can ask any more.
-pub async fn answer(questions: Receiver<Inquiry>, mailboxes: Vec<Mailbox<Command>>) {
+pub async fn answer(questions: Receiver<PendingQuestion>, mailboxes: Vec<Mailbox<Command>>) {
     let passwords = passwords(mailboxes.clone());
     let asking = Semaphore::new(SERVICES);
     let executor = LocalExecutor::new();
@@ -62,7 +62,10 @@ pub async fn answer(questions: Receiver<Inquiry>, mailboxes: Vec<Mailbox<Command
 }
 
 /// Gives the question back that there is no room for.
-fn offer(passwords: &Option<Sender<Inquiry>>, inquiry: Inquiry) -> Option<Inquiry> {
+fn offer(
+    passwords: &Option<Sender<PendingQuestion>>,
+    inquiry: PendingQuestion,
+) -> Option<PendingQuestion> {
     match passwords {
         None => Some(inquiry),
         Some(passwords) => match passwords.try_send(inquiry) {
@@ -79,8 +82,8 @@ fn tell(mailboxes: &[Mailbox<Command>], slot: &AnswerSlot, answer: Answer) {
 }
 
 /// The thread that looks at passwords; `None`: there is none to be had.
-fn passwords(mailboxes: Vec<Mailbox<Command>>) -> Option<Sender<Inquiry>> {
-    let (ask, asked) = flume::bounded::<Inquiry>(PASSWORDS);
+fn passwords(mailboxes: Vec<Mailbox<Command>>) -> Option<Sender<PendingQuestion>> {
+    let (ask, asked) = flume::bounded::<PendingQuestion>(PASSWORDS);
     let work = move || {
         let _ = rustix::process::nice(NICE); // of this thread alone (sched(7))
         while let Ok((question, slot)) = asked.recv() {

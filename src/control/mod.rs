@@ -40,7 +40,6 @@ use std::env;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use async_io::Timer;
 use async_signal::{Signal, Signals};
@@ -56,7 +55,7 @@ use crate::process::listeners::{ListenerSockets, Listeners};
 use crate::process::notify::Notify;
 use crate::process::program;
 use crate::proxy::{self, Command, Runtime};
-use crate::stats::{AuditEvent, AuditRecord, Phase, ProcessState, Recorder};
+use crate::stats::{AuditRecord, Phase, ProcessState, Recorder};
 use crate::upstream::Registry;
 use addresses::FollowedNames;
 use cores::Cores;
@@ -195,7 +194,6 @@ struct ControlPlane {
     signals: Signals,
     events: Receiver<proxy::Event>,
     reopen: Vec<Sender<()>>,
-    auditor: Option<Recorder<AuditRecord>>,
     notify: Notify,
     program: Option<PathBuf>,
     listening: Listening,
@@ -238,7 +236,7 @@ impl ControlPlane {
             (recorder, auditor.clone()),
         )?;
         let (hand_over, handed_over) = flume::bounded(1);
-        let (taken_down, orders) = Orders::new(auditor.clone());
+        let (taken_down, orders) = Orders::new(auditor);
         let live = ControlPlane {
             sources,
             watcher,
@@ -254,7 +252,6 @@ impl ControlPlane {
             signals,
             events,
             reopen,
-            auditor,
             notify: Notify::from(|name| env::var_os(name)),
             program: program::find(),
             listening,
@@ -455,10 +452,8 @@ impl ControlPlane {
 
     /// Writes down what somebody wanted changed, and what came of it.
     fn audit(&self, what: &str, by: &str, outcome: &admin::Outcome) {
-        let Some(auditor) = &self.auditor else { return };
-        let refused = outcome.as_ref().err().map(|refused| refused.message.to_string());
-        let event = AuditEvent::Change { what: what.to_owned(), by: by.to_owned(), refused };
-        let _ = auditor.record(Box::new(AuditRecord { time: SystemTime::now(), event }));
+        let refused = outcome.as_ref().err().map(|refused| &*refused.message);
+        self.taken_down.audit(what, by, refused);
     }
 
     fn reopen_log(&self) {

@@ -116,9 +116,9 @@ pub(super) fn idle_waits(listener: &ListenerSpec) -> [Duration; 3] {
 fn announces(spec: &ListenerSpec, listen: &Listen, peer: Option<SocketAddr>) -> bool {
     let Some(peer) = peer else { return false };
     let address = peer.ip().to_canonical();
-    let own =
-        spec.proxy_protocol.iter().filter(|(at, _)| at.as_ref().is_none_or(|at| at == listen));
-    own.into_iter().any(|(_, network)| network.contains(&address))
+    spec.proxy_protocol.iter().any(|(at, network)| {
+        at.as_ref().is_none_or(|at| at == listen) && network.contains(&address)
+    })
 }
 
 /// Is `peer` in one of the trusted networks? An IPv4 address mapped into IPv6 counts as the IPv4 address it is.

@@ -55,7 +55,7 @@ pub(super) fn judged(
                 worker.audit(|| refused_credentials(exchange, head, route, who.as_deref(), reason));
             }
             let said = reply.is_some();
-            let passed = Passed { who, held: None, would_refuse: held, fields: lines };
+            let passed = Passed { who, held: None, would_refuse: held, lines };
             let _ = facts.passed.set(Box::new(passed));
             let status = reason.status().unwrap_or(204);
             let mut reply = match reply {
@@ -119,7 +119,7 @@ pub(super) fn lines(
     out: &mut Vec<u8>,
 ) {
     if let Some(passed) = exchange.facts.passed.get() {
-        out.extend_from_slice(&passed.fields);
+        out.extend_from_slice(&passed.lines);
         if let Some(held) = &passed.held {
             held.write(out);
         }

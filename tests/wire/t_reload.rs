@@ -121,17 +121,7 @@ fn t04_the_command_waits_and_tells_what_came_of_it() {
 #[test]
 fn t05_what_is_under_way_ends_under_the_plan_it_began_with() {
     let (slow, asked, go_on) = Origin::patient();
-    let chat = Origin::start(|peer| {
-        peer.request()?;
-        peer.send(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-        )?;
-        loop {
-            let octet = peer.exactly(1)?;
-            peer.send(octet)?;
-        }
-    });
+    let chat = Origin::chatting();
     let other = Origin::named("b");
     let case = Configured::new(&to(&[&chat]), &[]);
     let mut socket = case.proxy.client();

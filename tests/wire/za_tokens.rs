@@ -442,17 +442,7 @@ fn za15_head_and_old_clients_are_refused_as_they_expect() {
 
 #[test]
 fn za16_a_websocket_begins_with_a_token_or_not_at_all() {
-    let chat = Origin::start(|peer| {
-        peer.request()?;
-        peer.send(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-        )?;
-        loop {
-            let octet = peer.exactly(1)?;
-            peer.send(octet)?;
-        }
-    });
+    let chat = Origin::chatting();
     let case = of_ada(&chat);
     let shake = |client: &mut Client, field: &str| {
         client.send(format!(

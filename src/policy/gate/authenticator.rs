@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::super::MatchInput;
-use super::super::credentials::{CacheKey, CheckCache, Outcome};
+use super::super::credentials::{CacheKey, CheckCache, Outcome, Presented};
 use super::identity::Identity;
 use super::judge::Inquiry;
 use super::kinds::{Passwords, Service, Signed, Tokens};
@@ -48,6 +48,15 @@ pub(super) enum Look {
     Said(Arc<Reply>),
     /// Somebody has to be asked, which takes time.
     Ask(Arc<AuthQuestion>),
+}
+
+/// The credentials that were presented, or what is to be said where there are not exactly these.
+pub(super) fn only<T>(presented: Presented<T>) -> Result<T, Look> {
+    match presented {
+        Presented::One(credentials) => Ok(credentials),
+        Presented::Nothing => Err(Look::Nothing),
+        Presented::Ambiguous | Presented::TooLong => Err(Look::Bad(Reason::AmbiguousCredentials)),
+    }
 }
 
 /// Keys that are fetched.

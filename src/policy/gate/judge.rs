@@ -13,7 +13,7 @@ use super::{Authenticator, LinkedGate};
 use crate::config::AuthKind;
 use crate::http::{Framing, Name, Reason, Reply};
 
-/// When a request is judged, and what was found out since it was judged last.
+/// When a request is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Inquiry {
     /// Since any moment in the past: it never goes back.
@@ -41,8 +41,8 @@ pub struct Passed {
     pub held: Option<Held>,
     /// A limit would have refused it in earnest.
     pub would_refuse: Option<Held>,
-    /// Fields that the answer gets.
-    pub fields: Vec<u8>,
+    /// Field lines that the answer gets.
+    pub lines: Vec<u8>,
 }
 
 /// A request that is answered here.
@@ -86,7 +86,7 @@ pub fn judge(
         Ok(()) => Ruling::Pass(passed),
         Err(Stop::Ask(question)) => Ruling::Ask(question),
         Err(Stop::Refuse(refused)) => {
-            Ruling::Refuse(Refused { lines: passed.fields, who: passed.who, ..*refused })
+            Ruling::Refuse(Refused { lines: passed.lines, who: passed.who, ..*refused })
         }
     }
 }
@@ -141,7 +141,7 @@ fn preliminary(gate: &LinkedGate, input: &MatchInput<'_>, passed: &mut Passed) -
     match cors::answer(spec, head.method, input.field("Origin"), method, fields) {
         Cors::Actual(fields) => {
             for (name, value) in fields {
-                passed.fields.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+                passed.lines.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
             }
             Ok(())
         }
@@ -245,16 +245,16 @@ fn limits(
     Inquiry { now, .. }: Inquiry,
     passed: &mut Passed,
 ) -> Result<(), Stop> {
-    let who = passed.who.clone();
+    let who = passed.who.as_deref();
     let refuse = |held: Held| {
         let fields = vec![
             ("Retry-After", held.retry_after().to_string()),
             ("RateLimit-Policy", held.limit.policy().to_owned()),
-            ("RateLimit", held.standing_line()),
+            ("RateLimit", held.to_string()),
         ];
         Stop::from(Refused { fields, held: Some(held), ..Refused::of(Reason::RateLimited) })
     };
-    let key = |limit: &LinkedLimit| limit.key(input, route, who.as_deref());
+    let key = |limit: &LinkedLimit| limit.key(input, route, who);
     // One limit decides by itself.
     if gate.limits.len() > 1 {
         for limit in gate.limits.iter().filter(|limit| !limit.spec.dry_run) {

@@ -1,5 +1,6 @@
 //! A limit, with what is counted under it.
 
+use std::fmt::{self, Display};
 use std::hash::RandomState;
 use std::io::Write;
 use std::sync::Arc;
@@ -160,21 +161,20 @@ impl LinkedLimit {
     }
 }
 
+/// `"client";r=19;t=1`.
+impl Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Standing { remaining, reset, .. } = self.standing;
+        write!(f, "\"{}\";r={remaining};t={}", self.limit.spec.name, whole_seconds(reset))
+    }
+}
+
 impl Held {
     /// The two fields that tell a client where it stands (draft-ietf-httpapi-ratelimit-headers-10), as field lines.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let LinkedLimit { spec, policy, .. } = &*self.limit;
-        let (left, seconds) = (self.standing.remaining, whole_seconds(self.standing.reset));
-        let policy = format_args!("RateLimit-Policy: {policy}\r\n");
-        let standing = format_args!("RateLimit: \"{}\";r={left};t={seconds}\r\n", spec.name);
+        let policy = self.limit.policy();
         // Writing to a vector cannot fail.
-        let _ = out.write_fmt(policy).and_then(|()| out.write_fmt(standing));
-    }
-
-    /// `"client";r=19;t=1`.
-    pub fn standing_line(&self) -> String {
-        let Standing { remaining, reset, .. } = self.standing;
-        format!("\"{}\";r={remaining};t={}", self.limit.spec.name, whole_seconds(reset))
+        let _ = write!(out, "RateLimit-Policy: {policy}\r\nRateLimit: {self}\r\n");
     }
 
     /// Seconds until another request may pass: at least one.

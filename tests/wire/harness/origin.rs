@@ -107,6 +107,21 @@ impl Origin {
         })
     }
 
+    /// Switches to WebSocket, as the example of RFC 6455 section 1.3 does, and sends every octet back.
+    pub fn chatting() -> Origin {
+        Origin::start(|peer| {
+            peer.request()?;
+            peer.send(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+            )?;
+            loop {
+                let octet = peer.exactly(1)?;
+                peer.send(octet)?;
+            }
+        })
+    }
+
     /// Where it listens.
     pub fn address(&self) -> &str {
         &self.address

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use super::super::super::MatchInput;
+use super::super::super::credentials;
 use super::super::super::credentials::password::Users;
-use super::super::super::credentials::{self, Presented};
-use super::super::authenticator::{Authenticator, Look};
+use super::super::authenticator::{Authenticator, Look, only};
 use super::super::judge::Inquiry;
 use super::super::question::{Answer, Asked, AuthQuestion};
 use crate::config::User;
-use crate::http::Reason;
 
 /// Those who have a password.
 pub struct Passwords(Users);
@@ -25,12 +24,9 @@ impl Passwords {
         input: &MatchInput<'_>,
         Inquiry { now, .. }: Inquiry,
     ) -> Look {
-        let found = match credentials::basic(input.head, input.bytes) {
-            Presented::Nothing => return Look::Nothing,
-            Presented::Ambiguous | Presented::TooLong => {
-                return Look::Bad(Reason::AmbiguousCredentials);
-            }
-            Presented::One(found) => found,
+        let found = match only(credentials::basic(input.head, input.bytes)) {
+            Ok(found) => found,
+            Err(look) => return look,
         };
         let key = auth.key(&[found.user.as_bytes(), &found.password]);
         if let Some(known) = auth.remembered(key, now) {

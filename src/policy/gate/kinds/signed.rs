@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::super::super::MatchInput;
 use super::super::super::credentials::jws::{Claims, JwtFault};
 use super::super::super::credentials::jwt::{JwtRules, KeySet};
-use super::super::super::credentials::{self, Outcome, Presented};
-use super::super::authenticator::{Authenticator, Look};
+use super::super::super::credentials::{self, Outcome};
+use super::super::authenticator::{Authenticator, Look, only};
 use super::super::identity::Identity;
 use super::super::judge::Inquiry;
 use super::super::question::{CHECK_HOLDS, Remembered};
@@ -60,12 +60,9 @@ impl Signed {
         input: &MatchInput<'_>,
         Inquiry { now, unix_s }: Inquiry,
     ) -> Look {
-        let token = match credentials::bearer(&auth.spec.fields, input.head, input.bytes) {
-            Presented::Nothing => return Look::Nothing,
-            Presented::Ambiguous | Presented::TooLong => {
-                return Look::Bad(Reason::AmbiguousCredentials);
-            }
-            Presented::One(token) => token,
+        let token = match only(credentials::bearer(&auth.spec.fields, input.head, input.bytes)) {
+            Ok(token) => token,
+            Err(look) => return look,
         };
         let (generation, rules) = {
             let known = self.0.read().unwrap_or_else(PoisonError::into_inner);

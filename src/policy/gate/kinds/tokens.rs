@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::super::super::MatchInput;
-use super::super::super::credentials::{self, Presented, TokenTable};
-use super::super::authenticator::{Authenticator, Look};
+use super::super::super::credentials::{self, TokenTable};
+use super::super::authenticator::{Authenticator, Look, only};
 use super::super::identity::Identity;
 use crate::config::Token;
 use crate::http::Reason;
@@ -21,17 +21,13 @@ impl Tokens {
     }
 
     pub fn look(&self, auth: &Authenticator, input: &MatchInput<'_>) -> Look {
-        match credentials::bearer(&auth.spec.fields, input.head, input.bytes) {
-            Presented::Nothing => Look::Nothing,
-            Presented::Ambiguous | Presented::TooLong => Look::Bad(Reason::AmbiguousCredentials),
-            Presented::One(secret) => match self.0.find(secret) {
-                Some(identity) => {
-                    identity.count();
-                    Look::Good(Arc::clone(identity))
-                }
-                None => Look::Bad(Reason::BadCredentials),
-            },
-        }
+        let secret = match only(credentials::bearer(&auth.spec.fields, input.head, input.bytes)) {
+            Ok(secret) => secret,
+            Err(look) => return look,
+        };
+        let Some(identity) = self.0.find(secret) else { return Look::Bad(Reason::BadCredentials) };
+        identity.count();
+        Look::Good(Arc::clone(identity))
     }
 
     pub fn identities(&self) -> impl Iterator<Item = &Arc<Identity>> {
