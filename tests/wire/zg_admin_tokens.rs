@@ -86,4 +86,5 @@ fn zg02_refused_credentials_and_changes_are_written_down() {
     for secret in ["hidden", "wrong-wrong", "0123456789"] {
         assert!(!all.contains(secret), "{secret} in {all}");
     }
+    assert_eq!(case.proxy.stop().code, Some(0), "the writer of the audit log ends, too");
 }

@@ -53,3 +53,27 @@ impl Identity {
         self.requests.load(Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_becomes_another() {
+        let longest = "x".repeat(LONGEST);
+        for (name, expected) in [
+            ("ada", "ada"),
+            ("Ada L.", "Ada L."),
+            (&*longest, &*longest),
+            (" ada", ""),
+            ("ada ", ""),
+            ("J\u{f6}rg", ""),
+            ("a\tb", ""),
+            ("a\r\nX-Role: root", ""),
+            (&format!("{longest}x"), ""),
+        ] {
+            let identity = Identity::new(&"default".into(), name, Vec::new(), Vec::new());
+            assert_eq!(&*identity.name, expected, "{name:?}");
+        }
+    }
+}
