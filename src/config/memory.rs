@@ -65,15 +65,17 @@ fn networks(plan: &Plan) -> u64 {
     (gates.sum::<usize>() + lists.sum::<usize>()) as u64
 }
 
-/// Octets of what is remembered of credentials: 16,384 good ones and as many bad ones.
+/// Octets of what is remembered of credentials: 16,384 good ones and as many bad ones, with 1 KiB of what is known of
+/// each: the roles and fields of a good one, the answer that a bad one gets.
 fn remembered(kind: &AuthKind) -> u64 {
-    let each = match kind {
-        AuthKind::Token(_) => 0,
-        AuthKind::Forward(spec) if spec.cache.is_zero() => 0,
-        AuthKind::Forward(_) => KIB + KIB / 4,
-        AuthKind::Basic(_) | AuthKind::Jwt(_) => KIB / 4,
+    const FRAME: u64 = KIB / 4;
+    let (good, bad) = match kind {
+        AuthKind::Token(_) => (0, 0),
+        AuthKind::Forward(spec) if spec.cache.is_zero() => (0, 0),
+        AuthKind::Forward(_) => (KIB + FRAME, KIB + FRAME),
+        AuthKind::Basic(_) | AuthKind::Jwt(_) => (KIB + FRAME, FRAME),
     };
-    2 * 16 * KIB * each
+    16 * KIB * (good + bad)
 }
 
 /// KiB of the hash of a password that takes most: one is looked at at a time.

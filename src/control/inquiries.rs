@@ -6,13 +6,13 @@
 //! before.
 
 use std::sync::Arc;
-use std::thread;
 
-use flume::{Receiver, Sender, TrySendError};
+use flume::Receiver;
 use futures_lite::FutureExt;
 use smol::LocalExecutor;
 use smol::lock::Semaphore;
 
+use super::passwords::PasswordChecks;
 use crate::client::{self, Question};
 use crate::config::{AuthKind, ForwardAuthSpec};
 use crate::http::{Method, Reply, grammar};
@@ -21,28 +21,25 @@ use crate::policy::gate::{Answer, Asked, AuthQuestion};
 use crate::proxy::{AnswerSlot, Command};
 use crate::upstream::resolve::resolve;
 
-/// Passwords that wait to be looked at.
-const PASSWORDS: usize = 64;
 /// Questions to services that are under way at a time.
 const SERVICES: usize = 256;
 /// Octets of the body of an answer that is relayed.
 const BODY_MOST: usize = 64 * 1024;
-/// How much less the thread for passwords is worth than others (nice(2)).
-const NICE: i32 = 10;
 
 /// A question, and where the answer goes.
 pub type PendingQuestion = (Arc<AuthQuestion>, AnswerSlot);
 
 /// Answers questions until nobody can ask any more.
 pub async fn answer(questions: Receiver<PendingQuestion>, mailboxes: Vec<Mailbox<Command>>) {
-    let passwords = passwords(mailboxes.clone());
+    let passwords = PasswordChecks::start(mailboxes.clone());
     let asking = Semaphore::new(SERVICES);
     let executor = LocalExecutor::new();
     let taking = async {
         while let Ok((question, slot)) = questions.recv_async().await {
-            if let Asked::Password(_) = &question.asked {
-                if let Some((_, slot)) = offer(&passwords, (question, slot)) {
-                    tell(&mailboxes, &slot, Answer::Unavailable);
+            if let Asked::Password { .. } = &question.asked {
+                match &passwords {
+                    Some(passwords) => passwords.ask((question, slot)),
+                    None => tell(&mailboxes, &slot, Answer::Unavailable),
                 }
                 continue;
             }
@@ -61,41 +58,10 @@ pub async fn answer(questions: Receiver<PendingQuestion>, mailboxes: Vec<Mailbox
     executor.run(taking).await;
 }
 
-/// Gives the question back that there is no room for.
-fn offer(
-    passwords: &Option<Sender<PendingQuestion>>,
-    inquiry: PendingQuestion,
-) -> Option<PendingQuestion> {
-    match passwords {
-        None => Some(inquiry),
-        Some(passwords) => match passwords.try_send(inquiry) {
-            Ok(()) => None,
-            Err(TrySendError::Full(inquiry) | TrySendError::Disconnected(inquiry)) => Some(inquiry),
-        },
-    }
-}
-
 /// Whoever waits for the answer may have gone; its core is told that there is one.
-fn tell(mailboxes: &[Mailbox<Command>], slot: &AnswerSlot, answer: Answer) {
+pub fn tell(mailboxes: &[Mailbox<Command>], slot: &AnswerSlot, answer: Answer) {
     let _ = slot.reply.try_send(answer);
     mailboxes.get(slot.core).map(|mailbox| mailbox.send(Command::Answered));
-}
-
-/// The thread that looks at passwords; `None`: there is none to be had.
-fn passwords(mailboxes: Vec<Mailbox<Command>>) -> Option<Sender<PendingQuestion>> {
-    let (ask, asked) = flume::bounded::<PendingQuestion>(PASSWORDS);
-    let work = move || {
-        let _ = rustix::process::nice(NICE); // of this thread alone (sched(7))
-        while let Ok((question, slot)) = asked.recv() {
-            if slot.reply.is_disconnected() {
-                continue; // nobody waits for it any more
-            }
-            if let Asked::Password(check) = &question.asked {
-                tell(&mailboxes, &slot, check());
-            }
-        }
-    };
-    thread::Builder::new().name("passwords".to_owned()).spawn(work).ok().map(|_| ask)
 }
 
 /// What the service says.

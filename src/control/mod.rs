@@ -29,6 +29,7 @@ mod inquiries;
 mod keys;
 mod listening;
 mod names;
+mod passwords;
 mod probes;
 mod reload;
 mod start;

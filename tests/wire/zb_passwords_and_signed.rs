@@ -122,6 +122,35 @@ mod passwords {
     }
 
     #[test]
+    fn zb11_who_guesses_waits_behind_who_logs_in() {
+        let origin = mirror();
+        let case = Configured::new(
+            &format!(
+                "upstream = '{}'\ntrusted-proxy = '127.0.0.0/8'\n[auth.default]\n\
+                 user = ['ada:{ADA}', 'bob:{BOB}']\n",
+                origin.url()
+            ),
+            &[],
+        );
+        let from = |client: &str, fields: String| format!("X-Forwarded-For: {client}\r\n{fields}");
+        let mut flood: Vec<_> = (0..70).map(|_| case.proxy.client()).collect();
+        for (n, client) in flood.iter_mut().enumerate() {
+            let fields = from("198.51.100.1", basic("bob", &format!("wrong {n}")));
+            client.send(format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}\r\n"));
+        }
+        // The queue is full when the first is refused.
+        std::thread::sleep(Duration::from_millis(200));
+        let started = Instant::now();
+        let fields = from("192.0.2.7", basic("ada", "password"));
+        assert_eq!(asked(&mut case.proxy.client(), "/", &fields).status, 200);
+        let login = started.elapsed();
+        let answers: Vec<u16> = flood.iter_mut().map(|client| client.response().status).collect();
+        let all = started.elapsed();
+        assert!(answers.contains(&401) && answers.contains(&503), "{answers:?}");
+        assert!(login * 4 < all, "{login:?} of {all:?}");
+    }
+
+    #[test]
     fn zb04_users_have_roles_and_their_passwords_stay_here() {
         let origin = mirror();
         let rest = "[[route]]\npath = '/admin'\nrole = 'admin'\npool = 'default'\n[[route]]\npool = 'default'";

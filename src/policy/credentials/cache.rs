@@ -54,6 +54,11 @@ impl<T: Clone> CheckCache<T> {
         good.or_else(|| self.bad.get(key, now).map(Outcome::Bad))
     }
 
+    /// Lets the good outcome of this key, if there is one, hold until then at least.
+    pub fn renew(&self, key: CacheKey, until: Duration) {
+        self.good.renew(key, until);
+    }
+
     /// Remembers an outcome, in the place of any other for these credentials. Where there is no more room, the outcome
     /// that ends first makes way.
     pub fn put(&self, key: CacheKey, outcome: Outcome<T>, until: Duration) {
@@ -117,6 +122,12 @@ impl<T: Clone> Room<T> {
         entry.map(|entry| entry.value.clone())
     }
 
+    fn renew(&self, key: CacheKey, until: Duration) {
+        if let Some(entry) = self.part(key).iter_mut().find(|entry| entry.key == key) {
+            entry.until = entry.until.max(until);
+        }
+    }
+
     fn put(&self, entry: Entry<T>) {
         let mut part = self.part(entry.key);
         part.retain(|other| other.key != entry.key);
@@ -162,6 +173,22 @@ mod tests {
         cache.put(key, Outcome::Good(3), 20 * SECOND);
         assert_eq!(cache.get(key, SECOND), Some(Outcome::Good(3)));
         assert_eq!(cache.len(), (1, 0));
+    }
+
+    #[test]
+    fn what_is_used_holds_longer() {
+        let cache = cache(64);
+        let [used, bad, gone] = [b"used", &b"bad"[..], b"gone"].map(|name| cache.key("", &[name]));
+        cache.put(used, Outcome::Good(1), 10 * SECOND);
+        cache.put(bad, Outcome::Bad(2), 10 * SECOND);
+        for until in [20, 15] {
+            for key in [used, bad, gone] {
+                cache.renew(key, until * SECOND);
+            }
+        }
+        assert_eq!(cache.get(used, 19 * SECOND), Some(Outcome::Good(1)), "never for less");
+        assert_eq!(cache.get(used, 20 * SECOND), None);
+        assert_eq!([bad, gone].map(|key| cache.get(key, 11 * SECOND)), [None, None]);
     }
 
     #[test]

@@ -10,13 +10,15 @@ use super::super::credentials::{CacheKey, CheckCache, Outcome, Presented};
 use super::identity::Identity;
 use super::judge::Inquiry;
 use super::kinds::{Passwords, Service, Signed, Tokens};
-use super::question::{AuthQuestion, Remembered};
+use super::question::{AuthQuestion, IN_USE_HOLDS, Remembered};
 use crate::base::random_secret;
 use crate::config::{AskedUrl, AuthKind, AuthSpec, JwtKeys};
 use crate::http::{Reason, Reply};
 
 /// Outcomes of checks that are remembered, good ones and bad ones each.
 const REMEMBERED: usize = 16_384;
+/// Octets of what is remembered of one; the rows of the memory reckon with them.
+const REMEMBERED_OCTETS: usize = 1024;
 /// Tokens whose requests are shown one by one: scrapers have bounds, too.
 const SHOWN: usize = 1000;
 
@@ -165,13 +167,22 @@ impl Authenticator {
         self.cache.key("", credentials)
     }
 
+    /// What is long is found out again instead: what is remembered has a bound.
     pub(super) fn remember(&self, key: CacheKey, outcome: Outcome<Remembered>, until: Duration) {
-        self.cache.put(key, outcome, until);
+        let (Outcome::Good(what) | Outcome::Bad(what)) = &outcome;
+        if what.octets() <= REMEMBERED_OCTETS {
+            self.cache.put(key, outcome, until);
+        }
     }
 
     pub(super) fn remembered(&self, key: CacheKey, now: Duration) -> Option<Look> {
         Some(match self.cache.get(key, now)? {
-            Outcome::Good(Remembered::Who(identity)) => Look::Good(identity),
+            Outcome::Good(Remembered::Who(identity)) => {
+                if let AuthKind::Basic(_) = self.spec.kind {
+                    self.cache.renew(key, now + IN_USE_HOLDS);
+                }
+                Look::Good(identity)
+            }
             Outcome::Bad(Remembered::Said(reply)) => Look::Said(reply),
             Outcome::Good(_) | Outcome::Bad(_) => Look::Bad(Reason::BadCredentials),
         })

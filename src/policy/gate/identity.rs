@@ -43,6 +43,12 @@ impl Identity {
         })
     }
 
+    /// Octets of what is known of them.
+    pub(super) fn octets(&self) -> usize {
+        let roles = self.roles.iter().map(|role| role.len() + size_of::<Arc<str>>());
+        self.name.len() + roles.sum::<usize>() + self.lines.len()
+    }
+
     /// One more request.
     pub(super) fn count(&self) {
         self.requests.fetch_add(1, Relaxed);

@@ -1,6 +1,7 @@
 //! Questions that take time: they are asked elsewhere, and the request is judged again with the answer.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use crate::http::{Reason, Reply};
 
 /// How long the outcome of a check holds.
 pub(super) const CHECK_HOLDS: Duration = Duration::from_secs(300);
+/// How long a good password is known after its last use. It cannot change without a new [`Authenticator`], and whoever
+/// uses it should not have to wait for a thread that may have much to do.
+pub(super) const IN_USE_HOLDS: Duration = Duration::from_secs(3600);
 /// How long anybody waits for a thread to look at a password.
 const CHECK_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Octets of an answer that is remembered.
-const REMEMBERED_MOST: usize = 1024;
 
 /// A question.
 pub struct AuthQuestion {
@@ -29,8 +30,13 @@ pub struct AuthQuestion {
 
 /// What is asked.
 pub enum Asked {
-    /// Is this the password? To find out is slow on purpose: on a thread of its own.
-    Password(Box<dyn Fn() -> Answer + Send + Sync>),
+    /// Is this the password?
+    Password {
+        /// Finds out, which is slow on purpose: on a thread of its own.
+        check: Box<dyn Fn() -> Answer + Send + Sync>,
+        /// Who asks.
+        client: Option<IpAddr>,
+    },
     /// May this request pass? A service knows, if it is asked with these field lines.
     Service(Vec<u8>),
 }
@@ -59,9 +65,27 @@ pub(super) enum Remembered {
     Nothing,
 }
 
+impl Remembered {
+    /// Octets that it takes, but for its frame.
+    pub(super) fn octets(&self) -> usize {
+        match self {
+            Remembered::Who(identity) => identity.octets(),
+            Remembered::Said(reply) => octets(reply),
+            Remembered::Nothing => 0,
+        }
+    }
+}
+
 impl fmt::Debug for AuthQuestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AuthQuestion({})", self.auth.spec.name)
+    }
+}
+
+/// The same credentials for the same auth: one answer is enough.
+impl PartialEq for AuthQuestion {
+    fn eq(&self, other: &AuthQuestion) -> bool {
+        Arc::ptr_eq(&self.auth, &other.auth) && self.key == other.key
     }
 }
 
@@ -90,17 +114,12 @@ impl AuthQuestion {
                 (Outcome::Bad(Remembered::Nothing), Look::Bad(Reason::BadCredentials))
             }
         };
-        let holds = match &self.auth.spec.kind {
-            AuthKind::Forward(spec) => spec.cache,
+        let holds = match (&self.auth.spec.kind, &look) {
+            (AuthKind::Forward(spec), _) => spec.cache,
+            (_, Look::Good(_)) => IN_USE_HOLDS,
             _ => CHECK_HOLDS,
         };
-        // What is long is asked for again: what is remembered has a bound.
-        let is_short = match &look {
-            Look::Good(who) => who.lines.len() <= REMEMBERED_MOST,
-            Look::Said(reply) => octets(reply) <= REMEMBERED_MOST,
-            _ => true,
-        };
-        if !holds.is_zero() && is_short {
+        if !holds.is_zero() {
             self.auth.remember(self.key, outcome, now + holds);
         }
         look

@@ -37,7 +37,7 @@ impl Passwords {
             Some(user) => Answer::Good { user: Some(user), lines: Vec::new() },
             None => Answer::Bad(None),
         };
-        let asked = Asked::Password(Box::new(check));
+        let asked = Asked::Password { check: Box::new(check), client: input.client() };
         Look::Ask(Arc::new(AuthQuestion { auth: Arc::clone(auth), key, asked }))
     }
 }

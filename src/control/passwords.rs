@@ -1,0 +1,201 @@
+//! Passwords that wait to be checked. A check is slow on purpose, so one thread does them, one after another, and which
+//! is next matters: clients take turns, and who guesses many passwords waits behind whoever logs in once.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use flume::{Sender, TrySendError};
+
+use super::inquiries::{PendingQuestion, tell};
+use crate::io::signal::Mailbox;
+use crate::policy::gate::{Answer, Asked, AuthQuestion};
+use crate::policy::limit::client_key;
+use crate::proxy::{AnswerSlot, Command};
+
+/// Passwords that wait, however many wait for the answer to each.
+const WAITING_MOST: usize = 64;
+/// Requests that wait for the answer to one: a browser sends several at once.
+const SHARED_MOST: usize = 256;
+/// How much less the thread is worth than others (nice(2)).
+const NICE: i32 = 10;
+
+/// Where passwords are checked.
+pub struct PasswordChecks {
+    queue: Arc<Mutex<Queue>>,
+    wake: Sender<()>,
+    mailboxes: Vec<Mailbox<Command>>,
+}
+
+type Queue = FairQueue<Arc<AuthQuestion>, AnswerSlot>;
+
+impl PasswordChecks {
+    /// Starts the thread, which ends when nobody can ask any more; `None`: there is none to be had.
+    pub fn start(mailboxes: Vec<Mailbox<Command>>) -> Option<PasswordChecks> {
+        let queue = Arc::new(Mutex::new(FairQueue::new()));
+        let (wake, woken) = flume::bounded(1);
+        let checks =
+            PasswordChecks { queue: Arc::clone(&queue), wake, mailboxes: mailboxes.clone() };
+        let work = move || {
+            let _ = rustix::process::nice(NICE); // of this thread alone (sched(7))
+            while woken.recv().is_ok() {
+                loop {
+                    let next = locked(&queue).pop();
+                    let Some((question, mut slots)) = next else { break };
+                    slots.retain(|slot| !slot.reply.is_disconnected());
+                    match &question.asked {
+                        Asked::Password { check, .. } if !slots.is_empty() => {
+                            tell_all(&mailboxes, &slots, &check());
+                        }
+                        _ => {} // nobody waits for it any more
+                    }
+                }
+            }
+        };
+        thread::Builder::new().name("passwords".to_owned()).spawn(work).ok().map(|_| checks)
+    }
+
+    /// Has the password checked when its turn comes. Those for whom there is no room, which may be others than who asks
+    /// now, are told that nobody knows.
+    pub fn ask(&self, (question, slot): PendingQuestion) {
+        let client = match &question.asked {
+            Asked::Password { client, .. } => client.map_or([0; 9], client_key),
+            Asked::Service(_) => return,
+        };
+        let displaced = locked(&self.queue).push(client, question, slot);
+        tell_all(&self.mailboxes, &displaced, &Answer::Unavailable);
+        match self.wake.try_send(()) {
+            Ok(()) | Err(TrySendError::Full(())) => {}
+            Err(TrySendError::Disconnected(())) => tracing::error!("passwords: the thread is gone"),
+        }
+    }
+}
+
+fn locked(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn tell_all(mailboxes: &[Mailbox<Command>], slots: &[AnswerSlot], answer: &Answer) {
+    for slot in slots {
+        tell(mailboxes, slot, answer.clone());
+    }
+}
+
+/// What is counted as one client.
+type ClientKey = [u8; 9];
+
+/// Questions of clients who take turns (start-time fair queueing): a client's second question has the turn behind its
+/// first, however many others have asked before.
+struct FairQueue<Q, W> {
+    /// The turn of the question that was taken last.
+    turn: u64,
+    questions: Vec<Waiting<Q, W>>,
+}
+
+struct Waiting<Q, W> {
+    turn: u64,
+    client: ClientKey,
+    question: Q,
+    /// All who asked it.
+    askers: Vec<W>,
+}
+
+impl<Q: PartialEq, W> FairQueue<Q, W> {
+    fn new() -> FairQueue<Q, W> {
+        FairQueue { turn: 0, questions: Vec::new() }
+    }
+
+    /// Gives the askers back for whom there is no room. In a full queue whoever would be last makes way.
+    fn push(&mut self, client: ClientKey, question: Q, asker: W) -> Vec<W> {
+        if let Some(same) = self.questions.iter_mut().find(|one| one.question == question) {
+            if same.askers.len() == SHARED_MOST {
+                return vec![asker];
+            }
+            same.askers.push(asker);
+            return Vec::new();
+        }
+        let own = self.questions.iter().filter(|one| one.client == client);
+        let turn = own.map(|one| one.turn + 1).max().unwrap_or(self.turn);
+        let mut displaced = Vec::new();
+        if self.questions.len() == WAITING_MOST {
+            let last = (0..WAITING_MOST).max_by_key(|at| self.questions[*at].turn).unwrap_or(0);
+            if self.questions[last].turn <= turn {
+                return vec![asker];
+            }
+            displaced = self.questions.remove(last).askers;
+        }
+        self.questions.push(Waiting { turn, client, question, askers: vec![asker] });
+        displaced
+    }
+
+    /// The next question: of those with the lowest turn the oldest.
+    fn pop(&mut self) -> Option<(Q, Vec<W>)> {
+        let (at, _) = self.questions.iter().enumerate().min_by_key(|(_, one)| one.turn)?;
+        let Waiting { turn, question, askers, .. } = self.questions.remove(at);
+        self.turn = turn;
+        Some((question, askers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLOOD: ClientKey = [1; 9];
+
+    /// A queue that one client has filled.
+    fn flooded() -> FairQueue<u32, u32> {
+        let mut queue = FairQueue::new();
+        for n in 0..WAITING_MOST as u32 {
+            assert!(queue.push(FLOOD, n, n).is_empty());
+        }
+        queue
+    }
+
+    fn order(queue: &mut FairQueue<u32, u32>) -> Vec<u32> {
+        std::iter::from_fn(|| queue.pop()).map(|(question, _)| question).collect()
+    }
+
+    #[test]
+    fn who_asks_once_is_not_behind_who_asks_often() {
+        let mut queue = flooded();
+        assert_eq!(queue.push(FLOOD, 100, 100), [100], "it would be last itself");
+        assert_eq!(queue.pop().unwrap().0, 0);
+        assert!(queue.push(FLOOD, 100, 100).is_empty(), "there is room for one");
+        assert_eq!(queue.push([2; 9], 200, 200), [100], "the last of the many makes way");
+        assert_eq!(queue.push([2; 9], 201, 201), [63]);
+        assert_eq!(queue.push([3; 9], 300, 300), [62]);
+        assert_eq!(order(&mut queue)[..6], [200, 300, 1, 201, 2, 3]);
+        assert!(queue.pop().is_none());
+    }
+
+    #[test]
+    fn clients_take_turns_in_the_order_in_which_they_came() {
+        let mut queue = FairQueue::new();
+        for (client, question) in [(1, 10), (1, 11), (1, 12), (2, 20), (3, 30), (2, 21)] {
+            assert!(queue.push([client; 9], question, 0).is_empty());
+        }
+        assert_eq!(order(&mut queue), [10, 20, 30, 11, 21, 12]);
+    }
+
+    #[test]
+    fn many_clients_that_ask_once_are_served_as_they_came() {
+        let mut queue = FairQueue::new();
+        for n in 0..WAITING_MOST as u32 {
+            assert!(queue.push([n as u8; 9], n, n).is_empty());
+        }
+        assert_eq!(queue.push([200; 9], 200, 200), [200]);
+        assert_eq!(order(&mut queue), (0..WAITING_MOST as u32).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_question_that_waits_is_not_asked_twice() {
+        let mut queue = FairQueue::new();
+        for asker in 0..SHARED_MOST as u32 {
+            assert!(queue.push([asker as u8; 9], 7, asker).is_empty());
+        }
+        assert_eq!(queue.push([9; 9], 7, 1000), [1000]);
+        let (question, askers) = queue.pop().unwrap();
+        assert_eq!((question, askers.len()), (7, SHARED_MOST));
+        assert!(queue.pop().is_none());
+    }
+}
