@@ -195,8 +195,11 @@ fn judged(
                 writeln!(out, "  {name} has to be asked first: what follows is so if it says yes");
             Some(Passed::default())
         }
-        Ruling::Refuse(Refused { reason, fields, .. }) => {
+        Ruling::Refuse(Refused { reason, detail, fields, .. }) => {
             out.push_str(&refusal(reason));
+            if !detail.is_empty() {
+                let _ = writeln!(out, "  detail: {detail}");
+            }
             for (name, value) in fields {
                 let _ = writeln!(out, "  {name}: {value}");
             }

@@ -49,10 +49,11 @@ pub(super) fn judged(
             Gated::Pass
         }
         Ruling::Ask(question) => Gated::Ask(question),
-        Ruling::Refuse(Refused { reason, reply, fields, lines, who, held }) => {
+        Ruling::Refuse(Refused { reason, detail, reply, fields, lines, who, held }) => {
             use Reason::{AmbiguousCredentials, AuthRefused, BadCredentials, RoleMissing};
             if matches!(reason, AmbiguousCredentials | AuthRefused | BadCredentials | RoleMissing) {
-                worker.audit(|| refused_credentials(exchange, head, route, who.as_deref(), reason));
+                let why = (reason, detail);
+                worker.audit(|| refused_credentials(exchange, head, route, who.as_deref(), why));
             }
             let said = reply.is_some();
             let passed = Passed { who, held: None, would_refuse: held, lines };
@@ -79,7 +80,7 @@ fn refused_credentials(
     head: &[u8],
     route: &Arc<str>,
     who: Option<&Identity>,
-    reason: Reason,
+    (reason, detail): (Reason, &'static str),
 ) -> AuditEvent {
     let text = |octets: &[u8]| {
         String::from_utf8_lossy(&octets[..octets.len().min(TEXT_MOST)]).into_owned()
@@ -94,6 +95,7 @@ fn refused_credentials(
         host: text(input.host()),
         path: text(input.path_and_query().0),
         reason: reason.label(),
+        detail,
     }
 }
 

@@ -34,6 +34,8 @@ pub enum AuditEvent {
         path: String,
         /// Label of the reason.
         reason: &'static str,
+        /// More of it: what is wrong with a signed token; empty: there is no more.
+        detail: &'static str,
     },
     /// Somebody wanted something changed.
     Change {

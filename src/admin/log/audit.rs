@@ -12,7 +12,7 @@ pub fn write(record: &AuditRecord, out: &mut String) {
     Date::of(record.time).rfc3339(out);
     out.push('"');
     match &record.event {
-        AuditEvent::Credentials { id, client, route, who, method, host, path, reason } => {
+        AuditEvent::Credentials { id, client, route, who, method, host, path, reason, detail } => {
             string(out, "event", Some("credentials_refused"));
             string(out, "request_id", Some(id));
             string(out, "client", client.map(|client| client.to_string()).as_deref());
@@ -22,6 +22,7 @@ pub fn write(record: &AuditRecord, out: &mut String) {
             string(out, "host", Some(host));
             string(out, "path", Some(path));
             string(out, "reason", Some(reason));
+            string(out, "detail", (!detail.is_empty()).then_some(detail));
         }
         AuditEvent::Change { what, by, refused } => {
             string(out, "event", Some("change"));
@@ -57,10 +58,11 @@ mod tests {
             host: "a\r\nb".into(),
             path: "/\"".into(),
             reason: "bad_credentials",
+            detail: "expired",
         });
         assert_eq!(refused["event"], "credentials_refused");
         assert_eq!((&refused["client"], &refused["host"]), (&"192.0.2.1".into(), &"a\r\nb".into()));
-        assert!(refused["auth"].is_null());
+        assert!(refused["auth"].is_null() && refused["detail"] == "expired");
         let (what, by) = ("add http://a:1".into(), "ops".into());
         let change = line(AuditEvent::Change { what, by, refused: Some("it is there".into()) });
         assert_eq!((&change["done"], &change["by"]), (&false.into(), &"ops".into()));

@@ -14,11 +14,11 @@ const WAYS: usize = 8;
 
 /// What a check came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome<T> {
+pub enum Outcome<G, B> {
     /// The credentials are good.
-    Good(T),
+    Good(G),
     /// They are not.
-    Bad(T),
+    Bad(B),
 }
 
 /// Credentials, by a hash that only this process can make.
@@ -26,16 +26,16 @@ pub enum Outcome<T> {
 pub struct CacheKey(u128);
 
 /// Outcomes, for as long as they hold. Durations are since a moment that its owner chose.
-pub struct CheckCache<T> {
+pub struct CheckCache<G, B> {
     secret: [u8; 32],
-    good: Room<T>,
-    bad: Room<T>,
+    good: Room<G>,
+    bad: Room<B>,
 }
 
-impl<T: Clone> CheckCache<T> {
+impl<G: Clone, B: Clone> CheckCache<G, B> {
     /// Room for so many outcomes of either kind, rounded up to a multiple of eight. `secret`: what nobody knows, random
     /// octets of this process.
-    pub fn new(secret: [u8; 32], most: usize) -> CheckCache<T> {
+    pub fn new(secret: [u8; 32], most: usize) -> CheckCache<G, B> {
         CheckCache { secret, good: Room::new(most), bad: Room::new(most) }
     }
 
@@ -49,7 +49,7 @@ impl<T: Clone> CheckCache<T> {
     }
 
     /// What was put, if it still holds: before `until`.
-    pub fn get(&self, key: CacheKey, now: Duration) -> Option<Outcome<T>> {
+    pub fn get(&self, key: CacheKey, now: Duration) -> Option<Outcome<G, B>> {
         let good = self.good.get(key, now).map(Outcome::Good);
         good.or_else(|| self.bad.get(key, now).map(Outcome::Bad))
     }
@@ -61,13 +61,17 @@ impl<T: Clone> CheckCache<T> {
 
     /// Remembers an outcome, in the place of any other for these credentials. Where there is no more room, the outcome
     /// that ends first makes way.
-    pub fn put(&self, key: CacheKey, outcome: Outcome<T>, until: Duration) {
-        let (room, other, value) = match outcome {
-            Outcome::Good(value) => (&self.good, &self.bad, value),
-            Outcome::Bad(value) => (&self.bad, &self.good, value),
-        };
-        other.forget(key);
-        room.put(Entry { key, until, value });
+    pub fn put(&self, key: CacheKey, outcome: Outcome<G, B>, until: Duration) {
+        match outcome {
+            Outcome::Good(value) => {
+                self.bad.forget(key);
+                self.good.put(Entry { key, until, value });
+            }
+            Outcome::Bad(value) => {
+                self.good.forget(key);
+                self.bad.put(Entry { key, until, value });
+            }
+        }
     }
 
     /// How many outcomes are remembered, good and bad, with those that no longer hold and were not replaced yet.
@@ -82,7 +86,7 @@ impl<T: Clone> CheckCache<T> {
 }
 
 /// No keys: who knows them can find out whether credentials are in it.
-impl<T> fmt::Debug for CheckCache<T> {
+impl<G, B> fmt::Debug for CheckCache<G, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CheckCache")
     }
@@ -154,7 +158,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn cache(most: usize) -> CheckCache<u32> {
+    fn cache(most: usize) -> CheckCache<u32, u32> {
         CheckCache::new([7; 32], most)
     }
 
@@ -204,7 +208,7 @@ mod tests {
         ] {
             assert_eq!(cache.get(cache.key(auth, &credentials), Duration::ZERO), None);
         }
-        let other = CheckCache::<u32>::new([8; 32], 64);
+        let other = CheckCache::<u32, u32>::new([8; 32], 64);
         assert_ne!(other.key("staff", &[b"ada", b"secret"]), key);
     }
 

@@ -10,7 +10,7 @@ use super::super::credentials::{CacheKey, CheckCache, Outcome, Presented};
 use super::identity::Identity;
 use super::judge::Inquiry;
 use super::kinds::{Passwords, Service, Signed, Tokens};
-use super::question::{AuthQuestion, IN_USE_HOLDS, Remembered};
+use super::question::{AuthQuestion, Checked, IN_USE_HOLDS, Refusal, octets};
 use crate::base::random_secret;
 use crate::config::{AskedUrl, AuthKind, AuthSpec, JwtKeys};
 use crate::http::{Reason, Reply};
@@ -27,7 +27,7 @@ pub struct Authenticator {
     /// As it was asked for.
     pub spec: Arc<AuthSpec>,
     kind: Kind,
-    cache: CheckCache<Remembered>,
+    cache: CheckCache<Arc<Identity>, Refusal>,
     /// Requests whose credentials were good, and that were refused for them.
     counts: [AtomicU64; 2],
 }
@@ -44,12 +44,47 @@ pub(super) enum Look {
     /// It has none of these credentials.
     Nothing,
     Good(Arc<Identity>),
-    /// It is refused, for this reason.
-    Bad(Reason),
+    Bad(Fault),
     /// It is refused with this answer.
     Said(Arc<Reply>),
     /// Somebody has to be asked, which takes time.
     Ask(Arc<AuthQuestion>),
+}
+
+/// Why credentials are no good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub reason: Reason,
+    /// More of it, for operators and not for who presented them; empty: there is no more.
+    pub detail: &'static str,
+}
+
+impl From<Reason> for Fault {
+    fn from(reason: Reason) -> Fault {
+        Fault { reason, detail: "" }
+    }
+}
+
+impl Fault {
+    /// Of two faults of a request, this is the one to tell: that nobody can say whether credentials are good comes
+    /// before that others, of another kind, are not.
+    pub fn outweighs(&self, other: &Fault) -> bool {
+        let weight = |fault: &Fault| match fault.reason {
+            Reason::AmbiguousCredentials => 2,
+            Reason::AuthUnavailable => 1,
+            _ => 0,
+        };
+        weight(self) > weight(other)
+    }
+}
+
+/// What becomes of a request's credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AuthOutcome {
+    /// They are good.
+    Accepted,
+    /// The request is refused for them.
+    Refused,
 }
 
 /// The credentials that were presented, or what is to be said where there are not exactly these.
@@ -57,7 +92,9 @@ pub(super) fn only<T>(presented: Presented<T>) -> Result<T, Look> {
     match presented {
         Presented::One(credentials) => Ok(credentials),
         Presented::Nothing => Err(Look::Nothing),
-        Presented::Ambiguous | Presented::TooLong => Err(Look::Bad(Reason::AmbiguousCredentials)),
+        Presented::Ambiguous | Presented::TooLong => {
+            Err(Look::Bad(Reason::AmbiguousCredentials.into()))
+        }
     }
 }
 
@@ -143,23 +180,17 @@ impl Authenticator {
 
     /// What `input` tells of who asks.
     pub(super) fn look(self: &Arc<Self>, input: &MatchInput<'_>, inquiry: Inquiry) -> Look {
-        self.counted(match &self.kind {
+        match &self.kind {
             Kind::Tokens(tokens) => tokens.look(self, input),
             Kind::Passwords(passwords) => passwords.look(self, input, inquiry),
             Kind::Signed(signed) => signed.look(self, input, inquiry),
             Kind::Service(service) => service.look(self, input, inquiry),
-        })
+        }
     }
 
-    /// Counts what a look, or an answer, came to.
-    pub(super) fn counted(&self, look: Look) -> Look {
-        let which = match &look {
-            Look::Good(_) => 0,
-            Look::Bad(_) | Look::Said(_) => 1,
-            Look::Nothing | Look::Ask(_) => return look,
-        };
-        self.counts[which].fetch_add(1, Relaxed);
-        look
+    /// Counts what became of a request.
+    pub(super) fn count(&self, outcome: AuthOutcome) {
+        self.counts[outcome as usize].fetch_add(1, Relaxed);
     }
 
     /// What stands for these credentials where outcomes are remembered.
@@ -168,23 +199,17 @@ impl Authenticator {
     }
 
     /// What is long is found out again instead: what is remembered has a bound.
-    pub(super) fn remember(&self, key: CacheKey, outcome: Outcome<Remembered>, until: Duration) {
-        let (Outcome::Good(what) | Outcome::Bad(what)) = &outcome;
-        if what.octets() <= REMEMBERED_OCTETS {
-            self.cache.put(key, outcome, until);
+    pub(super) fn remember(&self, key: CacheKey, checked: &Checked, until: Duration) {
+        if octets(checked) <= REMEMBERED_OCTETS {
+            self.cache.put(key, checked.clone(), until);
         }
     }
 
     pub(super) fn remembered(&self, key: CacheKey, now: Duration) -> Option<Look> {
-        Some(match self.cache.get(key, now)? {
-            Outcome::Good(Remembered::Who(identity)) => {
-                if let AuthKind::Basic(_) = self.spec.kind {
-                    self.cache.renew(key, now + IN_USE_HOLDS);
-                }
-                Look::Good(identity)
-            }
-            Outcome::Bad(Remembered::Said(reply)) => Look::Said(reply),
-            Outcome::Good(_) | Outcome::Bad(_) => Look::Bad(Reason::BadCredentials),
-        })
+        let checked = self.cache.get(key, now)?;
+        if matches!((&self.spec.kind, &checked), (AuthKind::Basic(_), Outcome::Good(_))) {
+            self.cache.renew(key, now + IN_USE_HOLDS);
+        }
+        Some(checked.into())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::cors::{self, Cors};
 use super::super::{MatchInput, media};
-use super::authenticator::Look;
+use super::authenticator::{AuthOutcome, Fault, Look};
 use super::identity::Identity;
 use super::limits::{Held, LinkedLimit};
 use super::question::{Answer, AuthQuestion};
@@ -50,6 +50,8 @@ pub struct Passed {
 pub struct Refused {
     /// Why.
     pub reason: Reason,
+    /// More of it, for operators; empty: there is no more.
+    pub detail: &'static str,
     /// The answer, where it is not one of ours that says why.
     pub reply: Option<Reply>,
     /// Further fields of the answer.
@@ -65,7 +67,7 @@ pub struct Refused {
 impl Refused {
     fn of(reason: Reason) -> Refused {
         let (fields, lines) = (Vec::new(), Vec::new());
-        Refused { reason, reply: None, fields, lines, who: None, held: None }
+        Refused { reason, detail: "", reply: None, fields, lines, who: None, held: None }
     }
 }
 
@@ -165,40 +167,54 @@ fn who(
     if gate.auths.is_empty() {
         return Ok(());
     }
-    let (mut worst, mut at_fault) = (Reason::NoCredentials, None);
-    let (mut question, mut said) = (None, None);
+    let (mut question, mut said, mut worst) = (None, None, None);
     for auth in &gate.auths {
         let is_its =
             |(question, _): &mut (Arc<AuthQuestion>, Answer)| Arc::ptr_eq(&question.auth, auth);
         let look = match answered.take_if(is_its) {
-            Some((question, answer)) => auth.counted(question.answered(answer, inquiry.now)),
+            Some((question, answer)) => question.answered(answer, inquiry.now),
             None => auth.look(input, inquiry),
         };
         match look {
             Look::Good(identity) => {
+                auth.count(AuthOutcome::Accepted);
                 passed.who = Some(identity);
                 return Ok(());
             }
+            Look::Nothing => {}
             Look::Ask(asked) => question = question.or(Some(asked)),
-            Look::Said(reply) => said = said.or(Some(reply)),
-            Look::Bad(reason) if worst == Reason::NoCredentials => {
-                (worst, at_fault) = (reason, Some(auth));
+            Look::Said(reply) => said = said.or(Some((auth, reply))),
+            Look::Bad(fault) => {
+                let is_ambiguous = fault.reason == Reason::AmbiguousCredentials;
+                if worst.as_ref().is_none_or(|(_, known)| fault.outweighs(known)) {
+                    worst = Some((auth, fault));
+                }
+                // Which of them counts is for nobody to choose, another kind of credentials neither.
+                if is_ambiguous {
+                    (question, said) = (None, None);
+                    break;
+                }
             }
-            Look::Bad(_) | Look::Nothing => {}
         }
     }
     if let Some(question) = question {
         return Err(Stop::Ask(question));
     }
-    if let Some(reply) = said {
+    if let Some((auth, reply)) = said {
+        auth.count(AuthOutcome::Refused);
         let reply = Some((*reply).clone());
         return Err(Refused { reply, ..Refused::of(Reason::AuthRefused) }.into());
     }
-    let fields = match worst.status() {
+    let at_fault = worst.as_ref().map(|(auth, _)| *auth);
+    if let Some(auth) = at_fault {
+        auth.count(AuthOutcome::Refused);
+    }
+    let Fault { reason, detail } = worst.map_or(Reason::NoCredentials.into(), |(_, fault)| fault);
+    let fields = match reason.status() {
         Some(401) => challenges(&gate.auths, at_fault),
         _ => Vec::new(),
     };
-    Err(Refused { fields, ..Refused::of(worst) }.into())
+    Err(Refused { fields, detail, ..Refused::of(reason) }.into())
 }
 
 /// What credentials there may be (RFC 9110 section 11.6.1): one challenge for each scheme. `at_fault`: whose were
@@ -207,24 +223,20 @@ fn challenges(
     auths: &[Arc<Authenticator>],
     at_fault: Option<&Arc<Authenticator>>,
 ) -> Vec<(&'static str, String)> {
-    let mut all: Vec<(&'static str, String)> = Vec::new();
-    for auth in auths {
-        let (name, is_basic) = (&auth.spec.name, matches!(auth.spec.kind, AuthKind::Basic(_)));
-        // RFC 6750 section 3.1: a token that is no good is named so.
-        let error = match at_fault.is_some_and(|one| Arc::ptr_eq(one, auth)) && !is_basic {
-            true => ", error=\"invalid_token\"",
-            false => "",
-        };
-        let challenge = match is_basic {
-            true => format!("Basic realm=\"{name}\", charset=\"UTF-8\""),
-            false => format!("Bearer realm=\"{name}\"{error}"),
-        };
-        let scheme = challenge.split(' ').next().unwrap_or_default().to_owned();
-        if !all.iter().any(|(_, known)| known.starts_with(&scheme)) {
-            all.push(("WWW-Authenticate", challenge));
-        }
-    }
-    all
+    let is_basic = |auth: &Authenticator| matches!(auth.spec.kind, AuthKind::Basic(_));
+    // Of two with the same scheme the one at fault is told.
+    let of_scheme = |basic| {
+        let mut of_it = at_fault.into_iter().chain(auths).filter(|auth| is_basic(auth) == basic);
+        of_it.next().map(|auth| &auth.spec.name)
+    };
+    // RFC 6750 section 3.1: a token that is no good is named so.
+    let error = match at_fault.is_some_and(|auth| !is_basic(auth)) {
+        true => ", error=\"invalid_token\"",
+        false => "",
+    };
+    let bearer = of_scheme(false).map(|name| format!("Bearer realm=\"{name}\"{error}"));
+    let basic = of_scheme(true).map(|name| format!("Basic realm=\"{name}\", charset=\"UTF-8\""));
+    bearer.into_iter().chain(basic).map(|challenge| ("WWW-Authenticate", challenge)).collect()
 }
 
 /// One role of those that are needed.
@@ -309,6 +321,14 @@ mod tests {
 
     /// What the gate of the first route says, in words: the reason, or who passes.
     fn said(gates: &Gates, head: &str, client: IpAddr, at: u64) -> String {
+        match ruled(gates, head, client, at) {
+            Ruling::Pass(passed) => passed.who.map_or("".into(), |who| who.name.to_string()),
+            Ruling::Ask(_) => "asks".into(),
+            Ruling::Refuse(refused) => refused.reason.label().into(),
+        }
+    }
+
+    fn ruled(gates: &Gates, head: &str, client: IpAddr, at: u64) -> Ruling {
         let text = format!("{head}\r\nHost: a\r\n\r\n");
         let mut request = Request::default();
         request.read(text.as_bytes(), &Limits::default()).unwrap();
@@ -321,11 +341,7 @@ mod tests {
             trusted: &[],
         };
         let inquiry = Inquiry { now: Duration::from_secs(at), unix_s: at };
-        match judge(gates.of_route(0).unwrap(), &input, "r", inquiry, None) {
-            Ruling::Pass(passed) => passed.who.map_or("".into(), |who| who.name.to_string()),
-            Ruling::Ask(_) => "asks".into(),
-            Ruling::Refuse(refused) => refused.reason.label().into(),
-        }
+        judge(gates.of_route(0).unwrap(), &input, "r", inquiry, None)
     }
 
     #[test]
@@ -370,6 +386,63 @@ mod tests {
         ] {
             assert_eq!(said(&gates, head, client, 0), wanted, "{head}");
         }
+    }
+
+    #[test]
+    fn of_several_kinds_of_credentials_one_is_enough_and_the_worst_fault_is_told() {
+        const TWO: &str = "listen = ':80'\nupstream = 'http://a:1'\n\
+            [auth.a]\nheader = ['X-A', 'Authorization']\ntoken = '0123456789abcdef name=ann'\n\
+            [auth.b]\nheader = ['X-B', 'Authorization']\ntoken = 'fedcba9876543210 name=bob'\n\
+            [[route]]\nauth = ['a', 'b']\n";
+        let (good, other) = ("0123456789abcdef", "fedcba9876543210");
+        for (fields, wanted, realms, counts) in [
+            (format!("X-A: {good}"), "ann", "", [1, 0, 0, 0]),
+            (format!("Authorization: Bearer {other}"), "bob", "", [0, 0, 1, 0]),
+            (format!("X-A: wrong\r\nX-B: {other}"), "bob", "", [0, 0, 1, 0]),
+            ("X-C: 1".to_owned(), "no_credentials", "a", [0; 4]),
+            ("X-A: wrong".to_owned(), "bad_credentials", "a invalid_token", [0, 1, 0, 0]),
+            ("X-B: wrong".to_owned(), "bad_credentials", "b invalid_token", [0, 0, 0, 1]),
+            // Counted once.
+            (
+                "X-A: wrong\r\nX-B: wrong".to_owned(),
+                "bad_credentials",
+                "a invalid_token",
+                [0, 1, 0, 0],
+            ),
+            // Which of two is meant is not for another table to decide.
+            (
+                format!("X-A: {good}\r\nX-A: {other}\r\nX-B: {other}"),
+                "ambiguous_credentials",
+                "",
+                [0, 1, 0, 0],
+            ),
+            (
+                format!("X-A: wrong\r\nX-B: {good}\r\nX_B: {other}"),
+                "ambiguous_credentials",
+                "",
+                [0, 0, 0, 1],
+            ),
+        ] {
+            let gates = Gates::link(&plan(TWO), None);
+            let head = format!("GET / HTTP/1.1\r\n{fields}");
+            let (reason, told) = match ruled(&gates, &head, ip("192.0.2.1"), 0) {
+                Ruling::Pass(passed) => (passed.who.unwrap().name.to_string(), String::new()),
+                Ruling::Ask(_) => ("asks".to_owned(), String::new()),
+                Ruling::Refuse(Refused { reason, fields, .. }) => {
+                    let told = fields.iter().map(|(_, value)| value.replace("Bearer realm=", ""));
+                    let told = told.collect::<Vec<_>>().join(" ");
+                    (reason.label().to_owned(), told.replace(", error=", " ").replace('"', ""))
+                }
+            };
+            assert_eq!((&*reason, &*told), (wanted, realms), "{fields}");
+            let counted: Vec<u64> =
+                gates.auths[..2].iter().flat_map(|auth| auth.counts()).collect();
+            assert_eq!(counted, counts, "{fields}");
+        }
+        let fault = |reason: Reason| Fault::from(reason);
+        assert!(fault(Reason::AuthUnavailable).outweighs(&fault(Reason::BadCredentials)));
+        assert!(!fault(Reason::BadCredentials).outweighs(&fault(Reason::BadCredentials)));
+        assert!(fault(Reason::AmbiguousCredentials).outweighs(&fault(Reason::AuthUnavailable)));
     }
 
     #[test]

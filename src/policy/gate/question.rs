@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::credentials::{CacheKey, Outcome};
-use super::authenticator::{Authenticator, Look};
+use super::authenticator::{Authenticator, Fault, Look};
 use super::identity::Identity;
 use crate::config::{AuthKind, User};
 use crate::http::{Reason, Reply};
@@ -57,21 +57,36 @@ pub enum Answer {
     Unavailable,
 }
 
-/// What is remembered of an answer.
+/// What a check came to, as it is remembered.
+pub(super) type Checked = Outcome<Arc<Identity>, Refusal>;
+
+/// What is said to bad credentials.
 #[derive(Clone)]
-pub(super) enum Remembered {
-    Who(Arc<Identity>),
+pub(super) enum Refusal {
+    /// Why, in our words.
+    Fault(Fault),
+    /// A service's own answer.
     Said(Arc<Reply>),
-    Nothing,
 }
 
-impl Remembered {
-    /// Octets that it takes, but for its frame.
-    pub(super) fn octets(&self) -> usize {
-        match self {
-            Remembered::Who(identity) => identity.octets(),
-            Remembered::Said(reply) => octets(reply),
-            Remembered::Nothing => 0,
+impl From<Checked> for Look {
+    fn from(checked: Checked) -> Look {
+        match checked {
+            Outcome::Good(identity) => Look::Good(identity),
+            Outcome::Bad(Refusal::Fault(fault)) => Look::Bad(fault),
+            Outcome::Bad(Refusal::Said(reply)) => Look::Said(reply),
+        }
+    }
+}
+
+/// Octets of what is remembered, but for its frame.
+pub(super) fn octets(checked: &Checked) -> usize {
+    match checked {
+        Outcome::Good(identity) => identity.octets(),
+        Outcome::Bad(Refusal::Fault(_)) => 0,
+        Outcome::Bad(Refusal::Said(reply)) => {
+            let fields = reply.fields.iter().map(|(name, value)| name.len() + value.len());
+            reply.body.len() + fields.sum::<usize>()
         }
     }
 }
@@ -89,40 +104,29 @@ impl PartialEq for AuthQuestion {
     }
 }
 
-fn octets(reply: &Reply) -> usize {
-    let fields = reply.fields.iter().map(|(name, value)| name.len() + value.len());
-    reply.body.len() + fields.sum::<usize>()
-}
-
 impl AuthQuestion {
     /// What `answer` means for the request: who asks, or why it is refused. It is remembered from `now` on for a while.
     pub(super) fn answered(&self, answer: Answer, now: Duration) -> Look {
-        let (outcome, look) = match answer {
-            Answer::Unavailable => return Look::Bad(Reason::AuthUnavailable),
+        let checked = match answer {
+            Answer::Unavailable => return Look::Bad(Reason::AuthUnavailable.into()),
             Answer::Good { user, lines } => {
                 let (name, roles) = user.map_or_else(Default::default, |user| {
                     (Arc::clone(&user.name), user.roles.clone())
                 });
-                let identity = Identity::new(&self.auth.spec.name, &name, roles, lines);
-                (Outcome::Good(Remembered::Who(Arc::clone(&identity))), Look::Good(identity))
+                Outcome::Good(Identity::new(&self.auth.spec.name, &name, roles, lines))
             }
-            Answer::Bad(Some(reply)) => {
-                let reply = Arc::new(reply);
-                (Outcome::Bad(Remembered::Said(Arc::clone(&reply))), Look::Said(reply))
-            }
-            Answer::Bad(None) => {
-                (Outcome::Bad(Remembered::Nothing), Look::Bad(Reason::BadCredentials))
-            }
+            Answer::Bad(Some(reply)) => Outcome::Bad(Refusal::Said(Arc::new(reply))),
+            Answer::Bad(None) => Outcome::Bad(Refusal::Fault(Reason::BadCredentials.into())),
         };
-        let holds = match (&self.auth.spec.kind, &look) {
+        let holds = match (&self.auth.spec.kind, &checked) {
             (AuthKind::Forward(spec), _) => spec.cache,
-            (_, Look::Good(_)) => IN_USE_HOLDS,
-            _ => CHECK_HOLDS,
+            (_, Outcome::Good(_)) => IN_USE_HOLDS,
+            (_, Outcome::Bad(_)) => CHECK_HOLDS,
         };
         if !holds.is_zero() {
-            self.auth.remember(self.key, outcome, now + holds);
+            self.auth.remember(self.key, &checked, now + holds);
         }
-        look
+        checked.into()
     }
 
     /// How long the answer is waited for.

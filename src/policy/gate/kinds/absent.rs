@@ -26,7 +26,7 @@ impl Passwords {
     }
 
     pub fn look(&self, _: &Arc<Authenticator>, _: &MatchInput<'_>, _: Inquiry) -> Look {
-        Look::Bad(Reason::AuthUnavailable)
+        Look::Bad(Reason::AuthUnavailable.into())
     }
 }
 
@@ -49,6 +49,6 @@ impl Signed {
     }
 
     pub fn look(&self, _: &Arc<Authenticator>, _: &MatchInput<'_>, _: Inquiry) -> Look {
-        Look::Bad(Reason::AuthUnavailable)
+        Look::Bad(Reason::AuthUnavailable.into())
     }
 }

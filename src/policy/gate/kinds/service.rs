@@ -28,7 +28,7 @@ impl Service {
     ) -> Look {
         let lines = asked_with(input);
         if lines.len() > ASKED_WITH {
-            return Look::Bad(Reason::AmbiguousCredentials);
+            return Look::Bad(Reason::AmbiguousCredentials.into());
         }
         // Nobody knows by what the service tells people apart, so the answer to one question holds for no other.
         let key = auth.key(&[&lines]);

@@ -8,10 +8,10 @@ use super::super::super::MatchInput;
 use super::super::super::credentials::jws::{Claims, JwtFault};
 use super::super::super::credentials::jwt::{JwtRules, KeySet};
 use super::super::super::credentials::{self, Outcome};
-use super::super::authenticator::{Authenticator, Look, only};
+use super::super::authenticator::{Authenticator, Fault, Look, only};
 use super::super::identity::Identity;
 use super::super::judge::Inquiry;
-use super::super::question::{CHECK_HOLDS, Remembered};
+use super::super::question::{CHECK_HOLDS, Refusal};
 use crate::config::{JwtKeys, JwtSpec};
 use crate::http::Reason;
 
@@ -68,7 +68,7 @@ impl Signed {
             let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
             (known.generation, known.rules.clone())
         };
-        let Some(rules) = rules else { return Look::Bad(Reason::AuthUnavailable) };
+        let Some(rules) = rules else { return Look::Bad(Reason::AuthUnavailable.into()) };
         let key = auth.key(&[token, &generation.to_ne_bytes()]);
         if let Some(known) = auth.remembered(key, now) {
             return known;
@@ -77,15 +77,16 @@ impl Signed {
             Ok(claims) => {
                 let left = Duration::from_secs(claims.expires.saturating_sub(unix_s));
                 let identity = about(auth, claims);
-                let who = Outcome::Good(Remembered::Who(Arc::clone(&identity)));
-                auth.remember(key, who, now + left.min(CHECK_HOLDS));
+                let checked = Outcome::Good(Arc::clone(&identity));
+                auth.remember(key, &checked, now + left.min(CHECK_HOLDS));
                 Look::Good(identity)
             }
-            Err(fault) => {
-                if fault == JwtFault::BadSignature {
-                    auth.remember(key, Outcome::Bad(Remembered::Nothing), now + BAD_HOLDS);
+            Err(why) => {
+                let fault = Fault { reason: Reason::BadCredentials, detail: why.label() };
+                if why == JwtFault::BadSignature {
+                    auth.remember(key, &Outcome::Bad(Refusal::Fault(fault)), now + BAD_HOLDS);
                 }
-                Look::Bad(Reason::BadCredentials)
+                Look::Bad(fault)
             }
         }
     }

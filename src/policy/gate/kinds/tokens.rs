@@ -25,7 +25,9 @@ impl Tokens {
             Ok(secret) => secret,
             Err(look) => return look,
         };
-        let Some(identity) = self.0.find(secret) else { return Look::Bad(Reason::BadCredentials) };
+        let Some(identity) = self.0.find(secret) else {
+            return Look::Bad(Reason::BadCredentials.into());
+        };
         identity.count();
         Look::Good(Arc::clone(identity))
     }
