@@ -171,6 +171,7 @@ mod passwords {
 
 #[cfg(feature = "jwt")]
 mod signed {
+    use std::fs;
     use std::sync::{Arc, Mutex};
     use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -180,7 +181,8 @@ mod signed {
     use serde_json::{Value, json};
 
     use crate::harness::{
-        Configured, Origin, Proxy, Response, ask, eventually, logged, mirror, run, seen, verdict,
+        Configured, Origin, Proxy, Response, Scratch, ask, eventually, logged, mirror, run, seen,
+        verdict,
     };
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -483,5 +485,38 @@ mod signed {
                 }
             }
         }
+    }
+
+    #[test]
+    fn zb12_operators_are_told_more_than_the_client() {
+        let (origin, scratch) = (mirror(), Scratch::new());
+        let file = scratch.path().join("audit.log");
+        let text = format!(
+            "upstream = '{}'\n[access-log]\naudit = '{}'\n[auth.own]\ntoken = '0123456789abcdef'\n\
+             [auth.signed]\nkey = '{SECRET}'\n[auth.away]\njwks = 'http://127.0.0.1:1/'\n\
+             [[route]]\npath = '/both'\nauth = ['own', 'away']\npool = 'default'\n\
+             [[route]]\nauth = 'signed'\npool = 'default'\n",
+            origin.url(),
+            file.display(),
+        );
+        let case = Configured::new(&text, &[]);
+        assert_bad(&bearer(&case.proxy, &hs256(&json!({ "exp": 1 }), SECRET)), "expired");
+        assert_bad(
+            &bearer(&case.proxy, &hs256(&claims("ada"), &SECRET.replace('0', "1"))),
+            "forged",
+        );
+        // Whether these are good nobody can say; the other kind of credentials needs no key.
+        let both =
+            |token: &str| ask(&case.proxy, "/both", &format!("Authorization: Bearer {token}\r\n"));
+        let unknown = both(&hs256(&claims("ada"), SECRET));
+        assert_eq!(verdict(&unknown), (503, "auth_unavailable".to_owned()));
+        assert_eq!(both("0123456789abcdef").status, 200);
+        let lines = || -> Vec<Value> {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        eventually("both are written", || lines().len() == 2);
+        let details: Vec<Value> = lines().iter().map(|line| line["detail"].clone()).collect();
+        assert_eq!(details, [json!("expired"), json!("bad_signature")]);
     }
 }
