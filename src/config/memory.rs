@@ -78,7 +78,7 @@ fn remembered(kind: &AuthKind) -> u64 {
     16 * KIB * (good + bad)
 }
 
-/// KiB of the hash of a password that takes most: one is looked at at a time.
+/// KiB of the hash of a password that takes most: one is made at a time.
 fn passwords(plan: &Plan) -> u64 {
     let users = plan.auths.iter().filter_map(|auth| match &auth.kind {
         AuthKind::Basic(users) => Some(users),

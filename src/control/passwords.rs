@@ -8,7 +8,7 @@ use flume::{Sender, TrySendError};
 
 use super::inquiries::{PendingQuestion, tell};
 use crate::io::signal::Mailbox;
-use crate::policy::gate::{Answer, Asked, AuthQuestion};
+use crate::policy::gate::{Answer, Asked, AuthQuestion, Workspace};
 use crate::policy::limit::client_key;
 use crate::proxy::{AnswerSlot, Command};
 
@@ -37,6 +37,7 @@ impl PasswordChecks {
             PasswordChecks { queue: Arc::clone(&queue), wake, mailboxes: mailboxes.clone() };
         let work = move || {
             let _ = rustix::process::nice(NICE); // of this thread alone (sched(7))
+            let mut workspace = Workspace::default();
             while woken.recv().is_ok() {
                 loop {
                     let next = locked(&queue).pop();
@@ -44,7 +45,7 @@ impl PasswordChecks {
                     slots.retain(|slot| !slot.reply.is_disconnected());
                     match &question.asked {
                         Asked::Password { check, .. } if !slots.is_empty() => {
-                            tell_all(&mailboxes, &slots, &check());
+                            tell_all(&mailboxes, &slots, &check(&mut workspace));
                         }
                         _ => {} // nobody waits for it any more
                     }

@@ -198,7 +198,7 @@ fn served(lines: &Lines) -> Shown {
 pub fn answer(question: &AuthQuestion) -> Answer {
     let text = match &question.asked {
         Asked::Service(lines) => String::from_utf8_lossy(lines),
-        Asked::Password(_) => return Answer::Unavailable,
+        Asked::Password { .. } => return Answer::Unavailable,
     };
     let ticket = text.split("\r\n").find_map(|line| line.strip_prefix("X-Ticket: "));
     match ticket.and_then(bearer) {

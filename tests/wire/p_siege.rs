@@ -103,26 +103,16 @@ fn origin(otherwise: impl Fn(&mut Peer) -> std::io::Result<()> + Send + Sync + '
     })
 }
 
-/// Resident memory: now, and the most there ever was.
-fn resident(proxy: &Proxy) -> [u64; 2] {
-    let status = fs::read_to_string(format!("/proc/{}/status", proxy.pid())).expect("it runs");
-    ["VmRSS:", "VmHWM:"].map(|name| {
-        let line = status.lines().find(|line| line.starts_with(name)).expect("Linux tells");
-        let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
-        kib.expect("a number") * 1024
-    })
-}
-
 #[test]
 fn p01_connections_that_say_nothing_cost_nothing() {
     let origin = origin(Peer::hold);
     let proxy = Proxy::with(&origin, &FEW);
-    let [before, _] = resident(&proxy);
+    let [before, _] = proxy.resident();
     let grown = std::cell::Cell::new(0);
     survives(&proxy, SLACK, || {
         let crowd = Crowd::saying(400, &proxy.address, &[""]);
         eventually("all are in", || proxy.metric("/connections/current") >= 400);
-        grown.set(resident(&proxy)[0].saturating_sub(before));
+        grown.set(proxy.resident()[0].saturating_sub(before));
         crowd
     });
     assert!(grown.get() < memory_allowed(4 * MIB), "{} octets for 400 connections", grown.get());
@@ -256,7 +246,7 @@ fn p07_what_has_no_end_is_refused() {
 fn p08_floods_of_tiny_chunks_are_a_body_like_any_other() {
     let origin = origin(|peer| peer.hold());
     let proxy = Proxy::with(&origin, &FEW);
-    let [before, _] = resident(&proxy);
+    let [before, _] = proxy.resident();
     survives(&proxy, SLACK, || {
         let address = proxy.address.clone();
         let flood = thread::spawn(move || {
@@ -268,7 +258,7 @@ fn p08_floods_of_tiny_chunks_are_a_body_like_any_other() {
         assert_eq!(slowest(&proxy).as_secs(), 0);
         flood.join().expect("no panic").expect("a million chunks are taken");
     });
-    let grown = resident(&proxy)[1].saturating_sub(before);
+    let grown = proxy.resident()[1].saturating_sub(before);
     assert!(grown < memory_allowed(4 * MIB), "{grown} octets more memory");
 }
 
@@ -288,14 +278,14 @@ fn p09_origins_that_do_not_end_are_cut_off() {
         };
         let origin = origin(endless);
         let proxy = Proxy::with(&origin, &FEW);
-        let [before, _] = resident(&proxy);
+        let [before, _] = proxy.resident();
         survives(&proxy, SLACK, || {
             let mut client = proxy.client();
             client.send("GET /endless HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
             client.until_gone();
         });
         eventually(reason, || proxy.metric(&format!("/reasons/{reason}")) == 1);
-        let grown = resident(&proxy)[1].saturating_sub(before);
+        let grown = proxy.resident()[1].saturating_sub(before);
         assert!(grown < memory_allowed(4 * MIB), "{grown} octets more memory");
     }
 }
@@ -378,7 +368,7 @@ fn p11_a_full_disk_under_the_log_and_a_reader_that_stalls_cost_lines_and_nothing
         let origin = origin(Peer::hold);
         let flags = ["--access-log", "json", "--access-log-file", output];
         let proxy = Proxy::with(&origin, &flags);
-        let [before, _] = resident(&proxy);
+        let [before, _] = proxy.resident();
         survives(&proxy, SLACK, || {
             let mut client = proxy.client();
             let requests =
@@ -388,7 +378,7 @@ fn p11_a_full_disk_under_the_log_and_a_reader_that_stalls_cost_lines_and_nothing
                 (0..100).for_each(|_| assert_eq!(client.response().text(), "a"));
             }
         });
-        let grown = resident(&proxy)[1].saturating_sub(before);
+        let grown = proxy.resident()[1].saturating_sub(before);
         assert!(grown < memory_allowed(8 * MIB), "{grown} octets more memory");
         proxy.wait_for_log("the access log cannot be written");
         assert!(proxy.metric("/log_lines_unwritten") > 0);
@@ -435,7 +425,7 @@ fn p12_memory_stays_below_its_ceiling() {
     eventually("all under way", || proxy.metric("/active") >= 150);
     drop(crowds);
     all_home(&proxy);
-    let [_, most] = resident(&proxy);
+    let [_, most] = proxy.resident();
     let flags =
         [&flags[..], &["--workers", "1", "--access-log", "off", "--upstream", "a:1"]].concat();
     let told = run(&[&["check", "--json"][..], &flags].concat(), &[]).stdout;

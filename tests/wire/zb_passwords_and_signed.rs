@@ -151,6 +151,24 @@ mod passwords {
     }
 
     #[test]
+    fn zb13_hashes_share_their_memory() {
+        const LARGE: &str = "$argon2id$v=19$m=19456,t=2,p=1$YTE4ZmI2MDg3YmI2NmYwOQ$\
+                             DpxWhf7OTUhm0u8H0gKZocHTGUUL5FGjHnBz7ROnas8";
+        let text = format!(
+            "[auth.default]\nuser = 'ada:{LARGE}'\n[[route]]\nrespond = 'ok'\nauth = 'default'\n"
+        );
+        let case = Configured::new(&text, &[]);
+        let mut client = case.proxy.client();
+        let [before, _] = case.proxy.resident();
+        for n in 0..3 {
+            assert_eq!(asked(&mut client, "/", &basic("ada", &n.to_string())).status, 401);
+        }
+        assert_eq!(asked(&mut client, "/", &basic("ada", "correct horse")).status, 200);
+        let grown = case.proxy.resident()[1] - before;
+        assert!((19 << 20..24 << 20).contains(&grown), "{grown} octets");
+    }
+
+    #[test]
     fn zb04_users_have_roles_and_their_passwords_stay_here() {
         let origin = mirror();
         let rest = "[[route]]\npath = '/admin'\nrole = 'admin'\npool = 'default'\n[[route]]\npool = 'default'";

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use crate::base::{PasswordHash, same};
 use crate::config::{Secret, User};
@@ -16,24 +16,41 @@ const BCRYPT: usize = 72;
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGtub3dz$\
                       AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// Whether `password` is the one of `hash`; also `false` for a hash that is none, see [`PasswordHash::of`]. Slow on
-/// purpose: run it on a thread of its own, and not on many at once.
-///
-/// A password of more than 72 octets is never the one of a bcrypt hash.
-pub fn verify(hash: &str, password: &[u8]) -> bool {
-    match PasswordHash::of(hash) {
-        Ok(PasswordHash::Argon2id { memory, passes, lanes, salt, hash }) => {
-            let mut made = vec![0; hash.len()];
-            let Ok(params) = Params::new(memory, passes, lanes, Some(made.len())) else {
-                return false;
-            };
-            let argon2id = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-            argon2id.hash_password_into(password, &salt, &mut made).is_ok() && same(&made, &hash)
+/// Memory in which hashes are made: as large as the largest took so far, and kept for the next one. Allocators do not
+/// reuse such large pieces well, and kept ten in place of one.
+#[derive(Default)]
+pub struct Workspace(Vec<Block>);
+
+impl Workspace {
+    fn blocks(&mut self, count: usize) -> &mut [Block] {
+        if self.0.len() < count {
+            self.0 = Vec::new(); // the old one goes before the new one comes
+            self.0.resize_with(count, Block::new);
         }
-        Ok(PasswordHash::Bcrypt(text)) => {
-            password.len() <= BCRYPT && bcrypt::verify(password, text).unwrap_or(false)
+        &mut self.0[..count]
+    }
+
+    /// Whether `password` is the one of `hash`; also `false` for a hash that is none, see [`PasswordHash::of`]. Slow on
+    /// purpose: run it on a thread of its own, and not on many at once.
+    ///
+    /// A password of more than 72 octets is never the one of a bcrypt hash.
+    pub fn verify(&mut self, hash: &str, password: &[u8]) -> bool {
+        match PasswordHash::of(hash) {
+            Ok(PasswordHash::Argon2id { memory, passes, lanes, salt, hash }) => {
+                let mut made = vec![0; hash.len()];
+                let Ok(params) = Params::new(memory, passes, lanes, Some(made.len())) else {
+                    return false;
+                };
+                let blocks = self.blocks(params.block_count());
+                Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+                    .hash_password_into_with_memory(password, &salt, &mut made, blocks)
+                    .is_ok_and(|()| same(&made, &hash))
+            }
+            Ok(PasswordHash::Bcrypt(text)) => {
+                password.len() <= BCRYPT && bcrypt::verify(password, text).unwrap_or(false)
+            }
+            Err(_) => false,
         }
-        Err(_) => false,
     }
 }
 
@@ -73,9 +90,9 @@ impl Users {
 }
 
 impl Candidate {
-    /// The user, if this is their password. As slow as [`verify`].
-    pub fn check(self, password: &[u8]) -> Option<Arc<User>> {
-        let is_right = verify(&self.hash, password);
+    /// The user, if this is their password. As slow as [`Workspace::verify`].
+    pub fn check(self, password: &[u8], workspace: &mut Workspace) -> Option<Arc<User>> {
+        let is_right = workspace.verify(&self.hash, password);
         self.user.filter(|_| is_right)
     }
 }
@@ -107,6 +124,14 @@ mod tests {
     const BCRYPT_A72: &str = "$2a$04$abcdefghijklmnopqrstuubzadhGtS2zEF.gu0yd0opP6cVzb.e0i";
     const BCRYPT_Y: &str = "$2y$04$abcdefghijklmnopqrstuuk1lOnefiDFz3Np4jMhy6J7wA.qMbDWO";
 
+    fn verify(hash: &str, password: &[u8]) -> bool {
+        Workspace::default().verify(hash, password)
+    }
+
+    fn check(candidate: Candidate, password: &str) -> Option<Arc<User>> {
+        candidate.check(password.as_bytes(), &mut Workspace::default())
+    }
+
     fn user(name: &str, hash: &str) -> User {
         User { name: name.into(), hash: Secret::new(hash, Secret::MASK), roles: vec![] }
     }
@@ -135,25 +160,38 @@ mod tests {
     }
 
     #[test]
+    fn memory_of_another_hash_changes_nothing() {
+        let mut workspace = Workspace::default();
+        let wider = "$argon2id$v=19$m=1024,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA";
+        for _ in 0..2 {
+            assert!(workspace.verify(ONE_LANE, b"password"));
+            assert!(!workspace.verify(ONE_LANE, b"passwort"));
+            assert!(workspace.verify(TWO_LANES, b"password"));
+            assert!(!workspace.verify(wider, b"password"));
+        }
+        assert_eq!(workspace.0.len(), 1024, "as much as the largest, and no more");
+    }
+
+    #[test]
     fn who_is_no_user_fails_as_slowly() {
         let users = Users::new(&[user("ada", ONE_LANE), user("bob", BCRYPT_B)]);
-        assert_eq!(&*users.find("ada").check(b"password").unwrap().name, "ada");
-        assert_eq!(&*users.find("bob").check(b"correct horse").unwrap().name, "bob");
-        assert!(users.find("ada").check(b"correct horse").is_none());
+        assert_eq!(&*check(users.find("ada"), "password").unwrap().name, "ada");
+        assert_eq!(&*check(users.find("bob"), "correct horse").unwrap().name, "bob");
+        assert!(check(users.find("ada"), "correct horse").is_none());
         // The hash of the first user is checked, and its right password helps nobody.
         for name in ["", "eve", "Ada", "ada "] {
             assert_eq!(&*users.find(name).hash, ONE_LANE);
-            assert!(users.find(name).check(b"password").is_none(), "{name:?}");
+            assert!(check(users.find(name), "password").is_none(), "{name:?}");
         }
         let nobody = Users::new(&[]).find("ada");
-        assert!(PasswordHash::of(&nobody.hash).is_ok() && nobody.check(b"").is_none());
+        assert!(PasswordHash::of(&nobody.hash).is_ok() && check(nobody, "").is_none());
     }
 
     #[test]
     fn of_two_users_of_a_name_the_first_counts() {
         let users = Users::new(&[user("ada", ONE_LANE), user("ada", BCRYPT_B)]);
-        assert!(users.find("ada").check(b"password").is_some());
-        assert!(users.find("ada").check(b"correct horse").is_none());
+        assert!(check(users.find("ada"), "password").is_some());
+        assert!(check(users.find("ada"), "correct horse").is_none());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::super::credentials::{CacheKey, Outcome};
 use super::authenticator::{Authenticator, Fault, Look};
 use super::identity::Identity;
+use super::kinds::Workspace;
 use crate::config::{AuthKind, User};
 use crate::http::{Reason, Reply};
 
@@ -33,7 +34,7 @@ pub enum Asked {
     /// Is this the password?
     Password {
         /// Finds out, which is slow on purpose: on a thread of its own.
-        check: Box<dyn Fn() -> Answer + Send + Sync>,
+        check: Box<dyn Fn(&mut Workspace) -> Answer + Send + Sync>,
         /// Who asks.
         client: Option<IpAddr>,
     },

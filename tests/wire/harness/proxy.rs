@@ -208,6 +208,16 @@ impl Proxy {
         self.heirs.last().map_or(self.child.id(), |(pid, _)| *pid)
     }
 
+    /// Octets of memory that are resident: now, and the most that there ever were.
+    pub fn resident(&self) -> [u64; 2] {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        ["VmRSS:", "VmHWM:"].map(|name| {
+            let line = status.lines().find(|line| line.starts_with(name)).expect("Linux tells");
+            let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
+            kib.expect("a number") * 1024
+        })
+    }
+
     /// Sends a signal to whoever serves now.
     pub fn signal(&self, signal: Signal) {
         match self.heirs.last() {

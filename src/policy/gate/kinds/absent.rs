@@ -15,6 +15,11 @@ use crate::http::Reason;
 #[cfg(not(feature = "passwords"))]
 pub struct Passwords;
 
+/// In place of memory for their hashes.
+#[cfg(not(feature = "passwords"))]
+#[derive(Default)]
+pub struct Workspace;
+
 /// In place of signed tokens.
 #[cfg(not(feature = "jwt"))]
 pub struct Signed;

@@ -12,10 +12,12 @@ mod service;
 mod signed;
 mod tokens;
 
-#[cfg(not(feature = "passwords"))]
-pub use absent::Passwords;
+#[cfg(feature = "passwords")]
+pub use super::super::credentials::password::Workspace;
 #[cfg(not(feature = "jwt"))]
 pub use absent::Signed;
+#[cfg(not(feature = "passwords"))]
+pub use absent::{Passwords, Workspace};
 #[cfg(feature = "passwords")]
 pub use passwords::Passwords;
 pub use service::Service;

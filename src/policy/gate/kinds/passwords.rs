@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::super::MatchInput;
 use super::super::super::credentials;
-use super::super::super::credentials::password::Users;
+use super::super::super::credentials::password::{Users, Workspace};
 use super::super::authenticator::{Authenticator, Look, only};
 use super::super::judge::Inquiry;
 use super::super::question::{Answer, Asked, AuthQuestion};
@@ -33,10 +33,11 @@ impl Passwords {
             return known;
         }
         let (candidate, password) = (self.0.find(&found.user), found.password);
-        let check = move || match candidate.clone().check(&password) {
-            Some(user) => Answer::Good { user: Some(user), lines: Vec::new() },
-            None => Answer::Bad(None),
-        };
+        let check =
+            move |workspace: &mut Workspace| match candidate.clone().check(&password, workspace) {
+                Some(user) => Answer::Good { user: Some(user), lines: Vec::new() },
+                None => Answer::Bad(None),
+            };
         let asked = Asked::Password { check: Box::new(check), client: input.client() };
         Look::Ask(Arc::new(AuthQuestion { auth: Arc::clone(auth), key, asked }))
     }
