@@ -1,13 +1,35 @@
 //! Octets that nobody can guess.
 
-use std::hash::{BuildHasher, RandomState};
+use rustix::rand::{GetRandomFlags, getrandom};
 
-/// Random octets, other ones at each call: SipHash under a key from the system, which never leaves this function.
+/// Random octets of the kernel's (getrandom(2)), other ones at each call.
+///
+/// # Panics
+/// When the kernel has none, which is one from before 2014: without secrets nothing here is safe.
 pub fn secret() -> [u8; 32] {
-    let random = RandomState::new();
     let mut secret = [0; 32];
-    for (octets, count) in secret.chunks_exact_mut(8).zip(0_u64..) {
-        octets.copy_from_slice(&random.hash_one(count).to_be_bytes());
+    // So few come whole, and no signal interrupts that once the kernel's pool is initialised; before that, we wait.
+    loop {
+        match getrandom(&mut secret, GetRandomFlags::empty()) {
+            Ok(count) if count == secret.len() => return secret,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => panic!("the kernel gives no random octets: {error}"),
+        }
     }
-    secret
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_like_another() {
+        let secrets: std::collections::HashSet<[u8; 32]> = (0..100).map(|_| secret()).collect();
+        assert_eq!(secrets.len(), 100);
+        // Whole: no part is left as it was.
+        for part in 0..4 {
+            let is_left = |one: &[u8; 32]| one[part * 8..(part + 1) * 8] == [0; 8];
+            assert!(!secrets.iter().any(is_left), "part {part}");
+        }
+    }
 }
