@@ -7,7 +7,7 @@ use super::super::cors::{self, Cors};
 use super::super::{MatchInput, media};
 use super::authenticator::{AuthOutcome, Fault, Look};
 use super::identity::Identity;
-use super::limits::{Held, LinkedLimit};
+use super::limits::{LimitStanding, LinkedLimit};
 use super::question::{Answer, AuthQuestion};
 use super::{Authenticator, LinkedGate};
 use crate::config::AuthKind;
@@ -38,9 +38,9 @@ pub struct Passed {
     /// Who asks, where that was asked.
     pub who: Option<Arc<Identity>>,
     /// The limit that is nearest, where there is one.
-    pub held: Option<Held>,
+    pub held: Option<LimitStanding>,
     /// A limit would have refused it in earnest.
-    pub would_refuse: Option<Held>,
+    pub would_refuse: Option<LimitStanding>,
     /// Field lines that the answer gets.
     pub lines: Vec<u8>,
 }
@@ -61,7 +61,7 @@ pub struct Refused {
     /// Who asks, where that is known.
     pub who: Option<Arc<Identity>>,
     /// The limit that refuses it.
-    pub held: Option<Held>,
+    pub held: Option<LimitStanding>,
 }
 
 impl Refused {
@@ -258,7 +258,7 @@ fn limits(
     passed: &mut Passed,
 ) -> Result<(), Stop> {
     let who = passed.who.as_deref();
-    let refuse = |held: Held| {
+    let refuse = |held: LimitStanding| {
         let fields = vec![
             ("Retry-After", held.retry_after().to_string()),
             ("RateLimit-Policy", held.limit.policy().to_owned()),
@@ -273,18 +273,19 @@ fn limits(
             let standing = limit.peek(key(limit), now);
             if !standing.admitted {
                 limit.refused();
-                return Err(refuse(Held { limit: Arc::clone(limit), standing }));
+                return Err(refuse(LimitStanding { limit: Arc::clone(limit), standing }));
             }
         }
     }
     for limit in &gate.limits {
         let standing = limit.take(key(limit), now);
-        let held = Held { limit: Arc::clone(limit), standing };
+        let held = LimitStanding { limit: Arc::clone(limit), standing };
         match (held.standing.admitted, limit.spec.dry_run) {
             (false, true) => passed.would_refuse = Some(held),
             (false, false) => return Err(refuse(held)),
             (true, _) => {
-                let is_nearer = |known: &Held| held.standing.remaining < known.standing.remaining;
+                let is_nearer =
+                    |known: &LimitStanding| held.standing.remaining < known.standing.remaining;
                 if !limit.spec.dry_run && passed.held.as_ref().is_none_or(is_nearer) {
                     passed.held = Some(held);
                 }

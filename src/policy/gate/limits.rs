@@ -53,7 +53,7 @@ impl LimitOutcome {
 
 /// Where a request stands under a limit.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct LimitStanding {
     /// Which limit.
     pub limit: Arc<LinkedLimit>,
     /// Where.
@@ -162,14 +162,14 @@ impl LinkedLimit {
 }
 
 /// `"client";r=19;t=1`.
-impl Display for Held {
+impl Display for LimitStanding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Standing { remaining, reset, .. } = self.standing;
         write!(f, "\"{}\";r={remaining};t={}", self.limit.spec.name, whole_seconds(reset))
     }
 }
 
-impl Held {
+impl LimitStanding {
     /// The two fields that tell a client where it stands (draft-ietf-httpapi-ratelimit-headers-10), as field lines.
     pub fn write(&self, out: &mut Vec<u8>) {
         let policy = self.limit.policy();

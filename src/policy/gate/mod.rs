@@ -27,7 +27,7 @@ pub use authenticator::{Authenticator, KeySource};
 pub use identity::Identity;
 pub use judge::{Inquiry, Passed, Refused, Ruling, judge, serves};
 pub use kinds::Workspace;
-pub use limits::{Held, LinkedLimit};
+pub use limits::{LimitStanding, LinkedLimit};
 pub use question::{Answer, Asked, AuthQuestion};
 
 /// What a route demands, ready to be looked at.

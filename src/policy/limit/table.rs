@@ -66,7 +66,7 @@ pub struct Shard {
 
 /// Where a key is, or may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SlotIndex {
     set: usize,
     way: usize,
 }
@@ -112,16 +112,16 @@ impl Shard {
         size_of_val(&*self.sets) + self.allocated * set_octets(rule)
     }
 
-    fn find(&self, home: &Home) -> Option<Place> {
+    fn find(&self, home: &Home) -> Option<SlotIndex> {
         home.sets.iter().find_map(|&set| {
             let keys = &self.sets.get(set)?.as_ref()?.keys;
             let way = keys.iter().position(|key| *key == home.key)?;
-            Some(Place { set, way })
+            Some(SlotIndex { set, way })
         })
     }
 
     /// The slot, which is the key's from now on, and is allocated if it was not.
-    fn slot(&mut self, rule: &Rule, home: &Home, place: Place) -> Slot<'_> {
+    fn slot(&mut self, rule: &Rule, home: &Home, place: SlotIndex) -> Slot<'_> {
         if self.sets.is_empty() {
             self.sets = vec![None; home.of].into();
         }
@@ -133,8 +133,8 @@ impl Shard {
     }
 
     /// A free slot, in that of the two sets which has more of them.
-    fn free(&mut self, rule: &Rule, home: &Home, now: &Now) -> Option<Place> {
-        let mut best: Option<(usize, Place)> = None;
+    fn free(&mut self, rule: &Rule, home: &Home, now: &Now) -> Option<SlotIndex> {
+        let mut best: Option<(usize, SlotIndex)> = None;
         for set in home.sets {
             let (mut free, mut first) = (0, 0);
             match self.sets.get_mut(set).and_then(Option::as_mut) {
@@ -146,7 +146,7 @@ impl Shard {
                 }
             }
             if free > best.map_or(0, |(most, _)| most) {
-                best = Some((free, Place { set, way: first }));
+                best = Some((free, SlotIndex { set, way: first }));
             }
         }
         best.map(|(_, place)| place)
@@ -154,7 +154,7 @@ impl Shard {
 
     /// The slot whose key makes room: the one with the most requests left, of these the one that was not used for the
     /// longest time; never one that has none left.
-    fn victim(&mut self, rule: &Rule, home: &Home, now: &Now) -> Option<Place> {
+    fn victim(&mut self, rule: &Rule, home: &Home, now: &Now) -> Option<SlotIndex> {
         let mut best = None;
         for set in home.sets {
             let Some(Some(found)) = self.sets.get_mut(set) else { continue };
@@ -162,7 +162,7 @@ impl Shard {
                 let mut slot = found.slot(way);
                 let rank = (rule.remaining(&mut slot, now), Reverse(slot.tally.time));
                 if rank.0 > 0 && best.is_none_or(|(most, _)| rank > most) {
-                    best = Some((rank, Place { set, way }));
+                    best = Some((rank, SlotIndex { set, way }));
                 }
             }
         }
