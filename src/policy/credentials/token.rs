@@ -36,11 +36,6 @@ impl<T> TokenTable<T> {
         alike.into_iter().find(|(known, _)| same(known, &digest)).map(|(_, stands_for)| stands_for)
     }
 
-    /// What stands for each.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.tokens.iter().map(|(_, stands_for)| stands_for)
-    }
-
     /// How many there are.
     pub fn len(&self) -> usize {
         self.tokens.len()

@@ -10,14 +10,18 @@ use crate::config::Token;
 use crate::http::Reason;
 
 /// Those that are good, and whose they are.
-pub struct Tokens(TokenTable<Arc<Identity>>);
+pub struct Tokens {
+    table: TokenTable<Arc<Identity>>,
+    /// Whose they are, in the order of the settings.
+    identities: Vec<Arc<Identity>>,
+}
 
 impl Tokens {
     pub fn new(auth: &Arc<str>, tokens: &[Token]) -> Tokens {
-        let identity = |one: &Token| {
-            (one.digest, Identity::new(auth, &one.name, one.roles.clone(), Vec::new()))
-        };
-        Tokens(TokenTable::new(tokens.iter().map(identity)))
+        let identity = |one: &Token| Identity::new(auth, &one.name, one.roles.clone(), Vec::new());
+        let identities: Vec<Arc<Identity>> = tokens.iter().map(identity).collect();
+        let digests = tokens.iter().map(|one| one.digest);
+        Tokens { table: TokenTable::new(digests.zip(identities.iter().cloned())), identities }
     }
 
     pub fn look(&self, auth: &Authenticator, input: &MatchInput<'_>) -> Look {
@@ -25,7 +29,7 @@ impl Tokens {
             Ok(secret) => secret,
             Err(look) => return look,
         };
-        let Some(identity) = self.0.find(secret) else {
+        let Some(identity) = self.table.find(secret) else {
             return Look::Bad(Reason::BadCredentials.into());
         };
         identity.count();
@@ -33,6 +37,28 @@ impl Tokens {
     }
 
     pub fn identities(&self) -> impl Iterator<Item = &Arc<Identity>> {
-        self.0.iter()
+        self.identities.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::digest;
+
+    #[test]
+    fn tokens_are_told_in_the_order_of_the_settings() {
+        let names: Vec<Arc<str>> = (0..100).map(|n| format!("token-{n}").into()).collect();
+        let token = |name: &Arc<str>| Token {
+            name: Arc::clone(name),
+            digest: digest(name.as_bytes()),
+            shown: "***".into(),
+            roles: Vec::new(),
+        };
+        let tokens: Vec<Token> = names.iter().map(token).collect();
+        let tokens = Tokens::new(&"client".into(), &tokens);
+        let told: Vec<Arc<str>> = tokens.identities().map(|one| Arc::clone(&one.name)).collect();
+        assert_eq!(told, names);
+        assert_eq!(tokens.table.find(b"token-7").unwrap().name, names[7]);
     }
 }
