@@ -1,19 +1,19 @@
 //! A body that is read before its request is sent, so that it can be sent again.
 
-use std::time::Duration;
+use std::cell::Cell;
+
+use futures_lite::FutureExt;
 
 use super::attempt;
 use super::check::Admitted;
 use super::decide::{self, Peer};
 use super::facts::{self, AnswerState};
+use super::pace;
 use super::session::{Exchange, Session};
 use crate::http::write::CONTINUE;
 use crate::http::{Framing, Reason};
-use crate::io::Error;
+use crate::io::buffer::Buf;
 use crate::io::reactor::Direction;
-
-/// Seconds that a body may take to get going, where a least rate is asked of it.
-const GRACE_S: u64 = 5;
 
 /// Octets of the body that are still to be read, where its route wants that: of a request that may be sent again, with
 /// a body of a known length that is not all here and fits `retry-buffer`.
@@ -28,37 +28,47 @@ pub(super) fn wanted(admitted: &mut Admitted<'_>) -> Option<usize> {
 }
 
 /// Reads so many octets behind the head.
-pub(super) async fn read(session: &mut Session, mut left: usize) -> Result<(), Reason> {
+pub(super) async fn read(session: &mut Session, left: usize) -> Result<(), Reason> {
     let Session { exchange, input, .. } = session;
     if exchange.request.expects_continue {
         invite(exchange).await?;
     }
     let exchange = &*exchange;
-    let Exchange { client, worker, .. } = exchange;
-    let spec = exchange.spec();
-    let (wait, begun, whole) = (spec.timeouts.read, worker.now(), left);
-    let of_client = |error| decide::reason(Peer::Client, Direction::Read, error);
     while input.spare().len() < left {
         input.make_room(input.len() + left);
     }
+    let come = Cell::new(0);
+    let body = body(exchange, input, left, &come);
+    match exchange.spec().min_rate {
+        None => body.await,
+        Some(least) => {
+            let slow = async { Err(pace::lost(exchange, least, [&come, &come]).await) };
+            body.or(slow).await
+        }
+    }
+}
+
+/// The same, and counts what has come.
+async fn body(
+    exchange: &Exchange,
+    input: &mut Buf,
+    length: usize,
+    come: &Cell<u64>,
+) -> Result<(), Reason> {
+    let Exchange { client, worker, .. } = exchange;
+    let wait = exchange.spec().timeouts.read;
+    let of_client = |error| decide::reason(Peer::Client, Direction::Read, error);
+    let mut left = length;
     while left > 0 {
         client.stream.deadline_in(Direction::Read, wait);
-        if let Some(least) = spec.min_rate {
-            let come = Duration::from_secs((whole - left) as u64 / least + GRACE_S);
-            client.stream.deadline_at(Direction::Read, (begun + come).min(worker.now() + wait));
-        }
-        client.stream.ready(Direction::Read).await.map_err(|error| {
-            match (error, spec.min_rate) {
-                (Error::Deadline, Some(_)) if worker.now() < begun + wait => Reason::BodyTooSlow,
-                (error, _) => of_client(error),
-            }
-        })?;
+        client.stream.ready(Direction::Read).await.map_err(of_client)?;
         match client.stream.try_recv(input, left).map_err(of_client)? {
             None => {}
             Some(0) => return Err(Reason::BodyCutShort),
             Some(n) => {
                 worker.stats.client_received.add(n as u64);
                 left -= n;
+                come.set((length - left) as u64);
             }
         }
     }

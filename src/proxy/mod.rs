@@ -34,6 +34,7 @@ mod facts;
 mod finish;
 mod gate;
 mod hedge;
+mod pace;
 mod pick;
 mod record;
 mod reply;

@@ -1,7 +1,6 @@
 //! Head and body go to the upstream, the answer comes back, both at once where both have a body.
 
 mod body;
-mod pace;
 mod request;
 mod response;
 mod sent;
@@ -21,6 +20,7 @@ use super::check::{Admitted, Terms};
 use super::decide::{BodyError, Peer};
 use super::dial::Dialled;
 use super::facts::{self, AnswerState};
+use super::pace;
 use super::session::{Exchange, Used};
 use crate::config::ExchangeSpec;
 use crate::http::Reason;
@@ -273,7 +273,7 @@ async fn paced(
     upload: &Cell<Upload>,
 ) -> Result<Relayed, ExchangeError> {
     let octets = [&transfer.client_read, &transfer.upstream_sent];
-    let Err(reason) = pace::keep(exchange, least, octets).await;
+    let reason = pace::lost(exchange, least, octets).await;
     match upload.get() {
         Upload::Going => Err(reason.into()),
         _ => std::future::pending().await,

@@ -1,35 +1,30 @@
 //! How fast a request's body has to come, where that is asked.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::time::Duration;
 
-use super::super::session::Exchange;
+use super::session::Exchange;
 use crate::http::Reason;
 
 /// How often the pace is looked at.
 const OFTEN: Duration = Duration::from_secs(1);
-/// How long a body may take to get going, and a client that falls back to catch up.
+/// Seconds that a body may take to get going, and a client that falls behind to catch up.
 const GRACE: u64 = 5;
 
-/// Ends when the client has fallen behind `least` octets in each second that it was waited for; `read` and `sent`
-/// count what has come and what has left of that. A second in which something of the client's waits for the upstream
-/// to take more is not held against it.
-pub(super) async fn keep(
-    exchange: &Exchange,
-    least: u64,
-    [read, sent]: [&Cell<u64>; 2],
-) -> Result<Infallible, Reason> {
+/// Ends, with the reason, when the client has fallen behind `least` octets in each second that it was waited for;
+/// `read` and `sent` count what has come and what has left of that, the framing of chunks included. A second in which
+/// something of the client's waits for the upstream to take more is not held against it.
+pub(super) async fn lost(exchange: &Exchange, least: u64, [read, sent]: [&Cell<u64>; 2]) -> Reason {
     let mut pace = Pace { least, waited: 0, before: 0 };
     loop {
         if exchange.worker.core.sleep(OFTEN).await.is_err() {
-            return Err(Reason::Stopped);
+            return Reason::Stopped;
         }
         let come = read.get().max(sent.get());
         // Nobody has invited it yet (RFC 9110 section 10.1.1), which is the upstream's to do, or ours after a while.
         let waits = exchange.request.expects_continue && exchange.facts.heads_out.get() == 0;
         if !waits && !pace.holds(come, exchange.client.stream.is_readable()) {
-            return Err(Reason::BodyTooSlow);
+            return Reason::BodyTooSlow;
         }
     }
 }
