@@ -92,7 +92,7 @@ fn start() -> Proxy {
         recorder: None,
         auditor: None,
         connections: Arc::new(AtomicUsize::new(0)),
-        places: Arc::default(),
+        client_permits: Arc::default(),
         listeners: vec![OpenListener { listen: Listen::Any(0), socket: bound.sockets.remove(0) }],
         events: flume::bounded(1).0,
     };

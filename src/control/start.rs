@@ -10,7 +10,7 @@ use flume::{Receiver, Sender};
 use crate::admin::{Loaded, View, log};
 use crate::config::{Marks, Overlay, Plan, in_use};
 use crate::io::clock;
-use crate::proxy::{CoreSpec, Event, LABELS, OpenListener, Places, Runtime};
+use crate::proxy::{ClientPermits, CoreSpec, Event, LABELS, OpenListener, Runtime};
 use crate::stats::{self, AuditRecord, Recorder};
 
 use super::cores::Cores;
@@ -31,7 +31,8 @@ pub fn cores(
     (recorder, auditor): (Option<Recorder>, Option<Recorder<AuditRecord>>),
 ) -> Result<(View, Receiver<Event>, Cores), String> {
     let plan = &runtime.plan;
-    let (connections, places) = (Arc::new(AtomicUsize::new(0)), Arc::<Places>::default());
+    let (connections, client_permits) =
+        (Arc::new(AtomicUsize::new(0)), Arc::<ClientPermits>::default());
     let (report, events) = flume::bounded(EVENTS);
     let listen = listeners.iter().map(ListenerSockets::address).collect();
     let mut dealt: Vec<Vec<OpenListener>> = (0..plan.process.workers).map(|_| Vec::new()).collect();
@@ -55,7 +56,7 @@ pub fn cores(
             recorder: recorder.clone(),
             auditor: auditor.clone(),
             connections: Arc::clone(&connections),
-            places: Arc::clone(&places),
+            client_permits: Arc::clone(&client_permits),
             listeners,
             events: report.clone(),
         })?;

@@ -14,11 +14,10 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 
 use super::client::Client;
-use super::core::{Lack, OpenListener, Worker, room};
+use super::core::{Complaint, Lack, OpenListener, Worker, room};
 use super::{Next, Served, tunnel};
 use crate::config::Listen;
 use crate::io::accept::Listener;
-use crate::io::clock::Moment;
 use crate::io::future_pool::FuturePool;
 use crate::io::linger::linger;
 use crate::io::listen::BACKLOG;
@@ -30,9 +29,6 @@ use crate::io::{Error, Result};
 const BATCH: u64 = 64;
 /// How long accepting pauses when there is no room, or no descriptor.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// How often a lack of room is complained about.
-const COMPLAINT: Duration = Duration::from_secs(60);
 
 /// Once draining, a connection is closed when it has been silent for so long: at once, if it was idle
 /// before, but one just accepted or answered may have a request on the way.
@@ -49,12 +45,12 @@ pub(super) type Servers = FuturePool<Client, Served>;
 pub(super) async fn accept(worker: Rc<Worker>, accepting: Rc<Accepting>, servers: Rc<Servers>) {
     let Accepting { listen, listener, .. } = &*accepting;
     let mut late = 0;
-    let mut complaint = Complaint::default();
+    let complaint = Complaint::default();
     for turn in 1_u64.. {
         match listener.try_accept() {
             Ok(Some((stream, peer))) => {
                 worker.stats.accepted.add(1);
-                let found = admission(&worker, stream, &mut complaint).await;
+                let found = admission(&worker, stream, &complaint).await;
                 let Ok((admission, stream)) = found else { return };
                 admit(admission, stream, (peer, listen), &servers);
                 late += i32::from(accepting.is_ending(&worker));
@@ -68,7 +64,7 @@ pub(super) async fn accept(worker: Rc<Worker>, accepting: Rc<Accepting>, servers
             Err(Error::Aborted) => return,
             Err(error) => {
                 worker.stats.accept_pauses.add(1);
-                complaint.make(&worker, &error);
+                complain(&complaint, &worker, &error);
                 let made =
                     error.is_out_of_resources() && room::make_room(&worker, Lack::Descriptor);
                 if pause(&worker, made).await.is_err() {
@@ -125,7 +121,7 @@ impl Accepting {
 async fn admission(
     worker: &Rc<Worker>,
     stream: Stream,
-    complaint: &mut Complaint,
+    complaint: &Complaint,
 ) -> Result<(Admission, Stream)> {
     let most = worker.marks.clients;
     if stream.number() < most
@@ -137,7 +133,7 @@ async fn admission(
     loop {
         let scarce = stream.number() >= most && !stream.next_number().is_ok_and(|next| next < most);
         let made = if scarce {
-            complaint.make(worker, &"few descriptors are left");
+            complain(complaint, worker, &"few descriptors are left");
             room::make_room(worker, Lack::Descriptor)
         } else if let Some(admission) = Admission::take(worker) {
             if stream.number() < most {
@@ -149,7 +145,7 @@ async fn admission(
             }
             false
         } else {
-            complaint.make(worker, &"there are --max-connections clients");
+            complain(complaint, worker, &"there are --max-connections clients");
             room::make_room(worker, Lack::Connection)
         };
         pause(worker, made).await?;
@@ -172,17 +168,9 @@ async fn pause(worker: &Worker, made: bool) -> Result<()> {
 }
 
 /// Says that there is no room, once in a while.
-#[derive(Default)]
-struct Complaint {
-    last: Option<Moment>,
-}
-
-impl Complaint {
-    fn make(&mut self, worker: &Worker, reason: &dyn fmt::Display) {
-        if self.last.is_none_or(|last| worker.now() >= last + COMPLAINT) {
-            self.last = Some(worker.now());
-            tracing::warn!(%reason, "no room for another client: closing idle ones, or it waits");
-        }
+fn complain(complaint: &Complaint, worker: &Worker, reason: &dyn fmt::Display) {
+    if complaint.is_due(worker.now()) {
+        tracing::warn!(%reason, "no room for another client: closing idle ones, or it waits");
     }
 }
 
@@ -196,7 +184,7 @@ fn admit(
     tracing::debug!(?peer, "accepted");
     let epoch = worker.epoch();
     let mut client = Client::new(stream, peer, Rc::clone(listen), &epoch);
-    if !client.takes_place(&worker.places, &epoch.plan.listener) {
+    if !client.take_permit(&worker.client_permits, &epoch.plan.listener) {
         worker.stats.client_refused.add(1);
         return;
     }

@@ -87,17 +87,23 @@ fn announced(worker: &Worker, epoch: &Epoch, client: &mut Client, input: &mut Bu
         Ok(proxy_protocol::Progress::Partial) => return true,
         Ok(proxy_protocol::Progress::Complete(header)) => header,
         Err(error) => {
-            let (peer, why) = (client.peer, error.explain());
-            tracing::debug!(?peer, why, "no PROXY header, so the connection is closed");
             worker.stats.proxy_header_refused.add(1);
+            if let Some(peer) = client.peer.filter(|_| worker.bad_proxy_header.is_due(worker.now()))
+            {
+                let (cause, why) = (error.label(), error.explain());
+                tracing::warn!(%peer, cause, why, "closed: the PROXY header is missing or wrong");
+            }
             return false;
         }
     };
     input.consume(header.len);
     client.announced(header.source, epoch);
-    let has_place = client.takes_place(&worker.places, &epoch.plan.listener);
-    worker.stats.client_refused.add(u64::from(!has_place));
-    has_place
+    // Who names nobody is the proxy itself, which checks our health so: no bound shuts it out.
+    let listener = &epoch.plan.listener;
+    let is_admitted =
+        header.source.is_none() || client.take_permit(&worker.client_permits, listener);
+    worker.stats.client_refused.add(u64::from(!is_admitted));
+    is_admitted
 }
 
 enum Found {

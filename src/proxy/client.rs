@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{Epoch, Place, Places};
+use super::core::{ClientPermit, ClientPermits, Epoch};
 use crate::config::{Listen, ListenerSpec};
 use crate::io::clock::Moment;
 use crate::io::reactor::Idle;
@@ -28,7 +28,7 @@ pub(super) struct Client {
     /// It has to begin with a header of the PROXY protocol, and that has not come yet.
     pub awaits_header: bool,
     /// Counts it among the connections of its address, where those are counted.
-    pub place: Option<Box<Place>>,
+    pub permit: Option<Box<ClientPermit>>,
     /// It has been answered at least once.
     pub served: bool,
     /// The octets of an unfinished head, and when the first of them came. They wait here, not in a
@@ -54,8 +54,8 @@ impl Client {
         let spec = &epoch.plan.listener;
         let trusted = is_trusted(&spec.trusted, peer);
         let awaits_header = !spec.proxy_protocol.is_empty() && announces(spec, &listen, peer);
-        let (judged, place, served, unfinished) = (epoch.number, None, false, None);
-        Client { stream, peer, listen, trusted, judged, awaits_header, place, served, unfinished }
+        let (judged, permit, served, unfinished) = (epoch.number, None, false, None);
+        Client { stream, peer, listen, trusted, judged, awaits_header, permit, served, unfinished }
     }
 
     /// The header of the PROXY protocol has come: it tells who the client is, unless its sender speaks for itself.
@@ -69,13 +69,13 @@ impl Client {
 
     /// Counts it among the connections of its address. `false`: there are as many as there may be. Proxies that are
     /// trusted have any number.
-    pub fn takes_place(&mut self, places: &Arc<Places>, listener: &ListenerSpec) -> bool {
+    pub fn take_permit(&mut self, permits: &Arc<ClientPermits>, listener: &ListenerSpec) -> bool {
         let (Some(most), Some(peer)) = (listener.max_client_connections, self.peer) else {
             return true;
         };
-        if !self.trusted && !self.awaits_header && self.place.is_none() {
-            self.place = places.take(peer.ip(), most);
-            return self.place.is_some();
+        if !self.trusted && !self.awaits_header && self.permit.is_none() {
+            self.permit = permits.take(peer.ip(), most);
+            return self.permit.is_some();
         }
         true
     }

@@ -55,8 +55,8 @@ use session::Session;
 use tunnel::Tunnel;
 
 pub use self::core::{
-    Addresses, Adoption, AnswerSlot, BreakerReport, Change, Command, CoreSpec, Event, LABELS, Lack,
-    OpenListener, PageRequest, PageSlot, Places, Runtime,
+    Addresses, Adoption, AnswerSlot, BreakerReport, Change, ClientPermits, Command, CoreSpec,
+    Event, LABELS, Lack, OpenListener, PageRequest, PageSlot, Runtime,
 };
 
 /// What happens to the connection after a request.

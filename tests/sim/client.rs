@@ -106,9 +106,7 @@ impl Client {
             None => {
                 let actor = Actor::Client(self.index);
                 let Some(socket) = net.connect_in(actor) else { return };
-                let first = self.person.greeting.as_ref();
-                let before = first.is_none_or(|first| first.good).then_some(self.greeting.len());
-                let before = before.map(|octets| octets as u64);
+                let before = self.person.is_bounded().then_some(self.greeting.len() as u64);
                 book.porch.knocks(net.peer(socket), self.person.from(), before);
                 End::new(socket, actor, self.person.pace, self.person.fault, self.person.urgent)
             }

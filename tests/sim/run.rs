@@ -203,7 +203,7 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
         recorder: Some(recorder),
         auditor: None,
         connections: Arc::default(),
-        places: Arc::default(),
+        client_permits: Arc::default(),
         listeners: bound
             .sockets
             .into_iter()
@@ -211,7 +211,7 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
             .collect(),
         events,
     };
-    let places = Arc::clone(&core.places);
+    let permits = Arc::clone(&core.client_permits);
     let connections = Arc::clone(&core.connections);
     let ended = catch_unwind(AssertUnwindSafe(|| {
         core.run(|_| {
@@ -241,8 +241,8 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let wrong = porter::close(&scenario, &world.book.asks, &records, &linked);
     world.book.complaints.extend(wrong);
     for person in &scenario.people {
-        if places.take(person.from(), 1).is_none() {
-            world.book.complain(format!("a place of {} did not come home", person.from()));
+        if permits.take(person.from(), 1).is_none() {
+            world.book.complain(format!("a permit of {} did not come home", person.from()));
         }
     }
     let ledger = world.book.ledger.take();

@@ -232,6 +232,12 @@ impl Person {
     pub fn from(&self) -> IpAddr {
         self.announced.unwrap_or(self.address.into())
     }
+
+    /// Its connection is one of those that a client may have so many of: not that of a proxy which names nobody.
+    pub fn is_bounded(&self) -> bool {
+        let first = self.greeting.as_ref();
+        first.is_none_or(|first| first.good && self.announced.is_some())
+    }
 }
 
 /// How the core is ended.
@@ -446,11 +452,11 @@ fn judge(scenario: &mut Scenario, trouble: &Trouble) {
     // A connection that is kept may have to make room while the next request is on its way.
     let crowded = scenario.people.len() > scenario.connections;
     let places = scenario.gate.as_ref().and_then(|gated| gated.places).unwrap_or(usize::MAX);
-    let everybody: Vec<IpAddr> =
-        scenario.people.iter().map(|person| network(person.from())).collect();
+    let bounded = scenario.people.iter().filter(|person| person.is_bounded());
+    let everybody: Vec<IpAddr> = bounded.map(|person| network(person.from())).collect();
     for person in &mut scenario.people {
         let same = |other: &&IpAddr| **other == network(person.from());
-        let has_place = everybody.iter().filter(same).count() <= places;
+        let has_place = !person.is_bounded() || everybody.iter().filter(same).count() <= places;
         let is_heard = has_place && person.greeting.as_ref().is_none_or(|greeting| greeting.good);
         person.undisturbed = undisturbed && person.fault.is_none() && is_heard;
         let sound = |ask: &Ask| {

@@ -260,6 +260,12 @@ fn zc09_where_a_header_is_due_nothing_else_is_taken() {
     assert!(client.until_gone().is_empty());
     let counted = || case.proxy.metrics()["connections"]["proxy_headers_refused"].clone();
     eventually("they are counted", || counted() == refused);
+    // The log tells why, and is not filled.
+    let told = case.proxy.log();
+    let told: Vec<_> = told.iter().filter(|line| line.contains("PROXY header")).collect();
+    let [line] = told[..] else { panic!("{told:?}") };
+    assert!(line.contains("WARN") && line.contains("cause=\"missing\""), "{line}");
+    assert!(line.contains("peer=127.0.0.1:"), "{line}");
     assert_eq!(origin.connections(), 0);
     // A second header is no request.
     let header = "PROXY TCP4 192.0.2.1 198.51.100.1 5555 80\r\n";
@@ -377,6 +383,48 @@ fn zc13_an_upstream_is_told_who_asks_on_a_connection_for_each_request() {
         assert_eq!(client.response().status, 200);
         assert_eq!(origin.requests().last().unwrap().body, b"abc");
     }
+}
+
+#[test]
+fn zc15_an_upstream_is_told_the_client_that_a_trusted_proxy_names() {
+    let origin = announced_to(1);
+    let rest = "trusted-proxy = '127.0.0.1'\nupstream-proxy-protocol = 'v1'\n";
+    let case = Configured::new(&with(&origin, rest), &[]);
+    let (_, port) = case.proxy.address.rsplit_once(':').unwrap();
+    for (fields, expected) in [
+        ("X-Forwarded-For: 192.0.2.1, 127.0.0.1\r\n", "TCP4 192.0.2.1 127.0.0.1 0"),
+        ("X-Forwarded-For: 2001:db8::1\r\n", "TCP6 2001:db8::1 ::ffff:7f00:1 0"),
+        ("X-Forwarded-For: 192.0.2.66, 192.0.2.2\r\n", "TCP4 192.0.2.2 127.0.0.1 0"),
+    ] {
+        let told = ask(&case.proxy, "/", fields).text();
+        assert!(told.ends_with(&format!("PROXY {expected} {port}")), "{fields}: {told}");
+    }
+    // Nobody is believed who is no such proxy.
+    let mut client = Client::from("127.0.0.2", &case.proxy.address);
+    let told = asked(&mut client, "/", "X-Forwarded-For: 192.0.2.1\r\n").text();
+    assert!(told.contains("PROXY TCP4 127.0.0.2 127.0.0.1 "), "{told}");
+    assert!(!told.contains(" 0 "), "the port of a connection is known: {told}");
+}
+
+#[test]
+fn zc17_who_names_nobody_has_any_number_of_connections() {
+    let origin = mirror();
+    let rest = "max-client-connections = 1\nproxy-protocol = '127.0.0.1'\n";
+    let case = Configured::new(&with(&origin, rest), &[]);
+    let announced = |header: &[u8]| {
+        let mut client = case.proxy.client();
+        client.send_if_taken([header, GET.as_bytes()].concat());
+        client
+    };
+    let local = [SIGNATURE, &[0x20, 0, 0, 0]].concat();
+    let named = b"PROXY TCP4 127.0.0.1 198.51.100.1 5555 80\r\n";
+    let mut held: Vec<Client> = Vec::new();
+    for header in [&local[..], b"PROXY UNKNOWN\r\n", &local, named] {
+        let mut client = announced(header);
+        assert_eq!(client.response().status, 200, "{}", header.escape_ascii());
+        held.push(client);
+    }
+    assert!(announced(named).until_gone().is_empty(), "one that is named is bounded");
 }
 
 #[test]

@@ -1,23 +1,25 @@
 //! One core of the data plane: the thread that everything else in this room runs on.
 
+mod client_permits;
 mod command;
+mod complaint;
 mod epoch;
 mod ids;
 mod labels;
-mod places;
 pub(super) mod room;
 mod runtime;
 mod spec;
 mod worker;
 
+pub use client_permits::{ClientPermit, ClientPermits};
 pub use command::{
     Addresses, Adoption, AnswerSlot, BreakerReport, Change, Command, Event, Lack, PageRequest,
     PageSlot,
 };
+pub(super) use complaint::Complaint;
 pub(super) use epoch::{Epoch, LinkedAction};
 pub(super) use ids::Id;
 pub use labels::LABELS;
-pub use places::{Place, Places};
 pub(super) use runtime::Chosen;
 pub use runtime::Runtime;
 pub use spec::{CoreSpec, OpenListener};

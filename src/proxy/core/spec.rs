@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use super::super::accept::{self, Accepting, Servers};
 use super::super::client::Client;
 use super::super::{Served, serve};
+use super::client_permits::ClientPermits;
 use super::command::{Command, Event};
+use super::complaint::Complaint;
 use super::epoch::Epoch;
 use super::ids::Ids;
-use super::places::Places;
 use super::room;
 use super::runtime::Runtime;
 use super::worker::Worker;
@@ -50,7 +51,7 @@ pub struct CoreSpec {
     /// Client connections over all cores.
     pub connections: Arc<AtomicUsize>,
     /// The same, by client.
-    pub places: Arc<Places>,
+    pub client_permits: Arc<ClientPermits>,
     /// Where clients connect.
     pub listeners: Vec<OpenListener>,
     /// To the control plane.
@@ -116,10 +117,11 @@ impl CoreSpec {
             recorder: self.recorder,
             auditor: self.auditor,
             connections: self.connections,
-            places: self.places,
+            client_permits: self.client_permits,
             ids: Ids::new(),
             heads: RefCell::default(),
             scratch: RefCell::default(),
+            bad_proxy_header: Complaint::default(),
             draining: Cell::new(false),
             closing: Cell::new(false),
             waiting: RefCell::default(),
@@ -263,7 +265,7 @@ mod tests {
             recorder: None,
             auditor: None,
             connections: Arc::default(),
-            places: Arc::default(),
+            client_permits: Arc::default(),
             listeners: vec![OpenListener {
                 listen: Listen::Any(0),
                 socket: bound.sockets.remove(0),

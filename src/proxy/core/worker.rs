@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 
+use super::client_permits::ClientPermits;
 use super::command::{Adoption, BreakerReport, Change, Event};
+use super::complaint::Complaint;
 use super::epoch::Epoch;
 use super::ids::Ids;
-use super::places::Places;
 use crate::base::imf_fixdate;
 use crate::config::Marks;
 use crate::http::{Request, Response};
@@ -38,7 +39,7 @@ pub struct Worker {
     pub recorder: Option<Recorder>,
     pub auditor: Option<Recorder<AuditRecord>>,
     pub connections: Arc<AtomicUsize>,
-    pub places: Arc<Places>,
+    pub client_permits: Arc<ClientPermits>,
     pub marks: Marks,
     pub ids: Ids,
     /// Heads whose storage waits to be used again: at most one for each right of the pool.
@@ -47,6 +48,8 @@ pub struct Worker {
     pub scratch: RefCell<Scratch>,
     /// No new requests: answers say `Connection: close`, and clients that wait for a request are closed.
     pub draining: Cell<bool>,
+    /// Peers that have to begin with a PROXY header do not.
+    pub bad_proxy_header: Complaint,
     /// Tunnels are to close, politely where they can.
     pub closing: Cell<bool>,
     /// Whoever waits for a connection to end before it admits another: one for each listener, at most.

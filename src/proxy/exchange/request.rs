@@ -1,5 +1,7 @@
 //! The request as it leaves.
 
+use std::net::SocketAddr;
+
 use super::super::check::Terms;
 use super::super::session::{Exchange, written};
 use super::body::Stage;
@@ -55,7 +57,7 @@ pub(super) fn head(
     let most = epoch.head_most() + lines.len();
     let preface = match pool.proxy_protocol() {
         None => Vec::new(),
-        Some(version) => preface(version, exchange),
+        Some(version) => preface(version, exchange, head),
     };
     let most = most + preface.len();
     written(permit.take(), most, |out| {
@@ -65,12 +67,17 @@ pub(super) fn head(
     .map_err(|_| Reason::ForwardedHeadTooLarge.into())
 }
 
-/// What a connection to an upstream begins with that wants to know who the client is.
+/// What a connection to an upstream begins with that wants to know who the client is. Of one that a trusted proxy
+/// speaks for the port is not known, and is 0.
 #[cold]
-fn preface(version: ProxyVersion, exchange: &Exchange) -> Vec<u8> {
-    let client = &exchange.client;
+fn preface(version: ProxyVersion, exchange: &Exchange, head: &[u8]) -> Vec<u8> {
+    let connection = &exchange.client;
+    let source = connection.peer.map(|peer| match exchange.match_input(head).client() {
+        Some(client) if client != peer.ip().to_canonical() => SocketAddr::new(client, 0),
+        _ => peer,
+    });
     let mut out = Vec::new();
-    let ends = client.peer.zip(client.stream.local());
+    let ends = source.zip(connection.stream.local());
     match version {
         ProxyVersion::V1 => proxy_protocol::write_v1(ends, &mut out),
         ProxyVersion::V2 => proxy_protocol::write_v2(ends, &mut out),

@@ -16,31 +16,31 @@ type Key = [u8; 9];
 
 /// The connections of each client that has any: as many entries as there are connections at most.
 #[derive(Debug)]
-pub struct Places {
+pub struct ClientPermits {
     parts: [Mutex<HashMap<Key, u32>>; PARTS],
 }
 
-impl Default for Places {
-    fn default() -> Places {
-        Places { parts: std::array::from_fn(|_| Mutex::default()) }
+impl Default for ClientPermits {
+    fn default() -> ClientPermits {
+        ClientPermits { parts: std::array::from_fn(|_| Mutex::default()) }
     }
 }
 
 /// One of the connections that a client may have, until it is dropped.
-pub struct Place {
-    places: Arc<Places>,
+pub struct ClientPermit {
+    permits: Arc<ClientPermits>,
     key: Key,
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for ClientPermit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Place")
+        f.write_str("ClientPermit")
     }
 }
 
-impl Places {
+impl ClientPermits {
     /// One more connection of `client`, if it has fewer than `most`.
-    pub fn take(self: &Arc<Self>, client: IpAddr, most: usize) -> Option<Box<Place>> {
+    pub fn take(self: &Arc<Self>, client: IpAddr, most: usize) -> Option<Box<ClientPermit>> {
         let key = client_key(client);
         let mut part = self.part(&key);
         let count = part.entry(key).or_default();
@@ -48,7 +48,7 @@ impl Places {
             return None;
         }
         *count += 1;
-        Some(Box::new(Place { places: Arc::clone(self), key }))
+        Some(Box::new(ClientPermit { permits: Arc::clone(self), key }))
     }
 
     fn part(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, u32>> {
@@ -57,9 +57,9 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientPermit {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut entry) = self.places.part(&self.key).entry(self.key) {
+        if let Entry::Occupied(mut entry) = self.permits.part(&self.key).entry(self.key) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
@@ -73,15 +73,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_has_so_many_places_and_gives_them_back() {
-        let places = Arc::<Places>::default();
+    fn a_client_has_so_many_permits_and_gives_them_back() {
+        let permits = Arc::<ClientPermits>::default();
         let v6 = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
-        let held = [places.take(v6(1), 2), places.take(v6(2), 2)];
+        let held = [permits.take(v6(1), 2), permits.take(v6(2), 2)];
         assert!(held.iter().all(Option::is_some));
-        assert!(places.take(v6(3), 2).is_none(), "one network of 64 bits is one client");
-        assert!(places.take([192, 0, 2, 1].into(), 2).is_some());
+        assert!(permits.take(v6(3), 2).is_none(), "one network of 64 bits is one client");
+        assert!(permits.take([192, 0, 2, 1].into(), 2).is_some());
         drop(held);
-        assert!(places.take(v6(3), 2).is_some());
-        assert!(places.parts.iter().all(|part| part.lock().unwrap().is_empty()));
+        assert!(permits.take(v6(3), 2).is_some());
+        assert!(permits.parts.iter().all(|part| part.lock().unwrap().is_empty()));
     }
 }
