@@ -31,7 +31,7 @@ fn tried(
 ) -> Diagnostic {
     let has_examples = !matches!(form, Form::Switch | Form::Choice(_) | Form::File | Form::Folder);
     if text.trim().is_empty() && has_examples {
-        return wrong("the value is empty; perhaps a variable is not set", form.example());
+        return empty(form);
     }
     if form.is_secret() {
         return refusal; // whatever is offered would tell some of it
@@ -65,6 +65,11 @@ fn tried(
     }
     refusal.offers = offers;
     refusal
+}
+
+/// Nothing stands where a value has to be.
+pub fn empty(form: Form) -> Diagnostic {
+    wrong("the value is empty; perhaps a variable is not set", form.example())
 }
 
 /// The offer, or what is offered for it in turn, if the reader takes that.

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::advice;
 use super::conditions;
 use super::diagnostics::{Diagnostic, instead, nearest, unclear, wrong};
 use super::file::Section;
+use super::form::Form;
 use super::gate::*;
 use super::given::Given;
 use super::places;
@@ -80,14 +82,21 @@ impl<'a> Settings<'a> {
         let read = |text: &str| {
             let (name, network) = conditions::pair(text, "=");
             let name = conditions::name(name)?;
-            let network = network.ok_or_else(|| unclear("this is not a network"))?;
-            Ok((name, places::network(network)?))
+            match network {
+                Some("") => Ok((name, None)),
+                Some(network) => Ok((name, Some(places::network(network)?))),
+                None => Err(unclear("this is not a network")),
+            }
         };
         let mut lists: BTreeMap<String, NetworkList> = BTreeMap::new();
         for Item { value: (name, network), given } in self.all("list", MOST_NETWORKS, read) {
             let list = lists.entry(name).or_default();
             let shown = conditions::pair(given.shown(), "=").1.unwrap_or_default();
-            list.push(network, shown);
+            list.write(shown);
+            list.networks.extend(network);
+            if network.is_none() && given.shown.is_none() {
+                self.refuse(&given, 0..given.text.len(), advice::empty(Form::Networks));
+            }
         }
         lists.into_iter().map(|(name, list)| (name, Arc::new(list))).collect()
     }
@@ -243,9 +252,10 @@ impl<'a> Settings<'a> {
     /// Networks, by themselves and in lists; `Some(None)`: `off`.
     fn networks(&mut self, key: &str, lists: &Lists) -> Option<Option<Arc<NetworkList>>> {
         let read = |text: &str| match (lists.get(text), text) {
-            (Some(list), _) => Ok(list.networks.clone()),
-            (None, "off") => Ok(Vec::new()),
-            (None, text) => places::network(text).map(|one| vec![one]).map_err(|refusal| {
+            (Some(list), _) => Ok(Some(list.networks.clone())),
+            (None, "off") => Ok(None),
+            (None, "") => Ok(Some(Vec::new())),
+            (None, text) => places::network(text).map(|one| Some(vec![one])).map_err(|refusal| {
                 let is_list = conditions::is_name(text) && text.starts_with(char::is_alphabetic);
                 match nearest(text, lists.keys().map(String::as_str)) {
                     Some(near) if is_list => {
@@ -262,7 +272,7 @@ impl<'a> Settings<'a> {
         };
         let items = self.all(key, MOST_NETWORKS, read);
         let first = items.first()?;
-        if items.iter().any(|item| item.value.is_empty()) {
+        if items.iter().any(|item| item.value.is_none()) {
             if items.len() > 1 {
                 self.refuse_off_beside_others(&first.given);
             }
@@ -270,10 +280,22 @@ impl<'a> Settings<'a> {
         }
         let mut list = NetworkList::default();
         for Item { value, given } in &items {
+            // A file may be empty, and nothing else.
+            if given.text.is_empty() && given.shown.is_none() {
+                self.refuse(given, 0..0, advice::empty(Form::NetworkNames));
+                return None;
+            }
             for one in given.shown().split(',').map(str::trim) {
                 list.write(one);
             }
-            list.networks.extend(value);
+            list.networks.extend(value.iter().flatten());
+        }
+        if list.networks.is_empty() && key == "allow" {
+            let what = "there is no network in it, so nobody would be served";
+            self.refuse_secret(&first.given, wrong(what, "put one into it"));
+        } else if list.networks.is_empty() {
+            let what = "there is no network in it, so nobody is refused";
+            self.warn(&first.given, wrong(what, "put one into it, or leave deny out"));
         }
         Some(Some(Arc::new(list)))
     }

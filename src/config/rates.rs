@@ -50,12 +50,37 @@ pub(super) fn rate(text: &str) -> Result<(u32, Duration), Diagnostic> {
         "m" | "min" | "minute" => 60,
         "h" | "hour" => 3600,
         "d" | "day" => 86_400,
-        _ => return Err(unclear("behind the slash stands s, m, h or d")),
+        _ => return Err(other_window(count, unit)),
     };
     match digits(count) {
         Some(0) => Err(wrong("nobody would be let through", "use deny, or a route of its own")),
         Some(count) if count <= MOST_REQUESTS => Ok((count as u32, Duration::from_secs(window))),
         _ => Err(unclear("before the slash stands a number of requests")),
+    }
+}
+
+/// `5/10s`: a window of another length. Offered is the same rate over the next longer one.
+fn other_window(count: &str, unit: &str) -> Diagnostic {
+    const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
+    let what = "behind the slash stands s, m, h or d";
+    let same_rate = || {
+        let split = unit.find(|c: char| !c.is_ascii_digit())?;
+        let (length, unit) = unit.split_at(split);
+        let (_, seconds) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        let (count, window) = (digits(count)?, digits(length)?.checked_mul(*seconds)?);
+        UNITS.iter().find_map(|(name, seconds)| {
+            let requests = count.checked_mul(*seconds)?;
+            let is_same = window > 0 && *seconds >= window && requests.is_multiple_of(window);
+            is_same.then(|| format!("{}/{name}", requests / window))
+        })
+    };
+    match same_rate() {
+        Some(rate) if rate.starts_with(&format!("{count}/")) => instead(what, [rate]),
+        Some(rate) => {
+            let more = format!(", with a burst of {count} if no more may come at once");
+            instead(what, [rate]).and(more)
+        }
+        None => unclear(what),
     }
 }
 

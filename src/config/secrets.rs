@@ -35,7 +35,7 @@ pub struct Expanded {
 }
 
 impl Secrets<'_> {
-    /// The values of `setting` that `text` stands for.
+    /// The values of `setting` that `text` stands for; an empty one is a file without a network.
     ///
     /// # Errors
     /// When a variable is not set, a file cannot be read, or there are more values than it takes.
@@ -46,6 +46,10 @@ impl Secrets<'_> {
             None => self.expand(text, is_template)?,
         };
         match values.len() {
+            // Whoever clears a list of networks means it: no network, and no mistake.
+            0 if matches!(setting.form, Form::Lists | Form::NetworkNames) => {
+                Ok(vec![secret(String::new())])
+            }
             0 => Err(wrong(
                 "there is nothing in it, and a list that is empty says nothing",
                 "put a line into it",

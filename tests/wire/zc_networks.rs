@@ -96,6 +96,30 @@ fn zc02_lists_have_names_and_stand_in_files_that_a_reload_reads_anew() {
     let refused = proxy.post("/reload", "{}");
     assert_eq!(refused.status, 400, "{}", refused.text());
     assert_eq!(statuses(&proxy), [200, 200, 200, 403, 403]);
+    // One that was cleared denies nobody.
+    fs::write(&list, "# nobody\n").unwrap();
+    assert_eq!(proxy.post("/reload", "{}").status, 200);
+    assert_eq!(statuses(&proxy), [200, 200, 200, 200, 403]);
+    fs::write(&list, "127.0.0.6\n").unwrap();
+    assert_eq!(proxy.post("/reload", "{}").status, 200);
+    assert_eq!(statuses(&proxy), [200, 200, 200, 403, 403]);
+}
+
+#[test]
+fn zc16_a_list_of_those_who_are_allowed_that_was_cleared_is_a_mistake() {
+    let origin = mirror();
+    for rest in ["allow = '{file.office.txt}'", "allow = 'a'\n[list]\na = '{file.office.txt}'"] {
+        let folder = crate::harness::Scratch::new();
+        let (path, list) = (folder.join("t.toml"), folder.join("office.txt"));
+        fs::write(&path, with(&origin, rest)).unwrap();
+        fs::write(&list, "127.0.0.2\n").unwrap();
+        let proxy = Proxy::start(&["--config", &path]);
+        fs::write(&list, "").unwrap();
+        let refused = proxy.post("/reload", "{}");
+        assert_eq!(refused.status, 400, "{}", refused.text());
+        let found = ["127.0.0.1", "127.0.0.2"].map(|source| get_from(source, &proxy).status);
+        assert_eq!(found, [403, 200], "{rest}");
+    }
 }
 
 #[test]
