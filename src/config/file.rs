@@ -27,7 +27,7 @@ pub struct Section {
     /// [`POOL`](super::table::POOL), [`ROUTE`](super::table::ROUTE), [`AUTH`](super::table::AUTH) or
     /// [`LIMIT`](super::table::LIMIT).
     pub scope: Scope,
-    /// The name of a pool and so on; of a route, what it is called unless it says so.
+    /// The name of a pool and so on; of a route the one that it gives itself, or what it is called without.
     pub name: String,
     /// Its head: where to point if something is missing.
     pub origin: Origin,

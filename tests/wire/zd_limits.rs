@@ -284,6 +284,28 @@ fn zd12_a_limit_may_stand_in_its_route() {
 }
 
 #[test]
+fn zd14_what_a_limit_of_a_route_counted_stays_with_its_name() {
+    let origin = mirror();
+    let text = |before: &str| {
+        let limit = "limit = { rate = '1/h' }\npool = 'default'\n";
+        with(
+            &origin,
+            &format!("{before}[[route]]\npath = '/shop'\n{limit}name = 'shop'\n[[route]]\n{limit}"),
+        )
+    };
+    let case = Configured::new(&text(""), &[]);
+    let status = |path: &str| ask(&case.proxy, path, "").status;
+    assert_eq!([status("/shop"), status("/shop"), status("/")], [200, 429, 200]);
+    let refused = ask(&case.proxy, "/shop", "");
+    assert_eq!(refused.get("RateLimit-Policy"), Some("\"shop.own\";q=1;w=3600"));
+    // A route with such a limit comes before it, and takes nothing of what was counted.
+    let before =
+        "[[route]]\npath = '/new'\nname = 'new'\nlimit = { rate = '1/h' }\npool = 'default'\n";
+    assert_eq!(case.reload(&text(before)).status, 200);
+    assert_eq!([status("/new"), status("/new"), status("/shop")], [200, 429, 429]);
+}
+
+#[test]
 fn zd13_who_is_slowed_down_keeps_the_connection_and_is_not_invited() {
     let origin = Origin::echoing();
     let case = limited(&origin, "rate = '1/h'");

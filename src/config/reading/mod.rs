@@ -272,9 +272,8 @@ impl<'a> Reading<'a> {
                 let wrong = wrong("a route is a table", right);
                 return self.refuse("route", key.span.clone(), wrong);
             }
-            let Some(section) = self.section(ROUTE, format!("route-{number}"), &route.span) else {
-                return;
-            };
+            let name = own_name(route).unwrap_or_else(|| format!("route-{number}"));
+            let Some(section) = self.section(ROUTE, name, &route.span) else { return };
             self.table(Place { section: Some(section), path: "" }, route);
         }
     }
@@ -283,7 +282,8 @@ impl<'a> Reading<'a> {
     fn in_place(&mut self, scope: Scope, place: Place<'_>, span: &Range<usize>, node: &Node) {
         let Some(route) = place.section else { return };
         let kind = of_scope(scope).0;
-        // No other route is called so, and so nothing else that is written in place.
+        // No other route is called so, and so nothing else that is written in place. What is known of it stays with a
+        // route that has a name, wherever others come in between.
         let name = format!("{}.own", self.contents.sections[route].name);
         let is_one = |one: &&Section| one.scope == scope && one.name.starts_with(&name);
         let name = match self.contents.sections[route..].iter().filter(is_one).count() {
@@ -423,6 +423,16 @@ fn secrets_in(node: &Node, is_secret: bool, in_auth: bool, spans: &mut Vec<Range
 fn has_table(node: &Node) -> bool {
     let is_table = |item: &Node| matches!(item.value, Value::Table(_));
     matches!(&node.value, Value::List(items) if items.iter().any(is_table))
+}
+
+/// The name that a route gives itself, as far as it can be used.
+fn own_name(route: &Node) -> Option<String> {
+    let Value::Table(entries) = &route.value else { return None };
+    let (_, node) = entries.iter().find(|(key, _)| key.name == "name")?;
+    match &node.value {
+        Value::Text(name) | Value::Plain(name) if is_name(name) => Some(name.clone()),
+        _ => None,
+    }
 }
 
 /// A table that says itself which upstreams a pool has, in place of naming one.
