@@ -206,13 +206,8 @@ const WHERE: &[Setting] = &[
         .aka(&["backends", "backend"])
         .of(TOP | POOL),
     row("admin", Admin, Value("127.0.0.1:8082"), "Health, status and metrics").in_new_process(),
-    row("admin-token", Tokens, Nothing, "Tokens for the admin; role=read: to look, and no more"),
-    row(
-        "proxy-protocol",
-        Networks,
-        Nothing,
-        "Peers that begin with a header of the PROXY protocol",
-    ),
+    row("admin-token", Tokens, Nothing, "Tokens for the admin; role=read allows only reading"),
+    row("proxy-protocol", Networks, Nothing, "Peers that must begin with a PROXY protocol header"),
     row("workers", Count, Depends("one per core"), "Threads that move requests")
         .in_new_process()
         .range(1, 1024),
@@ -297,7 +292,7 @@ const UPSTREAMS: &[Setting] = &[
         "upstream-proxy-protocol",
         Choice("off|v1|v2"),
         Value("off"),
-        "PROXY header that upstreams get, one request each",
+        "PROXY header sent to upstreams; one request a connection",
     )
     .of(CARE),
 ];
@@ -388,7 +383,7 @@ const LIMITS: &[Setting] = &[
     row("min-rate", SizeOrOff, Value("off"), "Least octets of a body in a second; slower get 408")
         .range(1, 1 << 30)
         .of(ALL),
-    row("max-client-connections", CountOrOff, Value("off"), "Most connections of one address")
+    row("max-client-connections", CountOrOff, Value("off"), "Most connections of one client")
         .range(1, 1 << 20),
     row("max-connections", Count, Depends(CONNECTIONS), "Most clients; then idle ones are closed")
         .range(1, 1 << 20),
@@ -434,14 +429,14 @@ pub const FILE_ONLY: &[Setting] = &[
         "auth-kind",
         Choice("token|basic|jwt|forward"),
         Depends("by what is given"),
-        "What they are",
+        "Kind of these credentials",
     )
     .of(AUTH),
-    row("list", Lists, Nothing, "Networks under a name, for allow and deny"),
-    row("auth", Names, Depends("default"), "How it is told who asks: names of [auth.NAME], or off")
+    row("list", Lists, Nothing, "Lists of networks by name, for allow and deny"),
+    row("auth", Names, Depends("default"), "Who is let in: names of [auth.NAME], or off").of(ROUTE),
+    row("role", Names, Nothing, "Roles, one of which the user must have; else 403").of(ROUTE),
+    row("limit", Names, Depends("default"), "Limits that apply: names of [limit.NAME], or off")
         .of(ROUTE),
-    row("role", Names, Nothing, "Roles of which one is needed; else 403").of(ROUTE),
-    row("limit", Names, Depends("default"), "How often: names of [limit.NAME], or off").of(ROUTE),
     row("request-header.add", Lines, Nothing, "Add a field to requests, beside those they have")
         .of(ALL),
     row("request-header.remove", Fields, Nothing, "Take fields of requests away").of(ALL),

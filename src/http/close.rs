@@ -169,25 +169,25 @@ reasons! {
 
     // Whether it may.
     NetworkRefused network_refused Client 403 http_request_denied
-        "Clients of this address are not served here.";
+        "Clients from this network are not served here.";
     UnsupportedMediaType unsupported_media_type Client 415 http_request_denied
-        "The body is of a media type that is not taken here.";
+        "The media type of the body is not accepted here.";
     NoCredentials no_credentials Client 401 http_request_denied
-        "Nothing in the request tells who asks.";
+        "The request has no credentials, and needs some.";
     BadCredentials bad_credentials Client 401 http_request_denied
-        "The credentials are not good.";
+        "The credentials are wrong, or no longer valid.";
     AmbiguousCredentials ambiguous_credentials Client 400 http_request_denied
-        "The request has different credentials, or malformed ones.";
+        "The credentials are malformed, too long, or differ from each other.";
     RoleMissing role_missing Client 403 http_request_denied
-        "Whoever asks has none of the roles that are needed here.";
+        "The user has none of the roles that are needed here.";
     AuthRefused auth_refused Client 403 http_request_denied
-        "The service that was asked does not let the request pass.";
+        "The service that decides about requests refused this one.";
     AuthUnavailable auth_unavailable Proxy 503 proxy_internal_error
-        "Nobody can tell now whether the credentials are good.";
+        "The credentials cannot be checked at the moment.";
     RateLimited rate_limited Client 429 http_request_denied
-        "There were too many requests; Retry-After says when there may be more.";
+        "There were too many requests; Retry-After says when to send the next.";
     PreflightAnswered preflight_answered Nobody - -
-        "A preflight was answered: the request that it is about may follow.";
+        "A preflight was answered; the request that it announces may follow.";
     CorsRefused cors_refused Client 403 http_request_denied
         "Scripts of this origin may not send such a request.";
 
