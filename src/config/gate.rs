@@ -208,12 +208,13 @@ pub struct LimitSpec {
 }
 
 impl LimitSpec {
-    /// Octets that its table takes at most: 27 for each key and 4 for each mark, of which a sliding window has as many
-    /// as requests, and 128 at most; and a little more for what is rounded up.
+    /// Octets that its table takes at most: for each key 35, and 4 for each mark of a sliding window, which has as many
+    /// as requests, and 128 at most. Of the 35 a key's hash takes 8, its numbers 16, its share of what holds eight of
+    /// them 3, and its share of what the allocator adds 8. Keys are rounded up to whole sets in each part of the table.
     pub fn octets_most(&self) -> u64 {
-        let state = if self.burst.is_some() { 12 } else { 4 * u64::from(self.requests.min(129)) };
+        let marks = if self.burst.is_some() { 0 } else { u64::from(self.requests.clamp(1, 128)) };
         let keys = self.keys as u64;
-        (keys + keys / 16 + 256) * (27 + 8 + state)
+        (keys + keys / 32 + 16) * (35 + 4 * marks)
     }
 }
 
@@ -321,6 +322,38 @@ impl Display for LimitKey {
             LimitKey::Route => f.write_str("route"),
             LimitKey::Header(name) => write!(f, "header:{name}"),
             LimitKey::All => f.write_str("all"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::plan;
+
+    #[test]
+    fn the_manual_tells_the_formula_and_what_comes_of_it() {
+        for (text, about) in [
+            (include_str!("../manual/gate.md"), "So 20/s takes at most {} MB by default."),
+            (include_str!("../manual/limits.md"), "at most {} MB for 20/s by default"),
+        ] {
+            let plan = plan("upstream = 'http://a:1'\n[limit.a]\nrate = '20/s'\n");
+            let megabytes = plan.limits[0].octets_most().div_ceil(1_000_000);
+            let about = about.replace("{}", &megabytes.to_string());
+            assert!(text.contains("keys × (35 + 4 × marks)") && text.contains(&about), "{about}");
+        }
+    }
+
+    #[test]
+    fn a_mark_is_counted_for_each_request_of_a_sliding_window() {
+        for (limit, each) in [
+            ("rate = '1/s'", 39),
+            ("rate = '20/s'", 115),
+            ("rate = '128/s'", 547),
+            ("rate = '1000/s'", 547),
+            ("rate = '20/s'\nburst = 9", 35),
+        ] {
+            let text = format!("upstream = 'http://a:1'\n[limit.a]\n{limit}\nkeys = 3200\n");
+            assert_eq!(plan(&text).limits[0].octets_most(), 3316 * each, "{limit}");
         }
     }
 }
