@@ -223,9 +223,9 @@ impl LimitSpec {
 pub enum LimitKey {
     /// The client's address; of IPv6 the first 64 bits.
     Client,
-    /// The name of the token.
+    /// The same as [`LimitKey::User`], by another word.
     Token,
-    /// The name of the user, or of the token.
+    /// The name of the user or of the token; without credentials the client.
     User,
     /// The host that they are for.
     Host,

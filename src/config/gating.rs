@@ -136,7 +136,7 @@ impl<'a> Settings<'a> {
         if gate.auth.is_empty()
             && let Some(given) = self.given("role").into_iter().next()
         {
-            let what = "nothing here tells who asks, so nobody has this role";
+            let what = "no credentials are asked for here, so no user has this role";
             self.refuse(&given, 0..given.text.len(), wrong(what, "write auth = \"...\" beside it"));
         }
     }
