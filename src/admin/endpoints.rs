@@ -314,13 +314,13 @@ mod tests {
 
     fn json(answer: &Reply) -> Value {
         assert_eq!(field(answer, "Content-Type"), "application/json");
-        serde_json::from_str(&answer.body).unwrap()
+        serde_json::from_slice(&answer.body).unwrap()
     }
 
     #[test]
     fn health_is_up_and_readiness_follows_the_state() {
         let view = view();
-        assert_eq!(get(&view, "/health").body, "{\"status\":\"UP\",\"uptime\":\"0s\"}\n");
+        assert_eq!(get(&view, "/health").body, b"{\"status\":\"UP\",\"uptime\":\"0s\"}\n");
         for (phase, status, name) in [
             (Phase::Starting, 503, "STARTING"),
             (Phase::Ready, 200, "READY"),

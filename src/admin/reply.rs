@@ -41,6 +41,6 @@ pub(super) fn octets(reply: &Reply, bodiless: bool, persistent: bool) -> Vec<u8>
     let fields = FieldEdits::default();
     let edits = ReplyEdits { date: &date, request_id: None, persistent, fields };
     let _fits = reply.head(&mut out, &edits);
-    let body = if bodiless { "" } else { &reply.body };
-    [out.written(), body.as_bytes()].concat()
+    let body: &[u8] = if bodiless { &[] } else { &reply.body };
+    [out.written(), body].concat()
 }

@@ -20,8 +20,6 @@ use crate::http::body::Decoder;
 use crate::http::{Field, Limits, Method, Progress, Reason, Response};
 use crate::io::address::Address;
 
-/// The largest body of an answer that is taken, in octets.
-const BODY_MAX: usize = 16 * 1024 * 1024;
 /// Interim answers before it at most.
 const INTERIM_MOST: u32 = 16;
 /// Bounds of the answer's head.
@@ -56,16 +54,20 @@ pub struct Answer {
 /// Asks `question` at `address`, and waits for the answer as long as `patience`.
 ///
 /// # Errors
-/// When there is no whole answer in time, or one that is not HTTP.
+/// When there is no whole answer in time, one that is not HTTP, or one whose body has more than `body_most` octets: of
+/// that one the rest is not read.
 pub async fn ask(
     address: &Address,
     question: Question<'_>,
+    body_most: usize,
     patience: Duration,
 ) -> io::Result<Answer> {
     let asking = async {
         match address {
-            Address::Tcp(address) => exchange(TcpStream::connect(address).await?, question).await,
-            Address::Unix(path) => exchange(UnixStream::connect(path).await?, question).await,
+            Address::Tcp(to) => exchange(TcpStream::connect(to).await?, question, body_most).await,
+            Address::Unix(to) => {
+                exchange(UnixStream::connect(to).await?, question, body_most).await
+            }
         }
     };
     let late = async {
@@ -75,15 +77,16 @@ pub async fn ask(
     asking.or(late).await
 }
 
-async fn exchange<S>(mut stream: S, question: Question<'_>) -> io::Result<Answer>
+async fn exchange<S>(mut stream: S, question: Question<'_>, body_most: usize) -> io::Result<Answer>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut incoming = Incoming::begin(&mut stream, question).await?;
-    let mut body = Vec::new();
-    while incoming.body(&mut stream, &mut body).await? {
-        if body.len() > BODY_MAX {
-            return Err(io::Error::other(format!("an answer larger than {BODY_MAX} octets")));
+    let (mut body, mut is_open) = (Vec::new(), true);
+    while is_open {
+        is_open = incoming.body(&mut stream, &mut body).await?;
+        if body.len() > body_most {
+            return Err(io::Error::other(format!("an answer of more than {body_most} octets")));
         }
     }
     Ok(Answer { status: incoming.status, fields: incoming.fields, body })
@@ -154,7 +157,7 @@ impl Incoming {
 }
 
 fn octets(question: Question<'_>) -> Vec<u8> {
-    let Question { method, target, host, fields, body } = question;
+    let Question { method, target, host, fields, body, .. } = question;
     let method = Method::LABELS[method.index()];
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     if !body.is_empty() {
@@ -188,6 +191,8 @@ mod tests {
     use super::*;
     use async_net::TcpListener;
 
+    const BODY_MOST: usize = 5;
+
     /// What the client makes of `answer`, and the question as it came.
     fn asked(answer: &[u8]) -> (io::Result<Answer>, String) {
         smol::block_on(async {
@@ -207,7 +212,8 @@ mod tests {
                 stream.write_all(answer).await.unwrap();
                 String::from_utf8_lossy(&seen[..octets]).into_owned()
             };
-            smol::future::zip(ask(&address, question, Duration::from_secs(10)), serve).await
+            smol::future::zip(ask(&address, question, BODY_MOST, Duration::from_secs(10)), serve)
+                .await
         })
     }
 
@@ -232,11 +238,15 @@ mod tests {
 
     #[test]
     fn what_is_no_whole_answer_is_an_error() {
-        use io::ErrorKind::{InvalidData, UnexpectedEof};
+        use io::ErrorKind::{InvalidData, Other, UnexpectedEof};
         for (octets, kind) in [
             ("", UnexpectedEof),
             ("HTTP/1.1 200", UnexpectedEof),
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", UnexpectedEof),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello!", Other),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nhello!", Other),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nhello!\r\n", Other),
+            ("HTTP/1.1 200 OK\r\n\r\nhello!", Other),
             ("SSH-2.0\r\n\r\n", InvalidData),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", InvalidData),
         ] {

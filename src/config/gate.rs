@@ -188,6 +188,13 @@ pub struct AskedUrl {
     pub target: String,
 }
 
+impl AskedUrl {
+    /// The URL as logs have it: without a query, which may have a secret in it.
+    pub fn shown(&self) -> &str {
+        self.text.split('?').next().unwrap_or_default()
+    }
+}
+
 /// How often: `[limit.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitSpec {

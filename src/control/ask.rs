@@ -15,6 +15,8 @@ use crate::process::console;
 
 /// How long an answer may take; the running one gives up sooner, and says so.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// The largest body of an answer that is taken, in octets.
+const BODY_MOST: usize = 16 * 1024 * 1024;
 /// How often `top` shows it again.
 const TOP: Duration = Duration::from_secs(1);
 
@@ -159,7 +161,7 @@ fn question(
         .map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", &**token));
     let fields = fields.as_bytes();
     let question = Question { method, target, host: "localhost", fields, body };
-    smol::block_on(client::ask(&address, question, PATIENCE)).map_err(|error| {
+    smol::block_on(client::ask(&address, question, BODY_MOST, PATIENCE)).map_err(|error| {
         let what = format!("tidegate: nobody answers at --admin {admin}: {error}");
         format!("{what}\n    is it running, and is that its admin?\n")
     })

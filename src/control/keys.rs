@@ -6,106 +6,133 @@ use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use futures_lite::FutureExt;
+use smol::lock::Semaphore;
+use smol::{LocalExecutor, Task};
 
 use super::current::Current;
-use crate::client::{self, Question};
-use crate::http::Method;
+use super::urls;
 use crate::policy::gate::{Authenticator, KeySource};
 use crate::proxy::Runtime;
-use crate::upstream::resolve::resolve;
 
-/// How often it is looked whether keys are due.
+/// Octets of a key set.
+const SET_MOST: usize = 256 * 1024;
+/// Sources that are asked at a time.
+const SOURCES: usize = 16;
+/// How long a source may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a start or a reload waits for keys.
+const WAIT: Duration = Duration::from_secs(2);
+/// How often it is looked whether there are other sources, and whether a token has named an unknown key.
 const OFTEN: Duration = Duration::from_millis(500);
 /// How soon a source that failed is asked again; each failure doubles it, up to its own interval.
 const AGAIN: Duration = Duration::from_secs(2);
-/// How long a source may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a start or a reload waits for keys.
-const WAIT: Duration = Duration::from_secs(2);
+/// How often a source is asked out of turn at most: anybody can name an unknown key.
+const OUT_OF_TURN: Duration = Duration::from_secs(10);
 
 /// Fetches the keys that were never there: whoever comes first should not be the one who finds out.
 pub async fn fetch_new(runtime: &Runtime) {
-    let new = |auth: &&Arc<Authenticator>| !auth.has_keys();
-    for auth in runtime.gates.auths.iter().filter(new) {
-        let Some(source) = auth.source() else { continue };
-        let fetched = async { fetch(&source).await.and_then(|set| auth.set_keys(&set)) };
-        let late = async {
-            Timer::after(WAIT).await;
-            Err("it does not answer".to_owned())
-        };
+    let asking = Semaphore::new(SOURCES);
+    let executor = LocalExecutor::new();
+    let fetch_one = |auth: &Arc<Authenticator>| {
+        let source = auth.source().filter(|_| !auth.has_keys())?;
+        let (auth, asking) = (Arc::clone(auth), &asking);
         // That there are none is told where they are fetched again.
-        let _ = fetched.or(late).await;
-    }
-}
-
-/// Someone whose keys are fetched.
-struct Fetched {
-    auth: Arc<Authenticator>,
-    due: Instant,
-    /// Failures since the last time that it went well.
-    failures: u32,
+        Some(executor.spawn(async move { drop(fetch(&auth, &source, asking).await) }))
+    };
+    let tasks: Vec<Task<()>> = runtime.gates.auths.iter().filter_map(fetch_one).collect();
+    let fetched = async {
+        for task in tasks {
+            task.await;
+        }
+    };
+    let late = async {
+        Timer::after(WAIT).await;
+    };
+    executor.run(fetched.or(late)).await;
 }
 
 /// Fetches the keys that the plan in force needs, for as long as it is held.
-#[expect(clippy::disallowed_methods, reason = "the control plane has no clock of its own")]
 pub async fn keep(current: Rc<Current>) {
-    let mut all: Vec<Fetched> = Vec::new();
+    let asking = Semaphore::new(SOURCES);
+    let executor = LocalExecutor::new();
+    let keeping = async {
+        let mut kept: Vec<(Arc<Authenticator>, Task<()>)> = Vec::new();
+        loop {
+            let runtime = current.get();
+            let auths = &runtime.gates.auths;
+            // Whoever is not wanted any more is dropped, and fetched no more.
+            kept.retain(|(one, _)| auths.iter().any(|auth| Arc::ptr_eq(auth, one)));
+            for auth in auths {
+                if let Some(source) = auth.source()
+                    && !kept.iter().any(|(one, _)| Arc::ptr_eq(auth, one))
+                {
+                    let task = executor.spawn(keep_one(Arc::clone(auth), source, &asking));
+                    kept.push((Arc::clone(auth), task));
+                }
+            }
+            drop(runtime);
+            Timer::after(OFTEN).await;
+        }
+    };
+    executor.run(keeping).await;
+}
+
+/// Fetches the keys of one source, again and again.
+async fn keep_one(auth: Arc<Authenticator>, source: KeySource, asking: &Semaphore) {
+    let name = &auth.spec.name;
+    let (mut failures, mut out_of_turn) = (0_u32, None);
+    let mut wait = if auth.has_keys() { source.refresh } else { Duration::ZERO };
     loop {
-        let now = Instant::now();
-        let runtime = current.get();
-        let wanted = runtime.gates.auths.iter().filter(|auth| auth.source().is_some());
-        let wanted: Vec<&Arc<Authenticator>> = wanted.collect();
-        all.retain(|one| wanted.iter().any(|auth| Arc::ptr_eq(auth, &one.auth)));
-        for auth in wanted {
-            if !all.iter().any(|one| Arc::ptr_eq(auth, &one.auth)) {
-                let wait = auth.source().filter(|_| auth.has_keys()).map(|source| source.refresh);
-                let due = now + wait.unwrap_or_default();
-                all.push(Fetched { auth: Arc::clone(auth), due, failures: 0 });
+        until_due(&auth, wait, &mut out_of_turn).await;
+        match fetch(&auth, &source, asking).await {
+            Ok(()) => {
+                if failures > 0 {
+                    tracing::info!(auth = %name, "the keys of signed tokens can be had again");
+                }
+                (failures, wait) = (0, source.refresh);
+            }
+            Err(why) => {
+                wait = AGAIN.saturating_mul(1 << failures.min(8)).min(source.refresh);
+                if failures == 0 {
+                    let rest = match auth.has_keys() {
+                        true => "the last ones stay in use",
+                        false => "no token is good until there are some",
+                    };
+                    let url = source.url.shown();
+                    tracing::warn!(auth = %name, %url, "no keys of signed tokens: {why}; {rest}");
+                }
+                failures = failures.saturating_add(1);
             }
         }
-        for one in all.iter_mut().filter(|one| one.due <= now) {
-            let Some(source) = one.auth.source() else { continue };
-            let auth = &one.auth.spec.name;
-            match fetch(&source).await.and_then(|set| one.auth.set_keys(&set)) {
-                Ok(()) => {
-                    if one.failures > 0 {
-                        tracing::info!(%auth, "the keys of signed tokens can be had again");
-                    }
-                    (one.failures, one.due) = (0, now + source.refresh);
-                }
-                Err(why) => {
-                    let wait = AGAIN.saturating_mul(1 << one.failures.min(8)).min(source.refresh);
-                    let url = &source.url.text;
-                    if one.failures == 0 {
-                        let kept = "those that there are stay in use";
-                        tracing::warn!(%auth, %url, "no keys of signed tokens: {why}; {kept}");
-                    }
-                    one.failures = one.failures.saturating_add(1);
-                    one.due = now + wait;
-                }
-            }
-        }
-        drop(runtime);
-        Timer::after(OFTEN).await;
     }
 }
 
-/// The octets of a key set.
-async fn fetch(KeySource { url, .. }: &KeySource) -> Result<Vec<u8>, String> {
-    let addresses = resolve(&url.place).await.map_err(|error| error.to_string())?;
-    let address = addresses.first().ok_or("its name has no address")?;
-    let question = Question {
-        method: Method::Get,
-        target: &url.target,
-        host: &url.authority,
-        fields: b"Accept: application/json\r\n",
-        body: "",
-    };
-    let answer = client::ask(address, question, PATIENCE).await;
+/// Waits for `wait`; less if a token names an unknown key, for the source may have changed its keys.
+#[expect(clippy::disallowed_methods, reason = "the control plane has no clock of its own")]
+async fn until_due(auth: &Authenticator, wait: Duration, out_of_turn: &mut Option<Instant>) {
+    let since = Instant::now();
+    loop {
+        let left = wait.saturating_sub(since.elapsed());
+        if left.is_zero() {
+            return;
+        }
+        let may = out_of_turn.is_none_or(|last| last.elapsed() >= OUT_OF_TURN);
+        if may && auth.wants_keys() {
+            *out_of_turn = Some(Instant::now());
+            return;
+        }
+        Timer::after(left.min(OFTEN)).await;
+    }
+}
+
+/// Has `auth` go by the keys of its source from now on.
+async fn fetch(auth: &Authenticator, source: &KeySource, asking: &Semaphore) -> Result<(), String> {
+    let _permit = asking.acquire().await;
+    let fields = b"Accept: application/json\r\nAccept-Encoding: identity\r\n";
+    let answer = urls::get(&source.url, fields, SET_MOST, PATIENCE).await;
     let answer = answer.map_err(|error| error.to_string())?;
     match answer.status {
-        200 => Ok(answer.body),
+        200 => auth.set_keys(&answer.body),
         status => Err(format!("the answer has the status {status}")),
     }
 }

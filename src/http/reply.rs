@@ -23,7 +23,7 @@ pub struct Reply {
     /// written.
     pub fields: Vec<(&'static str, Cow<'static, str>)>,
     /// The content.
-    pub body: String,
+    pub body: Vec<u8>,
 }
 
 /// The form of a refusal's body.
@@ -120,12 +120,12 @@ impl Reply {
     /// Some statuses of ours (404, 405, 414, 501) could be cached by default (RFC 9110 section 15.1).
     pub fn new(status: u16, kind: &'static str, body: String) -> Reply {
         let fields = vec![("Content-Type", kind.into()), ("Cache-Control", "no-store".into())];
-        Reply { status, fields, body }
+        Reply { status, fields, body: body.into() }
     }
 
     /// A 204, which has no content.
     pub fn empty(status: u16) -> Reply {
-        Reply { status, fields: Vec::new(), body: String::new() }
+        Reply { status, fields: Vec::new(), body: Vec::new() }
     }
 
     /// Says why the request known as `id` is refused: to a person in the body, to a program in `Proxy-Status`
@@ -159,7 +159,7 @@ impl Reply {
                 *value = kind.into();
             }
         }
-        Reply { body, ..self }
+        Reply { body: body.into(), ..self }
     }
 
     /// One more field.
@@ -228,7 +228,7 @@ mod tests {
              X-Request-Id: id-1\r\n\r\n"
         );
         assert_eq!(
-            reply.body,
+            String::from_utf8(reply.body.clone()).unwrap(),
             "502 Bad Gateway: The upstream reset the connection.\nreason: upstream_reset\nrequest: id-1\n"
         );
         assert!(head(&reply, false).ends_with("X-Request-Id: id-1\r\nConnection: close\r\n\r\n"));

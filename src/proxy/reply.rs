@@ -93,10 +93,10 @@ pub(super) async fn send(session: &Session, reply: &Reply) -> Next {
     };
     facts.answers(reply.status, AnswerState::Body);
     facts::add(&facts.heads_out, out.len() as u64);
-    let body = match request.method {
+    let body: &[u8] = match request.method {
         _ if reply.status == 204 => &[],
         Method::Head => &[],
-        _ => reply.body.as_bytes(),
+        _ => &reply.body,
     };
     let parts = [body, &[], &[], &[]];
     let wait = spec.timeouts.write;

@@ -164,6 +164,14 @@ impl Authenticator {
         }
     }
 
+    /// Whether a token has come since the last call whose key is not among those that there are.
+    pub fn wants_keys(&self) -> bool {
+        match &self.kind {
+            Kind::Signed(signed) => signed.wants_keys(),
+            _ => false,
+        }
+    }
+
     /// Requests whose credentials were good, and those that were refused for them.
     pub fn counts(&self) -> [u64; 2] {
         std::array::from_fn(|which| self.counts[which].load(Relaxed))

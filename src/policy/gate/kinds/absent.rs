@@ -49,6 +49,10 @@ impl Signed {
         true
     }
 
+    pub fn wants_keys(&self) -> bool {
+        false
+    }
+
     pub fn set_keys(&self, _: &JwtSpec, _: &[u8]) -> Result<(), String> {
         Err("this build knows nothing of signed tokens".to_owned())
     }

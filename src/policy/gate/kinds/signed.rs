@@ -1,6 +1,7 @@
 //! Signed tokens (RFC 7519). A signature that was looked at is remembered, good or not; whatever else is wrong with a
 //! token costs little to find again.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::super::authenticator::{Authenticator, Fault, Look, only};
 use super::super::identity::Identity;
 use super::super::judge::Inquiry;
 use super::super::question::{CHECK_HOLDS, Refusal};
+use crate::base::digest;
 use crate::config::{JwtKeys, JwtSpec};
 use crate::http::Reason;
 
@@ -19,12 +21,18 @@ use crate::http::Reason;
 const BAD_HOLDS: Duration = Duration::from_secs(30);
 
 /// Whose signatures are believed.
-pub struct Signed(RwLock<Keys>);
+pub struct Signed {
+    keys: RwLock<Keys>,
+    /// A token named a key that is not among them.
+    wants_keys: AtomicBool,
+}
 
 /// The keys in use.
 struct Keys {
     /// How often there were others: what was found out by those is forgotten.
     generation: u64,
+    /// The SHA-256 of the set that was fetched last.
+    set: [u8; 32],
     /// `None`: they have not come yet.
     rules: Option<Arc<JwtRules>>,
 }
@@ -33,7 +41,8 @@ impl Signed {
     pub fn new(spec: &JwtSpec) -> Signed {
         let keys = own_keys(spec).and_then(Result::ok);
         let rules = keys.map(|keys| Arc::new(JwtRules::new(spec, keys)));
-        Signed(RwLock::new(Keys { generation: 0, rules }))
+        let keys = Keys { generation: 0, set: [0; 32], rules };
+        Signed { keys: RwLock::new(keys), wants_keys: AtomicBool::new(false) }
     }
 
     /// Why the keys that stand in the settings cannot be used.
@@ -42,15 +51,24 @@ impl Signed {
     }
 
     pub fn has_keys(&self) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).rules.is_some()
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).rules.is_some()
+    }
+
+    /// Whether a token has named another key since the last call.
+    pub fn wants_keys(&self) -> bool {
+        self.wants_keys.swap(false, Relaxed)
     }
 
     /// Goes by the keys of this set from now on.
     pub fn set_keys(&self, spec: &JwtSpec, set: &[u8]) -> Result<(), String> {
         let keys = KeySet::of_jwks(set, &spec.algorithms)?;
         let rules = Some(Arc::new(JwtRules::new(spec, keys)));
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *known = Keys { generation: known.generation + 1, rules };
+        let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let set = digest(set);
+        // What was found out by the same keys holds.
+        if known.set != set {
+            *known = Keys { generation: known.generation + 1, set, rules };
+        }
         Ok(())
     }
 
@@ -65,7 +83,7 @@ impl Signed {
             Err(look) => return look,
         };
         let (generation, rules) = {
-            let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let known = self.keys.read().unwrap_or_else(PoisonError::into_inner);
             (known.generation, known.rules.clone())
         };
         let Some(rules) = rules else { return Look::Bad(Reason::AuthUnavailable.into()) };
@@ -85,6 +103,9 @@ impl Signed {
                 let fault = Fault { reason: Reason::BadCredentials, detail: why.label() };
                 if why == JwtFault::BadSignature {
                     auth.remember(key, &Outcome::Bad(Refusal::Fault(fault)), now + BAD_HOLDS);
+                }
+                if why == JwtFault::UnknownKey {
+                    self.wants_keys.store(true, Relaxed);
                 }
                 Look::Bad(fault)
             }
@@ -106,4 +127,34 @@ fn about(auth: &Authenticator, claims: Claims) -> Arc<Identity> {
     let roles = claims.roles.into_iter().map(Into::into).collect();
     let lines = lines.collect::<String>().into_bytes();
     Identity::new(&auth.spec.name, &claims.subject.unwrap_or_default(), roles, lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{JwtAlgorithm, Secret};
+
+    #[test]
+    fn the_same_keys_again_are_no_others() {
+        let spec = JwtSpec {
+            keys: JwtKeys::Set(Secret::new("", Secret::MASK)),
+            algorithms: vec![JwtAlgorithm::Hs256],
+            issuer: Vec::new(),
+            audience: Vec::new(),
+            leeway: Duration::ZERO,
+            role: None,
+            forward: Vec::new(),
+        };
+        let signed = Signed::new(&spec);
+        let set = |kid: &str| {
+            let k = "A".repeat(43);
+            format!("{{\"keys\":[{{\"kty\":\"oct\",\"kid\":\"{kid}\",\"k\":\"{k}\"}}]}}")
+        };
+        for (kid, generation) in [("a", 1), ("a", 1), ("b", 2), ("b", 2), ("a", 3)] {
+            signed.set_keys(&spec, set(kid).as_bytes()).unwrap();
+            assert_eq!(signed.keys.read().unwrap().generation, generation, "{kid}");
+        }
+        assert!(signed.set_keys(&spec, b"{}").is_err());
+        assert_eq!(signed.keys.read().unwrap().generation, 3);
+    }
 }

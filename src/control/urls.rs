@@ -1,0 +1,45 @@
+//! What a URL answers: each address of its name is asked in turn, until one does.
+
+use std::io;
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::FutureExt;
+
+use crate::client::{self, Answer, Question};
+use crate::config::AskedUrl;
+use crate::http::Method;
+use crate::upstream::resolve::resolve;
+
+/// Addresses that are asked, as many as for a check of an upstream.
+const ADDRESSES: usize = 3;
+
+/// The answer to a `GET` with these field lines. It takes no longer than `patience`, whatever the name and its addresses
+/// do.
+///
+/// # Errors
+/// When there is no whole answer with a body of at most `body_most` octets.
+pub async fn get(
+    url: &AskedUrl,
+    fields: &[u8],
+    body_most: usize,
+    patience: Duration,
+) -> io::Result<Answer> {
+    let AskedUrl { place, authority, target, .. } = url;
+    let question = Question { method: Method::Get, target, host: authority, fields, body: "" };
+    let asking = async {
+        let mut answer = Err(io::Error::other("the name has no address"));
+        for address in resolve(place).await?.iter().take(ADDRESSES) {
+            answer = client::ask(address, question, body_most, patience).await;
+            if answer.is_ok() {
+                break;
+            }
+        }
+        answer
+    };
+    let late = async {
+        Timer::after(patience).await;
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {patience:?}")))
+    };
+    asking.or(late).await
+}
