@@ -49,6 +49,7 @@ fn found(target: &[u8]) -> Option<Verdict> {
         listen,
         peer: None,
         trusted: &[],
+        withheld: &[],
     };
     match ROUTER.find(&input, &mut Scratch::default()) {
         Verdict::AmbiguousPath => None,

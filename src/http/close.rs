@@ -178,6 +178,8 @@ reasons! {
         "The credentials are wrong, or no longer valid.";
     AmbiguousCredentials ambiguous_credentials Client 400 http_request_denied
         "The credentials are malformed, too long, or differ from each other.";
+    AuthFieldsTooLarge auth_fields_too_large Client 431 http_request_error
+        "The fields are larger than what the auth service can be asked with.";
     RoleMissing role_missing Client 403 http_request_denied
         "The user has none of the roles that are needed here.";
     AuthRefused auth_refused Client 403 http_request_denied

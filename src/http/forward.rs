@@ -120,35 +120,16 @@ pub fn request(
     target(out, head, bytes, &edits.path)?;
     let host = edits.host.unwrap_or(head.host.of(bytes));
     out.put_all(&[b" HTTP/1.1\r\nHost: ", host, b"\r\n"])?;
-    let withholds = !edits.withheld.is_empty();
     let removes = edits.fields.removes_any();
     let mut said = Said::default();
     let mut lines = KeptLines::default();
-    for field in &head.fields {
-        if field.id.is(OURS) {
-            match field.id {
-                Name::Host
-                | Name::ContentLength
-                | Name::XRequestId
-                | Name::Expect
-                | Name::Proxy
-                | Name::XForwardedFor
-                | Name::Lookalike => continue,
-                Name::MaxForwards if head.max_forwards.is_some() => continue,
-                Name::Trailer if head.framing != Framing::Chunked => continue,
-                id if id.is(HOP_BY_HOP) => continue,
-                id if id.is(CLAIM) && !edits.trusted => continue,
-                Name::XForwardedProto => said.proto = true,
-                Name::XForwardedHost => said.host = true,
-                _ => {}
-            }
-        } else if withholds && names::is_among(field.name.of(bytes), edits.withheld) {
-            continue;
+    for field in passing(head, bytes, edits.trusted, edits.withheld) {
+        match field.id {
+            Name::XForwardedProto => said.proto = true,
+            Name::XForwardedHost => said.host = true,
+            _ => {}
         }
         if removes && edits.fields.removes(field.name.of(bytes)) {
-            continue;
-        }
-        if head.names_fields && is_named(field, &head.fields, bytes) {
             continue;
         }
         lines.keep(out, field, bytes)?;
@@ -178,6 +159,32 @@ pub fn request(
         _ => {}
     }
     out.put(b"\r\n")
+}
+
+/// The fields that pass as they came from a client who is `trusted` or not; `withheld` as in [`RequestEdits`].
+#[inline]
+pub fn passing<'h>(
+    head: &'h Request,
+    bytes: &'h [u8],
+    trusted: bool,
+    withheld: &'h [String],
+) -> impl Iterator<Item = &'h Field> {
+    let stays_behind = move |field: &Field| match field.id {
+        Name::Host
+        | Name::ContentLength
+        | Name::XRequestId
+        | Name::Expect
+        | Name::Proxy
+        | Name::XForwardedFor
+        | Name::Lookalike => true,
+        Name::MaxForwards => head.max_forwards.is_some(),
+        Name::Trailer => head.framing != Framing::Chunked,
+        id if id.is(OURS) => id.is(HOP_BY_HOP) || (id.is(CLAIM) && !trusted),
+        _ => !withheld.is_empty() && names::is_among(field.name.of(bytes), withheld),
+    };
+    head.fields.iter().filter(move |field| {
+        !(stays_behind(field) || (head.names_fields && is_named(field, &head.fields, bytes)))
+    })
 }
 
 /// The target in origin-form, or `*` (RFC 9112 sections 3.2.1 and 3.2.4).

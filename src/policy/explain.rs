@@ -65,9 +65,13 @@ pub fn explain(plan: &Plan, router: &Router, question: &Question) -> Result<Stri
     };
     let peer = question.client.unwrap_or(IpAddr::from([127, 0, 0, 1]));
     let is_trusted = plan.listener.trusted.iter().any(|network| network.contains(&peer));
-    let trusted = if is_trusted { &plan.listener.trusted[..] } else { &[] };
+    let (trusted, withheld): (&[_], &[_]) = match is_trusted {
+        true => (&plan.listener.trusted, &[]),
+        false => (&[], &plan.listener.trusted_names),
+    };
     let (bytes, method) = (head.as_bytes(), request.method_text.of(head.as_bytes()));
-    let input = MatchInput { head: &request, bytes, method, listen, peer: Some(peer), trusted };
+    let input =
+        MatchInput { head: &request, bytes, method, listen, peer: Some(peer), trusted, withheld };
     let mut out = shown(&head);
     let _ = writeln!(out, "  came in at {listen}, from {}", input.client().unwrap_or(peer));
     let verdict = router.find(&input, &mut Scratch::default());
@@ -289,7 +293,7 @@ fn forwarded(
         let outgoing = Outgoing {
             head: input.head,
             peer: input.peer,
-            trusted: !input.trusted.is_empty(),
+            trusted: input.is_trusted(),
             secure: values.secure,
             id: values.id,
             spec: &share.exchange,
@@ -297,7 +301,7 @@ fn forwarded(
             upstream: (&upstream.base, &upstream.authority),
             lines: &own,
             consumed: gate.map_or(&[], |gate| gate.consumed(input)),
-            withheld: if input.trusted.is_empty() { &plan.listener.trusted_names } else { &[] },
+            withheld: input.withheld,
             offer: input.head.offer(input.bytes, &share.exchange.upgrades),
         };
         let edits = outgoing.edits();

@@ -22,12 +22,19 @@ pub struct MatchInput<'a> {
     pub peer: Option<IpAddr>,
     /// Whom `X-Forwarded-For` is believed; nobody where the peer is not among them.
     pub trusted: &'a [IpNet],
+    /// Names of further fields that this client may not send.
+    pub withheld: &'a [String],
 }
 
 impl<'a> MatchInput<'a> {
     /// The host that it is for, as it came: without a port, in any case, perhaps with a dot at the end.
     pub fn host(&self) -> &'a [u8] {
         crate::http::host::without_port(self.head.host.of(self.bytes))
+    }
+
+    /// What the client says of those before it is believed.
+    pub fn is_trusted(&self) -> bool {
+        !self.trusted.is_empty()
     }
 
     /// The first field of this name.
@@ -107,6 +114,7 @@ mod tests {
             listen: &Listen::Any(80),
             peer: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
             trusted: &trusted,
+            withheld: &[],
         })
     }
 

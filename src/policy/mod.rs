@@ -50,6 +50,7 @@ mod testing {
             listen: &Listen::Any(80),
             peer: Some([192, 0, 2, 1].into()),
             trusted: &[],
+            withheld: &[],
         })
     }
 }

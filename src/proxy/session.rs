@@ -86,6 +86,7 @@ impl Exchange {
             listen: &client.listen,
             peer: client.peer.map(|peer| peer.ip()),
             trusted: if client.trusted { &epoch.plan.listener.trusted } else { &[] },
+            withheld: client.withheld(&epoch.plan.listener),
         }
     }
 

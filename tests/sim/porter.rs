@@ -31,7 +31,7 @@ const GRACE: u64 = 5;
 /// Who is slow for so long is told in any case.
 const SLOW_LEAST: Micros = 9_000_000;
 /// Reasons for which a gate answers a request.
-const BY_GATES: [&str; 11] = [
+const BY_GATES: [&str; 12] = [
     "network_refused",
     "unsupported_media_type",
     "cors_refused",
@@ -39,6 +39,7 @@ const BY_GATES: [&str; 11] = [
     "no_credentials",
     "bad_credentials",
     "ambiguous_credentials",
+    "auth_fields_too_large",
     "role_missing",
     "auth_refused",
     "auth_unavailable",

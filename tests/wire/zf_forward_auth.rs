@@ -44,7 +44,7 @@ fn before(origin: &Origin, url: &str, rest: &str) -> Configured {
 fn zf01_who_may_goes_on_with_what_the_service_says_of_them() {
     let (origin, service) = (mirror(), service());
     let case = before(&origin, &service.url(), "");
-    let fields = "Connection: X-User, X-Groups, Cookie\r\nCookie: session=ada\r\n\
+    let fields = "Connection: X-User, X-Groups\r\nCookie: session=ada\r\n\
                   X-User: root\r\nX_User: root\r\nx.user: root\r\nX-Groups: admins\r\n\
                   X-Other: mine\r\n";
     let answer = ask(&case.proxy, "/a%20b?c=d", fields);
@@ -63,8 +63,10 @@ fn zf01_who_may_goes_on_with_what_the_service_says_of_them() {
         ("X-Forwarded-Host", "test"),
         ("X-Forwarded-Uri", "/a%20b?c=d"),
         ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Forwarded-Proto", "http"),
+        ("Accept-Encoding", "identity"),
     ] {
-        assert_eq!(question.head.get(name), Some(value), "{name}");
+        assert_eq!(question.head.all(name), [value], "{name}");
     }
 }
 
@@ -334,4 +336,91 @@ fn zf12_an_answer_holds_for_nobody_else_whatever_the_service_goes_by() {
         assert_eq!(status("127.0.0.3", ""), 401);
     }
     assert_eq!(service.requests().len(), 4);
+}
+
+#[test]
+fn zf13_a_service_sees_no_field_that_the_upstream_does_not() {
+    let (origin, service) = (mirror(), service());
+    for (trusted, sees) in [("192.0.2.1", false), ("127.0.0.1", true)] {
+        let text = format!(
+            "upstream = '{}'\ntrusted-proxy = '{trusted}'\ntrusted-header = 'X-Admin'\n\
+             [auth.default]\nurl = '{}'\n",
+            origin.url(),
+            service.url()
+        );
+        let case = Configured::new(&text, &[]);
+        let fields = "Cookie: session=mute\r\nConnection: X-Hop\r\nX-Hop: 1\r\nX-Admin: 1\r\nx_admin: 1\r\n\
+                      X-Forwarded-Proto: https\r\nX_Forwarded_Proto: https\r\nAccept-Encoding: br\r\n\
+                      If-None-Match: a\r\nRange: bytes=0-1\r\n";
+        let upstream = ask(&case.proxy, "/", fields).text();
+        let question = service.requests().pop().unwrap().head;
+        let admin = sees.then_some("1");
+        assert_eq!((question.get("X-Admin"), seen(&upstream, "X-Admin")), (admin, admin));
+        for name in ["X-Hop", "X_Forwarded_Proto"] {
+            assert_eq!((question.get(name), seen(&upstream, name)), (None, None), "{name}");
+        }
+        for name in ["If-None-Match", "Range"] {
+            assert_eq!(question.get(name), None, "{name}");
+            assert!(seen(&upstream, name).is_some(), "{name}");
+        }
+        let proto = if sees { "https" } else { "http" };
+        assert_eq!(question.all("X-Forwarded-Proto"), [proto]);
+        assert_eq!(question.all("Accept-Encoding"), ["identity"]);
+    }
+}
+
+#[test]
+fn zf14_a_refusal_is_relayed_octet_by_octet_up_to_64_kib() {
+    const MOST: usize = 64 * 1024;
+    let octets: Vec<u8> = (0..=255).cycle().take(MOST).collect();
+    let body = octets.clone();
+    let service = Origin::serving(move |request: &Request| {
+        let number = |name: &str| request.head.get(name).unwrap().parse::<usize>().unwrap();
+        let (status, length) = (number("X-Status"), number("X-Length"));
+        let head = format!(
+            "HTTP/1.1 {status} A\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
+        );
+        let body = body.iter().cycle().take(length);
+        head.bytes().chain(body.copied()).collect()
+    });
+    let origin = mirror();
+    let case = before(&origin, &service.url(), "");
+    for (status, length, expected) in [
+        (200, MOST, 200),
+        (200, MOST + 1, 503),
+        (401, 300, 401),
+        (401, MOST, 401),
+        (401, MOST + 1, 503),
+        (401, 16 * MOST, 503),
+    ] {
+        let fields = format!("X-Status: {status}\r\nX-Length: {length}\r\n");
+        let answer = ask(&case.proxy, "/", &fields);
+        assert_eq!(answer.status, expected, "{status} with {length}");
+        match expected {
+            503 => assert_eq!(verdict(&answer).1, "auth_unavailable", "{status} with {length}"),
+            401 => {
+                assert_eq!(answer.get("Content-Encoding"), Some("gzip"));
+                assert!(answer.body == octets[..length], "{length}");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn zf15_a_service_is_asked_with_16_kib_of_fields_at_most() {
+    let (origin, service) = (mirror(), service());
+    let text = format!(
+        "upstream = '{}'\nmax-head = '64KiB'\n[auth.default]\nurl = '{}'\n",
+        origin.url(),
+        service.url()
+    );
+    let case = Configured::new(&text, &[]);
+    let answer = |length: usize| {
+        let fields = format!("Cookie: session=ada\r\nX-Long: {}\r\n", "a".repeat(length));
+        ask(&case.proxy, "/", &fields)
+    };
+    assert_eq!(answer(15 * 1024).status, 200);
+    assert_eq!(verdict(&answer(17 * 1024)), (431, "auth_fields_too_large".to_owned()));
+    assert_eq!(service.requests().len(), 1);
 }

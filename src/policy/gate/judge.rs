@@ -340,6 +340,7 @@ mod tests {
             listen: &Listen::Any(80),
             peer: Some(client),
             trusted: &[],
+            withheld: &[],
         };
         let inquiry = Inquiry { now: Duration::from_secs(at), unix_s: at };
         judge(gates.of_route(0).unwrap(), &input, "r", inquiry, None)

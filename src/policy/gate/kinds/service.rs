@@ -7,7 +7,7 @@ use super::super::authenticator::{Authenticator, Look};
 use super::super::judge::Inquiry;
 use super::super::question::{Asked, AuthQuestion};
 use crate::config::ForwardAuthSpec;
-use crate::http::{HOP_BY_HOP, Name, OURS, Reason};
+use crate::http::{Field, Name, OURS, Reason, forward};
 
 /// Octets of the fields that a service is asked with.
 const ASKED_WITH: usize = 16 * 1024;
@@ -28,7 +28,7 @@ impl Service {
     ) -> Look {
         let lines = asked_with(input);
         if lines.len() > ASKED_WITH {
-            return Look::Bad(Reason::AmbiguousCredentials.into());
+            return Look::Bad(Reason::AuthFieldsTooLarge.into());
         }
         // Nobody knows by what the service tells people apart, so the answer to one question holds for no other.
         let key = auth.key(&[&lines]);
@@ -42,28 +42,102 @@ impl Service {
     }
 }
 
-/// The field lines that the service is asked with: those of the request that are about it and not about its body or the
-/// connection, and where it would go.
+/// The field lines that the service is asked with: those that would go on to an upstream, but for those about the body,
+/// the resource or the connection, and where the request would go.
 fn asked_with(input: &MatchInput<'_>) -> Vec<u8> {
+    let MatchInput { head, bytes, .. } = *input;
     let mut lines = Vec::new();
     let mut put = |name: &[u8], value: &[u8]| {
         lines.extend_from_slice(&[name, b": ", value, b"\r\n"].concat());
     };
-    for field in &input.head.fields {
-        let is_plain = !field.id.is(OURS) || matches!(field.id, Name::UserAgent | Name::Referer);
-        let of_body = matches!(
-            field.id,
-            Name::ContentType | Name::ContentEncoding | Name::ContentLanguage | Name::ContentRange
-        );
-        if is_plain && !field.id.is(HOP_BY_HOP) && !of_body {
-            put(field.name.of(input.bytes), field.value.of(input.bytes));
-        }
+    let passing = forward::passing(head, bytes, input.is_trusted(), input.withheld);
+    for field in passing.filter(|field| is_for_service(field, bytes)) {
+        put(field.name.of(bytes), field.value.of(bytes));
     }
-    put(b"X-Forwarded-Method", input.head.method_text.of(input.bytes));
-    put(b"X-Forwarded-Host", input.head.host.of(input.bytes));
-    put(b"X-Forwarded-Uri", input.head.path.of(input.bytes));
+    // Its answer may be relayed to a client, or read by us.
+    put(b"Accept-Encoding", b"identity");
+    let proto = input.field("X-Forwarded-Proto").filter(|_| input.is_trusted());
+    put(b"X-Forwarded-Proto", proto.unwrap_or(b"http"));
+    put(b"X-Forwarded-Method", head.method_text.of(bytes));
+    put(b"X-Forwarded-Host", head.host.of(bytes));
+    put(b"X-Forwarded-Uri", head.path.of(bytes));
     if let Some(client) = input.client() {
         put(b"X-Forwarded-For", client.to_string().as_bytes());
     }
+    lines.shrink_to_fit(); // it may wait for a while
     lines
+}
+
+/// What tells who asks may be in any field but these.
+fn is_for_service(field: &Field, bytes: &[u8]) -> bool {
+    match field.id {
+        Name::UserAgent | Name::Referer => true,
+        Name::ContentType | Name::ContentEncoding | Name::ContentLanguage | Name::ContentRange => {
+            false
+        }
+        // They compare with the resource (RFC 9110 section 13.1), and an answer of the service is none of it.
+        Name::IfMatch
+        | Name::IfNoneMatch
+        | Name::IfModifiedSince
+        | Name::IfUnmodifiedSince
+        | Name::IfRange
+        | Name::Range => false,
+        Name::Other => !field.name.of(bytes).eq_ignore_ascii_case(b"Accept-Encoding"),
+        id => !id.is(OURS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::super::testing::input;
+    use super::*;
+    use std::net::IpAddr;
+
+    use ipnet::IpNet;
+
+    /// The field lines of the question about a request with these fields, but for ours.
+    fn asked(fields: &str, trusted: bool, withheld: &[&str]) -> String {
+        let networks = [IpNet::from(IpAddr::from([192, 0, 2, 1]))];
+        let withheld: Vec<String> = withheld.iter().map(|name| (*name).to_owned()).collect();
+        let lines = input(&format!("GET /a?b HTTP/1.1\r\nHost: h{fields}"), |input| {
+            let trusted = if trusted { &networks[..] } else { &[] };
+            asked_with(&MatchInput { trusted, withheld: &withheld, ..*input })
+        });
+        let text = String::from_utf8(lines).unwrap();
+        let ours = "Accept-Encoding: identity\r\nX-Forwarded-Proto: http\r\n\
+                    X-Forwarded-Method: GET\r\nX-Forwarded-Host: h\r\nX-Forwarded-Uri: /a?b\r\n\
+                    X-Forwarded-For: 192.0.2.1\r\n";
+        text.replace(ours, "").replace("\r\n", "|")
+    }
+
+    #[test]
+    fn a_question_has_the_fields_that_would_go_on() {
+        for (fields, asked_with) in [
+            ("", ""),
+            (
+                "\r\nCookie: a\r\nX-B: c\r\nUser-Agent: d\r\nReferer: e",
+                "Cookie: a|X-B: c|User-Agent: d|Referer: e|",
+            ),
+            ("\r\nConnection: X-B, close\r\nX-B: c\r\nTE: trailers\r\nUpgrade: h2c", ""),
+            ("\r\nContent-Type: a/b\r\nContent-Length: 0\r\nExpect: 100-continue", ""),
+            ("\r\nIf-Match: a\r\nIf-None-Match: a\r\nIf-Modified-Since: a", ""),
+            ("\r\nIf-Unmodified-Since: a\r\nIf-Range: a\r\nRange: bytes=0-1", ""),
+            ("\r\naccept-encoding: br\r\nAccept: a/b", "Accept: a/b|"),
+            ("\r\nX-Forwarded-Method: PUT\r\nX-Forwarded-Uri: /\r\nX_Forwarded_Host: a", ""),
+            ("\r\nX-Forwarded-Proto: https\r\nX-Real-IP: 10.0.0.1\r\nForwarded: for=a", ""),
+            ("\r\nX-Admin: 1\r\nx_admin: 1\r\nX-Admins: 1", "X-Admins: 1|"),
+            ("\r\nVia: 1.1 a\r\nX-Request-Id: a\r\nMax-Forwards: 1", ""),
+        ] {
+            assert_eq!(asked(fields, false, &["X-Admin"]), asked_with, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_peer_says_whether_the_client_came_over_tls() {
+        let text =
+            asked("\r\nX-Forwarded-Proto: https\r\nX-Admin: 1\r\nX-Forwarded-Uri: /", true, &[]);
+        assert!(text.starts_with("X-Admin: 1|Accept-Encoding"), "{text}");
+        assert!(text.contains("|X-Forwarded-Proto: https|"), "{text}");
+        assert_eq!(text.matches("X-Forwarded").count(), 5, "{text}");
+    }
 }
