@@ -159,11 +159,20 @@ impl Settings<'_> {
             (field, Some(of)) => Ok((values::field(field)?, claim(of)?)),
             _ => Err(wrong("the claim is missing", "write { X-User = \"sub\" }")),
         };
+        let audience = self.list("auth-audience", MOST, text);
+        // Whoever signs with a private key does so for others as well (RFC 7519 section 4.1.3).
+        if audience.is_empty() && !algorithms[0].is_symmetric() {
+            let keys = [self.given("auth-jwks"), self.given("auth-key")].concat();
+            if let Some(given) = keys.first() {
+                let what = "tokens that were issued for others are good here, too";
+                self.diagnostics.warning(&given.origin, wrong(what, "write audience beside it"));
+            }
+        }
         JwtSpec {
             keys,
             algorithms,
             issuer: self.list("auth-issuer", MOST, text),
-            audience: self.list("auth-audience", MOST, text),
+            audience,
             leeway: self.wait_here("auth-leeway").unwrap_or_default(),
             role: self.one("auth-role", claim),
             forward: self.list("auth-forward", 16, claims),

@@ -191,7 +191,7 @@ mod passwords {
 mod signed {
     use std::fs;
     use std::sync::{Arc, Mutex};
-    use std::time::{SystemTime, UNIX_EPOCH};
+    use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
     use aws_lc_rs::rand::SystemRandom;
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -199,8 +199,8 @@ mod signed {
     use serde_json::{Value, json};
 
     use crate::harness::{
-        Configured, Origin, Proxy, Response, Scratch, ask, eventually, logged, mirror, run, seen,
-        verdict,
+        Configured, Origin, Proxy, Response, Scratch, Silent, ask, eventually, logged, mirror, run,
+        seen, verdict,
     };
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -411,8 +411,11 @@ mod signed {
         let (server, set) = key_server(&[&pair]);
         let good = set.lock().unwrap().clone();
         *set.lock().unwrap() = "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n".to_owned();
-        let case = with(&origin, &format!("jwks = '{}'\nrefresh = '1s'", server.url()));
+        let case = with(&origin, &format!("jwks = '{}/a?code=hush'\nrefresh = '1s'", server.url()));
         case.proxy.wait_for_log("no keys of signed tokens");
+        let log = case.proxy.log().join("\n");
+        assert!(log.contains("no token is good until there are some"), "{log}");
+        assert!(log.contains("/a") && !log.contains("hush"), "{log}");
         let answer = |name: &str| bearer(&case.proxy, &pair.sign(&claims(name)));
         assert_eq!(verdict(&answer("ada")), (503, "auth_unavailable".to_owned()));
         assert_eq!(verdict(&ask(&case.proxy, "/", "")), (401, "no_credentials".to_owned()));
@@ -440,6 +443,7 @@ mod signed {
         drop(server);
         eventually("it is told", || failures() == 4);
         assert_eq!(answer("cy").status, 200);
+        assert!(case.proxy.log().iter().any(|line| line.contains("the last ones stay in use")));
     }
 
     #[test]
@@ -536,5 +540,59 @@ mod signed {
         eventually("both are written", || lines().len() == 2);
         let details: Vec<Value> = lines().iter().map(|line| line["detail"].clone()).collect();
         assert_eq!(details, [json!("expired"), json!("bad_signature")]);
+    }
+
+    #[test]
+    fn zb14_a_token_of_an_unknown_key_has_the_keys_fetched_but_not_often() {
+        let (origin, old, new) = (mirror(), Pair::new("old"), Pair::new("new"));
+        let (server, set) = key_server(&[&old]);
+        let case = with(&origin, &format!("jwks = '{}'\nrefresh = '1h'", server.url()));
+        let status =
+            |pair: &Pair, name: &str| bearer(&case.proxy, &pair.sign(&claims(name))).status;
+        eventually("the keys are there", || status(&old, "ada") == 200);
+        *set.lock().unwrap() = set_of(&[&new]);
+        eventually("the other key is good", || status(&new, "bob") == 200);
+        assert_eq!(server.requests().len(), 2);
+        // Whoever sends one unknown key after the other has no more of them fetched.
+        let until = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < until {
+            assert_eq!(status(&old, "cy"), 401);
+        }
+        assert_eq!(server.requests().len(), 2);
+    }
+
+    #[test]
+    fn zb15_a_source_that_is_slow_holds_up_no_other() {
+        let (origin, pair, silent) = (mirror(), Pair::new("a"), Silent::new());
+        let (server, _set) = key_server(&[&pair]);
+        let text = format!(
+            "upstream = '{}'\n[auth.a]\njwks = '{}'\n[auth.b]\njwks = '{}'\nrefresh = '1s'\n\
+             [[route]]\nauth = ['a', 'b']\npool = 'default'\n",
+            origin.url(),
+            silent.url(),
+            server.url()
+        );
+        let case = Configured::new(&text, &[]);
+        assert_eq!(bearer(&case.proxy, &pair.sign(&claims("ada"))).status, 200);
+        eventually("they are fetched again", || server.requests().len() >= 3);
+    }
+
+    #[test]
+    fn zb16_a_key_that_signs_for_others_too_wants_an_audience() {
+        let (folder, pem) = (Scratch::new(), Pair::new("a").pem());
+        let path = folder.join("t.toml");
+        for (auth, is_odd) in [
+            (format!("key = '''{pem}'''\nalgorithm = 'ES256'"), true),
+            ("jwks = 'http://127.0.0.1:9/?hush'".to_owned(), true),
+            ("jwks = 'http://127.0.0.1:9/?hush'\naudience = 'shop'".to_owned(), false),
+            (format!("key = '{SECRET}'"), false),
+        ] {
+            fs::write(&path, format!("upstream = 'a:1'\n[auth.default]\n{auth}\n")).unwrap();
+            let done = run(&["check", "--config", &path], &[]);
+            let told = done.stdout + &done.stderr;
+            assert_eq!(done.code, Some(0), "{auth}: {told}");
+            assert_eq!(told.contains("write audience beside it"), is_odd, "{auth}: {told}");
+            assert!(!told.contains("hush"), "{told}");
+        }
     }
 }
