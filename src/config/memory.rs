@@ -14,6 +14,12 @@ use crate::base::PasswordHash;
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
+/// Octets of the fields that a service is asked with, of the head of its answer, and of the body of that.
+const SERVICE: [u64; 3] = [16 * KIB, 16 * KIB, 64 * KIB];
+/// Octets of all questions to services: 256 that are under way, with answers in buffers that have grown to twice what is
+/// in them, and two queues of 1024.
+const QUESTIONS: u64 = 256 * 2 * (SERVICE[0] + SERVICE[1] + SERVICE[2]) + 2 * 1024 * SERVICE[0];
+
 /// What memory goes to, and how many octets of it at most. The manual has the same rows, and `p12` of the wire tests
 /// holds the program to their sum.
 pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
@@ -54,6 +60,7 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
         ("networks", 2 * networks(plan) * 64),
         ("credentials that were seen", plan.auths.iter().map(|auth| remembered(&auth.kind)).sum()),
         ("passwords", passwords(plan) * KIB),
+        ("questions to services", if asks_services(plan) { QUESTIONS } else { 0 }),
     ]
 }
 
@@ -91,6 +98,11 @@ fn passwords(plan: &Plan) -> u64 {
     memory.max().unwrap_or(0)
 }
 
+/// Another service may decide.
+fn asks_services(plan: &Plan) -> bool {
+    plan.auths.iter().any(|auth| matches!(auth.kind, AuthKind::Forward(_)))
+}
+
 /// Octets of the points by which a pool hashes: so many for a weight of 1, and so many altogether.
 fn ring(pool: &PoolSpec) -> u64 {
     const POINTS: u64 = 160;
@@ -110,7 +122,7 @@ fn retry_buffer(plan: &Plan) -> u64 {
     buffers.max().unwrap_or(0) as u64
 }
 
-/// Octets of the largest answer of our own, with what rules put into its head.
+/// Octets of the largest answer of our own, with what rules put into its head, or of a service that we relay.
 fn texts(plan: &Plan) -> u64 {
     let size = |template: &Template, most: usize| match template.is_fixed() {
         true => template.literal_len(),
@@ -135,10 +147,29 @@ fn texts(plan: &Plan) -> u64 {
         RouteAction::Admin => 0,
     };
     let routes = plan.routes.iter().map(of_route);
-    routes.chain([of_exchange(&plan.exchange)]).max().unwrap_or(0) as u64
+    let own = routes.chain([of_exchange(&plan.exchange)]).max().unwrap_or(0) as u64;
+    let relayed = if asks_services(plan) { SERVICE[1] + SERVICE[2] } else { 0 };
+    own.max(relayed)
 }
 
 /// All of it.
 pub fn ceiling(plan: &Plan) -> u64 {
     rows(plan).iter().map(|(_, octets)| octets).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::plan;
+
+    #[test]
+    fn questions_to_a_service_and_its_refusals_take_memory() {
+        let open = "upstream = 'http://a:1'\nmax-connections = 100\n";
+        let [open, asks] = ["", "[auth.a]\nurl = 'http://b:1'\n"].map(|auth| {
+            let plan = plan(&format!("{open}{auth}"));
+            let row = |name| rows(&plan).iter().find(|row| row.0 == name).unwrap().1;
+            [row("questions to services"), row("answers of our own")]
+        });
+        assert_eq!((open, asks), ([0, 0], [80 * MIB, 100 * 80 * KIB]));
+    }
 }
