@@ -16,8 +16,8 @@ const MIB: u64 = 1024 * KIB;
 
 /// Octets of the fields that a service is asked with, of the head of its answer, and of the body of that.
 const SERVICE: [u64; 3] = [16 * KIB, 16 * KIB, 64 * KIB];
-/// Octets of all questions to services: 256 that are under way, with answers in buffers that have grown to twice what is
-/// in them, and two queues of 1024.
+/// Octets of all questions to services: 256 that are under way, with answers in buffers that have grown to twice what
+/// is in them, and two queues of 1024.
 const QUESTIONS: u64 = 256 * 2 * (SERVICE[0] + SERVICE[1] + SERVICE[2]) + 2 * 1024 * SERVICE[0];
 
 /// What memory goes to, and how many octets of it at most. The manual has the same rows, and `p12` of the wire tests

@@ -14,8 +14,8 @@ use crate::upstream::resolve::resolve;
 /// Addresses that are asked, as many as for a check of an upstream.
 const ADDRESSES: usize = 3;
 
-/// The answer to a `GET` with these field lines. It takes no longer than `patience`, whatever the name and its addresses
-/// do.
+/// The answer to a `GET` with these field lines. It takes no longer than `patience`, whatever the name and its
+/// addresses do.
 ///
 /// # Errors
 /// When there is no whole answer with a body of at most `body_most` octets.
