@@ -101,6 +101,7 @@ mod reply;
 mod request;
 mod response;
 pub mod upgrade;
+pub mod userinfo;
 pub mod websocket;
 pub mod write;
 
@@ -109,7 +110,7 @@ pub use connection::acceptable_id;
 pub use fields::{Field, Span};
 pub use framing::{Framing, outward};
 pub use head::{Limits, Method, Progress, Version};
-pub use names::{CLAIM, HOP_BY_HOP, Name, OURS};
+pub use names::{CLAIM, HOP_BY_HOP, Name, OURS, looks_like};
 pub use reply::{RefusalForm, Reply, ReplyEdits};
 pub use request::Request;
 pub use response::{Asked, Response};

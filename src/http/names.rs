@@ -183,7 +183,7 @@ const FOLDED: [u8; 256] = {
 };
 
 /// Whether two names are the same to such people.
-fn looks_like(name: &[u8], other: &[u8]) -> bool {
+pub fn looks_like(name: &[u8], other: &[u8]) -> bool {
     let folded = |b: &u8| FOLDED[usize::from(*b)];
     name.len() == other.len() && name.iter().map(folded).eq(other.iter().map(folded))
 }

@@ -7,7 +7,7 @@ use super::check::Terms;
 use super::core::LinkedAction;
 use super::decide::WhyNot;
 use super::session::{Exchange, Session};
-use crate::http::{Name, Reason, Span, Version};
+use crate::http::{Name, Reason, Span, Version, userinfo};
 use crate::stats::{Attempt, Record};
 
 /// Octets of a line that could not be read as a request that are kept.
@@ -43,13 +43,17 @@ fn record(session: &Session, reason: Reason) -> Record {
         String::from_utf8_lossy(&octets[..octets.len().min(most)]).into_owned()
     };
     let field = |name| request.get(name).map(|span| text(span, FIELD_MOST)).unwrap_or_default();
+    let target = match request.target {
+        target if target.is_empty() => first_line(octets),
+        target => url(target.of(octets), TARGET_MOST),
+    };
+    let referer = request.get(Name::Referer).map(|referer| url(referer.of(octets), FIELD_MOST));
     let Exchange { chosen, epoch, .. } = &session.exchange;
     let route = chosen.get().map(|chosen| &epoch.route(chosen).name);
     let pool = chosen.get().and_then(|chosen| match epoch.action(chosen) {
         LinkedAction::Forward(Terms { pool, .. }) => Some(pool.name()),
         _ => None,
     });
-    let readable = !request.target.is_empty();
     let passed = facts.passed.get();
     let who = passed.and_then(|passed| passed.who.as_ref());
     let held = passed.and_then(|passed| passed.would_refuse.as_ref());
@@ -60,7 +64,7 @@ fn record(session: &Session, reason: Reason) -> Record {
         scheme: "http",
         method: text(request.method_text, FIELD_MOST),
         host: text(request.host, FIELD_MOST),
-        target: if readable { text(request.target, TARGET_MOST) } else { first_line(octets) },
+        target,
         minor: u8::from(request.version == Version::Http11),
         status: facts.status.get().or(reason.status()).unwrap_or(0),
         bytes_in: facts.bytes_in.get(),
@@ -76,7 +80,7 @@ fn record(session: &Session, reason: Reason) -> Record {
         limit: held.map_or_else(Arc::default, |held| Arc::clone(&held.limit.spec.name)),
         reason: reason.label(),
         user_agent: field(Name::UserAgent),
-        referer: field(Name::Referer),
+        referer: referer.unwrap_or_default(),
         attempts,
     }
 }
@@ -84,5 +88,13 @@ fn record(session: &Session, reason: Reason) -> Record {
 /// The beginning of what was refused before it could be read.
 fn first_line(octets: &[u8]) -> String {
     let line = octets.split(|octet| *octet == b'\n').next().unwrap_or_default();
-    String::from_utf8_lossy(&line[..line.len().min(LINE_MOST)]).trim_end().to_owned()
+    url(line, LINE_MOST).trim_end().to_owned()
+}
+
+/// What may have a URL in it, without user and password: a request that has them is refused, and logged all the same.
+fn url(octets: &[u8], most: usize) -> String {
+    let text = String::from_utf8_lossy(octets);
+    let mut text = userinfo::hide(&text).into_owned();
+    text.truncate((0..=most.min(text.len())).rfind(|at| text.is_char_boundary(*at)).unwrap_or(0));
+    text
 }

@@ -221,6 +221,23 @@ fn h08_secrets_are_never_written() {
         let lines = logged(&["--access-log", format], &[&request]);
         assert!(!lines[0].contains("secret") && !lines[0].contains("c2VjcmV0"), "{}", lines[0]);
     }
+    // A URL with a password is refused, and the refusal is logged.
+    let rest = "HTTP/1.1\r\nHost: a\r\nReferer: http://user:secret@a/\r\n\r\n";
+    let line = |request: &str| {
+        let line = logged(&["--access-log", "json"], &[&format!("{request} {rest}")]).remove(0);
+        assert!(!line.contains("secret"), "{line}");
+        line
+    };
+    for target in ["http://user:secret@a/", "user:secret@a:80", "http:/user:secret@a/"] {
+        for method in ["GET", "CONNECT", "G(T"] {
+            let line = line(&format!("{method} {target}"));
+            assert!(line.contains("***@a") && !line.contains("\"status\":200"), "{line}");
+        }
+    }
+    let line = line("GET /b@c");
+    for part in ["\"path\":\"/b@c\"", "\"status\":200", "\"referer\":\"http://***@a/\""] {
+        assert!(line.contains(part), "{line}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use data_encoding::BASE64;
 
-use crate::http::{Field, Name, Request, grammar};
+use crate::http::{Field, Name, Request, grammar, looks_like};
 
 /// Octets of a bearer's secret, and of what stands behind `Basic`.
 const LONGEST: usize = 8 * 1024;
@@ -153,14 +153,6 @@ fn bare(value: &[u8], taken: impl Fn(&u8) -> bool) -> Presented<&[u8]> {
         value if value.iter().all(taken) => Presented::One(value),
         _ => Presented::Ambiguous,
     }
-}
-
-/// Whether two names are the same to those who tell only letters and digits apart.
-fn looks_like(name: &[u8], other: &[u8]) -> bool {
-    let folded = |octet: &u8| {
-        if octet.is_ascii_alphanumeric() { octet.to_ascii_lowercase() } else { b'-' }
-    };
-    name.len() == other.len() && name.iter().map(folded).eq(other.iter().map(folded))
 }
 
 /// Which case it is, and nothing of what was found.
