@@ -5,13 +5,15 @@
 //! takes a token, too.
 
 use super::request::AdminRequest;
-use super::{Orders, View, reply};
+use super::{Refused, View};
 use crate::base::{digest, same};
 use crate::config::{Listen, Token};
-use crate::http::Reply;
 
 /// The role that may look, and change nothing.
 const READ: &str = "read";
+
+/// Who has no token where there are some, or a wrong one.
+pub(super) const NOBODY: &str = "nobody";
 
 /// Whoever asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +28,8 @@ pub(super) struct Caller {
 /// Who asks; `local`: over a Unix socket.
 ///
 /// # Errors
-/// What to answer where a token is needed, or is not good.
-pub(super) fn caller(view: &View, request: &AdminRequest, local: bool) -> Result<Caller, Reply> {
+/// Where a token is needed, or is not good.
+pub(super) fn caller(view: &View, request: &AdminRequest, local: bool) -> Result<Caller, Refused> {
     let tokens = &view.plan.process.admin_tokens;
     let is_near = local || is_loopback(view);
     if tokens.is_empty() {
@@ -43,43 +45,41 @@ pub(super) fn caller(view: &View, request: &AdminRequest, local: bool) -> Result
             }
             None => Err(unauthorized("this token is not one of the admin's")),
         },
-        None if is_near => {
-            Ok(Caller { by: "nobody".to_owned(), is_known: false, may_change: false })
-        }
+        None if is_near => Ok(Caller { by: NOBODY.to_owned(), is_known: false, may_change: false }),
         None => Err(unauthorized("the admin wants a token: Authorization: Bearer TOKEN")),
     }
 }
 
 impl Caller {
-    /// Why this one may change nothing, if that is so.
-    pub fn refusal(&self, view: &View, orders: &Orders, request: &AdminRequest) -> Option<Reply> {
-        let (refusal, message) = match self.may_change {
-            true => (None, ""),
+    /// Whether this one may have the change made that is asked for.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_change(&self, view: &View, request: &AdminRequest) -> Result<(), Refused> {
+        match self.may_change {
+            true => {}
             false if view.plan.process.admin_tokens.is_empty() => {
                 let message = "the admin can be reached from other machines, so nothing is changed here: \
                                give it a token with --admin-token, or have --admin listen on 127.0.0.1";
-                (Some(reply::error(403, "not_local", message)), "not local")
+                return Err(Refused::new(403, "not_local", message));
             }
             false if self.is_known => {
                 let message = "this token may look, and change nothing";
-                (Some(reply::error(403, "read_only", message)), message)
+                return Err(Refused::new(403, "read_only", message));
             }
             false => {
-                let message = "a change takes a token: Authorization: Bearer TOKEN";
-                (Some(unauthorized(message)), message)
+                return Err(unauthorized("a change takes a token: Authorization: Bearer TOKEN"));
             }
-        };
-        if refusal.is_some() {
-            orders.refused(&request.path, message);
-            return refusal;
         }
         let kind = request.content_type.split(';').next().unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("application/json") {
+        match kind.eq_ignore_ascii_case("application/json") {
+            true => Ok(()),
             // No page makes a browser send JSON to another origin unasked.
-            let message = "a change takes Content-Type: application/json";
-            return Some(reply::error(415, "content_type", message));
+            false => {
+                let message = "a change takes Content-Type: application/json";
+                Err(Refused::new(415, "content_type", message))
+            }
         }
-        None
     }
 }
 
@@ -98,10 +98,8 @@ fn is_loopback(view: &View) -> bool {
     }
 }
 
-fn unauthorized(message: &str) -> Reply {
-    let mut refused = reply::error(401, "unauthorized", message);
-    refused.push("WWW-Authenticate", "Bearer realm=\"admin\"");
-    refused
+fn unauthorized(message: &'static str) -> Refused {
+    Refused::new(401, "unauthorized", message)
 }
 
 #[cfg(test)]
@@ -156,13 +154,11 @@ mod tests {
             }
             view.plan = Arc::new(plan);
             let request = request(presented);
-            let (orders, _given) = Orders::new(None);
             let found = caller(&view, &request, false);
-            let status = |refusal: Option<&Reply>| refusal.map_or(200, |reply| reply.status);
+            let status = |found: Option<&Refused>| found.map_or(200, |refused| refused.status);
             assert_eq!(status(found.as_ref().err()), look, "{admin} {presented:?} looks");
-            let refusal = found.map(|caller| caller.refusal(&view, &orders, &request));
-            let refusal = refusal.unwrap_or_else(Some);
-            assert_eq!(status(refusal.as_ref()), change, "{admin} {presented:?} changes");
+            let refused = found.and_then(|caller| caller.may_change(&view, &request)).err();
+            assert_eq!(status(refused.as_ref()), change, "{admin} {presented:?} changes");
         }
     }
 }

@@ -6,9 +6,10 @@ use std::str::FromStr;
 use serde_json::json;
 
 use super::accept::Format;
+use super::access::{self, Caller};
 use super::exposition::Text;
 use super::request::AdminRequest;
-use super::{Orders, View, access, config_page, exposition, orders, reply, show};
+use super::{Orders, Refused, View, config_page, exposition, orders, reply, show};
 use crate::config::{CLIENT_PAGES, Listen, Order, Question, Verb};
 use crate::http::{Method, Reason, Reply};
 use crate::policy::{self, split_question};
@@ -26,10 +27,12 @@ enum Handler {
     /// It shows something.
     Show(fn(&View, &AdminRequest) -> Reply),
     /// It has something changed.
-    Change(fn(&AdminRequest) -> Result<Order, Reply>),
+    Change(fn(&AdminRequest) -> Result<Order, Refused>),
 }
 
 use Handler::{Change, Show};
+
+const MISDIRECTED: &str = "Host must be an IP address or localhost";
 
 /// Every endpoint there is. `HEAD` goes where `GET` does.
 const ENDPOINTS: &[Endpoint] = &[
@@ -116,6 +119,32 @@ const ENDPOINTS: &[Endpoint] = &[
     },
 ];
 
+/// A change that is asked for.
+struct Wish {
+    /// What, as the audit log has it.
+    what: String,
+    /// The order, or why it is none.
+    order: Result<Order, Refused>,
+}
+
+impl Wish {
+    /// `None`: no change is asked for.
+    fn of(view: &View, request: &AdminRequest) -> Option<Wish> {
+        let (word, order) = match upstream_id(request) {
+            Some(id) if request.method == Method::Delete => {
+                (Verb::Remove.word(), orders::removal(view, id))
+            }
+            Some(_) => return None,
+            None => match find(request)? {
+                Endpoint { handler: Change(order), path, .. } => (&path[1..], order(request)),
+                Endpoint { handler: Show(_), .. } => return None,
+            },
+        };
+        let what = order.as_ref().map_or_else(|_| word.to_owned(), Order::to_string);
+        Some(Wish { what, order })
+    }
+}
+
 /// Answers `request`; `local`: it came over a Unix socket, which no browser can be lured to.
 pub(super) async fn answer(
     view: &View,
@@ -123,66 +152,78 @@ pub(super) async fn answer(
     request: &AdminRequest,
     local: bool,
 ) -> Reply {
-    let caller = match access::caller(view, request, local) {
-        Ok(caller) => caller,
-        Err(refusal) => return refusal,
-    };
+    let wish = Wish::of(view, request);
+    let caller = access::caller(view, request, local);
+    let by = caller.as_ref().map_or(access::NOBODY, |caller| &caller.by);
+    let misdirected = || Refused::new(421, "misdirected", MISDIRECTED);
     // Whoever has a token is no page that was lured here.
-    if !local && !caller.is_known && !request.host.is_empty() && !may_name_us(&request.host) {
-        return reply::error(421, "misdirected", "Host must be an IP address or localhost");
-    }
-    if let Some(id) = request.path.strip_prefix("/upstreams/") {
-        return match (request.method, caller.refusal(view, orders, request)) {
-            (Method::Delete, Some(refusal)) => refusal,
-            (Method::Delete, None) => match orders::removal(view, id) {
-                Some(order) => orders.give(order, &caller.by).await,
-                None => reply::error(404, "not_found", "there is no upstream of this id"),
-            },
-            _ => {
-                let mut refused = reply::error(405, "method_not_allowed", "DELETE removes it");
-                refused.push("Allow", "DELETE");
-                refused
+    let is_lured = |caller: &Caller| {
+        !local && !caller.is_known && !request.host.is_empty() && !may_name_us(&request.host)
+    };
+    let Some(Wish { what, order }) = wish else {
+        return match &caller {
+            Ok(caller) if is_lured(caller) => misdirected().reply(),
+            Ok(_) => page_or_help(view, request),
+            Err(refused) => {
+                orders.audit_look(&request.path, by, &refused.message);
+                refused.reply()
             }
         };
+    };
+    let permitted = caller.as_ref().map_err(Refused::clone).and_then(|caller| {
+        if is_lured(caller) { Err(misdirected()) } else { caller.may_change(view, request) }
+    });
+    match permitted.and(order) {
+        Ok(order) => orders.give(order, by).await,
+        Err(refused) => {
+            orders.audit(&what, by, Some(&refused.message));
+            refused.reply()
+        }
     }
-    let here = || ENDPOINTS.iter().filter(|endpoint| endpoint.path == request.path);
+}
+
+/// What is here to be seen; else what is.
+fn page_or_help(view: &View, request: &AdminRequest) -> Reply {
+    let wrong_method = |message, allow: String| {
+        let mut refused = reply::error(405, "method_not_allowed", message);
+        refused.push("Allow", allow);
+        refused
+    };
+    if upstream_id(request).is_some() {
+        return wrong_method("DELETE removes it", "DELETE".to_owned());
+    }
+    if let Some(Endpoint { handler: Show(show), .. }) = find(request) {
+        return show(view, request);
+    }
+    let here = ENDPOINTS.iter().filter(|endpoint| endpoint.path == request.path);
+    let methods: Vec<&str> = here
+        .flat_map(|endpoint| match endpoint.method {
+            Method::Get => vec!["GET", "HEAD"],
+            method => vec![Method::LABELS[method.index()]],
+        })
+        .collect();
+    if !methods.is_empty() {
+        return wrong_method("Allow lists what can be done here", methods.join(", "));
+    }
+    let paths: Vec<_> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
+    let help = ENDPOINTS.iter().map(|endpoint| {
+        let method = Method::LABELS[endpoint.method.index()];
+        (format!("{method} {}", endpoint.path), json!(endpoint.help))
+    });
+    let message = "no such path; `paths` lists what there is";
+    let error = json!({ "code": "not_found", "message": message, "paths": paths });
+    reply::json(404, &json!({ "error": error, "help": help.collect::<serde_json::Value>() }))
+}
+
+/// Behind `/upstreams/`.
+fn upstream_id(request: &AdminRequest) -> Option<&str> {
+    request.path.strip_prefix("/upstreams/")
+}
+
+/// What is done for this method of this path.
+fn find(request: &AdminRequest) -> Option<&'static Endpoint> {
     let method = if request.method == Method::Head { Method::Get } else { request.method };
-    match here().find(|endpoint| endpoint.method == method) {
-        Some(Endpoint { handler: Show(show), .. }) => show(view, request),
-        Some(Endpoint { handler: Change(order), .. }) => {
-            match caller.refusal(view, orders, request) {
-                Some(refusal) => refusal,
-                None => match order(request) {
-                    Ok(order) => orders.give(order, &caller.by).await,
-                    Err(refusal) => refusal,
-                },
-            }
-        }
-        None if here().next().is_some() => {
-            let methods = here().flat_map(|endpoint| match endpoint.method {
-                Method::Get => vec!["GET", "HEAD"],
-                method => vec![Method::LABELS[method.index()]],
-            });
-            let allow = methods.collect::<Vec<_>>().join(", ");
-            let mut refused =
-                reply::error(405, "method_not_allowed", "Allow lists what can be done here");
-            refused.push("Allow", allow);
-            refused
-        }
-        None => {
-            let paths: Vec<_> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
-            let help = ENDPOINTS.iter().map(|endpoint| {
-                let method = Method::LABELS[endpoint.method.index()];
-                (format!("{method} {}", endpoint.path), json!(endpoint.help))
-            });
-            let message = "no such path; `paths` lists what there is";
-            let error = json!({ "code": "not_found", "message": message, "paths": paths });
-            reply::json(
-                404,
-                &json!({ "error": error, "help": help.collect::<serde_json::Value>() }),
-            )
-        }
-    }
+    ENDPOINTS.iter().find(|endpoint| endpoint.path == request.path && endpoint.method == method)
 }
 
 /// The page that a client of the proxy gets for this request.
@@ -279,7 +320,6 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::admin::Refused;
     use crate::admin::request::{Read, Reader};
     use crate::admin::testing::{busy, view};
     use crate::config::{Listen, UpstreamOrder};
@@ -503,10 +543,8 @@ mod tests {
         let order = |body: &str| {
             let mut request = read("POST /add HTTP/1.1\r\nHost: a\r\n\r\n");
             request.body = body.as_bytes().to_vec();
-            orders::upstream(Verb::Add, &request).map_err(|reply| {
-                let error = &json(&reply)["error"];
-                (reply.status, error["field"].as_str().unwrap().to_owned())
-            })
+            orders::upstream(Verb::Add, &request)
+                .map_err(|refused| (refused.status, refused.field.into_owned()))
         };
         let add = |pool: Option<&str>, weight| {
             let (pool, url) = (pool.map(str::to_owned), "http://a:1".to_owned());
@@ -537,7 +575,7 @@ mod tests {
             status: 400,
             code: "mistaken",
             message: "no".into(),
-            field: "url",
+            field: "url".into(),
             text: "no!\n".into(),
         };
         let error = json!({

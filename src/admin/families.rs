@@ -51,16 +51,22 @@ pub(super) fn process(view: &View) -> Vec<Family> {
             Value::Number(read_at.as_secs_f64()),
         ),
         one("buffers", "buffers.total", "Buffers there are.", count(buffers)),
-        Family {
-            kind: Kind::Counter,
-            ..one(
-                "log_lines_unwritten",
-                "log_lines_unwritten",
-                "Access log lines that could not be written.",
-                count(view.unwritten.get()),
-            )
-        },
+        lines(
+            "log_lines_unwritten",
+            "Access log lines that could not be written.",
+            view.unwritten.get(),
+        ),
+        lines(
+            "audit_lines_lost",
+            "Audit log lines that found the queue full or could not be written.",
+            view.audit_lost.get(),
+        ),
     ]
+}
+
+/// Lines of a log that were lost.
+fn lines(name: &'static str, help: &'static str, lost: u64) -> Family {
+    Family { kind: Kind::Counter, ..one(name, name, help, Value::Count(lost)) }
 }
 
 fn errors(view: &View, totals: &Totals) -> Family {

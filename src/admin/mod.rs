@@ -66,6 +66,8 @@ pub struct View {
     pub cores: Vec<Arc<Core>>,
     /// Lines of the access log that could not be written.
     pub unwritten: Arc<Counter>,
+    /// Lines of the audit log that were lost: they found the queue full, or could not be written.
+    pub audit_lost: Arc<Counter>,
     /// One per upstream, in the plan's order.
     pub upstreams: Vec<Arc<UpstreamState>>,
     /// The names of what cores count by index.

@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 use super::request::AdminRequest;
 use super::{View, reply};
 use crate::config::{HEAVIEST, Order, UpstreamOrder, Verb};
-use crate::http::Reply;
+use crate::http::{Reply, userinfo};
 use crate::stats::{AuditEvent, AuditRecord, Recorder};
 
 /// Orders that wait to be made at most.
 const WAITING: usize = 64;
+/// Characters that the audit log has of what was asked for, and of why it was refused.
+const AUDITED: usize = 256;
 /// An order takes at most so long; whoever gave it hears no more of it then.
 const PATIENCE: Duration = Duration::from_secs(35);
 
@@ -42,9 +44,33 @@ pub struct Refused {
     /// A sentence.
     pub message: Cow<'static, str>,
     /// The part of the order that is at fault; empty: no one part.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// Everything there is to say, for a terminal; may be empty.
     pub text: String,
+}
+
+impl Refused {
+    /// No part of the order is at fault.
+    pub fn new(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Refused {
+        let (message, field, text) = (message.into(), Cow::Borrowed(""), String::new());
+        Refused { status, code, message, field, text }
+    }
+
+    /// What whoever asked is told.
+    pub(super) fn reply(&self) -> Reply {
+        let Refused { status, code, message, field, text } = self;
+        let mut error = json!({ "code": code, "message": message });
+        for (key, value) in [("field", &**field), ("text", text)] {
+            if !value.is_empty() {
+                error[key] = value.into();
+            }
+        }
+        let mut reply = reply::json(*status, &json!({ "error": error }));
+        if *status == 401 {
+            reply.push("WWW-Authenticate", "Bearer realm=\"admin\"");
+        }
+        reply
+    }
 }
 
 /// Where orders are taken down. What has no room is refused.
@@ -69,32 +95,46 @@ impl Orders {
         (Orders { given, auditor }, receiver)
     }
 
-    /// Writes down that `by` wanted something changed, and why it was refused, if it was.
+    /// Writes down that `by` wanted this done, and why it was refused, if it was.
     pub fn audit(&self, what: &str, by: &str, refused: Option<&str>) {
+        let (what, by) = (audited(what), by.to_owned());
+        self.write_down(AuditEvent::Change { what, by, refused: refused.map(audited) });
+    }
+
+    /// Writes down that `by` was not let see the page at `path`.
+    pub(super) fn audit_look(&self, path: &str, by: &str, refused: &str) {
+        let (path, by, refused) = (audited(path), by.to_owned(), audited(refused));
+        self.write_down(AuditEvent::Look { path, by, refused });
+    }
+
+    fn write_down(&self, event: AuditEvent) {
         let Some(auditor) = &self.auditor else { return };
-        let (what, by) = (what.to_owned(), by.to_owned());
-        let event = AuditEvent::Change { what, by, refused: refused.map(str::to_owned) };
-        let _ = auditor.record(Box::new(AuditRecord { time: SystemTime::now(), event }));
+        auditor.record_or_count(Box::new(AuditRecord { time: SystemTime::now(), event }));
     }
 
-    /// A token was refused, or there was none where one is needed.
-    pub(super) fn refused(&self, what: &str, message: &str) {
-        let what: String = what.chars().take(256).collect();
-        self.audit(&what, "nobody", Some(message));
-    }
-
-    /// Has `order` carried out, and waits for what comes of it.
+    /// Has `order` carried out, and waits for what comes of it. Whoever carries it out writes it down.
     pub(super) async fn give(&self, order: Order, by: &str) -> Reply {
+        let what = order.to_string();
+        let refuse = |refused: Refused| {
+            self.audit(&what, by, Some(&refused.message));
+            refused.reply()
+        };
         let (answer, answered) = flume::bounded(1);
         match self.given.try_send(PendingOrder { order, by: by.to_owned(), answer }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 let message = "too many changes wait to be made; try again later";
-                return reply::error(503, "busy", message);
+                return refuse(Refused::new(503, "busy", message));
             }
-            Err(TrySendError::Disconnected(_)) => return ending(),
+            Err(TrySendError::Disconnected(_)) => return refuse(ending()),
         }
-        let made = async { answered.recv_async().await.map_or_else(|_| ending(), page) };
+        let made = async {
+            match answered.recv_async().await {
+                Ok(Ok(state)) => reply::json(200, &state),
+                Ok(Err(refused)) => refused.reply(),
+                Err(_) => refuse(ending()),
+            }
+        };
         let late = async {
             Timer::after(PATIENCE).await;
             reply::error(504, "late", "the change is not made yet; /status will tell")
@@ -103,34 +143,22 @@ impl Orders {
     }
 }
 
-fn ending() -> Reply {
-    reply::error(503, "ending", "this process is about to end and changes nothing any more")
+/// As the audit log may have it: without secrets, and of bounded length.
+fn audited(text: &str) -> String {
+    userinfo::hide(text).chars().take(AUDITED).collect()
 }
 
-fn page(outcome: Outcome) -> Reply {
-    match outcome {
-        Ok(state) => reply::json(200, &state),
-        Err(Refused { status, code, message, field, text }) => {
-            let mut error = json!({ "code": code, "message": message });
-            if !field.is_empty() {
-                error["field"] = field.into();
-            }
-            if !text.is_empty() {
-                error["text"] = text.into();
-            }
-            reply::json(status, &json!({ "error": error }))
-        }
-    }
+fn ending() -> Refused {
+    Refused::new(503, "ending", "this process is about to end and changes nothing any more")
 }
 
 /// The order to change the upstream that the body of `request` names: `{"url": "http://..."}`.
 ///
 /// # Errors
 /// What to answer where it is not that.
-pub(super) fn upstream(verb: Verb, request: &AdminRequest) -> Result<Order, Reply> {
-    let refusal = |message: &str, field: &str| {
-        let error = json!({ "code": "body", "message": message, "field": field });
-        Err(reply::json(400, &json!({ "error": error })))
+pub(super) fn upstream(verb: Verb, request: &AdminRequest) -> Result<Order, Refused> {
+    let refusal = |message: &'static str, field: &str| {
+        Err(Refused { field: field.to_owned().into(), ..Refused::new(400, "body", message) })
     };
     let Ok(Value::Object(body)) = serde_json::from_slice::<Value>(&request.body) else {
         return refusal(
@@ -161,10 +189,15 @@ pub(super) fn upstream(verb: Verb, request: &AdminRequest) -> Result<Order, Repl
     }
 }
 
-/// The order to remove the upstream with this id; `None`: there is none.
-pub(super) fn removal(view: &View, id: &str) -> Option<Order> {
-    let upstream = view.upstreams.iter().find(|upstream| upstream.id == id)?;
-    Some(Order::Upstream(UpstreamOrder {
+/// The order to remove the upstream with this id.
+///
+/// # Errors
+/// What to answer where there is none.
+pub(super) fn removal(view: &View, id: &str) -> Result<Order, Refused> {
+    let upstream = view.upstreams.iter().find(|upstream| upstream.id == id);
+    let none = || Refused::new(404, "not_found", "there is no upstream of this id");
+    let upstream = upstream.ok_or_else(none)?;
+    Ok(Order::Upstream(UpstreamOrder {
         verb: Verb::Remove,
         url: upstream.name.to_string(),
         pool: Some(upstream.pool.to_string()),

@@ -207,6 +207,7 @@ pub fn view() -> View {
         started_at: UNIX_EPOCH,
         cores: vec![core(), core()],
         unwritten: Arc::default(),
+        audit_lost: Arc::default(),
         upstreams: plan.upstreams().map(|(_, one)| upstream(one)).collect(),
         named: Arc::new(plan.clone()),
         plan: Arc::new(plan),

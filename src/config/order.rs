@@ -1,5 +1,6 @@
 //! What a running tidegate can be told to do.
 
+use std::fmt::{self, Display};
 use std::net::IpAddr;
 
 use super::plan::Listen;
@@ -13,6 +14,17 @@ pub enum Order {
     Upstream(UpstreamOrder),
     /// Hand over to a new process.
     Upgrade,
+}
+
+/// What is done, as the audit log has it: `reload`, `upgrade`, `add http://a:1`.
+impl Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Order::Reload => f.write_str("reload"),
+            Order::Upstream(UpstreamOrder { verb, url, .. }) => write!(f, "{} {url}", verb.word()),
+            Order::Upgrade => f.write_str("upgrade"),
+        }
+    }
 }
 
 /// What a running tidegate is asked to show.

@@ -1,5 +1,6 @@
 //! What is wanted: the settings as the files have them, and the changes of upstreams made since.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::state::StateFolder;
@@ -65,7 +66,7 @@ impl Desired {
             status,
             code,
             message: message.into(),
-            field,
+            field: Cow::Borrowed(field),
             text: String::new(),
         };
         let mut overlay = self.overlay.clone();

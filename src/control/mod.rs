@@ -126,6 +126,7 @@ fn serve(
     let (auditor, audit_writer, reopen_audit) = start::audit(&plan)?;
     let reopen = reopen_log.into_iter().chain(reopen_audit).collect();
     let unwritten = recorder.as_ref().map(|recorder| Arc::clone(recorder.unwritten()));
+    let audit_lost = auditor.as_ref().map(|auditor| Arc::clone(auditor.unwritten()));
     opened(&listeners)?;
     let desired = Desired::new(plan)?;
     let (mut live, admin) = ControlPlane::start(
@@ -146,12 +147,17 @@ fn serve(
     for writer in writer.into_iter().chain(audit_writer) {
         let _ = writer.join(); // a panic has told of itself
     }
-    let lost = unwritten.map_or(0, |lines| lines.get());
-    if lost > 0 {
-        tracing::warn!(lost, "lines of the access log could not be written");
+    for (name, lines) in [("access", unwritten), ("audit", audit_lost)] {
+        let lost = lines.map_or(0, |lines| lines.get());
+        if lost > 0 {
+            tracing::warn!(lost, "lines of the {name} log could not be written");
+        }
     }
     result
 }
+
+/// Who asked for what a signal asks for, as the audit log has it.
+const BY_SIGNAL: &str = "a signal";
 
 /// Reports of one kind that wait at most.
 const REPORTS: usize = 1024;
@@ -365,39 +371,36 @@ impl ControlPlane {
             match self.news(&mut upgrade).await? {
                 ControlEvent::FileChanged => {
                     let outcome = self.reload().await;
-                    self.audit("reload", "a file that changed", &outcome);
+                    self.audit(&Order::Reload, "a file that changed", &outcome);
                 }
                 ControlEvent::Signal(Some(Signal::Hup)) => {
                     let outcome = self.reload().await;
-                    self.audit("reload", "a signal", &outcome);
+                    self.audit(&Order::Reload, BY_SIGNAL, &outcome);
                 }
                 ControlEvent::AddressesChanged => self.find_addresses().await,
                 ControlEvent::Signal(Some(Signal::Usr1)) => self.reopen_log(),
                 ControlEvent::Signal(Some(Signal::Usr2)) if upgrade.is_some() => {
                     tracing::warn!("an upgrade is under way already");
+                    self.audit(&Order::Upgrade, BY_SIGNAL, &Err(UPGRADING));
                 }
                 ControlEvent::Signal(Some(Signal::Usr2)) => upgrade = self.begin_upgrade(None),
                 ControlEvent::Signal(_) => {
-                    upgrade.into_iter().for_each(Upgrade::give_up);
+                    upgrade.into_iter().for_each(|upgrade| self.give_upgrade_up(upgrade));
                     return Ok(Shutdown::Stop);
                 }
                 ControlEvent::Order(pending) => match &pending.order {
                     Order::Reload => {
                         let outcome = self.reload().await;
-                        self.audit("reload", &pending.by, &outcome);
+                        self.audit(&pending.order, &pending.by, &outcome);
                         pending.answer(outcome);
                     }
                     Order::Upgrade | Order::Upstream(_) if upgrade.is_some() => {
-                        pending.answer(Err(UPGRADING));
+                        self.refuse_while_upgrading(pending);
                     }
-                    Order::Upgrade => {
-                        self.audit("upgrade", &pending.by, &Ok(serde_json::Value::Null));
-                        upgrade = self.begin_upgrade(Some(pending));
-                    }
+                    Order::Upgrade => upgrade = self.begin_upgrade(Some(pending)),
                     Order::Upstream(order) => {
                         let outcome = self.change_upstream(order).await;
-                        let what = format!("{} {}", order.verb.word(), order.url);
-                        self.audit(&what, &pending.by, &outcome);
+                        self.audit(&pending.order, &pending.by, &outcome);
                         pending.answer(outcome);
                     }
                 },
@@ -408,7 +411,7 @@ impl ControlPlane {
                     return Ok(Shutdown::HandedOver);
                 }
                 ControlEvent::Successor(Err(why)) => {
-                    upgrade.take().into_iter().for_each(|upgrade| upgrade.fail(why.clone()));
+                    upgrade.take().into_iter().for_each(|one| self.fail_upgrade(one, why.clone()));
                 }
             }
         }
@@ -454,9 +457,9 @@ impl ControlPlane {
     }
 
     /// Writes down what somebody wanted changed, and what came of it.
-    fn audit(&self, what: &str, by: &str, outcome: &admin::Outcome) {
+    fn audit(&self, order: &Order, by: &str, outcome: &admin::Outcome) {
         let refused = outcome.as_ref().err().map(|refused| &*refused.message);
-        self.taken_down.audit(what, by, refused);
+        self.taken_down.audit(&order.to_string(), by, refused);
     }
 
     fn reopen_log(&self) {

@@ -82,8 +82,7 @@ impl ControlPlane {
         tracing::error!("not reloaded: {why}");
         self.view.update(|view| view.loaded.successful = false);
         let text = format!("error: {why}\n");
-        let message = "not reloaded; the old settings stay in force".into();
-        Refused { status: 400, code, message, field: "", text }
+        Refused { text, ..Refused::new(400, code, "not reloaded; the old settings stay in force") }
     }
 
     /// Has every core go by `plan`, as far as this process can.
@@ -199,8 +198,7 @@ impl ControlPlane {
         );
         tracing::error!("{message}");
         self.view.update(|view| view.loaded.successful = false);
-        let text = rejected.blocks;
-        Refused { status: 400, code: "mistakes", message: message.into(), field: "", text }
+        Refused { text: rejected.blocks, ..Refused::new(400, "mistakes", message) }
     }
 }
 

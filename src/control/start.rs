@@ -75,6 +75,7 @@ pub fn cores(
         started_at: SystemTime::now(),
         cores: counters,
         unwritten: recorder.map_or_else(Arc::default, |one| Arc::clone(one.unwritten())),
+        audit_lost: auditor.map_or_else(Arc::default, |one| Arc::clone(one.unwritten())),
         upstreams: runtime.upstreams().cloned().collect(),
         labels: LABELS,
         loaded: Loaded { successful: true, at: SystemTime::now() },

@@ -7,8 +7,9 @@ use async_io::Timer;
 use futures_lite::future;
 use serde_json::json;
 
-use super::{ControlPlane, handed};
+use super::{BY_SIGNAL, ControlPlane, handed};
 use crate::admin::{PendingOrder, Refused};
+use crate::config::Order;
 use crate::process::successor::Successor;
 
 /// The process that is about to take over has read what is kept already: a change now would be lost.
@@ -16,7 +17,7 @@ pub const UPGRADING: Refused = Refused {
     status: 503,
     code: "upgrading",
     message: Cow::Borrowed("an upgrade is under way; try again when it is over"),
-    field: "",
+    field: Cow::Borrowed(""),
     text: String::new(),
 };
 
@@ -39,27 +40,15 @@ impl Upgrade {
         self.successor.settle().await
     }
 
-    /// Ends the new process.
-    pub fn give_up(self) {
-        self.successor.give_up();
-    }
-
-    /// The new process will not be ready.
-    pub fn fail(self, why: Option<String>) {
-        let status = self.successor.give_up();
-        let why = why.unwrap_or_else(|| format!("it ended with {status}"));
-        failed(self.asked_by, &why);
+    /// Who asked for it.
+    fn by(&self) -> &str {
+        by(self.asked_by.as_ref())
     }
 }
 
-/// Tells that this process goes on, and why.
-fn failed(asked_by: Option<PendingOrder>, why: &str) {
-    tracing::error!(%why, "the upgrade failed; this process goes on");
-    if let Some(pending) = asked_by {
-        let message = format!("not upgraded: {why}; the old process goes on").into();
-        let text = String::new();
-        pending.answer(Err(Refused { status: 500, code: "upgrade", message, field: "", text }));
-    }
+/// Who asked for an upgrade, as the audit log has it.
+fn by(asked_by: Option<&PendingOrder>) -> &str {
+    asked_by.map_or(BY_SIGNAL, |pending| &pending.by)
 }
 
 impl ControlPlane {
@@ -68,9 +57,45 @@ impl ControlPlane {
         match self.start_successor() {
             Ok(successor) => Some(Upgrade { successor, asked_by }),
             Err(why) => {
-                failed(asked_by, &why);
+                self.upgrade_failed(asked_by, &why);
                 None
             }
+        }
+    }
+
+    /// The new process will not be ready: `why` has its own words.
+    pub(super) fn fail_upgrade(
+        &self,
+        Upgrade { successor, asked_by }: Upgrade,
+        why: Option<String>,
+    ) {
+        let status = successor.give_up();
+        let why = why.unwrap_or_else(|| format!("it ended with {status}"));
+        self.upgrade_failed(asked_by, &why);
+    }
+
+    /// Ends the new process, as this one is told to end.
+    pub(super) fn give_upgrade_up(&self, upgrade: Upgrade) {
+        let stopped = Refused::new(503, "ending", "this process was told to end meanwhile");
+        self.audit(&Order::Upgrade, upgrade.by(), &Err(stopped));
+        upgrade.successor.give_up();
+    }
+
+    /// An upgrade is under way, so this order is not carried out.
+    pub(super) fn refuse_while_upgrading(&self, pending: PendingOrder) {
+        let refused = Err(UPGRADING);
+        self.audit(&pending.order, &pending.by, &refused);
+        pending.answer(refused);
+    }
+
+    /// Tells that this process goes on, and why.
+    fn upgrade_failed(&self, asked_by: Option<PendingOrder>, why: &str) {
+        tracing::error!(%why, "the upgrade failed; this process goes on");
+        let message = format!("not upgraded: {why}; the old process goes on");
+        let refused = Err(Refused::new(500, "upgrade", message));
+        self.audit(&Order::Upgrade, by(asked_by.as_ref()), &refused);
+        if let Some(pending) = asked_by {
+            pending.answer(refused);
         }
     }
 
@@ -91,7 +116,9 @@ impl ControlPlane {
     }
 
     /// The new process is ready.
-    pub(super) async fn hand_over(&mut self, Upgrade { successor, asked_by }: Upgrade) {
+    pub(super) async fn hand_over(&mut self, upgrade: Upgrade) {
+        self.audit(&Order::Upgrade, upgrade.by(), &Ok(json!(null)));
+        let Upgrade { successor, asked_by } = upgrade;
         // Whoever comes from here on finds the new process, those first who hear that it has taken over.
         self.hand_over = None;
         future::yield_now().await;

@@ -1,4 +1,4 @@
-//! What is written down for those who look back: refused credentials, and changes of the settings.
+//! What is written down for those who look back: refused credentials, and changes of the settings, done or refused.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -45,5 +45,14 @@ pub enum AuditEvent {
         by: String,
         /// `None`: it was done; else why not.
         refused: Option<String>,
+    },
+    /// Somebody wanted to look at a page of the admin with a token that is none, or without one.
+    Look {
+        /// The path of the page.
+        path: String,
+        /// Who: nobody, as far as is known.
+        by: String,
+        /// Why it was refused.
+        refused: String,
     },
 }

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A number that only grows. Only the core that owns it may call [`Counter::add`].
+/// A number that only grows. Only the core that owns it may call [`Counter::add`]; what has no owner takes
+/// [`Counter::add_shared`].
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -10,6 +11,11 @@ impl Counter {
     /// Adds `n`; a load and a store, because there is one writer.
     pub fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Adds `n`, where several threads may: all of them by this.
+    pub fn add_shared(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
     }
 
     /// The value now.

@@ -100,6 +100,13 @@ impl<R> Recorder<R> {
         self.queue.try_send(record).is_ok()
     }
 
+    /// The same; a record that is lost is counted with those that could not be written.
+    pub fn record_or_count(&self, record: Box<R>) {
+        if !self.record(record) {
+            self.unwritten.add_shared(1);
+        }
+    }
+
     /// Records that were queued and then could not be written; the writer counts them.
     pub fn unwritten(&self) -> &Arc<Counter> {
         &self.unwritten

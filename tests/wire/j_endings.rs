@@ -417,10 +417,12 @@ fn j14_a_stop_while_the_new_process_is_not_ready_ends_both() {
     fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).unwrap();
     symlink(BINARY, &program).unwrap();
     let url = origin.url();
+    let audit = scratch.join("audit.log");
     let flags = ["--upstream", &url, "--listen", "127.0.0.1:0", "--admin", "off"];
+    let flags = [&flags[..], &["--access-log-audit", &audit]].concat();
     let proxy = Proxy::start_as(&flags, |command| {
         let mut from_link = std::process::Command::new(&program);
-        from_link.args(flags).env_clear();
+        from_link.args(&flags).env_clear();
         from_link.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         *command = from_link;
     });
@@ -433,4 +435,9 @@ fn j14_a_stop_while_the_new_process_is_not_ready_ends_both() {
     assert_eq!(proxy.client().get("/").text(), "a");
     // Both hold the log open: its end is the end of both.
     assert_eq!(proxy.stop().code, Some(0));
+    let written = fs::read_to_string(&audit).unwrap();
+    for (line, why) in written.lines().zip(["under way", "told to end"]) {
+        assert!(line.contains("\"upgrade\"") && line.contains(why), "{line}");
+    }
+    assert_eq!(written.lines().count(), 2, "{written}");
 }

@@ -31,6 +31,12 @@ pub fn write(record: &AuditRecord, out: &mut String) {
             let _ = write!(out, ",\"done\":{}", refused.is_none());
             string(out, "refused", refused.as_deref());
         }
+        AuditEvent::Look { path, by, refused } => {
+            string(out, "event", Some("look_refused"));
+            string(out, "path", Some(path));
+            string(out, "by", Some(by));
+            string(out, "refused", Some(refused));
+        }
     }
     out.push_str("}\n");
 }
@@ -66,5 +72,8 @@ mod tests {
         let (what, by) = ("add http://a:1".into(), "ops".into());
         let change = line(AuditEvent::Change { what, by, refused: Some("it is there".into()) });
         assert_eq!((&change["done"], &change["by"]), (&false.into(), &"ops".into()));
+        let [path, by, refused] = ["/status\n", "nobody", "no"].map(str::to_owned);
+        let look = line(AuditEvent::Look { path, by, refused });
+        assert_eq!((&look["event"], &look["path"]), (&"look_refused".into(), &"/status\n".into()));
     }
 }

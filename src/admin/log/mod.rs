@@ -153,7 +153,7 @@ impl<R> LogWriter<R> {
 
     fn write(&mut self, batch: &str) {
         if let Err((error, lost)) = self.sink.write(batch.as_bytes()) {
-            self.unwritten.add(lost);
+            self.unwritten.add_shared(lost);
             self.complain(&error);
         }
     }

@@ -81,9 +81,7 @@ impl Worker {
     pub fn audit(&self, event: impl FnOnce() -> AuditEvent) {
         let Some(auditor) = &self.auditor else { return };
         let time = self.core.reactor.clock().realtime();
-        if !auditor.record(Box::new(AuditRecord { time, event: event() })) {
-            self.stats.records_dropped.add(1);
-        }
+        auditor.record_or_count(Box::new(AuditRecord { time, event: event() }));
     }
 
     /// Brings the figures about buffers up to date.
