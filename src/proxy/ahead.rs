@@ -37,6 +37,8 @@ pub(super) async fn read(session: &mut Session, left: usize) -> Result<(), Reaso
     while input.spare().len() < left {
         input.make_room(input.len() + left);
     }
+    // More is to come of the request, so all that is here is of it.
+    exchange.facts.bytes_in.set(input.len() as u64);
     let come = Cell::new(0);
     let body = body(exchange, input, left, &come);
     match exchange.spec().min_rate {
@@ -55,7 +57,7 @@ async fn body(
     length: usize,
     come: &Cell<u64>,
 ) -> Result<(), Reason> {
-    let Exchange { client, worker, .. } = exchange;
+    let Exchange { client, worker, facts, .. } = exchange;
     let wait = exchange.spec().timeouts.read;
     let of_client = |error| decide::reason(Peer::Client, Direction::Read, error);
     let mut left = length;
@@ -67,6 +69,7 @@ async fn body(
             Some(0) => return Err(Reason::BodyCutShort),
             Some(n) => {
                 worker.stats.client_received.add(n as u64);
+                facts::add(&facts.bytes_in, n as u64);
                 left -= n;
                 come.set((length - left) as u64);
             }

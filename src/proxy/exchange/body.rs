@@ -51,6 +51,20 @@ pub(super) struct Sink<'a> {
     pub withheld: &'a [&'a [String]],
 }
 
+/// Counts octets that leave as they came: so many were read as were sent, also where the body is given up meanwhile.
+struct ReadAsSent<'a> {
+    read: &'a Cell<u64>,
+    sent: &'a Cell<u64>,
+    /// What was sent before.
+    before: u64,
+}
+
+impl Drop for ReadAsSent<'_> {
+    fn drop(&mut self) {
+        self.read.set(self.read.get() + self.sent.get() - self.before);
+    }
+}
+
 /// What [`Body::absorb`] read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Absorbed {
@@ -203,6 +217,7 @@ impl<'a> Body<'a> {
         };
         let sent = self.sink.sent;
         let before = sent.get();
+        let _counted = ReadAsSent { read: self.source.read, sent, before };
         let stats = &self.worker.stats;
         let result = match self.pipe(octets) {
             Ok(pipe) => {
@@ -222,8 +237,6 @@ impl<'a> Body<'a> {
                 relay.copy(self.quota, sent).await
             }
         };
-        let read = self.source.read;
-        read.set(read.get() + sent.get() - before);
         match result {
             Err(RelayError::From(Error::Closed)) if self.source.ends_here() => {}
             Err(RelayError::From(error)) => return Err(BodyError::From(error)),
