@@ -78,6 +78,7 @@ pub fn build(
     let pools = pools.into_iter().map(Arc::new).collect();
     let (lists, auths, limits) = named.into_parts();
     let plan = Plan { process, listener, exchange, gate, lists, auths, limits, routes, pools };
+    settings.refuse_what_cors_says(&plan);
     unused::warn(&mut settings, &plan);
     Built { plan, strict, demo }
 }

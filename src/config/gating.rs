@@ -10,11 +10,13 @@ use super::diagnostics::{Diagnostic, instead, nearest, unclear, wrong};
 use super::file::Section;
 use super::form::Form;
 use super::gate::*;
-use super::given::Given;
+use super::given::{Given, Origin};
 use super::places;
+use super::plan::Plan;
+use super::route::{RouteAction, RouteSource, RouteSpec};
 use super::sections::{DEFAULT, of};
 use super::settings::{Item, Settings};
-use super::table::{AUTH, LIMIT};
+use super::table::{AUTH, LIMIT, POOL, ROUTE};
 use super::values;
 use crate::base::digits;
 use crate::http::{cors, media};
@@ -193,9 +195,9 @@ impl<'a> Settings<'a> {
         }
         for (list, place) in [
             (origins, &mut spec.origin),
-            (self.list("cors-method", MOST, conditions::method), &mut spec.method),
-            (self.list("cors-header", MOST, values::any_field), &mut spec.header),
-            (self.list("cors-expose", MOST, values::any_field), &mut spec.expose),
+            (self.list("cors-method", MOST, or_star(conditions::method)), &mut spec.method),
+            (self.list("cors-header", MOST, or_star(values::any_field)), &mut spec.header),
+            (self.list("cors-expose", MOST, or_star(values::any_field)), &mut spec.expose),
         ] {
             if !list.is_empty() {
                 *place = list;
@@ -203,15 +205,56 @@ impl<'a> Settings<'a> {
         }
         super::sections::set(&mut spec.credentials, self.one("cors-credentials", values::switch));
         super::sections::set(&mut spec.max_age, self.wait_here("cors-max-age"));
-        if spec.credentials && spec.origin.iter().any(|one| one == "*") {
-            let given = self.given("cors-origin").into_iter().chain(self.given("cors-credentials"));
-            if let Some(given) = given.into_iter().next() {
-                let what = "with credentials, every page could act for whoever reads it";
-                let right = "name the origins, or leave cors-credentials out";
-                self.refuse(&given, 0..given.text.len(), wrong(what, right));
-            }
+        if gate.cors.as_deref() != Some(&spec) && !spec.origin.is_empty() {
+            self.refuse_what_cannot_be_meant(&spec);
         }
         gate.cors = Some(Arc::new(spec));
+    }
+
+    fn refuse_what_cannot_be_meant(&mut self, spec: &CorsSpec) {
+        let CorsSpec { origin, method, header, expose, credentials, .. } = spec;
+        let Err(mistake) = cors::check(origin, method, header, expose, *credentials) else {
+            return;
+        };
+        // What is at fault stands here, or came from above and does not go with what stands here.
+        let keys = [&*format!("cors-{}", mistake.list), "cors-credentials"];
+        let given: Vec<Given> = keys.iter().flat_map(|key| self.given(key)).collect();
+        let star = given.iter().find(|given| &*given.text == "*");
+        if let Some(given) = star.or(given.first()) {
+            self.refuse(given, 0..given.text.len(), wrong(mistake.what, mistake.remedy));
+        }
+    }
+
+    /// Fields that `cors` puts into answers, and that a rule for answers puts in, too: browsers go by neither of two.
+    pub(super) fn refuse_what_cors_says(&mut self, plan: &Plan) {
+        let sections = &self.layers.sections;
+        let (mut of_routes, pools) = (of(sections, ROUTE).into_iter(), of(sections, POOL));
+        let mut told: Vec<Origin> = Vec::new();
+        for route in plan.routes.iter() {
+            let own = of_routes.by_ref().take(usize::from(route.source == RouteSource::Section));
+            let own: Vec<&Section> = own.collect();
+            // The rule stands in the route, in a pool or at the top.
+            let below: Vec<&Section> = own.into_iter().chain(pools.iter().copied()).collect();
+            for name in rules_beside_cors(route) {
+                let below = below.iter().find_map(|section| self.of(section).rule_about(name));
+                let given = below.or_else(|| self.rule_about(name));
+                if let Some(given) = given.filter(|given| !told.contains(&given.origin)) {
+                    let what = format!("cors says this field, too, for requests of {}", route.name);
+                    let wrong = wrong(what, "leave one of the two out");
+                    self.refuse(&given, 0..given.text.len(), wrong);
+                    told.push(given.origin);
+                }
+            }
+        }
+    }
+
+    /// Where a rule for answers is given that puts in a field of this name.
+    fn rule_about(&self, name: &str) -> Option<Given> {
+        let given = ["response-header", "response-header.add"].map(|key| self.given(key));
+        given.into_iter().flatten().find(|given| {
+            let own = given.text.split(':').next().unwrap_or_default();
+            own.trim_end().eq_ignore_ascii_case(name)
+        })
     }
 
     /// Things of our own making by name, `off` for none; `None`: nothing is said.
@@ -299,6 +342,25 @@ impl<'a> Settings<'a> {
         }
         Some(Some(Arc::new(list)))
     }
+}
+
+/// The names of fields that `cors` and rules for answers of this route put in.
+fn rules_beside_cors(route: &RouteSpec) -> Vec<&str> {
+    let of_shares = match &route.action {
+        RouteAction::Forward(forward) => &forward.shares[..],
+        _ => &[],
+    };
+    let exchanges = of_shares.iter().map(|share| &share.exchange).chain([&route.exchange]);
+    let names = exchanges.flat_map(|one| &one.response_header.lines).map(|line| &*line.name);
+    let is_owned = |name: &&str| cors::OWNED.iter().any(|owned| owned.eq_ignore_ascii_case(name));
+    names.filter(|name| route.gate.cors.is_some() && is_owned(name)).collect()
+}
+
+/// An item of a list in which a star may stand, too.
+fn or_star(
+    item: impl Fn(&str) -> Result<String, Diagnostic>,
+) -> impl Fn(&str) -> Result<String, Diagnostic> {
+    move |text| if text == "*" { Ok(text.to_owned()) } else { item(text) }
 }
 
 /// `application/json`, `text/*`.

@@ -14,6 +14,16 @@ use std::str::FromStr;
 use super::{grammar, host};
 use crate::base::digits;
 
+/// Fields of answers that are a policy's: an upstream's own give way, since browsers refuse two.
+pub const OWNED: [&str; 6] = [
+    "Access-Control-Allow-Origin",
+    "Access-Control-Allow-Credentials",
+    "Access-Control-Expose-Headers",
+    "Access-Control-Allow-Methods",
+    "Access-Control-Allow-Headers",
+    "Access-Control-Max-Age",
+];
+
 /// Octets of the longest host.
 const HOST_MOST: usize = 253;
 
@@ -123,37 +133,67 @@ pub fn is_origin_pattern(text: &str) -> bool {
     text == "*" || Parts::of(text.as_bytes()).is_some()
 }
 
+/// What of a policy cannot be meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The list that is at fault: `origin`, `method`, `header` or `expose`.
+    pub list: &'static str,
+    /// What is wrong.
+    pub what: &'static str,
+    /// What to write instead.
+    pub remedy: &'static str,
+}
+
 /// Whether what a policy lists can be meant: patterns of origins, methods, fields of requests,
-/// fields of answers; `credentials`: cookies may come along. The error is for whoever wrote it.
+/// fields of answers; `credentials`: cookies may come along.
+///
+/// # Errors
+/// The first mistake that there is.
 pub fn check(
     origins: &[String],
     methods: &[String],
     headers: &[String],
     expose: &[String],
     credentials: bool,
-) -> Result<(), &'static str> {
+) -> Result<(), Mistake> {
     let has_star = |list: &[String]| list.iter().any(|text| text == "*");
     let are_tokens = |list: &[String]| list.iter().all(|text| grammar::is_token(text.as_bytes()));
-    for (is_wrong, why) in [
-        (origins.is_empty(), "no origin is named"),
+    let are_origins = origins.iter().all(|text| is_origin_pattern(text));
+    for (is_wrong, list, what, remedy) in [
+        (origins.is_empty(), "origin", "no origin is named", "write https://app.example.org"),
+        (!are_origins, "origin", "this is not an origin", "write https://app.example.org"),
         (
-            !origins.iter().all(|text| is_origin_pattern(text)),
-            "an origin is `https://app.example.org`, `https://*.example.org` or `*`",
+            has_star(origins) && origins.len() > 1,
+            "origin",
+            "a star stands for every origin, so others beside it say nothing",
+            "leave the star or the others out",
         ),
-        (has_star(origins) && origins.len() > 1, "`*` is every origin and stands alone"),
         (
             has_star(origins) && credentials,
-            "with credentials every origin that may have them has to be named, and `*` names none",
+            "origin",
+            "with credentials, every page could act for whoever reads it",
+            "name the origins, or leave cors-credentials out",
         ),
-        (!are_tokens(methods), "a method is a token"),
-        (has_star(methods), "`*` names no method"),
-        (![headers, expose].into_iter().all(are_tokens), "the name of a field is a token"),
-        (has_star(headers), "`*` names no field of requests"),
-        (has_star(expose) && expose.len() > 1, "`*` is every field and stands alone"),
-        (has_star(expose) && credentials, "with credentials `*` names no field of answers"),
+        (!are_tokens(methods), "method", "this is not a method", "write PUT, for example"),
+        (has_star(methods), "method", "a star names no method", "name every method"),
+        (!are_tokens(headers), "header", "this is not the name of a field", "write X-A"),
+        (has_star(headers), "header", "a star names no field of requests", "name every field"),
+        (!are_tokens(expose), "expose", "this is not the name of a field", "write X-A"),
+        (
+            has_star(expose) && expose.len() > 1,
+            "expose",
+            "a star stands for every field, so others beside it say nothing",
+            "leave the star or the others out",
+        ),
+        (
+            has_star(expose) && credentials,
+            "expose",
+            "with credentials, a star names no field of answers",
+            "name every field, or leave cors-credentials out",
+        ),
     ] {
         if is_wrong {
-            return Err(why);
+            return Err(Mistake { list, what, remedy });
         }
     }
     Ok(())
@@ -297,29 +337,30 @@ mod tests {
         let told = |lists: Lists<'_>, credentials| {
             let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
             let [a, b, c, d]: [Vec<String>; 4] = lists.map(owned);
-            check(&a, &b, &c, &d, credentials).err().unwrap_or_default()
+            let mistake = check(&a, &b, &c, &d, credentials).err();
+            mistake.map_or(String::new(), |Mistake { list, what, .. }| format!("{list}: {what}"))
         };
         let app: &[&str] = &["https://a.example"];
         for (lists, credentials, part) in [
             ([app, &[], &[], &[]], true, ""),
             ([&["*"], &["PUT"], &["X-A"], &["*"]], false, ""),
             ([app, &["PUT", "patch"], &["Content-Type"], &["X-A", "X-B"]], true, ""),
-            ([&[], &[], &[], &[]], false, "no origin"),
-            ([&["a.example"], &[], &[], &[]], false, "an origin is"),
-            ([&["null"], &[], &[], &[]], false, "an origin is"),
-            ([&["https://a.example", "*"], &[], &[], &[]], false, "stands alone"),
-            ([&["*"], &[], &[], &[]], true, "has to be named"),
-            ([app, &["P T"], &[], &[]], false, "a method"),
-            ([app, &[""], &[], &[]], false, "a method"),
-            ([app, &["*"], &[], &[]], false, "names no method"),
-            ([app, &[], &["X-A, X-B"], &[]], false, "name of a field"),
-            ([app, &[], &[], &["X:"]], false, "name of a field"),
-            ([app, &[], &["*"], &[]], false, "field of requests"),
-            ([app, &[], &[], &["*", "X-A"]], false, "stands alone"),
-            ([app, &[], &[], &["*"]], true, "field of answers"),
+            ([&[], &[], &[], &[]], false, "origin: no origin"),
+            ([&["a.example"], &[], &[], &[]], false, "origin: this is not"),
+            ([&["null"], &[], &[], &[]], false, "origin: this is not"),
+            ([&["https://a.example", "*"], &[], &[], &[]], false, "origin: a star stands"),
+            ([&["*"], &[], &[], &[]], true, "origin: with credentials"),
+            ([app, &["P T"], &[], &[]], false, "method: this is not"),
+            ([app, &[""], &[], &[]], false, "method: this is not"),
+            ([app, &["*"], &[], &[]], false, "method: a star"),
+            ([app, &[], &["X-A, X-B"], &[]], false, "header: this is not"),
+            ([app, &[], &[], &["X:"]], false, "expose: this is not"),
+            ([app, &[], &["*"], &[]], false, "header: a star"),
+            ([app, &[], &[], &["*", "X-A"]], false, "expose: a star stands"),
+            ([app, &[], &[], &["*"]], true, "expose: with credentials"),
         ] {
             let why = told(lists, credentials);
-            assert!(why.contains(part) && why.is_empty() == part.is_empty(), "{lists:?}: {why}");
+            assert!(why.starts_with(part) && why.is_empty() == part.is_empty(), "{lists:?}: {why}");
         }
     }
 }
