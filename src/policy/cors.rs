@@ -19,15 +19,7 @@ use crate::http::{Method, grammar};
 /// Names and values of fields.
 pub type Fields = Vec<(&'static str, Cow<'static, str>)>;
 
-/// Fields of answers that are the policy's: an upstream's own give way, since browsers refuse two.
-pub const OWNED: [&str; 6] = [
-    "Access-Control-Allow-Origin",
-    "Access-Control-Allow-Credentials",
-    "Access-Control-Expose-Headers",
-    "Access-Control-Allow-Methods",
-    "Access-Control-Allow-Headers",
-    "Access-Control-Max-Age",
-];
+pub use crate::http::cors::OWNED;
 
 /// Fields that a preflight may ask for.
 const ASKED_MOST: usize = 64;
@@ -45,9 +37,11 @@ pub enum Cors {
     Actual(Fields),
 }
 
-/// Why a request may not follow its preflight.
+/// Why a request may not follow its preflight, or is refused itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// More than one origin is named.
+    SeveralOrigins,
     /// Pages of this origin may nothing.
     Origin,
     /// The method is not listed.
@@ -59,19 +53,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The name in logs, in snake case.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Refusal::Origin => "origin",
-            Refusal::Method => "method",
-            Refusal::Header => "header",
-            Refusal::TooManyHeaders => "too_many_headers",
-        }
-    }
-
     /// What is wrong, for people.
     pub const fn explain(self) -> &'static str {
         match self {
+            Refusal::SeveralOrigins => "more than one Origin is named",
             Refusal::Origin => "pages of this origin may not ask here",
             Refusal::Method => "pages of other origins may not use this method here",
             Refusal::Header => "pages of other origins may not send one of these fields here",
@@ -208,7 +193,7 @@ mod tests {
         };
         match cors {
             Cors::Preflight(fields) => format!("204\n{}", lines(fields)),
-            Cors::Refused(why) => format!("403 {}", why.label()),
+            Cors::Refused(why) => format!("403 {}", why.explain()),
             Cors::Actual(fields) => lines(fields),
         }
     }
@@ -249,28 +234,32 @@ mod tests {
 
     #[test]
     fn a_preflight_for_what_is_not_listed_is_refused() {
+        const ORIGIN: &str = Refusal::Origin.explain();
+        const METHOD: &str = Refusal::Method.explain();
+        const HEADER: &str = Refusal::Header.explain();
+        const TOO_MANY: &str = Refusal::TooManyHeaders.explain();
         let named = spec(&["https://app.example"], true);
         let many = |count| vec!["x-a"; count].join(",");
         for (origin, method, headers, why) in [
-            ("https://other.example", "GET", "-", "origin"),
-            ("http://app.example", "GET", "-", "origin"),
-            ("https://app.example:8443", "GET", "-", "origin"),
-            ("https://app.example, https://app.example", "GET", "-", "origin"),
-            ("https://app.example\r\nX: y", "GET", "-", "origin"),
-            ("https://APP.example", "GET", "-", "origin"),
-            ("null", "GET", "-", "origin"),
-            ("", "GET", "-", "origin"),
-            ("*", "GET", "-", "origin"),
-            ("https://app.example", "PATCH", "-", "method"),
-            ("https://app.example", "put", "-", "method"),
-            ("https://app.example", "", "-", "method"),
-            ("https://app.example", "GET, PUT", "-", "method"),
-            ("https://app.example", "GET", "x-b", "header"),
-            ("https://app.example", "GET", "x-a,authorization", "header"),
-            ("https://app.example", "GET", "x-a x-a", "header"),
-            ("https://app.example", "GET", "\"x-a\"", "header"),
-            ("https://app.example", "GET", "*", "header"),
-            ("https://app.example", "GET", &many(65), "too_many_headers"),
+            ("https://other.example", "GET", "-", ORIGIN),
+            ("http://app.example", "GET", "-", ORIGIN),
+            ("https://app.example:8443", "GET", "-", ORIGIN),
+            ("https://app.example, https://app.example", "GET", "-", ORIGIN),
+            ("https://app.example\r\nX: y", "GET", "-", ORIGIN),
+            ("https://APP.example", "GET", "-", ORIGIN),
+            ("null", "GET", "-", ORIGIN),
+            ("", "GET", "-", ORIGIN),
+            ("*", "GET", "-", ORIGIN),
+            ("https://app.example", "PATCH", "-", METHOD),
+            ("https://app.example", "put", "-", METHOD),
+            ("https://app.example", "", "-", METHOD),
+            ("https://app.example", "GET, PUT", "-", METHOD),
+            ("https://app.example", "GET", "x-b", HEADER),
+            ("https://app.example", "GET", "x-a,authorization", HEADER),
+            ("https://app.example", "GET", "x-a x-a", HEADER),
+            ("https://app.example", "GET", "\"x-a\"", HEADER),
+            ("https://app.example", "GET", "*", HEADER),
+            ("https://app.example", "GET", &many(65), TOO_MANY),
         ] {
             let told = asked(&named, origin, method, headers);
             assert_eq!(told, format!("403 {why}"), "{origin:?} {method:?} {headers:?}");

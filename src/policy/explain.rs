@@ -74,18 +74,23 @@ pub fn explain(plan: &Plan, router: &Router, question: &Question) -> Result<Stri
         MatchInput { head: &request, bytes, method, listen, peer: Some(peer), trusted, withheld };
     let mut out = shown(&head);
     let _ = writeln!(out, "  came in at {listen}, from {}", input.client().unwrap_or(peer));
-    let verdict = router.find(&input, &mut Scratch::default());
+    let (verdict, matched) = router.find_for(&input, &mut Scratch::default());
+    if matched.method != input.method {
+        let method = String::from_utf8_lossy(matched.method).into_owned();
+        let _ =
+            writeln!(out, "  a preflight, which takes the route of the {method} that it is about");
+    }
     let taken = match &verdict {
         Verdict::Route(route) => *route,
         _ => plan.routes.len(),
     };
     if verdict != Verdict::AmbiguousPath {
-        passed_over(&mut out, &plan.routes[..taken], &input);
+        passed_over(&mut out, &plan.routes[..taken], &matched);
     }
     match verdict {
         Verdict::Route(number) => {
             let route = &plan.routes[number];
-            conditions(&mut out, route, &input, "taken");
+            conditions(&mut out, route, &matched, "taken");
             let gates = Gates::link(plan, None);
             let passed = match gates.of_route(number) {
                 None => Some(Passed::default()),
@@ -365,6 +370,7 @@ mod tests {
              [[route]]\nname = 'away'\nhost = 'old'\nredirect = 'https://new{uri}'\n\
              [[route]]\nname = 'api'\npath = '/v1/*'\nmethod = ['GET', 'PUT']\nheader = { X-A = '1' }\n\
              strip-prefix = '/v1'\nrequest-header = { set = { X-B = '{client} {route}' } }\n\
+             [[route]]\nname = 'put'\nhost = 'put'\nmethod = 'PUT'\ncors = { origin = '*' }\n\
              [[route]]\nname = 'net'\nclient = '10.0.0.0/8'\nrespond = 'hi'\n",
         );
         let fields = fields.iter().map(|line| (*line).to_owned()).collect();
@@ -385,6 +391,24 @@ mod tests {
         ] {
             assert!(text.contains(part), "no {part:?} in {text}");
         }
+    }
+
+    #[test]
+    fn it_is_told_what_becomes_of_a_preflight() {
+        let asked = |fields: &str| {
+            let method = format!("Access-Control-Request-Method: {fields}");
+            told("OPTIONS http://put/", &["Origin: https://app.test", &method])
+        };
+        let text = asked("PUT");
+        for part in [
+            "takes the route of the PUT that it is about\n",
+            "route put: taken\n  yes host put\n  yes method PUT\n",
+            "answer 403 cors_refused\n",
+            "  detail: pages of other origins may not use this method here\n",
+        ] {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+        assert!(asked("GET").contains("answer 405 method_not_allowed\n"));
     }
 
     #[test]

@@ -104,6 +104,22 @@ impl Router {
         self.first_matches_all
     }
 
+    /// As [`Router::find`], and the request that the route was found for: a preflight takes that of the one that it is
+    /// about, where that route answers preflights.
+    pub fn find_for<'i>(
+        &self,
+        input: &MatchInput<'i>,
+        scratch: &mut Scratch,
+    ) -> (Verdict, MatchInput<'i>) {
+        if let Some(about) = input.asked_about()
+            && let Verdict::Route(route) = self.find(&about, scratch)
+            && self.table.routes[route].gate.cors.is_some()
+        {
+            return (Verdict::Route(route), about);
+        }
+        (self.find(input, scratch), *input)
+    }
+
     /// The route that a request takes.
     pub fn find(&self, input: &MatchInput<'_>, scratch: &mut Scratch) -> Verdict {
         let is_strict = self.unambiguous.applies_at(input.listen);

@@ -12,7 +12,7 @@ use super::session::Exchange;
 use crate::config::{ExchangeSpec, Forward};
 use crate::http::{Framing, Name, Reason, Reply, path};
 use crate::io::reactor::Direction;
-use crate::policy::gate::{AuthQuestion, serves};
+use crate::policy::gate::AuthQuestion;
 use crate::policy::{self, Verdict as Routed};
 use crate::upstream::Pool;
 
@@ -69,7 +69,7 @@ impl<'s> Admitted<'s> {
 /// Judges the request by the plan.
 pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
     let exchange = received.exchange();
-    let Exchange { client, facts, request, epoch, chosen, .. } = exchange;
+    let Exchange { worker, client, facts, request, epoch, chosen, .. } = exchange;
     // From here on the client is only waited for where the exchange says so.
     client.stream.no_deadline(Direction::Read);
     facts.request_read.set(request.framing == Framing::None);
@@ -80,11 +80,11 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
     };
     let found = match epoch.first_matches_all() {
         true => Routed::Route(0),
-        false => find(exchange, head),
+        false => epoch.find(&exchange.match_input(head), &mut worker.scratch.borrow_mut()),
     };
     if !matches!(found, Routed::Route(_))
         && let Some(gate) = epoch.gate_of_none()
-        && !serves(gate, &exchange.match_input(head))
+        && !gate::serves_none(exchange, head, gate)
     {
         return refuse(Reason::NetworkRefused);
     }
@@ -102,21 +102,6 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
     };
     chosen.set(Some(route));
     beyond(received, route, None)
-}
-
-/// The route of a request that not every route takes. A preflight takes that of the request that it is
-/// about, where that route answers preflights.
-fn find(exchange: &Exchange, head: &[u8]) -> Routed {
-    let Exchange { worker, epoch, .. } = exchange;
-    let input = exchange.match_input(head);
-    let scratch = &mut worker.scratch.borrow_mut();
-    if let Some(about) = input.asked_about()
-        && let Routed::Route(route) = epoch.find(&about, scratch)
-        && epoch.plan.routes[route].gate.cors.is_some()
-    {
-        return Routed::Route(route);
-    }
-    epoch.find(&input, scratch)
 }
 
 /// Judges a request again about which somebody was asked.

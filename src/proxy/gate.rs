@@ -9,7 +9,8 @@ use super::session::Exchange;
 use crate::http::{Reason, Reply};
 use crate::io::clock::Moment;
 use crate::policy::gate::{
-    Answer, AuthQuestion, Identity, Inquiry, LinkedGate, Passed, Refused, Ruling, judge,
+    Answer, AuthQuestion, Identity, Inquiry, LinkedGate, Passed, Refused, Ruling, judge, readable,
+    serves,
 };
 use crate::policy::security_lines;
 use crate::stats::AuditEvent;
@@ -72,6 +73,17 @@ pub(super) fn judged(
             Gated::Reply(reason, Box::new(reply))
         }
     }
+}
+
+/// Whether clients of this address are served, for a request that no route takes. Notes by which fields scripts may
+/// read the answer.
+#[cold]
+#[inline(never)]
+pub(super) fn serves_none(exchange: &Exchange, head: &[u8], gate: &LinkedGate) -> bool {
+    let input = exchange.match_input(head);
+    let passed = Passed { lines: readable(gate, &input), ..Passed::default() };
+    let _ = exchange.facts.passed.set(Box::new(passed));
+    serves(gate, &input)
 }
 
 /// For the audit log.

@@ -70,10 +70,14 @@ impl Exchange {
         self.epoch.spec(self.chosen.get())
     }
 
-    /// What its route demands; `None`: nothing.
+    /// What its route demands, or the top, where no route takes it; `None`: nothing.
     #[inline]
     pub fn gate(&self) -> Option<&LinkedGate> {
-        self.chosen.get().and_then(|chosen| self.epoch.gate(chosen)).map(|gate| &**gate)
+        let gate = match self.chosen.get() {
+            Some(chosen) => self.epoch.gate(chosen),
+            None => self.epoch.gate_of_none(),
+        };
+        gate.map(|gate| &**gate)
     }
 
     /// The request, as routes look at it. `head`: the octets of its head.

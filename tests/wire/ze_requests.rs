@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::harness::{
     Client, Configured, Gate, Origin, Response, ask, asked, eventually, mirror, seen, verdict,
 };
@@ -42,6 +44,11 @@ fn ze01_a_body_has_one_of_the_types_that_are_asked_for() {
         ("Content-Type:\r\n", "x", false),
         ("Content-Type: text\r\n", "x", false),
         ("", "x", false),
+        // Nothing that the upstream does not see as we do.
+        ("Content-Type: text/csv\r\nConnection: Content-Type\r\n", "x", false),
+        ("Content-Type: text/csv\r\nContent_Type: image/png\r\n", "x", false),
+        ("Content_Type: text/csv\r\n", "x", false),
+        ("Content-Type: text/csv\r\nConnection: X-A\r\n", "x", true),
     ] {
         for is_chunked in [false, true] {
             let mut client = case.proxy.client();
@@ -176,6 +183,54 @@ fn ze03_scripts_may_read_answers_and_refusals_as_the_policy_says_and_not_the_ups
 }
 
 #[test]
+fn ze15_scripts_may_read_every_refusal_that_a_policy_holds_for() {
+    let origin = mirror();
+    let rest = "cors = { origin = 'https://app.test' }\nsecurity-headers = true\n\
+                [[route]]\npath = '/far'\nallow = '192.0.2.1'\npool = 'default'\n\
+                [[route]]\npath = '/text'\ncontent-type = 'text/*'\npool = 'default'\n\
+                [[route]]\npath = '/get'\nmethod = 'GET'\npool = 'default'\n\
+                [[route]]\npath = '/off'\ncors = { origin = 'off' }\nallow = '192.0.2.1'\n\
+                security-headers = false\npool = 'default'\n";
+    let case = Configured::new(&with(&origin, rest), &[]);
+    let from = |line: &str, origin: &str| {
+        let body = "Content-Type: image/png\r\nContent-Length: 0\r\n";
+        send(&case, line, &format!("Origin: {origin}\r\n{body}"))
+    };
+    for (line, status, is_under) in [
+        ("POST /far", 403, true),
+        ("POST /none", 404, true),
+        ("POST /get", 405, true),
+        ("POST /off", 403, false),
+    ] {
+        let refused = from(line, "https://app.test");
+        assert_eq!(refused.status, status, "{line}");
+        let allowed = refused.get("Access-Control-Allow-Origin");
+        assert_eq!(allowed, is_under.then_some("https://app.test"), "{line}");
+        assert_eq!(refused.get("X-Frame-Options"), is_under.then_some("SAMEORIGIN"), "{line}");
+        let other = from(line, "https://evil.test");
+        assert_eq!(other.get("Access-Control-Allow-Origin"), None, "{line}");
+        assert_eq!(other.head.lists("Vary", "Origin"), is_under, "{line}");
+    }
+    let mut client = case.proxy.client();
+    client.send(
+        "POST /text HTTP/1.1\r\nHost: test\r\nOrigin: https://app.test\r\n\
+         Content-Type: image/png\r\nContent-Length: 1\r\n\r\nx",
+    );
+    let refused = client.response();
+    assert_eq!(
+        (refused.status, refused.get("Access-Control-Allow-Origin")),
+        (415, Some("https://app.test"))
+    );
+    // A refused network refuses a preflight, too; and what could not be read came from nowhere.
+    let asks = "Origin: https://app.test\r\nAccess-Control-Request-Method: GET\r\n";
+    let refused = send(&case, "OPTIONS /far", asks);
+    assert_eq!((verdict(&refused), cors_of(&refused)), ((403, "network_refused".into()), vec![]));
+    let bad = send(&case, "GET /a b", asks);
+    assert_eq!((bad.status, cors_of(&bad)), (400, vec![]));
+    assert_eq!(bad.get("X-Frame-Options"), Some("SAMEORIGIN"));
+}
+
+#[test]
 fn ze04_without_a_policy_preflights_and_their_answers_are_the_upstreams() {
     let origin = Origin::answering(
         "HTTP/1.1 204 No Content\r\nAccess-Control-Allow-Origin: https://own.test\r\n\r\n",
@@ -240,10 +295,12 @@ fn ze06_answers_get_the_fields_that_they_lack_and_keep_those_that_they_have() {
 #[track_caller]
 fn assert_cut(rest: &str) {
     let origin = Origin::echoing();
-    let case = Configured::new(&with(&origin, &format!("min-rate = '1KiB'\n{rest}")), &[]);
+    let text = with(&origin, &format!("min-rate = '1KiB'\n{rest}"));
+    let case = Configured::new(&text, &["--access-log", "json"]);
     let mut client = case.proxy.client();
     client.wire().patience(Duration::from_secs(20)).unwrap();
-    client.send("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\nslow");
+    let begun = "PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\nslow";
+    client.send(begun);
     let mut sender = client.wire().sender().unwrap();
     let trickle = thread::spawn(move || {
         while sender.send("x").is_ok() {
@@ -258,6 +315,10 @@ fn assert_cut(rest: &str) {
     client.until_gone();
     drop(client);
     trickle.join().unwrap();
+    let line: Value = serde_json::from_str(&case.proxy.access_log(1)[0]).unwrap();
+    let octets = line["bytes_in"].as_u64().unwrap() as usize;
+    // Five come in a second.
+    assert!((begun.len() + 15..begun.len() + 100).contains(&octets), "{line}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::limits::{LimitStanding, LinkedLimit};
 use super::question::{Answer, AuthQuestion};
 use super::{Authenticator, LinkedGate};
 use crate::config::AuthKind;
-use crate::http::{Framing, Name, Reason, Reply};
+use crate::http::{Reason, Reply};
 
 /// When a request is judged.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +100,14 @@ pub fn serves(gate: &LinkedGate, input: &MatchInput<'_>) -> bool {
     gate.allow.as_deref().is_none_or(is_in) && !gate.deny.as_deref().is_some_and(is_in)
 }
 
+/// Field lines by which scripts of other origins may read the answer to a request that no route takes.
+pub fn readable(gate: &LinkedGate, input: &MatchInput<'_>) -> Vec<u8> {
+    match cross_origin(gate, input) {
+        Some(Cors::Actual(fields)) => lines(fields),
+        _ => Vec::new(),
+    }
+}
+
 /// Why a request does not go on, at least not now.
 enum Stop {
     Ask(Arc<AuthQuestion>),
@@ -118,42 +126,49 @@ impl From<Reason> for Stop {
     }
 }
 
-/// What is decided without knowing who asks.
+/// What is decided without knowing who asks. Whatever the answer is, scripts may read it.
 fn preliminary(gate: &LinkedGate, input: &MatchInput<'_>, passed: &mut Passed) -> Result<(), Stop> {
+    let preflight = match cross_origin(gate, input) {
+        Some(Cors::Actual(fields)) => {
+            passed.lines = lines(fields);
+            None
+        }
+        other => other,
+    };
     if !serves(gate, input) {
         return Err(Reason::NetworkRefused.into());
     }
-    let head = input.head;
-    let value = |name: Name| head.get(name).map(|span| span.of(input.bytes));
     let types = &gate.spec.content_type;
-    if !types.is_empty() {
-        let has_body = head.framing != Framing::None;
-        let several = head.fields.iter().filter(|field| field.id == Name::ContentType).count() > 1;
-        if (has_body && several) || !media::fits(types, value(Name::ContentType), has_body) {
-            let fields = vec![("Accept", types.join(", "))];
-            return Err(Refused { fields, ..Refused::of(Reason::UnsupportedMediaType) }.into());
-        }
+    if !media::fits(types, input.head, input.bytes) {
+        let fields = vec![("Accept", types.join(", "))];
+        return Err(Refused { fields, ..Refused::of(Reason::UnsupportedMediaType) }.into());
     }
-    let Some(spec) = &gate.spec.cors else { return Ok(()) };
-    if input.fields("Origin").count() > 1 {
-        return Err(Reason::CorsRefused.into());
-    }
-    let asked = ["Access-Control-Request-Method", "Access-Control-Request-Headers"];
-    let [method, fields] = asked.map(|name| input.field(name));
-    match cors::answer(spec, head.method, input.field("Origin"), method, fields) {
-        Cors::Actual(fields) => {
-            for (name, value) in fields {
-                passed.lines.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-            }
-            Ok(())
-        }
-        Cors::Preflight(fields) => {
+    match preflight {
+        Some(Cors::Preflight(fields)) => {
             let fields = fields.into_iter().map(|(name, value)| (name, value.into_owned()));
             let refused = Refused::of(Reason::PreflightAnswered);
             Err(Refused { fields: fields.collect(), ..refused }.into())
         }
-        Cors::Refused(_) => Err(Reason::CorsRefused.into()),
+        Some(Cors::Refused(why)) => {
+            Err(Refused { detail: why.explain(), ..Refused::of(Reason::CorsRefused) }.into())
+        }
+        Some(Cors::Actual(_)) | None => Ok(()),
     }
+}
+
+/// What the policy for scripts of other origins says of the request; `None`: there is none.
+fn cross_origin(gate: &LinkedGate, input: &MatchInput<'_>) -> Option<Cors> {
+    let spec = gate.spec.cors.as_ref()?;
+    if input.fields("Origin").count() > 1 {
+        return Some(Cors::Refused(cors::Refusal::SeveralOrigins));
+    }
+    let asked = ["Access-Control-Request-Method", "Access-Control-Request-Headers"];
+    let [method, fields] = asked.map(|name| input.field(name));
+    Some(cors::answer(spec, input.head.method, input.field("Origin"), method, fields))
+}
+
+fn lines(fields: cors::Fields) -> Vec<u8> {
+    fields.iter().flat_map(|(name, value)| format!("{name}: {value}\r\n").into_bytes()).collect()
 }
 
 /// Who asks, where the gate wants to know: of several kinds of credentials one has to be good.

@@ -25,7 +25,7 @@ use crate::http::Name;
 
 pub use authenticator::{Authenticator, KeySource};
 pub use identity::Identity;
-pub use judge::{Inquiry, Passed, Refused, Ruling, judge, serves};
+pub use judge::{Inquiry, Passed, Refused, Ruling, judge, readable, serves};
 pub use kinds::Workspace;
 pub use limits::{LimitStanding, LinkedLimit};
 pub use question::{Answer, Asked, AuthQuestion};

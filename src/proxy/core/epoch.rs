@@ -76,7 +76,7 @@ impl Epoch {
 
     /// The route that a request takes.
     pub fn find(&self, input: &MatchInput<'_>, scratch: &mut Scratch) -> Verdict {
-        self.runtime.router.find(input, scratch)
+        self.runtime.router.find_for(input, scratch).0
     }
 
     /// What is demanded of the request; `None`: nothing.
