@@ -118,3 +118,17 @@ pub fn records<R>(capacity: usize) -> (Recorder<R>, flume::Receiver<Box<R>>) {
     let (sender, receiver) = flume::bounded(capacity);
     (Recorder { queue: sender, unwritten: Arc::default() }, receiver)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_finds_the_queue_full_is_counted() {
+        let (recorder, queue) = records(1);
+        for record in 0..3 {
+            recorder.record_or_count(Box::new(record));
+        }
+        assert_eq!((recorder.unwritten().get(), *queue.recv().unwrap()), (2, 0));
+    }
+}

@@ -188,3 +188,15 @@ fn zg04_an_upgrade_is_written_down_once_it_is_known_how_it_went() {
         assert_eq!((&line["done"], line["refused"].is_null()), (&done.into(), done), "{line}");
     }
 }
+
+#[test]
+fn zg05_lines_of_the_audit_log_that_are_lost_are_counted() {
+    let origin = mirror();
+    let text = format!("upstream = '{}'\n", origin.url());
+    let case = Configured::new(&text, &["--access-log-audit", "/dev/full"]);
+    for _ in 0..3 {
+        assert_eq!(case.proxy.post("/reload", "{}").status, 200);
+    }
+    eventually("all are counted", || case.proxy.metric("/audit_lines_lost") == 3);
+    assert!(case.proxy.stop().stderr.contains("lines of the audit log could not be written"));
+}
