@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flume::{Receiver, Sender};
 
-use super::inquiries::PendingQuestion;
+use super::questions::PendingQuestion;
 use crate::admin::{self, CurrentView, View};
 use crate::config::show_duration;
 use crate::io::signal::Mailbox;

@@ -9,7 +9,7 @@
 //!
 //! The files: `start` (cores and log), `cores` (the threads), `events` (what they report), `names` (resolving),
 //! `addresses` (names of which each address is an upstream), `probes` (whether upstreams are well), `health` (what the
-//! log says of them), `inquiries` (are these credentials good), `service` (what another service says of that), `keys`
+//! log says of them), `questions` (are these credentials good), `service` (what another service says of that), `keys`
 //! (of signed tokens), `urls` (what those two ask), `desired` (what is wanted: settings, and changes of upstreams),
 //! `state` (where those are kept), `reload` (putting it in force), `listening` (the sockets), `current` (what is),
 //! `watch` (have files changed), `upgrade` (another process), `handed` (what that gets to know of upstreams), `drain`
@@ -25,12 +25,12 @@ mod drain;
 mod events;
 mod handed;
 mod health;
-mod inquiries;
 mod keys;
 mod listening;
 mod names;
 mod passwords;
 mod probes;
+mod questions;
 mod reload;
 mod service;
 mod start;
@@ -286,7 +286,7 @@ impl ControlPlane {
         let (unreachable, names) = flume::bounded(REPORTS);
         let (changes, changed) = flume::bounded(REPORTS);
         let (ask, questions) = flume::bounded(REPORTS);
-        let _answering = executor.spawn(inquiries::answer(questions, mailboxes.clone()));
+        let _answering = executor.spawn(questions::answer(questions, mailboxes.clone()));
         let _fetching = executor.spawn(keys::keep(Rc::clone(&self.current)));
         let passing = events::pass_on(
             self.events.clone(),

@@ -6,7 +6,7 @@ use std::thread;
 
 use flume::{Sender, TrySendError};
 
-use super::inquiries::{PendingQuestion, tell};
+use super::questions::{PendingQuestion, tell};
 use crate::io::signal::Mailbox;
 use crate::policy::gate::{Answer, Asked, AuthQuestion, Workspace};
 use crate::policy::limit::client_key;

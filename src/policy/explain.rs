@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::gate::{Gates, Inquiry, LinkedGate, Passed, Refused, Ruling, judge};
+use super::gate::{GateFacts, Gates, JudgedAt, LinkedGate, LocalReply, Ruling, judge};
 use super::input::MatchInput;
 use super::matching::{self, ConditionKind, KINDS};
 use super::outgoing::Outgoing;
@@ -92,13 +92,13 @@ pub fn explain(plan: &Plan, router: &Router, question: &Question) -> Result<Stri
             let route = &plan.routes[number];
             conditions(&mut out, route, &matched, "taken");
             let gates = Gates::link(plan, None);
-            let passed = match gates.of_route(number) {
-                None => Some(Passed::default()),
+            let found = match gates.of_route(number) {
+                None => Some(GateFacts::default()),
                 Some(gate) => judged(&mut out, plan, route, gate, &input),
             };
-            if let Some(passed) = passed {
+            if let Some(found) = found {
                 let gate = gates.of_route(number).map(|gate| &**gate);
-                action(&mut out, plan, route, &input, (gate, &passed));
+                action(&mut out, plan, route, &input, (gate, &found));
             }
         }
         Verdict::NoRoute => out.push_str(&refusal(Reason::NoRoute)),
@@ -178,7 +178,7 @@ fn judged(
     route: &RouteSpec,
     gate: &LinkedGate,
     input: &MatchInput<'_>,
-) -> Option<Passed> {
+) -> Option<GateFacts> {
     let is_forward = matches!(route.action, RouteAction::Forward(_));
     for (name, value) in gate_rows(plan, &route.gate, is_forward) {
         let _ = if value.is_empty() { Ok(()) } else { writeln!(out, "  demands {name} {value}") };
@@ -190,21 +190,21 @@ fn judged(
     out.push_str(&names("auth", gate.spec.auth.iter().map(|one| &*one.name).collect()));
     out.push_str(&names("limit", gate.spec.limits.iter().map(|one| &*one.name).collect()));
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let inquiry = Inquiry { now: Duration::ZERO, unix_s: unix.as_secs() };
-    match judge(gate, input, &route.name, inquiry, None) {
-        Ruling::Pass(passed) => {
-            let who = passed.who.as_ref().map_or("", |who| &*who.name);
+    let at = JudgedAt { now: Duration::ZERO, unix_s: unix.as_secs() };
+    match judge(gate, input, &route.name, at, None) {
+        Ruling::Pass(found) => {
+            let who = found.who.as_ref().map_or("", |who| &*who.name);
             let who = if who.is_empty() { String::new() } else { format!(" as {who}") };
             let _ = writeln!(out, "  the gate lets it pass{who}");
-            Some(passed)
+            Some(found)
         }
         Ruling::Ask(question) => {
             let name = &question.auth.spec.name;
             let _ =
                 writeln!(out, "  {name} has to be asked first: what follows is so if it says yes");
-            Some(Passed::default())
+            Some(GateFacts::default())
         }
-        Ruling::Refuse(Refused { reason, detail, fields, .. }) => {
+        Ruling::Reply(LocalReply { reason, detail, fields, .. }) => {
             out.push_str(&refusal(reason));
             if !detail.is_empty() {
                 let _ = writeln!(out, "  detail: {detail}");
@@ -222,13 +222,13 @@ fn action(
     plan: &Plan,
     route: &RouteSpec,
     input: &MatchInput<'_>,
-    (gate, passed): (Option<&LinkedGate>, &Passed),
+    (gate, found): (Option<&LinkedGate>, &GateFacts),
 ) {
     let values = Values {
         input: *input,
         secure: false,
         id: b"{request-id}",
-        user: passed.who.as_ref().map_or("", |who| &*who.name),
+        user: found.who.as_ref().map_or("", |who| &*who.name),
         route: &route.name,
         upstream: "",
     };
@@ -258,7 +258,7 @@ fn action(
             };
             let _ = writeln!(out, "answer {} responded, {} octets", spec.status, reply.body.len());
         }
-        RouteAction::Forward(spec) => forwarded(out, plan, spec, &values, (gate, passed)),
+        RouteAction::Forward(spec) => forwarded(out, plan, spec, &values, (gate, found)),
     }
 }
 
@@ -268,7 +268,7 @@ fn forwarded(
     plan: &Plan,
     spec: &Forward,
     values: &Values<'_>,
-    (gate, passed): (Option<&LinkedGate>, &Passed),
+    (gate, found): (Option<&LinkedGate>, &GateFacts),
 ) {
     let total: u32 = spec.shares.iter().map(|share| share.weight).sum();
     for share in &spec.shares {
@@ -293,7 +293,7 @@ fn forwarded(
         };
         let values = Values { upstream: &upstream.name, ..*values };
         let mut own = lines(&share.exchange.request_header, &values, true);
-        own.extend(passed.who.iter().flat_map(|who| &who.lines));
+        own.extend(found.who.iter().flat_map(|who| &who.lines));
         let input = &values.input;
         let outgoing = Outgoing {
             head: input.head,
@@ -305,7 +305,7 @@ fn forwarded(
             forward: spec,
             upstream: (&upstream.base, &upstream.authority),
             lines: &own,
-            consumed: gate.map_or(&[], |gate| gate.consumed(input)),
+            stripped: gate.map_or(&[], |gate| gate.stripped(input)),
             withheld: input.withheld,
             offer: input.head.offer(input.bytes, &share.exchange.upgrades),
         };

@@ -28,7 +28,7 @@ pub struct Outgoing<'a> {
     /// The field lines that are put in: see [`super::lines`].
     pub lines: &'a [u8],
     /// Names of fields that the gate takes out: credentials, and what it alone may say.
-    pub consumed: &'a [String],
+    pub stripped: &'a [String],
     /// Names of further fields that this client may not send.
     pub withheld: &'a [String],
     /// What the upstream is offered to switch to.
@@ -45,7 +45,7 @@ impl<'a> Outgoing<'a> {
             trusted: self.trusted,
             withheld: self.withheld,
             fields: FieldEdits {
-                removed: [&spec.request_header.removed, self.consumed],
+                removed: [&spec.request_header.removed, self.stripped],
                 lines: self.lines,
             },
             path: PathEdits {

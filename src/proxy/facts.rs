@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::decide::WhyNot;
 use crate::io::Error;
 use crate::io::clock::Moment;
-use crate::policy::gate::Passed;
+use crate::policy::gate::GateFacts;
 use crate::stats::Attempt;
 use crate::upstream::Upstream;
 
@@ -57,7 +57,7 @@ pub(super) struct Facts {
     /// When the client may try again, in seconds; 0: nobody knows.
     pub retry_after: Cell<u32>,
     /// What the gate says of it, where there is one.
-    pub passed: OnceCell<Box<Passed>>,
+    pub gate: OnceCell<Box<GateFacts>>,
     /// The client is to be told which upstream it stays with.
     pub tells_upstream: Cell<bool>,
     /// What went wrong with the last one.
@@ -87,7 +87,7 @@ impl Facts {
             attempts: RefCell::default(),
             not_again: Cell::default(),
             retry_after: Cell::default(),
-            passed: OnceCell::new(),
+            gate: OnceCell::new(),
             tells_upstream: Cell::default(),
             cause: Cell::default(),
             queued: Cell::default(),

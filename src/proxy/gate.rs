@@ -9,8 +9,8 @@ use super::session::Exchange;
 use crate::http::{Reason, Reply};
 use crate::io::clock::Moment;
 use crate::policy::gate::{
-    Answer, AuthQuestion, Identity, Inquiry, LinkedGate, Passed, Refused, Ruling, judge, readable,
-    serves,
+    Answer, AuthQuestion, GateFacts, Identity, JudgedAt, LinkedGate, LocalReply, Ruling, judge,
+    readable, serves,
 };
 use crate::policy::security_lines;
 use crate::stats::AuditEvent;
@@ -42,34 +42,32 @@ pub(super) fn judged(
 ) -> Gated {
     let Exchange { worker, facts, epoch, .. } = exchange;
     let clock = worker.core.reactor.clock();
-    let inquiry = Inquiry { now: clock.now() - Moment::default(), unix_s: clock.unix_s() };
+    let at = JudgedAt { now: clock.now() - Moment::default(), unix_s: clock.unix_s() };
     let route = &epoch.route(chosen).name;
-    match judge(gate, &exchange.match_input(head), route, inquiry, answered) {
-        Ruling::Pass(passed) => {
-            let _ = facts.passed.set(Box::new(passed));
+    match judge(gate, &exchange.match_input(head), route, at, answered) {
+        Ruling::Pass(found) => {
+            let _ = facts.gate.set(Box::new(found));
             Gated::Pass
         }
         Ruling::Ask(question) => Gated::Ask(question),
-        Ruling::Refuse(Refused { reason, detail, reply, fields, lines, who, held }) => {
+        Ruling::Reply(LocalReply { reason, detail, reply, fields, facts: found }) => {
             use Reason::{AmbiguousCredentials, AuthRefused, BadCredentials, RoleMissing};
             if matches!(reason, AmbiguousCredentials | AuthRefused | BadCredentials | RoleMissing) {
-                let why = (reason, detail);
-                worker.audit(|| refused_credentials(exchange, head, route, who.as_deref(), why));
+                let (who, why) = (found.who.as_deref(), (reason, detail));
+                worker.audit(|| refused_credentials(exchange, head, route, who, why));
             }
-            let said = reply.is_some();
-            let passed = Passed { who, held: None, would_refuse: held, lines };
-            let _ = facts.passed.set(Box::new(passed));
+            let _ = facts.gate.set(Box::new(found));
             let status = reason.status().unwrap_or(204);
-            let mut reply = match reply {
-                Some(reply) => reply,
-                None if reason == Reason::PreflightAnswered => Reply::empty(status),
-                None => reply::refusal(exchange, status, reason, head),
-            };
-            if !said {
+            let reply = reply.unwrap_or_else(|| {
+                let mut reply = match reason {
+                    Reason::PreflightAnswered => Reply::empty(status),
+                    _ => reply::refusal(exchange, status, reason, head),
+                };
                 for (name, value) in fields {
                     reply.push(name, value);
                 }
-            }
+                reply
+            });
             Gated::Reply(reason, Box::new(reply))
         }
     }
@@ -81,8 +79,8 @@ pub(super) fn judged(
 #[inline(never)]
 pub(super) fn serves_none(exchange: &Exchange, head: &[u8], gate: &LinkedGate) -> bool {
     let input = exchange.match_input(head);
-    let passed = Passed { lines: readable(gate, &input), ..Passed::default() };
-    let _ = exchange.facts.passed.set(Box::new(passed));
+    let found = GateFacts { lines: readable(gate, &input), ..GateFacts::default() };
+    let _ = exchange.facts.gate.set(Box::new(found));
     serves(gate, &input)
 }
 
@@ -132,10 +130,10 @@ pub(super) fn lines(
     present: impl Fn(&str) -> bool,
     out: &mut Vec<u8>,
 ) {
-    if let Some(passed) = exchange.facts.passed.get() {
-        out.extend_from_slice(&passed.lines);
-        if let Some(held) = &passed.held {
-            held.write(out);
+    if let Some(found) = exchange.facts.gate.get() {
+        out.extend_from_slice(&found.lines);
+        if let Some(standing) = &found.nearest {
+            standing.write(out);
         }
     }
     if gate.spec.security_headers {

@@ -54,9 +54,9 @@ fn record(session: &Session, reason: Reason) -> Record {
         LinkedAction::Forward(Terms { pool, .. }) => Some(pool.name()),
         _ => None,
     });
-    let passed = facts.passed.get();
-    let who = passed.and_then(|passed| passed.who.as_ref());
-    let held = passed.and_then(|passed| passed.would_refuse.as_ref());
+    let found = facts.gate.get();
+    let who = found.and_then(|found| found.who.as_ref());
+    let limit = found.and_then(|found| found.refused_by.as_ref());
     Record {
         time,
         id: String::from_utf8_lossy(session.id()).into_owned(),
@@ -77,7 +77,7 @@ fn record(session: &Session, reason: Reason) -> Record {
         route: route.map_or_else(Arc::default, Arc::clone),
         pool: pool.map_or_else(Arc::default, Arc::clone),
         auth: who.map_or_else(Arc::default, |who| Arc::clone(&who.name)),
-        limit: held.map_or_else(Arc::default, |held| Arc::clone(&held.limit.spec.name)),
+        limit: limit.map_or_else(Arc::default, |one| Arc::clone(&one.limit.spec.name)),
         reason: reason.label(),
         user_agent: field(Name::UserAgent),
         referer: referer.unwrap_or_default(),

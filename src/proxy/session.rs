@@ -98,7 +98,7 @@ impl Exchange {
     pub fn values<'a>(&'a self, head: &'a [u8], upstream: &'a str) -> Values<'a> {
         let route = self.chosen.get().map_or("", |chosen| &self.epoch.route(chosen).name);
         let (input, id) = (self.match_input(head), self.id(head));
-        let who = self.facts.passed.get().and_then(|passed| passed.who.as_ref());
+        let who = self.facts.gate.get().and_then(|found| found.who.as_ref());
         let user = who.map_or("", |who| &who.name);
         Values { input, secure: false, id, user, route, upstream }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::MatchInput;
 use super::super::credentials::{CacheKey, CheckCache, Outcome, Presented};
 use super::identity::Identity;
-use super::judge::Inquiry;
+use super::judge::JudgedAt;
 use super::kinds::{Passwords, Service, Signed, Tokens};
 use super::question::{AuthQuestion, Checked, IN_USE_HOLDS, Refusal, octets};
 use crate::base::random_secret;
@@ -39,14 +39,14 @@ enum Kind {
     Service(Service),
 }
 
-/// What a look at a request tells.
-pub(super) enum Look {
-    /// It has none of these credentials.
-    Nothing,
-    Good(Arc<Identity>),
-    Bad(Fault),
-    /// It is refused with this answer.
-    Said(Arc<Reply>),
+/// What the credentials in a request, or their absence, come to.
+pub(super) enum Authentication {
+    /// There are none of this kind.
+    Absent,
+    Accepted(Arc<Identity>),
+    Rejected(Fault),
+    /// A service rejects them, with this answer for the client.
+    Relayed(Arc<Reply>),
     /// Somebody has to be asked, which takes time.
     Ask(Arc<AuthQuestion>),
 }
@@ -88,12 +88,12 @@ pub(super) enum AuthOutcome {
 }
 
 /// The credentials that were presented, or what is to be said where there are not exactly these.
-pub(super) fn only<T>(presented: Presented<T>) -> Result<T, Look> {
+pub(super) fn only<T>(presented: Presented<T>) -> Result<T, Authentication> {
     match presented {
         Presented::One(credentials) => Ok(credentials),
-        Presented::Nothing => Err(Look::Nothing),
+        Presented::Nothing => Err(Authentication::Absent),
         Presented::Ambiguous | Presented::TooLong => {
-            Err(Look::Bad(Reason::AmbiguousCredentials.into()))
+            Err(Authentication::Rejected(Reason::AmbiguousCredentials.into()))
         }
     }
 }
@@ -186,13 +186,17 @@ impl Authenticator {
         tokens.into_iter().flatten()
     }
 
-    /// What `input` tells of who asks.
-    pub(super) fn look(self: &Arc<Self>, input: &MatchInput<'_>, inquiry: Inquiry) -> Look {
+    /// Who asks, by the credentials in `input`.
+    pub(super) fn authenticate(
+        self: &Arc<Self>,
+        input: &MatchInput<'_>,
+        at: JudgedAt,
+    ) -> Authentication {
         match &self.kind {
-            Kind::Tokens(tokens) => tokens.look(self, input),
-            Kind::Passwords(passwords) => passwords.look(self, input, inquiry),
-            Kind::Signed(signed) => signed.look(self, input, inquiry),
-            Kind::Service(service) => service.look(self, input, inquiry),
+            Kind::Tokens(tokens) => tokens.authenticate(self, input),
+            Kind::Passwords(passwords) => passwords.authenticate(self, input, at),
+            Kind::Signed(signed) => signed.authenticate(self, input, at),
+            Kind::Service(service) => service.authenticate(self, input, at),
         }
     }
 
@@ -213,7 +217,7 @@ impl Authenticator {
         }
     }
 
-    pub(super) fn remembered(&self, key: CacheKey, now: Duration) -> Option<Look> {
+    pub(super) fn remembered(&self, key: CacheKey, now: Duration) -> Option<Authentication> {
         let checked = self.cache.get(key, now)?;
         if matches!((&self.spec.kind, &checked), (AuthKind::Basic(_), Outcome::Good(_))) {
             self.cache.renew(key, now + IN_USE_HOLDS);

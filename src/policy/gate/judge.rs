@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::cors::{self, Cors};
 use super::super::{MatchInput, media};
-use super::authenticator::{AuthOutcome, Fault, Look};
+use super::authenticator::{AuthOutcome, Authentication, Fault};
 use super::identity::Identity;
 use super::limits::{LimitStanding, LinkedLimit};
 use super::question::{Answer, AuthQuestion};
@@ -15,7 +15,7 @@ use crate::http::{Reason, Reply};
 
 /// When a request is judged.
 #[derive(Clone, Copy, Debug)]
-pub struct Inquiry {
+pub struct JudgedAt {
     /// Since any moment in the past: it never goes back.
     pub now: Duration,
     /// Seconds since 1970.
@@ -25,29 +25,29 @@ pub struct Inquiry {
 /// What a gate says.
 pub enum Ruling {
     /// The request may go on.
-    Pass(Passed),
+    Pass(GateFacts),
     /// Somebody has to be asked; with the answer it is [judged](judge) again.
     Ask(Arc<AuthQuestion>),
     /// It is answered here.
-    Refuse(Refused),
+    Reply(LocalReply),
 }
 
-/// A request that may go on.
+/// What a gate finds out about a request.
 #[derive(Clone, Debug, Default)]
-pub struct Passed {
+pub struct GateFacts {
     /// Who asks, where that was asked.
     pub who: Option<Arc<Identity>>,
-    /// The limit that is nearest, where there is one.
-    pub held: Option<LimitStanding>,
-    /// A limit would have refused it in earnest.
-    pub would_refuse: Option<LimitStanding>,
-    /// Field lines that the answer gets.
+    /// The limit that has the fewest requests left.
+    pub nearest: Option<LimitStanding>,
+    /// The limit that refuses it, or would in earnest.
+    pub refused_by: Option<LimitStanding>,
+    /// Field lines that the answer gets, for scripts of other origins to read it.
     pub lines: Vec<u8>,
 }
 
-/// A request that is answered here.
+/// The answer to a request that does not go on.
 #[derive(Debug)]
-pub struct Refused {
+pub struct LocalReply {
     /// Why.
     pub reason: Reason,
     /// More of it, for operators; empty: there is no more.
@@ -56,18 +56,14 @@ pub struct Refused {
     pub reply: Option<Reply>,
     /// Further fields of the answer.
     pub fields: Vec<(&'static str, String)>,
-    /// Field lines that the answer gets, for scripts of other origins to read it.
-    pub lines: Vec<u8>,
-    /// Who asks, where that is known.
-    pub who: Option<Arc<Identity>>,
-    /// The limit that refuses it.
-    pub held: Option<LimitStanding>,
+    /// What was found out so far.
+    pub facts: GateFacts,
 }
 
-impl Refused {
-    fn of(reason: Reason) -> Refused {
-        let (fields, lines) = (Vec::new(), Vec::new());
-        Refused { reason, detail: "", reply: None, fields, lines, who: None, held: None }
+impl LocalReply {
+    fn of(reason: Reason) -> LocalReply {
+        let (fields, facts) = (Vec::new(), GateFacts::default());
+        LocalReply { reason, detail: "", reply: None, fields, facts }
     }
 }
 
@@ -76,20 +72,18 @@ pub fn judge(
     gate: &LinkedGate,
     input: &MatchInput<'_>,
     route: &str,
-    inquiry: Inquiry,
+    at: JudgedAt,
     answered: Option<(Arc<AuthQuestion>, Answer)>,
 ) -> Ruling {
-    let mut passed = Passed::default();
-    let verdict = preliminary(gate, input, &mut passed)
-        .and_then(|()| who(gate, input, inquiry, answered, &mut passed))
-        .and_then(|()| role(gate, &passed))
-        .and_then(|()| limits(gate, input, route, inquiry, &mut passed));
+    let mut facts = GateFacts::default();
+    let verdict = preliminary(gate, input, &mut facts)
+        .and_then(|()| who(gate, input, at, answered, &mut facts))
+        .and_then(|()| role(gate, &facts))
+        .and_then(|()| limits(gate, input, route, at, &mut facts));
     match verdict {
-        Ok(()) => Ruling::Pass(passed),
+        Ok(()) => Ruling::Pass(facts),
         Err(Stop::Ask(question)) => Ruling::Ask(question),
-        Err(Stop::Refuse(refused)) => {
-            Ruling::Refuse(Refused { lines: passed.lines, who: passed.who, ..*refused })
-        }
+        Err(Stop::Reply(reply)) => Ruling::Reply(LocalReply { facts, ..*reply }),
     }
 }
 
@@ -111,26 +105,30 @@ pub fn readable(gate: &LinkedGate, input: &MatchInput<'_>) -> Vec<u8> {
 /// Why a request does not go on, at least not now.
 enum Stop {
     Ask(Arc<AuthQuestion>),
-    Refuse(Box<Refused>),
+    Reply(Box<LocalReply>),
 }
 
-impl From<Refused> for Stop {
-    fn from(refused: Refused) -> Stop {
-        Stop::Refuse(Box::new(refused))
+impl From<LocalReply> for Stop {
+    fn from(reply: LocalReply) -> Stop {
+        Stop::Reply(Box::new(reply))
     }
 }
 
 impl From<Reason> for Stop {
     fn from(reason: Reason) -> Stop {
-        Refused::of(reason).into()
+        LocalReply::of(reason).into()
     }
 }
 
 /// What is decided without knowing who asks. Whatever the answer is, scripts may read it.
-fn preliminary(gate: &LinkedGate, input: &MatchInput<'_>, passed: &mut Passed) -> Result<(), Stop> {
+fn preliminary(
+    gate: &LinkedGate,
+    input: &MatchInput<'_>,
+    facts: &mut GateFacts,
+) -> Result<(), Stop> {
     let preflight = match cross_origin(gate, input) {
         Some(Cors::Actual(fields)) => {
-            passed.lines = lines(fields);
+            facts.lines = lines(fields);
             None
         }
         other => other,
@@ -141,16 +139,16 @@ fn preliminary(gate: &LinkedGate, input: &MatchInput<'_>, passed: &mut Passed) -
     let types = &gate.spec.content_type;
     if !media::fits(types, input.head, input.bytes) {
         let fields = vec![("Accept", types.join(", "))];
-        return Err(Refused { fields, ..Refused::of(Reason::UnsupportedMediaType) }.into());
+        return Err(LocalReply { fields, ..LocalReply::of(Reason::UnsupportedMediaType) }.into());
     }
     match preflight {
         Some(Cors::Preflight(fields)) => {
             let fields = fields.into_iter().map(|(name, value)| (name, value.into_owned()));
-            let refused = Refused::of(Reason::PreflightAnswered);
-            Err(Refused { fields: fields.collect(), ..refused }.into())
+            let reply = LocalReply::of(Reason::PreflightAnswered);
+            Err(LocalReply { fields: fields.collect(), ..reply }.into())
         }
         Some(Cors::Refused(why)) => {
-            Err(Refused { detail: why.explain(), ..Refused::of(Reason::CorsRefused) }.into())
+            Err(LocalReply { detail: why.explain(), ..LocalReply::of(Reason::CorsRefused) }.into())
         }
         Some(Cors::Actual(_)) | None => Ok(()),
     }
@@ -175,38 +173,38 @@ fn lines(fields: cors::Fields) -> Vec<u8> {
 fn who(
     gate: &LinkedGate,
     input: &MatchInput<'_>,
-    inquiry: Inquiry,
+    at: JudgedAt,
     mut answered: Option<(Arc<AuthQuestion>, Answer)>,
-    passed: &mut Passed,
+    facts: &mut GateFacts,
 ) -> Result<(), Stop> {
     if gate.auths.is_empty() {
         return Ok(());
     }
-    let (mut question, mut said, mut worst) = (None, None, None);
+    let (mut question, mut relayed, mut worst) = (None, None, None);
     for auth in &gate.auths {
         let is_its =
             |(question, _): &mut (Arc<AuthQuestion>, Answer)| Arc::ptr_eq(&question.auth, auth);
-        let look = match answered.take_if(is_its) {
-            Some((question, answer)) => question.answered(answer, inquiry.now),
-            None => auth.look(input, inquiry),
+        let found = match answered.take_if(is_its) {
+            Some((question, answer)) => question.answered(answer, at.now),
+            None => auth.authenticate(input, at),
         };
-        match look {
-            Look::Good(identity) => {
+        match found {
+            Authentication::Accepted(identity) => {
                 auth.count(AuthOutcome::Accepted);
-                passed.who = Some(identity);
+                facts.who = Some(identity);
                 return Ok(());
             }
-            Look::Nothing => {}
-            Look::Ask(asked) => question = question.or(Some(asked)),
-            Look::Said(reply) => said = said.or(Some((auth, reply))),
-            Look::Bad(fault) => {
+            Authentication::Absent => {}
+            Authentication::Ask(asked) => question = question.or(Some(asked)),
+            Authentication::Relayed(reply) => relayed = relayed.or(Some((auth, reply))),
+            Authentication::Rejected(fault) => {
                 let is_ambiguous = fault.reason == Reason::AmbiguousCredentials;
                 if worst.as_ref().is_none_or(|(_, known)| fault.outweighs(known)) {
                     worst = Some((auth, fault));
                 }
                 // Which of them counts is for nobody to choose, another kind of credentials neither.
                 if is_ambiguous {
-                    (question, said) = (None, None);
+                    (question, relayed) = (None, None);
                     break;
                 }
             }
@@ -215,10 +213,10 @@ fn who(
     if let Some(question) = question {
         return Err(Stop::Ask(question));
     }
-    if let Some((auth, reply)) = said {
+    if let Some((auth, reply)) = relayed {
         auth.count(AuthOutcome::Refused);
         let reply = Some((*reply).clone());
-        return Err(Refused { reply, ..Refused::of(Reason::AuthRefused) }.into());
+        return Err(LocalReply { reply, ..LocalReply::of(Reason::AuthRefused) }.into());
     }
     let at_fault = worst.as_ref().map(|(auth, _)| *auth);
     if let Some(auth) = at_fault {
@@ -229,7 +227,7 @@ fn who(
         Some(401) => challenges(&gate.auths, at_fault),
         _ => Vec::new(),
     };
-    Err(Refused { fields, detail, ..Refused::of(reason) }.into())
+    Err(LocalReply { fields, detail, ..LocalReply::of(reason) }.into())
 }
 
 /// What credentials there may be (RFC 9110 section 11.6.1): one challenge for each scheme. `at_fault`: whose were
@@ -255,9 +253,9 @@ fn challenges(
 }
 
 /// One role of those that are needed.
-fn role(gate: &LinkedGate, passed: &Passed) -> Result<(), Stop> {
+fn role(gate: &LinkedGate, facts: &GateFacts) -> Result<(), Stop> {
     let needed = &gate.spec.roles;
-    let has = passed.who.as_ref().map_or(&[][..], |who| &who.roles);
+    let has = facts.who.as_ref().map_or(&[][..], |who| &who.roles);
     match needed.is_empty() || has.iter().any(|role| needed.contains(role)) {
         true => Ok(()),
         false => Err(Reason::RoleMissing.into()),
@@ -269,18 +267,10 @@ fn limits(
     gate: &LinkedGate,
     input: &MatchInput<'_>,
     route: &str,
-    Inquiry { now, .. }: Inquiry,
-    passed: &mut Passed,
+    JudgedAt { now, .. }: JudgedAt,
+    facts: &mut GateFacts,
 ) -> Result<(), Stop> {
-    let who = passed.who.as_deref();
-    let refuse = |held: LimitStanding| {
-        let fields = vec![
-            ("Retry-After", held.retry_after().to_string()),
-            ("RateLimit-Policy", held.limit.policy().to_owned()),
-            ("RateLimit", held.to_string()),
-        ];
-        Stop::from(Refused { fields, held: Some(held), ..Refused::of(Reason::RateLimited) })
-    };
+    let who = facts.who.as_deref();
     let key = |limit: &LinkedLimit| limit.key(input, route, who);
     // One limit decides by itself.
     if gate.limits.len() > 1 {
@@ -288,26 +278,37 @@ fn limits(
             let standing = limit.peek(key(limit), now);
             if !standing.admitted {
                 limit.refused();
-                return Err(refuse(LimitStanding { limit: Arc::clone(limit), standing }));
+                let limit = Arc::clone(limit);
+                return Err(too_many(LimitStanding { limit, standing }, facts));
             }
         }
     }
     for limit in &gate.limits {
         let standing = limit.take(key(limit), now);
-        let held = LimitStanding { limit: Arc::clone(limit), standing };
-        match (held.standing.admitted, limit.spec.dry_run) {
-            (false, true) => passed.would_refuse = Some(held),
-            (false, false) => return Err(refuse(held)),
-            (true, _) => {
-                let is_nearer =
-                    |known: &LimitStanding| held.standing.remaining < known.standing.remaining;
-                if !limit.spec.dry_run && passed.held.as_ref().is_none_or(is_nearer) {
-                    passed.held = Some(held);
+        let standing = LimitStanding { limit: Arc::clone(limit), standing };
+        match (standing.admitted(), limit.spec.dry_run) {
+            (false, true) => facts.refused_by = Some(standing),
+            (false, false) => return Err(too_many(standing, facts)),
+            (true, true) => {}
+            (true, false) => {
+                if facts.nearest.as_ref().is_none_or(|known| standing.is_nearer(known)) {
+                    facts.nearest = Some(standing);
                 }
             }
         }
     }
     Ok(())
+}
+
+/// A limit refuses the request, and is the one that the answer tells of.
+fn too_many(standing: LimitStanding, facts: &mut GateFacts) -> Stop {
+    let fields = vec![
+        ("Retry-After", standing.retry_after().to_string()),
+        ("RateLimit-Policy", standing.limit.policy().to_owned()),
+        ("RateLimit", standing.to_string()),
+    ];
+    (facts.nearest, facts.refused_by) = (None, Some(standing));
+    LocalReply { fields, ..LocalReply::of(Reason::RateLimited) }.into()
 }
 
 #[cfg(test)]
@@ -340,7 +341,7 @@ mod tests {
         match ruled(gates, head, client, at) {
             Ruling::Pass(passed) => passed.who.map_or("".into(), |who| who.name.to_string()),
             Ruling::Ask(_) => "asks".into(),
-            Ruling::Refuse(refused) => refused.reason.label().into(),
+            Ruling::Reply(reply) => reply.reason.label().into(),
         }
     }
 
@@ -357,8 +358,8 @@ mod tests {
             trusted: &[],
             withheld: &[],
         };
-        let inquiry = Inquiry { now: Duration::from_secs(at), unix_s: at };
-        judge(gates.of_route(0).unwrap(), &input, "r", inquiry, None)
+        let at = JudgedAt { now: Duration::from_secs(at), unix_s: at };
+        judge(gates.of_route(0).unwrap(), &input, "r", at, None)
     }
 
     #[test]
@@ -445,7 +446,7 @@ mod tests {
             let (reason, told) = match ruled(&gates, &head, ip("192.0.2.1"), 0) {
                 Ruling::Pass(passed) => (passed.who.unwrap().name.to_string(), String::new()),
                 Ruling::Ask(_) => ("asks".to_owned(), String::new()),
-                Ruling::Refuse(Refused { reason, fields, .. }) => {
+                Ruling::Reply(LocalReply { reason, fields, .. }) => {
                     let told = fields.iter().map(|(_, value)| value.replace("Bearer realm=", ""));
                     let told = told.collect::<Vec<_>>().join(" ");
                     (reason.label().to_owned(), told.replace(", error=", " ").replace('"', ""))

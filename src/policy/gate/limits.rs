@@ -35,7 +35,7 @@ struct Counted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LimitOutcome {
     Admitted,
-    Refused,
+    LocalReply,
     /// It would have been refused in earnest.
     DryRun,
     /// It passed for want of a place to count it.
@@ -45,7 +45,7 @@ enum LimitOutcome {
 impl LimitOutcome {
     const ALL: [(LimitOutcome, &'static str); 4] = [
         (LimitOutcome::Admitted, "admitted"),
-        (LimitOutcome::Refused, "refused"),
+        (LimitOutcome::LocalReply, "refused"),
         (LimitOutcome::DryRun, "dry_run"),
         (LimitOutcome::Untracked, "untracked"),
     ];
@@ -145,7 +145,7 @@ impl LinkedLimit {
             (true, ..) => LimitOutcome::Untracked,
             (_, true, _) => LimitOutcome::Admitted,
             (_, false, true) => LimitOutcome::DryRun,
-            (_, false, false) => LimitOutcome::Refused,
+            (_, false, false) => LimitOutcome::LocalReply,
         };
         self.count(outcome);
         standing
@@ -153,7 +153,7 @@ impl LinkedLimit {
 
     /// A look was enough to refuse a request.
     pub(super) fn refused(&self) {
-        self.count(LimitOutcome::Refused);
+        self.count(LimitOutcome::LocalReply);
     }
 
     fn count(&self, outcome: LimitOutcome) {
@@ -175,6 +175,16 @@ impl LimitStanding {
         let policy = self.limit.policy();
         // Writing to a vector cannot fail.
         let _ = write!(out, "RateLimit-Policy: {policy}\r\nRateLimit: {self}\r\n");
+    }
+
+    /// Whether the limit lets the request through.
+    pub fn admitted(&self) -> bool {
+        self.standing.admitted
+    }
+
+    /// Whether fewer requests are left than under `other`.
+    pub fn is_nearer(&self, other: &LimitStanding) -> bool {
+        self.standing.remaining < other.standing.remaining
     }
 
     /// Seconds until another request may pass: at least one.

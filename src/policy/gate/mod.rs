@@ -25,7 +25,7 @@ use crate::http::Name;
 
 pub use authenticator::{Authenticator, KeySource};
 pub use identity::Identity;
-pub use judge::{Inquiry, Passed, Refused, Ruling, judge, readable, serves};
+pub use judge::{GateFacts, JudgedAt, LocalReply, Ruling, judge, readable, serves};
 pub use kinds::Workspace;
 pub use limits::{LimitStanding, LinkedLimit};
 pub use question::{Answer, Asked, AuthQuestion};
@@ -40,11 +40,11 @@ pub struct LinkedGate {
     auths: Vec<Arc<Authenticator>>,
     limits: Vec<Arc<LinkedLimit>>,
     /// Fields that do not go on to the upstream: credentials, and what only we may say.
-    consumed: Vec<String>,
+    stripped: Vec<String>,
     /// The same without `Authorization`.
-    consumed_but_one: Vec<String>,
+    stripped_but_authorization: Vec<String>,
     /// Of `Authorization` only a bearer's secret is looked at.
-    bears: bool,
+    bearer_only: bool,
     /// Fields that an answer has from us alone.
     pub replaced: Vec<String>,
 }
@@ -52,14 +52,14 @@ pub struct LinkedGate {
 impl LinkedGate {
     /// Names of fields that do not go on to the upstream. `Authorization` does, where it holds something else than a
     /// bearer's secret.
-    pub fn consumed(&self, input: &MatchInput<'_>) -> &[String] {
+    pub fn stripped(&self, input: &MatchInput<'_>) -> &[String] {
         let value = input.head.get(Name::Authorization).map(|span| span.of(input.bytes));
         let scheme = value.and_then(|value| value.split(|octet| *octet == b' ').next());
         match scheme {
-            Some(scheme) if self.bears && !scheme.eq_ignore_ascii_case(b"Bearer") => {
-                &self.consumed_but_one
+            Some(scheme) if self.bearer_only && !scheme.eq_ignore_ascii_case(b"Bearer") => {
+                &self.stripped_but_authorization
             }
-            _ => &self.consumed,
+            _ => &self.stripped,
         }
     }
 }
@@ -142,14 +142,14 @@ impl Linker<'_> {
         let auths: Vec<Arc<Authenticator>> = auths.cloned().collect();
         let of_name = |name: &str| self.limits.iter().find(|one| *one.spec.name == *name).cloned();
         let limits = spec.limits.iter().filter_map(|limit| of_name(&limit.name)).collect();
-        let consumed: Vec<String> = auths.iter().flat_map(|auth| consumed(auth)).collect();
+        let stripped: Vec<String> = auths.iter().flat_map(|auth| stripped(auth)).collect();
         let is_other = |name: &&String| !name.eq_ignore_ascii_case("Authorization");
         let gate = Arc::new(LinkedGate {
             allow: self.set(spec.allow.as_ref()),
             deny: self.set(spec.deny.as_ref()),
-            consumed_but_one: consumed.iter().filter(is_other).cloned().collect(),
-            consumed,
-            bears: auths
+            stripped_but_authorization: stripped.iter().filter(is_other).cloned().collect(),
+            stripped,
+            bearer_only: auths
                 .iter()
                 .all(|one| !matches!(one.spec.kind, AuthKind::Basic(_) | AuthKind::Forward(_))),
             auths,
@@ -173,7 +173,7 @@ impl Linker<'_> {
 }
 
 /// What of a request is for `auth` alone, and what only it may say to an upstream.
-fn consumed(auth: &Authenticator) -> Vec<String> {
+fn stripped(auth: &Authenticator) -> Vec<String> {
     let spec = &auth.spec;
     let (own, said): (Vec<String>, Vec<String>) = match &spec.kind {
         AuthKind::Token(_) => (spec.fields.clone(), Vec::new()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::credentials::{CacheKey, Outcome};
-use super::authenticator::{Authenticator, Fault, Look};
+use super::authenticator::{Authentication, Authenticator, Fault};
 use super::identity::Identity;
 use super::kinds::Workspace;
 use crate::config::{AuthKind, User};
@@ -67,15 +67,15 @@ pub(super) enum Refusal {
     /// Why, in our words.
     Fault(Fault),
     /// A service's own answer.
-    Said(Arc<Reply>),
+    Relayed(Arc<Reply>),
 }
 
-impl From<Checked> for Look {
-    fn from(checked: Checked) -> Look {
+impl From<Checked> for Authentication {
+    fn from(checked: Checked) -> Authentication {
         match checked {
-            Outcome::Good(identity) => Look::Good(identity),
-            Outcome::Bad(Refusal::Fault(fault)) => Look::Bad(fault),
-            Outcome::Bad(Refusal::Said(reply)) => Look::Said(reply),
+            Outcome::Good(identity) => Authentication::Accepted(identity),
+            Outcome::Bad(Refusal::Fault(fault)) => Authentication::Rejected(fault),
+            Outcome::Bad(Refusal::Relayed(reply)) => Authentication::Relayed(reply),
         }
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn octets(checked: &Checked) -> usize {
     match checked {
         Outcome::Good(identity) => identity.octets(),
         Outcome::Bad(Refusal::Fault(_)) => 0,
-        Outcome::Bad(Refusal::Said(reply)) => {
+        Outcome::Bad(Refusal::Relayed(reply)) => {
             let fields = reply.fields.iter().map(|(name, value)| name.len() + value.len());
             reply.body.len() + fields.sum::<usize>()
         }
@@ -107,16 +107,16 @@ impl PartialEq for AuthQuestion {
 
 impl AuthQuestion {
     /// What `answer` means for the request: who asks, or why it is refused. It is remembered from `now` on for a while.
-    pub(super) fn answered(&self, answer: Answer, now: Duration) -> Look {
+    pub(super) fn answered(&self, answer: Answer, now: Duration) -> Authentication {
         let checked = match answer {
-            Answer::Unavailable => return Look::Bad(Reason::AuthUnavailable.into()),
+            Answer::Unavailable => return Authentication::Rejected(Reason::AuthUnavailable.into()),
             Answer::Good { user, lines } => {
                 let (name, roles) = user.map_or_else(Default::default, |user| {
                     (Arc::clone(&user.name), user.roles.clone())
                 });
                 Outcome::Good(Identity::new(&self.auth.spec.name, &name, roles, lines))
             }
-            Answer::Bad(Some(reply)) => Outcome::Bad(Refusal::Said(Arc::new(reply))),
+            Answer::Bad(Some(reply)) => Outcome::Bad(Refusal::Relayed(Arc::new(reply))),
             Answer::Bad(None) => Outcome::Bad(Refusal::Fault(Reason::BadCredentials.into())),
         };
         let holds = match (&self.auth.spec.kind, &checked) {

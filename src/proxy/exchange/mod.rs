@@ -179,10 +179,10 @@ async fn across<'a>(
     let offer = request.offer(head, &spec.upgrades);
     let source = Source::new(&client.stream, request.framing, &transfer.client_read);
     let mut sink = Sink::new(stream, request.framing, &transfer.upstream_sent);
-    let consumed =
-        exchange.gate().map_or(&[][..], |gate| gate.consumed(&exchange.match_input(head)));
+    let stripped =
+        exchange.gate().map_or(&[][..], |gate| gate.stripped(&exchange.match_input(head)));
     let withheld =
-        [client.withheld(&epoch.plan.listener), &spec.request_header.removed[..], consumed];
+        [client.withheld(&epoch.plan.listener), &spec.request_header.removed[..], stripped];
     sink.withheld = &withheld;
     let stages = request::stages(request.framing, spec.max_body);
     let mut body = Body::new(exchange, spec, source, stages, sink);

@@ -31,10 +31,10 @@ pub(super) fn head(
         true => Vec::new(),
         false => policy::lines(rules, &exchange.values(head, upstream.name()), false),
     };
-    let mut consumed: &[String] = &[];
+    let mut stripped: &[String] = &[];
     if let Some(gate) = exchange.gate() {
-        consumed = gate.consumed(&exchange.match_input(head));
-        if let Some(who) = facts.passed.get().and_then(|passed| passed.who.as_ref()) {
+        stripped = gate.stripped(&exchange.match_input(head));
+        if let Some(who) = facts.gate.get().and_then(|found| found.who.as_ref()) {
             lines.extend_from_slice(&who.lines);
         }
     }
@@ -48,7 +48,7 @@ pub(super) fn head(
         forward,
         upstream: (&upstream.base, &upstream.authority),
         lines: &lines,
-        consumed,
+        stripped,
         withheld: client.withheld(&epoch.plan.listener),
         offer,
     };

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::super::super::MatchInput;
-use super::super::authenticator::{Authenticator, Look};
-use super::super::judge::Inquiry;
+use super::super::authenticator::{Authentication, Authenticator};
+use super::super::judge::JudgedAt;
 #[cfg(not(feature = "jwt"))]
 use crate::config::JwtSpec;
 #[cfg(not(feature = "passwords"))]
@@ -30,8 +30,13 @@ impl Passwords {
         Passwords
     }
 
-    pub fn look(&self, _: &Arc<Authenticator>, _: &MatchInput<'_>, _: Inquiry) -> Look {
-        Look::Bad(Reason::AuthUnavailable.into())
+    pub fn authenticate(
+        &self,
+        _: &Arc<Authenticator>,
+        _: &MatchInput<'_>,
+        _: JudgedAt,
+    ) -> Authentication {
+        Authentication::Rejected(Reason::AuthUnavailable.into())
     }
 }
 
@@ -57,7 +62,12 @@ impl Signed {
         Err("this build knows nothing of signed tokens".to_owned())
     }
 
-    pub fn look(&self, _: &Arc<Authenticator>, _: &MatchInput<'_>, _: Inquiry) -> Look {
-        Look::Bad(Reason::AuthUnavailable.into())
+    pub fn authenticate(
+        &self,
+        _: &Arc<Authenticator>,
+        _: &MatchInput<'_>,
+        _: JudgedAt,
+    ) -> Authentication {
+        Authentication::Rejected(Reason::AuthUnavailable.into())
     }
 }

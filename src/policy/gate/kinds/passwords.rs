@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::super::super::MatchInput;
 use super::super::super::credentials;
 use super::super::super::credentials::password::{Users, Workspace};
-use super::super::authenticator::{Authenticator, Look, only};
-use super::super::judge::Inquiry;
+use super::super::authenticator::{Authentication, Authenticator, only};
+use super::super::judge::JudgedAt;
 use super::super::question::{Answer, Asked, AuthQuestion};
 use crate::config::User;
 
@@ -18,15 +18,15 @@ impl Passwords {
         Passwords(Users::new(users))
     }
 
-    pub fn look(
+    pub fn authenticate(
         &self,
         auth: &Arc<Authenticator>,
         input: &MatchInput<'_>,
-        Inquiry { now, .. }: Inquiry,
-    ) -> Look {
+        JudgedAt { now, .. }: JudgedAt,
+    ) -> Authentication {
         let found = match only(credentials::basic(input.head, input.bytes)) {
             Ok(found) => found,
-            Err(look) => return look,
+            Err(otherwise) => return otherwise,
         };
         let key = auth.key(&[found.user.as_bytes(), &found.password]);
         if let Some(known) = auth.remembered(key, now) {
@@ -39,6 +39,6 @@ impl Passwords {
                 None => Answer::Bad(None),
             };
         let asked = Asked::Password { check: Box::new(check), client: input.client() };
-        Look::Ask(Arc::new(AuthQuestion { auth: Arc::clone(auth), key, asked }))
+        Authentication::Ask(Arc::new(AuthQuestion { auth: Arc::clone(auth), key, asked }))
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::super::super::MatchInput;
-use super::super::authenticator::{Authenticator, Look};
-use super::super::judge::Inquiry;
+use super::super::authenticator::{Authentication, Authenticator};
+use super::super::judge::JudgedAt;
 use super::super::question::{Asked, AuthQuestion};
 use crate::config::ForwardAuthSpec;
 use crate::http::{Field, Name, OURS, Reason, forward};
@@ -20,15 +20,15 @@ impl Service {
         Service(spec.clone())
     }
 
-    pub fn look(
+    pub fn authenticate(
         &self,
         auth: &Arc<Authenticator>,
         input: &MatchInput<'_>,
-        Inquiry { now, .. }: Inquiry,
-    ) -> Look {
+        JudgedAt { now, .. }: JudgedAt,
+    ) -> Authentication {
         let lines = asked_with(input);
         if lines.len() > ASKED_WITH {
-            return Look::Bad(Reason::AuthFieldsTooLarge.into());
+            return Authentication::Rejected(Reason::AuthFieldsTooLarge.into());
         }
         // Nobody knows by what the service tells people apart, so the answer to one question holds for no other.
         let key = auth.key(&[&lines]);
@@ -38,7 +38,7 @@ impl Service {
             return known;
         }
         let asked = Asked::Service(lines);
-        Look::Ask(Arc::new(AuthQuestion { auth: Arc::clone(auth), key, asked }))
+        Authentication::Ask(Arc::new(AuthQuestion { auth: Arc::clone(auth), key, asked }))
     }
 }
 

@@ -9,9 +9,9 @@ use super::super::super::MatchInput;
 use super::super::super::credentials::jws::{Claims, JwtFault};
 use super::super::super::credentials::jwt::{JwtRules, KeySet};
 use super::super::super::credentials::{self, Outcome};
-use super::super::authenticator::{Authenticator, Fault, Look, only};
+use super::super::authenticator::{Authentication, Authenticator, Fault, only};
 use super::super::identity::Identity;
-use super::super::judge::Inquiry;
+use super::super::judge::JudgedAt;
 use super::super::question::{CHECK_HOLDS, Refusal};
 use crate::base::digest;
 use crate::config::{JwtKeys, JwtSpec};
@@ -72,21 +72,23 @@ impl Signed {
         Ok(())
     }
 
-    pub fn look(
+    pub fn authenticate(
         &self,
         auth: &Arc<Authenticator>,
         input: &MatchInput<'_>,
-        Inquiry { now, unix_s }: Inquiry,
-    ) -> Look {
+        JudgedAt { now, unix_s }: JudgedAt,
+    ) -> Authentication {
         let token = match only(credentials::bearer(&auth.spec.fields, input.head, input.bytes)) {
             Ok(token) => token,
-            Err(look) => return look,
+            Err(otherwise) => return otherwise,
         };
         let (generation, rules) = {
             let known = self.keys.read().unwrap_or_else(PoisonError::into_inner);
             (known.generation, known.rules.clone())
         };
-        let Some(rules) = rules else { return Look::Bad(Reason::AuthUnavailable.into()) };
+        let Some(rules) = rules else {
+            return Authentication::Rejected(Reason::AuthUnavailable.into());
+        };
         let key = auth.key(&[token, &generation.to_ne_bytes()]);
         if let Some(known) = auth.remembered(key, now) {
             return known;
@@ -97,7 +99,7 @@ impl Signed {
                 let identity = about(auth, claims);
                 let checked = Outcome::Good(Arc::clone(&identity));
                 auth.remember(key, &checked, now + left.min(CHECK_HOLDS));
-                Look::Good(identity)
+                Authentication::Accepted(identity)
             }
             Err(why) => {
                 let fault = Fault { reason: Reason::BadCredentials, detail: why.label() };
@@ -107,7 +109,7 @@ impl Signed {
                 if why == JwtFault::UnknownKey {
                     self.wants_keys.store(true, Relaxed);
                 }
-                Look::Bad(fault)
+                Authentication::Rejected(fault)
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::super::MatchInput;
 use super::super::super::credentials::{self, TokenTable};
-use super::super::authenticator::{Authenticator, Look, only};
+use super::super::authenticator::{Authentication, Authenticator, only};
 use super::super::identity::Identity;
 use crate::config::Token;
 use crate::http::Reason;
@@ -24,16 +24,16 @@ impl Tokens {
         Tokens { table: TokenTable::new(digests.zip(identities.iter().cloned())), identities }
     }
 
-    pub fn look(&self, auth: &Authenticator, input: &MatchInput<'_>) -> Look {
+    pub fn authenticate(&self, auth: &Authenticator, input: &MatchInput<'_>) -> Authentication {
         let secret = match only(credentials::bearer(&auth.spec.fields, input.head, input.bytes)) {
             Ok(secret) => secret,
-            Err(look) => return look,
+            Err(otherwise) => return otherwise,
         };
         let Some(identity) = self.table.find(secret) else {
-            return Look::Bad(Reason::BadCredentials.into());
+            return Authentication::Rejected(Reason::BadCredentials.into());
         };
         identity.count();
-        Look::Good(Arc::clone(identity))
+        Authentication::Accepted(Arc::clone(identity))
     }
 
     pub fn identities(&self) -> impl Iterator<Item = &Arc<Identity>> {
