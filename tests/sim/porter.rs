@@ -128,28 +128,23 @@ enum Shown {
 }
 
 fn identity(gated: &Gated, group: &Group, lines: &Lines) -> Result<Who, Wanted> {
-    let shown = |auth: &usize| {
-        let auth = &gated.auths[*auth];
-        (auth, if auth.service { served(lines) } else { of_table(auth, lines) })
-    };
-    let all: Vec<_> = group.auths.iter().map(shown).collect();
-    let good = all.iter().find_map(|(auth, shown)| match shown {
-        Shown::Of(name) => Some((auth.name, *name)),
-        _ => None,
-    });
-    if good.is_some() || all.is_empty() {
-        return Ok(good);
+    if group.auths.is_empty() {
+        return Ok(None);
     }
-    if all.iter().any(|(_, shown)| matches!(shown, Shown::Disliked)) {
-        return Err(Wanted::Refused("auth_refused", DISLIKED));
+    // Tables are looked at in their order, and a service is asked last.
+    let mut order = group.auths.clone();
+    order.sort_unstable_by_key(|auth| (gated.auths[*auth].service, *auth));
+    let mut worst = ("no_credentials", 401);
+    for auth in order.iter().map(|auth| &gated.auths[*auth]) {
+        match if auth.service { served(lines) } else { of_table(auth, lines) } {
+            Shown::None => {}
+            Shown::Of(name) => return Ok(Some((auth.name, name))),
+            Shown::Bad => worst = ("bad_credentials", 401),
+            Shown::Ambiguous => return Err(Wanted::Refused("ambiguous_credentials", 400)),
+            Shown::Disliked => return Err(Wanted::Refused("auth_refused", DISLIKED)),
+        }
     }
-    let worst = all.iter().find_map(|(_, shown)| match shown {
-        Shown::Bad => Some(("bad_credentials", 401)),
-        Shown::Ambiguous => Some(("ambiguous_credentials", 400)),
-        _ => None,
-    });
-    let (reason, status) = worst.unwrap_or(("no_credentials", 401));
-    Err(Wanted::Refused(reason, status))
+    Err(Wanted::Refused(worst.0, worst.1))
 }
 
 /// Whose secret this is.
@@ -296,7 +291,7 @@ pub fn told(gated: &Gated, ask: &Ask, status: u16, own: bool, head: &Head) -> Re
         // The core was told to end while the service was asked.
         Wanted::Refused(..) if own && status == 503 => Ok(true),
         // More than a service is asked with.
-        _ if own && matches!(status, 400 | 401) && is_long(gated, ask) => Ok(true),
+        _ if own && status == 401 && is_long(gated, ask) => Ok(true),
         Wanted::Preflight if status == 204 && !by_origin => {
             let may = head.get("access-control-allow-origin") == Some("https://app.example");
             if may { Ok(true) } else { Err(format!("a preflight got {head:?}")) }
@@ -447,7 +442,7 @@ fn fits(scenario: &Scenario, ask: &Ask, record: &Record) -> Result<(), String> {
     };
     let asks_service = gated.groups[door.group].auths.contains(&SERVICE);
     // There is a bound on what a service is asked with.
-    let is_other = matches!(record.reason, "ambiguous_credentials" | "bad_credentials");
+    let is_other = matches!(record.reason, "auth_fields_too_large" | "bad_credentials");
     if is_other && is_long(gated, ask) {
         return Ok(());
     }
