@@ -84,7 +84,7 @@ pub(super) fn gate(view: &View) -> Vec<Family> {
     let (mut auths, mut tokens, mut limits, mut octets) = (vec![], vec![], vec![], vec![]);
     for auth in &view.auths {
         let name = &*auth.spec.name;
-        for (outcome, count) in ["good", "refused"].into_iter().zip(auth.counts()) {
+        for (outcome, count) in auth.counts() {
             auths.push(sample(&[("auth", name), ("outcome", outcome)], count));
         }
         tokens.extend(

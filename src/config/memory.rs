@@ -55,10 +55,11 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
         ("consistent hashing", 2 * pools.iter().map(|pool| ring(pool)).sum::<u64>()),
         ("checks of upstreams", checked.min(64) * 192 * KIB),
         ("the queue of the access log", if log { 128 * MIB } else { 0 }),
+        ("the queue of the audit log", if process.audit.is_some() { 40 * MIB } else { 0 }),
         // A new plan is linked before the old one is gone.
         ("limits", 2 * plan.limits.iter().map(|limit| limit.octets_most()).sum::<u64>()),
         ("networks", 2 * networks(plan) * 64),
-        ("credentials that were seen", plan.auths.iter().map(|auth| remembered(&auth.kind)).sum()),
+        ("credentials that were seen", 2 * remembered(plan)),
         ("passwords", passwords(plan) * KIB),
         ("questions to services", if asks_services(plan) { QUESTIONS } else { 0 }),
     ]
@@ -74,15 +75,15 @@ fn networks(plan: &Plan) -> u64 {
 
 /// Octets of what is remembered of credentials: 16,384 good ones and as many bad ones, with 1 KiB of what is known of
 /// each: the roles and fields of a good one, the answer that a bad one gets.
-fn remembered(kind: &AuthKind) -> u64 {
+fn remembered(plan: &Plan) -> u64 {
     const FRAME: u64 = KIB / 4;
-    let (good, bad) = match kind {
-        AuthKind::Token(_) => (0, 0),
-        AuthKind::Forward(spec) if spec.cache.is_zero() => (0, 0),
-        AuthKind::Forward(_) => (KIB + FRAME, KIB + FRAME),
-        AuthKind::Basic(_) | AuthKind::Jwt(_) => (KIB + FRAME, FRAME),
-    };
-    16 * KIB * (good + bad)
+    let each = plan.auths.iter().map(|auth| match &auth.kind {
+        AuthKind::Token(_) => 0,
+        AuthKind::Forward(spec) if spec.cache.is_zero() => 0,
+        AuthKind::Forward(_) => 2 * (KIB + FRAME),
+        AuthKind::Basic(_) | AuthKind::Jwt(_) => KIB + 2 * FRAME,
+    });
+    16 * KIB * each.sum::<u64>()
 }
 
 /// KiB of the hash of a password that takes most: one is made at a time.

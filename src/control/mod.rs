@@ -467,7 +467,7 @@ impl ControlPlane {
             let _ = reopen.try_send(());
         }
         if !self.reopen.is_empty() {
-            tracing::info!("access log reopened");
+            tracing::info!("logs reopened");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Passwords that wait to be checked. A check is slow on purpose, so one thread does them, one after another, and which
-//! is next matters: clients take turns, and who guesses many passwords waits behind whoever logs in once.
+//! is next matters: clients take turns, so a client that guesses many passwords waits behind one that logs in once.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use flume::{Sender, TrySendError};
+use flume::Sender;
 
 use super::questions::{PendingQuestion, tell};
 use crate::io::signal::Mailbox;
@@ -29,9 +30,10 @@ pub struct PasswordChecks {
 type Queue = FairQueue<Arc<AuthQuestion>, AnswerSlot>;
 
 impl PasswordChecks {
-    /// Starts the thread, which ends when nobody can ask any more; `None`: there is none to be had.
+    /// Starts the thread, which ends when nobody can ask any more; `None`: there is none to be had, and that is told.
     pub fn start(mailboxes: Vec<Mailbox<Command>>) -> Option<PasswordChecks> {
-        let queue = Arc::new(Mutex::new(FairQueue::new()));
+        let has_left = |slot: &AnswerSlot| slot.reply.is_disconnected();
+        let queue = Arc::new(Mutex::new(FairQueue::new(has_left)));
         let (wake, woken) = flume::bounded(1);
         let checks =
             PasswordChecks { queue: Arc::clone(&queue), wake, mailboxes: mailboxes.clone() };
@@ -45,14 +47,20 @@ impl PasswordChecks {
                     slots.retain(|slot| !slot.reply.is_disconnected());
                     match &question.asked {
                         Asked::Password { check, .. } if !slots.is_empty() => {
-                            tell_all(&mailboxes, &slots, &check(&mut workspace));
+                            tell_all(&mailboxes, &slots, &answer(check, &mut workspace));
                         }
                         _ => {} // nobody waits for it any more
                     }
                 }
             }
         };
-        thread::Builder::new().name("passwords".to_owned()).spawn(work).ok().map(|_| checks)
+        match thread::Builder::new().name("passwords".to_owned()).spawn(work) {
+            Ok(_) => Some(checks),
+            Err(error) => {
+                tracing::error!(%error, "no passwords can be checked: no thread is to be had");
+                None
+            }
+        }
     }
 
     /// Has the password checked when its turn comes. Those for whom there is no room, which may be others than who asks
@@ -64,11 +72,16 @@ impl PasswordChecks {
         };
         let displaced = locked(&self.queue).push(client, question, slot);
         tell_all(&self.mailboxes, &displaced, &Answer::Unavailable);
-        match self.wake.try_send(()) {
-            Ok(()) | Err(TrySendError::Full(())) => {}
-            Err(TrySendError::Disconnected(())) => tracing::error!("passwords: the thread is gone"),
-        }
+        let _ = self.wake.try_send(()); // full: it has been woken
     }
+}
+
+/// What the check says. One that panics, which is a defect, must not take the thread with it.
+fn answer(check: &dyn Fn(&mut Workspace) -> Answer, workspace: &mut Workspace) -> Answer {
+    catch_unwind(AssertUnwindSafe(|| check(workspace))).unwrap_or_else(|_| {
+        tracing::error!("the check of a password ended in a panic, which is a defect in tidegate");
+        Answer::Unavailable
+    })
 }
 
 fn locked(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
@@ -90,6 +103,8 @@ struct FairQueue<Q, W> {
     /// The turn of the question that was taken last.
     turn: u64,
     questions: Vec<Waiting<Q, W>>,
+    /// Whether an asker has left.
+    has_left: fn(&W) -> bool,
 }
 
 struct Waiting<Q, W> {
@@ -101,12 +116,24 @@ struct Waiting<Q, W> {
 }
 
 impl<Q: PartialEq, W> FairQueue<Q, W> {
-    fn new() -> FairQueue<Q, W> {
-        FairQueue { turn: 0, questions: Vec::new() }
+    fn new(has_left: fn(&W) -> bool) -> FairQueue<Q, W> {
+        FairQueue { turn: 0, questions: Vec::new(), has_left }
+    }
+
+    /// Forgets askers who have left, and questions that nobody asks any more.
+    fn purge(&mut self) {
+        for one in &mut self.questions {
+            one.askers.retain(|asker| !(self.has_left)(asker));
+        }
+        self.questions.retain(|one| !one.askers.is_empty());
     }
 
     /// Gives the askers back for whom there is no room. In a full queue whoever would be last makes way.
     fn push(&mut self, client: ClientKey, question: Q, asker: W) -> Vec<W> {
+        let is_full = self.questions.len() == WAITING_MOST;
+        if is_full || self.questions.iter().any(|one| one.askers.len() == SHARED_MOST) {
+            self.purge();
+        }
         if let Some(same) = self.questions.iter_mut().find(|one| one.question == question) {
             if same.askers.len() == SHARED_MOST {
                 return vec![asker];
@@ -115,7 +142,7 @@ impl<Q: PartialEq, W> FairQueue<Q, W> {
             return Vec::new();
         }
         let own = self.questions.iter().filter(|one| one.client == client);
-        let turn = own.map(|one| one.turn + 1).max().unwrap_or(self.turn);
+        let turn = own.map(|one| one.turn + 1).max().unwrap_or(self.turn + 1);
         let mut displaced = Vec::new();
         if self.questions.len() == WAITING_MOST {
             let last = (0..WAITING_MOST).max_by_key(|at| self.questions[*at].turn).unwrap_or(0);
@@ -145,7 +172,7 @@ mod tests {
 
     /// A queue that one client has filled.
     fn flooded() -> FairQueue<u32, u32> {
-        let mut queue = FairQueue::new();
+        let mut queue = FairQueue::new(|_| false);
         for n in 0..WAITING_MOST as u32 {
             assert!(queue.push(FLOOD, n, n).is_empty());
         }
@@ -165,13 +192,13 @@ mod tests {
         assert_eq!(queue.push([2; 9], 200, 200), [100], "the last of the many makes way");
         assert_eq!(queue.push([2; 9], 201, 201), [63]);
         assert_eq!(queue.push([3; 9], 300, 300), [62]);
-        assert_eq!(order(&mut queue)[..6], [200, 300, 1, 201, 2, 3]);
+        assert_eq!(order(&mut queue)[..6], [1, 200, 300, 2, 201, 3]);
         assert!(queue.pop().is_none());
     }
 
     #[test]
     fn clients_take_turns_in_the_order_in_which_they_came() {
-        let mut queue = FairQueue::new();
+        let mut queue = FairQueue::new(|_| false);
         for (client, question) in [(1, 10), (1, 11), (1, 12), (2, 20), (3, 30), (2, 21)] {
             assert!(queue.push([client; 9], question, 0).is_empty());
         }
@@ -180,7 +207,7 @@ mod tests {
 
     #[test]
     fn many_clients_that_ask_once_are_served_as_they_came() {
-        let mut queue = FairQueue::new();
+        let mut queue = FairQueue::new(|_| false);
         for n in 0..WAITING_MOST as u32 {
             assert!(queue.push([n as u8; 9], n, n).is_empty());
         }
@@ -189,8 +216,32 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_again_and_again_has_every_other_turn() {
+        let mut queue = FairQueue::new(|_| false);
+        for (client, question) in [(2, 20), (2, 21), (1, 10)] {
+            assert!(queue.push([client; 9], question, 0).is_empty());
+        }
+        let mut served = Vec::new();
+        for next in 11..15 {
+            served.push(queue.pop().unwrap().0);
+            assert!(queue.push([1; 9], next, 0).is_empty());
+        }
+        assert_eq!(served, [20, 10, 21, 11]);
+    }
+
+    #[test]
+    fn who_has_left_holds_no_room() {
+        let mut queue = FairQueue::new(|asker| *asker < 60);
+        for n in 0..WAITING_MOST as u32 {
+            assert!(queue.push([n as u8; 9], n, n).is_empty());
+        }
+        assert!(queue.push([200; 9], 200, 200).is_empty());
+        assert_eq!(order(&mut queue), [60, 61, 62, 63, 200]);
+    }
+
+    #[test]
     fn a_question_that_waits_is_not_asked_twice() {
-        let mut queue = FairQueue::new();
+        let mut queue = FairQueue::new(|_| false);
         for asker in 0..SHARED_MOST as u32 {
             assert!(queue.push([asker as u8; 9], 7, asker).is_empty());
         }

@@ -25,12 +25,13 @@ pub type PendingQuestion = (Arc<AuthQuestion>, AnswerSlot);
 
 /// Answers questions until nobody can ask any more.
 pub async fn answer(questions: Receiver<PendingQuestion>, mailboxes: Vec<Mailbox<Command>>) {
-    let passwords = PasswordChecks::start(mailboxes.clone());
+    let mut passwords = None;
     let asking = Semaphore::new(SERVICES);
     let executor = LocalExecutor::new();
     let taking = async {
         while let Ok((question, slot)) = questions.recv_async().await {
             if let Asked::Password { .. } = &question.asked {
+                passwords = passwords.or_else(|| PasswordChecks::start(mailboxes.clone()));
                 match &passwords {
                     Some(passwords) => passwords.ask((question, slot)),
                     None => tell(&mailboxes, &slot, Answer::Unavailable),

@@ -46,7 +46,7 @@ fn copied(answer: &client::Answer, wanted: &[String]) -> Vec<u8> {
     let is_wanted = |name: &str| wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
     let mut lines = Vec::new();
     for (name, value) in answer.fields.iter().filter(|(name, _)| is_wanted(name)) {
-        lines.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+        lines.extend_from_slice(&[name.as_bytes(), b": ", grammar::trim(value), b"\r\n"].concat());
     }
     lines
 }

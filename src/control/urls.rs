@@ -28,12 +28,17 @@ pub async fn get(
     let AskedUrl { place, authority, target, .. } = url;
     let question = Question { method: Method::Get, target, host: authority, fields, body: "" };
     let asking = async {
+        let addresses = resolve(place).await?;
         let mut answer = Err(io::Error::other("the name has no address"));
-        for address in resolve(place).await?.iter().take(ADDRESSES) {
-            answer = client::ask(address, question, body_most, patience).await;
+        let (mut left, tried) = (patience, addresses.len().min(ADDRESSES));
+        for (at, address) in addresses.iter().take(tried).enumerate() {
+            // One that says nothing leaves time for those behind it.
+            let share = left / (tried - at) as u32;
+            answer = client::ask(address, question, body_most, share).await;
             if answer.is_ok() {
                 break;
             }
+            left -= share;
         }
         answer
     };

@@ -5,19 +5,36 @@ use std::borrow::Cow;
 /// Stands for them.
 const MARK: &str = "***";
 
-/// `text` with `***` in place of what stands before the `@` of a URL's authority. It may be a URL, any form of a
-/// request target, a request line that could not be read, or a sentence.
+/// `text` with `***` in place of what stands before the `@` of a URL's authority. It may be a URL, a reference
+/// (RFC 3986 section 4.1), any form of a request target, a request line that could not be read, or a sentence.
 pub fn hide(text: &str) -> Cow<'_, str> {
     if !text.contains('@') {
         return text.into();
     }
-    text.split(' ').map(hide_in_word).collect::<Vec<_>>().join(" ").into()
+    let hidden = text.split(' ').map(hide_in_word).collect::<Vec<_>>().join(" ");
+    // A space inside of it: what the parts of such a text are is not known.
+    match (hidden.find("://"), hidden.rfind('@')) {
+        (Some(scheme), Some(at)) if is_split(&hidden[scheme..at]) => {
+            [&hidden[..scheme + "://".len()], MARK, &hidden[at..]].concat().into()
+        }
+        _ => hidden.into(),
+    }
+}
+
+/// Whether this may be userinfo with a space in it: what ends an authority does not come before the space.
+fn is_split(behind_scheme: &str) -> bool {
+    let rest = behind_scheme["://".len()..].trim_start_matches('/');
+    rest.find([' ', '/', '?', '#']).is_some_and(|end| rest[end..].starts_with(' '))
 }
 
 fn hide_in_word(word: &str) -> Cow<'_, str> {
     let (start, ends): (usize, &[char]) = match word.find("://") {
+        _ if word.starts_with("//") => (2, &['/', '?', '#']),
         _ if word.starts_with('/') => return word.into(),
-        Some(scheme) => (scheme + "://".len(), &['/', '?', '#']),
+        Some(scheme) => {
+            let slashes = word[scheme + 1..].bytes().take_while(|octet| *octet == b'/').count();
+            (scheme + 1 + slashes, &['/', '?', '#'])
+        }
         // The authority that CONNECT has, or a URL that is broken: what its parts are is not known.
         None => (0, &['?', '#']),
     };
@@ -45,6 +62,11 @@ mod tests {
             ("GET http://user:secret@a/ HTTP/1.1", "GET http://***@a/ HTTP/1.1"),
             ("GET  http://user:secret@a/", "GET  http://***@a/"),
             ("add http://user:secret@a:1", "add http://***@a:1"),
+            ("http:///user:secret@a/", "http:///***@a/"),
+            ("//user:secret@a/", "//***@a/"),
+            ("GET http://user:se cret@a/ HTTP/1.1", "GET http://***@a/ HTTP/1.1"),
+            ("see http://a or b@c", "see http://***@c"),
+            ("http://a/ of b@c", "http://a/ of ***@c"),
             ("http://a/b@c", "http://a/b@c"),
             ("http://a?b@c", "http://a?b@c"),
             ("/b@c", "/b@c"),

@@ -191,7 +191,7 @@ fn judged(
     out.push_str(&names("limit", gate.spec.limits.iter().map(|one| &*one.name).collect()));
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let at = JudgedAt { now: Duration::ZERO, unix_s: unix.as_secs() };
-    match judge(gate, input, &route.name, at, None) {
+    match judge(gate, input, &route.name, at, &[]) {
         Ruling::Pass(found) => {
             let who = found.who.as_ref().map_or("", |who| &*who.name);
             let who = if who.is_empty() { String::new() } else { format!(" as {who}") };

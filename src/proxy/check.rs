@@ -83,8 +83,8 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
         false => epoch.find(&exchange.match_input(head), &mut worker.scratch.borrow_mut()),
     };
     if !matches!(found, Routed::Route(_))
-        && let Some(gate) = epoch.gate_of_none()
-        && !gate::serves_none(exchange, head, gate)
+        && let Some(gate) = epoch.gate_of_unrouted()
+        && !gate::admits_unrouted(exchange, head, gate)
     {
         return refuse(Reason::NetworkRefused);
     }
@@ -101,24 +101,24 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
         }
     };
     chosen.set(Some(route));
-    beyond(received, route, None)
+    beyond(received, route, &[])
 }
 
-/// Judges a request again about which somebody was asked.
-pub(super) fn answered(
-    received: Received<'_>,
+/// Judges a request again about which somebody was asked; `answered`: all that was answered so far.
+pub(super) fn answered<'a>(
+    received: Received<'a>,
     route: Chosen,
-    answered: Box<gate::Answered>,
-) -> Verdict<'_> {
-    beyond(received, route, Some(answered))
+    answered: &[gate::Answered],
+) -> Verdict<'a> {
+    beyond(received, route, answered)
 }
 
 /// Judges the request by the route that it takes.
-fn beyond(
-    mut received: Received<'_>,
+fn beyond<'a>(
+    mut received: Received<'a>,
     route: Chosen,
-    answered: Option<Box<gate::Answered>>,
-) -> Verdict<'_> {
+    answered: &[gate::Answered],
+) -> Verdict<'a> {
     let exchange = received.exchange();
     let Exchange { request, epoch, .. } = exchange;
     let head = received.parts().head;
@@ -127,7 +127,7 @@ fn beyond(
         Verdict::Reply(reason, Box::new(reply))
     };
     if let Some(of_route) = epoch.gate(route) {
-        match gate::judged(exchange, head, of_route, route, answered.map(|answered| *answered)) {
+        match gate::judged(exchange, head, of_route, route, answered) {
             Gated::Pass => {}
             Gated::Ask(question) => return Verdict::Ask(route, question),
             Gated::Reply(reason, reply) => return Verdict::Reply(reason, reply),

@@ -38,7 +38,7 @@ pub(super) fn judged(
     head: &[u8],
     gate: &LinkedGate,
     chosen: Chosen,
-    answered: Option<Answered>,
+    answered: &[Answered],
 ) -> Gated {
     let Exchange { worker, facts, epoch, .. } = exchange;
     let clock = worker.core.reactor.clock();
@@ -77,7 +77,7 @@ pub(super) fn judged(
 /// read the answer.
 #[cold]
 #[inline(never)]
-pub(super) fn serves_none(exchange: &Exchange, head: &[u8], gate: &LinkedGate) -> bool {
+pub(super) fn admits_unrouted(exchange: &Exchange, head: &[u8], gate: &LinkedGate) -> bool {
     let input = exchange.match_input(head);
     let found = GateFacts { lines: readable(gate, &input), ..GateFacts::default() };
     let _ = exchange.facts.gate.set(Box::new(found));

@@ -82,8 +82,8 @@ type Served = (Client, Next);
 enum Resumed {
     /// As much of its body has been read as was wanted.
     Read(Chosen),
-    /// Somebody was asked about it.
-    Answered(Chosen, Box<gate::Answered>),
+    /// Somebody was asked about it, once more.
+    Answered(Chosen),
 }
 
 /// Serves client after client, each as long as there are requests.
@@ -92,14 +92,14 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
         let client = slot.job().await;
         let mut session = Session::new(Rc::clone(&worker), client);
         let mut slice = Slice::default();
-        let mut resumed = None;
+        let (mut resumed, mut asked) = (None, Vec::new());
         let next = loop {
             let verdict = match resumed.take() {
                 Some(Resumed::Read(route)) => {
                     Verdict::Forward(check::admit(begin::received(&mut session), route))
                 }
-                Some(Resumed::Answered(route, answered)) => {
-                    check::answered(begin::received(&mut session), route, answered)
+                Some(Resumed::Answered(route)) => {
+                    check::answered(begin::received(&mut session), route, &asked)
                 }
                 None => match begin::begin(&mut session) {
                     Begin::Nothing => break Next::Park,
@@ -115,7 +115,8 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
                 Verdict::Admin(page) => Box::pin(reply::page(&worker, page)).await,
                 Verdict::Ask(route, question) => {
                     let answer = Box::pin(gate::ask(&worker, &question)).await;
-                    resumed = Some(Resumed::Answered(route, Box::new((question, answer))));
+                    asked.push((question, answer));
+                    resumed = Some(Resumed::Answered(route));
                     continue;
                 }
                 Verdict::ReadAhead(route, octets) => {
@@ -132,6 +133,7 @@ async fn serve(worker: Rc<Worker>, slot: Rc<Slot<Client, Served>>) -> Infallible
                     Err(reason) => Ended::Failed(reason),
                 },
             };
+            asked.clear();
             match finish::finish(&mut session, outcome).await {
                 // Answers of our own wait for nobody, so a row of requests could go on without end.
                 Next::Again if slice.spend(0) => worker.core.reactor.next_turn().await,

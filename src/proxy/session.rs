@@ -75,7 +75,7 @@ impl Exchange {
     pub fn gate(&self) -> Option<&LinkedGate> {
         let gate = match self.chosen.get() {
             Some(chosen) => self.epoch.gate(chosen),
-            None => self.epoch.gate_of_none(),
+            None => self.epoch.gate_of_unrouted(),
         };
         gate.map(|gate| &**gate)
     }

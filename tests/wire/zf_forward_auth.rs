@@ -424,3 +424,21 @@ fn zf15_a_service_is_asked_with_16_kib_of_fields_at_most() {
     assert_eq!(verdict(&answer(17 * 1024)), (431, "auth_fields_too_large".to_owned()));
     assert_eq!(service.requests().len(), 1);
 }
+
+#[test]
+fn zf16_each_of_two_services_is_asked_once() {
+    let (origin, one, other) = (mirror(), service(), service());
+    let text = format!(
+        "upstream = '{}'\n[auth.one]\nurl = '{}'\n[auth.two]\nurl = '{}'\n\
+         [[route]]\nauth = ['one', 'two']\npool = 'default'\n",
+        origin.url(),
+        one.url(),
+        other.url()
+    );
+    let case = Configured::new(&text, &[]);
+    let refused = ask(&case.proxy, "/", "");
+    assert_eq!((refused.status, refused.text().as_str()), (401, "who are you?"));
+    assert_eq!([one.requests().len(), other.requests().len()], [1, 1]);
+    assert_eq!(ask(&case.proxy, "/", "Cookie: session=ada\r\n").status, 200);
+    assert_eq!([one.requests().len(), other.requests().len()], [2, 1], "one of them is enough");
+}

@@ -28,8 +28,8 @@ pub struct Authenticator {
     pub spec: Arc<AuthSpec>,
     kind: Kind,
     cache: CheckCache<Arc<Identity>, Refusal>,
-    /// Requests whose credentials were good, and that were refused for them.
-    counts: [AtomicU64; 2],
+    /// Requests, by what became of their credentials.
+    counts: [AtomicU64; AuthOutcome::ALL.len()],
 }
 
 enum Kind {
@@ -85,6 +85,17 @@ pub(super) enum AuthOutcome {
     Accepted,
     /// The request is refused for them.
     Refused,
+    /// Whether they are good could not be found out.
+    Unavailable,
+}
+
+impl AuthOutcome {
+    /// All of them, with their words.
+    const ALL: [(AuthOutcome, &'static str); 3] = [
+        (AuthOutcome::Accepted, "accepted"),
+        (AuthOutcome::Refused, "refused"),
+        (AuthOutcome::Unavailable, "unavailable"),
+    ];
 }
 
 /// The credentials that were presented, or what is to be said where there are not exactly these.
@@ -172,9 +183,9 @@ impl Authenticator {
         }
     }
 
-    /// Requests whose credentials were good, and those that were refused for them.
-    pub fn counts(&self) -> [u64; 2] {
-        std::array::from_fn(|which| self.counts[which].load(Relaxed))
+    /// Requests by what became of their credentials, with the word for it.
+    pub fn counts(&self) -> [(&'static str, u64); 3] {
+        AuthOutcome::ALL.map(|(outcome, word)| (word, self.counts[outcome as usize].load(Relaxed)))
     }
 
     /// Those who have a token of their own: the first thousand.

@@ -67,17 +67,18 @@ impl LocalReply {
     }
 }
 
-/// What `gate` says of the request. `answered`: the answer to the question that it asked before.
+/// What `gate` says of the request. `answered`: the answers to all that it asked before, so that it asks each kind of
+/// credentials once at most.
 pub fn judge(
     gate: &LinkedGate,
     input: &MatchInput<'_>,
     route: &str,
     at: JudgedAt,
-    answered: Option<(Arc<AuthQuestion>, Answer)>,
+    answered: &[(Arc<AuthQuestion>, Answer)],
 ) -> Ruling {
     let mut facts = GateFacts::default();
     let verdict = preliminary(gate, input, &mut facts)
-        .and_then(|()| who(gate, input, at, answered, &mut facts))
+        .and_then(|()| authenticate(gate, input, at, answered, &mut facts))
         .and_then(|()| role(gate, &facts))
         .and_then(|()| limits(gate, input, route, at, &mut facts));
     match verdict {
@@ -170,11 +171,11 @@ fn lines(fields: cors::Fields) -> Vec<u8> {
 }
 
 /// Who asks, where the gate wants to know: of several kinds of credentials one has to be good.
-fn who(
+fn authenticate(
     gate: &LinkedGate,
     input: &MatchInput<'_>,
     at: JudgedAt,
-    mut answered: Option<(Arc<AuthQuestion>, Answer)>,
+    answered: &[(Arc<AuthQuestion>, Answer)],
     facts: &mut GateFacts,
 ) -> Result<(), Stop> {
     if gate.auths.is_empty() {
@@ -182,10 +183,9 @@ fn who(
     }
     let (mut question, mut relayed, mut worst) = (None, None, None);
     for auth in &gate.auths {
-        let is_its =
-            |(question, _): &mut (Arc<AuthQuestion>, Answer)| Arc::ptr_eq(&question.auth, auth);
-        let found = match answered.take_if(is_its) {
-            Some((question, answer)) => question.answered(answer, at.now),
+        let its = answered.iter().find(|(question, _)| Arc::ptr_eq(&question.auth, auth));
+        let found = match its {
+            Some((question, answer)) => question.answered(answer.clone(), at.now),
             None => auth.authenticate(input, at),
         };
         match found {
@@ -202,7 +202,7 @@ fn who(
                 if worst.as_ref().is_none_or(|(_, known)| fault.outweighs(known)) {
                     worst = Some((auth, fault));
                 }
-                // Which of them counts is for nobody to choose, another kind of credentials neither.
+                // Neither we nor another table may choose which of them counts.
                 if is_ambiguous {
                     (question, relayed) = (None, None);
                     break;
@@ -220,7 +220,10 @@ fn who(
     }
     let at_fault = worst.as_ref().map(|(auth, _)| *auth);
     if let Some(auth) = at_fault {
-        auth.count(AuthOutcome::Refused);
+        auth.count(match worst {
+            Some((_, Fault { reason: Reason::AuthUnavailable, .. })) => AuthOutcome::Unavailable,
+            _ => AuthOutcome::Refused,
+        });
     }
     let Fault { reason, detail } = worst.map_or(Reason::NoCredentials.into(), |(_, fault)| fault);
     let fields = match reason.status() {
@@ -359,7 +362,7 @@ mod tests {
             withheld: &[],
         };
         let at = JudgedAt { now: Duration::from_secs(at), unix_s: at };
-        judge(gates.of_route(0).unwrap(), &input, "r", at, None)
+        judge(gates.of_route(0).unwrap(), &input, "r", at, &[])
     }
 
     #[test]
@@ -453,8 +456,12 @@ mod tests {
                 }
             };
             assert_eq!((&*reason, &*told), (wanted, realms), "{fields}");
+            let accepted_and_refused = |auth: &Arc<Authenticator>| {
+                let [(_, accepted), (_, refused), _] = auth.counts();
+                [accepted, refused]
+            };
             let counted: Vec<u64> =
-                gates.auths[..2].iter().flat_map(|auth| auth.counts()).collect();
+                gates.auths[..2].iter().flat_map(accepted_and_refused).collect();
             assert_eq!(counted, counts, "{fields}");
         }
         let fault = |reason: Reason| Fault::from(reason);

@@ -35,7 +35,7 @@ struct Counted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LimitOutcome {
     Admitted,
-    LocalReply,
+    Refused,
     /// It would have been refused in earnest.
     DryRun,
     /// It passed for want of a place to count it.
@@ -45,7 +45,7 @@ enum LimitOutcome {
 impl LimitOutcome {
     const ALL: [(LimitOutcome, &'static str); 4] = [
         (LimitOutcome::Admitted, "admitted"),
-        (LimitOutcome::LocalReply, "refused"),
+        (LimitOutcome::Refused, "refused"),
         (LimitOutcome::DryRun, "dry_run"),
         (LimitOutcome::Untracked, "untracked"),
     ];
@@ -145,7 +145,7 @@ impl LinkedLimit {
             (true, ..) => LimitOutcome::Untracked,
             (_, true, _) => LimitOutcome::Admitted,
             (_, false, true) => LimitOutcome::DryRun,
-            (_, false, false) => LimitOutcome::LocalReply,
+            (_, false, false) => LimitOutcome::Refused,
         };
         self.count(outcome);
         standing
@@ -153,7 +153,7 @@ impl LinkedLimit {
 
     /// A look was enough to refuse a request.
     pub(super) fn refused(&self) {
-        self.count(LimitOutcome::LocalReply);
+        self.count(LimitOutcome::Refused);
     }
 
     fn count(&self, outcome: LimitOutcome) {

@@ -110,7 +110,7 @@ impl Gates {
     }
 
     /// That of requests which no route takes.
-    pub fn of_none(&self) -> Option<&Arc<LinkedGate>> {
+    pub fn of_unrouted(&self) -> Option<&Arc<LinkedGate>> {
         self.top.as_ref()
     }
 }

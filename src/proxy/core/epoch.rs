@@ -86,8 +86,8 @@ impl Epoch {
     }
 
     /// What is demanded of requests that no route takes.
-    pub fn gate_of_none(&self) -> Option<&Arc<LinkedGate>> {
-        self.runtime.gates.of_none()
+    pub fn gate_of_unrouted(&self) -> Option<&Arc<LinkedGate>> {
+        self.runtime.gates.of_unrouted()
     }
 
     /// For a request of the route at this place in the plan: what happens to it.
