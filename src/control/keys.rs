@@ -117,7 +117,7 @@ async fn until_due(auth: &Authenticator, wait: Duration, out_of_turn: &mut Optio
             return;
         }
         let may = out_of_turn.is_none_or(|last| last.elapsed() >= OUT_OF_TURN);
-        if may && auth.wants_keys() {
+        if may && auth.take_wants_keys() {
             *out_of_turn = Some(Instant::now());
             return;
         }

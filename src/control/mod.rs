@@ -109,7 +109,7 @@ fn start_with(
 
 /// What of `plan` cannot be used, though each of its settings is fine by itself: keys that are none.
 pub fn unusable(plan: &Plan) -> Option<String> {
-    let faults = gate::faults(plan);
+    let faults = gate::unusable(plan);
     (!faults.is_empty()).then(|| faults.join("; "))
 }
 

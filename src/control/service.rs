@@ -3,6 +3,7 @@
 use super::urls;
 use crate::client;
 use crate::config::{AuthKind, ForwardAuthSpec};
+use crate::http::write::field_line;
 use crate::http::{Reply, grammar};
 use crate::policy::gate::{Answer, Asked, AuthQuestion};
 
@@ -46,7 +47,7 @@ fn copied(answer: &client::Answer, wanted: &[String]) -> Vec<u8> {
     let is_wanted = |name: &str| wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
     let mut lines = Vec::new();
     for (name, value) in answer.fields.iter().filter(|(name, _)| is_wanted(name)) {
-        lines.extend_from_slice(&[name.as_bytes(), b": ", grammar::trim(value), b"\r\n"].concat());
+        field_line(&mut lines, name.as_bytes(), grammar::trim(value));
     }
     lines
 }

@@ -147,6 +147,13 @@ pub(super) fn hexadecimal(mut number: u64, text: &mut [u8; 16]) -> &[u8] {
     }
 }
 
+/// Appends a field line (RFC 9112 section 5). Neither part may have a line end in it.
+pub fn field_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    for part in [name, b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
+
 /// The reason phrase of a status code (RFC 9110 section 15 and the registry); empty if there is
 /// none.
 pub fn phrase(status: u16) -> &'static str {

@@ -138,9 +138,9 @@ impl Authenticator {
     }
 
     /// Why what `spec` has cannot be used, if it cannot.
-    pub(super) fn fault(spec: &AuthSpec) -> Option<String> {
+    pub(super) fn unusable(spec: &AuthSpec) -> Option<String> {
         match &spec.kind {
-            AuthKind::Jwt(jwt) => Signed::fault(jwt),
+            AuthKind::Jwt(jwt) => Signed::unusable(jwt),
             _ => None,
         }
     }
@@ -176,9 +176,9 @@ impl Authenticator {
     }
 
     /// Whether a token has come since the last call whose key is not among those that there are.
-    pub fn wants_keys(&self) -> bool {
+    pub fn take_wants_keys(&self) -> bool {
         match &self.kind {
-            Kind::Signed(signed) => signed.wants_keys(),
+            Kind::Signed(signed) => signed.take_wants_keys(),
             _ => false,
         }
     }
@@ -218,7 +218,7 @@ impl Authenticator {
 
     /// What stands for these credentials where outcomes are remembered.
     pub(super) fn key(&self, credentials: &[&[u8]]) -> CacheKey {
-        self.cache.key("", credentials)
+        self.cache.key(credentials)
     }
 
     /// What is long is found out again instead: what is remembered has a bound.

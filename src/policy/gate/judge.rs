@@ -11,6 +11,7 @@ use super::limits::{LimitStanding, LinkedLimit};
 use super::question::{Answer, AuthQuestion};
 use super::{Authenticator, LinkedGate};
 use crate::config::AuthKind;
+use crate::http::write::field_line;
 use crate::http::{Reason, Reply};
 
 /// When a request is judged.
@@ -167,7 +168,11 @@ fn cross_origin(gate: &LinkedGate, input: &MatchInput<'_>) -> Option<Cors> {
 }
 
 fn lines(fields: cors::Fields) -> Vec<u8> {
-    fields.iter().flat_map(|(name, value)| format!("{name}: {value}\r\n").into_bytes()).collect()
+    let mut lines = Vec::new();
+    for (name, value) in &fields {
+        field_line(&mut lines, name.as_bytes(), value.as_bytes());
+    }
+    lines
 }
 
 /// Who asks, where the gate wants to know: of several kinds of credentials one has to be good.

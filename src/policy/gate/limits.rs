@@ -84,12 +84,12 @@ impl LinkedLimit {
     }
 
     /// What was counted so far counts under `spec` as well.
-    pub fn counts_as(&self, spec: &LimitSpec) -> bool {
+    pub fn shares_counts_with(&self, spec: &LimitSpec) -> bool {
         LimitSpec { dry_run: spec.dry_run, ..(*self.spec).clone() } == *spec
     }
 
     /// The same, under `spec`.
-    pub fn like(&self, spec: &Arc<LimitSpec>) -> LinkedLimit {
+    pub fn with_spec(&self, spec: &Arc<LimitSpec>) -> LinkedLimit {
         LinkedLimit::of(spec, Arc::clone(&self.counted))
     }
 

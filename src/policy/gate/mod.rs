@@ -92,7 +92,7 @@ impl Gates {
         let known: HashMap<&str, &Arc<LinkedLimit>> =
             known.map(|one| (&*one.spec.name, one)).collect();
         let limit = |spec: &Arc<LimitSpec>| match known.get(&*spec.name) {
-            Some(same) if same.counts_as(spec) => Arc::new(same.like(spec)),
+            Some(same) if same.shares_counts_with(spec) => Arc::new(same.with_spec(spec)),
             _ => Arc::new(LinkedLimit::new(spec)),
         };
         let limits: Vec<Arc<LinkedLimit>> = plan.limits.iter().map(limit).collect();
@@ -116,9 +116,10 @@ impl Gates {
 }
 
 /// What of the credentials in `plan` cannot be used, in words: only a build that knows their cryptography can tell.
-pub fn faults(plan: &Plan) -> Vec<String> {
-    let fault =
-        |auth: &Arc<AuthSpec>| Some(format!("auth {}: {}", auth.name, Authenticator::fault(auth)?));
+pub fn unusable(plan: &Plan) -> Vec<String> {
+    let fault = |auth: &Arc<AuthSpec>| {
+        Some(format!("auth {}: {}", auth.name, Authenticator::unusable(auth)?))
+    };
     plan.auths.iter().filter_map(fault).collect()
 }
 

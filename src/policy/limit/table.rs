@@ -86,23 +86,23 @@ impl Shard {
     /// How the key stands; nothing is counted.
     pub fn peek(&mut self, rule: &Rule, home: &Home, now: &Now) -> Standing {
         match self.find(home) {
-            Some(place) => rule.peek(&mut self.slot(rule, home, place), now),
+            Some(index) => rule.peek(&mut self.slot(rule, home, index), now),
             None => rule.peek(&mut Slot { tally: &mut Tally::default(), marks: &mut [] }, now),
         }
     }
 
     /// Counts a request if it may pass.
     pub fn take(&mut self, rule: &Rule, home: &Home, now: &Now) -> Standing {
-        if let Some(place) = self.find(home) {
-            return rule.take(&mut self.slot(rule, home, place), now);
+        if let Some(index) = self.find(home) {
+            return rule.take(&mut self.slot(rule, home, index), now);
         }
-        let Some(place) = self.free(rule, home, now).or_else(|| self.victim(rule, home, now))
+        let Some(index) = self.free(rule, home, now).or_else(|| self.victim(rule, home, now))
         else {
             let (tally, marks) = (&mut Tally::default(), &mut [0; MARKS_MOST as usize]);
             let standing = rule.take(&mut Slot { tally, marks }, now);
             return Standing { untracked: true, ..standing };
         };
-        let mut slot = self.slot(rule, home, place);
+        let mut slot = self.slot(rule, home, index);
         *slot.tally = Tally::default();
         rule.take(&mut slot, now)
     }
@@ -121,15 +121,15 @@ impl Shard {
     }
 
     /// The slot, which is the key's from now on, and is allocated if it was not.
-    fn slot(&mut self, rule: &Rule, home: &Home, place: SlotIndex) -> Slot<'_> {
+    fn slot(&mut self, rule: &Rule, home: &Home, index: SlotIndex) -> Slot<'_> {
         if self.sets.is_empty() {
             self.sets = vec![None; home.of].into();
         }
-        let set = &mut self.sets[place.set];
+        let set = &mut self.sets[index.set];
         self.allocated += usize::from(set.is_none());
         let set = set.get_or_insert_with(|| Box::new(Set::new(rule.marks())));
-        set.keys[place.way] = home.key;
-        set.slot(place.way)
+        set.keys[index.way] = home.key;
+        set.slot(index.way)
     }
 
     /// A free slot, in that of the two sets which has more of them.
@@ -149,7 +149,7 @@ impl Shard {
                 best = Some((free, SlotIndex { set, way: first }));
             }
         }
-        best.map(|(_, place)| place)
+        best.map(|(_, index)| index)
     }
 
     /// The slot whose key makes room: the one with the most requests left, of these the one that was not used for the
@@ -166,7 +166,7 @@ impl Shard {
                 }
             }
         }
-        best.map(|(_, place)| place)
+        best.map(|(_, index)| index)
     }
 }
 

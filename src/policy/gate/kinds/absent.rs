@@ -46,7 +46,7 @@ impl Signed {
         Signed
     }
 
-    pub fn fault(_: &JwtSpec) -> Option<String> {
+    pub fn unusable(_: &JwtSpec) -> Option<String> {
         Some("this build knows nothing of signed tokens".to_owned())
     }
 
@@ -54,7 +54,7 @@ impl Signed {
         true
     }
 
-    pub fn wants_keys(&self) -> bool {
+    pub fn take_wants_keys(&self) -> bool {
         false
     }
 

@@ -7,6 +7,7 @@ use super::super::authenticator::{Authentication, Authenticator};
 use super::super::judge::JudgedAt;
 use super::super::question::{Asked, AuthQuestion};
 use crate::config::ForwardAuthSpec;
+use crate::http::write::field_line;
 use crate::http::{Field, Name, OURS, Reason, forward};
 
 /// Octets of the fields that a service is asked with.
@@ -47,9 +48,7 @@ impl Service {
 fn asked_with(input: &MatchInput<'_>) -> Vec<u8> {
     let MatchInput { head, bytes, .. } = *input;
     let mut lines = Vec::new();
-    let mut put = |name: &[u8], value: &[u8]| {
-        lines.extend_from_slice(&[name, b": ", value, b"\r\n"].concat());
-    };
+    let mut put = |name: &[u8], value: &[u8]| field_line(&mut lines, name, value);
     let passing = forward::passing(head, bytes, input.is_trusted(), input.withheld);
     for field in passing.filter(|field| is_for_service(field, bytes)) {
         put(field.name.of(bytes), field.value.of(bytes));

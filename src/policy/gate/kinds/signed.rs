@@ -16,6 +16,7 @@ use super::super::question::{CHECK_HOLDS, Refusal};
 use crate::base::digest;
 use crate::config::{JwtKeys, JwtSpec};
 use crate::http::Reason;
+use crate::http::write::field_line;
 
 /// How long a signature that is not good is remembered.
 const BAD_HOLDS: Duration = Duration::from_secs(30);
@@ -46,7 +47,7 @@ impl Signed {
     }
 
     /// Why the keys that stand in the settings cannot be used.
-    pub fn fault(spec: &JwtSpec) -> Option<String> {
+    pub fn unusable(spec: &JwtSpec) -> Option<String> {
         own_keys(spec)?.err()
     }
 
@@ -55,20 +56,20 @@ impl Signed {
     }
 
     /// Whether a token has named another key since the last call.
-    pub fn wants_keys(&self) -> bool {
+    pub fn take_wants_keys(&self) -> bool {
         self.wants_keys.swap(false, Relaxed)
     }
 
-    /// Goes by the keys of this set from now on.
+    /// Goes by the keys of this set from now on. What was found out by the same keys holds.
     pub fn set_keys(&self, spec: &JwtSpec, set: &[u8]) -> Result<(), String> {
+        let digest = digest(set);
+        if self.keys.read().unwrap_or_else(PoisonError::into_inner).set == digest {
+            return Ok(());
+        }
         let keys = KeySet::of_jwks(set, &spec.algorithms)?;
         let rules = Some(Arc::new(JwtRules::new(spec, keys)));
         let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        let set = digest(set);
-        // What was found out by the same keys holds.
-        if known.set != set {
-            *known = Keys { generation: known.generation + 1, set, rules };
-        }
+        *known = Keys { generation: known.generation + 1, set: digest, rules };
         Ok(())
     }
 
@@ -125,9 +126,11 @@ fn own_keys(spec: &JwtSpec) -> Option<Result<KeySet, String>> {
 }
 
 fn about(auth: &Authenticator, claims: Claims) -> Arc<Identity> {
-    let lines = claims.forward.iter().map(|(field, value)| format!("{field}: {value}\r\n"));
+    let mut lines = Vec::new();
+    for (field, value) in &claims.forward {
+        field_line(&mut lines, field.as_bytes(), value.as_bytes());
+    }
     let roles = claims.roles.into_iter().map(Into::into).collect();
-    let lines = lines.collect::<String>().into_bytes();
     Identity::new(&auth.spec.name, &claims.subject.unwrap_or_default(), roles, lines)
 }
 
