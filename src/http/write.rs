@@ -122,7 +122,8 @@ fn longest_zeros(segments: &[u16; 8]) -> std::ops::Range<usize> {
     if best.len() > 1 { best } else { 8..8 }
 }
 
-fn decimal(mut number: u64, text: &mut [u8; 20]) -> &[u8] {
+/// The digits of `number` to base 10, without leading zeros.
+pub fn decimal(mut number: u64, text: &mut [u8; 20]) -> &[u8] {
     let mut at = text.len();
     loop {
         at -= 1;

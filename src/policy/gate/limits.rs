@@ -2,7 +2,6 @@
 
 use std::fmt::{self, Display};
 use std::hash::RandomState;
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use super::super::limit::{LimitHasher, LimitTable, Standing, client_key};
 use super::counts_by_identity;
 use super::identity::Identity;
 use crate::config::{LimitKey, LimitSpec};
+use crate::http::write::decimal;
 
 /// A limit over all cores.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct LinkedLimit {
     pub spec: Arc<LimitSpec>,
     /// The same for clients.
     policy: String,
+    /// The field lines that say so, up to where a request stands.
+    lines: String,
     counted: Arc<Counted>,
 }
 
@@ -75,7 +77,8 @@ impl LinkedLimit {
         let LimitSpec { name, requests, window, burst, .. } = &**spec;
         let burst = burst.map_or_else(String::new, |burst| format!(";burst={burst}"));
         let policy = format!("\"{name}\";q={requests};w={}{burst}", window.as_secs());
-        LinkedLimit { spec: Arc::clone(spec), policy, counted }
+        let lines = format!("RateLimit-Policy: {policy}\r\nRateLimit: \"{name}\";r=");
+        LinkedLimit { spec: Arc::clone(spec), policy, lines, counted }
     }
 
     /// `"client";q=20;w=1`.
@@ -172,9 +175,15 @@ impl Display for LimitStanding {
 impl LimitStanding {
     /// The two fields that tell a client where it stands (draft-ietf-httpapi-ratelimit-headers-10), as field lines.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let policy = self.limit.policy();
-        // Writing to a vector cannot fail.
-        let _ = write!(out, "RateLimit-Policy: {policy}\r\nRateLimit: {self}\r\n");
+        let Standing { remaining, reset, .. } = self.standing;
+        let mut digits = [[0; 20]; 2];
+        let [left, wait] = &mut digits;
+        let (left, wait) = (decimal(remaining.into(), left), decimal(whole_seconds(reset), wait));
+        let parts = [self.limit.lines.as_bytes(), left, b";t=", wait, b"\r\n"];
+        out.reserve(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            out.extend_from_slice(part);
+        }
     }
 
     /// Whether the limit lets the request through.
