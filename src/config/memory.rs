@@ -61,6 +61,7 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
         ("networks", 2 * networks(plan) * 64),
         ("credentials that were seen", 2 * remembered(plan)),
         ("passwords", passwords(plan) * KIB),
+        ("signatures that wait", if has_signatures(plan) { 1024 * 10 * KIB } else { 0 }),
         ("questions to services", if asks_services(plan) { QUESTIONS } else { 0 }),
     ]
 }
@@ -84,6 +85,11 @@ fn remembered(plan: &Plan) -> u64 {
         AuthKind::Basic(_) | AuthKind::Jwt(_) => KIB + 2 * FRAME,
     });
     16 * KIB * each.sum::<u64>()
+}
+
+/// Tokens with signatures are checked elsewhere than where they arrive, 1024 of at most 8 KiB at a time.
+fn has_signatures(plan: &Plan) -> bool {
+    plan.auths.iter().any(|auth| matches!(auth.kind, AuthKind::Jwt(_)))
 }
 
 /// KiB of the hash of a password that takes most: one is made at a time.

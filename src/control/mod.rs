@@ -17,6 +17,7 @@
 
 mod addresses;
 pub mod ask;
+mod checks;
 mod cores;
 mod current;
 pub mod demo;
@@ -28,7 +29,6 @@ mod health;
 mod keys;
 mod listening;
 mod names;
-mod passwords;
 mod probes;
 mod questions;
 mod reload;

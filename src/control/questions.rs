@@ -1,7 +1,7 @@
-//! Whether credentials are good, where that takes time to find out: passwords, in a thread of their own, and services
-//! that are asked.
+//! Whether credentials are good, where that takes time to find out: passwords and signatures, in a thread for each, and
+//! services that are asked.
 //!
-//! Both have a bound. What goes beyond is answered at once: nobody knows. So a flood of wrong passwords keeps one
+//! All have a bound. What goes beyond is answered at once: nobody knows. So a flood of wrong credentials keeps one
 //! thread busy, which is worth less to the kernel than a core, and holds up no request whose credentials were seen
 //! before.
 
@@ -11,10 +11,10 @@ use flume::Receiver;
 use smol::LocalExecutor;
 use smol::lock::Semaphore;
 
-use super::passwords::PasswordChecks;
+use super::checks::SlowChecks;
 use super::service;
 use crate::io::signal::Mailbox;
-use crate::policy::gate::{Answer, Asked, AuthQuestion};
+use crate::policy::gate::{Answer, AuthQuestion, CheckKind};
 use crate::proxy::{AnswerSlot, Command};
 
 /// Questions to services that are under way at a time.
@@ -25,15 +25,19 @@ pub type PendingQuestion = (Arc<AuthQuestion>, AnswerSlot);
 
 /// Answers questions until nobody can ask any more.
 pub async fn answer(questions: Receiver<PendingQuestion>, mailboxes: Vec<Mailbox<Command>>) {
-    let mut passwords = None;
+    let (mut passwords, mut signatures) = (None, None);
     let asking = Semaphore::new(SERVICES);
     let executor = LocalExecutor::new();
     let taking = async {
         while let Ok((question, slot)) = questions.recv_async().await {
-            if let Asked::Password { .. } = &question.asked {
-                passwords = passwords.or_else(|| PasswordChecks::start(mailboxes.clone()));
-                match &passwords {
-                    Some(passwords) => passwords.ask((question, slot)),
+            if let Some(check) = question.slow_check() {
+                let checks = match check.kind {
+                    CheckKind::Password => &mut passwords,
+                    CheckKind::Signature => &mut signatures,
+                };
+                *checks = checks.take().or_else(|| SlowChecks::start(check.kind, &mailboxes));
+                match checks {
+                    Some(checks) => checks.ask(check, (Arc::clone(&question), slot)),
                     None => tell(&mailboxes, &slot, Answer::Unavailable),
                 }
                 continue;

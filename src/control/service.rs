@@ -5,7 +5,7 @@ use crate::client;
 use crate::config::{AuthKind, ForwardAuthSpec};
 use crate::http::write::field_line;
 use crate::http::{Reply, grammar};
-use crate::policy::gate::{Answer, Asked, AuthQuestion};
+use crate::policy::gate::{Answer, Asked, AuthQuestion, Identity};
 
 /// Octets of the body of an answer.
 const BODY_MOST: usize = 64 * 1024;
@@ -35,8 +35,11 @@ pub async fn ask(question: &AuthQuestion) -> Answer {
         }
     };
     match answer.status {
-        200..300 => Answer::Good { user: None, lines: copied(&answer, fields) },
-        300..500 => Answer::Bad(Some(relayed(answer))),
+        200..300 => {
+            let lines = copied(&answer, fields);
+            Answer::Good(Identity::new(&spec.name, "", Vec::new(), lines))
+        }
+        300..500 => Answer::Relayed(relayed(answer)),
         // One that says that it failed says nothing of the credentials.
         _ => Answer::Unavailable,
     }

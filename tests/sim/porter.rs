@@ -12,7 +12,7 @@ use crate::gate::{Auth, BEARERS, By, CLAIM, Gated, Group, Limit, SECRET, Wanted}
 use crate::http::Reply;
 use crate::message::{Head, decimal};
 use crate::net::Micros;
-use crate::policy::gate::{Answer, Asked, AuthQuestion};
+use crate::policy::gate::{Answer, Asked, AuthQuestion, Identity};
 use crate::proxy::Runtime;
 use crate::scenario::{Ask, Scenario, Stopping};
 use crate::stats::Record;
@@ -194,14 +194,17 @@ fn served(lines: &Lines) -> Shown {
 pub fn answer(question: &AuthQuestion) -> Answer {
     let text = match &question.asked {
         Asked::Service(lines) => String::from_utf8_lossy(lines),
-        Asked::Password { .. } => return Answer::Unavailable,
+        Asked::Check(_) => return Answer::Unavailable,
+    };
+    let good = |lines: &[u8]| {
+        Answer::Good(Identity::new(&question.auth.spec.name, "", Vec::new(), lines.to_vec()))
     };
     let ticket = text.split("\r\n").find_map(|line| line.strip_prefix("X-Ticket: "));
     match ticket.and_then(bearer) {
-        Some("cy") => Answer::Bad(Some(Reply::empty(DISLIKED))),
-        Some("ada") => Answer::Good { user: None, lines: b"X-User: ada\r\n".to_vec() },
-        Some(_) => Answer::Good { user: None, lines: Vec::new() },
-        None => Answer::Bad(None),
+        Some("cy") => Answer::Relayed(Reply::empty(DISLIKED)),
+        Some("ada") => good(b"X-User: ada\r\n"),
+        Some(_) => good(b""),
+        None => Answer::Rejected(""),
     }
 }
 

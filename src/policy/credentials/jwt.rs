@@ -9,6 +9,7 @@ use crate::config::{JwtAlgorithm, JwtSpec};
 mod keys;
 mod pem;
 
+use keys::Check;
 pub use keys::KeySet;
 
 /// What makes a token good, and the keys it is signed by. When keys change, new rules take the place of these.
@@ -28,14 +29,30 @@ impl JwtRules {
     /// What `token` says, if it is good at `unix_s`, seconds since 1970. From 1 us with HS256 over 20 us
     /// with RSA to 200 us with ES384; a stale token takes less than any.
     pub fn verify(&self, token: &[u8], unix_s: u64) -> Result<Claims, JwtFault> {
+        let (parts, check, claims) = self.unverified(token, unix_s)?;
+        match check.is_signature(parts.signed, &parts.signature()?) {
+            true => Ok(claims),
+            false => Err(JwtFault::BadSignature),
+        }
+    }
+
+    /// When `token` expires, and whether its signature takes long to check, if all else about it is good. Nothing that
+    /// it says may be believed yet.
+    pub fn outlook(&self, token: &[u8], unix_s: u64) -> Result<(u64, bool), JwtFault> {
+        let (_, check, claims) = self.unverified(token, unix_s)?;
+        Ok((claims.expires, check.is_slow()))
+    }
+
+    fn unverified<'t>(
+        &self,
+        token: &'t [u8],
+        unix_s: u64,
+    ) -> Result<(Parts<'t>, &Check, Claims), JwtFault> {
         let parts = Parts::of(token)?;
         let header = parts.header(&self.algorithms)?;
         let check = self.keys.find(header.algorithm, header.kid.as_deref())?;
         let claims = self.claims.claims(&parts, unix_s)?;
-        if !check.is_signature(parts.signed, &parts.signature()?) {
-            return Err(JwtFault::BadSignature);
-        }
-        Ok(claims)
+        Ok((parts, check, claims))
     }
 }
 

@@ -28,7 +28,7 @@ pub use identity::Identity;
 pub use judge::{GateFacts, JudgedAt, LocalReply, Ruling, judge, readable, serves};
 pub use kinds::Workspace;
 pub use limits::{LimitStanding, LinkedLimit};
-pub use question::{Answer, Asked, AuthQuestion};
+pub use question::{Answer, Asked, AuthQuestion, CheckKind, SlowCheck};
 
 /// What a route demands, ready to be looked at.
 #[derive(Debug)]

@@ -9,10 +9,11 @@ use super::super::credentials::{CacheKey, Outcome};
 use super::authenticator::{Authentication, Authenticator, Fault};
 use super::identity::Identity;
 use super::kinds::Workspace;
-use crate::config::{AuthKind, User};
+use crate::config::AuthKind;
 use crate::http::{Reason, Reply};
 
 /// How long the outcome of a check holds.
+#[cfg(any(feature = "jwt", feature = "passwords"))]
 pub(super) const CHECK_HOLDS: Duration = Duration::from_secs(300);
 /// How long a good password is known after its last use. It cannot change without a new [`Authenticator`], and whoever
 /// uses it should not have to wait for a thread that may have much to do.
@@ -25,35 +26,55 @@ pub struct AuthQuestion {
     /// Who wants to know.
     pub auth: Arc<Authenticator>,
     pub(super) key: CacheKey,
+    /// How long the answer holds.
+    pub(super) holds: Holds,
     /// What is asked.
     pub asked: Asked,
 }
 
+/// How long an answer holds; zero: it is not remembered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holds {
+    pub good: Duration,
+    pub bad: Duration,
+}
+
 /// What is asked.
 pub enum Asked {
-    /// Is this the password?
-    Password {
-        /// Finds out, which is slow on purpose: on a thread of its own.
-        check: Box<dyn Fn(&mut Workspace) -> Answer + Send + Sync>,
-        /// Who asks.
-        client: Option<IpAddr>,
-    },
+    /// Are these credentials good? It takes long to find out.
+    Check(SlowCheck),
     /// May this request pass? A service knows, if it is asked with these field lines.
     Service(Vec<u8>),
+}
+
+/// A check for which a core has no time: it is done on a thread of its own.
+pub struct SlowCheck {
+    /// Of what.
+    pub kind: CheckKind,
+    /// Does it.
+    pub run: Box<dyn Fn(&mut Workspace) -> Answer + Send + Sync>,
+    /// Who presented the credentials.
+    pub client: Option<IpAddr>,
+}
+
+/// What is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// The hash of a password: tens of milliseconds, on purpose.
+    Password,
+    /// A signature with a public key: tens to hundreds of microseconds.
+    Signature,
 }
 
 /// What is answered.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// Yes.
-    Good {
-        /// Whose password it is, where it is one.
-        user: Option<Arc<User>>,
-        /// Field lines for the upstream.
-        lines: Vec<u8>,
-    },
-    /// No; with this answer for the client, if there is one.
-    Bad(Option<Reply>),
+    /// Yes: this is who asks.
+    Good(Arc<Identity>),
+    /// No; with more of it for operators.
+    Rejected(&'static str),
+    /// No, with this answer for the client.
+    Relayed(Reply),
     /// Nobody knows.
     Unavailable,
 }
@@ -109,25 +130,31 @@ impl AuthQuestion {
     /// What `answer` means for the request: who asks, or why it is refused. It is remembered from `now` on for a while.
     pub(super) fn answered(&self, answer: Answer, now: Duration) -> Authentication {
         let checked = match answer {
-            Answer::Unavailable => return Authentication::Rejected(Reason::AuthUnavailable.into()),
-            Answer::Good { user, lines } => {
-                let (name, roles) = user.map_or_else(Default::default, |user| {
-                    (Arc::clone(&user.name), user.roles.clone())
-                });
-                Outcome::Good(Identity::new(&self.auth.spec.name, &name, roles, lines))
+            Answer::Unavailable => {
+                return Authentication::Rejected(Reason::AuthUnavailable.into());
             }
-            Answer::Bad(Some(reply)) => Outcome::Bad(Refusal::Relayed(Arc::new(reply))),
-            Answer::Bad(None) => Outcome::Bad(Refusal::Fault(Reason::BadCredentials.into())),
+            Answer::Good(identity) => Outcome::Good(identity),
+            Answer::Rejected(detail) => {
+                Outcome::Bad(Refusal::Fault(Fault { reason: Reason::BadCredentials, detail }))
+            }
+            Answer::Relayed(reply) => Outcome::Bad(Refusal::Relayed(Arc::new(reply))),
         };
-        let holds = match (&self.auth.spec.kind, &checked) {
-            (AuthKind::Forward(spec), _) => spec.cache,
-            (_, Outcome::Good(_)) => IN_USE_HOLDS,
-            (_, Outcome::Bad(_)) => CHECK_HOLDS,
+        let holds = match checked {
+            Outcome::Good(_) => self.holds.good,
+            Outcome::Bad(_) => self.holds.bad,
         };
         if !holds.is_zero() {
             self.auth.remember(self.key, &checked, now + holds);
         }
         checked.into()
+    }
+
+    /// What is to be checked, if that is what is asked.
+    pub fn slow_check(&self) -> Option<&SlowCheck> {
+        match &self.asked {
+            Asked::Check(check) => Some(check),
+            Asked::Service(_) => None,
+        }
     }
 
     /// How long the answer is waited for.

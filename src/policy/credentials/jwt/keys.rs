@@ -43,6 +43,11 @@ pub(super) enum Check {
 }
 
 impl Check {
+    /// Whether it takes a core's time: a signature does, a hash with a shared secret does not.
+    pub(super) fn is_slow(&self) -> bool {
+        matches!(self, Check::Signature(_))
+    }
+
     /// Whether `signature` is one of `message`.
     pub(super) fn is_signature(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {

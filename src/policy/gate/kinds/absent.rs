@@ -18,7 +18,7 @@ pub struct Passwords;
 /// In place of memory for their hashes.
 #[cfg(not(feature = "passwords"))]
 #[derive(Default)]
-pub struct Workspace;
+pub struct Workspace(());
 
 /// In place of signed tokens.
 #[cfg(not(feature = "jwt"))]

@@ -6,8 +6,11 @@ use super::super::super::MatchInput;
 use super::super::super::credentials;
 use super::super::super::credentials::password::{Users, Workspace};
 use super::super::authenticator::{Authentication, Authenticator, only};
+use super::super::identity::Identity;
 use super::super::judge::JudgedAt;
-use super::super::question::{Answer, Asked, AuthQuestion};
+use super::super::question::{
+    Answer, Asked, AuthQuestion, CHECK_HOLDS, CheckKind, Holds, IN_USE_HOLDS, SlowCheck,
+};
 use crate::config::User;
 
 /// Those who have a password.
@@ -33,12 +36,17 @@ impl Passwords {
             return known;
         }
         let (candidate, password) = (self.0.find(&found.user), found.password);
-        let check =
+        let name = Arc::clone(&auth.spec.name);
+        let run =
             move |workspace: &mut Workspace| match candidate.clone().check(&password, workspace) {
-                Some(user) => Answer::Good { user: Some(user), lines: Vec::new() },
-                None => Answer::Bad(None),
+                Some(user) => {
+                    Answer::Good(Identity::new(&name, &user.name, user.roles.clone(), Vec::new()))
+                }
+                None => Answer::Rejected(""),
             };
-        let asked = Asked::Password { check: Box::new(check), client: input.client() };
-        Authentication::Ask(Arc::new(AuthQuestion { auth: Arc::clone(auth), key, asked }))
+        let (kind, client) = (CheckKind::Password, input.client());
+        let asked = Asked::Check(SlowCheck { kind, run: Box::new(run), client });
+        let holds = Holds { good: IN_USE_HOLDS, bad: CHECK_HOLDS };
+        Authentication::Ask(Arc::new(AuthQuestion { auth: Arc::clone(auth), key, holds, asked }))
     }
 }

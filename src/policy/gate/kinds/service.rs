@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::super::MatchInput;
 use super::super::authenticator::{Authentication, Authenticator};
 use super::super::judge::JudgedAt;
-use super::super::question::{Asked, AuthQuestion};
+use super::super::question::{Asked, AuthQuestion, Holds};
 use crate::config::ForwardAuthSpec;
 use crate::http::write::field_line;
 use crate::http::{Field, Name, OURS, Reason, forward};
@@ -39,7 +39,8 @@ impl Service {
             return known;
         }
         let asked = Asked::Service(lines);
-        Authentication::Ask(Arc::new(AuthQuestion { auth: Arc::clone(auth), key, asked }))
+        let holds = Holds { good: self.0.cache, bad: self.0.cache };
+        Authentication::Ask(Arc::new(AuthQuestion { auth: Arc::clone(auth), key, holds, asked }))
     }
 }
 

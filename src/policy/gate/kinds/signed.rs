@@ -1,5 +1,5 @@
-//! Signed tokens (RFC 7519). A signature that was looked at is remembered, good or not; whatever else is wrong with a
-//! token costs little to find again.
+//! Signed tokens (RFC 7519). What is wrong with a token besides its signature costs little to find, and is found here. A
+//! signature with a public key is checked elsewhere, and what came of it is remembered, good or not.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,7 +12,10 @@ use super::super::super::credentials::{self, Outcome};
 use super::super::authenticator::{Authentication, Authenticator, Fault, only};
 use super::super::identity::Identity;
 use super::super::judge::JudgedAt;
-use super::super::question::{CHECK_HOLDS, Refusal};
+use super::super::question::{
+    Answer, Asked, AuthQuestion, CHECK_HOLDS, CheckKind, Holds, SlowCheck,
+};
+use super::Workspace;
 use crate::base::digest;
 use crate::config::{JwtKeys, JwtSpec};
 use crate::http::Reason;
@@ -94,25 +97,40 @@ impl Signed {
         if let Some(known) = auth.remembered(key, now) {
             return known;
         }
-        match rules.verify(token, unix_s) {
-            Ok(claims) => {
-                let left = Duration::from_secs(claims.expires.saturating_sub(unix_s));
-                let identity = about(auth, claims);
-                let checked = Outcome::Good(Arc::clone(&identity));
-                auth.remember(key, &checked, now + left.min(CHECK_HOLDS));
-                Authentication::Accepted(identity)
+        let left =
+            |expires: u64| Duration::from_secs(expires.saturating_sub(unix_s)).min(CHECK_HOLDS);
+        match rules.outlook(token, unix_s) {
+            Ok((expires, true)) => {
+                let (name, token) = (Arc::clone(&auth.spec.name), token.to_vec());
+                let run = move |_: &mut Workspace| match rules.verify(&token, unix_s) {
+                    Ok(claims) => Answer::Good(about(&name, claims)),
+                    Err(why) => Answer::Rejected(why.label()),
+                };
+                let (kind, client) = (CheckKind::Signature, input.client());
+                let asked = Asked::Check(SlowCheck { kind, run: Box::new(run), client });
+                let (auth, holds) =
+                    (Arc::clone(auth), Holds { good: left(expires), bad: BAD_HOLDS });
+                Authentication::Ask(Arc::new(AuthQuestion { auth, key, holds, asked }))
             }
-            Err(why) => {
-                let fault = Fault { reason: Reason::BadCredentials, detail: why.label() };
-                if why == JwtFault::BadSignature {
-                    auth.remember(key, &Outcome::Bad(Refusal::Fault(fault)), now + BAD_HOLDS);
+            Ok((_, false)) => match rules.verify(token, unix_s) {
+                Ok(claims) => {
+                    let until = now + left(claims.expires);
+                    let checked = Outcome::Good(about(&auth.spec.name, claims));
+                    auth.remember(key, &checked, until);
+                    checked.into()
                 }
-                if why == JwtFault::UnknownKey {
-                    self.wants_keys.store(true, Relaxed);
-                }
-                Authentication::Rejected(fault)
-            }
+                Err(why) => self.refused(why),
+            },
+            Err(why) => self.refused(why),
         }
+    }
+
+    fn refused(&self, why: JwtFault) -> Authentication {
+        if why == JwtFault::UnknownKey {
+            self.wants_keys.store(true, Relaxed);
+        }
+        let detail = why.label();
+        Authentication::Rejected(Fault { reason: Reason::BadCredentials, detail })
     }
 }
 
@@ -125,13 +143,13 @@ fn own_keys(spec: &JwtSpec) -> Option<Result<KeySet, String>> {
     }
 }
 
-fn about(auth: &Authenticator, claims: Claims) -> Arc<Identity> {
+fn about(auth: &Arc<str>, claims: Claims) -> Arc<Identity> {
     let mut lines = Vec::new();
     for (field, value) in &claims.forward {
         field_line(&mut lines, field.as_bytes(), value.as_bytes());
     }
     let roles = claims.roles.into_iter().map(Into::into).collect();
-    Identity::new(&auth.spec.name, &claims.subject.unwrap_or_default(), roles, lines)
+    Identity::new(auth, &claims.subject.unwrap_or_default(), roles, lines)
 }
 
 #[cfg(test)]

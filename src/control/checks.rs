@@ -1,6 +1,8 @@
-//! Passwords that wait to be checked. A check is slow on purpose, so one thread does them, one after another, and which
-//! is next matters: clients take turns, so a client that guesses many passwords waits behind one that logs in once.
+//! Checks of credentials that are slow on purpose, or slow enough: hashes of passwords, and signatures. One thread each
+//! does them, one after another, and which is next matters: clients take turns, and those whose credentials were wrong
+//! come last. So a client that guesses many passwords waits behind one that logs in once.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -9,19 +11,29 @@ use flume::Sender;
 
 use super::questions::{PendingQuestion, tell};
 use crate::io::signal::Mailbox;
-use crate::policy::gate::{Answer, Asked, AuthQuestion, Workspace};
+use crate::policy::gate::{Answer, AuthQuestion, CheckKind, SlowCheck, Workspace};
 use crate::policy::limit::client_key;
 use crate::proxy::{AnswerSlot, Command};
 
-/// Passwords that wait, however many wait for the answer to each.
-const WAITING_MOST: usize = 64;
-/// Requests that wait for the answer to one: a browser sends several at once.
+/// Requests that wait for the answer to one question: a browser sends several at once.
 const SHARED_MOST: usize = 256;
-/// How much less the thread is worth than others (nice(2)).
+/// Clients whose wrong credentials are remembered.
+const WRONG_MOST: usize = 16 * 1024;
+/// Turns that wrong credentials cost at most.
+const PENALTY_MOST: u64 = 1000;
+/// How much less the threads are worth than others (nice(2)).
 const NICE: i32 = 10;
 
-/// Where passwords are checked.
-pub struct PasswordChecks {
+/// The name of a thread, and how many questions wait for it at most, however many wait for the answer to each.
+fn thread_of(kind: CheckKind) -> (&'static str, usize) {
+    match kind {
+        CheckKind::Password => ("passwords", 64),
+        CheckKind::Signature => ("signatures", 1024),
+    }
+}
+
+/// Where checks of one kind are done.
+pub struct SlowChecks {
     queue: Arc<Mutex<Queue>>,
     wake: Sender<()>,
     mailboxes: Vec<Mailbox<Command>>,
@@ -29,47 +41,45 @@ pub struct PasswordChecks {
 
 type Queue = FairQueue<Arc<AuthQuestion>, AnswerSlot>;
 
-impl PasswordChecks {
+impl SlowChecks {
     /// Starts the thread, which ends when nobody can ask any more; `None`: there is none to be had, and that is told.
-    pub fn start(mailboxes: Vec<Mailbox<Command>>) -> Option<PasswordChecks> {
+    pub fn start(kind: CheckKind, mailboxes: &[Mailbox<Command>]) -> Option<SlowChecks> {
+        let (name, most) = thread_of(kind);
         let has_left = |slot: &AnswerSlot| slot.reply.is_disconnected();
-        let queue = Arc::new(Mutex::new(FairQueue::new(has_left)));
+        let queue = Arc::new(Mutex::new(FairQueue::new(most, has_left)));
         let (wake, woken) = flume::bounded(1);
-        let checks =
-            PasswordChecks { queue: Arc::clone(&queue), wake, mailboxes: mailboxes.clone() };
+        let (asked, mailboxes) = (Arc::clone(&queue), mailboxes.to_vec());
+        let checks = SlowChecks { queue, wake, mailboxes: mailboxes.clone() };
         let work = move || {
             let _ = rustix::process::nice(NICE); // of this thread alone (sched(7))
             let mut workspace = Workspace::default();
             while woken.recv().is_ok() {
                 loop {
-                    let next = locked(&queue).pop();
-                    let Some((question, mut slots)) = next else { break };
-                    slots.retain(|slot| !slot.reply.is_disconnected());
-                    match &question.asked {
-                        Asked::Password { check, .. } if !slots.is_empty() => {
-                            tell_all(&mailboxes, &slots, &answer(check, &mut workspace));
-                        }
-                        _ => {} // nobody waits for it any more
+                    let next = locked(&asked).pop();
+                    let Some(Waiting { client, question, mut askers, .. }) = next else { break };
+                    askers.retain(|slot| !slot.reply.is_disconnected());
+                    // Nobody waits for it any more?
+                    if let (Some(check), false) = (question.slow_check(), askers.is_empty()) {
+                        let answer = answer(check, &mut workspace);
+                        locked(&asked).checked(client, &answer);
+                        tell_all(&mailboxes, &askers, &answer);
                     }
                 }
             }
         };
-        match thread::Builder::new().name("passwords".to_owned()).spawn(work) {
+        match thread::Builder::new().name(name.to_owned()).spawn(work) {
             Ok(_) => Some(checks),
             Err(error) => {
-                tracing::error!(%error, "no passwords can be checked: no thread is to be had");
+                tracing::error!(%error, "no {name} can be checked: no thread is to be had");
                 None
             }
         }
     }
 
-    /// Has the password checked when its turn comes. Those for whom there is no room, which may be others than who asks
-    /// now, are told that nobody knows.
-    pub fn ask(&self, (question, slot): PendingQuestion) {
-        let client = match &question.asked {
-            Asked::Password { client, .. } => client.map_or([0; 9], client_key),
-            Asked::Service(_) => return,
-        };
+    /// Has it checked when its turn comes. Those for whom there is no room, which may be others than who asks now, are
+    /// told that nobody knows.
+    pub fn ask(&self, check: &SlowCheck, (question, slot): PendingQuestion) {
+        let client = check.client.map_or([0; 9], client_key);
         let displaced = locked(&self.queue).push(client, question, slot);
         tell_all(&self.mailboxes, &displaced, &Answer::Unavailable);
         let _ = self.wake.try_send(()); // full: it has been woken
@@ -77,9 +87,9 @@ impl PasswordChecks {
 }
 
 /// What the check says. One that panics, which is a defect, must not take the thread with it.
-fn answer(check: &dyn Fn(&mut Workspace) -> Answer, workspace: &mut Workspace) -> Answer {
-    catch_unwind(AssertUnwindSafe(|| check(workspace))).unwrap_or_else(|_| {
-        tracing::error!("the check of a password ended in a panic, which is a defect in tidegate");
+fn answer(check: &SlowCheck, workspace: &mut Workspace) -> Answer {
+    catch_unwind(AssertUnwindSafe(|| (check.run)(workspace))).unwrap_or_else(|_| {
+        tracing::error!("a check of credentials ended in a panic, which is a defect in tidegate");
         Answer::Unavailable
     })
 }
@@ -97,9 +107,13 @@ fn tell_all(mailboxes: &[Mailbox<Command>], slots: &[AnswerSlot], answer: &Answe
 /// What is counted as one client.
 type ClientKey = [u8; 9];
 
-/// Questions of clients who take turns (start-time fair queueing): a client's second question has the turn behind its
-/// first, however many others have asked before.
+/// Questions of clients who take turns (start-time fair queueing): a client's second question has the turn after its
+/// first, however many others have asked before, and wrong credentials cost further turns.
 struct FairQueue<Q, W> {
+    /// Questions that wait, at most.
+    most: usize,
+    /// How often credentials of a client were wrong since they were right.
+    wrong: HashMap<ClientKey, u64>,
     /// The turn of the question that was taken last.
     turn: u64,
     questions: Vec<Waiting<Q, W>>,
@@ -116,8 +130,22 @@ struct Waiting<Q, W> {
 }
 
 impl<Q: PartialEq, W> FairQueue<Q, W> {
-    fn new(has_left: fn(&W) -> bool) -> FairQueue<Q, W> {
-        FairQueue { turn: 0, questions: Vec::new(), has_left }
+    fn new(most: usize, has_left: fn(&W) -> bool) -> FairQueue<Q, W> {
+        FairQueue { most, wrong: HashMap::new(), turn: 0, questions: Vec::new(), has_left }
+    }
+
+    /// Remembers what came of a client's question. Who has more addresses than are remembered is a newcomer each time.
+    fn checked(&mut self, client: ClientKey, answer: &Answer) {
+        match answer {
+            Answer::Rejected(_) => {
+                if self.wrong.len() == WRONG_MOST {
+                    self.wrong.clear();
+                }
+                *self.wrong.entry(client).or_default() += 1;
+            }
+            Answer::Good(_) => drop(self.wrong.remove(&client)),
+            Answer::Relayed(_) | Answer::Unavailable => {}
+        }
     }
 
     /// Forgets askers who have left, and questions that nobody asks any more.
@@ -130,7 +158,7 @@ impl<Q: PartialEq, W> FairQueue<Q, W> {
 
     /// Gives the askers back for whom there is no room. In a full queue whoever would be last makes way.
     fn push(&mut self, client: ClientKey, question: Q, asker: W) -> Vec<W> {
-        let is_full = self.questions.len() == WAITING_MOST;
+        let is_full = self.questions.len() == self.most;
         if is_full || self.questions.iter().any(|one| one.askers.len() == SHARED_MOST) {
             self.purge();
         }
@@ -142,10 +170,11 @@ impl<Q: PartialEq, W> FairQueue<Q, W> {
             return Vec::new();
         }
         let own = self.questions.iter().filter(|one| one.client == client);
-        let turn = own.map(|one| one.turn + 1).max().unwrap_or(self.turn + 1);
+        let penalty = self.wrong.get(&client).copied().unwrap_or(0).min(PENALTY_MOST);
+        let turn = own.map(|one| one.turn).max().unwrap_or(self.turn) + 1 + penalty;
         let mut displaced = Vec::new();
-        if self.questions.len() == WAITING_MOST {
-            let last = (0..WAITING_MOST).max_by_key(|at| self.questions[*at].turn).unwrap_or(0);
+        if self.questions.len() == self.most {
+            let last = (0..self.most).max_by_key(|at| self.questions[*at].turn).unwrap_or(0);
             if self.questions[last].turn <= turn {
                 return vec![asker];
             }
@@ -156,23 +185,25 @@ impl<Q: PartialEq, W> FairQueue<Q, W> {
     }
 
     /// The next question: of those with the lowest turn the oldest.
-    fn pop(&mut self) -> Option<(Q, Vec<W>)> {
+    fn pop(&mut self) -> Option<Waiting<Q, W>> {
         let (at, _) = self.questions.iter().enumerate().min_by_key(|(_, one)| one.turn)?;
-        let Waiting { turn, question, askers, .. } = self.questions.remove(at);
-        self.turn = turn;
-        Some((question, askers))
+        let next = self.questions.remove(at);
+        self.turn = next.turn;
+        Some(next)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::gate::Identity;
 
+    const WAITING_MOST: usize = 64;
     const FLOOD: ClientKey = [1; 9];
 
     /// A queue that one client has filled.
     fn flooded() -> FairQueue<u32, u32> {
-        let mut queue = FairQueue::new(|_| false);
+        let mut queue = FairQueue::new(WAITING_MOST, |_| false);
         for n in 0..WAITING_MOST as u32 {
             assert!(queue.push(FLOOD, n, n).is_empty());
         }
@@ -180,14 +211,14 @@ mod tests {
     }
 
     fn order(queue: &mut FairQueue<u32, u32>) -> Vec<u32> {
-        std::iter::from_fn(|| queue.pop()).map(|(question, _)| question).collect()
+        std::iter::from_fn(|| queue.pop()).map(|next| next.question).collect()
     }
 
     #[test]
     fn who_asks_once_is_not_behind_who_asks_often() {
         let mut queue = flooded();
         assert_eq!(queue.push(FLOOD, 100, 100), [100], "it would be last itself");
-        assert_eq!(queue.pop().unwrap().0, 0);
+        assert_eq!(queue.pop().unwrap().question, 0);
         assert!(queue.push(FLOOD, 100, 100).is_empty(), "there is room for one");
         assert_eq!(queue.push([2; 9], 200, 200), [100], "the last of the many makes way");
         assert_eq!(queue.push([2; 9], 201, 201), [63]);
@@ -198,7 +229,7 @@ mod tests {
 
     #[test]
     fn clients_take_turns_in_the_order_in_which_they_came() {
-        let mut queue = FairQueue::new(|_| false);
+        let mut queue = FairQueue::new(WAITING_MOST, |_| false);
         for (client, question) in [(1, 10), (1, 11), (1, 12), (2, 20), (3, 30), (2, 21)] {
             assert!(queue.push([client; 9], question, 0).is_empty());
         }
@@ -207,7 +238,7 @@ mod tests {
 
     #[test]
     fn many_clients_that_ask_once_are_served_as_they_came() {
-        let mut queue = FairQueue::new(|_| false);
+        let mut queue = FairQueue::new(WAITING_MOST, |_| false);
         for n in 0..WAITING_MOST as u32 {
             assert!(queue.push([n as u8; 9], n, n).is_empty());
         }
@@ -217,21 +248,35 @@ mod tests {
 
     #[test]
     fn who_asks_again_and_again_has_every_other_turn() {
-        let mut queue = FairQueue::new(|_| false);
+        let mut queue = FairQueue::new(WAITING_MOST, |_| false);
         for (client, question) in [(2, 20), (2, 21), (1, 10)] {
             assert!(queue.push([client; 9], question, 0).is_empty());
         }
         let mut served = Vec::new();
         for next in 11..15 {
-            served.push(queue.pop().unwrap().0);
+            served.push(queue.pop().unwrap().question);
             assert!(queue.push([1; 9], next, 0).is_empty());
         }
         assert_eq!(served, [20, 10, 21, 11]);
     }
 
     #[test]
+    fn who_was_wrong_makes_way_for_who_was_not() {
+        let mut queue = FairQueue::new(WAITING_MOST, |_| false);
+        for n in 0..WAITING_MOST as u32 {
+            queue.checked([n as u8; 9], &Answer::Rejected(""));
+            assert!(queue.push([n as u8; 9], n, n).is_empty());
+        }
+        assert_eq!(queue.push([200; 9], 200, 200), [63]);
+        assert_eq!(queue.push([0; 9], 100, 100), [100], "who was wrong before does not");
+        assert_eq!(queue.pop().unwrap().question, 200);
+        queue.checked([1; 9], &Answer::Good(Identity::new(&"a".into(), "", vec![], vec![])));
+        assert!(!queue.wrong.contains_key(&[1; 9]), "who is right is as good as new");
+    }
+
+    #[test]
     fn who_has_left_holds_no_room() {
-        let mut queue = FairQueue::new(|asker| *asker < 60);
+        let mut queue = FairQueue::new(WAITING_MOST, |asker| *asker < 60);
         for n in 0..WAITING_MOST as u32 {
             assert!(queue.push([n as u8; 9], n, n).is_empty());
         }
@@ -241,12 +286,12 @@ mod tests {
 
     #[test]
     fn a_question_that_waits_is_not_asked_twice() {
-        let mut queue = FairQueue::new(|_| false);
+        let mut queue = FairQueue::new(WAITING_MOST, |_| false);
         for asker in 0..SHARED_MOST as u32 {
             assert!(queue.push([asker as u8; 9], 7, asker).is_empty());
         }
         assert_eq!(queue.push([9; 9], 7, 1000), [1000]);
-        let (question, askers) = queue.pop().unwrap();
+        let Waiting { question, askers, .. } = queue.pop().unwrap();
         assert_eq!((question, askers.len()), (7, SHARED_MOST));
         assert!(queue.pop().is_none());
     }
