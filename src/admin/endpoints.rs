@@ -26,11 +26,13 @@ struct Endpoint {
 enum Handler {
     /// It shows something.
     Show(fn(&View, &AdminRequest) -> Reply),
+    /// It shows what may tell whether credentials are good: where there are tokens, to those who have one.
+    Judge(fn(&View, &AdminRequest) -> Reply),
     /// It has something changed.
     Change(fn(&AdminRequest) -> Result<Order, Refused>),
 }
 
-use Handler::{Change, Show};
+use Handler::{Change, Judge, Show};
 
 const MISDIRECTED: &str = "Host must be an IP address or localhost";
 
@@ -79,7 +81,7 @@ const ENDPOINTS: &[Endpoint] = &[
         method: Method::Get,
         path: "/explain",
         help: "which route a request takes: ?request=GET%20http://host/path&field=Name:%20value&client=...&at=...",
-        handler: Show(explain),
+        handler: Judge(explain),
     },
     Endpoint {
         method: Method::Post,
@@ -137,7 +139,7 @@ impl Wish {
             Some(_) => return None,
             None => match find(request)? {
                 Endpoint { handler: Change(order), path, .. } => (&path[1..], order(request)),
-                Endpoint { handler: Show(_), .. } => return None,
+                Endpoint { handler: Show(_) | Judge(_), .. } => return None,
             },
         };
         let what = order.as_ref().map_or_else(|_| word.to_owned(), Order::to_string);
@@ -163,7 +165,15 @@ pub(super) async fn answer(
     let Some(Wish { what, order }) = wish else {
         return match &caller {
             Ok(caller) if is_lured(caller) => misdirected().reply(),
-            Ok(_) => page_or_help(view, request),
+            Ok(caller) if !judges(request) || caller.may_judge(view, local) => {
+                page_or_help(view, request)
+            }
+            Ok(_) => {
+                let refused =
+                    access::unauthorized("this takes a token: Authorization: Bearer TOKEN");
+                orders.audit_look(&request.path, by, &refused.message);
+                refused.reply()
+            }
             Err(refused) => {
                 orders.audit_look(&request.path, by, &refused.message);
                 refused.reply()
@@ -192,7 +202,7 @@ fn page_or_help(view: &View, request: &AdminRequest) -> Reply {
     if upstream_id(request).is_some() {
         return wrong_method("DELETE removes it", "DELETE".to_owned());
     }
-    if let Some(Endpoint { handler: Show(show), .. }) = find(request) {
+    if let Some(Endpoint { handler: Show(show) | Judge(show), .. }) = find(request) {
         return show(view, request);
     }
     let here = ENDPOINTS.iter().filter(|endpoint| endpoint.path == request.path);
@@ -218,6 +228,11 @@ fn page_or_help(view: &View, request: &AdminRequest) -> Reply {
 /// Behind `/upstreams/`.
 fn upstream_id(request: &AdminRequest) -> Option<&str> {
     request.path.strip_prefix("/upstreams/")
+}
+
+/// Whether credentials may be judged for it.
+fn judges(request: &AdminRequest) -> bool {
+    matches!(find(request), Some(Endpoint { handler: Judge(_), .. }))
 }
 
 /// What is done for this method of this path.

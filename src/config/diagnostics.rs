@@ -5,6 +5,8 @@ use super::given::Origin;
 use std::fmt::Write;
 use std::ops::Range;
 
+use crate::http::userinfo;
+
 /// What a grammar says about a text it refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -187,7 +189,10 @@ impl Note {
     fn line(&self) -> String {
         let (wrong, right) = (&self.wrong.wrong, self.wrong.right());
         let value = self.value.as_ref().map_or_else(String::new, |(value, part)| {
-            format!(" {}", clip(escape(&value[part.clone()]), WIDEST_ITEM))
+            format!(
+                " {}",
+                clip(userinfo::hide(&escape(&value[part.clone()])).into_owned(), WIDEST_ITEM)
+            )
         });
         match &self.origin {
             Origin::CommandLine | Origin::Default => format!("{wrong}; {right}"),
@@ -210,7 +215,8 @@ impl Note {
                 origin => format!("error: {}: {wrong}\n    {right}\n", origin.position(0)),
             };
         };
-        let [mut before, item, mut after] = self.origin.excerpt(value, part.clone());
+        let excerpt = self.origin.excerpt(value, part.clone());
+        let [mut before, item, mut after] = excerpt.map(|text| userinfo::hide(&text).into_owned());
         let item = clip(item, WIDEST_ITEM);
         if width(&before) + width(&item) + width(&after) > WIDEST {
             before = format!("{}...", self.origin.lead());

@@ -12,6 +12,7 @@ use super::counts_by_identity;
 use super::identity::Identity;
 use crate::config::{LimitKey, LimitSpec};
 use crate::http::write::decimal;
+use crate::http::{Field, looks_like};
 
 /// A limit over all cores.
 #[derive(Debug)]
@@ -129,9 +130,7 @@ impl LinkedLimit {
                 hash(b"host", &[crate::http::host::normal(input.host(), &mut buffer)])
             }
             (LimitKey::Route, _) => hash(b"route", &[route.as_bytes()]),
-            (LimitKey::Header(name), _) => {
-                hash(b"header", &[input.field(name).unwrap_or_default()])
-            }
+            (LimitKey::Header(name), _) => hash(b"header", &[only_value(input, name)]),
             (LimitKey::All, _) => hash(b"all", &[]),
         }
     }
@@ -199,6 +198,24 @@ impl LimitStanding {
     /// Seconds until another request may pass: at least one.
     pub fn retry_after(&self) -> u64 {
         whole_seconds(self.standing.retry_after).max(1)
+    }
+}
+
+/// The value of the field of this name, as the upstream will see it too; else nothing: where there are several, where
+/// some would take another field for it, or where it goes no further.
+fn only_value<'i>(input: &MatchInput<'i>, name: &str) -> &'i [u8] {
+    let MatchInput { head, bytes, withheld, .. } = *input;
+    let looks_like = |field: &&Field| looks_like(field.name.of(bytes), name.as_bytes());
+    let mut like = head.fields.iter().filter(looks_like);
+    match (like.next(), like.next()) {
+        (Some(field), None)
+            if field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes())
+                && !head.stays_behind(field, bytes)
+                && !withheld.iter().any(|other| other.eq_ignore_ascii_case(name)) =>
+        {
+            field.value.of(bytes)
+        }
+        _ => b"",
     }
 }
 

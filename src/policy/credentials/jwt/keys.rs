@@ -57,6 +57,28 @@ impl Check {
     }
 }
 
+/// Why a key set is of no use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetFault {
+    /// It is none.
+    Malformed(String),
+    /// It is one, and has no key that fits.
+    Unusable(String),
+}
+
+impl From<&str> for SetFault {
+    fn from(why: &str) -> SetFault {
+        SetFault::Malformed(why.to_owned())
+    }
+}
+
+impl fmt::Display for SetFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (SetFault::Malformed(why) | SetFault::Unusable(why)) = self;
+        f.write_str(why)
+    }
+}
+
 impl KeySet {
     /// For HS256, HS384 and HS512 the secret as it is, to its last octet and at least as long as the hash (RFC 7518
     /// section 3.2); for the others one public key in PEM. A token may name its key as it likes.
@@ -90,16 +112,16 @@ impl KeySet {
     /// left, the error says why the last one was.
     ///
     /// Two keys with one `kid` and an algorithm in common are an error, and so is a member that stands twice.
-    pub fn of_jwks(text: &[u8], algorithms: &[JwtAlgorithm]) -> Result<KeySet, String> {
+    pub fn of_jwks(text: &[u8], algorithms: &[JwtAlgorithm]) -> Result<KeySet, SetFault> {
         check_algorithms(algorithms)?;
         if text.len() > SET {
-            return Err("a key set has at most 256 KiB".to_owned());
+            return Err("a key set has at most 256 KiB".into());
         }
         let set = json::object(text).ok_or("a key set is a JSON object that says nothing twice")?;
         let jwks = set.get("keys").and_then(Value::as_array);
         let jwks = jwks.ok_or("a key set has its keys in an array called `keys`")?;
         if jwks.len() > KEYS {
-            return Err("a key set has at most 100 keys".to_owned());
+            return Err("a key set has at most 100 keys".into());
         }
         let mut keys: Vec<Key> = Vec::new();
         let mut why = "there is no key in it";
@@ -107,16 +129,21 @@ impl KeySet {
             match Key::of_jwk(jwk, algorithms) {
                 Ok(key) if keys.iter().any(|other| other.is_taken_for(&key)) => {
                     let kid = key.kid.unwrap_or_default().escape_default().to_string();
-                    return Err(format!("two keys are called {kid:.64}"));
+                    return Err(SetFault::Malformed(format!("two keys are called {kid:.64}")));
                 }
                 Ok(key) => keys.push(key),
                 Err(reason) => why = reason,
             }
         }
         if keys.is_empty() {
-            return Err(format!("no key in the set can be used: {why}"));
+            return Err(SetFault::Unusable(format!("no key in the set can be used: {why}")));
         }
         Ok(KeySet { keys, is_single: false })
+    }
+
+    /// No keys at all: every token names one that is unknown.
+    pub fn none() -> KeySet {
+        KeySet { keys: Vec::new(), is_single: false }
     }
 
     /// How many keys there are.
@@ -124,7 +151,7 @@ impl KeySet {
         self.keys.len()
     }
 
-    /// Never: a set has at least one.
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }

@@ -8,7 +8,7 @@ use super::super::judge::JudgedAt;
 use super::super::question::{Asked, AuthQuestion, Holds};
 use crate::config::ForwardAuthSpec;
 use crate::http::write::field_line;
-use crate::http::{Field, Name, OURS, Reason, forward};
+use crate::http::{Field, Name, OURS, Reason, forward, looks_like};
 
 /// Octets of the fields that a service is asked with.
 const ASKED_WITH: usize = 16 * 1024;
@@ -27,7 +27,7 @@ impl Service {
         input: &MatchInput<'_>,
         JudgedAt { now, .. }: JudgedAt,
     ) -> Authentication {
-        let lines = asked_with(input);
+        let lines = asked_with(input, &self.0.fields);
         if lines.len() > ASKED_WITH {
             return Authentication::Rejected(Reason::AuthFieldsTooLarge.into());
         }
@@ -46,12 +46,12 @@ impl Service {
 
 /// The field lines that the service is asked with: those that would go on to an upstream, but for those about the body,
 /// the resource or the connection, and where the request would go.
-fn asked_with(input: &MatchInput<'_>) -> Vec<u8> {
+fn asked_with(input: &MatchInput<'_>, copied: &[String]) -> Vec<u8> {
     let MatchInput { head, bytes, .. } = *input;
     let mut lines = Vec::new();
     let mut put = |name: &[u8], value: &[u8]| field_line(&mut lines, name, value);
     let passing = forward::passing(head, bytes, input.is_trusted(), input.withheld);
-    for field in passing.filter(|field| is_for_service(field, bytes)) {
+    for field in passing.filter(|field| is_for_service(field, bytes, copied)) {
         put(field.name.of(bytes), field.value.of(bytes));
     }
     // Its answer may be relayed to a client, or read by us.
@@ -68,23 +68,32 @@ fn asked_with(input: &MatchInput<'_>) -> Vec<u8> {
     lines
 }
 
-/// What tells who asks may be in any field but these.
-fn is_for_service(field: &Field, bytes: &[u8]) -> bool {
-    match field.id {
-        Name::UserAgent | Name::Referer => true,
-        Name::ContentType | Name::ContentEncoding | Name::ContentLanguage | Name::ContentRange => {
-            false
-        }
-        // They compare with the resource (RFC 9110 section 13.1), and an answer of the service is none of it.
-        Name::IfMatch
-        | Name::IfNoneMatch
-        | Name::IfModifiedSince
-        | Name::IfUnmodifiedSince
-        | Name::IfRange
-        | Name::Range => false,
-        Name::Other => !field.name.of(bytes).eq_ignore_ascii_case(b"Accept-Encoding"),
-        id => !id.is(OURS),
-    }
+/// Fields about a body, or that compare with the resource (RFC 9110 section 13.1): an answer of the service is none of
+/// it.
+const NOT_ASKED: [&str; 11] = [
+    "Content-Type",
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Range",
+    "If-Match",
+    "If-None-Match",
+    "If-Modified-Since",
+    "If-Unmodified-Since",
+    "If-Range",
+    "Range",
+    "Accept-Encoding",
+];
+/// Fields that have credentials, also where the service says what goes on in them.
+const CREDENTIALS: [&str; 2] = ["Authorization", "Cookie"];
+
+/// What tells who asks may be in any field but those above, ours, and those that only the service may say.
+fn is_for_service(field: &Field, bytes: &[u8], copied: &[String]) -> bool {
+    let name = field.name.of(bytes);
+    let is_like = |other: &str| looks_like(name, other.as_bytes());
+    let is_ours = field.id.is(OURS) && !matches!(field.id, Name::UserAgent | Name::Referer);
+    let is_said = copied.iter().any(|other| is_like(other));
+    let has_credentials = CREDENTIALS.iter().any(|other| is_like(other));
+    !is_ours && !NOT_ASKED.iter().any(|other| is_like(other)) && (!is_said || has_credentials)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::super::MatchInput;
 use super::super::super::credentials::jws::{Claims, JwtFault};
-use super::super::super::credentials::jwt::{JwtRules, KeySet};
+use super::super::super::credentials::jwt::{JwtRules, KeySet, SetFault};
 use super::super::super::credentials::{self, Outcome};
 use super::super::authenticator::{Authentication, Authenticator, Fault, only};
 use super::super::identity::Identity;
@@ -55,7 +55,8 @@ impl Signed {
     }
 
     pub fn has_keys(&self) -> bool {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).rules.is_some()
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.rules.as_ref().is_some_and(|rules| rules.has_keys())
     }
 
     /// Whether a token has named another key since the last call.
@@ -64,16 +65,24 @@ impl Signed {
     }
 
     /// Goes by the keys of this set from now on. What was found out by the same keys holds.
+    ///
+    /// # Errors
+    /// When it is none, and the keys so far stay in use; or when none of its keys can be used, and there are none now.
     pub fn set_keys(&self, spec: &JwtSpec, set: &[u8]) -> Result<(), String> {
         let digest = digest(set);
         if self.keys.read().unwrap_or_else(PoisonError::into_inner).set == digest {
             return Ok(());
         }
-        let keys = KeySet::of_jwks(set, &spec.algorithms)?;
+        let (keys, result) = match KeySet::of_jwks(set, &spec.algorithms) {
+            Ok(keys) => (keys, Ok(())),
+            // Whoever withdraws the last key means it.
+            Err(SetFault::Unusable(why)) => (KeySet::none(), Err(why)),
+            Err(SetFault::Malformed(why)) => return Err(why),
+        };
         let rules = Some(Arc::new(JwtRules::new(spec, keys)));
         let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         *known = Keys { generation: known.generation + 1, set: digest, rules };
-        Ok(())
+        result
     }
 
     pub fn authenticate(
@@ -138,7 +147,10 @@ impl Signed {
 fn own_keys(spec: &JwtSpec) -> Option<Result<KeySet, String>> {
     match &spec.keys {
         JwtKeys::Key(key) => Some(KeySet::of_pem_or_secret(key.trim_end(), &spec.algorithms)),
-        JwtKeys::Set(set) => Some(KeySet::of_jwks(set.as_bytes(), &spec.algorithms)),
+        JwtKeys::Set(set) => {
+            let keys = KeySet::of_jwks(set.as_bytes(), &spec.algorithms);
+            Some(keys.map_err(|fault| fault.to_string()))
+        }
         JwtKeys::Url { .. } => None,
     }
 }
