@@ -131,6 +131,14 @@ fn zd05_requests_are_counted_by_host_route_and_field() {
     let case = limited(&origin, "rate = '1/h'\nby = 'header:X-Tenant'");
     let all = ["X-Tenant: a", "x-tenant: a", "X-Tenant: b", "X-Tenant: A", "", "", "X-Tenant: b"];
     assert_eq!(statuses(&case.proxy, &all), [200, 429, 200, 200, 200, 429, 429]);
+    // What the upstream does not see, or may read in two ways, is as good as none.
+    let none = [
+        "X-Tenant: c\r\nConnection: X-Tenant",
+        "X-Tenant: d\r\nX-Tenant: e",
+        "X-Tenant: f\r\nX_Tenant: g",
+        "X_Tenant: h",
+    ];
+    assert_eq!(statuses(&case.proxy, &none), [429; 4]);
     let rest = "[limit.default]\nrate = '2/h'\nby = 'route'\n\
                 [[route]]\npath = '/a/*'\npool = 'default'\n[[route]]\npool = 'default'";
     let case = Configured::new(&with(&origin, rest), &[]);

@@ -44,6 +44,8 @@ fn zg01_a_change_takes_a_token_that_may_make_it() {
         ("GET /status", String::new(), 200),
         ("GET /status", format!("Authorization: Bearer {LOOK}\r\n"), 200),
         ("GET /status", "Authorization: Bearer not-one-of-them\r\n".to_owned(), 401),
+        ("GET /explain?request=GET%20http://a/", String::new(), 401),
+        ("GET /explain?request=GET%20http://a/", format!("Authorization: Bearer {LOOK}\r\n"), 200),
         ("POST /reload", String::new(), 401),
         ("POST /reload", format!("X-API-Key: {LOOK}\r\n"), 403),
         ("POST /reload", format!("X-API-Key: {OPS}\r\nX-Auth-Token: {LOOK}\r\n"), 401),

@@ -110,7 +110,8 @@ mod tests {
         let withheld: Vec<String> = withheld.iter().map(|name| (*name).to_owned()).collect();
         let lines = input(&format!("GET /a?b HTTP/1.1\r\nHost: h{fields}"), |input| {
             let trusted = if trusted { &networks[..] } else { &[] };
-            asked_with(&MatchInput { trusted, withheld: &withheld, ..*input })
+            let copied = ["X-User", "Authorization"].map(str::to_owned);
+            asked_with(&MatchInput { trusted, withheld: &withheld, ..*input }, &copied)
         });
         let text = String::from_utf8(lines).unwrap();
         let ours = "Accept-Encoding: identity\r\nX-Forwarded-Proto: http\r\n\
@@ -135,6 +136,8 @@ mod tests {
             ("\r\nX-Forwarded-Method: PUT\r\nX-Forwarded-Uri: /\r\nX_Forwarded_Host: a", ""),
             ("\r\nX-Forwarded-Proto: https\r\nX-Real-IP: 10.0.0.1\r\nForwarded: for=a", ""),
             ("\r\nX-Admin: 1\r\nx_admin: 1\r\nX-Admins: 1", "X-Admins: 1|"),
+            ("\r\nX-User: root\r\nx_user: root\r\nAuthorization: a", "Authorization: a|"),
+            ("\r\nContent_Type: a/b\r\nIf_Match: a", ""),
             ("\r\nVia: 1.1 a\r\nX-Request-Id: a\r\nMax-Forwards: 1", ""),
         ] {
             assert_eq!(asked(fields, false, &["X-Admin"]), asked_with, "{fields:?}");

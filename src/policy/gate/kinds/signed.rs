@@ -1,5 +1,5 @@
-//! Signed tokens (RFC 7519). What is wrong with a token besides its signature costs little to find, and is found here. A
-//! signature with a public key is checked elsewhere, and what came of it is remembered, good or not.
+//! Signed tokens (RFC 7519). What is wrong with a token besides its signature costs little to find, and is found here.
+//! A signature with a public key is checked elsewhere, and what came of it is remembered, good or not.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -190,6 +190,12 @@ mod tests {
             assert_eq!(signed.keys.read().unwrap().generation, generation, "{kid}");
         }
         assert!(signed.set_keys(&spec, b"{}").is_err());
-        assert_eq!(signed.keys.read().unwrap().generation, 3);
+        assert_eq!((signed.has_keys(), signed.keys.read().unwrap().generation), (true, 3));
+        // Who withdraws the last key means it.
+        for (n, none) in [r#"{"keys":[]}"#, r#"{"keys":[{"kty":"EC"}]}"#].iter().enumerate() {
+            assert!(signed.set_keys(&spec, none.as_bytes()).is_err());
+            let generation = signed.keys.read().unwrap().generation;
+            assert_eq!((signed.has_keys(), generation), (false, 4 + n as u64));
+        }
     }
 }
