@@ -656,11 +656,13 @@ fn y23_a_connection_that_is_silent_is_probed() {
         assert_eq!(proxy.client().get("/").text(), "a");
         let (_, port) = origin.address().rsplit_once(':').unwrap();
         let to_it = format!(":{:04X}", port.parse::<u16>().unwrap());
-        // The remote address is the third word, the timer the sixth: 02 is that of keep-alive (proc_pid_net(5)).
+        // The remote address is the third word, the state the fourth, the timer the sixth: 02 is that of keep-alive
+        // (proc_pid_net(5)). Connections of others that had this port before may still be in TIME_WAIT.
         let timers = || -> Vec<String> {
             let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
             let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-            let to_it = lines.filter(|words| words.len() > 5 && words[2].ends_with(&to_it));
+            let to_it = lines
+                .filter(|words| words.len() > 5 && words[2].ends_with(&to_it) && words[3] == "01");
             to_it.map(|words| words[5][..2].to_owned()).collect()
         };
         if timers().is_empty() {
