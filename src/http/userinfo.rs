@@ -14,7 +14,7 @@ pub fn hide(text: &str) -> Cow<'_, str> {
     let hidden = text.split(' ').map(hide_in_word).collect::<Vec<_>>().join(" ");
     // A space inside of it: what the parts of such a text are is not known.
     match (hidden.find("://"), hidden.rfind('@')) {
-        (Some(scheme), Some(at)) if is_split(&hidden[scheme..at]) => {
+        (Some(scheme), Some(at)) if scheme < at && is_split(&hidden[scheme..at]) => {
             [&hidden[..scheme + "://".len()], MARK, &hidden[at..]].concat().into()
         }
         _ => hidden.into(),
@@ -67,6 +67,7 @@ mod tests {
             ("GET http://user:se cret@a/ HTTP/1.1", "GET http://***@a/ HTTP/1.1"),
             ("see http://a or b@c", "see http://***@c"),
             ("http://a/ of b@c", "http://a/ of ***@c"),
+            ("a@b=http://c", "a@b=http://c"),
             ("http://a/b@c", "http://a/b@c"),
             ("http://a?b@c", "http://a?b@c"),
             ("/b@c", "/b@c"),
@@ -76,6 +77,17 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(hide(text), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn any_text_can_be_shown_and_shows_the_same_again() {
+        const PARTS: [&str; 8] = ["secret", "@", "://", ":", "/", "?", " ", "\u{e9}"];
+        for number in 0..PARTS.len().pow(6) {
+            let part = |place: u32| PARTS[number / PARTS.len().pow(place) % PARTS.len()];
+            let text = (0..6).map(part).collect::<String>();
+            let hidden = hide(&text);
+            assert_eq!(hide(&hidden), hidden, "{text}");
         }
     }
 }
