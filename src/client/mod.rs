@@ -157,7 +157,7 @@ impl Incoming {
 }
 
 fn octets(question: Question<'_>) -> Vec<u8> {
-    let Question { method, target, host, fields, body, .. } = question;
+    let Question { method, target, host, fields, body } = question;
     let method = Method::LABELS[method.index()];
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     if !body.is_empty() {

@@ -12,7 +12,7 @@ use flume::Sender;
 use super::questions::{PendingQuestion, tell};
 use crate::io::signal::Mailbox;
 use crate::policy::gate::{Answer, AuthQuestion, CheckKind, SlowCheck, Workspace};
-use crate::policy::limit::client_key;
+use crate::policy::limit::{ClientKey, client_key};
 use crate::proxy::{AnswerSlot, Command};
 
 /// Requests that wait for the answer to one question: a browser sends several at once.
@@ -103,9 +103,6 @@ fn tell_all(mailboxes: &[Mailbox<Command>], slots: &[AnswerSlot], answer: &Answe
         tell(mailboxes, slot, answer.clone());
     }
 }
-
-/// What is counted as one client.
-type ClientKey = [u8; 9];
 
 /// Questions of clients who take turns (start-time fair queueing): a client's second question has the turn after its
 /// first, however many others have asked before, and wrong credentials cost further turns.

@@ -6,7 +6,7 @@ use super::fields::{self, Field, Seen, Span};
 use super::framing::{self, Claims, Framing};
 use super::grammar;
 use super::head::{Limits, Method, Progress, Version};
-use super::names::{NEEDED, Name};
+use super::names::{NEEDED, Name, looks_like};
 use super::upgrade::{self, Offer, Upgrade, WEBSOCKET};
 use crate::base::digits;
 
@@ -110,6 +110,17 @@ impl Request {
         self.names_fields
             && !field.id.is(NEEDED)
             && connection::names(&self.fields, bytes, field.name.of(bytes))
+    }
+
+    /// The field of this name, where whoever comes next sees the same: there is one, none looks like it, and
+    /// `Connection` does not name it.
+    pub fn sole(&self, name: &str, bytes: &[u8]) -> Option<&Field> {
+        let name = name.as_bytes();
+        let looks_like = |field: &&Field| looks_like(field.name.of(bytes), name);
+        let mut like = self.fields.iter().filter(looks_like);
+        let (field, None) = (like.next()?, like.next()) else { return None };
+        let is_it = field.name.of(bytes).eq_ignore_ascii_case(name);
+        (is_it && !self.stays_behind(field, bytes)).then_some(field)
     }
 
     fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Progress, Reason> {

@@ -1,9 +1,9 @@
 //! Whether a body is of a kind that a route takes: `Content-Type` (RFC 9110 section 8.3) against
 //! [`Gate::content_type`](crate::config::Gate).
 
-use crate::http::{Framing, Name, Request, looks_like, media};
+use crate::http::{Framing, Request, media};
 
-const NAME: &[u8] = b"Content-Type";
+const NAME: &str = "Content-Type";
 
 /// Whether the request may have its body, if it has one: then its type has to be told by one field, well-formed and in
 /// a range. `list`: ranges, as [`media::is_range`] has them; none: anything fits.
@@ -14,15 +14,9 @@ pub fn fits(list: &[String], head: &Request, bytes: &[u8]) -> bool {
     if list.is_empty() || head.framing == Framing::None {
         return true;
     }
-    let mut told = head.fields.iter().filter(|field| looks_like(field.name.of(bytes), NAME));
-    match (told.next(), told.next()) {
-        (Some(field), None) => {
-            let passes = field.id == Name::ContentType && !head.stays_behind(field, bytes);
-            let told = media::media_type(field.value.of(bytes));
-            passes && told.is_some_and(|told| list.iter().any(|range| media::is_in(told, range)))
-        }
-        _ => false,
-    }
+    let field = head.sole(NAME, bytes);
+    let told = field.and_then(|field| media::media_type(field.value.of(bytes)));
+    told.is_some_and(|told| list.iter().any(|range| media::is_in(told, range)))
 }
 
 #[cfg(test)]

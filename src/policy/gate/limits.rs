@@ -12,7 +12,6 @@ use super::counts_by_identity;
 use super::identity::Identity;
 use crate::config::{LimitKey, LimitSpec};
 use crate::http::write::decimal;
-use crate::http::{Field, looks_like};
 
 /// A limit over all cores.
 #[derive(Debug)]
@@ -205,18 +204,9 @@ impl LimitStanding {
 /// some would take another field for it, or where it goes no further.
 fn only_value<'i>(input: &MatchInput<'i>, name: &str) -> &'i [u8] {
     let MatchInput { head, bytes, withheld, .. } = *input;
-    let looks_like = |field: &&Field| looks_like(field.name.of(bytes), name.as_bytes());
-    let mut like = head.fields.iter().filter(looks_like);
-    match (like.next(), like.next()) {
-        (Some(field), None)
-            if field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes())
-                && !head.stays_behind(field, bytes)
-                && !withheld.iter().any(|other| other.eq_ignore_ascii_case(name)) =>
-        {
-            field.value.of(bytes)
-        }
-        _ => b"",
-    }
+    let is_withheld = withheld.iter().any(|other| other.eq_ignore_ascii_case(name));
+    let field = head.sole(name, bytes).filter(|_| !is_withheld);
+    field.map_or(b"", |field| field.value.of(bytes))
 }
 
 /// Rounded up: who comes back then is not too early, but for less than a millisecond.

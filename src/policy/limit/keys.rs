@@ -28,9 +28,12 @@ impl LimitHasher {
     }
 }
 
+/// A client: an IPv4 address, or the first 64 bits of one of IPv6.
+pub type ClientKey = [u8; 9];
+
 /// What is counted as one client, for [`LimitHasher::hash`]: the whole of an IPv4 address, IPv4-mapped or not, and the
 /// first 64 bits of an IPv6 address, since whoever has one has all that begin alike (RFC 6177). First comes 4 or 6.
-pub fn client_key(address: IpAddr) -> [u8; 9] {
+pub fn client_key(address: IpAddr) -> ClientKey {
     let mut key = [0; 9];
     match address.to_canonical() {
         IpAddr::V4(address) => {

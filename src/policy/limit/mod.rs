@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::bucket::Bucket;
-pub use self::keys::{LimitHasher, client_key};
+pub use self::keys::{ClientKey, LimitHasher, client_key};
 use self::sliding::Sliding;
 use self::table::{Home, Shard, Slot, WAYS};
 use self::tick::{Now, Tick};

@@ -6,18 +6,15 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::policy::limit::client_key;
+use crate::policy::limit::{ClientKey, client_key};
 
 /// Parts with a lock each: cores that accept at the same moment seldom meet.
 const PARTS: usize = 64;
 
-/// A client: an IPv4 address, or the first 64 bits of one of IPv6.
-type Key = [u8; 9];
-
 /// The connections of each client that has any: as many entries as there are connections at most.
 #[derive(Debug)]
 pub struct ClientPermits {
-    parts: [Mutex<HashMap<Key, u32>>; PARTS],
+    parts: [Mutex<HashMap<ClientKey, u32>>; PARTS],
 }
 
 impl Default for ClientPermits {
@@ -29,7 +26,7 @@ impl Default for ClientPermits {
 /// One of the connections that a client may have, until it is dropped.
 pub struct ClientPermit {
     permits: Arc<ClientPermits>,
-    key: Key,
+    key: ClientKey,
 }
 
 impl fmt::Debug for ClientPermit {
@@ -51,7 +48,7 @@ impl ClientPermits {
         Some(Box::new(ClientPermit { permits: Arc::clone(self), key }))
     }
 
-    fn part(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, u32>> {
+    fn part(&self, key: &ClientKey) -> MutexGuard<'_, HashMap<ClientKey, u32>> {
         let sum = key.iter().fold(0_usize, |sum, octet| sum.wrapping_mul(31) + usize::from(*octet));
         self.parts[sum % PARTS].lock().unwrap_or_else(PoisonError::into_inner)
     }
