@@ -324,6 +324,7 @@ class Soak:
         for origin in self.origins:
             await origin.start()
         self.proxy = await asyncio.to_thread(Proxy, self.origins, home, self.options.under)
+        _, at_first = await self.warm_up()
         started = time.monotonic()
         length = self.options.minutes * 60
         beside = [asyncio.create_task(task) for task in (
@@ -344,11 +345,16 @@ class Soak:
         for task in beside:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        return await self.judge()
+        return await self.judge(at_first)
 
-    async def judge(self):
-        for _, writer in self.kept:
-            writer.close()
+    async def warm_up(self):
+        """What a core opens when it is first asked, it may keep."""
+        request = b"GET /body/1/1000000 HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n"
+        await asyncio.gather(*(self.ask(request, fresh=True) for _ in range(20)))
+        return await self.come_to_rest()
+
+    async def come_to_rest(self):
+        """The metrics once no request is under way, and the descriptors that are open then, but for idle upstream connections."""
         figures = {}
         for _ in range(150):
             figures = await asyncio.to_thread(tools.metrics, self.proxy.admin)
@@ -356,8 +362,12 @@ class Soak:
                 break
             await asyncio.sleep(0.1)
         _, open_now = self.proxy.sample()
-        at_rest = open_now - sum(one["idle"] for one in figures["upstreams"].values())
-        _, at_first = self.samples[0]
+        return figures, open_now - sum(one["idle"] for one in figures["upstreams"].values())
+
+    async def judge(self, at_first):
+        for _, writer in self.kept:
+            writer.close()
+        figures, at_rest = await self.come_to_rest()
         fifth = max(1, len(self.samples) // 5)
         second, last = self.samples[fifth:2 * fifth], self.samples[-fifth:]
         medians = [[statistics.median(one[i] for one in part) for part in (second, last)] for i in (0, 1)]
