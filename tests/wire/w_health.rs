@@ -235,7 +235,9 @@ fn w06_a_request_that_cannot_connect_brings_the_next_check_on() {
         first(&proxy)["state"] == "down"
     });
     let down = first(&proxy);
-    assert_eq!(down["consecutive_failures"], 2, "the request's, and that of a check");
+    // The request's, and that of a check; and that of a request which came while the check was told.
+    let failures = down["consecutive_failures"].as_u64();
+    assert!(matches!(failures, Some(2 | 3)), "{down:#}");
     let checks = proxy.metrics()["upstreams"][&url]["health_checks"].clone();
     assert_eq!(checks, json!({ "connect_refused": 1 }));
 }
