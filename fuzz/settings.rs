@@ -45,6 +45,13 @@ pub const BESIDE: [(&str, &str); 26] = [
     ("cors-max-age", "--cors-origin=https://a"),
 ];
 
+/// What makes sense only beside a certificate: an address where TLS is spoken.
+pub const SECURE: (&str, &str) = ("--listen=https://", "--tls-self-signed=localhost");
+/// Flags whose values are files, of which there are none; and what needs such a flag beside it.
+const OF_FILES: [&str; 6] =
+    ["--config", "--env-file", "--tls-cert", "--tls-key", "--tls-client-ca", "--tls-crl"];
+const BESIDE_FILES: [&str; 1] = ["client-cert"];
+
 /// Loads the settings, and looks at what came of it.
 pub fn check(args: &[OsString], env: &[(OsString, OsString)]) {
     let around =
@@ -84,7 +91,9 @@ const OF_COMMANDS: [&str; 2] = ["client", "pool"];
 /// so is each flag that is spelled out; and nothing else is told to be written word for word.
 fn advice_holds(rejected: &Rejected) {
     let (text, offers) = (&rejected.text(), &rejected.offers);
-    for (setting, value) in offers.iter().filter(|(setting, _)| !OF_COMMANDS.contains(setting)) {
+    let is_flag =
+        |setting: &str| !OF_COMMANDS.contains(&setting) && !BESIDE_FILES.contains(&setting);
+    for (setting, value) in offers.iter().filter(|(setting, _)| is_flag(setting)) {
         let taken = reads(&[format!("--{setting}={value}")]);
         // What only files have is no flag: `advice` has its reader try each offer, and tests/mistakes.txt shows them.
         let is_flag = |why: &Rejected| {
@@ -104,7 +113,7 @@ fn advice_holds(rejected: &Rejected) {
         }
         let words: Vec<String> = told.split_whitespace().map(str::to_owned).collect();
         match words.first().filter(|word| word.starts_with('-')) {
-            Some(flag) if flag == "--env-file" || flag == "--config" => {}
+            Some(flag) if OF_FILES.contains(&flag.as_str()) => {}
             Some(_) => assert!(reads(&words).is_ok(), "{words:?} is told\n{text}"),
             None if told.starts_with("tidegate ") => commands_hold(told),
             None => {
@@ -152,7 +161,8 @@ pub fn reads(words: &[String]) -> Result<Action, Rejected> {
     };
     let is_beside = |name: &str| words.iter().any(|word| word.starts_with(&format!("--{name}")));
     let beside = BESIDE.iter().filter(|(name, _)| is_beside(name)).map(|(_, flag)| *flag);
-    let others = others.into_iter().chain(beside);
+    let is_secure = words.iter().any(|word| word.starts_with(SECURE.0));
+    let others = others.into_iter().chain(beside).chain(is_secure.then_some(SECURE.1));
     let others = others.filter(|flag| !given(flag)).map(OsString::from);
     let cwd = Path::new("/nonexistent");
     let around = Surroundings { cwd, cores: 2, descriptors: 100_000, stdout_is_terminal: false };

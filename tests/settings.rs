@@ -49,10 +49,13 @@ fn settings() -> Vec<String> {
                 | "auth-forward"
         )
     };
+    let needs_tls = |name: &str| name.starts_with("tls-") || name.starts_with("upstream-tls-");
     let is_known = |name: &String| {
         (name != "resolver" || cfg!(feature = "dns"))
             && (name != "auth-user" || cfg!(feature = "passwords"))
             && (!needs_jwt(name) || cfg!(feature = "jwt"))
+            && (!needs_tls(name) || cfg!(feature = "tls"))
+            && name != "client-cert" // it needs a file
     };
     names.filter(is_known).collect()
 }
@@ -68,7 +71,9 @@ fn line(setting: &str, value: &str) -> Vec<String> {
     let upstream = (setting != "upstream").then(|| "--upstream=http://service".to_owned());
     let beside = promises::BESIDE.iter().filter(|(name, _)| setting.starts_with(name));
     let beside = beside.map(|(_, flag)| (*flag).to_owned());
-    upstream.into_iter().chain(beside).chain([format!("--{setting}={value}")]).collect()
+    let own = format!("--{setting}={value}");
+    let secure = own.starts_with(promises::SECURE.0).then(|| promises::SECURE.1.to_owned());
+    upstream.into_iter().chain(beside).chain(secure).chain([own]).collect()
 }
 
 #[test]

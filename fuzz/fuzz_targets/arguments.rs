@@ -15,7 +15,8 @@ fuzz_target!(|data: &[u8]| {
     }
     let (mut args, mut env) = (Vec::new(), Vec::new());
     for line in data.split(|b| *b == b'\n') {
-        let ours = line.starts_with(b"TIDEGATE_") || line.starts_with(b"HTTP_SERVER_");
+        let ours = [&b"TIDEGATE_"[..], b"HTTP_SERVER_", b"HTTPS_SERVER_"];
+        let ours = ours.iter().any(|start| line.starts_with(start));
         match line.iter().position(|b| *b == b'=').filter(|_| ours) {
             Some(at) => env.push((word(&line[..at]), word(&line[at + 1..]))),
             None => args.push(word(line)),

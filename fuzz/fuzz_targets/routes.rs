@@ -48,6 +48,7 @@ fn found(target: &[u8]) -> Option<Verdict> {
         method: request.method_text.of(&head),
         listen,
         peer: None,
+        secure: false,
         trusted: &[],
         withheld: &[],
     };

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::show::{place_of, seconds};
 use crate::config::{
-    AccessLog, Balance, BreakerSpec, Conditions, ConnectionSpec, ErrorPage, ExchangeSpec, Forward,
-    HeaderLine, HeaderRules, HealthSpec, HostHeader, Listen, ListenerSpec, LogFormat, Overlay,
-    Plan, PoolSpec, ProcessSpec, QueueSpec, Redirect, Resolve, Respond, RetrySpec, RouteAction,
-    RouteSpec, Share, Sticky, Timeouts, UpstreamChange, UpstreamSpec, auth_rows, gate_rows,
-    limit_rows,
+    AccessLog, Balance, BreakerSpec, CertificateSpec, Conditions, ConnectionSpec, ErrorPage,
+    ExchangeSpec, Forward, HeaderLine, HeaderRules, HealthSpec, HostHeader, Listen, ListenerSpec,
+    LogFormat, Overlay, Plan, PoolSpec, ProcessSpec, QueueSpec, Redirect, Resolve, Respond,
+    RetrySpec, RouteAction, RouteSpec, Share, Sticky, Timeouts, TlsSpec, UpstreamChange,
+    UpstreamSpec, UpstreamTlsSpec, auth_rows, gate_rows, limit_rows,
 };
 use crate::http::Limits;
 
@@ -74,6 +74,8 @@ pub(super) fn config(plan: &Plan, changes: &Overlay) -> Value {
 fn listener_spec(spec: &ListenerSpec) -> Value {
     let ListenerSpec {
         addresses,
+        secure: _,
+        tls,
         limits,
         read_timeout,
         idle_timeout,
@@ -89,7 +91,8 @@ fn listener_spec(spec: &ListenerSpec) -> Value {
     let Limits { head, target, fields } = limits;
     let trusted = trusted.iter().map(ToString::to_string);
     json!({
-        "listen": addresses.iter().map(Listen::to_string).collect::<Value>(),
+        "listen": addresses.iter().map(|one| spec.written(one)).collect::<Value>(),
+        "tls": tls.as_deref().map(tls_spec),
         "limits": {
             "head_bytes": head,
             "target_bytes": target,
@@ -103,6 +106,34 @@ fn listener_spec(spec: &ListenerSpec) -> Value {
         },
         "proxy_protocol": proxy_protocol.collect::<Value>(),
     })
+}
+
+/// TLS towards clients; of files their names.
+fn tls_spec(spec: &TlsSpec) -> Value {
+    let TlsSpec { certificates, self_signed, min_version, client_ca, crl } = spec;
+    json!({
+        "certificates": certificates.iter().map(certificate_spec).collect::<Value>(),
+        "self_signed": self_signed,
+        "min_version": min_version.name(),
+        "client_ca": client_ca.as_ref().map(|file| file.path.to_string_lossy()),
+        "crl": crl.as_ref().map(|file| file.path.to_string_lossy()),
+    })
+}
+
+fn upstream_tls_spec(spec: &UpstreamTlsSpec) -> Value {
+    let UpstreamTlsSpec { ca, server_name, certificate, verify } = spec;
+    json!({
+        "ca": ca.as_ref().map(|file| file.path.to_string_lossy()),
+        "server_name": server_name,
+        "certificate": certificate.as_ref().map(certificate_spec),
+        "verify": verify.name(),
+    })
+}
+
+/// A key is shown as it was written: by the name of its file.
+fn certificate_spec(CertificateSpec { chain, key, ocsp }: &CertificateSpec) -> Value {
+    let ocsp = ocsp.as_ref().map(|file| file.path.to_string_lossy());
+    json!({ "cert": chain.path.to_string_lossy(), "key": key.to_string(), "ocsp": ocsp })
 }
 
 /// Puts the keys of `other` beside those of `page`, table by table.
@@ -188,6 +219,7 @@ fn pool_spec(spec: &PoolSpec) -> Value {
         retry_budget,
         resolve,
         connections,
+        tls,
         exchange,
     } = spec;
     let ConnectionSpec {
@@ -234,6 +266,7 @@ fn pool_spec(spec: &PoolSpec) -> Value {
         "upstream_keep_alive_s": seconds(*keep_alive),
         "upstream_bind": bind.map(|address| address.to_string()),
         "upstream_proxy_protocol": proxy_protocol.map(|version| version.name()),
+        "upstream_tls": upstream_tls_spec(tls),
         "settings": exchange_spec(exchange),
     })
 }

@@ -75,6 +75,7 @@ fn upstream(port: u16) -> UpstreamSpec {
         name: format!("http://127.0.0.1:{port}"),
         authority: format!("127.0.0.1:{port}"),
         place: Place::Tcp { host: "127.0.0.1".to_owned(), port },
+        secure: false,
         base: String::new(),
         weight: 1,
         backup: false,
@@ -130,6 +131,8 @@ pub fn plan() -> Plan {
         },
         listener: ListenerSpec {
             addresses: vec![Listen::Tcp(([127, 0, 0, 1], 0).into())],
+            secure: Vec::new(),
+            tls: None,
             limits: Limits { head: 16_384, target: 8192, fields: 100 },
             read_timeout: second * 10,
             idle_timeout: second * 75,

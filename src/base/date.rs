@@ -33,7 +33,7 @@ impl Date {
     }
 
     /// The date so many seconds after the epoch.
-    fn of_second(unix_s: u64) -> Date {
+    pub fn of_second(unix_s: u64) -> Date {
         let (days, seconds) = (unix_s / 86_400, unix_s % 86_400);
         let (year, month, day) = civil(days);
         Date {

@@ -13,6 +13,7 @@ use super::gate::Token;
 use super::given::{Given, Origin};
 use super::header::HeaderRules;
 use super::layers::Layers;
+use super::listeners::{self, Listener};
 use super::plan::*;
 use super::pool::*;
 use super::routing::Above;
@@ -79,8 +80,19 @@ pub fn build(
     let (lists, auths, limits) = named.into_parts();
     let plan = Plan { process, listener, exchange, gate, lists, auths, limits, routes, pools };
     settings.refuse_what_cors_says(&plan);
+    settings.refuse_certificates_of_nobody(&plan);
     unused::warn(&mut settings, &plan);
     Built { plan, strict, demo }
+}
+
+/// Where clients connect.
+#[derive(Default)]
+struct Listening {
+    addresses: Vec<Listen>,
+    /// Those where TLS is spoken, and where the first of them was given.
+    secure: Vec<Listen>,
+    secured: Option<Given>,
+    proxy_protocol: Vec<(Option<Listen>, IpNet)>,
 }
 
 impl Settings<'_> {
@@ -106,12 +118,14 @@ impl Settings<'_> {
     }
 
     fn listener(&mut self, demo: bool) -> ListenerSpec {
-        let (addresses, mut proxy_protocol) = self.listen(demo);
+        let Listening { addresses, secure, secured, mut proxy_protocol } = self.listen(demo);
         let everywhere = self.list("proxy-protocol", MOST_LISTED, places::network);
         proxy_protocol.extend(everywhere.into_iter().map(|network| (None, network)));
         let most = self.number_or_off("max-client-connections").flatten();
         ListenerSpec {
             addresses,
+            tls: self.tls(secured.as_ref()),
+            secure,
             limits: Limits {
                 head: self.number("max-head") as usize,
                 target: self.number("max-target") as usize,
@@ -193,32 +207,37 @@ impl Settings<'_> {
     }
 
     /// Without those that others cover: the kernel would refuse them.
-    fn listen(&mut self, demo: bool) -> (Vec<Listen>, Vec<(Option<Listen>, IpNet)>) {
+    fn listen(&mut self, demo: bool) -> Listening {
         let is_default = |given: &Given| given.origin == Origin::Default;
         if demo && self.layers.of(setting("listen")).iter().all(is_default) {
             // A demonstration must not be open to other machines.
-            return (vec![DEMO_LISTEN], Vec::new());
+            return Listening { addresses: vec![DEMO_LISTEN], ..Listening::default() };
         }
         let admin = self.layers.of(setting("admin")).into_iter().next();
         let by_default = admin.filter(is_default);
-        let by_default = by_default.and_then(|given| places::listen(&given.text).ok());
-        let read = |text: &str| match places::listener(text)? {
-            (listen, _) if by_default.as_ref().is_some_and(|admin| collide(&listen, admin)) => {
+        let by_default = by_default.and_then(|given| listeners::listen(&given.text).ok());
+        let read = |text: &str| match listeners::listener(text)? {
+            Listener { at, .. } if by_default.as_ref().is_some_and(|one| collide(&at, one)) => {
                 let what = "clients and admin cannot have the same address";
                 Err(wrong(what, "take another port, or give the admin one with --admin"))
             }
-            listen => Ok(listen),
+            listener => Ok(listener),
         };
         let items = self.all("listen", MOST_LISTED, read);
-        let all: Vec<Listen> = items.iter().map(|item| item.value.0.clone()).collect();
-        let (mut kept, mut proxies) = (Vec::new(), Vec::new());
-        for (at, Item { value: (value, networks), given, .. }) in items.into_iter().enumerate() {
+        self.refuse_both_with_and_without_tls(&items);
+        let all: Vec<(Listen, bool)> =
+            items.iter().map(|item| (item.value.at.clone(), item.value.secure)).collect();
+        let mut listening = Listening::default();
+        for (at, Item { value: listener, given, .. }) in items.into_iter().enumerate() {
+            let Listener { at: value, secure, proxy_protocol } = listener;
             let is_wider = |other: usize| {
-                all[other].covers(&value) && (other < at || !value.covers(&all[other]))
+                let (wider, is_secure) = &all[other];
+                let is_first = other < at || !value.covers(wider);
+                *is_secure == secure && wider.covers(&value) && is_first
             };
             match (0..all.len()).find(|other| *other != at && is_wider(*other)) {
                 Some(other) => {
-                    let what = match &all[other] {
+                    let what = match &all[other].0 {
                         same if *same == value => "the same is given twice and used once".into(),
                         wider => format!("{wider} takes in {value} as well"),
                     };
@@ -229,17 +248,39 @@ impl Settings<'_> {
                     );
                 }
                 None => {
-                    let of_it = networks.into_iter();
-                    proxies.extend(of_it.map(|network| (Some(value.clone()), network)));
-                    kept.push(value);
+                    let of_it = proxy_protocol.into_iter();
+                    let of_it = of_it.map(|network| (Some(value.clone()), network));
+                    listening.proxy_protocol.extend(of_it);
+                    if secure {
+                        listening.secure.push(value.clone());
+                        listening.secured.get_or_insert(given);
+                    }
+                    listening.addresses.push(value);
                 }
             }
         }
-        (kept, proxies)
+        listening
+    }
+
+    /// An address where TLS is spoken, and which another takes in where it is not.
+    fn refuse_both_with_and_without_tls(&mut self, items: &[Item<Listener>]) {
+        for (at, Item { value, given }) in items.iter().enumerate() {
+            let is_other = |one: &&Item<Listener>| {
+                one.value.secure != value.secure && collide(&one.value.at, &value.at)
+            };
+            if let Some(other) = items[..at].iter().find(is_other) {
+                let what = format!(
+                    "{} and {value} are one address, and TLS is spoken at one of them",
+                    other.value
+                );
+                let right = "put https:// before both or none, or take another port";
+                self.refuse_one(given, wrong(what, right));
+            }
+        }
     }
 
     fn admin(&mut self, listen: &[Listen]) -> Option<Listen> {
-        let read = |text: &str| match places::admin(text)? {
+        let read = |text: &str| match listeners::admin(text)? {
             Some(admin) if listen.iter().any(|listen| collide(listen, &admin)) => {
                 let what = "clients and admin cannot have the same address";
                 Err(wrong(what, "take another port, or off"))
@@ -290,8 +331,19 @@ impl Settings<'_> {
             false => upstream(text, listen),
         };
         for server in &self.layers.servers {
+            let names_https = server.origin.names_https();
+            let read_one = |text: &str| match names_https && !text.contains("://") {
+                true => read_one(&format!("https://{text}")),
+                false => read_one(text),
+            };
             match advice::read(Form::Urls, &server.text, read_one) {
-                Ok(value) => items.push(Item { value, given: server.clone() }),
+                Ok(value) => {
+                    if names_https && !value.secure {
+                        let what = "this upstream speaks no TLS, though its variable says so";
+                        self.warn(server, wrong(what, "begin it with https://"));
+                    }
+                    items.push(Item { value, given: server.clone() });
+                }
                 Err(wrong) => self.refuse(server, 0..server.text.len(), wrong),
             }
         }

@@ -18,6 +18,7 @@ use super::pool::*;
 use super::sections::set;
 use super::settings::Settings;
 use super::table::{self, Form, POOL};
+use super::tls::UpstreamTlsSpec;
 use super::values;
 
 /// What the top or a pool says, in use or not.
@@ -33,6 +34,7 @@ pub struct Care {
     retry_budget: u32,
     resolve: Resolve,
     connections: ConnectionSpec,
+    tls: Arc<UpstreamTlsSpec>,
 }
 
 /// What may be in use, and how it is then.
@@ -110,6 +112,7 @@ impl Care {
                 proxy_protocol: None,
                 bind: None,
             },
+            tls: Arc::default(),
         }
     }
 
@@ -136,6 +139,7 @@ impl Care {
             retry_budget: self.retry_budget,
             resolve: self.resolve,
             connections: self.connections,
+            tls: Arc::clone(&self.tls),
             exchange,
         }
     }
@@ -166,6 +170,7 @@ impl Settings<'_> {
         let versions: Vec<_> = versions.collect();
         let version = self.one("upstream-proxy-protocol", |text| values::choice(&versions, text));
         set(&mut connections.proxy_protocol, version);
+        care.tls = self.upstream_tls(&care.tls);
         care
     }
 

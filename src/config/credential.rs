@@ -154,13 +154,13 @@ pub fn asked_url(text: &str) -> Result<AskedUrl, Diagnostic> {
     if start.contains([' ', '\t']) || text.contains('#') {
         return Err(unclear("this is not a URL"));
     }
-    let UpstreamSpec { place, authority, base, .. } = places::upstream(start)?;
+    let UpstreamSpec { place, secure, authority, base, .. } = places::upstream(start)?;
     let path = if base.is_empty() { "/" } else { &base };
     let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
     if !crate::http::grammar::is_target(target.as_bytes()) {
         return Err(unclear("this is not a URL"));
     }
-    Ok(AskedUrl { text: text.to_owned(), place, authority, target })
+    Ok(AskedUrl { text: text.to_owned(), place, secure, authority, target })
 }
 
 #[cfg(test)]
@@ -195,8 +195,10 @@ mod tests {
             let url = asked_url(text).unwrap();
             assert_eq!((url.authority.as_str(), url.target.as_str()), (authority, target));
         }
-        for text in ["a", "ftp://a", "https://a/x", "http://a/ b", "http://a/#x"] {
+        for text in ["a", "ftp://a", "http://a/ b", "http://a/#x"] {
             assert!(asked_url(text).is_err(), "{text}");
         }
+        let secure = asked_url("https://a/x").map(|url| (url.secure, url.authority));
+        assert_eq!(secure.ok(), cfg!(feature = "tls").then(|| (true, "a".to_owned())));
     }
 }

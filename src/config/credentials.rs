@@ -179,15 +179,6 @@ impl Settings<'_> {
         }
     }
 
-    /// What was asked for takes a library that is not in this build.
-    fn not_in_this_build(&mut self, keys: &[&str], what: &str, feature: &str) {
-        if let Some(given) = keys.iter().find_map(|key| self.given(key).into_iter().next()) {
-            let what = format!("this build knows nothing of {what}");
-            let right = format!("build it with: cargo build --release --features {feature}");
-            self.refuse_secret(&given, wrong(what, right));
-        }
-    }
-
     fn jwt_keys(&mut self) -> JwtKeys {
         let none = JwtKeys::Set(Secret::new("", Secret::MASK));
         if self.is_given("auth-jwks")
@@ -227,6 +218,7 @@ impl Settings<'_> {
         let nobody = || AskedUrl {
             text: String::new(),
             place: Place::Tcp { host: "127.0.0.1".into(), port: 1 },
+            secure: false,
             authority: String::new(),
             target: "/".into(),
         };

@@ -37,6 +37,12 @@ pub fn instead<T: Into<String>>(
     Diagnostic { wrong: fit(wrong.as_ref()), offers, rest: String::new() }
 }
 
+/// What was asked for takes a library that is not in this build, but in those with this `feature`.
+pub fn not_in_this_build(what: &str, feature: &str) -> Diagnostic {
+    let right = format!("build it with: cargo build --release --features {feature}");
+    wrong(format!("this build knows nothing of {what}"), right)
+}
+
 impl Diagnostic {
     /// The same, with something to say behind the offers.
     pub fn and(self, rest: impl AsRef<str>) -> Diagnostic {

@@ -10,6 +10,7 @@ use super::route::{RouteSource, RouteSpec};
 use super::sections::DEFAULT;
 use super::show;
 use super::table::{self, Effect, Setting};
+use super::written_tls;
 
 /// A setting that two plans differ in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,10 @@ pub fn difference(before: &Plan, after: &Plan) -> Vec<Difference> {
         values: [before, after].map(|plan| show::value_of(name, plan)),
     });
     let differences = differences.filter(|one| one.values[0] != one.values[1]);
+    let differences: Vec<Difference> = differences.collect();
+    let of_files = of_contents(before, after, &differences);
     let named = of_pools(before, after).into_iter().chain(of_gate(before, after));
+    let differences = differences.into_iter().chain(of_files);
     differences.chain(named).chain(of_routes(before, after)).collect()
 }
 
@@ -106,6 +110,19 @@ fn of_top_networks(before: &Plan, after: &Plan) -> Vec<Difference> {
     each.into_iter().filter(is_other).map(difference).collect()
 }
 
+/// Files of TLS that have other contents under the names they had.
+fn of_contents(before: &Plan, after: &Plan, told: &[Difference]) -> Vec<Difference> {
+    let [before, after] = [before, after].map(written_tls::contents);
+    let pairs = before.into_iter().zip(after).filter(|(before, after)| before != after);
+    let untold = pairs.filter(|((name, _), _)| told.iter().all(|one| one.setting != *name));
+    let difference = |((setting, _), _)| Difference {
+        setting,
+        needs_process: false,
+        values: [String::new(), CHANGED.to_owned()],
+    };
+    untold.map(difference).collect()
+}
+
 /// Routes but for those that the settings at the top make.
 fn named_routes(plan: &Plan) -> Vec<&RouteSpec> {
     plan.routes.iter().filter(|route| route.source == RouteSource::Section).collect()
@@ -151,6 +168,9 @@ pub fn within(mut plan: Plan, running: &Plan) -> Plan {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Difference { setting, values: [before, after], .. } = self;
+        if after == CHANGED {
+            return write!(f, "{setting}: {after}");
+        }
         if matches!(*setting, "pool" | "list" | "auth" | "limit" | "route") {
             return write!(f, "{setting}:{after}");
         }
@@ -184,6 +204,9 @@ fn told(sign: char, items: &[String]) -> String {
     }
 }
 
+/// What is told of a file whose name stayed.
+const CHANGED: &str = "other contents of its files";
+
 /// Items of a list that are told by name; of more only their number.
 const TOLD: usize = 10;
 
@@ -196,8 +219,8 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        Action, AskedUrl, AuthKind, AuthSpec, JwtAlgorithm, JwtKeys, JwtSpec, Place, Surroundings,
-        load,
+        Action, AskedUrl, AuthKind, AuthSpec, CertificateSpec, JwtAlgorithm, JwtKeys, JwtSpec,
+        PemFile, Place, Secret, Surroundings, TlsSpec, TlsVersion, UpstreamTlsSpec, Verify, load,
     };
 
     fn plan(line: &str) -> Plan {
@@ -254,6 +277,7 @@ mod tests {
         let url = AskedUrl {
             text: "http://a".into(),
             place: Place::Tcp { host: "a".into(), port: 80 },
+            secure: false,
             authority: "a".into(),
             target: "/".into(),
         };
@@ -269,6 +293,66 @@ mod tests {
         let (kind, fields) = (AuthKind::Jwt(jwt), vec!["Authorization".into()]);
         let auth = AuthSpec { name: DEFAULT.into(), kind, fields, pass: false };
         Plan { auths: vec![Arc::new(auth)], ..plan.clone() }
+    }
+
+    fn pem(path: &str, text: &str) -> PemFile {
+        PemFile { path: path.into(), text: text.into() }
+    }
+
+    fn certificate() -> CertificateSpec {
+        let (chain, key) = (pem("a.pem", "a"), Secret::new("secret", "a.key"));
+        CertificateSpec { chain, key, ocsp: None }
+    }
+
+    /// TLS on both sides; only some builds read its settings.
+    fn secure(plan: &mut Plan) {
+        plan.listener.secure = plan.listener.addresses.clone();
+        plan.listener.tls = Some(Arc::new(TlsSpec {
+            certificates: vec![certificate()],
+            self_signed: vec!["localhost".into()],
+            min_version: TlsVersion::Tls13,
+            client_ca: Some(pem("ca.pem", "ca")),
+            crl: Some(pem("crl.pem", "crl")),
+        }));
+        Arc::make_mut(&mut plan.gate).client_cert = true;
+        Arc::make_mut(&mut plan.pools[0]).tls = Arc::new(UpstreamTlsSpec {
+            ca: Some(pem("ca.pem", "ca")),
+            server_name: Some("a".into()),
+            certificate: Some(certificate()),
+            verify: Verify::Off,
+        });
+    }
+
+    #[test]
+    fn a_file_of_another_content_is_another_setting() {
+        let mut before = plan("--upstream a:1");
+        secure(&mut before);
+        let told = |change: fn(&mut TlsSpec, &mut UpstreamTlsSpec)| {
+            let mut after = before.clone();
+            let pool = Arc::make_mut(&mut after.pools[0]);
+            let clients = Arc::make_mut(after.listener.tls.as_mut().unwrap());
+            change(clients, Arc::make_mut(&mut pool.tls));
+            let found = difference(&before, &after);
+            found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(told(|_, _| {}), "");
+        for (change, name) in [
+            (
+                (|one, _| one.certificates[0].chain.text = "b".into())
+                    as fn(&mut TlsSpec, &mut UpstreamTlsSpec),
+                "tls-cert",
+            ),
+            (|one, _| one.certificates[0].key = Secret::new("other", "a.key"), "tls-cert"),
+            (|one, _| one.client_ca = Some(pem("ca.pem", "b")), "tls-client-ca"),
+            (|one, _| one.crl = Some(pem("crl.pem", "b")), "tls-crl"),
+            (|_, two| two.ca = Some(pem("ca.pem", "b")), "upstream-tls-ca"),
+        ] {
+            assert_eq!(told(change), format!("{name}: {CHANGED}"));
+        }
+        assert_eq!(
+            told(|one, _| one.certificates[0].chain.path = "b.pem".into()),
+            "tls-cert: b.pem key=a.key, which was a.pem key=a.key"
+        );
     }
 
     #[test]
@@ -298,6 +382,7 @@ mod tests {
              --log debug --log-format json --state s --watch",
         );
         asked.process.resolver = vec![([127, 0, 0, 1], 53).into()]; // only some builds read it
+        secure(&mut asked);
         let mut told: BTreeSet<&str> = BTreeSet::new();
         for kind in KINDS {
             let other = plan(&format!("--upstream b:1 --limit-rate 20/s {kind}"));
@@ -307,6 +392,7 @@ mod tests {
         let all = difference(&running, &asked);
         told.extend(all.iter().map(|one| one.setting));
         told.extend(["auth-key", "auth-user"]); // in place of a key set; not in every build
+        told.insert("tls-key"); // it is told with its certificate
         let known = table::settings().filter(|setting| setting.effect != Effect::NoPlan);
         let missing: Vec<&str> =
             known.map(|setting| setting.name).filter(|name| !told.contains(name)).collect();

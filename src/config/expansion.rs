@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::build::MOST_UPSTREAMS;
-use super::places::{HEAVIEST, host_and_port};
+use super::places::{HEAVIEST, Scheme, host_and_port};
 use super::plan::Plan;
 use super::pool::{Place, PoolSpec, Resolve, UpstreamSpec};
 
@@ -136,7 +136,7 @@ impl Names {
 fn shown(Target { backup, ip, port, weight }: &Target) -> String {
     let Some(port) = port else { return ip.to_string() };
     let backup = if *backup { " backup" } else { "" };
-    format!("{}({weight}{backup})", host_and_port(&ip.to_string(), *port))
+    format!("{}({weight}{backup})", host_and_port(Scheme::Http, &ip.to_string(), *port))
 }
 
 /// The lookup that an upstream of `pool` needs; `None`: it is where it says, or its name is one upstream.
@@ -203,8 +203,10 @@ fn addresses(name: &UpstreamSpec, targets: &[Target]) -> Vec<UpstreamSpec> {
             true => (product(target) * HEAVIEST / heaviest).max(1),
             false => product(target),
         };
+        let scheme = Scheme::of(name.secure);
+        let authority = host_and_port(scheme, &host, port);
         UpstreamSpec {
-            name: format!("http://{}{}", host_and_port(&host, port), name.base),
+            name: format!("{}{authority}{}", scheme.start(), name.base),
             place: Place::Tcp { host, port },
             weight: weight as u32, // at most HEAVIEST
             backup: name.backup || target.backup,
@@ -286,12 +288,12 @@ mod tests {
     fn an_address_keeps_what_was_said_of_its_name() {
         let mut plan = asked("'http://a:1/base'", EVERY);
         let name = &mut Arc::make_mut(&mut plan.pools[0]).upstreams[0];
-        (name.draining, name.backup) = (true, true);
+        (name.draining, name.backup, name.secure) = (true, true, true);
         let name = name.clone();
         let expanded = expanded(&plan, &names(&[("a", "::1")]));
         let [address] = &*expanded.pools[0].upstreams else { panic!() };
         let expected = UpstreamSpec {
-            name: "http://[::1]:1/base".to_owned(),
+            name: "https://[::1]:1/base".to_owned(),
             place: Place::Tcp { host: "::1".to_owned(), port: 1 },
             resolved_from: Some("http://a:1/base".into()),
             ..name

@@ -72,11 +72,16 @@ impl Files {
         as_text(self.octets(path, most)?)
     }
 
-    /// The text of a regular file, which is there at once.
-    pub fn regular(&self, path: &Path, most: usize) -> io::Result<String> {
+    /// What is in a regular file, which is there at once.
+    pub fn regular_octets(&self, path: &Path, most: usize) -> io::Result<Vec<u8>> {
         self.note(path);
         is_regular(path)?;
-        as_text(bounded(path, most)?)
+        bounded(path, most)
+    }
+
+    /// The same as text.
+    pub fn regular(&self, path: &Path, most: usize) -> io::Result<String> {
+        as_text(self.regular_octets(path, most)?)
     }
 
     /// Each file once, in the version that was read first.

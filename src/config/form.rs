@@ -21,6 +21,12 @@ pub enum Form {
     Choice(&'static str),
     /// The name of a file.
     File,
+    /// A [`Form::File`], or `off`.
+    FileOrOff,
+    /// Names of files: repeatable, and comma lists.
+    FileNames,
+    /// Files with certificates, each perhaps with the file of its key behind it: repeatable, and comma lists.
+    Certificates,
     /// A folder.
     Folder,
     /// An address to listen on, or `off`.
@@ -43,6 +49,10 @@ pub enum Form {
     Paths,
     /// Paths of the admin that clients may see: repeatable, and comma lists.
     Pages,
+    /// The name of a server, or `off`.
+    ServerName,
+    /// Names and addresses of servers: repeatable, and comma lists.
+    ServerNames,
     /// Methods: repeatable, and comma lists.
     Methods,
     /// Lines `Name: value`: repeatable; in a file a table of names and values.
@@ -127,7 +137,8 @@ impl Form {
             Size => "SIZE",
             SizeOrOff => "SIZE|off",
             Choice(words) => words,
-            File => "PATH",
+            File | FileNames | Certificates => "PATH",
+            FileOrOff => "PATH|off",
             Folder => "DIR",
             Admin => "ADDR|off",
             Listens => "ADDR",
@@ -135,7 +146,8 @@ impl Form {
             Networks => "CIDR",
             Servers => "IP:PORT",
             Protocols | Fields | Name => "NAME",
-            Hosts => "HOST",
+            Hosts | ServerNames => "HOST",
+            ServerName => "HOST|off",
             Paths | Pages => "PATH",
             Methods => "METHOD",
             Lines => "'NAME: VALUE'",
@@ -203,6 +215,9 @@ impl Form {
                 | Pages
                 | Methods
                 | Files
+                | FileNames
+                | Certificates
+                | ServerNames
                 | Statuses
                 | Failures
                 | NetworkNames
@@ -223,6 +238,11 @@ impl Form {
             Pairs | Shares | Lists | Claims => Some("="),
             _ => None,
         }
+    }
+
+    /// Files are named, and nothing that stands in them.
+    pub fn names_files(self) -> bool {
+        matches!(self, File | FileOrOff | Files | FileNames | Certificates | KeySet)
     }
 
     /// Whatever stands there is shown to nobody.
@@ -254,7 +274,8 @@ impl Form {
             Size => ("a size", &["8KiB", "16KiB"]),
             SizeOrOff => ("a size", &["64KiB", "10MB", "1GiB", "off"]),
             Choice(_) => ("one of its words", &[]),
-            File => ("the path of a file", &[]),
+            File | FileNames | Certificates => ("the path of a file", &[]),
+            FileOrOff => ("the path of a file", &["off"]),
             Folder => ("the path of a folder", &[]),
             Admin => ("an address", &["127.0.0.1:8082", "unix:/run/admin.sock", "off"]),
             Listens => (
@@ -267,6 +288,8 @@ impl Form {
             Protocols => ("the name of a protocol", &["tcp"]),
             Fields => ("the name of a field", &["True-Client-IP", "X-Original-URL"]),
             Hosts => ("a host", &["example.org", "*.example.org"]),
+            ServerName => ("the name of a server", &["example.org", "off"]),
+            ServerNames => ("a name or an address", &["localhost", "127.0.0.1"]),
             Paths => ("a path", &["/login", "/api/*"]),
             Pages => ("one of", &["/health", "/ready", "/metrics", "/status"]),
             Methods => ("a method", &["GET", "POST"]),

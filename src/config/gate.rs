@@ -182,6 +182,8 @@ pub struct AskedUrl {
     pub text: String,
     /// Who is asked.
     pub place: Place,
+    /// Over TLS.
+    pub secure: bool,
     /// Its `Host`.
     pub authority: String,
     /// Path and query.
@@ -263,6 +265,8 @@ pub struct Gate {
     pub security_headers: bool,
     /// What pages of other origins may.
     pub cors: Option<Arc<CorsSpec>>,
+    /// The client has shown a certificate that is good.
+    pub client_cert: bool,
 }
 
 impl Gate {

@@ -153,9 +153,16 @@ impl<'a> Settings<'a> {
         if !types.is_empty() {
             gate.content_type = types;
         }
-        if self.section.is_none() || self.is_given("security-headers") {
-            let on = self.one("security-headers", values::switch);
-            gate.security_headers = on.unwrap_or(gate.security_headers);
+        for (key, place) in [
+            ("security-headers", &mut gate.security_headers),
+            ("client-cert", &mut gate.client_cert),
+        ] {
+            if self.section.is_none() || self.is_given(key) {
+                *place = self.one(key, values::switch).unwrap_or(*place);
+            }
+        }
+        if !cfg!(feature = "tls") {
+            self.not_in_this_build(&["client-cert"], "TLS", "tls");
         }
         self.cors(gate);
     }

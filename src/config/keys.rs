@@ -8,10 +8,23 @@ use super::diagnostics::{Diagnostic, nearest, wrong};
 use super::table::{self, AUTH, Form, LIMIT, POOL, ROUTE, Scope, Setting, TOP};
 use crate::http::grammar;
 
-/// Settings that lie in a table, and the keys that say so; the first of a table is its main key.
-const IN_TABLES: [(&str, &str); 38] = [
+/// Settings that lie in a table, and the keys that say so; the first of a table is its main key, and the first of a
+/// setting the one that is printed.
+const IN_TABLES: [(&str, &str); 50] = [
     ("admin", "admin.address"),
     ("admin-token", "admin.token"),
+    ("tls-cert", "tls.certificate"),
+    ("tls-cert", "tls.cert"),
+    ("tls-key", "tls.key"),
+    ("tls-self-signed", "tls.self-signed"),
+    ("tls-min-version", "tls.min-version"),
+    ("tls-client-ca", "tls.client-ca"),
+    ("tls-crl", "tls.crl"),
+    ("upstream-tls-ca", "upstream-tls.ca"),
+    ("upstream-tls-server-name", "upstream-tls.server-name"),
+    ("upstream-tls-cert", "upstream-tls.cert"),
+    ("upstream-tls-key", "upstream-tls.key"),
+    ("upstream-tls-verify", "upstream-tls.verify"),
     ("access-log-audit", "access-log.audit"),
     ("cors-origin", "cors.origin"),
     ("cors-method", "cors.method"),
@@ -51,7 +64,9 @@ const IN_TABLES: [(&str, &str); 38] = [
 ];
 
 /// Main keys of tables whose own name, given a text, is not the name of a setting, or of another.
-const MAIN: [(&str, &str); 4] = [
+const MAIN: [(&str, &str); 6] = [
+    ("tls", "tls-cert"),
+    ("upstream-tls", "upstream-tls-ca"),
     ("health", "health-path"),
     ("sticky", "sticky-cookie"),
     ("queue", "queue-max-requests"),
@@ -62,16 +77,13 @@ const MAIN: [(&str, &str); 4] = [
 const NAMED: [(Scope, &str); 2] = [(AUTH, "auth-"), (LIMIT, "limit-")];
 
 /// Keys that are settled but not built, and so are all below them.
-const LATER: [&str; 15] = [
+const LATER: [&str; 12] = [
     "compress",
-    "tls",
     "redis",
     "cache",
     "admin.dashboard",
     "access-log.skip",
-    "upstream-tls",
     "detach",
-    "client-cert",
     "store",
     "dedup",
     "websocket",
@@ -158,6 +170,14 @@ pub fn key_of_scope(scope: Scope, name: &'static str) -> &'static str {
     }
     let in_table = IN_TABLES.iter().find(|(known, _)| *known == name);
     in_table.filter(|_| table::find_in(scope, name).is_some()).map_or(name, |(_, key)| key)
+}
+
+/// All keys that it may have there.
+pub fn keys_of_scope(scope: Scope, name: &'static str) -> Vec<&'static str> {
+    let main = key_of_scope(scope, name);
+    let is_other = |(known, key): &&(&str, &str)| *known == name && *key != main;
+    let others = IN_TABLES.iter().filter(is_other).filter(|_| main != name);
+    std::iter::once(main).chain(others.map(|(_, key)| *key)).collect()
 }
 
 /// The path of a table of settings, in a table of this `scope`.
@@ -254,7 +274,8 @@ mod tests {
             ("admin.read-timeout", "put it at the top, above [admin]"),
             ("red-timeout", "did you mean read-timeout?"),
             ("log.levle", "did you mean level?"),
-            ("tls.certificate", "leave it out"),
+            ("tls.certificat", "did you mean certificate?"),
+            ("tls-client-ca", "write client-ca under [tls]"),
             ("compress", "leave it out"),
             ("env-file", "give it as a flag"),
             ("banana", "tidegate --help lists all names"),

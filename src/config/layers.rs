@@ -21,7 +21,7 @@ use crate::base::digits;
 #[derive(Debug, Default)]
 pub struct Layers {
     given: BTreeMap<&'static str, Vec<Given>>,
-    /// `HTTP_SERVER_URL_<name>`: one upstream each, in the order of their names.
+    /// `HTTP_SERVER_URL_<name>`, `HTTPS_SERVER_URL_<name>`: one upstream each, in the order of their names.
     pub servers: Vec<Given>,
     /// The same, where `--upstream` made them pointless.
     pub ignored: Vec<Given>,
@@ -46,7 +46,8 @@ struct Variable {
 }
 
 const OURS: &str = "TIDEGATE_";
-const SERVER: &str = "HTTP_SERVER_URL_";
+/// Variables that hold an upstream each.
+const SERVERS: [&str; 2] = ["HTTP_SERVER_URL_", "HTTPS_SERVER_URL_"];
 /// Variables that hold a token each.
 const TOKENS: [&str; 2] = ["AUTH_TOKEN", "API_KEY"];
 
@@ -79,7 +80,7 @@ impl Layers {
         for (layer, in_file) in [(env, false), (dotenv, true)] {
             let mut found: BTreeMap<&'static str, Vec<Given>> = BTreeMap::new();
             for Variable { key, given } in layer {
-                if key.starts_with(SERVER) {
+                if holds_server(&key) {
                     servers.entry(key).or_insert(given);
                 } else if holds_token(&key) {
                     tokens.entry(key).or_insert(given);
@@ -277,7 +278,12 @@ fn environment(
 }
 
 fn is_ours(key: &str) -> bool {
-    key.starts_with(OURS) || key.starts_with(SERVER) || holds_token(key)
+    key.starts_with(OURS) || holds_server(key) || holds_token(key)
+}
+
+/// `HTTP_SERVER_URL_1` and so on.
+fn holds_server(key: &str) -> bool {
+    SERVERS.iter().any(|start| key.starts_with(start))
 }
 
 /// `AUTH_TOKEN`, `API_KEY_SHOP` and so on.
@@ -417,12 +423,20 @@ impl Display for Origin {
 }
 
 impl Origin {
+    /// It is a variable whose name says that its upstream speaks TLS.
+    pub fn names_https(&self) -> bool {
+        match self {
+            Origin::Env(key) | Origin::Dotenv(Line { key, .. }) => key.starts_with(SERVERS[1]),
+            _ => false,
+        }
+    }
+
     /// The setting that is named there.
     pub fn setting(&self) -> Option<&'static Setting> {
         match self {
             Origin::CommandLine | Origin::Default => None,
             Origin::Flag(flag) => table::find(flag.trim_start_matches("--")),
-            Origin::Env(key) | Origin::Dotenv(Line { key, .. }) if key.starts_with(SERVER) => {
+            Origin::Env(key) | Origin::Dotenv(Line { key, .. }) if holds_server(key) => {
                 table::find("upstream")
             }
             Origin::Env(key) | Origin::Dotenv(Line { key, .. }) if holds_token(key) => {

@@ -19,7 +19,8 @@
 //! given         a value, and where it stood
 //! layers        flag over environment over dotenv over file over default
 //! values        numbers, durations, sizes, switches         "5s" -> 5000 ms
-//! places        addresses, upstream URLs, networks          ":8080" -> every address
+//! listeners     addresses to listen on                     ":8080" -> every address
+//! places        upstream URLs, networks, files
 //! conditions    hosts, paths, methods                       "/api/*"
 //! template      texts with placeholders                     "https://{host}{uri}"
 //! header        rules for fields
@@ -28,6 +29,7 @@
 //! settings      one setting by its name, or the mistake in it
 //! sections      pools and routes
 //! care          how the upstreams of a pool are looked after
+//! securing      TLS, and the certificates and keys that it names
 //! gating        what routes demand, and the lists, credentials and limits that they name
 //! build         all of it -> a Plan
 //! unused        what is given and has no effect in it
@@ -70,6 +72,7 @@ mod given;
 mod header;
 mod keys;
 mod layers;
+mod listeners;
 mod memory;
 mod order;
 mod overlay;
@@ -86,6 +89,7 @@ mod routing;
 mod schema;
 mod secrets;
 mod sections;
+mod securing;
 mod settings;
 mod shell;
 mod show;
@@ -94,7 +98,9 @@ mod strangers;
 mod syntax;
 mod table;
 mod table_of_gate;
+mod table_of_tls;
 mod template;
+mod tls;
 mod toml;
 mod tree;
 mod unknown;
@@ -103,6 +109,7 @@ mod values;
 mod words;
 mod written;
 mod written_gate;
+mod written_tls;
 mod yaml;
 
 use std::ffi::OsString;
@@ -135,6 +142,7 @@ pub use route::*;
 pub use routing::{CLIENT_PAGES, TEXT_MOST};
 pub use show::markdown;
 pub use template::{Placeholder, Template};
+pub use tls::*;
 pub use values::show_duration;
 pub use written_gate::{
     auth as auth_rows, gate_of_route as gate_rows, limit as limit_rows, shown as shown_tokens,
@@ -354,7 +362,7 @@ fn admin_to_ask(layers: &Layers, diagnostics: Diagnostics) -> Result<AdminAddres
         false => Diagnostics::default(),
     };
     let mut settings = Settings { layers, section: None, diagnostics: &mut only };
-    let listen = settings.one("admin", places::admin).flatten();
+    let listen = settings.one("admin", listeners::admin).flatten();
     let words = |given: &given::Given| given.text.split([' ', ',']).next().map(str::to_owned);
     let is_one = |given: &given::Given| {
         !given.text.starts_with("sha256:") && !given.text.contains(" role=read")
@@ -584,6 +592,30 @@ mod tests {
         assert!(refusal("", &[("HTTP_SERVER_URL_a", "a:1,b:1")], "").text().contains("one URL"));
     }
 
+    #[cfg(feature = "tls")]
+    #[test]
+    fn variables_of_https_add_upstreams_that_speak_tls() {
+        for (key, value, name, warnings) in [
+            ("HTTPS_SERVER_URL_1", "https://a:1", "https://a:1", 0),
+            ("HTTPS_SERVER_URL_1", "a:8443", "https://a:8443", 0),
+            ("HTTPS_SERVER_URL_1", "a.example", "https://a.example", 0),
+            ("HTTPS_SERVER_URL_1", "http://a:1", "http://a:1", 1),
+            ("HTTP_SERVER_URL_1", "https://a", "https://a", 0),
+        ] {
+            for (env, file) in [(vec![(key, value)], ""), (vec![], &*format!("{key}={value}\n"))] {
+                let (plan, report) = plan("", &env, file);
+                let upstream = &plan.pools[0].upstreams[0];
+                assert_eq!((&*upstream.name, upstream.secure), (name, name.starts_with("https")));
+                assert_eq!(report.warnings.len(), warnings, "{:?}", report.warnings);
+            }
+        }
+        let env = [("HTTPS_SERVER_URL_b", "https://b"), ("HTTPS_SERVER_URL_a", "https://a")];
+        let (both, report) = plan("", &env, "HTTP_SERVER_URL_c=http://c\n");
+        assert_eq!(both.pools[0].upstreams.len(), 3);
+        let origin = "HTTPS_SERVER_URL_a, HTTPS_SERVER_URL_b, .env line 1";
+        assert_eq!(report.origin("upstream"), origin);
+    }
+
     #[test]
     fn all_mistakes_are_told_at_once_with_their_places() {
         let env = [("TIDEGATE_WORKERS", "+4")];
@@ -779,8 +811,8 @@ log-format = 'json'
 max-body = {}
 [admin]
 drain-timeout = '1s'
-[tls]
-certificate = 'x'
+[cache]
+size = 'x'
 ";
         let rejected = with_file("", &[], file).unwrap_err();
         let expected = "\
@@ -800,8 +832,8 @@ error: t.toml:8:1: this key is not of this table
     drain-timeout = '1s'
     ^^^^^^^^^^^^^ put it at the top, above [admin]
 error: t.toml:9:2: this is not there yet
-    [tls]
-     ^^^ leave it out
+    [cache]
+     ^^^^^ leave it out
 error: t.toml:2:16: read-timeout: a duration needs a unit
     read-timeout = 30
                    ^^ write 30s or 30ms
@@ -960,6 +992,7 @@ tidegate: 8 mistakes, not started; --help lists all flags
                 // What they are about is given in another way, or not in every build.
                 "auth-refresh" | "auth-leeway" => continue,
                 "auth-timeout" | "auth-cache" => "--auth-url http://b:1",
+                name if name.starts_with("upstream-tls-") || name.starts_with("tls-") => continue,
                 name if name.starts_with("auth-") => "--auth-token 0123456789abcdef",
                 _ => "--upstream a:1",
             };

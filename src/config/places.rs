@@ -1,135 +1,66 @@
-//! Addresses to listen on, upstream URLs and networks. No name is resolved here.
+//! Upstream URLs, networks, names of servers and files. No name is resolved here.
 
 use ipnet::IpNet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::conditions;
-use super::diagnostics::{Diagnostic, instead, unclear, wrong};
-use super::plan::Listen;
+use super::diagnostics::{Diagnostic, instead, not_in_this_build, unclear, wrong};
 use super::pool::{Place, UpstreamSpec};
 use crate::base::digits;
 
 /// The longest path a Unix socket can have: `sun_path` less the final NUL.
-const LONGEST_SOCKET_PATH: usize = 107;
+pub(super) const LONGEST_SOCKET_PATH: usize = 107;
 
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Listen, String> {
-        listen(text).map_err(|wrong| wrong.wrong)
-    }
+/// What is spoken at a place: HTTP, or HTTP over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http://`.
+    Http,
+    /// `https://`.
+    Https,
 }
 
-/// `:8080` (every address), `127.0.0.1:8080`, `[::]:8080` (every IPv6 address) or `unix:/path`.
-pub fn listen(text: &str) -> Result<Listen, Diagnostic> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        return socket_path(path).map(Listen::Unix);
+impl Scheme {
+    /// `https` if it is `secure`.
+    pub fn of(secure: bool) -> Scheme {
+        if secure { Scheme::Https } else { Scheme::Http }
     }
-    if let Some(rest) = text.strip_prefix("http://") {
-        return listen(rest.trim_end_matches('/'));
-    }
-    if let Some((scheme, rest)) = text.split_once("://") {
-        let rest = [rest.trim_end_matches('/')];
-        return Err(match scheme.to_ascii_lowercase().as_str() {
-            "https" => instead("TLS for clients is not there yet", rest).and(" for plain HTTP"),
-            "unix" => instead(
-                "a Unix socket is written otherwise",
-                [format!("unix:/{}", rest[0].trim_start_matches('/'))],
-            ),
-            _ => instead(format!("an address has no scheme such as {scheme}://"), rest),
-        });
-    }
-    if digits(text).is_some() {
-        return Err(instead("a colon is missing", [format!(":{text}")]));
-    }
-    let Some((host, port)) = split_port(text) else { return Err(no_port(text)) };
-    let address = match host {
-        "" => None,
-        "*" => return Err(instead("* is not an address", [format!(":{port}")])),
-        "localhost" => {
-            return Err(instead("names are not looked up here", [format!("127.0.0.1:{port}")]));
-        }
-        host if digits(host).is_some() => {
-            return Err(instead("this is not an IP address", [format!(":{port}")]));
-        }
-        host => match address(host) {
-            Some(address) if address.to_canonical() != address => {
-                let right = format!("{}:{port}", address.to_canonical());
-                return Err(instead("this is an IPv4-mapped IPv6 address", [right]));
-            }
-            Some(address) => Some(address),
-            None => {
-                let right = format!("127.0.0.1:{port}");
-                return Err(instead("this is not an IP address", [right]));
-            }
-        },
-    };
-    match (address, digits(port).and_then(|port| u16::try_from(port).ok())) {
-        (Some(address), Some(port)) => Ok(Listen::Tcp(SocketAddr::new(address, port))),
-        (None, Some(port)) => Ok(Listen::Any(port)),
-        (_, None) => Err(bad_port(0)),
-    }
-}
 
-/// [`listen`], and behind it perhaps `proxy-protocol=` with a network whose peers begin with such a header.
-pub fn listener(text: &str) -> Result<(Listen, Vec<IpNet>), Diagnostic> {
-    let mut words = text.split_whitespace();
-    let at = listen(words.next().unwrap_or_default())?;
-    let network = |option: &str| match option.split_once('=') {
-        Some(("proxy-protocol", text)) => network(text),
-        _ => Err(instead(
-            "a listener has no such option",
-            [text.split(' ').next().unwrap_or_default()],
-        )),
-    };
-    let networks: Vec<IpNet> = words.map(network).collect::<Result<_, _>>()?;
-    match &at {
-        Listen::Unix(_) if !networks.is_empty() => {
-            Err(instead("who connects over a Unix socket has no address", [at.to_string()]))
-        }
-        _ => Ok((at, networks)),
+    /// TLS is spoken.
+    pub fn is_secure(self) -> bool {
+        self == Scheme::Https
     }
-}
 
-/// [`listen`], or `off`.
-pub fn admin(text: &str) -> Result<Option<Listen>, Diagnostic> {
-    match text {
-        "off" => Ok(None),
-        // Not on every address, as it would be for clients.
-        text if digits(text).is_some() => {
-            Err(instead("this is only a port", [format!("127.0.0.1:{text}")]))
-        }
-        text => listen(text).map(Some),
+    /// How a URL begins.
+    pub fn start(self) -> &'static str {
+        if self.is_secure() { "https://" } else { "http://" }
     }
-}
 
-/// An address that names no port, so nothing can listen there.
-fn no_port(text: &str) -> Diagnostic {
-    const WHAT: &str = "the port is missing";
-    match text {
-        text if text.starts_with(['/', '.']) => {
-            instead("the path of a socket begins with unix:", [format!("unix:{text}")])
+    /// The port of a URL that names none.
+    fn port(self) -> u16 {
+        if self.is_secure() { 443 } else { 80 }
+    }
+
+    /// What `text` begins with, if it is one of the two, and what is behind it. Not every build has TLS.
+    pub fn split(text: &str) -> Result<(Option<Scheme>, &str), Diagnostic> {
+        match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
+                Ok((Some(Scheme::Http), rest))
+            }
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => {
+                let secure = Ok((Some(Scheme::Https), rest));
+                if cfg!(feature = "tls") { secure } else { Err(not_in_this_build("TLS", "tls")) }
+            }
+            _ => Ok((None, text)),
         }
-        "*" => instead(WHAT, [":8080"]),
-        "localhost" => instead(WHAT, ["127.0.0.1:8080"]),
-        text if text.contains('%') => unclear("zones are not understood"),
-        text => match ipv6_and_port(text) {
-            Some((host, port)) => {
-                instead("an IPv6 address goes in brackets", [format!("[{host}]:{port}")])
-            }
-            None if address(&bracketed(text)).is_some() => {
-                instead(WHAT, [format!("{}:8080", bracketed(text))])
-            }
-            None => unclear("this is not an address"),
-        },
     }
 }
 
 /// `::1:9001`: an IPv6 address that lacks its brackets, and a port. Read whole it may be an address, too, but who
 /// writes that means a port.
-fn ipv6_and_port(text: &str) -> Option<(Ipv6Addr, u16)> {
+pub(super) fn ipv6_and_port(text: &str) -> Option<(Ipv6Addr, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let port = digits(port).and_then(|port| u16::try_from(port).ok())?;
     Ipv6Addr::from_str(host).ok().map(|host| (host, port))
@@ -173,25 +104,33 @@ pub fn weight(text: &str) -> Result<u32, Diagnostic> {
     }
 }
 
-/// `http://host[:port][/path]`, `http://unix:/path`, or either without `http://`.
+/// `http://host[:port][/path]`, the same with `https://`, `http://unix:/path`, or `http` without its `http://`.
 ///
-/// The name is canonical: lower case, IPv6 in its shortest form, port 80 and a slash at the end left out.
+/// The name is canonical: lower case, IPv6 in its shortest form, the default port and a slash at the end left out.
 fn url(text: &str) -> Result<UpstreamSpec, Diagnostic> {
-    if let Some(right) = mistyped_scheme(text) {
-        return Err(instead("http:// is mistyped", [right]));
+    if let Some((scheme, right)) = mistyped_scheme(text) {
+        return Err(instead(format!("{} is mistyped", scheme.start()), [right]));
     }
-    let (explicit, rest) = match text.split_once("://") {
-        Some((scheme, rest)) => (plain_http(scheme, rest).map(|()| true)?, rest),
-        None => (false, text),
+    let (scheme, rest) = match Scheme::split(text)? {
+        (None, text) => match text.split_once("://") {
+            Some((scheme, rest)) => return Err(other_scheme(scheme, rest)),
+            None => (None, text),
+        },
+        known => known,
     };
+    let (explicit, scheme) = (scheme.is_some(), scheme.unwrap_or(Scheme::Http));
     if let Some(path) = rest.strip_prefix("unix:") {
+        if scheme.is_secure() {
+            let plain = format!("http://unix:{path}");
+            return Err(instead("TLS is not spoken over a Unix socket", [plain]));
+        }
         return unix_upstream(path);
     }
     if rest.starts_with('/') {
         let socket = format!("http://unix:/{}", rest.trim_start_matches('/'));
         return Err(instead("a Unix socket is written otherwise", [socket]));
     }
-    let (authority, base) = authority(rest)?;
+    let (authority, base) = authority(scheme, rest)?;
     if !explicit && digits(authority.strip_prefix(':').unwrap_or(authority)).is_some() {
         let port = authority.trim_start_matches(':');
         return Err(instead("the host is missing", [format!("http://127.0.0.1:{port}")]));
@@ -200,21 +139,22 @@ fn url(text: &str) -> Result<UpstreamSpec, Diagnostic> {
         Some((host, port)) => (host, Some(port)),
         None if explicit => (authority, None),
         None => {
-            let host = format!("http://{}", bracketed(&host_name(authority)?));
+            let host = format!("http://{}", bracketed(&host_name(scheme, authority)?));
             return Err(instead("the port is missing", [host]).and(" for port 80, or add :PORT"));
         }
     };
-    let host = host_name(host)?;
+    let host = host_name(scheme, host)?;
     let port = match port.map(|port| digits(port).and_then(|port| u16::try_from(port).ok())) {
-        None => 80,
+        None => scheme.port(),
         Some(None | Some(0)) => return Err(bad_port(1)),
         Some(Some(port)) => port,
     };
-    let authority = host_and_port(&host, port);
+    let authority = host_and_port(scheme, &host, port);
     Ok(UpstreamSpec {
-        name: format!("http://{authority}{base}"),
+        name: format!("{}{authority}{base}", scheme.start()),
         authority,
         place: Place::Tcp { host, port },
+        secure: scheme.is_secure(),
         base: base.to_owned(),
         weight: 1,
         backup: false,
@@ -270,6 +210,30 @@ pub fn network(text: &str) -> Result<IpNet, Diagnostic> {
     Ok(network)
 }
 
+/// A name or an address that a certificate has, an IPv6 address without brackets.
+pub fn server_name(text: &str) -> Result<String, Diagnostic> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = IpAddr::from_str(bare) {
+        return match ip.to_string() {
+            shown if shown == text => Ok(shown),
+            shown => Err(instead("an address is written so", [shown])),
+        };
+    }
+    if let Some((_, rest)) = text.split_once("://") {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        return Err(instead("a name has no scheme", [host]));
+    }
+    if let Some((host, port)) = split_port(text)
+        && digits(port).is_some()
+    {
+        return Err(instead("a name has no port", [host]));
+    }
+    if text.contains([':', '*']) {
+        return Err(unclear("this is not the name of a server"));
+    }
+    host_name(Scheme::Https, text)
+}
+
 /// A file's name: anything but nothing, control characters and a folder's.
 pub fn file(text: &str) -> Result<PathBuf, Diagnostic> {
     match text {
@@ -292,41 +256,44 @@ pub fn folder(text: &str) -> Result<PathBuf, Diagnostic> {
     Ok(PathBuf::from(text))
 }
 
-fn plain_http(scheme: &str, rest: &str) -> Result<(), Diagnostic> {
+/// What is said of a URL that begins with another scheme.
+fn other_scheme(scheme: &str, rest: &str) -> Diagnostic {
+    let plain = [format!("http://{rest}")];
     match scheme.to_ascii_lowercase().as_str() {
-        "http" => Ok(()),
-        "https" | "wss" => {
-            let plain = instead("TLS to upstreams is not there yet", [format!("http://{rest}")]);
-            Err(plain.and(" if it speaks plain HTTP there"))
-        }
-        "ws" => Err(instead("WebSockets travel over http", [format!("http://{rest}")])),
-        "h2c" | "grpc" => Err(instead("HTTP/2 is not spoken", [format!("http://{rest}")])),
-        "tcp" => Err(instead("only HTTP is spoken", [format!("http://{rest}")])),
+        "ws" => instead("WebSockets travel over http", plain),
+        "wss" => instead("WebSockets travel over https", [format!("https://{rest}")]),
+        "h2c" | "grpc" => instead("HTTP/2 is not spoken", plain),
+        "tcp" => instead("only HTTP is spoken", plain),
         "unix" => {
             let socket = format!("http://unix:/{}", rest.trim_start_matches('/'));
-            Err(instead("a Unix socket is written otherwise", [socket]))
+            instead("a Unix socket is written otherwise", [socket])
         }
-        _ => Err(instead("this scheme is not known", [format!("http://{rest}")])),
+        _ => instead("this scheme is not known", plain),
     }
 }
 
-/// `http:/a`, `http//a` and the like: the URL that was meant.
-fn mistyped_scheme(text: &str) -> Option<String> {
-    let behind = text.get(..4).filter(|scheme| scheme.eq_ignore_ascii_case("http"));
-    let behind = behind.map(|_| &text[4..])?;
+/// `http:/a`, `https//a` and the like: the URL that was meant.
+fn mistyped_scheme(text: &str) -> Option<(Scheme, String)> {
+    let behind = |scheme: Scheme| {
+        let name = scheme.start().trim_end_matches("://");
+        let start = text.get(..name.len())?;
+        start.eq_ignore_ascii_case(name).then(|| (scheme, &text[name.len()..]))
+    };
+    let (scheme, behind) = behind(Scheme::Https).or_else(|| behind(Scheme::Http))?;
     let rest = behind.trim_start_matches([':', '/', ';', '.']);
     let port = digits(rest.split('/').next()?).is_some();
     let mark = behind.starts_with([':', '/', ';']);
     (mark && !behind.starts_with("://") && !rest.is_empty() && !port)
-        .then(|| format!("http://{rest}"))
+        .then(|| (scheme, format!("{}{rest}", scheme.start())))
 }
 
 /// What is left of a URL behind its scheme: an authority, and perhaps the path that is put before those of requests.
-fn authority(rest: &str) -> Result<(&str, &str), Diagnostic> {
+fn authority(scheme: Scheme, rest: &str) -> Result<(&str, &str), Diagnostic> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     if let Some((_, host)) = authority.rsplit_once('@') {
-        return Err(instead("user names have no place here", [format!("http://{host}")]));
+        let right = format!("{}{host}", scheme.start());
+        return Err(instead("user names have no place here", [right]));
     }
     match tail {
         "" | "/" => Ok((authority, "")),
@@ -335,7 +302,7 @@ fn authority(rest: &str) -> Result<(&str, &str), Diagnostic> {
         }
         _ => {
             let what = "an upstream has no query and no fragment";
-            Err(instead(what, [format!("http://{authority}")]))
+            Err(instead(what, [format!("{}{authority}", scheme.start())]))
         }
     }
 }
@@ -355,6 +322,7 @@ fn unix_upstream(path: &str) -> Result<UpstreamSpec, Diagnostic> {
         name,
         authority,
         place,
+        secure: false,
         base: String::new(),
         weight: 1,
         backup: false,
@@ -363,7 +331,7 @@ fn unix_upstream(path: &str) -> Result<UpstreamSpec, Diagnostic> {
     })
 }
 
-fn socket_path(path: &str) -> Result<PathBuf, Diagnostic> {
+pub(super) fn socket_path(path: &str) -> Result<PathBuf, Diagnostic> {
     if path.is_empty() {
         let right = "write the whole path, such as unix:/run/tidegate.sock";
         return Err(wrong("the path of the socket is missing", right));
@@ -381,7 +349,7 @@ fn socket_path(path: &str) -> Result<PathBuf, Diagnostic> {
 }
 
 /// A host name or IP literal in canonical form, IPv6 without brackets.
-fn host_name(host: &str) -> Result<String, Diagnostic> {
+fn host_name(scheme: Scheme, host: &str) -> Result<String, Diagnostic> {
     if host.is_empty() {
         return Err(unclear("the host is missing"));
     }
@@ -391,7 +359,7 @@ fn host_name(host: &str) -> Result<String, Diagnostic> {
             None if host.contains('%') => {
                 Err(wrong("zones are not understood", "write the address without %..."))
             }
-            None => Err(no_brackets(host)),
+            None => Err(no_brackets(scheme, host)),
         };
     }
     if !host.is_ascii() {
@@ -417,11 +385,12 @@ fn host_name(host: &str) -> Result<String, Diagnostic> {
 }
 
 /// A host with colons that is no IPv6 address in brackets.
-fn no_brackets(host: &str) -> Diagnostic {
+fn no_brackets(scheme: Scheme, host: &str) -> Diagnostic {
     const WHAT: &str = "an IPv6 address goes in brackets";
+    let start = scheme.start();
     match ipv6_and_port(host) {
-        Some((address, port)) => instead(WHAT, [format!("http://[{address}]:{port}")]),
-        None if Ipv6Addr::from_str(host).is_ok() => instead(WHAT, [format!("http://[{host}]")]),
+        Some((address, port)) => instead(WHAT, [format!("{start}[{address}]:{port}")]),
+        None if Ipv6Addr::from_str(host).is_ok() => instead(WHAT, [format!("{start}[{host}]")]),
         None => {
             let right = "write an IPv6 address in brackets, such as http://[::1]:9001";
             wrong("this is not an IPv6 address", right)
@@ -436,14 +405,14 @@ fn mask_length(text: &str) -> Option<u32> {
 }
 
 /// `host:port`; the colons of an IPv6 address only count outside of brackets.
-fn split_port(text: &str) -> Option<(&str, &str)> {
+pub(super) fn split_port(text: &str) -> Option<(&str, &str)> {
     let (host, port) = text.rsplit_once(':')?;
     let inside = port.contains(']') || (host.contains(':') && !host.ends_with(']'));
     (!inside).then_some((host, port))
 }
 
 /// An IPv4 address, or an IPv6 address in brackets.
-fn address(host: &str) -> Option<IpAddr> {
+pub(super) fn address(host: &str) -> Option<IpAddr> {
     match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(host) => Ipv6Addr::from_str(host).ok().map(IpAddr::V6),
         None => Ipv4Addr::from_str(host).ok().map(IpAddr::V4),
@@ -451,18 +420,18 @@ fn address(host: &str) -> Option<IpAddr> {
 }
 
 /// Host and port as a URL has them: the default port left out.
-pub(super) fn host_and_port(host: &str, port: u16) -> String {
+pub(super) fn host_and_port(scheme: Scheme, host: &str, port: u16) -> String {
     match port {
-        80 => bracketed(host),
+        port if port == scheme.port() => bracketed(host),
         port => format!("{}:{port}", bracketed(host)),
     }
 }
 
-fn bracketed(host: &str) -> String {
+pub(super) fn bracketed(host: &str) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
 
-fn bad_port(least: u16) -> Diagnostic {
+pub(super) fn bad_port(least: u16) -> Diagnostic {
     wrong("this is not a port", format!("write a number from {least} to 65535 behind the colon"))
 }
 
@@ -471,70 +440,6 @@ mod tests {
     use super::*;
     use crate::config::advice;
     use crate::config::table::Form;
-
-    #[test]
-    fn addresses_to_listen_on() {
-        let cases = [
-            (":8080", ":8080"),
-            ("0.0.0.0:8080", "0.0.0.0:8080"),
-            ("127.0.0.1:0", "127.0.0.1:0"),
-            ("[::]:8080", "[::]:8080"),
-            ("[0:0:0:0:0:0:0:1]:65535", "[::1]:65535"),
-            ("unix:/run/a.sock", "unix:/run/a.sock"),
-        ];
-        for (text, shown) in cases {
-            let read = listen(text).unwrap();
-            assert_eq!(read.to_string(), shown);
-            assert_eq!(listen(shown), Ok(read));
-        }
-    }
-
-    #[test]
-    fn what_is_no_address_is_told_with_advice() {
-        let cases = [
-            ("8080", "write :8080"),
-            ("127.0.0.1", "write 127.0.0.1:8080"),
-            ("::1", "write [::1]:8080"),
-            ("::1:80", "write [::1]:80"),
-            (":::80", "write [::]:80"),
-            ("2001:db8::1", "write [2001:db8::1]:8080"),
-            ("2001:db8:0:0:0:0:0:1", "write [2001:db8:0:0:0:0:0:1]:8080"),
-            ("localhost", "write 127.0.0.1:8080"),
-            (
-                "off",
-                "write an address such as :8080, 127.0.0.1:8080, [::1]:8080 or unix:/run/tidegate.sock",
-            ),
-            (
-                "fe80::1%eth0:80",
-                "write an address such as :8080, 127.0.0.1:8080, [::1]:8080 or unix:/run/tidegate.sock",
-            ),
-            ("/run/a.sock", "write unix:/run/a.sock"),
-            ("*", "write :8080"),
-            ("*:80", "write :80"),
-            ("8080:80", "write :80"),
-            ("https://:8443", "write :8443 for plain HTTP"),
-            ("localhost:80", "write 127.0.0.1:80"),
-            ("example.com:80", "write 127.0.0.1:80"),
-            ("[::ffff:10.0.0.1]:80", "write 10.0.0.1:80"),
-            ("ftp://127.0.0.1:80/", "write 127.0.0.1:80"),
-            (":+80", "write a number from 0 to 65535 behind the colon"),
-            (":65536", "write a number from 0 to 65535 behind the colon"),
-            (":", "write a number from 0 to 65535 behind the colon"),
-            ("unix:", "write the whole path, such as unix:/run/tidegate.sock"),
-            ("unix:a.sock", "write the whole path, such as unix:/run/tidegate.sock"),
-            ("unix:/run/", "write the path of a file"),
-            ("unix:/a\0b", "rename the file"),
-        ];
-        for (text, right) in cases {
-            assert_eq!(
-                advice::read(Form::Listens, text, listen).unwrap_err().right(),
-                right,
-                "{text}"
-            );
-        }
-        let long = format!("unix:/{}", "a".repeat(LONGEST_SOCKET_PATH));
-        assert_eq!(listen(&long).unwrap_err().right(), "write a shorter path");
-    }
 
     #[test]
     fn upstreams_get_canonical_names() {
@@ -557,10 +462,36 @@ mod tests {
     }
 
     #[test]
+    fn https_is_spoken_in_some_builds_and_has_its_own_port() {
+        let read = |text: &str| {
+            let one = advice::read(Form::Urls, text, upstream).map_err(|wrong| wrong.right())?;
+            Ok::<_, String>((one.secure, one.name, one.authority))
+        };
+        let is = |name: &str, authority: &str| Ok((true, name.to_owned(), authority.to_owned()));
+        let no = |right: &str| Err(right.to_owned());
+        for (text, expected) in [
+            ("https://A", is("https://a", "a")),
+            ("HTTPS://a:443/b/", is("https://a/b", "a")),
+            ("https://a:80", is("https://a:80", "a:80")),
+            ("https://[::1]:8443", is("https://[::1]:8443", "[::1]:8443")),
+            ("https:/a:1", no("write https://a:1")),
+            ("wss://a:1", no("write https://a:1")),
+            ("https://me:secret@a", no("write https://a")),
+            ("https://a?b", no("write https://a")),
+            ("https://::1:9001", no("write https://[::1]:9001")),
+            ("https://unix:/run/a", no("write http://unix:/run/a")),
+        ] {
+            match cfg!(feature = "tls") {
+                true => assert_eq!(read(text), expected, "{text}"),
+                false => assert!(read(text).unwrap_err().ends_with("--features tls"), "{text}"),
+            }
+        }
+        assert_eq!(read("http://a:443").unwrap().1, "http://a:443");
+    }
+
+    #[test]
     fn what_is_no_upstream_is_told_with_advice() {
         let cases = [
-            ("https://a:1", "write http://a:1 if it speaks plain HTTP there"),
-            ("wss://a:1", "write http://a:1 if it speaks plain HTTP there"),
             ("http:a:1", "write http://a:1"),
             ("http:/a:1", "write http://a:1"),
             ("http//a:1", "write http://a:1"),

@@ -14,6 +14,7 @@ use super::gate::{AuthSpec, Gate, LimitSpec, NetworkList, Token};
 use super::header::HeaderRules;
 use super::pool::{PoolSpec, RetrySpec, UpstreamSpec};
 use super::route::{RouteAction, RouteSpec};
+use super::tls::TlsSpec;
 
 use crate::http::Limits;
 
@@ -259,6 +260,10 @@ pub struct ProcessSpec {
 pub struct ListenerSpec {
     /// At least one.
     pub addresses: Vec<Listen>,
+    /// Those of them where TLS is spoken, and nothing else.
+    pub secure: Vec<Listen>,
+    /// How; `None`: nowhere.
+    pub tls: Option<Arc<TlsSpec>>,
     /// Bounds of a head: of a request, and of the answer to it.
     pub limits: Limits,
     /// A whole request head, from its first octet (408).
@@ -273,6 +278,14 @@ pub struct ListenerSpec {
     pub max_client_connections: Option<usize>,
     /// Further fields that only those may send; none that has a [`Name`](crate::http::Name) of its own.
     pub trusted_names: Vec<String>,
+}
+
+impl ListenerSpec {
+    /// An address of it as it is written in settings, with `https://` before it where TLS is spoken.
+    pub fn written(&self, listen: &Listen) -> String {
+        let scheme = if self.secure.contains(listen) { "https://" } else { "" };
+        format!("{scheme}{listen}")
+    }
 }
 
 /// How an exchange goes, as the settings at the top, of its pool and of its route say together.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::plan::ExchangeSpec;
+use super::tls::UpstreamTlsSpec;
 
 /// Where an upstream is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +33,8 @@ pub struct UpstreamSpec {
     pub authority: String,
     /// How to reach it.
     pub place: Place,
+    /// It speaks TLS: its URL begins with `https://`.
+    pub secure: bool,
     /// What stands before the path of every request that goes there: empty, or `/` and more, and no slash at the end.
     pub base: String,
     /// Its share of the requests, in proportion to the others of its pool.
@@ -69,6 +72,8 @@ pub struct PoolSpec {
     pub resolve: Resolve,
     /// Connections to upstreams.
     pub connections: ConnectionSpec,
+    /// TLS on those to upstreams that speak it.
+    pub tls: Arc<UpstreamTlsSpec>,
     /// How exchanges with it go where a route does not say otherwise.
     pub exchange: Arc<ExchangeSpec>,
 }
@@ -355,6 +360,7 @@ impl PoolSpec {
             retry_budget: 20,
             resolve: Resolve::AtStart,
             connections,
+            tls: Arc::default(),
             exchange,
         }
     }

@@ -10,6 +10,7 @@ use super::plan::*;
 use super::pool::*;
 use super::route::*;
 use super::sections::DEFAULT;
+use super::securing::CertificateFiles;
 use super::show::value_of;
 use super::shown::Shown;
 use super::table::{self, AUTH, Effect, Form, LIMIT, POOL, ROUTE, Scope, Setting, TOP};
@@ -130,6 +131,7 @@ fn setting_in(out: &mut Map<String, Value>, scope: Scope, setting: &Setting, tex
         // What the top looks for, a pool may not.
         Form::Literal if scope == POOL => Value::from(text),
         _ if text.is_empty() => return,
+        Form::Certificates => text.split(',').map(certificate).collect(),
         form if form.takes_list() => text.split(',').map(Value::from).collect(),
         // The keys of its table switch it on.
         Form::Switch if text == "on" && keys::is_table(scope, setting.name) => return,
@@ -138,6 +140,12 @@ fn setting_in(out: &mut Map<String, Value>, scope: Scope, setting: &Setting, tex
         _ => Value::from(text),
     };
     put(out, keys::key_of_scope(scope, setting.name), value);
+}
+
+fn certificate(text: &str) -> Value {
+    let CertificateFiles { cert, key, ocsp } = CertificateFiles::of(text);
+    let parts = [("cert", Some(cert)), ("key", key), ("ocsp", ocsp)];
+    parts.into_iter().filter_map(|(name, path)| Some((name.to_owned(), json!(path?)))).collect()
 }
 
 fn upstream(upstream: &UpstreamSpec) -> Value {
@@ -374,7 +382,7 @@ fn table(
     comment: &dyn Fn(&str) -> String,
 ) {
     let is_inline = |key: &str| {
-        !matches!(key, "pool" | "auth" | "limit" | "list" | "admin" | "log" | "access-log")
+        !matches!(key, "pool" | "auth" | "limit" | "list" | "admin" | "log" | "access-log" | "tls")
     };
     let is_named = matches!(path, "pool" | "auth" | "limit");
     let is_table = |key: &str, value: &Value| {

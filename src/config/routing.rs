@@ -10,7 +10,8 @@ use super::diagnostics::{Diagnostic, Diagnostics, instead, nearest, wrong};
 use super::file::Section;
 use super::gate::Gate;
 use super::gating::Named;
-use super::places;
+use super::listeners::{self, Listener};
+use super::places::{self, Scheme};
 use super::plan::*;
 use super::pool::*;
 use super::reach::unreachable;
@@ -229,23 +230,24 @@ impl<'a> Settings<'a> {
     }
 
     fn conditions(&mut self) -> Conditions {
-        let listen = self.list("listen", MOST, |text| {
-            places::listen(text.strip_prefix("http://").unwrap_or(text))
-        });
+        let listen = self.list("listen", MOST, listeners::client_address);
         let known = self.listen_again();
+        let is_known = |(one, scheme): &&(Listen, Option<Scheme>)| {
+            let mut at_it = known.iter().filter(|known| known.at == *one || one.covers(&known.at));
+            at_it.any(|known| scheme.is_none_or(|scheme| scheme.is_secure() == known.secure))
+        };
         if let Some(given) = self.given("listen").first()
-            && let Some(unknown) = listen
-                .iter()
-                .find(|one| !known.iter().any(|known| known == *one || one.covers(known)))
+            && let Some((unknown, scheme)) = listen.iter().find(|one| !is_known(one))
         {
-            let what = format!("nothing listens on {unknown}");
-            let known: Vec<String> = known.iter().map(Listen::to_string).collect();
+            let scheme = scheme.map_or("", Scheme::start);
+            let what = format!("nothing listens on {scheme}{unknown}");
+            let known: Vec<String> = known.iter().map(Listener::to_string).collect();
             let right = format!("write one of those at the top: {}", known.join(", "));
             let given = given.clone();
             self.refuse(&given, 0..given.text.len(), wrong(what, right));
         }
         Conditions {
-            listen,
+            listen: listen.into_iter().map(|(listen, _)| listen).collect(),
             host: self.list("host", MOST, conditions::host),
             path: self.paths("path"),
             method: self.list("method", MOST, conditions::method),

@@ -32,28 +32,39 @@ fn schema() -> Value {
 fn of_scope(scope: Scope) -> Value {
     let mut properties = Map::new();
     for setting in table::settings_of(scope).filter(|one| !keys::is_outside(scope, one.name)) {
-        let key = keys::key_of_scope(scope, setting.name);
-        match key.split_once('.') {
-            // A switch that is a table as well.
-            None if keys::is_table(scope, key) && setting.form == Form::Switch => {
-                if let Value::Array(forms) = &mut table_in(&mut properties, key)["anyOf"] {
-                    forms.push(of_setting(setting));
-                }
-            }
-            None => drop(properties.insert(key.to_owned(), of_setting(setting))),
-            Some((table, key)) => {
-                let place = table_in(&mut properties, table);
-                if keys::main_key(scope, table).is_some_and(|main| main.name == setting.name)
-                    && let Value::Array(forms) = &mut place["anyOf"]
-                {
-                    // A table's own name, given a text, fills its main key.
-                    forms.push(of_setting(setting));
-                }
-                place["anyOf"][0]["properties"][key] = of_setting(setting);
-            }
+        for key in keys::keys_of_scope(scope, setting.name) {
+            put(&mut properties, scope, setting, key);
         }
     }
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
+/// Puts in what may stand at a key.
+fn put(
+    properties: &mut Map<String, Value>,
+    scope: Scope,
+    setting: &'static Setting,
+    key: &'static str,
+) {
+    match key.split_once('.') {
+        // A switch that is a table as well.
+        None if keys::is_table(scope, key) && setting.form == Form::Switch => {
+            if let Value::Array(forms) = &mut table_in(properties, key)["anyOf"] {
+                forms.push(of_setting(setting));
+            }
+        }
+        None => drop(properties.insert(key.to_owned(), of_setting(setting))),
+        Some((table, key)) => {
+            let place = table_in(properties, table);
+            if keys::main_key(scope, table).is_some_and(|main| main.name == setting.name)
+                && let Value::Array(forms) = &mut place["anyOf"]
+            {
+                // A table's own name, given a text, fills its main key.
+                forms.push(of_setting(setting));
+            }
+            place["anyOf"][0]["properties"][key] = of_setting(setting);
+        }
+    }
 }
 
 /// The table of this name, which is made if there is none.
@@ -86,6 +97,12 @@ fn of_setting(setting: &Setting) -> Value {
                 "backup": { "type": "boolean" },
             },
             "required": ["url"],
+            "additionalProperties": false,
+        }] }),
+        Form::Certificates => json!({ "oneOf": [text(), {
+            "type": "object",
+            "properties": { "cert": text(), "key": text(), "ocsp": text() },
+            "required": ["cert"],
             "additionalProperties": false,
         }] }),
         Form::Tokens => table_or_text("secret"),

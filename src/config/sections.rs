@@ -13,7 +13,7 @@ use super::file::Section;
 use super::files::{Files, remedy};
 use super::header::{self, HeaderLine, HeaderRules};
 use super::layers::Layers;
-use super::places;
+use super::listeners::{self, Listener};
 use super::plan::*;
 use super::pool::*;
 use super::settings::{Item, Settings};
@@ -167,9 +167,11 @@ impl<'a> Settings<'a> {
                 }
                 continue;
             }
-            let mut listen = self.listen_again();
+            let listen = self.listen_again().into_iter();
+            let mut listen: Vec<Listen> = listen.map(|one| one.at).collect();
             let admin = table::find("admin").map(|one| self.layers.of(one)).unwrap_or_default();
-            listen.extend(admin.iter().filter_map(|one| places::admin(&one.text).ok().flatten()));
+            listen
+                .extend(admin.iter().filter_map(|one| listeners::admin(&one.text).ok().flatten()));
             let mut settings = self.of(section);
             let upstreams = settings.own_upstreams(&listen);
             if upstreams.is_empty() && settings.given("upstream").is_empty() {
@@ -184,10 +186,10 @@ impl<'a> Settings<'a> {
     }
 
     /// The addresses of the listener; mistakes in them are told elsewhere.
-    pub fn listen_again(&self) -> Vec<Listen> {
+    pub fn listen_again(&self) -> Vec<Listener> {
         let all = table::find("listen").map(|setting| self.layers.of(setting)).unwrap_or_default();
         let items = all.iter().flat_map(|given| given.text.split(','));
-        items.filter_map(|text| Some(places::listener(text.trim()).ok()?.0)).collect()
+        items.filter_map(|text| listeners::listener(text.trim()).ok()).collect()
     }
 
     /// A mistake that no value of `section` is to blame for.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::diagnostics::{Diagnostic, Diagnostics, instead, wrong};
+use super::diagnostics::{Diagnostic, Diagnostics, instead, not_in_this_build, wrong};
 use super::file::Section;
 use super::given::{Given, Origin};
 use super::layers::Layers;
@@ -48,11 +48,11 @@ impl Settings<'_> {
             },
             None => self.layers.of(row),
         };
-        if row.form.is_secret() {
-            all.iter_mut().for_each(|given| {
-                given.shown.get_or_insert_with(|| Secret::MASK.into());
-            });
-        }
+        let is_secret =
+            |given: &&mut Given| row.form.is_secret() || no_content(row.form, &given.text).is_err();
+        all.iter_mut().filter(is_secret).for_each(|given| {
+            given.shown.get_or_insert_with(|| Secret::MASK.into());
+        });
         all
     }
 
@@ -74,8 +74,10 @@ impl Settings<'_> {
             self.refuse_one(&again, wrong(what, "leave one out"));
         }
         let Setting { form, fallback, .. } = *self.row(name);
-        let read =
-            |text: &str| read(text).map_err(|wrong| by_default(fallback, text).unwrap_or(wrong));
+        let read = |text: &str| {
+            no_content(form, text)?;
+            read(text).map_err(|wrong| by_default(fallback, text).unwrap_or(wrong))
+        };
         advice::read(form, &given.text, read).map_err(|wrong| self.refuse_one(&given, wrong)).ok()
     }
 
@@ -87,6 +89,7 @@ impl Settings<'_> {
         read: impl Fn(&str) -> Result<T, Diagnostic>,
     ) -> Vec<Item<T>> {
         let form = self.row(name).form;
+        let read = |text: &str| no_content(form, text).and_then(|()| read(text));
         let mut items = Vec::new();
         for given in self.given(name) {
             let is_in_file = matches!(given.origin, Origin::File(_));
@@ -106,12 +109,14 @@ impl Settings<'_> {
                         self.refuse(&given, part, wrong(format!("more than {most}"), right));
                         return items;
                     }
-                    item => advice::read(form, item, &read)
-                        .map_err(|wrong| advice::several(form, item, &read).unwrap_or(wrong)),
+                    item => advice::read(form, item, read)
+                        .map_err(|wrong| advice::several(form, item, read).unwrap_or(wrong)),
                 };
                 match read {
                     Ok(value) => items.push(Item { value, given: given.clone() }),
-                    Err(wrong) if form.is_secret() => self.refuse_secret(&given, wrong),
+                    Err(wrong) if form.is_secret() || no_content(form, &given.text).is_err() => {
+                        self.refuse_secret(&given, wrong);
+                    }
                     Err(wrong) => self.refuse(&given, part, wrong),
                 }
             }
@@ -158,6 +163,29 @@ impl Settings<'_> {
             }
             _ => self.refuse(given, 0..given.text.len(), wrong),
         }
+    }
+
+    /// The first of `keys` that is given asks for something that takes the cargo feature `feature`.
+    pub fn not_in_this_build(&mut self, keys: &[&str], what: &str, feature: &str) {
+        if let Some(given) = self.first_said(keys) {
+            self.refuse_secret(&given, not_in_this_build(what, feature));
+        }
+    }
+
+    /// The first value that is given for any of `keys`, and says something else than the default.
+    pub fn first_said(&self, keys: &[&str]) -> Option<Given> {
+        let says = |key: &str, text: &str| match *self.row(key) {
+            Setting { form: Form::Switch, .. } => values::switch(text) != Ok(false),
+            Setting { fallback: DefaultValue::Value(default), .. } => text != default,
+            _ => true,
+        };
+        keys.iter().find_map(|key| self.given(key).into_iter().find(|one| says(key, &one.text)))
+    }
+
+    /// The first value that is given for any of `keys`, and is no default.
+    pub fn first_given(&self, keys: &[&str]) -> Option<Given> {
+        let all = keys.iter().flat_map(|key| self.given(key));
+        all.into_iter().find(|given| given.origin != Origin::Default)
     }
 
     /// Something odd in a value.
@@ -223,6 +251,14 @@ impl Settings<'_> {
             }
         }
         kept
+    }
+}
+
+/// A key that stands where the name of its file belongs is a secret all the same.
+fn no_content(form: Form, text: &str) -> Result<(), Diagnostic> {
+    match form.names_files() && text.contains("-----BEGIN") {
+        true => Err(wrong("this is no name of a file", "put it into a file, and name that")),
+        false => Ok(()),
     }
 }
 

@@ -47,7 +47,9 @@ fn bash(commands: &str) -> String {
         let flag = format!("--{}", setting.name);
         match setting.form {
             Form::Choice(choices) => case(&flag, words(&choices.replace('|', " "))),
-            Form::File => case(&flag, "COMPREPLY=($(compgen -f -- \"$word\"))".to_owned()),
+            form if form.names_files() => {
+                case(&flag, "COMPREPLY=($(compgen -f -- \"$word\"))".to_owned())
+            }
             Form::Folder => case(&flag, "COMPREPLY=($(compgen -d -- \"$word\"))".to_owned()),
             _ => {}
         }
@@ -76,7 +78,7 @@ fn zsh(commands: &str) -> String {
         let value = match setting.form {
             Form::Switch => String::new(),
             Form::Choice(words) => format!(":value:({})", words.replace('|', " ")),
-            Form::File => ":file:_files".to_owned(),
+            form if form.names_files() => ":file:_files".to_owned(),
             Form::Folder => ":folder:_files -/".to_owned(),
             form => format!(":{}:", form.placeholder().replace(['\'', ':'], "")),
         };
@@ -104,7 +106,7 @@ fn fish(commands: &str) -> String {
         let value = match setting.form {
             Form::Switch => String::new(),
             Form::Choice(words) => format!(" -x -a '{}'", words.replace('|', " ")),
-            Form::File => " -r -F".to_owned(),
+            form if form.names_files() => " -r -F".to_owned(),
             Form::Folder => " -x -a '(__fish_complete_directories)'".to_owned(),
             _ => " -x".to_owned(),
         };

@@ -13,7 +13,7 @@ use super::settings::setting;
 use super::table::{
     self, ACTIONS, AUTH, DefaultValue, Effect, Form, GROUPS, LIMIT, POOL, ROUTE, Setting, TOP,
 };
-use super::{Rejected, Report, keys, memory, values, written, written_gate};
+use super::{Rejected, Report, keys, memory, values, written, written_gate, written_tls};
 
 /// Routes that `check` names; of more, their number.
 const ROUTES_TOLD: usize = 20;
@@ -46,7 +46,8 @@ pub fn help() -> String {
         "\nEvery flag has a name in the environment and in the dotenv file: --read-timeout is\n\
          TIDEGATE_READ_TIMEOUT; in a configuration file it is read-timeout. Flags win over the\n\
          environment, that over the dotenv file, that over the configuration file, and it over\n\
-         defaults. HTTP_SERVER_URL_<name>=URL adds one upstream, unless --upstream is given.\n\
+         defaults. HTTP_SERVER_URL_<name>=URL, or HTTPS_SERVER_URL_<name>, adds one upstream, unless\n\
+         --upstream is given.\n\
          URLs, addresses, networks and names may be repeated or separated by commas.\n\
          TIME: 500ms 5s 1m 1h   SIZE: 512B 64KiB 10MB 1GiB\n\
          ADDR: :8080 127.0.0.1:8080 [::]:8080 unix:/path\n",
@@ -88,7 +89,7 @@ pub fn version() -> String {
 /// The text of `check` when all is well.
 pub fn check(plan: &Plan, report: &Report) -> String {
     let mut text = String::from("tidegate: the settings are fine\n");
-    let names: Vec<String> = plan.listener.addresses.iter().map(Listen::to_string).collect();
+    let names = listeners(&plan.listener);
     let _ = writeln!(text, "  listen    {}  ({})", names.join(", "), report.origin("listen"));
     for (pool, upstream) in plan.upstreams() {
         let pool =
@@ -112,6 +113,10 @@ pub fn check(plan: &Plan, report: &Report) -> String {
     text
 }
 
+fn listeners(spec: &ListenerSpec) -> Vec<String> {
+    spec.addresses.iter().map(|one| spec.written(one)).collect()
+}
+
 /// The same for programs.
 pub fn check_json(plan: &Plan, report: &Report) -> String {
     let routes: Vec<&str> = plan.routes.iter().map(|route| &*route.name).collect();
@@ -123,7 +128,7 @@ pub fn check_json(plan: &Plan, report: &Report) -> String {
         "ok": true,
         "mistakes": [],
         "warnings": report.warnings,
-        "listen": plan.listener.addresses.iter().map(Listen::to_string).collect::<Vec<_>>(),
+        "listen": listeners(&plan.listener),
         "upstreams": upstreams.collect::<Vec<_>>(),
         "routes": routes,
         "memory_bytes": memory.iter().map(|(what, octets)| (*what, *octets)).collect::<BTreeMap<_, _>>(),
@@ -278,6 +283,12 @@ fn of_clients(name: &str, listener: &ListenerSpec) -> Option<String> {
             let everywhere = listener.proxy_protocol.iter().filter(|(at, _)| at.is_none());
             join(everywhere.map(|(_, network)| network.to_string()))
         }
+        name if name.starts_with("tls-") => {
+            // A key stands behind its certificate; where nobody speaks TLS, nothing is in use.
+            let rows = listener.tls.iter().flat_map(|tls| written_tls::clients(tls));
+            let mut row = rows.into_iter().filter(|(known, _)| *known == name);
+            row.next().map(|(_, text)| text).unwrap_or_default()
+        }
         "max-client-connections" => {
             listener.max_client_connections.map_or_else(|| "off".to_owned(), |n| n.to_string())
         }
@@ -317,7 +328,8 @@ fn of_gate(name: &str, plan: &Plan) -> Option<String> {
 }
 
 /// What stands at the top about all routes, and is no condition of one.
-const OF_GATE: [&str; 10] = [
+const OF_GATE: [&str; 11] = [
+    "client-cert",
     "allow",
     "deny",
     "content-type",
@@ -334,7 +346,7 @@ const OF_GATE: [&str; 10] = [
 fn listener_of(listener: &ListenerSpec, listen: &Listen) -> String {
     let own = listener.proxy_protocol.iter().filter(|(at, _)| at.as_ref() == Some(listen));
     let own: String = own.map(|(_, network)| format!(" proxy-protocol={network}")).collect();
-    format!("{listen}{own}")
+    format!("{}{own}", listener.written(listen))
 }
 
 /// As it would be written among upstreams.

@@ -1,7 +1,13 @@
 //! Flags that are none of ours: those of other programs, and those that are settled but not built.
 
 /// Flags of other programs and their names here: suggested, never accepted.
-pub const COUSINS: [(&str, &str); 58] = [
+pub const COUSINS: [(&str, &str); 64] = [
+    ("tls-cert", "cert certificate cert-file ssl-cert ssl-certificate tls-certificate"),
+    ("tls-key", "key key-file private-key ssl-key ssl-certificate-key"),
+    ("tls-min-version", "min-tls-version ssl-protocols tls-version"),
+    ("tls-client-ca", "client-ca client-ca-file ssl-client-certificate"),
+    ("upstream-tls-ca", "upstream-ca ca-file proxy-ssl-trusted-certificate"),
+    ("upstream-tls-verify", "insecure insecure-skip-verify tls-skip-verify proxy-ssl-verify"),
     ("listen", "port bind address addr host http-port listen-addr listen-address p"),
     ("upstream", "target server servers origin proxy-pass to url forward u"),
     ("admin", "admin-port admin-listen metrics stats status"),
@@ -66,11 +72,7 @@ pub const COUSINS: [(&str, &str); 58] = [
 ];
 
 /// Flags that are settled but not built: whoever tries one hears that, and not what it resembles.
-pub const LATER: [&str; 31] = [
-    "tls-cert",
-    "tls-key",
-    "tls-self-signed",
-    "upstream-tls-ca",
+pub const LATER: [&str; 27] = [
     "allow",
     "deny",
     "content-type",

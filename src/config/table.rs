@@ -8,6 +8,7 @@ use Form::*;
 
 pub use super::form::Form;
 use super::table_of_gate::{CREDENTIALS, GATE};
+use super::table_of_tls::TLS;
 
 /// The default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,8 +187,9 @@ pub(super) const fn count(
 }
 
 /// The settings under their headings.
-pub const GROUPS: [(&str, &[Setting]); 11] = [
+pub const GROUPS: [(&str, &[Setting]); 12] = [
     ("Where", WHERE),
+    ("TLS", TLS),
     ("Requests", REQUESTS),
     ("Gate", GATE),
     ("Credentials", CREDENTIALS),
@@ -201,8 +203,8 @@ pub const GROUPS: [(&str, &[Setting]); 11] = [
 ];
 
 const WHERE: &[Setting] = &[
-    row("listen", Listens, Value(":8080"), "Where clients connect"),
-    row("upstream", Urls, Nothing, "Where requests go: http://host:port or http://unix:/path")
+    row("listen", Listens, Value(":8080"), "Where clients connect; https:// before it: over TLS"),
+    row("upstream", Urls, Nothing, "Where requests go: http(s)://host:port or http://unix:/path")
         .aka(&["backends", "backend"])
         .of(TOP | POOL),
     row("admin", Admin, Value("127.0.0.1:8082"), "Health, status and metrics").in_new_process(),

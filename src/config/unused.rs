@@ -15,11 +15,16 @@ use super::plan::{ExchangeSpec, Plan};
 use super::pool::{Place, PoolSpec, RetrySpec};
 use super::route::{RouteAction, RouteSource, RouteSpec, Share};
 use super::sections::of;
+use super::securing::OF_UPSTREAMS;
 use super::settings::{Settings, setting};
 use super::table::{POOL, ROUTE};
 
 /// What is looked at.
 const LOOKED_AT: [&str; 5] = ["retry-on", "try-timeout", "hedge", "retry-buffer", "resolve"];
+
+fn is_looked_at(name: &str) -> bool {
+    LOOKED_AT.contains(&name) || OF_UPSTREAMS.contains(&name)
+}
 
 /// Says what is given and has no effect in `plan`.
 pub fn warn(settings: &mut Settings<'_>, plan: &Plan) {
@@ -29,8 +34,9 @@ pub fn warn(settings: &mut Settings<'_>, plan: &Plan) {
     let below = of_pools.chain(shares.iter().map(|share| &*share.exchange)).collect();
     settings.unused_retries(&plan.exchange, below);
     settings.unused_names(&pools);
+    settings.unused_tls(&pools);
     // Most of thousands say nothing of it.
-    let says = |section: &&Section| section.given.keys().any(|name| LOOKED_AT.contains(name));
+    let says = |section: &&Section| section.given.keys().any(|name| is_looked_at(name));
     for section in of(&settings.layers.sections, POOL).into_iter().filter(says) {
         let Some(pool) = pools.iter().find(|pool| *pool.name == *section.name) else { continue };
         let below = shares.iter().filter(|share| share.pool == pool.name);
@@ -38,6 +44,7 @@ pub fn warn(settings: &mut Settings<'_>, plan: &Plan) {
         let mut settings = settings.of(section);
         settings.unused_retries(&pool.exchange, below);
         settings.unused_names(&[*pool]);
+        settings.unused_tls(&[*pool]);
     }
     settings.overwritten_cookies(plan);
     let routes = plan.routes.iter().filter(|route| route.source == RouteSource::Section);
@@ -98,6 +105,17 @@ impl Settings<'_> {
                 let what = "this is not used, since no upstream has a name to look up";
                 self.warn(&given, wrong(what, "leave it out"));
             }
+        }
+    }
+
+    /// What is said of TLS, where no upstream of these pools speaks it.
+    fn unused_tls(&mut self, pools: &[&PoolSpec]) {
+        let mut upstreams = pools.iter().flat_map(|pool| &pool.upstreams);
+        // A build without TLS refuses it all the same.
+        let is_used = upstreams.any(|upstream| upstream.secure) || !cfg!(feature = "tls");
+        if let (false, Some(given)) = (is_used, self.first_said(&OF_UPSTREAMS)) {
+            let what = "this is not used, since no upstream speaks TLS";
+            self.warn(&given, wrong(what, "begin its URL with https://, or leave it out"));
         }
     }
 

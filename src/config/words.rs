@@ -12,7 +12,7 @@ use super::order::{Look, Order, Question, UpstreamOrder, Verb};
 use super::plan::Listen;
 use super::shell::Shell;
 use super::table::{self, Setting};
-use super::{conditions, places};
+use super::{conditions, listeners, places};
 use crate::http::grammar;
 
 /// Every command, as users write it.
@@ -71,6 +71,8 @@ macro_rules! line {
 }
 
 line! {
+    tls_cert tls_key tls_self_signed tls_min_version tls_client_ca tls_crl client_cert
+    upstream_tls_ca upstream_tls_server_name upstream_tls_cert upstream_tls_key upstream_tls_verify
     listen upstream backends backend admin admin_token proxy_protocol workers
     allow deny content_type
     limit_rate limit_burst limit_by limit_window limit_keys limit_dry_run rate_limit
@@ -314,7 +316,7 @@ pub const OPTIONS: [CommandOption; 7] = [
         example: ":8080",
         words: "",
         about: "Where the request comes in (explain)",
-        check: |text| match places::listen(text) {
+        check: |text| match listeners::client_address(text) {
             Ok(_) => Ok(()),
             Err(_) => Err(wrong("this is not an address", "write an address such as :8080")),
         },

@@ -7,6 +7,7 @@ use super::pool::*;
 use super::show::switch;
 use super::table::Form;
 use super::values::{show, show_duration};
+use super::written_tls;
 
 /// Each setting of pools alone, and its value; empty where it is not in use, or nothing was said.
 pub fn care(pool: &PoolSpec) -> Vec<(&'static str, String)> {
@@ -40,6 +41,7 @@ pub fn care(pool: &PoolSpec) -> Vec<(&'static str, String)> {
     if let Some(QueueSpec { max_requests: _, size, wait: longest }) = pool.queue {
         rows.extend([("queue-size", size.to_string()), ("queue-wait", wait(longest))]);
     }
+    rows.extend(written_tls::upstreams(&pool.tls));
     rows.extend(pool.health.as_ref().into_iter().flat_map(health));
     rows.extend(pool.breaker.as_ref().into_iter().flat_map(breaker));
     rows
@@ -83,6 +85,6 @@ fn resolve(resolve: Resolve) -> String {
     }
 }
 
-fn or_off<T: ToString>(value: Option<T>) -> String {
+pub(super) fn or_off<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "off".to_owned(), |value| value.to_string())
 }

@@ -78,8 +78,17 @@ pub fn limit(spec: &LimitSpec) -> Vec<Row> {
 
 /// What is demanded, and done for the answer, but for what has a name.
 pub fn gate(gate: &Gate) -> Vec<Row> {
-    let Gate { allow, deny, content_type, auth: _, roles: _, limits: _, security_headers, cors } =
-        gate;
+    let Gate {
+        allow,
+        deny,
+        content_type,
+        auth: _,
+        roles: _,
+        limits: _,
+        security_headers,
+        cors,
+        client_cert,
+    } = gate;
     let list = |list: &Option<std::sync::Arc<NetworkList>>| {
         list.as_ref().map_or_else(String::new, |list| list.written.join(","))
     };
@@ -88,6 +97,7 @@ pub fn gate(gate: &Gate) -> Vec<Row> {
         ("deny", list(deny)),
         ("content-type", content_type.join(",")),
         ("security-headers", switch(*security_headers)),
+        ("client-cert", switch(*client_cert)),
     ];
     if let Some(cors) = cors {
         let CorsSpec { origin, method, header, expose, credentials, max_age } = &**cors;

@@ -48,6 +48,7 @@ fn upstream(address: SocketAddr) -> UpstreamSpec {
         name: format!("http://{address}"),
         authority: address.to_string(),
         place: Place::Tcp { host: address.ip().to_string(), port: address.port() },
+        secure: false,
         base: String::new(),
         weight: 1,
         backup: false,

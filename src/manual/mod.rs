@@ -13,6 +13,9 @@ pub mod routes {}
 #[doc = include_str!("gate.md")]
 pub mod gate {}
 
+#[doc = include_str!("tls.md")]
+pub mod tls {}
+
 #[doc = include_str!("forwarding.md")]
 pub mod forwarding {}
 

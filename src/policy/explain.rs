@@ -70,8 +70,17 @@ pub fn explain(plan: &Plan, router: &Router, question: &Question) -> Result<Stri
         false => (&[], &plan.listener.trusted_names),
     };
     let (bytes, method) = (head.as_bytes(), request.method_text.of(head.as_bytes()));
-    let input =
-        MatchInput { head: &request, bytes, method, listen, peer: Some(peer), trusted, withheld };
+    let secure = plan.listener.secure.contains(listen);
+    let input = MatchInput {
+        head: &request,
+        bytes,
+        method,
+        listen,
+        peer: Some(peer),
+        secure,
+        trusted,
+        withheld,
+    };
     let mut out = shown(&head);
     let _ = writeln!(out, "  came in at {listen}, from {}", input.client().unwrap_or(peer));
     let (verdict, matched) = router.find_for(&input, &mut Scratch::default());
@@ -226,7 +235,7 @@ fn action(
 ) {
     let values = Values {
         input: *input,
-        secure: false,
+        secure: input.secure,
         id: b"{request-id}",
         user: found.who.as_ref().map_or("", |who| &*who.name),
         route: &route.name,

@@ -20,6 +20,8 @@ pub struct MatchInput<'a> {
     pub listen: &'a Listen,
     /// Who connected to us; `None`: over a Unix socket.
     pub peer: Option<IpAddr>,
+    /// It came over TLS.
+    pub secure: bool,
     /// Whom `X-Forwarded-For` is believed; nobody where the peer is not among them.
     pub trusted: &'a [IpNet],
     /// Names of further fields that this client may not send.
@@ -113,6 +115,7 @@ mod tests {
             method: b"GET",
             listen: &Listen::Any(80),
             peer: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
+            secure: false,
             trusted: &trusted,
             withheld: &[],
         })

@@ -49,6 +49,7 @@ mod testing {
             method: request.method_text.of(text.as_bytes()),
             listen: &Listen::Any(80),
             peer: Some([192, 0, 2, 1].into()),
+            secure: false,
             trusted: &[],
             withheld: &[],
         })

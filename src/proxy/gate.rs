@@ -137,6 +137,6 @@ pub(super) fn lines(
         }
     }
     if gate.spec.security_headers {
-        security_lines(present, false, out);
+        security_lines(present, exchange.client.stream.is_secure(), out);
     }
 }

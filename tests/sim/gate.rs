@@ -487,7 +487,13 @@ fn auth(auth: &Auth) -> Arc<AuthSpec> {
         let place = Place::Tcp { host: "10.0.0.9".to_owned(), port: 9 };
         let text = "http://10.0.0.9:9/".to_owned();
         ForwardAuthSpec {
-            url: AskedUrl { text, place, authority: "sim".to_owned(), target: "/".to_owned() },
+            url: AskedUrl {
+                text,
+                place,
+                secure: false,
+                authority: "sim".to_owned(),
+                target: "/".to_owned(),
+            },
             timeout: Duration::from_secs(1),
             fields: vec![CLAIM.to_owned()],
             cache: Duration::from_millis(500),
@@ -544,6 +550,7 @@ fn gate(group: &Group, auths: &[Arc<AuthSpec>], limits: &[Arc<LimitSpec>]) -> Ga
         limits: group.limits.iter().map(|limit| Arc::clone(&limits[*limit])).collect(),
         security_headers: false,
         cors: group.cors.then(cors),
+        client_cert: false,
     }
 }
 

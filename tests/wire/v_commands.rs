@@ -240,6 +240,14 @@ fn v10_each_key_of_the_contract_works_or_is_refused_by_name() {
     let hash = "$2b$10$abcdefghijklmnopqrstuuvpshDtCXY1.CLTDzdFy4pgA9HwxI9QS";
     fs::write(scratch.join("users.htpasswd"), format!("ann:{hash}\n")).unwrap();
     fs::write(scratch.join("blocked.txt"), "192.0.2.66 # since Monday\n").unwrap();
+    let pem = |label: &str| format!("-----BEGIN {label}-----\nAA==\n-----END {label}-----\n");
+    for (label, names) in [
+        ("CERTIFICATE", "shop.pem api.pem partners.pem internal.pem me.pem"),
+        ("PRIVATE KEY", "shop.key api.key me.key"),
+        ("X509 CRL", "partners.crl"),
+    ] {
+        names.split(' ').for_each(|name| fs::write(scratch.join(name), pem(label)).unwrap());
+    }
     // The contract shows the beginning of a digest.
     let text = text.replace("sha256:9f86d081884c7d65...", &format!("sha256:{}", "9f".repeat(32)));
     let path = scratch.join("t.toml");
@@ -253,11 +261,10 @@ fn v10_each_key_of_the_contract_works_or_is_refused_by_name() {
         told.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     let other = |line: &&&str| {
         !line.ends_with("this is not there yet")
-            && !line.contains("TLS ")
             && !line.contains("options")
             && !line.contains("this build knows nothing of")
     };
     let others: Vec<_> = mistakes.iter().filter(other).collect();
     assert!(others.is_empty(), "{others:#?}");
-    assert!(mistakes.len() > 8, "{mistakes:#?}");
+    assert!(mistakes.len() >= 8, "{mistakes:#?}");
 }

@@ -175,7 +175,9 @@ impl<'a> Reading<'a> {
                         {
                             self.pairs(setting, place, node);
                         }
-                        Ok(setting) if has_tables(setting) => self.value(setting, place, node),
+                        Ok(setting) if has_tables(setting) && !is_table(scope, &path) => {
+                            self.value(setting, place, node)
+                        }
                         // A redirect to nowhere, or checks of which nothing is said, would be none.
                         _ if is_table(scope, &path) && is_empty(node) && asks(scope, &path) => {
                             let wrong =
@@ -375,7 +377,8 @@ fn of_scope(scope: Scope) -> (&'static str, &'static str, &'static str, &'static
 /// A table may stand where a value of this setting has to be.
 fn has_tables(setting: &Setting) -> bool {
     let is_of_top = setting.scope == TOP;
-    matches!(setting.form, Form::Urls | Form::Tokens | Form::Users | Form::Names)
+    use Form::{Certificates, Names, Tokens, Urls, Users};
+    matches!(setting.form, Certificates | Urls | Tokens | Users | Names)
         || (setting.form == Form::Listens && is_of_top)
 }
 
@@ -387,6 +390,10 @@ fn secrets(node: &Node, in_auth: bool, spans: &mut Vec<Range<usize>>) {
             let is_secret = may_be_secret(name, in_auth);
             match node.value {
                 Value::Text(_) | Value::Plain(_) if is_secret => spans.push(node.span.clone()),
+                // Where the name of its file belongs.
+                Value::Text(ref text) if text.contains("PRIVATE KEY-----") => {
+                    spans.push(node.span.clone());
+                }
                 Value::List(_) if is_secret && !has_table(node) => spans.push(node.span.clone()),
                 _ => secrets_in(node, is_secret, in_auth || name == "auth", spans),
             }

@@ -7,6 +7,7 @@ use super::super::file::folder;
 use super::super::given::{Given, Origin};
 use super::super::keys::is_one_name;
 use super::super::secrets;
+use super::super::securing::CertificateFiles;
 use super::super::table::{AUTH, Form, LIMIT, Setting, TOP};
 use super::super::tree::{Key, Node, Value};
 use super::{Place, Reading, empty};
@@ -170,7 +171,13 @@ impl Reading<'_> {
         };
         for secrets::Expanded { text: value, is_secret } in texts {
             let value = match setting.form {
-                Form::File | Form::Files | Form::Folder => self.beside(&value),
+                Form::FileOrOff if value == "off" => value,
+                Form::Certificates => {
+                    CertificateFiles::of(&value).each(|path| self.beside(path)).to_string()
+                }
+                Form::File | Form::FileOrOff | Form::FileNames | Form::Files | Form::Folder => {
+                    self.beside(&value)
+                }
                 _ if setting.name == "error-page" && !lead.is_empty() => {
                     format!("{lead}{}", self.beside(&value))
                 }
@@ -212,6 +219,12 @@ fn options_of(setting: &Setting) -> Option<Options> {
         Form::Urls => {
             ("an upstream", "url", &["weight", "backup"], "{ url = \"http://127.0.0.1:9001\" }")
         }
+        Form::Certificates => (
+            "a certificate",
+            "cert",
+            &["key", "ocsp"],
+            "{ cert = \"site.pem\", key = \"site.key\" }",
+        ),
         Form::Tokens => ("a token", "secret", &["name", "role"], "{ secret = \"{env.TOKEN}\" }"),
         Form::Users => ("a user", "hash", &["name", "role"], "{ name = \"ann\", hash = \"...\" }"),
         Form::Listens if setting.scope == TOP => {

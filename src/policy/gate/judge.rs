@@ -363,6 +363,7 @@ mod tests {
             method: request.method_text.of(text.as_bytes()),
             listen: &Listen::Any(80),
             peer: Some(client),
+            secure: false,
             trusted: &[],
             withheld: &[],
         };

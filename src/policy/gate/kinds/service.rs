@@ -57,7 +57,7 @@ fn asked_with(input: &MatchInput<'_>, copied: &[String]) -> Vec<u8> {
     // Its answer may be relayed to a client, or read by us.
     put(b"Accept-Encoding", b"identity");
     let proto = input.field("X-Forwarded-Proto").filter(|_| input.is_trusted());
-    put(b"X-Forwarded-Proto", proto.unwrap_or(b"http"));
+    put(b"X-Forwarded-Proto", proto.unwrap_or(if input.secure { b"https" } else { b"http" }));
     put(b"X-Forwarded-Method", head.method_text.of(bytes));
     put(b"X-Forwarded-Host", head.host.of(bytes));
     put(b"X-Forwarded-Uri", head.path.of(bytes));
