@@ -1,0 +1,279 @@
+//! TLS towards upstreams: what `upstream-tls` asks for, as a configuration of rustls.
+
+use std::sync::{Arc, LazyLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+
+use super::certificate::{OwnCertificate, authorities, out_of_date};
+use super::facts::CertificateFacts;
+use super::{HTTP_1_1, PROVIDER};
+use crate::config::{UpstreamTlsSpec, Verify};
+
+/// Names of upstreams whose sessions are kept.
+const SESSIONS: usize = 256;
+
+/// Whom the system believes: read once, as that takes milliseconds and a file of megabytes.
+static SYSTEM: LazyLock<Result<Arc<RootCertStore>, String>> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    let (taken, _) = roots.add_parsable_certificates(found.certs);
+    match taken {
+        0 => Err("the system has no certificates of authorities: install them (ca-certificates), or name a file"
+            .to_owned()),
+        _ => Ok(Arc::new(roots)),
+    }
+});
+
+/// TLS of the upstreams of a pool.
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    /// What connections are made of. Its sessions are shared by all who share it.
+    pub config: Arc<ClientConfig>,
+    /// What is shown to upstreams that ask.
+    pub certificate: Option<CertificateFacts>,
+    /// What is odd, or will soon be wrong.
+    pub warnings: Vec<String>,
+}
+
+impl ClientTls {
+    /// Checks what was asked for, and makes it ready. May read the system's certificates, so it has no place where
+    /// requests wait.
+    ///
+    /// # Errors
+    /// What is wrong, in a sentence.
+    pub fn link(spec: &UpstreamTlsSpec) -> Result<ClientTls, String> {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER));
+        let builder = builder
+            .with_safe_default_protocol_versions()
+            .map_err(|error| format!("no TLS is possible: {error}"))?;
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier(spec)?);
+        let own = spec.certificate.as_ref();
+        let own = own.map(|own| OwnCertificate::link(own, &PROVIDER)).transpose()?;
+        let mut warnings = Vec::new();
+        let mut config = match &own {
+            None => builder.with_no_client_auth(),
+            Some(own) => {
+                let what = format!("the certificate in {}", own.path.display());
+                let (from, until) = (own.facts.not_before, own.facts.not_after);
+                warnings.extend_from_slice(&own.warnings);
+                warnings.extend(out_of_date(&what, from, until, UnixTime::now().as_secs()));
+                let own = SingleCertAndKey::from(Arc::clone(&own.key));
+                builder.with_client_cert_resolver(Arc::new(own))
+            }
+        };
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        let certificate = own.map(|own| own.facts);
+        Ok(ClientTls { config: Arc::new(config), certificate, warnings })
+    }
+}
+
+fn verifier(spec: &UpstreamTlsSpec) -> Result<Arc<dyn ServerCertVerifier>, String> {
+    let roots = match (spec.verify, &spec.ca) {
+        (Verify::Off, _) => {
+            let algorithms = PROVIDER.signature_verification_algorithms;
+            return Ok(Arc::new(Anybody { algorithms }));
+        }
+        (Verify::Full, Some(file)) => Arc::new(authorities(file, false)?),
+        (Verify::Full, None) => SYSTEM.clone()?,
+    };
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&PROVIDER));
+    let verifier = verifier.build().map_err(|error| format!("nobody is trusted: {error}"))?;
+    Ok(verifier)
+}
+
+/// The name that an upstream's certificate has to have, and that it is asked for: as set, or the host of its URL.
+pub fn server_name(spec: &UpstreamTlsSpec, host: &str) -> Result<ServerName<'static>, String> {
+    let name = spec.server_name.as_deref().unwrap_or(host);
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    // Certificates have no dot at the end, and SNI none either (RFC 6066 section 3).
+    let bare = bare.strip_suffix('.').unwrap_or(bare);
+    let parsed = ServerName::try_from(bare.to_owned());
+    parsed.map_err(|_| format!("{name:?} is no name that a certificate can have"))
+}
+
+/// Takes any certificate. That the peer has its key is looked at all the same: it costs nothing to do right.
+#[derive(Debug)]
+struct Anybody {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::HandshakeKind::{Full, Resumed};
+
+    use super::*;
+    use crate::tls::testing::{
+        Authority, GaveUp, certificate, file, handshake, server_spec, trusting, upstream_spec,
+    };
+    use crate::tls::{ServerTls, TicketKeys, explain};
+
+    fn label(told: &GaveUp) -> &'static str {
+        match told {
+            GaveUp::Client(error) => explain(error).0,
+            GaveUp::Server(error) => panic!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn upstreams_are_who_their_certificates_say() {
+        let (authority, other) = (Authority::new("CA"), Authority::new("Other"));
+        for (made, name, expected) in [
+            (&authority.server(&["a.test"]), "a.test", ""),
+            (&authority.server(&["*.b.test"]), "a.b.test", ""),
+            (&authority.server(&["192.0.2.1"]), "192.0.2.1", ""),
+            (&authority.server(&["a.test"]), "b.test", "wrong_name"),
+            (&authority.server(&["a.test"]), "192.0.2.1", "wrong_name"),
+            (&authority.server_for(&["a.test"], -9, -1), "a.test", "certificate_expired"),
+            (&authority.server_for(&["a.test"], 2, 9), "a.test", "certificate_not_yet_valid"),
+            (&other.server(&["a.test"]), "a.test", "unknown_ca"),
+            (&Authority::new("CA").server(&["a.test"]), "a.test", "bad_signature"),
+            (&authority.client("a.test", -1, 9), "a.test", "wrong_purpose"),
+        ] {
+            let server = ServerTls::link(&server_spec(&[made]), &TicketKeys::new(), None).unwrap();
+            let told = handshake(&server.config, &trusting(&authority.pem()), name);
+            assert_eq!(told.as_ref().err().map_or("", label), expected, "{name}");
+            // Whoever does not look takes all of them.
+            let blind = UpstreamTlsSpec { verify: Verify::Off, ..upstream_spec("") };
+            let blind = ClientTls::link(&blind).unwrap();
+            assert!(handshake(&server.config, &blind.config, name).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_certificate_without_an_authority_may_be_trusted_by_itself() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+        let made = params.self_signed(&key).unwrap();
+        let chain = crate::tls::pem::write("CERTIFICATE", made.der());
+        let mut spec = server_spec(&[&Authority::new("CA").server(&["a.test"])]);
+        spec.certificates[0].chain = file("a.pem", &chain);
+        let key = crate::tls::pem::write("PRIVATE KEY", key.serialized_der());
+        spec.certificates[0].key = crate::config::Secret::new(&key, "k.pem");
+        let server = ServerTls::link(&spec, &TicketKeys::new(), None).unwrap();
+        assert!(handshake(&server.config, &trusting(&chain), "a.test").is_ok());
+    }
+
+    #[test]
+    fn an_upstream_that_asks_is_shown_a_certificate() {
+        let authority = Authority::new("CA");
+        let mut spec = server_spec(&[&authority.server(&["a.test"])]);
+        spec.client_ca = Some(file("ca.pem", &authority.pem()));
+        let server = ServerTls::link(&spec, &TicketKeys::new(), None).unwrap();
+        for (until, warnings) in [(9, 0), (-1, 1)] {
+            let made = authority.client("us", -9, until);
+            let own = Some(certificate(&made, "us.pem"));
+            let spec = UpstreamTlsSpec { certificate: own, ..upstream_spec(&authority.pem()) };
+            let client = ClientTls::link(&spec).unwrap();
+            assert_eq!(client.warnings.len(), warnings, "{:?}", client.warnings);
+            assert!(client.certificate.is_some());
+            let agreed = handshake(&server.config, &client.config, "a.test");
+            assert_eq!(agreed.is_ok(), until > 0);
+            assert!(agreed.is_err() || agreed.unwrap().client_leaf.as_deref() == Some(made.leaf()));
+        }
+    }
+
+    #[test]
+    fn sessions_are_resumed_by_name() {
+        let authority = Authority::new("CA");
+        let made = authority.server(&["a.test", "b.test"]);
+        let server = ServerTls::link(&server_spec(&[&made]), &TicketKeys::new(), None).unwrap();
+        let client = trusting(&authority.pem());
+        for (name, expected) in
+            [("a.test", Full), ("a.test", Resumed), ("b.test", Full), ("a.test", Resumed)]
+        {
+            assert_eq!(handshake(&server.config, &client, name).unwrap().kind, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        let made = Authority::new("CA").server(&["a.test"]);
+        let mut own = certificate(&made, "us.pem");
+        own.chain.text = "".into();
+        for (spec, expected) in [
+            (upstream_spec(""), "ca.pem has no certificate in PEM"),
+            (
+                UpstreamTlsSpec { certificate: Some(own), ..upstream_spec(&made.chain_pem) },
+                "us.pem has no certificate in PEM",
+            ),
+        ] {
+            assert_eq!(ClientTls::link(&spec).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn the_system_is_believed_where_no_file_is_named() {
+        let spec = UpstreamTlsSpec { ca: None, ..upstream_spec("") };
+        match ClientTls::link(&spec) {
+            Ok(client) => {
+                let made = Authority::new("CA").server(&["a.test"]);
+                let server = server_spec(&[&made]);
+                let server = ServerTls::link(&server, &TicketKeys::new(), None).unwrap();
+                let told = handshake(&server.config, &client.config, "a.test").unwrap_err();
+                assert_eq!(label(&told), "unknown_ca");
+            }
+            Err(told) => assert!(told.starts_with("the system has no certificates"), "{told}"),
+        }
+    }
+
+    #[test]
+    fn the_name_is_that_of_the_settings_or_of_the_url() {
+        for (set, host, expected) in [
+            (None, "a.test", Some("a.test")),
+            (None, "a.test.", Some("a.test")),
+            (None, "192.0.2.1", Some("192.0.2.1")),
+            (None, "[::1]", Some("::1")),
+            (Some("b.test"), "192.0.2.1", Some("b.test")),
+            (Some("b.test"), "not a name", Some("b.test")),
+            (None, "not a name", None),
+            (None, "", None),
+            (None, ".", None),
+            (Some("-"), "a.test", None),
+        ] {
+            let spec = UpstreamTlsSpec { server_name: set.map(Into::into), ..upstream_spec("") };
+            let name = server_name(&spec, host);
+            assert_eq!(name.as_ref().map(|name| name.to_str()).ok().as_deref(), expected, "{host}");
+        }
+    }
+}
