@@ -19,7 +19,7 @@ const TIME: Duration = Duration::from_secs(2);
 /// sends: after that it has to stop by itself. What it has on the way fills the kernel's buffers, and meanwhile it may
 /// read the answer.
 pub async fn linger(stream: &Stream, most: usize) {
-    if stream.finish().is_err() {
+    if stream.finished(TIME).await.is_err() {
         return;
     }
     stream.no_deadline(Direction::Read);

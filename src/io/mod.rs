@@ -37,6 +37,11 @@ pub mod splice;
 pub mod stream;
 mod sys;
 mod timer;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(all(test, feature = "tls"))]
+#[path = "tls/testing.rs"]
+mod tls_testing;
 mod transport;
 pub mod turn;
 

@@ -198,11 +198,14 @@ pub enum Copied {
     Transformed,
     /// No pipe left.
     NoPipe,
+    /// One side or the other speaks TLS.
+    Sealed,
 }
 
 impl Copied {
     /// Labels, in the order of the variants.
-    pub const LABELS: [&'static str; 4] = ["short", "large_buffer", "transformed", "no_pipe"];
+    pub const LABELS: [&'static str; 5] =
+        ["short", "large_buffer", "transformed", "no_pipe", "tls"];
 }
 
 impl Relay<'_> {

@@ -17,6 +17,8 @@ use super::clock::Moment;
 use super::error::{Error, Result};
 use super::kernel::{self, Fd};
 use super::reactor::{Direction, Idle, Reactor};
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use super::transport::Transport;
 
 /// How long a receiver may take nothing while others wait for the buffer that is meant for it.
@@ -83,7 +85,7 @@ impl Stream {
     /// Takes over a connected, non-blocking socket.
     pub fn new(fd: Fd, reactor: &Rc<Reactor>) -> Result<Stream> {
         let key = reactor.watch(&fd)?;
-        Ok(Stream { transport: Transport::Plain(fd), key, reactor: Rc::clone(reactor) })
+        Ok(Stream { transport: Transport::plain(fd), key, reactor: Rc::clone(reactor) })
     }
 
     /// Connects to `address`; [`Error::Deadline`] after `wait`, and out of descriptors if the next is not one that
@@ -104,6 +106,53 @@ impl Stream {
             kernel::socket_error(stream.fd())?;
         }
         Ok(stream)
+    }
+
+    /// Makes the handshake of TLS, for `wait` at most; from then on octets travel sealed. Nothing may have been read or
+    /// sent before.
+    ///
+    /// # Errors
+    /// Where it failed, [`Stream::tls`] tells why, if it was not the way or the time.
+    #[cfg(feature = "tls")]
+    pub async fn secure(&mut self, tls: Tls, wait: Duration) -> Result<()> {
+        self.transport.tls = Some(Box::new(tls));
+        let until = self.reactor.clock().now() + wait;
+        for way in [Direction::Read, Direction::Write] {
+            self.deadline_at(way, until);
+        }
+        while let Some(tls) = self.tls() {
+            let way = match tls.handshake(self.fd()) {
+                Ok(()) => break,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) if tls.has_unsent() => Direction::Write,
+                Err(Errno::AGAIN) => Direction::Read,
+                Err(error) => return Err(error.into()),
+            };
+            self.clear(way);
+            self.ready(way).await?;
+        }
+        for way in [Direction::Read, Direction::Write] {
+            self.no_deadline(way);
+        }
+        Ok(())
+    }
+
+    /// The TLS that octets travel through; `None`: they travel as they are.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<&Tls> {
+        self.transport.tls.as_deref()
+    }
+
+    /// Octets travel as they are again: for whoever does not speak TLS. Nothing is announced.
+    #[cfg(feature = "tls")]
+    pub fn unseal(&mut self) {
+        self.transport.cut();
+        self.transport.tls = None;
+    }
+
+    /// Octets travel through TLS.
+    pub fn is_secure(&self) -> bool {
+        self.transport.is_secure()
     }
 
     /// Our own address, as the peer knows it; `None` over a Unix socket.
@@ -221,6 +270,9 @@ impl Stream {
     /// arrived before. After a reset it means nothing, for a reset acknowledges nothing. Only for a TCP
     /// stream that we opened.
     pub fn is_unacknowledged(&self, octets: u64) -> bool {
+        if self.is_secure() {
+            return false; // what the kernel counts are octets of records
+        }
         let counts = kernel::tcp_counts(self.fd());
         counts.is_some_and(|counts| counts.acknowledged + octets <= counts.sent)
     }
@@ -402,14 +454,31 @@ impl Stream {
         }
     }
 
-    /// Tells the peer that nothing more will come from us.
+    /// Tells the peer that nothing more will come from us, as far as that can be done now.
     pub fn finish(&self) -> Result<()> {
-        Ok(self.transport.finish()?)
+        match self.transport.finish() {
+            Ok(()) | Err(Errno::AGAIN) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The same, and waits until it is done, for `wait` at most.
+    pub async fn finished(&self, wait: Duration) -> Result<()> {
+        self.deadline_in(Direction::Write, wait);
+        while let Err(error) = self.transport.finish() {
+            match error {
+                Errno::AGAIN => self.clear(Direction::Write),
+                error => return Err(error.into()),
+            }
+            self.ready(Direction::Write).await?;
+        }
+        Ok(())
     }
 
     /// Has the close, which should follow at once, be a reset instead of an orderly end, so that the peer cannot take
     /// a truncated message for whole.
     pub fn reset(&self) {
+        self.transport.cut();
         // Where this fails the socket is gone already.
         let _ = kernel::set_linger_0(self.fd());
     }

@@ -1,5 +1,5 @@
-//! What a stream's octets go through on their way to the socket. So far all sockets are plain; TLS will be the second
-//! kind, and [`Stream`](super::stream::Stream) is not to notice.
+//! What a stream's octets go through on their way to the socket: nothing, or TLS. [`Stream`](super::stream::Stream)
+//! does not notice.
 //!
 //! What each kind owes:
 //! - [`recv`](Transport::recv) that brings less than there was room for has emptied the socket, so that the next octets
@@ -12,60 +12,102 @@ use std::io::IoSlice;
 use rustix::io::Errno;
 
 use super::kernel::{self, Fd};
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 
 /// A connected socket and how octets travel on it. Nothing waits here: `EAGAIN` where it would.
-#[derive(Debug)]
-pub(super) enum Transport {
-    /// As they are.
-    Plain(Fd),
+pub(super) struct Transport {
+    fd: Fd,
+    /// `None`: they travel as they are.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Box<Tls>>,
+}
+
+/// The TLS of a transport, if it has any: nothing in a build without.
+macro_rules! through {
+    ($transport:ident, $tls:ident => $secure:expr, $plain:expr) => {{
+        #[cfg(feature = "tls")]
+        if let Some($tls) = &$transport.tls {
+            return $secure;
+        }
+        $plain
+    }};
+}
+
+/// Who closes without a word would look cut off.
+#[cfg(feature = "tls")]
+impl Drop for Transport {
+    fn drop(&mut self) {
+        if let Some(tls) = &self.tls {
+            let _ = tls.finish(&self.fd); // as far as the kernel takes it now
+        }
+    }
 }
 
 impl Transport {
+    /// Octets travel as they are.
+    pub fn plain(fd: Fd) -> Transport {
+        Transport {
+            fd,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// The close that follows is not to look like an end.
+    pub fn cut(&self) {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            tls.cut();
+        }
+    }
+
+    /// Octets travel sealed.
+    pub fn is_secure(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
     /// The descriptor that the reactor watches.
     pub fn fd(&self) -> &Fd {
-        let Transport::Plain(fd) = self;
-        fd
+        &self.fd
     }
 
     /// Reads into `octets`; 0: the end.
     pub fn recv(&self, octets: &mut [u8]) -> Result<usize, Errno> {
-        match self {
-            Transport::Plain(fd) => kernel::recv(fd, octets),
-        }
+        through!(self, tls => tls.recv(&self.fd, octets), kernel::recv(&self.fd, octets))
     }
 
     /// As [`Transport::recv`] for what nobody looks at: what `scratch` holds afterwards means nothing.
     pub fn skip(&self, scratch: &mut [u8]) -> Result<usize, Errno> {
-        match self {
-            Transport::Plain(fd) => kernel::recv_trunc(fd, scratch),
-        }
+        through!(self, tls => tls.recv(&self.fd, scratch), kernel::recv_trunc(&self.fd, scratch))
     }
 
     /// How many octets a read of one would bring. They stay where they are.
     pub fn peek(&self) -> Result<usize, Errno> {
-        match self {
-            Transport::Plain(fd) => kernel::peek(fd),
-        }
+        through!(self, tls => tls.peek(&self.fd), kernel::peek(&self.fd))
     }
 
     /// Takes a part of `octets`, or all.
     pub fn send(&self, octets: &[u8]) -> Result<usize, Errno> {
-        match self {
-            Transport::Plain(fd) => kernel::send(fd, octets),
-        }
+        through!(self, tls => tls.send(&self.fd, octets), kernel::send(&self.fd, octets))
     }
 
     /// As [`Transport::send`], of several parts, one behind the other.
     pub fn send_parts(&self, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        match self {
-            Transport::Plain(fd) => kernel::send_parts(fd, parts),
-        }
+        through!(self, tls => tls.send_parts(&self.fd, parts), kernel::send_parts(&self.fd, parts))
     }
 
-    /// Nothing more will be sent.
+    /// Nothing more will be sent. `EAGAIN` where that has to be announced and could not be yet.
     pub fn finish(&self) -> Result<(), Errno> {
-        match self {
-            Transport::Plain(fd) => kernel::shutdown(fd),
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls
+            && tls.finish(&self.fd) == Err(Errno::AGAIN)
+        {
+            return Err(Errno::AGAIN);
         }
+        kernel::shutdown(&self.fd)
     }
 }

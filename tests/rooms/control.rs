@@ -25,6 +25,9 @@ pub mod process;
 pub mod proxy;
 #[path = "../../src/stats/mod.rs"]
 pub mod stats;
+#[cfg(feature = "tls")]
+#[path = "../../src/tls/mod.rs"]
+pub mod tls;
 #[path = "../../src/upstream/mod.rs"]
 pub mod upstream;
 

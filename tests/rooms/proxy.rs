@@ -15,6 +15,9 @@ pub mod policy;
 pub mod proxy;
 #[path = "../../src/stats/mod.rs"]
 pub mod stats;
+#[cfg(feature = "tls")]
+#[path = "../../src/tls/mod.rs"]
+pub mod tls;
 #[path = "../../src/upstream/mod.rs"]
 pub mod upstream;
 

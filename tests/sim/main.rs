@@ -39,6 +39,10 @@ mod proxy;
 #[expect(unused, reason = "only the data path is used")]
 #[path = "../../src/stats/mod.rs"]
 mod stats;
+#[cfg(feature = "tls")]
+#[expect(unused, reason = "only the data path is used")]
+#[path = "../../src/tls/mod.rs"]
+mod tls;
 #[expect(unused, reason = "only the data path is used")]
 #[path = "../../src/upstream/mod.rs"]
 mod upstream;

@@ -31,6 +31,9 @@ pub mod splice;
 pub mod stream;
 #[path = "../../../src/io/timer.rs"]
 mod timer;
+#[cfg(feature = "tls")]
+#[path = "../../../src/io/tls/mod.rs"]
+pub mod tls;
 #[path = "../../../src/io/transport.rs"]
 mod transport;
 #[path = "../../../src/io/turn.rs"]

@@ -1,0 +1,384 @@
+//! TLS over a socket (RFC 8446, RFC 5246): records on the wire, plain octets for whoever reads and sends.
+//!
+//! The cryptography and the protocol are rustls', in its unbuffered form: records are opened in, and sealed into,
+//! buffers that all connections of a core share. A connection has memory of its own only for what is under way: a
+//! record that has not come whole, octets of an opened one that did not fit the reader's buffer, and sealed ones that
+//! the kernel did not take. So an idle connection holds its keys and nothing else.
+//!
+//! Laws, beyond those of `Transport`:
+//! - A send counts once its records are the kernel's, all of them: until then it would block, and the sender has to
+//!   come again with the same octets in front. So nothing is left over for anybody to flush.
+//! - An end without close_notify is no end but an error (RFC 8446 section 6.1): octets may be missing.
+
+mod records;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::IoSlice;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
+use rustls::server::UnbufferedServerConnection;
+use rustls::{ClientConfig, CommonState, ServerConfig};
+
+use super::kernel::{self, Fd};
+use records::{CONTENT, OVERHEAD, Records, Session, Step, Work};
+
+/// Octets that are sealed at once: four records of the largest size.
+const SEALED_AT_ONCE: usize = 64 * 1024;
+
+/// Room in which the connections of one core open and seal records.
+pub struct TlsBuffers {
+    incoming: RefCell<Vec<u8>>,
+    outgoing: RefCell<Vec<u8>>,
+}
+
+impl TlsBuffers {
+    /// None yet: memory is taken when it is first needed.
+    pub fn new() -> Rc<TlsBuffers> {
+        Rc::new(TlsBuffers { incoming: RefCell::default(), outgoing: RefCell::default() })
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+impl fmt::Debug for TlsBuffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsBuffers")
+    }
+}
+
+/// A TLS connection, without its socket.
+pub struct Tls {
+    state: RefCell<State>,
+    buffers: Rc<TlsBuffers>,
+}
+
+struct State {
+    session: Session,
+    /// Records that came and are not opened yet, the last perhaps not whole.
+    sealed: Vec<u8>,
+    /// An opened record that the reader had no room for, from its part that is left.
+    opened: Vec<u8>,
+    /// Records that the kernel did not take.
+    unsent: Vec<u8>,
+    /// Octets of the sender's that are in `unsent`.
+    sealing: usize,
+    /// The peer said that nothing more comes.
+    ended: bool,
+    /// We said so, or never will.
+    finished: bool,
+    /// Why there is no going on.
+    fault: Option<rustls::Error>,
+    /// It began with what looks like HTTP.
+    met_http: bool,
+}
+
+impl Tls {
+    /// The side of a server; the peer begins.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub fn server(
+        config: Arc<ServerConfig>,
+        buffers: &Rc<TlsBuffers>,
+    ) -> Result<Tls, rustls::Error> {
+        Ok(Tls::new(Session::Server(UnbufferedServerConnection::new(config)?), buffers))
+    }
+
+    /// The side of a client, which begins.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub fn client(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        buffers: &Rc<TlsBuffers>,
+    ) -> Result<Tls, rustls::Error> {
+        Ok(Tls::new(Session::Client(UnbufferedClientConnection::new(config, name)?), buffers))
+    }
+
+    fn new(session: Session, buffers: &Rc<TlsBuffers>) -> Tls {
+        let state = State {
+            session,
+            sealed: Vec::new(),
+            opened: Vec::new(),
+            unsent: Vec::new(),
+            sealing: 0,
+            ended: false,
+            finished: false,
+            fault: None,
+            met_http: false,
+        };
+        Tls { state: RefCell::new(state), buffers: Rc::clone(buffers) }
+    }
+
+    /// What was agreed on.
+    pub fn agreed<T>(&self, look: impl FnOnce(&CommonState) -> T) -> T {
+        look(self.state.borrow().session.common())
+    }
+
+    /// Why the connection is of no use any more.
+    pub fn fault(&self) -> Option<rustls::Error> {
+        self.state.borrow().fault.clone()
+    }
+
+    /// The peer speaks plain HTTP: no record begins with a letter.
+    pub fn met_http(&self) -> bool {
+        self.state.borrow().met_http
+    }
+
+    /// Goes on with the handshake: `Ok` when it is done, `EAGAIN` when it waits for the peer, which may have to read
+    /// first: see [`Tls::has_unsent`].
+    pub(super) fn handshake(&self, fd: &Fd) -> Result<(), Errno> {
+        let state = &mut *self.state.borrow_mut();
+        match state.exchange(fd, &self.buffers, &mut []) {
+            Err(Errno::AGAIN) if state.is_handshaking() || !state.unsent.is_empty() => {
+                Err(Errno::AGAIN)
+            }
+            Ok(_) if state.is_handshaking() => Err(Errno::CONNRESET), // it ended
+            Ok(_) | Err(Errno::AGAIN) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Records wait for the kernel to take them.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.state.borrow().unsent.is_empty()
+    }
+
+    /// Reads into `octets`; 0: the end that the peer has announced.
+    pub(super) fn recv(&self, fd: &Fd, octets: &mut [u8]) -> Result<usize, Errno> {
+        self.state.borrow_mut().exchange(fd, &self.buffers, octets)
+    }
+
+    /// How many octets a read of one would bring.
+    pub(super) fn peek(&self, fd: &Fd) -> Result<usize, Errno> {
+        let state = &mut *self.state.borrow_mut();
+        if state.opened.is_empty() {
+            state.exchange(fd, &self.buffers, &mut [])?;
+        }
+        Ok(usize::from(!state.opened.is_empty()))
+    }
+
+    /// Takes a part of `octets`, or all.
+    pub(super) fn send(&self, fd: &Fd, octets: &[u8]) -> Result<usize, Errno> {
+        let state = &mut *self.state.borrow_mut();
+        state.flush(fd)?;
+        if state.sealing > 0 {
+            return Ok(std::mem::take(&mut state.sealing));
+        }
+        let plain = &octets[..octets.len().min(SEALED_AT_ONCE)];
+        state.seal(fd, &self.buffers, plain, false)?;
+        if !state.unsent.is_empty() {
+            state.sealing = plain.len();
+            return Err(Errno::AGAIN);
+        }
+        Ok(plain.len())
+    }
+
+    /// As [`Tls::send`], of several parts. What fits is sealed as one record; of more the first part goes alone.
+    pub(super) fn send_parts(&self, fd: &Fd, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        let whole = parts.iter().map(|part| part.len()).sum::<usize>();
+        match parts.iter().find(|part| !part.is_empty()) {
+            Some(first) if first.len() < whole && first.len() < CONTENT => {
+                let mut joined = [0; CONTENT];
+                let mut filled = 0;
+                for part in parts {
+                    let n = part.len().min(CONTENT - filled);
+                    joined[filled..filled + n].copy_from_slice(&part[..n]);
+                    filled += n;
+                }
+                self.send(fd, &joined[..filled])
+            }
+            Some(first) => self.send(fd, first),
+            None => Ok(0),
+        }
+    }
+
+    /// Announces that nothing more will be sent: `Ok` when the kernel has all that is to be sent.
+    pub(super) fn finish(&self, fd: &Fd) -> Result<(), Errno> {
+        let state = &mut *self.state.borrow_mut();
+        if !state.finished && state.fault.is_none() && !state.is_handshaking() {
+            state.finished = true;
+            state.seal(fd, &self.buffers, &[], true)?;
+        }
+        state.flush(fd)
+    }
+
+    /// Nothing will be announced: the peer is not to take what it got for whole.
+    pub(super) fn cut(&self) {
+        self.state.borrow_mut().finished = true;
+    }
+}
+
+impl State {
+    fn is_handshaking(&self) -> bool {
+        self.session.common().is_handshaking()
+    }
+
+    /// Reads records and opens them, as long as there is room for what is in them, and sends what the protocol wants
+    /// sent. All that came whole is opened: what is left of [`State::sealed`] is never a record of the sender's.
+    fn exchange(
+        &mut self,
+        fd: &Fd,
+        buffers: &TlsBuffers,
+        octets: &mut [u8],
+    ) -> Result<usize, Errno> {
+        let opened = self.take_opened(octets);
+        let is_full = opened > 0 && opened == octets.len();
+        if is_full || self.ended {
+            return Ok(opened);
+        }
+        if self.fault.is_some() {
+            return Err(Errno::PROTO);
+        }
+        let (mut incoming, mut outgoing) =
+            (buffers.incoming.borrow_mut(), buffers.outgoing.borrow_mut());
+        let mut records = Records::new(&mut incoming, std::mem::take(&mut self.sealed));
+        let mut spill = std::mem::take(&mut self.opened);
+        let mut work = Work {
+            plain: &[],
+            notify: false,
+            out: &mut outgoing,
+            filled: 0,
+            room: octets,
+            opened,
+            spill: &mut spill,
+        };
+        let result = self.open(fd, &mut records, &mut work);
+        let (opened, filled) = (work.opened, work.filled);
+        (self.opened, self.sealed) = (spill, records.into_rest());
+        let sent = self.push(fd, &outgoing[..filled]);
+        match result {
+            _ if opened > 0 => Ok(opened),
+            Ok(()) => sent.map(|()| 0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Octets that were opened before.
+    fn take_opened(&mut self, octets: &mut [u8]) -> usize {
+        let n = self.opened.len().min(octets.len());
+        octets[..n].copy_from_slice(&self.opened[..n]);
+        self.opened.drain(..n);
+        if self.opened.is_empty() {
+            self.opened = Vec::new(); // with its memory
+        }
+        n
+    }
+
+    /// Opens record after record, until the room is full or the socket empty.
+    fn open(
+        &mut self,
+        fd: &Fd,
+        records: &mut Records<'_>,
+        work: &mut Work<'_>,
+    ) -> Result<(), Errno> {
+        let (is_new, before) = (self.is_handshaking(), work.opened);
+        let mut is_drained = false;
+        loop {
+            let (used, step) = self.session.step(records.all(), work);
+            records.from += used;
+            match step {
+                Ok(Step::More | Step::Sealed) => continue,
+                Ok(Step::Ended) => {
+                    self.ended = true;
+                    return Ok(());
+                }
+                Ok(Step::Blocked | Step::Ready) => {}
+                Err(fault) => {
+                    self.fault = Some(fault);
+                    let first = records.all().first().copied();
+                    self.met_http = is_new && first.is_some_and(|octet| octet.is_ascii_uppercase());
+                    if !self.met_http {
+                        // What is to be said about it, if anything is. The records are as they were: they are counted.
+                        let _ = self.session.step(records.all(), work);
+                    }
+                    return Err(Errno::PROTO);
+                }
+            }
+            let is_full = work.opened == work.room.len() && !work.room.is_empty();
+            if is_full || !work.spill.is_empty() || (is_drained && work.opened > before) {
+                return Ok(());
+            }
+            is_drained = records.read(fd, work.room.len() - work.opened)?;
+        }
+    }
+
+    /// Seals octets, or the end, and sends what comes of it.
+    fn seal(
+        &mut self,
+        fd: &Fd,
+        buffers: &TlsBuffers,
+        plain: &[u8],
+        notify: bool,
+    ) -> Result<(), Errno> {
+        if self.fault.is_some() {
+            return Err(Errno::PROTO);
+        }
+        let mut outgoing = buffers.outgoing.borrow_mut();
+        let mut work = Work {
+            plain,
+            notify,
+            out: &mut outgoing,
+            filled: 0,
+            room: &mut [],
+            opened: 0,
+            spill: &mut self.opened,
+        };
+        work.grow(plain.len() + OVERHEAD * (1 + plain.len() / CONTENT));
+        let result = loop {
+            let (used, step) = self.session.step(&mut self.sealed, &mut work);
+            self.sealed.drain(..used);
+            match step {
+                Ok(Step::More) => {}
+                Ok(Step::Ended) => self.ended = true,
+                Ok(Step::Sealed) => break Ok(()),
+                Ok(Step::Blocked | Step::Ready) => break Err(Errno::PIPE),
+                Err(fault) => {
+                    self.fault = Some(fault);
+                    let _ = self.session.step(&mut self.sealed, &mut work);
+                    break Err(Errno::PROTO);
+                }
+            }
+        };
+        let filled = work.filled;
+        self.push(fd, &outgoing[..filled])?;
+        result
+    }
+
+    /// Sends records; what the kernel does not take is kept, behind what is there.
+    fn push(&mut self, fd: &Fd, mut records: &[u8]) -> Result<(), Errno> {
+        while self.unsent.is_empty() && !records.is_empty() {
+            match kernel::send(fd, records) {
+                Ok(n) => records = &records[n..],
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.unsent.extend_from_slice(records);
+        Ok(())
+    }
+
+    /// Sends what was kept: all of it, or `EAGAIN`.
+    fn flush(&mut self, fd: &Fd) -> Result<(), Errno> {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let records = std::mem::take(&mut self.unsent);
+        self.push(fd, &records)?;
+        match self.unsent.is_empty() {
+            true => Ok(()),
+            false => Err(Errno::AGAIN),
+        }
+    }
+}
