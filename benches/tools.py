@@ -41,7 +41,7 @@ def running(command, port, core=None):
     """A process that listens on `port`, pinned to `core` if one is given; gone with the block."""
     pinned = ["taskset", "-c", str(core)] if core is not None else []
     # Nobody's own settings may leak in.
-    ours = ("TIDEGATE_", "HTTP_SERVER_URL_")
+    ours = ("TIDEGATE_", "HTTP_SERVER_URL_", "HTTPS_SERVER_URL_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     told = tempfile.TemporaryFile("w+")
     child = subprocess.Popen(

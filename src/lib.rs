@@ -8,6 +8,7 @@
 //! - [`io`]: how do bytes move? Knows no HTTP; the only room with system calls and `unsafe`.
 //! - [`stats`]: what happened? Per-core counters and the bounded record queue.
 //! - [`config`]: what was asked? Flags, environment, dotenv -> a `Plan` that is valid by construction.
+//! - `tls`, in builds with that feature: whom do we trust, and who are we? Settings -> configurations of rustls.
 //! - [`policy`]: may it, and how? Which route a request takes, and what its header rules come to. Pure.
 //! - [`client`]: ask one question. A small HTTP client, never in the data path.
 //! - [`upstream`]: where to? Pools, balancing, leases, connections.
@@ -35,4 +36,6 @@ pub mod policy;
 pub mod process;
 pub mod proxy;
 pub mod stats;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod upstream;

@@ -27,6 +27,8 @@ mod events;
 mod handed;
 mod health;
 mod keys;
+#[cfg(feature = "tls")]
+mod listener_tls;
 mod listening;
 mod names;
 mod probes;
@@ -38,6 +40,8 @@ mod state;
 mod upgrade;
 mod urls;
 mod watch;
+#[cfg(not(feature = "tls"))]
+mod without_tls;
 
 use std::env;
 use std::path::PathBuf;
@@ -49,6 +53,11 @@ use async_signal::{Signal, Signals};
 use flume::{Receiver, Sender};
 use futures_lite::{FutureExt, StreamExt, future};
 use smol::{LocalExecutor, Task};
+
+#[cfg(feature = "tls")]
+use listener_tls::TlsLinker;
+#[cfg(not(feature = "tls"))]
+use without_tls::TlsLinker;
 
 use crate::admin::{self, CurrentView, Orders, PendingOrder, Service};
 use crate::config::{Order, Plan, Report, Sources};
@@ -109,7 +118,8 @@ fn start_with(
 
 /// What of `plan` cannot be used, though each of its settings is fine by itself: keys that are none.
 pub fn unusable(plan: &Plan) -> Option<String> {
-    let faults = gate::unusable(plan);
+    let faults: Vec<String> =
+        TlsLinker::fault(plan).into_iter().chain(gate::unusable(plan)).collect();
     (!faults.is_empty()).then(|| faults.join("; "))
 }
 
@@ -192,6 +202,7 @@ struct ControlPlane {
     desired: Desired,
     followed: FollowedNames,
     registry: Registry,
+    tls: TlsLinker,
     current: Rc<Current>,
     state: Arc<ProcessState>,
     view: Arc<CurrentView>,
@@ -234,7 +245,9 @@ impl ControlPlane {
         let plan = followed.expand(&named);
         let mut registry = Registry::new(plan.process.workers);
         handed.secret.iter().for_each(|secret| registry.sign_with(*secret));
-        let runtime = Runtime::link(Arc::new(plan), &mut registry, None);
+        let mut tls = TlsLinker::default();
+        let linked = tls.link(&plan)?;
+        let runtime = Runtime::link_with(linked, Arc::new(plan), &mut registry, None);
         // Before a core looks.
         handed.take_over(&runtime);
         let (view, events, cores) = start::cores(
@@ -252,6 +265,7 @@ impl ControlPlane {
             desired,
             followed,
             registry,
+            tls,
             current: Rc::new(Current::new(runtime)),
             state: Arc::clone(&view.state),
             view: Arc::new(CurrentView::new(view)),

@@ -54,6 +54,9 @@ impl ControlPlane {
         if let Some(why) = unusable(&plan) {
             return Err(self.refuse_with("credentials", why));
         }
+        if let Err(why) = self.tls.link(&plan) {
+            return Err(self.refuse_with("tls", why));
+        }
         let opened = self.open_new(&plan, &report).map_err(|why| self.refuse_sockets(why))?;
         let outcome = self.put_in_force(plan, &report.warnings).await;
         self.listen_as_planned(opened);
@@ -153,7 +156,8 @@ impl ControlPlane {
         self.followed.follow(&named);
         self.followed.settled().await;
         let plan = self.followed.expand(&named);
-        let runtime = Runtime::link(Arc::new(plan), &mut self.registry, Some(&before));
+        let tls = self.tls.link(&named).unwrap_or_else(|_| before.tls.clone());
+        let runtime = Runtime::link_with(tls, Arc::new(plan), &mut self.registry, Some(&before));
         // Before anybody is sent there: whoever comes first should not be the one who finds out.
         let addresses = names::resolve_new(&runtime, &before).await;
         keys::fetch_new(&runtime).await;

@@ -15,6 +15,8 @@ use futures_lite::FutureExt;
 
 use super::client::Client;
 use super::core::{Complaint, Lack, OpenListener, Worker, room};
+#[cfg(feature = "tls")]
+use super::handshake;
 use super::{Next, Served, tunnel};
 use crate::config::Listen;
 use crate::io::accept::Listener;
@@ -243,6 +245,12 @@ impl Drop for CountedConnection {
 
 /// Serves requests as they come, and waits between them with nothing but the client in hand.
 async fn connection(worker: &Worker, client: &mut Option<Client>, servers: &Servers) {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = worker.epoch().tls_of(client)
+        && !Box::pin(handshake::made(worker, client, tls)).await
+    {
+        return;
+    }
     while parked(worker, client).await {
         let Some(ready) = client.take() else { return };
         let (served, next) = servers.run(ready).await;
@@ -260,7 +268,7 @@ async fn connection(worker: &Worker, client: &mut Option<Client>, servers: &Serv
 }
 
 /// Waits for octets. `false`: there will be none, or nobody wants them any more.
-async fn parked(worker: &Worker, client: &Option<Client>) -> bool {
+pub(super) async fn parked(worker: &Worker, client: &Option<Client>) -> bool {
     let Some(client) = client else { return false };
     let hurry = {
         let listener = &worker.epoch().plan.listener;

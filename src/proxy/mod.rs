@@ -33,6 +33,8 @@ mod exchange;
 mod facts;
 mod finish;
 mod gate;
+#[cfg(feature = "tls")]
+mod handshake;
 mod hedge;
 mod pace;
 mod pick;
@@ -56,7 +58,7 @@ use tunnel::Tunnel;
 
 pub use self::core::{
     Addresses, Adoption, AnswerSlot, BreakerReport, Change, ClientPermits, Command, CoreSpec,
-    Event, LABELS, Lack, OpenListener, PageRequest, PageSlot, Runtime,
+    Event, LABELS, Lack, ListenerTls, OpenListener, PageRequest, PageSlot, Runtime,
 };
 
 /// What happens to the connection after a request.

@@ -61,7 +61,7 @@ fn record(session: &Session, reason: Reason) -> Record {
         time,
         id: String::from_utf8_lossy(session.id()).into_owned(),
         peer: session.exchange.client.peer,
-        scheme: "http",
+        scheme: if session.exchange.client.stream.is_secure() { "https" } else { "http" },
         method: text(request.method_text, FIELD_MOST),
         host: text(request.host, FIELD_MOST),
         target,

@@ -89,6 +89,7 @@ impl Exchange {
             method: request.method_text.of(head),
             listen: &client.listen,
             peer: client.peer.map(|peer| peer.ip()),
+            secure: client.stream.is_secure(),
             trusted: if client.trusted { &epoch.plan.listener.trusted } else { &[] },
             withheld: client.withheld(&epoch.plan.listener),
         }
@@ -100,7 +101,7 @@ impl Exchange {
         let (input, id) = (self.match_input(head), self.id(head));
         let who = self.facts.gate.get().and_then(|found| found.who.as_ref());
         let user = who.map_or("", |who| &who.name);
-        Values { input, secure: false, id, user, route, upstream }
+        Values { input, secure: input.secure, id, user, route, upstream }
     }
 
     /// Something follows the request that was not meant for HTTP: it asked to switch, and more came before the answer

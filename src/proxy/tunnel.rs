@@ -3,10 +3,9 @@
 //! An idle tunnel owns two connections and this future: no buffer, no share of the pool. Each way has
 //! a buffer while it moves something, and a pipe while it moves something large.
 //!
-//! When tidegate has to end, a WebSocket is told so: each way waits for the end of the frame that
-//! is on the way, puts a Close (1001) behind it, drops what still comes, and waits for the other
-//! side to say Close as well. How far a frame is, a [`Follower`] knows; it sees the header of each frame, and lets the
-//! payload pass unseen.
+//! When tidegate has to end, a WebSocket is told so: each way waits for the end of the frame that is on the way, puts a
+//! Close (1001) behind it, drops what still comes, and waits for the other side to say Close as well. How far a frame
+//! is, a [`Follower`] knows; it sees the header of each frame, and lets the payload pass unseen.
 
 use std::cell::Cell;
 use std::future::{poll_fn, ready};
@@ -366,8 +365,9 @@ impl<'a> Flow<'a> {
     /// What is left of a large frame goes through the kernel, as far as it is there. Else as
     /// [`Flow::take_some`].
     async fn splice_payload(self) -> Result<bool, TunnelError> {
+        let is_sealed = self.from().is_secure() || self.to().is_secure();
         let left = match self.frames() {
-            Some(frames) if !self.from().is_urgent() => frames.get().left(),
+            Some(frames) if !is_sealed && !self.from().is_urgent() => frames.get().left(),
             _ => 0,
         };
         if left < splice::WORTHWHILE {

@@ -85,6 +85,12 @@ metrics! {
     client_refused: Counter "connections_refused" "connections.refused";
     /// Connections closed for want of a good PROXY header.
     proxy_header_refused: Counter "proxy_headers_refused" "connections.proxy_headers_refused";
+    /// TLS handshakes with a key exchange of their own.
+    tls_handshakes: Counter "tls_handshakes" "tls.handshakes";
+    /// TLS handshakes that resumed an earlier session.
+    tls_resumed: Counter "tls_resumed" "tls.resumed";
+    /// TLS handshakes that failed.
+    tls_failed: Counter "tls_failed" "tls.failed";
     /// Idle clients closed to make room.
     idle_closed: Counter "idle_closed" "connections.idle_closed";
     /// Requests whose head was read and judged good, or refused.

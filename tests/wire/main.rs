@@ -46,3 +46,4 @@ mod zd_limits;
 mod ze_requests;
 mod zf_forward_auth;
 mod zg_admin_tokens;
+mod zh_tls;

@@ -9,6 +9,10 @@ use std::task::Context;
 use rustc_hash::FxHashMap;
 
 use super::super::check::Terms;
+#[cfg(feature = "tls")]
+use super::super::client::Client;
+#[cfg(feature = "tls")]
+use super::runtime::ListenerTls;
 use super::runtime::{Chosen, Runtime};
 use crate::config::{ExchangeSpec, Plan, Redirect, Respond, RouteAction, RouteSpec};
 use crate::io::address::Address;
@@ -66,6 +70,14 @@ impl Epoch {
     pub fn head_most(&self) -> usize {
         let most = self.plan.listener.limits.head;
         if most > SIZE { most + SIZE } else { SIZE }
+    }
+
+    /// The TLS that a new client has to speak; `None`: it speaks plainly.
+    #[cfg(feature = "tls")]
+    pub fn tls_of(&self, client: &Option<Client>) -> Option<ListenerTls> {
+        let listen = &client.as_ref()?.listen;
+        let is_secure = self.plan.listener.secure.contains(listen);
+        self.runtime.tls.clone().filter(|_| is_secure)
     }
 
     /// Every request takes the first route.

@@ -9,6 +9,13 @@ use crate::policy::gate::{Gates, LinkedGate};
 use crate::stats::UpstreamState;
 use crate::upstream::{LinkedPool, Registry, Schedule};
 
+/// TLS towards clients, as the control plane has linked it.
+#[cfg(feature = "tls")]
+pub type ListenerTls = Arc<crate::tls::ServerTls>;
+/// A build without it has none.
+#[cfg(not(feature = "tls"))]
+pub type ListenerTls = std::convert::Infallible;
+
 /// A plan, its routes to be looked up, and what is known of its pools.
 #[derive(Debug)]
 pub struct Runtime {
@@ -20,6 +27,8 @@ pub struct Runtime {
     pub router: Router,
     /// What its routes demand.
     pub gates: Gates,
+    /// TLS of the listeners that speak it.
+    pub tls: Option<ListenerTls>,
     /// One for each route, in the plan's order.
     routes: Vec<LinkedRoute>,
 }
@@ -50,6 +59,17 @@ impl Chosen {
 impl Runtime {
     /// Links `plan` with what `registry` knows. What is the same as in the runtime `before` is used again.
     pub fn link(plan: Arc<Plan>, registry: &mut Registry, before: Option<&Runtime>) -> Arc<Self> {
+        let tls = before.and_then(|before| before.tls.clone());
+        Runtime::link_with(tls, plan, registry, before)
+    }
+
+    /// The same, with TLS for its listeners.
+    pub fn link_with(
+        tls: Option<ListenerTls>,
+        plan: Arc<Plan>,
+        registry: &mut Registry,
+        before: Option<&Runtime>,
+    ) -> Arc<Self> {
         let linked = before.map(|before| (&*before.plan, &before.pools[..]));
         let pools = registry.link(&plan, linked);
         let places: std::collections::HashMap<&str, u32> =
@@ -68,7 +88,7 @@ impl Runtime {
         let routes = plan.routes.iter().map(link).collect();
         let router = Router::new(&plan, before.map(|before| &before.router));
         let gates = Gates::link(&plan, before.map(|before| &before.gates));
-        Arc::new(Runtime { plan, pools, router, gates, routes })
+        Arc::new(Runtime { plan, pools, router, gates, tls, routes })
     }
 
     /// What is known of every upstream, in the plan's order.

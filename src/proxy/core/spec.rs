@@ -25,6 +25,8 @@ use crate::config::{Listen, Marks};
 use crate::io::Fd;
 use crate::io::cores::Core;
 use crate::io::future_pool::Slot;
+#[cfg(feature = "tls")]
+use crate::io::tls::TlsBuffers;
 use crate::stats::{self, AuditRecord, Recorder};
 use crate::upstream::PoolContext;
 
@@ -121,6 +123,12 @@ impl CoreSpec {
             ids: Ids::new(),
             heads: RefCell::default(),
             scratch: RefCell::default(),
+            #[cfg(feature = "tls")]
+            tls_buffers: TlsBuffers::new(),
+            #[cfg(feature = "tls")]
+            bad_handshake: Complaint::default(),
+            #[cfg(feature = "tls")]
+            shakes: Cell::default(),
             bad_proxy_header: Complaint::default(),
             draining: Cell::new(false),
             closing: Cell::new(false),

@@ -17,6 +17,8 @@ use crate::config::Marks;
 use crate::http::{Request, Response};
 use crate::io::clock::Moment;
 use crate::io::cores::Core;
+#[cfg(feature = "tls")]
+use crate::io::tls::TlsBuffers;
 use crate::policy::Scratch;
 use crate::stats::{self, AuditEvent, AuditRecord, Record, Recorder};
 use crate::upstream::{BreakerChange, Outcome, PoolContext, Refusal, Upstream, reap};
@@ -48,6 +50,15 @@ pub struct Worker {
     pub scratch: RefCell<Scratch>,
     /// No new requests: answers say `Connection: close`, and clients that wait for a request are closed.
     pub draining: Cell<bool>,
+    /// Room for records.
+    #[cfg(feature = "tls")]
+    pub tls_buffers: Rc<TlsBuffers>,
+    /// Handshakes fail.
+    #[cfg(feature = "tls")]
+    pub bad_handshake: Complaint,
+    /// The turn in which handshakes began last, and how many did.
+    #[cfg(feature = "tls")]
+    pub shakes: Cell<(u64, u32)>,
     /// Peers that have to begin with a PROXY header do not.
     pub bad_proxy_header: Complaint,
     /// Tunnels are to close, politely where they can.
@@ -126,6 +137,18 @@ impl Worker {
         let Some(BreakerChange { upstream, stage }) = turned else { return };
         let upstream = Arc::clone(upstream.state());
         self.report(Event::Breaker(BreakerReport { upstream, stage, outcome }));
+    }
+
+    /// Whether another handshake may begin in this turn, of `most`.
+    #[cfg(feature = "tls")]
+    pub fn may_shake(&self, most: u32) -> bool {
+        let turn = self.core.reactor.turns();
+        let begun = match self.shakes.get() {
+            (last, begun) if last == turn => begun,
+            _ => 0,
+        };
+        self.shakes.set((turn, begun + u32::from(begun < most)));
+        begun < most
     }
 
     /// The time.

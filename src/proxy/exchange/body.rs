@@ -196,8 +196,10 @@ impl<'a> Body<'a> {
     /// A pipe for octets that leave as they came, or the reason why they are copied.
     fn pipe(&self, octets: u64) -> Result<PipeGuard<'a>, Copied> {
         let core = &self.worker.core;
+        let is_sealed = self.source.stream.is_secure() || self.sink.stream.is_secure();
         match octets {
             _ if self.transforms() => Err(Copied::Transformed),
+            _ if is_sealed => Err(Copied::Sealed),
             0..splice::WORTHWHILE => Err(Copied::Short),
             ..splice::WORTHWHILE_ALWAYS if core.pool.has_large() => Err(Copied::Large),
             _ => core.pipes.take().ok_or(Copied::NoPipe),

@@ -42,7 +42,7 @@ pub(super) fn head(
         head: request,
         peer: client.peer.map(|peer| peer.ip()),
         trusted: client.trusted,
-        secure: false,
+        secure: client.stream.is_secure(),
         id: exchange.id(head),
         spec,
         forward,

@@ -1,0 +1,18 @@
+//! In place of what links TLS, in a build without it: no plan asks for any.
+
+use crate::config::Plan;
+use crate::proxy::ListenerTls;
+
+/// Links nothing.
+#[derive(Default)]
+pub struct TlsLinker;
+
+impl TlsLinker {
+    pub fn link(&mut self, _: &Plan) -> Result<Option<ListenerTls>, String> {
+        Ok(None)
+    }
+
+    pub fn fault(_: &Plan) -> Option<String> {
+        None
+    }
+}

@@ -1,0 +1,76 @@
+//! A client's TLS handshake, before its first request.
+
+use rustls::HandshakeKind;
+
+use super::accept::parked;
+use super::client::Client;
+use super::core::{ListenerTls, Worker};
+use crate::io::Error;
+use crate::io::linger::linger;
+use crate::io::tls::Tls;
+use crate::tls;
+
+/// Handshakes that begin in one turn of a core: each takes hundreds of microseconds, and requests wait meanwhile.
+const A_TURN: u32 = 4;
+/// Octets that are read, and dropped, of what a client sends behind an answer to plain HTTP.
+const LINGER: usize = 16 * 1024;
+/// For whoever speaks plain HTTP where TLS is spoken.
+const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 48\r\nConnection: close\r\n\r\nThis port speaks TLS: use https:// in the URL.\r\n";
+
+/// Waits for the client, and makes the handshake. `false`: it came to nothing, and the connection is of no use.
+pub(super) async fn made(
+    worker: &Worker,
+    client: &mut Option<Client>,
+    config: ListenerTls,
+) -> bool {
+    if !parked(worker, client).await {
+        return false;
+    }
+    let Some(client) = client else { return false };
+    while !worker.may_shake(A_TURN) {
+        worker.core.reactor.next_turn().await;
+    }
+    let Ok(tls) = Tls::server(config.config.clone(), &worker.tls_buffers) else { return false };
+    let wait = worker.epoch().plan.listener.read_timeout;
+    match client.stream.secure(tls, wait).await {
+        Ok(()) => {
+            let kind = client.stream.tls().and_then(|tls| tls.agreed(|with| with.handshake_kind()));
+            match kind {
+                Some(HandshakeKind::Resumed) => worker.stats.tls_resumed.add(1),
+                _ => worker.stats.tls_handshakes.add(1),
+            }
+            true
+        }
+        Err(error) => {
+            failed(worker, client, error).await;
+            false
+        }
+    }
+}
+
+/// Tells what was wrong: whoever speaks plain HTTP in HTTP, others have got an alert, and operators a line once in a
+/// while.
+async fn failed(worker: &Worker, client: &mut Client, error: Error) {
+    worker.stats.tls_failed.add(1);
+    let plain = client.stream.tls().is_some_and(Tls::met_http);
+    let fault = client.stream.tls().and_then(Tls::fault);
+    let (label, why) = match &fault {
+        _ if plain => ("plain_http", "the client speaks plain HTTP".to_owned()),
+        Some(fault) => {
+            let (label, sentence) = tls::explain(fault);
+            (label, sentence.to_owned())
+        }
+        None => ("cut_short", error.to_string()),
+    };
+    let peer = client.peer;
+    tracing::debug!(?peer, cause = label, "TLS handshake failed: {why}");
+    if worker.bad_handshake.is_due(worker.now()) {
+        tracing::warn!(?peer, cause = label, "TLS handshake failed: {why}");
+    }
+    if plain {
+        client.stream.unseal();
+        let _ = client.stream.write(PLAIN); // as much as there is room for, which is all
+        linger(&client.stream, LINGER).await;
+    }
+}

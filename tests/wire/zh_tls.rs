@@ -1,0 +1,225 @@
+//! TLS towards clients.
+#![cfg(feature = "tls")]
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::harness::{Origin, Proxy, Scratch, eventually, logged, mirror, seen};
+
+type Tls = StreamOwned<ClientConnection, TcpStream>;
+
+/// A certificate for these names that signs itself, in files of `folder`.
+struct Certificate {
+    der: CertificateDer<'static>,
+    cert: String,
+    key: String,
+}
+
+impl Certificate {
+    fn new(folder: &Scratch, name: &str) -> Certificate {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let [cert, key] = ["pem", "key"].map(|kind| folder.join(&format!("{name}.{kind}")));
+        fs::write(&cert, pem("CERTIFICATE", made.cert.der())).unwrap();
+        fs::write(&key, pem("PRIVATE KEY", &made.signing_key.serialize_der())).unwrap();
+        Certificate { der: made.cert.der().clone(), cert, key }
+    }
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = data_encoding::BASE64.encode(der);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+fn trusting(certificate: &CertificateDer<'static>) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+fn connect(proxy: &Proxy, config: &Arc<ClientConfig>, name: &str) -> Tls {
+    let socket = TcpStream::connect(&proxy.address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), socket)
+}
+
+/// The answer to a request, as octets up to the end of its body, whose length is announced.
+fn asked(tls: &mut Tls, request: &str) -> std::io::Result<(String, Vec<u8>)> {
+    tls.write_all(request.as_bytes())?;
+    let (mut all, mut piece) = (Vec::new(), [0; 16 * 1024]);
+    loop {
+        let n = tls.read(&mut piece)?;
+        if n == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        all.extend_from_slice(&piece[..n]);
+        let Some(end) = all.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8(all[..end + 2].to_vec()).unwrap();
+        let length = seen(&head, "Content-Length").and_then(|text| text.parse::<usize>().ok());
+        if all.len() - end - 4 >= length.unwrap_or(0) {
+            return Ok((head, all[end + 4..].to_vec()));
+        }
+    }
+}
+
+fn get(tls: &mut Tls, path: &str) -> String {
+    let (head, body) =
+        asked(tls, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    String::from_utf8(body).unwrap()
+}
+
+fn secured(origin: &Origin, certificate: &Certificate, flags: &[&str]) -> Proxy {
+    let Certificate { cert, key, .. } = certificate;
+    let own = ["--listen", "https://127.0.0.1:0", "--tls-cert", cert, "--tls-key", key];
+    Proxy::with(origin, &[&own, flags].concat())
+}
+
+#[test]
+fn zh01_requests_come_over_tls_and_sessions_go_on() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let certificate = Certificate::new(&folder, "localhost");
+    let proxy = secured(&origin, &certificate, &["--access-log", "json"]);
+    let config = trusting(&certificate.der);
+    for n in 0..2 {
+        let mut tls = connect(&proxy, &config, "localhost");
+        for _ in 0..3 {
+            let text = get(&mut tls, "/a");
+            assert_eq!(seen(&text, "X-Forwarded-Proto"), Some("https"), "{text}");
+        }
+        let resumed = tls.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        assert_eq!(resumed, n == 1);
+        assert_eq!(tls.conn.alpn_protocol(), None, "none was offered");
+    }
+    eventually("both are counted", || {
+        [proxy.metric("/tls/handshakes"), proxy.metric("/tls/resumed")] == [1, 1]
+    });
+    assert!(logged(&proxy, 6).iter().all(|line| line["scheme"] == "https"));
+}
+
+#[test]
+fn zh02_large_bodies_arrive_whole_and_what_is_cut_shows() {
+    let body: Vec<u8> = (0..3_000_000_usize).map(|at| (at * 7 + at / 251) as u8).collect();
+    let expected = body.clone();
+    let origin = Origin::start(move |peer| {
+        loop {
+            let request = peer.request()?;
+            let end = match request.target.as_str() {
+                "/whole" => format!("Content-Length: {}\r\n\r\n", body.len()),
+                _ => "Connection: close\r\n\r\n".to_owned(),
+            };
+            peer.send(format!("HTTP/1.1 200 OK\r\n{end}"))?;
+            match request.target.as_str() {
+                "/cut" => {
+                    peer.send(&body[..50_000])?;
+                    return peer.reset();
+                }
+                "/closed" => return peer.send(&body),
+                _ => peer.send(&body)?,
+            }
+            assert_eq!(request.body.len(), body.len());
+        }
+    });
+    let folder = Scratch::new();
+    let certificate = Certificate::new(&folder, "localhost");
+    let proxy = secured(&origin, &certificate, &[]);
+    let config = trusting(&certificate.der);
+    let mut tls = connect(&proxy, &config, "localhost");
+    write!(tls, "POST /whole HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", expected.len())
+        .unwrap();
+    tls.write_all(&expected).unwrap();
+    let (_, mut came) = asked(&mut tls, "").unwrap();
+    came.truncate(expected.len());
+    assert!(came == expected, "{} octets", came.len());
+    // An answer without a length ends with close_notify, or it did not end.
+    for (path, whole) in [("/closed", true), ("/cut", false)] {
+        let mut tls = connect(&proxy, &config, "localhost");
+        write!(tls, "GET {path} HTTP/1.0\r\nHost: a\r\n\r\n").unwrap();
+        let mut all = Vec::new();
+        assert_eq!(tls.read_to_end(&mut all).is_ok(), whole, "{path}: {} octets", all.len());
+        assert_eq!(all.ends_with(&expected[expected.len() - 100..]), whole, "{path}");
+    }
+}
+
+#[test]
+fn zh03_whoever_speaks_no_tls_is_told() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let certificate = Certificate::new(&folder, "localhost");
+    let proxy = secured(&origin, &certificate, &[]);
+    let answer = proxy.client().get("/");
+    assert_eq!((answer.status, answer.get("Connection")), (400, Some("close")));
+    assert!(answer.text().contains("https://"), "{}", answer.text());
+    let mut socket = TcpStream::connect(&proxy.address).unwrap();
+    socket.write_all(&[99, 3, 1, 0, 2, 1, 0]).unwrap();
+    let mut alert = Vec::new();
+    let _ = socket.read_to_end(&mut alert);
+    assert_eq!(alert.first(), Some(&21), "{alert:?}");
+    // A client that does not believe the certificate says so.
+    let other = trusting(&Certificate::new(&folder, "other").der);
+    assert!(asked(&mut connect(&proxy, &other, "localhost"), "GET / HTTP/1.1\r\n\r\n").is_err());
+    eventually("all are counted", || proxy.metric("/tls/failed") == 3);
+    proxy.wait_for_log("the client speaks plain HTTP");
+    assert_eq!(origin.requests().len(), 0);
+}
+
+#[test]
+fn zh04_a_certificate_is_chosen_by_name_and_replaced_while_it_serves() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let [one, other] = ["one.test", "two.test"].map(|name| Certificate::new(&folder, name));
+    let text = |first: &Certificate, second: &Certificate| {
+        let entry = |of: &Certificate| format!("{{ cert = '{}', key = '{}' }}", of.cert, of.key);
+        format!(
+            "listen = 'https://127.0.0.1:0'\nupstream = '{}'\n[tls]\ncertificate = [{}, {}]\n",
+            origin.url(),
+            entry(first),
+            entry(second)
+        )
+    };
+    let folder_of_case = Scratch::new();
+    let path = folder_of_case.join("t.toml");
+    fs::write(&path, text(&one, &other)).unwrap();
+    let proxy = Proxy::start_as(&["--config", &path, "--admin", "127.0.0.1:0"], |_| {});
+    for certificate in [&one, &other] {
+        let name = if std::ptr::eq(certificate, &one) { "one.test" } else { "two.test" };
+        get(&mut connect(&proxy, &trusting(&certificate.der), name), "/");
+    }
+    let mut kept = connect(&proxy, &trusting(&one.der), "one.test");
+    get(&mut kept, "/");
+    // A key that does not fit changes nothing.
+    let torn = text(&one, &other).replace(&other.key, &one.key);
+    fs::write(&path, torn).unwrap();
+    let refused = proxy.post("/reload", "{}");
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    get(&mut connect(&proxy, &trusting(&other.der), "two.test"), "/");
+    let renewed = rcgen::generate_simple_self_signed(["one.test".to_owned()]).unwrap();
+    fs::write(&one.cert, pem("CERTIFICATE", renewed.cert.der())).unwrap();
+    fs::write(&one.key, pem("PRIVATE KEY", &renewed.signing_key.serialize_der())).unwrap();
+    fs::write(&path, text(&one, &other)).unwrap();
+    assert_eq!(proxy.post("/reload", "{}").status, 200);
+    get(&mut connect(&proxy, &trusting(renewed.cert.der()), "one.test"), "/");
+    assert!(
+        asked(&mut connect(&proxy, &trusting(&one.der), "one.test"), "GET / HTTP/1.1\r\n\r\n")
+            .is_err()
+    );
+    get(&mut kept, "/");
+}
+
+#[test]
+fn zh05_websockets_pass_through_tls() {
+    let (origin, folder) = (Origin::chatting(), Scratch::new());
+    let certificate = Certificate::new(&folder, "localhost");
+    let proxy = secured(&origin, &certificate, &[]);
+    let mut tls = connect(&proxy, &trusting(&certificate.der), "localhost");
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let (head, _) = asked(&mut tls, request).unwrap();
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+}
