@@ -14,8 +14,18 @@ use crate::http::Limits;
 
 /// `/config`: the settings in force. Taken apart field by field, so that a new one cannot be forgotten here.
 pub(super) fn config(plan: &Plan, changes: &Overlay) -> Value {
-    let Plan { process, listener, exchange, gate: _, lists, auths, limits: rates, routes, pools } =
-        plan;
+    let Plan {
+        process,
+        listener,
+        exchange,
+        gate: _,
+        lists,
+        auths,
+        service_tls,
+        limits: rates,
+        routes,
+        pools,
+    } = plan;
     let ProcessSpec {
         admin,
         admin_tokens,
@@ -53,6 +63,7 @@ pub(super) fn config(plan: &Plan, changes: &Overlay) -> Value {
         "admin_tokens": admin_tokens.iter().map(|one| json!(*one.name)).collect::<Value>(),
         "list": lists.iter().map(|(name, list)| (name.clone(), json!(list.written))).collect::<Value>(),
         "auth": auths.iter().map(|one| named_rows(&one.name, auth_rows(one))).collect::<Value>(),
+        "service_tls": upstream_tls_spec(service_tls),
         "limit": rates.iter().map(|one| named_rows(&one.name, limit_rows(one))).collect::<Value>(),
         "audit": audit.as_ref().map(|path| path.to_string_lossy()),
         "access_log": access_log_spec(access_log),

@@ -144,6 +144,7 @@ pub fn plan() -> Plan {
         gate: Arc::default(),
         lists: Default::default(),
         auths: Vec::new(),
+        service_tls: Arc::default(),
         limits: Vec::new(),
         routes: [route(&exchange)].into(),
         pools: vec![Arc::new(PoolSpec::plain(

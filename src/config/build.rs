@@ -78,7 +78,19 @@ pub fn build(
     };
     let pools = pools.into_iter().map(Arc::new).collect();
     let (lists, auths, limits) = named.into_parts();
-    let plan = Plan { process, listener, exchange, gate, lists, auths, limits, routes, pools };
+    let service_tls = Arc::clone(care.tls());
+    let plan = Plan {
+        process,
+        listener,
+        exchange,
+        gate,
+        lists,
+        auths,
+        service_tls,
+        limits,
+        routes,
+        pools,
+    };
     settings.refuse_what_cors_says(&plan);
     settings.refuse_certificates_of_nobody(&plan);
     unused::warn(&mut settings, &plan);

@@ -116,6 +116,11 @@ impl Care {
         }
     }
 
+    /// TLS towards upstreams.
+    pub fn tls(&self) -> &Arc<UpstreamTlsSpec> {
+        &self.tls
+    }
+
     /// The pool that is looked after so.
     pub fn pool(
         &self,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::pool::{Place, Secret};
+use super::pool::{Place, Secret, host_of};
 
 /// A way to tell who asks: `[auth.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,6 +191,11 @@ pub struct AskedUrl {
 }
 
 impl AskedUrl {
+    /// Its host, without a port.
+    pub fn host(&self) -> &str {
+        host_of(&self.authority)
+    }
+
     /// The URL as logs have it: without a query, which may have a secret in it.
     pub fn shown(&self) -> &str {
         self.text.split('?').next().unwrap_or_default()

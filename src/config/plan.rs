@@ -14,7 +14,7 @@ use super::gate::{AuthSpec, Gate, LimitSpec, NetworkList, Token};
 use super::header::HeaderRules;
 use super::pool::{PoolSpec, RetrySpec, UpstreamSpec};
 use super::route::{RouteAction, RouteSpec};
-use super::tls::TlsSpec;
+use super::tls::{TlsSpec, UpstreamTlsSpec};
 
 use crate::http::Limits;
 
@@ -182,6 +182,8 @@ pub struct Plan {
     pub lists: BTreeMap<String, Arc<NetworkList>>,
     /// Ways to tell who asks. No two have the same name.
     pub auths: Vec<Arc<AuthSpec>>,
+    /// TLS towards services that decide about requests, or have keys: that of the settings at the top.
+    pub service_tls: Arc<UpstreamTlsSpec>,
     /// Limits. No two have the same name.
     pub limits: Vec<Arc<LimitSpec>>,
     /// What happens to requests: of the routes that match one, the first.

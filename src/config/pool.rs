@@ -47,6 +47,19 @@ pub struct UpstreamSpec {
     pub resolved_from: Option<Arc<str>>,
 }
 
+impl UpstreamSpec {
+    /// The host of its URL, without a port; of an address that a name has, that name.
+    pub fn host(&self) -> &str {
+        host_of(&self.authority)
+    }
+}
+
+/// The host of an authority (RFC 3986 section 3.2), an IPv6 address with its brackets.
+pub(super) fn host_of(authority: &str) -> &str {
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    if host.starts_with('[') && !host.ends_with(']') { authority } else { host }
+}
+
 /// A pool as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSpec {

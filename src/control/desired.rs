@@ -57,11 +57,16 @@ impl Desired {
         told
     }
 
-    /// Changes an upstream, and writes that down before anybody hears of it. `false`: it was so before.
+    /// Changes an upstream, and writes that down before anybody hears of it, unless the plan that comes of it fails the
+    /// `check`. `false`: it was so before.
     ///
     /// # Errors
     /// Nothing has changed then.
-    pub fn change(&mut self, order: &UpstreamOrder) -> Result<bool, Refused> {
+    pub fn change(
+        &mut self,
+        order: &UpstreamOrder,
+        check: impl FnOnce(&Plan) -> Result<(), String>,
+    ) -> Result<bool, Refused> {
         let refused = |status, code, field, message: String| Refused {
             status,
             code,
@@ -73,6 +78,9 @@ impl Desired {
         let changed = overlay
             .change(&self.asked, order)
             .map_err(|Objection(field, message)| refused(400, "upstream", field, message))?;
+        if changed {
+            check(&overlay.over(&self.asked)).map_err(|why| refused(400, "tls", "url", why))?;
+        }
         if changed && let Some(folder) = &self.folder {
             folder.write(&overlay).map_err(|error| refused(500, "state", "", error))?;
         }

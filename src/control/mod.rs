@@ -11,7 +11,7 @@
 //! `addresses` (names of which each address is an upstream), `probes` (whether upstreams are well), `health` (what the
 //! log says of them), `questions` (are these credentials good), `service` (what another service says of that), `keys`
 //! (of signed tokens), `urls` (what those two ask), `desired` (what is wanted: settings, and changes of upstreams),
-//! `state` (where those are kept), `reload` (putting it in force), `listening` (the sockets), `current` (what is),
+//! `state` (where those are kept), `tls` (certificates and whom to trust), `reload` (putting it in force), `listening` (the sockets), `current` (what is),
 //! `watch` (have files changed), `upgrade` (another process), `handed` (what that gets to know of upstreams), `drain`
 //! (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
 
@@ -27,8 +27,6 @@ mod events;
 mod handed;
 mod health;
 mod keys;
-#[cfg(feature = "tls")]
-mod listener_tls;
 mod listening;
 mod names;
 mod probes;
@@ -37,6 +35,8 @@ mod reload;
 mod service;
 mod start;
 mod state;
+#[cfg(feature = "tls")]
+mod tls;
 mod upgrade;
 mod urls;
 mod watch;
@@ -55,7 +55,7 @@ use futures_lite::{FutureExt, StreamExt, future};
 use smol::{LocalExecutor, Task};
 
 #[cfg(feature = "tls")]
-use listener_tls::TlsLinker;
+use tls::TlsLinker;
 #[cfg(not(feature = "tls"))]
 use without_tls::TlsLinker;
 
@@ -246,7 +246,7 @@ impl ControlPlane {
         let mut registry = Registry::new(plan.process.workers);
         handed.secret.iter().for_each(|secret| registry.sign_with(*secret));
         let mut tls = TlsLinker::default();
-        let linked = tls.link(&plan)?;
+        let linked = tls.link(&named)?;
         let runtime = Runtime::link_with(linked, Arc::new(plan), &mut registry, None);
         // Before a core looks.
         handed.take_over(&runtime);

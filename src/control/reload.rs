@@ -116,7 +116,8 @@ impl ControlPlane {
 
     /// Changes one upstream, and has that in force before it is answered.
     pub(super) async fn change_upstream(&mut self, order: &UpstreamOrder) -> Outcome {
-        let changed = self.desired.change(order)?;
+        let tls = &mut self.tls;
+        let changed = self.desired.change(order, |plan| tls.link(plan).map(drop))?;
         if changed {
             let loaded = self.view.get().loaded;
             self.go_by(self.desired.plan(), loaded).await;
@@ -156,7 +157,10 @@ impl ControlPlane {
         self.followed.follow(&named);
         self.followed.settled().await;
         let plan = self.followed.expand(&named);
-        let tls = self.tls.link(&named).unwrap_or_else(|_| before.tls.clone());
+        let tls = self.tls.link(&named).unwrap_or_else(|why| {
+            tracing::error!("TLS stays as it was: {why}"); // it was asked before, and the files are in the plan
+            before.tls.clone()
+        });
         let runtime = Runtime::link_with(tls, Arc::new(plan), &mut self.registry, Some(&before));
         // Before anybody is sent there: whoever comes first should not be the one who finds out.
         let addresses = names::resolve_new(&runtime, &before).await;

@@ -1,15 +1,15 @@
 //! In place of what links TLS, in a build without it: no plan asks for any.
 
 use crate::config::Plan;
-use crate::proxy::ListenerTls;
+use crate::proxy::LinkedTls;
 
 /// Links nothing.
 #[derive(Default)]
-pub struct TlsLinker;
+pub struct TlsLinker {}
 
 impl TlsLinker {
-    pub fn link(&mut self, _: &Plan) -> Result<Option<ListenerTls>, String> {
-        Ok(None)
+    pub fn link(&mut self, _: &Plan) -> Result<LinkedTls, String> {
+        Ok(LinkedTls::default())
     }
 
     pub fn fault(_: &Plan) -> Option<String> {

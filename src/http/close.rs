@@ -224,6 +224,12 @@ reasons! {
         "The upstream did not accept the connection in time.";
     ConnectFailed connect_failed Upstream 502 destination_unavailable
         "The upstream could not be connected to.";
+    TlsCertificate tls_certificate Upstream 502 tls_certificate_error
+        "The upstream's certificate is not good.";
+    TlsAlert tls_alert Upstream 502 tls_alert_received
+        "The upstream ended TLS with an alert.";
+    TlsFailed tls_failed Upstream 502 tls_protocol_error
+        "TLS with the upstream failed.";
 
     // The upstream's answer.
     UpstreamWriteTimeout upstream_write_timeout Upstream 504 connection_write_timeout

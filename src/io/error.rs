@@ -4,6 +4,8 @@ use std::fmt;
 
 use rustix::io::Errno;
 
+use super::tls_fault::TlsFault;
+
 /// A failure. Small, copied, and never an allocation: it is made on paths that attackers choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -15,6 +17,8 @@ pub enum Error {
     Closed,
     /// The kernel said so.
     Os(Errno),
+    /// TLS says so, of a connection that travels through it.
+    Tls(TlsFault),
 }
 
 /// A result of this room.
@@ -36,6 +40,7 @@ impl fmt::Display for Error {
             Error::Aborted => f.write_str("aborted"),
             Error::Closed => f.write_str("closed too early"),
             Error::Os(errno) => std::io::Error::from(*errno).fmt(f),
+            Error::Tls(fault) => fault.fmt(f),
         }
     }
 }

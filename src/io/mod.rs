@@ -39,6 +39,7 @@ mod sys;
 mod timer;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod tls_fault;
 #[cfg(all(test, feature = "tls"))]
 #[path = "tls/testing.rs"]
 mod tls_testing;
@@ -47,3 +48,4 @@ pub mod turn;
 
 pub use error::{Error, Result};
 pub use kernel::Fd;
+pub use tls_fault::{TlsFault, TlsFaultKind};

@@ -126,7 +126,7 @@ impl Stream {
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) if tls.has_unsent() => Direction::Write,
                 Err(Errno::AGAIN) => Direction::Read,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(self.transport.error(error)),
             };
             self.clear(way);
             self.ready(way).await?;
@@ -252,7 +252,7 @@ impl Stream {
                 self.reactor.set_urgent(self.key);
                 Ok(false)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.transport.error(error)),
         }
     }
 
@@ -318,7 +318,7 @@ impl Stream {
             }
             // It still counts as readable: the next look is at once.
             Err(Errno::INTR) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.transport.error(error)),
         }
     }
 
@@ -341,7 +341,7 @@ impl Stream {
                 Ok(None)
             }
             Err(Errno::INTR) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.transport.error(error)),
         }
     }
 
@@ -353,7 +353,7 @@ impl Stream {
                 Ok(n) => buf.consume(n),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(self.transport.error(error)),
             }
         }
         Ok(())
@@ -458,7 +458,7 @@ impl Stream {
     pub fn finish(&self) -> Result<()> {
         match self.transport.finish() {
             Ok(()) | Err(Errno::AGAIN) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.transport.error(error)),
         }
     }
 
@@ -468,7 +468,7 @@ impl Stream {
         while let Err(error) = self.transport.finish() {
             match error {
                 Errno::AGAIN => self.clear(Direction::Write),
-                error => return Err(error.into()),
+                error => return Err(self.transport.error(error)),
             }
             self.ready(Direction::Write).await?;
         }

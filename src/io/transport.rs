@@ -11,6 +11,7 @@ use std::io::IoSlice;
 
 use rustix::io::Errno;
 
+use super::error::Error;
 use super::kernel::{self, Fd};
 #[cfg(feature = "tls")]
 use super::tls::Tls;
@@ -60,6 +61,18 @@ impl Transport {
         if let Some(tls) = &self.tls {
             tls.cut();
         }
+    }
+
+    /// Why `errno` came, where TLS knows more of it.
+    #[cold]
+    pub fn error(&self, errno: Errno) -> Error {
+        #[cfg(feature = "tls")]
+        if errno == Errno::PROTO
+            && let Some(fault) = self.tls.as_ref().and_then(|tls| tls.fault())
+        {
+            return Error::Tls(fault);
+        }
+        errno.into()
     }
 
     /// Octets travel sealed.

@@ -33,10 +33,10 @@ pub(super) fn reason(peer: Peer, direction: Direction, error: Error) -> Reason {
         (Error::Deadline, Client, Write) => Reason::ClientWriteTimeout,
         (Error::Deadline, Upstream, Read) => Reason::UpstreamBodyTimeout,
         (Error::Deadline, Upstream, Write) => Reason::UpstreamWriteTimeout,
-        (Error::Closed, Client, Read) => Reason::BodyCutShort,
-        (Error::Closed | Error::Os(_), Upstream, Read) => Reason::ResponseCutShort,
-        (Error::Closed | Error::Os(_), Client, _) => Reason::ClientReset,
-        (Error::Closed | Error::Os(_), Upstream, Write) => Reason::UpstreamReset,
+        (Error::Closed | Error::Tls(_), Client, Read) => Reason::BodyCutShort,
+        (Error::Closed | Error::Os(_) | Error::Tls(_), Upstream, Read) => Reason::ResponseCutShort,
+        (Error::Closed | Error::Os(_) | Error::Tls(_), Client, _) => Reason::ClientReset,
+        (Error::Closed | Error::Os(_) | Error::Tls(_), Upstream, Write) => Reason::UpstreamReset,
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::check::{Admitted, Terms};
 use super::core::{Lack, room};
+use super::exchange;
 use super::session::Exchange;
 use crate::http::Reason;
 use crate::upstream::{Connection, Lease, Outcome, Refusal};
@@ -45,7 +46,7 @@ impl<'s> Dialled<'s> {
 
 /// Takes or makes a connection; `fresh`: one that has carried nothing yet.
 pub(super) async fn dial<'s>(
-    admitted: Admitted<'s>,
+    mut admitted: Admitted<'s>,
     terms: Terms<'_>,
     lease: Lease,
     fresh: bool,
@@ -54,7 +55,7 @@ pub(super) async fn dial<'s>(
     let found = match idle(exchange, &lease, fresh) {
         Some(connection) => Ok(connection),
         // Boxed: most requests find one that is idle, and should not carry the room.
-        None => Box::pin(connect(exchange, terms, &lease, fresh)).await,
+        None => Box::pin(connect(exchange, admitted.parts().head, terms, &lease, fresh)).await,
     };
     match found {
         Ok(connection) => Ok(Dialled { admitted, lease, connection }),
@@ -71,15 +72,17 @@ fn idle(exchange: &Exchange, lease: &Lease, fresh: bool) -> Option<Connection> {
 /// A new connection; for want of a descriptor one that has become idle meanwhile, if that will do.
 pub(super) async fn connect(
     exchange: &Exchange,
+    head: &[u8],
     Terms { pool, spec, .. }: Terms<'_>,
     lease: &Lease,
     fresh: bool,
 ) -> Result<Connection, Refusal> {
     let Exchange { worker, facts, .. } = exchange;
     let wait = spec.timeouts.connect;
+    let preface = exchange::preface_of_tls(exchange, head, pool, lease.upstream());
     for _ in 0..PAUSES {
         let before = worker.now();
-        match pool.connect(lease, wait).await {
+        match pool.connect(lease, &preface, wait).await {
             Ok(connection) => {
                 facts.connect.set(Some(worker.now() - before));
                 worker.report_up(lease.upstream());

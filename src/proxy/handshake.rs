@@ -5,10 +5,9 @@ use rustls::HandshakeKind;
 use super::accept::parked;
 use super::client::Client;
 use super::core::{ListenerTls, Worker};
-use crate::io::Error;
 use crate::io::linger::linger;
 use crate::io::tls::Tls;
-use crate::tls;
+use crate::io::{Error, TlsFault};
 
 /// Handshakes that begin in one turn of a core: each takes hundreds of microseconds, and requests wait meanwhile.
 const A_TURN: u32 = 4;
@@ -31,7 +30,9 @@ pub(super) async fn made(
     while !worker.may_shake(A_TURN) {
         worker.core.reactor.next_turn().await;
     }
-    let Ok(tls) = Tls::server(config.config.clone(), &worker.tls_buffers) else { return false };
+    let Ok(tls) = Tls::server(config.config.clone(), &worker.context.tls_buffers) else {
+        return false;
+    };
     let wait = worker.epoch().plan.listener.read_timeout;
     match client.stream.secure(tls, wait).await {
         Ok(()) => {
@@ -53,22 +54,12 @@ pub(super) async fn made(
 /// while.
 async fn failed(worker: &Worker, client: &mut Client, error: Error) {
     worker.stats.tls_failed.add(1);
-    let plain = client.stream.tls().is_some_and(Tls::met_http);
-    let fault = client.stream.tls().and_then(Tls::fault);
-    let (label, why) = match &fault {
-        _ if plain => ("plain_http", "the client speaks plain HTTP".to_owned()),
-        Some(fault) => {
-            let (label, sentence) = tls::explain(fault);
-            (label, sentence.to_owned())
-        }
-        None => ("cut_short", error.to_string()),
-    };
     let peer = client.peer;
-    tracing::debug!(?peer, cause = label, "TLS handshake failed: {why}");
+    tracing::debug!(?peer, "TLS handshake failed: {error}");
     if worker.bad_handshake.is_due(worker.now()) {
-        tracing::warn!(?peer, cause = label, "TLS handshake failed: {why}");
+        tracing::warn!(?peer, "TLS handshake failed: {error}");
     }
-    if plain {
+    if error == Error::Tls(TlsFault::PlainHttp) {
         client.stream.unseal();
         let _ = client.stream.write(PLAIN); // as much as there is room for, which is all
         linger(&client.stream, LINGER).await;

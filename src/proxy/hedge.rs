@@ -142,7 +142,7 @@ async fn second(
     let connect_of_first = facts.connect.take();
     let connection = match lease.idle(false) {
         Some(connection) => Ok(connection),
-        None => dial::connect(exchange, terms, &lease, false).await,
+        None => dial::connect(exchange, admitted.parts().head, terms, &lease, false).await,
     };
     let connect = facts.connect.replace(connect_of_first);
     match connection {

@@ -58,7 +58,7 @@ use tunnel::Tunnel;
 
 pub use self::core::{
     Addresses, Adoption, AnswerSlot, BreakerReport, Change, ClientPermits, Command, CoreSpec,
-    Event, LABELS, Lack, ListenerTls, OpenListener, PageRequest, PageSlot, Runtime,
+    Event, LABELS, Lack, LinkedTls, ListenerTls, OpenListener, PageRequest, PageSlot, Runtime,
 };
 
 /// What happens to the connection after a request.

@@ -71,6 +71,12 @@ outcomes! {
     ConnectTimeout "connect_timeout";
     /// No connection could be made.
     ConnectFailed "connect_failed";
+    /// The upstream's certificate is not good.
+    TlsCertificate "tls_certificate";
+    /// The upstream ended TLS with an alert.
+    TlsAlert "tls_alert";
+    /// TLS with the upstream failed.
+    TlsFailed "tls_failed";
     /// The name has no known address.
     ResolveFailed "resolve_failed";
     /// The answer was not there in time.
@@ -88,8 +94,9 @@ outcomes! {
 impl CheckOutcome {
     /// There was no connection.
     pub fn is_of_connecting(self) -> bool {
-        use CheckOutcome::{ConnectFailed, ConnectRefused, ConnectTimeout, ResolveFailed};
+        use CheckOutcome::*;
         matches!(self, ConnectRefused | ConnectTimeout | ConnectFailed | ResolveFailed)
+            || matches!(self, TlsCertificate | TlsAlert | TlsFailed)
     }
 
     /// The one with this label.

@@ -143,14 +143,15 @@ mod tests {
     use rustls::HandshakeKind::{Full, Resumed};
 
     use super::*;
+    use crate::io::tls::fault;
     use crate::tls::testing::{
         Authority, GaveUp, certificate, file, handshake, server_spec, trusting, upstream_spec,
     };
-    use crate::tls::{ServerTls, TicketKeys, explain};
+    use crate::tls::{ServerTls, TicketKeys};
 
     fn label(told: &GaveUp) -> &'static str {
         match told {
-            GaveUp::Client(error) => explain(error).0,
+            GaveUp::Client(error) => fault(error).label(),
             GaveUp::Server(error) => panic!("{error:?}"),
         }
     }

@@ -13,7 +13,6 @@
 mod certificate;
 mod client;
 mod facts;
-mod failure;
 mod peer;
 mod pem;
 mod resolver;
@@ -30,7 +29,6 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use client::{ClientTls, server_name};
 pub use facts::CertificateFacts;
-pub use failure::explain;
 pub use peer::{AltName, ClientCertificate, client_cert_field, client_certificate};
 pub use self_signed::{SelfSigned, self_signed, state_folder};
 pub use server::ServerTls;

@@ -243,7 +243,7 @@ mod tests {
 
     use super::*;
     use crate::config::DerFile;
-    use crate::tls::explain;
+    use crate::io::tls::fault;
     use crate::tls::testing::{
         Authority, Clock, GaveUp, Made, certificate, file, handshake, server_spec, showing,
         speaking, trusting, with_one_session,
@@ -434,7 +434,7 @@ mod tests {
                         assert_eq!(agreed.client_leaf.as_deref(), made.map(Made::leaf));
                         ""
                     }
-                    Err(GaveUp::Server(error)) => explain(&error).0,
+                    Err(GaveUp::Server(error)) => fault(&error).label(),
                     Err(other) => panic!("{other:?}"),
                 };
                 assert_eq!(label, expected, "{version:?}");
@@ -472,7 +472,7 @@ mod tests {
             let client = speaking(&authority.pem(), version);
             let label = match handshake(&link(&spec).config, &client, "a.test") {
                 Ok(_) => "",
-                Err(GaveUp::Server(error)) => explain(&error).0,
+                Err(GaveUp::Server(error)) => fault(&error).label(),
                 Err(other) => panic!("{other:?}"),
             };
             assert_eq!(label, expected, "{oldest:?}");

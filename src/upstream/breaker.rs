@@ -94,6 +94,7 @@ pub fn has_reason(failures: &Failures, reason: Reason) -> bool {
     match reason {
         _ if reason.fault() != Fault::Upstream => false,
         ResolveFailed | ConnectRefused | ConnectTimeout | ConnectFailed => failures.connect,
+        TlsCertificate | TlsAlert | TlsFailed => failures.connect,
         UpstreamWriteTimeout | ResponseTimeout | UpstreamBodyTimeout => failures.timeout,
         NoUpstream | CircuitOpen | QueueFull | QueueTimeout | RetriedStatus => false,
         _ => failures.closed,

@@ -1,7 +1,7 @@
 //! WHERE TO? Pools of upstreams, balancing, leases, connections, and the idle ones kept for the next request.
 //!
 //! Laws:
-//! - May use `config`, `stats`, `http` (reasons) and `io`; knows nothing of requests.
+//! - May use `config`, `stats`, `http` (reasons), `io` and `tls`; knows nothing of requests.
 //! - A handle names an upstream, never a number: an [`Upstream`] on a core, its entry in the registry between cores,
 //!   and what is shown of that ([`stats::UpstreamState`](crate::stats::UpstreamState)) to the control plane.
 //! - A core's [`Pool`] is its own, idle connections included; cores share the entries (breaker, load) and what a pool
@@ -28,6 +28,7 @@ mod queue;
 mod registry;
 pub mod resolve;
 mod ring;
+mod secure;
 mod sticky;
 #[expect(clippy::module_inception, reason = "the room is named after what stands in this file")]
 mod upstream;
@@ -38,7 +39,8 @@ pub use entry::Entry;
 pub use lease::{BreakerChange, Connection, Lease, Slot};
 pub use pick::{Pick, Unavailable};
 pub use pool::{Pool, PoolContext, reap};
-pub use registry::{LinkedPool, PoolState, Registry, Secret};
+pub use registry::{LinkedPool, PoolState, PoolsTls, Registry, Secret};
 pub use ring::hash;
+pub use secure::PoolTls;
 pub use sticky::cookies;
-pub use upstream::{Refusal, Upstream};
+pub use upstream::{Refusal, Upstream, reason_of_tls};

@@ -16,12 +16,15 @@ use super::lease::{Connection, Lease};
 use super::pick::Member;
 use super::queue::{Queue, Ticket};
 use super::registry::LinkedPool;
+use super::secure::Security;
 use super::sticky::Tokens;
 use super::upstream::{Refusal, Upstream};
 use crate::config::{ConnectionSpec, HashKey, PoolSpec, ProxyVersion, QueueSpec};
 use crate::io::address::Address;
 use crate::io::reactor::Reactor;
 use crate::io::stream::Dialling;
+#[cfg(feature = "tls")]
+use crate::io::tls::TlsBuffers;
 use crate::stats::UpstreamState;
 
 /// Upstreams, whose turn it is, and how they are connected to.
@@ -52,13 +55,16 @@ pub struct PoolContext {
     pub reactor: Rc<Reactor>,
     /// Wakes the core's reaper; a no-op until one runs.
     pub reaper: Rc<RefCell<Waker>>,
+    /// Room for records.
+    #[cfg(feature = "tls")]
+    pub tls_buffers: Rc<TlsBuffers>,
 }
 
 impl Pool {
     /// The pool of `spec`, linked. Upstreams of the pool `before` that have the same entry are taken over, and the
     /// others of that pool retired.
     pub fn new(linked: &Arc<LinkedPool>, context: &PoolContext, before: Option<&Pool>) -> Pool {
-        let PoolSpec { upstreams, slow_start, queue, connections, .. } = &*linked.spec;
+        let PoolSpec { upstreams, slow_start, queue, connections, tls, .. } = &*linked.spec;
         // Each with whether it got no requests.
         let mut known: HashMap<*const Entry, (&Rc<Upstream>, bool)> = HashMap::new();
         if let Some(before) = before {
@@ -66,13 +72,25 @@ impl Pool {
             let all = members.chain(before.draining.iter().map(|upstream| (upstream, true)));
             known.extend(all.map(|one| (Arc::as_ptr(one.0.entry()), one)));
         }
+        // Connections that were made under other settings of TLS serve nobody any more.
+        let is_tls_as_before = before.is_none_or(|before| before.linked.spec.tls == *tls);
         let (mut tiers, mut draining) = ([Vec::new(), Vec::new()], Vec::new());
         for (one, entry) in upstreams.iter().zip(&linked.upstreams) {
+            let anew = || {
+                let security = Security::of(one, tls, linked.tls.as_ref(), context);
+                Rc::new(Upstream::new(one, entry, context.core, security))
+            };
             let (upstream, comes) = match known.remove(&Arc::as_ptr(entry)) {
                 Some((upstream, was_draining)) => {
-                    (Rc::clone(upstream), was_draining && !one.draining)
+                    let comes = was_draining && !one.draining;
+                    if is_tls_as_before || upstream.is_plain() {
+                        (Rc::clone(upstream), comes)
+                    } else {
+                        upstream.retire();
+                        (anew(), comes)
+                    }
                 }
-                None => (Rc::new(Upstream::new(one, entry, context.core)), before.is_some()),
+                None => (anew(), before.is_some()),
             };
             if comes {
                 entry.start_slowly(context.reactor.clock().now());
@@ -228,13 +246,18 @@ impl Pool {
         }
     }
 
-    /// A new connection for `lease`, made within `wait`.
+    /// A new connection for `lease`, made within `wait`. Where TLS is spoken on it, `preface` has left before that.
     ///
     /// # Errors
     /// Says why none could be made; the lease goes on, and ends with that reason.
-    pub async fn connect(&self, lease: &Lease, wait: Duration) -> Result<Connection, Refusal> {
+    pub async fn connect(
+        &self,
+        lease: &Lease,
+        preface: &[u8],
+        wait: Duration,
+    ) -> Result<Connection, Refusal> {
         let upstream = Rc::clone(lease.upstream());
-        upstream.connect(wait, self.dialling, &self.reactor).await
+        upstream.connect(preface, wait, self.dialling, &self.reactor).await
     }
 
     fn connections(&self) -> &ConnectionSpec {
@@ -311,6 +334,7 @@ pub mod tests {
 
     use super::super::breaker::Outcome;
     use super::super::pick::{Pick, Unavailable};
+    use super::super::registry::PoolsTls;
     use super::super::registry::Registry;
     use super::*;
     use crate::config::{self, Action, Balance, BreakerSpec, Failures};
@@ -322,7 +346,7 @@ pub mod tests {
     pub fn changed(line: &str, change: impl FnOnce(&mut PoolSpec)) -> Rc<Pool> {
         let mut plan = plan(line);
         change(Arc::make_mut(&mut plan.pools[0]));
-        let linked = Registry::new(1).link(&plan, None).remove(0);
+        let linked = Registry::new(1).link(&plan, None, &PoolsTls::new()).remove(0);
         Rc::new(Pool::new(&linked, &context(), None))
     }
 
@@ -345,6 +369,8 @@ pub mod tests {
             descriptors: 1024,
             reactor: Rc::new(Reactor::new().unwrap()),
             reaper: Rc::new(RefCell::new(Waker::noop().clone())),
+            #[cfg(feature = "tls")]
+            tls_buffers: TlsBuffers::new(),
         }
     }
 
@@ -507,7 +533,7 @@ pub mod tests {
     fn two_that_fail_at_the_same_moment_do_not_both_open() {
         let mut plan = plan("--upstream 127.0.0.1:1,127.0.0.1:2,127.0.0.1:3");
         Arc::make_mut(&mut plan.pools[0]).breaker = breaker(1, false);
-        let linked = Registry::new(1).link(&plan, None).remove(0);
+        let linked = Registry::new(1).link(&plan, None, &PoolsTls::new()).remove(0);
         let both = Barrier::new(2);
         let fails = |place: usize| {
             let pool = Rc::new(Pool::new(&linked, &context(), None));
@@ -594,7 +620,7 @@ pub mod tests {
         let mut before: Option<Pool> = None;
         for (draining, ramps) in [(false, [1.0, 1.0]), (true, [1.0, 1.0]), (false, [0.1, 1.0])] {
             Arc::make_mut(&mut plan.pools[0]).upstreams[0].draining = draining;
-            let linked = registry.link(&plan, None).remove(0);
+            let linked = registry.link(&plan, None, &PoolsTls::new()).remove(0);
             let pool = Pool::new(&linked, &context, before.as_ref());
             let now = context.reactor.clock().now();
             let found: Vec<_> = linked.upstreams.iter().map(|one| one.ramp(SLOW, now)).collect();

@@ -9,6 +9,7 @@ use super::breaker::BreakerRules;
 use super::budget::RetryBudget;
 use super::entry::Entry;
 use super::queue::Queue;
+use super::secure::PoolTls;
 use super::sticky::Tokens;
 use crate::base::{OwnLine, random_secret};
 use crate::config::{Plan, PoolSpec, UpstreamSpec};
@@ -28,6 +29,9 @@ pub struct PoolState {
     /// Held by whoever may open a breaker, so that of two that open at the same moment one knows of the other.
     pub(super) opening: Mutex<()>,
 }
+
+/// TLS of the pools that speak it, by name.
+pub type PoolsTls = HashMap<Arc<str>, PoolTls>;
 
 /// What is counted of a pool: one cache line, for a request that writes the one mostly writes the other.
 #[derive(Debug, Default)]
@@ -53,6 +57,8 @@ pub struct LinkedPool {
     pub rules: BreakerRules,
     /// By which clients stay with one.
     pub tokens: Option<Tokens>,
+    /// TLS on connections to upstreams that speak it; `None`: none does.
+    pub tls: Option<PoolTls>,
 }
 
 impl LinkedPool {
@@ -61,6 +67,7 @@ impl LinkedPool {
         state: Arc<PoolState>,
         upstreams: Vec<Arc<Entry>>,
         secret: &[u8],
+        tls: Option<PoolTls>,
     ) -> LinkedPool {
         let order = |backup: bool| {
             let of_it = spec.upstreams.iter().filter(|one| one.is_of(backup));
@@ -76,6 +83,7 @@ impl LinkedPool {
             orders: [order(false), order(true)],
             rules: BreakerRules::of(spec.breaker.as_ref()),
             tokens,
+            tls,
             spec: Arc::clone(spec),
             state,
             upstreams,
@@ -140,6 +148,7 @@ impl Registry {
         &mut self,
         plan: &Plan,
         before: Option<(&Plan, &[Arc<LinkedPool>])>,
+        tls: &PoolsTls,
     ) -> Vec<Arc<LinkedPool>> {
         self.pools.retain(|_, pool| {
             pool.upstreams.retain(|_, entry| entry.strong_count() > 0);
@@ -151,7 +160,7 @@ impl Registry {
         let link = |spec: &Arc<PoolSpec>| match before.get(&*spec.name) {
             Some((same, linked)) if *same == spec => Arc::clone(linked),
             before => {
-                let linked = self.pool(spec);
+                let linked = self.pool(spec, tls.get(&spec.name).cloned());
                 if before.is_some_and(|(before, _)| before.breaker != spec.breaker) {
                     linked.forget_failures();
                 }
@@ -161,7 +170,7 @@ impl Registry {
         plan.pools.iter().map(link).collect()
     }
 
-    fn pool(&mut self, spec: &Arc<PoolSpec>) -> LinkedPool {
+    fn pool(&mut self, spec: &Arc<PoolSpec>, tls: Option<PoolTls>) -> LinkedPool {
         let unknown = || KnownPool { state: Weak::new(), upstreams: HashMap::new() };
         let known = self.pools.entry(Arc::clone(&spec.name)).or_insert_with(unknown);
         let state = known.state.upgrade().unwrap_or_else(|| {
@@ -183,7 +192,7 @@ impl Registry {
                 entry
             })
         });
-        LinkedPool::new(spec, state, upstreams.collect(), &self.secret)
+        LinkedPool::new(spec, state, upstreams.collect(), &self.secret, tls)
     }
 }
 
@@ -211,14 +220,14 @@ mod tests {
     #[test]
     fn an_entry_outlives_its_plan_until_its_last_user_is_gone() {
         let mut registry = Registry::new(2);
-        let first = registry.link(&plan("a:1,b:2"), None).remove(0);
+        let first = registry.link(&plan("a:1,b:2"), None, &PoolsTls::new()).remove(0);
         first.upstreams[1].state.set_alive(false);
-        let second = registry.link(&plan("b:2,c:3"), None).remove(0);
+        let second = registry.link(&plan("b:2,c:3"), None, &PoolsTls::new()).remove(0);
         assert!(Arc::ptr_eq(&first.upstreams[1], &second.upstreams[0]));
         assert!(Arc::ptr_eq(&first.state, &second.state));
         assert!(!second.upstreams[0].state.is_alive(), "what is known of it stays known");
         drop((first, second));
-        let third = registry.link(&plan("b:2"), None).remove(0);
+        let third = registry.link(&plan("b:2"), None, &PoolsTls::new()).remove(0);
         assert!(third.upstreams[0].state.is_alive(), "nobody knew it any more");
         let known = registry.pools.values().map(|pool| pool.upstreams.len());
         assert_eq!(known.collect::<Vec<_>>(), [1], "and no entry is kept for nobody");
@@ -236,10 +245,10 @@ mod tests {
         };
         let mut registry = Registry::new(1);
         let before = expanded(&[1, 2]);
-        let linked = registry.link(&before, None);
-        let rotated = registry.link(&expanded(&[2, 1]), Some((&before, &linked)));
+        let linked = registry.link(&before, None, &PoolsTls::new());
+        let rotated = registry.link(&expanded(&[2, 1]), Some((&before, &linked)), &PoolsTls::new());
         assert!(Arc::ptr_eq(&rotated[0], &linked[0]), "no core hears of it");
-        let again = registry.link(&expanded(&[3, 2]), Some((&before, &linked)));
+        let again = registry.link(&expanded(&[3, 2]), Some((&before, &linked)), &PoolsTls::new());
         assert!(Arc::ptr_eq(&again[0].upstreams[0], &linked[0].upstreams[1]));
         assert_eq!(&*again[0].upstreams[1].state.name, "http://10.0.0.3:1");
     }
@@ -248,9 +257,9 @@ mod tests {
     fn a_pool_that_is_the_same_stays_linked_as_it_was() {
         let mut registry = Registry::new(1);
         let before = plan("a:1,b:2");
-        let linked = registry.link(&before, None);
+        let linked = registry.link(&before, None, &PoolsTls::new());
         for (after, is_same) in [("a:1,b:2", true), ("a:1,b:2 weight=2", false), ("a:1", false)] {
-            let again = registry.link(&plan(after), Some((&before, &linked)));
+            let again = registry.link(&plan(after), Some((&before, &linked)), &PoolsTls::new());
             assert_eq!(Arc::ptr_eq(&again[0], &linked[0]), is_same, "{after}");
             assert!(Arc::ptr_eq(&again[0].upstreams[0], &linked[0].upstreams[0]));
         }

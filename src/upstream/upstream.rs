@@ -13,13 +13,14 @@ use super::entry::Entry;
 use super::idle::IdleConnections;
 use super::lease::Connection;
 use super::resolve::are_same;
+use super::secure::Security;
 use crate::config::{self, ConnectionSpec, Place};
 use crate::http::{Fault, Reason};
-use crate::io::Error;
 use crate::io::address::Address;
 use crate::io::clock::Moment;
 use crate::io::reactor::Reactor;
 use crate::io::stream::{Dialling, Stream};
+use crate::io::{Error, TlsFault, TlsFaultKind};
 use crate::stats::{self, UpstreamState};
 
 /// Addresses of one name tried for one connection.
@@ -49,6 +50,8 @@ pub struct Upstream {
     down: Cell<bool>,
     /// The plan in force does not name it: no connection to it is kept.
     retired: Cell<bool>,
+    /// What octets to it travel through.
+    security: Security,
 }
 
 impl fmt::Debug for Upstream {
@@ -68,7 +71,12 @@ pub struct Refusal {
 
 impl Upstream {
     /// An upstream that nothing is known of, as the core with this number sees it.
-    pub(super) fn new(spec: &config::UpstreamSpec, entry: &Arc<Entry>, core: usize) -> Upstream {
+    pub(super) fn new(
+        spec: &config::UpstreamSpec,
+        entry: &Arc<Entry>,
+        core: usize,
+        security: Security,
+    ) -> Upstream {
         let known = super::resolve::literal(&spec.place);
         let is_name = known.is_none() && matches!(spec.place, Place::Tcp { .. });
         let resolved = entry.state.addresses();
@@ -85,6 +93,7 @@ impl Upstream {
             idle: IdleConnections::default(),
             down: Cell::new(entry.state.is_excluded()),
             retired: Cell::new(false),
+            security,
         }
     }
 
@@ -128,6 +137,11 @@ impl Upstream {
     /// The last attempt of this core to connect to it succeeded.
     pub fn works(&self) -> bool {
         self.reached.get()
+    }
+
+    /// Octets travel to it as they are.
+    pub fn is_plain(&self) -> bool {
+        self.security.is_plain()
     }
 
     /// Its addresses come from a name, so a failure may mean that they are out of date.
@@ -174,11 +188,12 @@ impl Upstream {
     /// A new connection. One that fails for want of a descriptor is not counted as a failure of the upstream.
     pub(super) async fn connect(
         &self,
+        preface: &[u8],
         wait: Duration,
         dialling: Dialling,
         reactor: &Rc<Reactor>,
     ) -> Result<Connection, Refusal> {
-        match self.try_addresses(wait, dialling, reactor).await {
+        match self.try_addresses(preface, wait, dialling, reactor).await {
             Ok(stream) => {
                 self.reached.set(true);
                 self.stats().connects.add(1);
@@ -196,6 +211,7 @@ impl Upstream {
 
     async fn try_addresses(
         &self,
+        preface: &[u8],
         wait: Duration,
         dialling: Dialling,
         reactor: &Rc<Reactor>,
@@ -205,7 +221,15 @@ impl Upstream {
         let first = self.preferred.get();
         for step in 0..addresses.len().min(ADDRESSES_TRIED) {
             let index = (first + step) % addresses.len();
-            match Stream::connect(&addresses[index], wait, dialling, reactor).await {
+            let until = reactor.clock().now() + wait;
+            let connecting = async {
+                let address = &addresses[index];
+                let mut stream = Stream::connect(address, wait, dialling, reactor).await?;
+                let left = until - reactor.clock().now();
+                self.security.secure(&mut stream, preface, left).await?;
+                Ok::<Stream, Error>(stream)
+            };
+            match connecting.await {
                 Ok(stream) => {
                     self.preferred.set(index);
                     return Ok(stream);
@@ -269,6 +293,15 @@ fn is_worn(connection: &Connection, spec: &ConnectionSpec, now: Moment) -> bool 
 /// Nothing is known of the upstream: the lack is ours.
 const NO_DESCRIPTORS: Refusal = Refusal { reason: Reason::NoDescriptors, cause: None };
 
+/// What it means that TLS to an upstream failed.
+pub fn reason_of_tls(fault: TlsFault) -> Reason {
+    match fault.kind() {
+        TlsFaultKind::Certificate => Reason::TlsCertificate,
+        TlsFaultKind::Alert => Reason::TlsAlert,
+        TlsFaultKind::Protocol => Reason::TlsFailed,
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         let reason = match error {
@@ -276,6 +309,7 @@ impl From<Error> for Refusal {
             Error::Deadline => Reason::ConnectTimeout,
             Error::Aborted => Reason::Stopped,
             Error::Closed | Error::Os(_) => Reason::ConnectFailed,
+            Error::Tls(fault) => reason_of_tls(fault),
         };
         Refusal { reason, cause: Some(error) }
     }

@@ -1,4 +1,4 @@
-//! `upstream` may use `config`, `stats`, `http` and `io`.
+//! `upstream` may use `config`, `stats`, `http`, `io` and `tls`.
 #![expect(unused, reason = "nothing runs here: that it compiles is the test")]
 
 #[path = "../../src/base/mod.rs"]
@@ -11,6 +11,9 @@ pub mod http;
 pub mod io;
 #[path = "../../src/stats/mod.rs"]
 pub mod stats;
+#[cfg(feature = "tls")]
+#[path = "../../src/tls/mod.rs"]
+pub mod tls;
 #[path = "../../src/upstream/mod.rs"]
 pub mod upstream;
 

@@ -10,6 +10,7 @@
 //!   come again with the same octets in front. So nothing is left over for anybody to flush.
 //! - An end without close_notify is no end but an error (RFC 8446 section 6.1): octets may be missing.
 
+mod failure;
 mod records;
 
 use std::cell::RefCell;
@@ -25,6 +26,8 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, CommonState, ServerConfig};
 
 use super::kernel::{self, Fd};
+use super::tls_fault::TlsFault;
+pub use failure::fault;
 use records::{CONTENT, OVERHEAD, Records, Session, Step, Work};
 
 /// Octets that are sealed at once: four records of the largest size.
@@ -76,9 +79,7 @@ struct State {
     /// We said so, or never will.
     finished: bool,
     /// Why there is no going on.
-    fault: Option<rustls::Error>,
-    /// It began with what looks like HTTP.
-    met_http: bool,
+    fault: Option<TlsFault>,
 }
 
 impl Tls {
@@ -115,7 +116,6 @@ impl Tls {
             ended: false,
             finished: false,
             fault: None,
-            met_http: false,
         };
         Tls { state: RefCell::new(state), buffers: Rc::clone(buffers) }
     }
@@ -126,13 +126,8 @@ impl Tls {
     }
 
     /// Why the connection is of no use any more.
-    pub fn fault(&self) -> Option<rustls::Error> {
-        self.state.borrow().fault.clone()
-    }
-
-    /// The peer speaks plain HTTP: no record begins with a letter.
-    pub fn met_http(&self) -> bool {
-        self.state.borrow().met_http
+    pub fn fault(&self) -> Option<TlsFault> {
+        self.state.borrow().fault
     }
 
     /// Goes on with the handshake: `Ok` when it is done, `EAGAIN` when it waits for the peer, which may have to read
@@ -143,7 +138,10 @@ impl Tls {
             Err(Errno::AGAIN) if state.is_handshaking() || !state.unsent.is_empty() => {
                 Err(Errno::AGAIN)
             }
-            Ok(_) if state.is_handshaking() => Err(Errno::CONNRESET), // it ended
+            Ok(_) if state.is_handshaking() => {
+                state.fault = Some(TlsFault::Truncated);
+                Err(Errno::PROTO)
+            }
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
             Err(error) => Err(error),
         }
@@ -294,11 +292,13 @@ impl State {
                     return Ok(());
                 }
                 Ok(Step::Blocked | Step::Ready) => {}
-                Err(fault) => {
-                    self.fault = Some(fault);
-                    let first = records.all().first().copied();
-                    self.met_http = is_new && first.is_some_and(|octet| octet.is_ascii_uppercase());
-                    if !self.met_http {
+                Err(error) => {
+                    // No record begins with a letter.
+                    let first = records.all().first();
+                    if is_new && first.is_some_and(u8::is_ascii_uppercase) {
+                        self.fault = Some(TlsFault::PlainHttp);
+                    } else {
+                        self.fault = Some(failure::fault(&error));
                         // What is to be said about it, if anything is. The records are as they were: they are counted.
                         let _ = self.session.step(records.all(), work);
                     }
@@ -309,7 +309,11 @@ impl State {
             if is_full || !work.spill.is_empty() || (is_drained && work.opened > before) {
                 return Ok(());
             }
-            is_drained = records.read(fd, work.room.len() - work.opened)?;
+            let Some(drained) = records.read(fd, work.room.len() - work.opened)? else {
+                self.fault = Some(TlsFault::Truncated);
+                return Err(Errno::PROTO);
+            };
+            is_drained = drained;
         }
     }
 
@@ -321,7 +325,8 @@ impl State {
         plain: &[u8],
         notify: bool,
     ) -> Result<(), Errno> {
-        if self.fault.is_some() {
+        // Who ended without a word may listen still.
+        if !matches!(self.fault, None | Some(TlsFault::Truncated)) {
             return Err(Errno::PROTO);
         }
         let mut outgoing = buffers.outgoing.borrow_mut();
@@ -343,8 +348,8 @@ impl State {
                 Ok(Step::Ended) => self.ended = true,
                 Ok(Step::Sealed) => break Ok(()),
                 Ok(Step::Blocked | Step::Ready) => break Err(Errno::PIPE),
-                Err(fault) => {
-                    self.fault = Some(fault);
+                Err(error) => {
+                    self.fault = Some(failure::fault(&error));
                     let _ = self.session.step(&mut self.sealed, &mut work);
                     break Err(Errno::PROTO);
                 }

@@ -67,8 +67,9 @@ impl<'b> Records<'b> {
         &mut self.buffer[self.from..self.to]
     }
 
-    /// Reads as much as brings `room` octets, or what the protocol needs. `true`: the socket had no more.
-    pub fn read(&mut self, fd: &Fd, room: usize) -> Result<bool, Errno> {
+    /// Reads as much as brings `room` octets, or what the protocol needs: whether the socket had no more. `None`: its end
+    /// came.
+    pub fn read(&mut self, fd: &Fd, room: usize) -> Result<Option<bool>, Errno> {
         let want = READ.max(room + OVERHEAD * (1 + room / CONTENT));
         self.buffer.copy_within(self.from..self.to, 0);
         (self.from, self.to) = (0, self.to - self.from);
@@ -79,10 +80,10 @@ impl<'b> Records<'b> {
             self.buffer.resize(self.to + want, 0);
         }
         match kernel::recv(fd, &mut self.buffer[self.to..self.to + want])? {
-            0 => Err(Errno::CONNRESET), // nothing was announced
+            0 => Ok(None),
             n => {
                 self.to += n;
-                Ok(n < want)
+                Ok(Some(n < want))
             }
         }
     }

@@ -77,7 +77,7 @@ impl Epoch {
     pub fn tls_of(&self, client: &Option<Client>) -> Option<ListenerTls> {
         let listen = &client.as_ref()?.listen;
         let is_secure = self.plan.listener.secure.contains(listen);
-        self.runtime.tls.clone().filter(|_| is_secure)
+        self.runtime.tls.listener.clone().filter(|_| is_secure)
     }
 
     /// Every request takes the first route.

@@ -21,6 +21,6 @@ pub(super) use epoch::{Epoch, LinkedAction};
 pub(super) use ids::Id;
 pub use labels::LABELS;
 pub(super) use runtime::Chosen;
-pub use runtime::{ListenerTls, Runtime};
+pub use runtime::{LinkedTls, ListenerTls, Runtime};
 pub use spec::{CoreSpec, OpenListener};
 pub(super) use worker::{Heads, Worker};

@@ -7,7 +7,7 @@ use crate::config::{Plan, RouteAction, RouteSpec};
 use crate::policy::Router;
 use crate::policy::gate::{Gates, LinkedGate};
 use crate::stats::UpstreamState;
-use crate::upstream::{LinkedPool, Registry, Schedule};
+use crate::upstream::{LinkedPool, PoolTls, PoolsTls, Registry, Schedule};
 
 /// TLS towards clients, as the control plane has linked it.
 #[cfg(feature = "tls")]
@@ -15,6 +15,17 @@ pub type ListenerTls = Arc<crate::tls::ServerTls>;
 /// A build without it has none.
 #[cfg(not(feature = "tls"))]
 pub type ListenerTls = std::convert::Infallible;
+
+/// TLS of a plan, as the control plane has linked it.
+#[derive(Clone, Debug, Default)]
+pub struct LinkedTls {
+    /// Towards clients; `None`: no listener speaks it.
+    pub listener: Option<ListenerTls>,
+    /// Towards upstreams.
+    pub pools: PoolsTls,
+    /// Towards services that are asked about requests, and for keys; `None`: none speaks it.
+    pub services: Option<PoolTls>,
+}
 
 /// A plan, its routes to be looked up, and what is known of its pools.
 #[derive(Debug)]
@@ -27,8 +38,8 @@ pub struct Runtime {
     pub router: Router,
     /// What its routes demand.
     pub gates: Gates,
-    /// TLS of the listeners that speak it.
-    pub tls: Option<ListenerTls>,
+    /// Its TLS.
+    pub tls: LinkedTls,
     /// One for each route, in the plan's order.
     routes: Vec<LinkedRoute>,
 }
@@ -59,19 +70,19 @@ impl Chosen {
 impl Runtime {
     /// Links `plan` with what `registry` knows. What is the same as in the runtime `before` is used again.
     pub fn link(plan: Arc<Plan>, registry: &mut Registry, before: Option<&Runtime>) -> Arc<Self> {
-        let tls = before.and_then(|before| before.tls.clone());
+        let tls = before.map(|before| before.tls.clone()).unwrap_or_default();
         Runtime::link_with(tls, plan, registry, before)
     }
 
-    /// The same, with TLS for its listeners.
+    /// The same, with the TLS that it asks for.
     pub fn link_with(
-        tls: Option<ListenerTls>,
+        tls: LinkedTls,
         plan: Arc<Plan>,
         registry: &mut Registry,
         before: Option<&Runtime>,
     ) -> Arc<Self> {
         let linked = before.map(|before| (&*before.plan, &before.pools[..]));
-        let pools = registry.link(&plan, linked);
+        let pools = registry.link(&plan, linked, &tls.pools);
         let places: std::collections::HashMap<&str, u32> =
             plan.pools.iter().zip(0..).map(|(pool, place)| (&*pool.name, place)).collect();
         let link = |route: &RouteSpec| {

@@ -105,6 +105,8 @@ impl CoreSpec {
             descriptors: marks.upstreams,
             reactor: Rc::clone(reactor),
             reaper: Rc::new(RefCell::new(Waker::noop().clone())),
+            #[cfg(feature = "tls")]
+            tls_buffers: TlsBuffers::new(),
         };
         let listeners = self.listeners.into_iter();
         let listeners = listeners.map(|open| Accepting::new(open, reactor).map(Rc::new));
@@ -123,8 +125,6 @@ impl CoreSpec {
             ids: Ids::new(),
             heads: RefCell::default(),
             scratch: RefCell::default(),
-            #[cfg(feature = "tls")]
-            tls_buffers: TlsBuffers::new(),
             #[cfg(feature = "tls")]
             bad_handshake: Complaint::default(),
             #[cfg(feature = "tls")]

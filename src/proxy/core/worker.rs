@@ -17,8 +17,6 @@ use crate::config::Marks;
 use crate::http::{Request, Response};
 use crate::io::clock::Moment;
 use crate::io::cores::Core;
-#[cfg(feature = "tls")]
-use crate::io::tls::TlsBuffers;
 use crate::policy::Scratch;
 use crate::stats::{self, AuditEvent, AuditRecord, Record, Recorder};
 use crate::upstream::{BreakerChange, Outcome, PoolContext, Refusal, Upstream, reap};
@@ -50,9 +48,6 @@ pub struct Worker {
     pub scratch: RefCell<Scratch>,
     /// No new requests: answers say `Connection: close`, and clients that wait for a request are closed.
     pub draining: Cell<bool>,
-    /// Room for records.
-    #[cfg(feature = "tls")]
-    pub tls_buffers: Rc<TlsBuffers>,
     /// Handshakes fail.
     #[cfg(feature = "tls")]
     pub bad_handshake: Complaint,

@@ -6,6 +6,8 @@ mod response;
 mod sent;
 mod transfer;
 
+pub(super) use request::preface_of_tls;
+
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

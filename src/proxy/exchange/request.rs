@@ -13,7 +13,7 @@ use crate::http::upgrade::Offer;
 use crate::http::{Framing, Reason};
 use crate::io::buffer::{Buf, Permit};
 use crate::policy::{self, Outgoing};
-use crate::upstream::Upstream;
+use crate::upstream::{Pool, Upstream};
 
 /// Its head, in a buffer of `permit`; `head`: the octets of the one that came.
 #[inline(always)]
@@ -55,9 +55,10 @@ pub(super) fn head(
     let edits = outgoing.edits();
     // What rules put in has room of its own.
     let most = epoch.head_most() + lines.len();
+    // Before TLS it has left already.
     let preface = match pool.proxy_protocol() {
-        None => Vec::new(),
-        Some(version) => preface(version, exchange, head),
+        Some(version) if upstream.is_plain() => preface(version, exchange, head),
+        _ => Vec::new(),
     };
     let most = most + preface.len();
     written(permit.take(), most, |out| {
@@ -83,6 +84,17 @@ fn preface(version: ProxyVersion, exchange: &Exchange, head: &[u8]) -> Vec<u8> {
         ProxyVersion::V2 => proxy_protocol::write_v2(ends, &mut out),
     }
     out
+}
+
+/// The same, where TLS stands between it and the request.
+pub fn preface_of_tls(
+    exchange: &Exchange,
+    head: &[u8],
+    pool: &Pool,
+    upstream: &Upstream,
+) -> Vec<u8> {
+    let version = pool.proxy_protocol().filter(|_| !upstream.is_plain());
+    version.map_or_else(Vec::new, |version| preface(version, exchange, head))
 }
 
 /// What its body goes through: a length was judged already, so only what does not tell it is counted on the way.

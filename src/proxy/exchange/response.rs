@@ -17,12 +17,12 @@ use crate::http::upgrade::Offer;
 use crate::http::websocket::Follower;
 use crate::http::write::{CONTINUE, Full, Writer};
 use crate::http::{self, Asked, Framing, Reason, Response, Version, outward};
-use crate::io::Error;
 use crate::io::buffer::{Buf, Permit};
 use crate::io::reactor::Direction;
 use crate::io::stream::Stream;
+use crate::io::{Error, TlsFault};
 use crate::policy;
-use crate::upstream::{Pool, Upstream};
+use crate::upstream::{Pool, Upstream, reason_of_tls};
 
 /// Interim answers relayed for one request.
 const INTERIM_MOST: u32 = 16;
@@ -138,8 +138,13 @@ impl<'a> Answer<'a> {
                 Ok(())
             }
             Err(error) => {
-                let (reason, cause) = (Reason::UpstreamReset, Some(error));
-                Err(ExchangeError { reason, silent, cause, status: None })
+                let reason = match error {
+                    Error::Tls(TlsFault::Truncated) => Reason::UpstreamClosed,
+                    // Of a handshake the upstream's verdict may come with the answer (RFC 8446 section 4.4.2.4).
+                    Error::Tls(fault) => reason_of_tls(fault),
+                    _ => Reason::UpstreamReset,
+                };
+                Err(ExchangeError { reason, silent, cause: Some(error), status: None })
             }
         }
     }

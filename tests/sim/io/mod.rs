@@ -34,6 +34,8 @@ mod timer;
 #[cfg(feature = "tls")]
 #[path = "../../../src/io/tls/mod.rs"]
 pub mod tls;
+#[path = "../../../src/io/tls_fault.rs"]
+mod tls_fault;
 #[path = "../../../src/io/transport.rs"]
 mod transport;
 #[path = "../../../src/io/turn.rs"]
@@ -50,3 +52,4 @@ mod sys {
 
 pub use error::{Error, Result};
 pub use kernel::Fd;
+pub use tls_fault::{TlsFault, TlsFaultKind};

@@ -1,0 +1,153 @@
+//! TLS, linked for the plan that asks for it. What is linked already is used again, with its sessions, and the keys of
+//! tickets outlive every plan: clients and upstreams go on with their sessions after a reload.
+
+use std::env;
+use std::sync::Arc;
+
+use rustls::pki_types::UnixTime;
+
+use crate::config::{
+    AskedUrl, AuthKind, AuthSpec, ForwardAuthSpec, JwtKeys, JwtSpec, Plan, TlsSpec, UpstreamTlsSpec,
+};
+use crate::proxy::{LinkedTls, ListenerTls};
+use crate::tls::{self, ClientTls, ServerTls, TicketKeys};
+use crate::upstream::{PoolTls, PoolsTls};
+
+/// What was linked last.
+#[derive(Default)]
+pub struct TlsLinker {
+    tickets: Option<TicketKeys>,
+    listener: Option<(Arc<TlsSpec>, ListenerTls)>,
+    /// Towards upstreams and services, one for each way in which that is asked for.
+    clients: Vec<(Arc<UpstreamTlsSpec>, PoolTls)>,
+}
+
+impl TlsLinker {
+    /// What `plan` asks for.
+    ///
+    /// # Errors
+    /// All that is wrong with it. What was linked before serves on.
+    pub fn link(&mut self, plan: &Plan) -> Result<LinkedTls, String> {
+        let mut faults = Vec::new();
+        let listener = self.listener(plan).unwrap_or_else(|told| {
+            faults.extend(told);
+            None
+        });
+        let mut clients = Clients { known: &self.clients, used: Vec::new(), faults };
+        let (pools, services) = clients.of(plan);
+        let Clients { used, faults, .. } = clients;
+        if !faults.is_empty() {
+            return Err(faults.join("; "));
+        }
+        let is_new = |tls: &PoolTls| !self.clients.iter().any(|(_, known)| Arc::ptr_eq(known, tls));
+        let new = used.iter().filter(|(_, tls)| is_new(tls));
+        let warnings = new.flat_map(|(_, tls)| &tls.warnings);
+        warnings.for_each(|warning| tracing::warn!("upstream-tls: {warning}"));
+        self.clients = used;
+        self.listener.clone_from(&listener);
+        Ok(LinkedTls { listener: listener.map(|(_, linked)| linked), pools, services })
+    }
+
+    /// What is wrong with what `plan` asks for, as far as that shows without a certificate of our own.
+    pub fn fault(plan: &Plan) -> Option<String> {
+        let spec = plan.listener.tls.as_ref().filter(|spec| !spec.certificates.is_empty());
+        let linked = spec.map(|spec| ServerTls::link(spec, &TicketKeys::new(), None));
+        let faults = linked.and_then(Result::err).unwrap_or_default();
+        let mut clients = Clients { known: &[], used: Vec::new(), faults };
+        clients.of(plan);
+        (!clients.faults.is_empty()).then(|| clients.faults.join("; "))
+    }
+
+    fn listener(
+        &mut self,
+        plan: &Plan,
+    ) -> Result<Option<(Arc<TlsSpec>, ListenerTls)>, Vec<String>> {
+        let Some(spec) = &plan.listener.tls else { return Ok(None) };
+        if let Some((last, linked)) = &self.listener
+            && last == spec
+        {
+            return Ok(Some((Arc::clone(spec), Arc::clone(linked))));
+        }
+        let tickets = self.tickets.get_or_insert_with(TicketKeys::new);
+        let with_own = with_self_signed(spec).map_err(|fault| vec![fault])?;
+        let before = self.listener.as_ref().map(|(_, linked)| &**linked);
+        let linked = ServerTls::link(&with_own, tickets, before)?;
+        linked.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        Ok(Some((Arc::clone(spec), Arc::new(linked))))
+    }
+}
+
+/// TLS towards others, while it is linked.
+struct Clients<'k> {
+    known: &'k [(Arc<UpstreamTlsSpec>, PoolTls)],
+    used: Vec<(Arc<UpstreamTlsSpec>, PoolTls)>,
+    faults: Vec<String>,
+}
+
+impl Clients<'_> {
+    /// That of the pools and the services of `plan`.
+    fn of(&mut self, plan: &Plan) -> (PoolsTls, Option<PoolTls>) {
+        let mut pools = PoolsTls::new();
+        for pool in plan.pools.iter() {
+            let mut secure = pool.upstreams.iter().filter(|one| one.secure).peekable();
+            if secure.peek().is_none() {
+                continue;
+            }
+            for one in secure {
+                if let Err(fault) = tls::server_name(&pool.tls, one.host()) {
+                    self.faults.push(format!("{}: {fault}", one.name));
+                }
+            }
+            let linked = self.link(&format!("upstream-tls of pool {}", pool.name), &pool.tls);
+            pools.extend(linked.map(|linked| (Arc::clone(&pool.name), linked)));
+        }
+        let mut urls = plan.auths.iter().filter_map(url_of).filter(|url| url.secure).peekable();
+        if urls.peek().is_none() {
+            return (pools, None);
+        }
+        for url in urls {
+            if let Err(fault) = tls::server_name(&UpstreamTlsSpec::default(), url.host()) {
+                self.faults.push(format!("https://{}: {fault}", url.authority));
+            }
+        }
+        (pools, self.link("upstream-tls", &plan.service_tls))
+    }
+
+    fn link(&mut self, what: &str, spec: &Arc<UpstreamTlsSpec>) -> Option<PoolTls> {
+        let known = self.used.iter().chain(self.known).find(|(known, _)| known == spec);
+        let linked = match known {
+            Some((_, linked)) => Ok(Arc::clone(linked)),
+            None => ClientTls::link(spec).map(Arc::new),
+        };
+        let linked = linked.map_err(|fault| self.faults.push(format!("{what}: {fault}"))).ok()?;
+        if self.used.iter().all(|(used, _)| used != spec) {
+            self.used.push((Arc::clone(spec), Arc::clone(&linked)));
+        }
+        Some(linked)
+    }
+}
+
+/// The service that is asked about requests, or for keys.
+fn url_of(auth: &Arc<AuthSpec>) -> Option<&AskedUrl> {
+    match &auth.kind {
+        AuthKind::Jwt(JwtSpec { keys: JwtKeys::Url { url, .. }, .. })
+        | AuthKind::Forward(ForwardAuthSpec { url, .. }) => Some(url),
+        _ => None,
+    }
+}
+
+/// With the certificate of our own that was asked for, and a line that says how to try it.
+fn with_self_signed(spec: &Arc<TlsSpec>) -> Result<Arc<TlsSpec>, String> {
+    let Some(name) = spec.self_signed.first() else { return Ok(Arc::clone(spec)) };
+    let (state, home) = (env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
+    let is_root = rustix::process::geteuid().is_root();
+    let folder = tls::state_folder(state, home, is_root);
+    let folder =
+        folder.ok_or("a self-signed certificate is kept in a home, and there is none: set HOME")?;
+    let made = tls::self_signed(&spec.self_signed, &folder, UnixTime::now())?;
+    let ca = made.ca.display();
+    tracing::info!(%ca, "self-signed certificate, for development: curl --cacert {ca} https://{name}");
+    let mut spec = TlsSpec::clone(spec);
+    spec.certificates.push(made.certificate);
+    Ok(Arc::new(spec))
+}
