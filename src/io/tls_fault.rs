@@ -135,6 +135,8 @@ faults! {
         "A signature of the peer's, or on its certificate, is of no known kind.";
     BadCertificate bad_certificate Certificate
         "The peer's certificate cannot be read, or is not allowed.";
+    CaAsServer ca_as_server Certificate
+        "The peer shows the certificate of an authority (CA:TRUE) as its own.";
     NoSharedVersion no_shared_version Protocol
         "The peer speaks no version of TLS that is allowed here.";
     NoSharedCipher no_shared_cipher Protocol

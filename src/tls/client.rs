@@ -3,15 +3,18 @@
 use std::sync::{Arc, LazyLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 
 use super::certificate::{OwnCertificate, authorities, out_of_date};
-use super::facts::CertificateFacts;
-use super::{HTTP_1_1, PROVIDER};
+use super::facts::{Certificate, CertificateFacts};
+use super::{HTTP_1_1, PROVIDER, pem};
 use crate::config::{UpstreamTlsSpec, Verify};
 
 /// Names of upstreams whose sessions are kept.
@@ -74,17 +77,17 @@ impl ClientTls {
 }
 
 fn verifier(spec: &UpstreamTlsSpec) -> Result<Arc<dyn ServerCertVerifier>, String> {
-    let roots = match (spec.verify, &spec.ca) {
-        (Verify::Off, _) => {
-            let algorithms = PROVIDER.signature_verification_algorithms;
-            return Ok(Arc::new(Anybody { algorithms }));
+    let algorithms = PROVIDER.signature_verification_algorithms;
+    let (roots, named) = match (spec.verify, &spec.ca) {
+        (Verify::Off, _) => return Ok(Arc::new(Anybody { algorithms })),
+        (Verify::Full, Some(file)) => {
+            (Arc::new(authorities(file, false)?), pem::certificates(file)?)
         }
-        (Verify::Full, Some(file)) => Arc::new(authorities(file, false)?),
-        (Verify::Full, None) => SYSTEM.clone()?,
+        (Verify::Full, None) => (SYSTEM.clone()?, Vec::new()),
     };
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&PROVIDER));
-    let verifier = verifier.build().map_err(|error| format!("nobody is trusted: {error}"))?;
-    Ok(verifier)
+    let chains = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&PROVIDER));
+    let chains = chains.build().map_err(|error| format!("nobody is trusted: {error}"))?;
+    Ok(Arc::new(Named { chains, named }))
 }
 
 /// The name that an upstream's certificate has to have, and that it is asked for: as set, or the host of its URL.
@@ -95,6 +98,58 @@ pub fn server_name(spec: &UpstreamTlsSpec, host: &str) -> Result<ServerName<'sta
     let bare = bare.strip_suffix('.').unwrap_or(bare);
     let parsed = ServerName::try_from(bare.to_owned());
     parsed.map_err(|_| format!("{name:?} is no name that a certificate can have"))
+}
+
+/// Takes whom an authority has signed, and the very certificates that stand in the file: `openssl req -x509` makes such
+/// as are an authority and a server in one, which no authority may be where chains are looked at.
+#[derive(Debug)]
+struct Named {
+    chains: Arc<WebPkiServerVerifier>,
+    named: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Named {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if !self.named.contains(leaf) {
+            return self.chains.verify_server_cert(leaf, others, name, ocsp, now);
+        }
+        verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+        let read = Certificate::read(leaf).ok_or(CertificateError::BadEncoding)?;
+        match read.facts(leaf) {
+            facts if now.as_secs() > facts.not_after => Err(CertificateError::Expired.into()),
+            facts if now.as_secs() < facts.not_before => Err(CertificateError::NotValidYet.into()),
+            _ => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
 }
 
 /// Takes any certificate. That the peer has its key is looked at all the same: it costs nothing to do right.
@@ -145,7 +200,8 @@ mod tests {
     use super::*;
     use crate::io::tls::fault;
     use crate::tls::testing::{
-        Authority, GaveUp, certificate, file, handshake, server_spec, trusting, upstream_spec,
+        Authority, GaveUp, certificate, file, handshake, lasts, server_spec, trusting,
+        upstream_spec,
     };
     use crate::tls::{ServerTls, TicketKeys};
 
@@ -182,17 +238,39 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_without_an_authority_may_be_trusted_by_itself() {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
-        let made = params.self_signed(&key).unwrap();
-        let chain = crate::tls::pem::write("CERTIFICATE", made.der());
-        let mut spec = server_spec(&[&Authority::new("CA").server(&["a.test"])]);
-        spec.certificates[0].chain = file("a.pem", &chain);
-        let key = crate::tls::pem::write("PRIVATE KEY", key.serialized_der());
-        spec.certificates[0].key = crate::config::Secret::new(&key, "k.pem");
-        let server = ServerTls::link(&spec, &TicketKeys::new(), None).unwrap();
-        assert!(handshake(&server.config, &trusting(&chain), "a.test").is_ok());
+    fn a_certificate_may_be_trusted_by_itself() {
+        use rcgen::{BasicConstraints, IsCa};
+        let authority = IsCa::Ca(BasicConstraints::Unconstrained);
+        for (is_ca, days, name, expected) in [
+            (IsCa::NoCa, (-1, 9), "a.test", ""),
+            (authority.clone(), (-1, 9), "a.test", ""),
+            (authority.clone(), (-1, 9), "b.test", "wrong_name"),
+            (authority.clone(), (-9, -1), "a.test", "certificate_expired"),
+            (authority, (1, 9), "a.test", "certificate_not_yet_valid"),
+        ] {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let mut params = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+            params.is_ca = is_ca;
+            lasts(&mut params, days.0, days.1);
+            let made = params.self_signed(&key).unwrap();
+            let chain = pem::write("CERTIFICATE", made.der());
+            let mut spec = server_spec(&[&Authority::new("CA").server(&["a.test"])]);
+            spec.certificates[0].chain = file("a.pem", &chain);
+            let key = pem::write("PRIVATE KEY", key.serialized_der());
+            spec.certificates[0].key = crate::config::Secret::new(&key, "k.pem");
+            let server = ServerTls::link(&spec, &TicketKeys::new(), None).unwrap();
+            let told = handshake(&server.config, &trusting(&chain), name);
+            assert_eq!(told.as_ref().err().map_or("", label), expected, "{name}");
+        }
+        // As a server's it is none of an authority that is trusted.
+        let authority = Authority::new("CA");
+        let made = authority.sign(|params| {
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            params.subject_alt_names = vec![rcgen::SanType::DnsName("a.test".try_into().unwrap())];
+        });
+        let server = ServerTls::link(&server_spec(&[&made]), &TicketKeys::new(), None).unwrap();
+        let told = handshake(&server.config, &trusting(&authority.pem()), "a.test").unwrap_err();
+        assert_eq!(label(&told), "ca_as_server");
     }
 
     #[test]

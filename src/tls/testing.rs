@@ -167,7 +167,7 @@ fn alt_names(names: &[&str]) -> Vec<rcgen::SanType> {
     CertificateParams::new(names).unwrap().subject_alt_names
 }
 
-fn lasts(params: &mut CertificateParams, from: i64, to: i64) {
+pub fn lasts(params: &mut CertificateParams, from: i64, to: i64) {
     params.not_before = date_time_ymd(1970, 1, 1) + Duration::from_secs(day(from));
     params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(day(to));
 }
