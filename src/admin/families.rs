@@ -6,18 +6,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::View;
+use super::{View, show};
 use crate::base::digits;
 use crate::stats::{
-    BreakerState, CheckOutcome, Family, Kind, Labels, Phase, Sample, Totals, UpstreamState,
-    UpstreamTotals, Value,
+    BreakerState, CheckOutcome, Family, Kind, Labels, OwnCertificate, Phase, Sample, Totals,
+    UpstreamState, UpstreamTotals, Value,
 };
 
 /// All families with the names a scraper sees, but for `_total` behind a counter's.
 pub(super) fn all(view: &View) -> Vec<(String, Family)> {
     let totals = view.totals();
     let ours = process(view).into_iter().chain([errors(view, &totals)]);
-    let ours = ours.chain(totals.families(&view.labels)).chain(gate(view)).chain(upstreams(view));
+    let ours = ours.chain(totals.families(&view.labels)).chain(gate(view));
+    let ours = ours.chain(certificates(view)).chain(upstreams(view));
     let ours = ours.map(|family| (format!("tidegate_{}", family.name), family));
     let usage = usage(view.started_at).into_iter();
     ours.chain(usage.map(|family| (format!("process_{}", family.name), family))).collect()
@@ -131,6 +132,27 @@ pub(super) fn gate(view: &View) -> Vec<Family> {
             octets,
         ),
     ];
+    all.into_iter().filter(|family| !family.samples.is_empty()).collect()
+}
+
+/// The certificates that are shown.
+pub(super) fn certificates(view: &View) -> Vec<Family> {
+    let now = show::since_epoch(SystemTime::now());
+    let sample = |one: &OwnCertificate| Sample {
+        labels: vec![
+            ("shown_to", one.shown_to.clone()),
+            ("name", one.name().to_owned()),
+            ("fingerprint", one.fingerprint_sha256.clone()),
+        ],
+        value: Value::Number(one.days_left(now) as f64),
+    };
+    let all = [Family {
+        name: "certificate_days_left",
+        place: "tls.certificate_days_left",
+        help: "Whole days that a certificate of ours still holds; below 0: it has expired.",
+        kind: Kind::Gauge,
+        samples: view.certificates.iter().map(sample).collect(),
+    }];
     all.into_iter().filter(|family| !family.samples.is_empty()).collect()
 }
 

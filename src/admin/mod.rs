@@ -35,7 +35,7 @@ use std::time::{Instant, SystemTime};
 use crate::config::{Overlay, Plan};
 use crate::policy::Router;
 use crate::policy::gate::{Authenticator, LinkedLimit};
-use crate::stats::{Core, Counter, Labels, ProcessState, Totals, UpstreamState};
+use crate::stats::{Core, Counter, Labels, OwnCertificate, ProcessState, Totals, UpstreamState};
 
 /// Everything the admin may show. What changes in it is atomic, but for what a reload changes: that makes a new one.
 #[derive(Clone, Debug)]
@@ -52,6 +52,8 @@ pub struct View {
     pub auths: Vec<Arc<Authenticator>>,
     /// The limits.
     pub limits: Vec<Arc<LinkedLimit>>,
+    /// The certificates that are shown.
+    pub certificates: Vec<OwnCertificate>,
     /// What was changed at run time in the settings as they were read.
     pub changes: Overlay,
     /// The addresses that are bound in fact, as text: port 0 of the plan has become a number.

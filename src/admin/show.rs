@@ -10,8 +10,8 @@ use super::View;
 use super::families;
 use crate::config::{Listen, Place};
 use crate::stats::{
-    self, Distribution, Family, LastError, Phase, Sample, Totals, UpstreamState, UpstreamTotals,
-    by_class,
+    self, Distribution, Family, LastError, OwnCertificate, Phase, Sample, Totals, UpstreamState,
+    UpstreamTotals, by_class,
 };
 
 /// `/health`: the process lives.
@@ -38,6 +38,7 @@ pub(super) fn metrics(view: &View) -> Value {
     let mut page = counted(view, &totals);
     families::process(view).iter().for_each(|family| place(&mut page, family));
     families::gate(view).iter().for_each(|family| place(&mut page, family));
+    families::certificates(view).iter().for_each(|family| place(&mut page, family));
     let upstreams = view.upstreams.iter().map(|entry| {
         let mut page = json!({});
         let families = families::of_upstream(entry, &view.labels);
@@ -85,6 +86,20 @@ fn place(page: &mut Value, family: &Family) {
     }
 }
 
+/// A certificate that is shown.
+fn certificate(one: &OwnCertificate) -> Value {
+    let OwnCertificate { shown_to, names, issuer, not_before, not_after, fingerprint_sha256 } = one;
+    json!({
+        "shown_to": shown_to,
+        "names": names,
+        "issuer": issuer,
+        "not_before": not_before,
+        "not_after": not_after,
+        "days_left": one.days_left(since_epoch(SystemTime::now())),
+        "fingerprint_sha256": fingerprint_sha256,
+    })
+}
+
 /// `/status`: the process and its upstreams at a glance.
 pub(super) fn status(view: &View) -> Value {
     let totals = view.totals();
@@ -129,6 +144,7 @@ pub(super) fn status(view: &View) -> Value {
         },
         "listeners": view.listen,
         "admin": view.plan.process.admin.as_ref().map(Listen::to_string),
+        "certificates": view.certificates.iter().map(certificate).collect::<Value>(),
         "upstreams": upstreams.collect::<Value>(),
         "totals": {
             "connections": totals.connections,
@@ -175,7 +191,7 @@ pub(super) fn place_of(place: &Place) -> String {
 }
 
 /// Seconds since the epoch, as all times of ours that are not durations.
-fn since_epoch(time: SystemTime) -> u64 {
+pub(super) fn since_epoch(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 

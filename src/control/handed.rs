@@ -1,5 +1,6 @@
 //! What is known of upstreams, for the process that takes over: it is not to send requests where we know better, nor to
-//! tell again what we have told. And what cookies are signed with, so that clients stay where they are.
+//! tell again what we have told. And what cookies are signed, and sessions of TLS sealed with, so that clients stay where
+//! they are, and go on.
 //!
 //! Only what both know by the same names, and find out in the same way, is taken over. What makes no sense is left out,
 //! for it will be found out anew.
@@ -28,10 +29,20 @@ pub struct Handed {
     pub names: Names,
     /// What cookies are signed with where the settings have nothing.
     pub secret: Option<Secret>,
+    /// The keys of session tickets, as they were exported.
+    pub tickets: Option<Vec<u8>>,
+}
+
+/// What nobody but the process that takes over may know.
+pub struct Secrets<'s> {
+    /// What cookies are signed with where the settings have nothing.
+    pub cookies: &'s Secret,
+    /// The keys of session tickets, if there are any.
+    pub tickets: Option<Vec<u8>>,
 }
 
 /// What the entries of `runtime` say, and what is known of `names`.
-pub fn write(runtime: &Runtime, names: &Names, secret: &Secret) -> Vec<u8> {
+pub fn write(runtime: &Runtime, names: &Names, secrets: &Secrets<'_>) -> Vec<u8> {
     let known = runtime
         .upstreams()
         .filter(|entry| entry.health() != Health::Unknown || !entry.addresses().is_empty());
@@ -53,7 +64,6 @@ pub fn write(runtime: &Runtime, names: &Names, secret: &Secret) -> Vec<u8> {
             "addresses": *entry.addresses(),
         })
     });
-    let secret = HEXLOWER.encode(secret);
     // No more can be in force.
     let names = names.all().take(MOST_UPSTREAMS).map(|(lookup, target)| {
         let Target { backup, ip, port, weight } = target;
@@ -62,7 +72,8 @@ pub fn write(runtime: &Runtime, names: &Names, secret: &Secret) -> Vec<u8> {
     json!({
         "upstreams": entries.collect::<Value>(),
         "names": names.collect::<Value>(),
-        "secret": secret,
+        "secret": HEXLOWER.encode(secrets.cookies),
+        "tickets": secrets.tickets.as_ref().map(|keys| HEXLOWER.encode(keys)),
     })
     .to_string()
     .into_bytes()
@@ -77,13 +88,14 @@ pub fn read(octets: &[u8]) -> Handed {
         tracing::warn!("what the process before us knew of upstreams makes no sense");
         return Handed::default();
     };
-    let secret =
-        known["secret"].as_str().and_then(|secret| HEXLOWER.decode(secret.as_bytes()).ok());
+    let octets = |hex: &Value| HEXLOWER.decode(hex.as_str()?.as_bytes()).ok();
+    let (secret, tickets) = (octets(&known["secret"]), octets(&known["tickets"]));
     let upstreams = known.get_mut("upstreams").and_then(Value::as_array_mut).map(std::mem::take);
     Handed {
         upstreams: upstreams.unwrap_or_default(),
         names: names(&known["names"]),
         secret: secret.and_then(|secret| secret.try_into().ok()),
+        tickets,
     }
 }
 
@@ -180,6 +192,10 @@ mod tests {
 
     const SECRET: Secret = [7; 32];
 
+    fn secrets() -> Secrets<'static> {
+        Secrets { cookies: &SECRET, tickets: Some(vec![1, 2]) }
+    }
+
     /// A process that has these upstreams, with checks or without.
     fn process(upstreams: &str, is_checked: bool) -> Arc<Runtime> {
         let around = config::Surroundings {
@@ -233,14 +249,16 @@ mod tests {
             let old = process("a:1,b:2", is_checked);
             let condition = down(&old, is_checked);
             let new = process("b:2,a:1", is_checked);
-            read(&write(&old, &Names::default(), &SECRET)).take_over(&new);
-            assert_eq!(read(&write(&old, &Names::default(), &SECRET)).secret, Some(SECRET));
+            read(&write(&old, &Names::default(), &secrets())).take_over(&new);
+            assert_eq!(read(&write(&old, &Names::default(), &secrets())).secret, Some(SECRET));
+            let tickets = read(&write(&old, &Names::default(), &secrets())).tickets;
+            assert_eq!(tickets.as_deref(), Some(&[1, 2][..]));
             let [b, a] = [0, 1].map(|at| &new.pools[0].upstreams[at].state);
             assert_eq!((a.condition(), a.health()), (condition, Health::Down));
             assert_eq!(a.is_excluded(), is_checked);
             assert_eq!(b.condition(), Condition::default(), "nothing was known of it");
             let other = process("a:1", !is_checked);
-            read(&write(&old, &Names::default(), &SECRET)).take_over(&other);
+            read(&write(&old, &Names::default(), &secrets())).take_over(&other);
             let entry = &other.pools[0].upstreams[0].state;
             assert_eq!(entry.health(), Health::Unknown, "it is found out in another way");
         }
@@ -250,7 +268,7 @@ mod tests {
     fn damage_is_left_out() {
         let old = process("a:1", false);
         down(&old, false);
-        let whole = String::from_utf8(write(&old, &Names::default(), &SECRET)).unwrap();
+        let whole = String::from_utf8(write(&old, &Names::default(), &secrets())).unwrap();
         for damaged in [
             "",
             "{}",
@@ -288,7 +306,7 @@ mod tests {
         let old = process("a:1", false);
         let address = SocketAddr::from((ip, 1));
         old.pools[0].upstreams[0].state.set_addresses([address].into());
-        let whole = String::from_utf8(write(&old, &names, &SECRET)).unwrap();
+        let whole = String::from_utf8(write(&old, &names, &secrets())).unwrap();
         assert_eq!(read(whole.as_bytes()).names, names);
         let new = process("b:2,a:1", true);
         read(whole.as_bytes()).take_over(&new);

@@ -99,6 +99,14 @@ impl Listening {
     }
 }
 
+/// Says that we listen at an address, which has `https://` before it where TLS is spoken.
+pub fn tell(url: &str) {
+    match url.strip_prefix("https://") {
+        Some(address) => tracing::info!(%address, scheme = "https", "listening"),
+        None => tracing::info!(address = %url, "listening"),
+    }
+}
+
 impl ControlPlane {
     /// Opens the addresses that are new in `plan`. One that is open is kept, and so is one that a service manager
     /// opened.
@@ -135,7 +143,7 @@ impl ControlPlane {
             tracing::error!(%error, "an upgrade will have to open an address anew");
         }
         for sockets in opened {
-            tracing::info!(address = %sockets.address(), "listening");
+            tell(&sockets.url(&self.current.get().plan));
             let ListenerSockets { listen, bound, .. } = sockets;
             let mailboxes = self.cores.mailboxes.iter().cycle();
             for (socket, mailbox) in bound.sockets.into_iter().zip(mailboxes) {

@@ -11,12 +11,13 @@
 //! `addresses` (names of which each address is an upstream), `probes` (whether upstreams are well), `health` (what the
 //! log says of them), `questions` (are these credentials good), `service` (what another service says of that), `keys`
 //! (of signed tokens), `urls` (what those two ask), `desired` (what is wanted: settings, and changes of upstreams),
-//! `state` (where those are kept), `tls` (certificates and whom to trust), `reload` (putting it in force), `listening` (the sockets), `current` (what is),
+//! `state` (where those are kept), `tls` (certificates and whom to trust), `certificates` (which end soon), `reload` (putting it in force), `listening` (the sockets), `current` (what is),
 //! `watch` (have files changed), `upgrade` (another process), `handed` (what that gets to know of upstreams), `drain`
 //! (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
 
 mod addresses;
 pub mod ask;
+mod certificates;
 mod checks;
 mod cores;
 mod current;
@@ -55,9 +56,9 @@ use futures_lite::{FutureExt, StreamExt, future};
 use smol::{LocalExecutor, Task};
 
 #[cfg(feature = "tls")]
-use tls::TlsLinker;
+use tls::{TlsLinker, own_certificates};
 #[cfg(not(feature = "tls"))]
-use without_tls::TlsLinker;
+use without_tls::{TlsLinker, own_certificates};
 
 use crate::admin::{self, CurrentView, Orders, PendingOrder, Service};
 use crate::config::{Order, Plan, Report, Sources};
@@ -246,6 +247,7 @@ impl ControlPlane {
         let mut registry = Registry::new(plan.process.workers);
         handed.secret.iter().for_each(|secret| registry.sign_with(*secret));
         let mut tls = TlsLinker::default();
+        handed.tickets.iter().for_each(|tickets| tls.import_tickets(tickets));
         let linked = tls.link(&named)?;
         let runtime = Runtime::link_with(linked, Arc::new(plan), &mut registry, None);
         // Before a core looks.
@@ -301,6 +303,7 @@ impl ControlPlane {
         let (changes, changed) = flume::bounded(REPORTS);
         let (ask, questions) = flume::bounded(REPORTS);
         let _answering = executor.spawn(questions::answer(questions, mailboxes.clone()));
+        let _looking = executor.spawn(certificates::watch(Rc::clone(&self.current)));
         let _fetching = executor.spawn(keys::keep(Rc::clone(&self.current)));
         let passing = events::pass_on(
             self.events.clone(),
@@ -319,9 +322,7 @@ impl ControlPlane {
         let _resolving = executor.spawn(names::keep_resolving(current, mailboxes, names));
         // Until now the process before us has answered for us.
         self.open_admin(executor, admin)?;
-        for address in &self.view.get().listen {
-            tracing::info!(%address, "listening");
-        }
+        self.view.get().listen.iter().for_each(|url| listening::tell(url));
         self.cores.tell(&Command::Accept);
         self.state.set(Phase::Ready);
         tracing::info!(

@@ -9,7 +9,7 @@ use futures_lite::FutureExt;
 use serde_json::json;
 
 use super::watch::Watcher;
-use super::{ControlPlane, keys, names, unusable};
+use super::{ControlPlane, keys, names, own_certificates, unusable};
 use crate::admin::{Loaded, Outcome, Refused};
 use crate::config::{self, Action, Difference, Plan, Rejected, UpstreamOrder};
 use crate::proxy::{Addresses, Adoption, Command, Runtime};
@@ -172,6 +172,7 @@ impl ControlPlane {
             view.router = runtime.router.clone();
             view.auths.clone_from(&runtime.gates.auths);
             view.limits.clone_from(&runtime.gates.limits);
+            view.certificates = own_certificates(&runtime.tls);
             view.changes = self.desired.changes().clone();
             view.upstreams = runtime.upstreams().cloned().collect();
             view.loaded = loaded;

@@ -14,6 +14,7 @@ use crate::proxy::{ClientPermits, CoreSpec, Event, LABELS, OpenListener, Runtime
 use crate::stats::{self, AuditRecord, Recorder};
 
 use super::cores::Cores;
+use super::own_certificates;
 use crate::process::listeners::ListenerSockets;
 use crate::process::remedies;
 
@@ -34,7 +35,7 @@ pub fn cores(
     let (connections, client_permits) =
         (Arc::new(AtomicUsize::new(0)), Arc::<ClientPermits>::default());
     let (report, events) = flume::bounded(EVENTS);
-    let listen = listeners.iter().map(ListenerSockets::address).collect();
+    let listen = listeners.iter().map(|sockets| sockets.url(plan)).collect();
     let mut dealt: Vec<Vec<OpenListener>> = (0..plan.process.workers).map(|_| Vec::new()).collect();
     for ListenerSockets { listen, bound, .. } in listeners {
         for (turn, socket) in bound.sockets.into_iter().enumerate() {
@@ -68,6 +69,7 @@ pub fn cores(
         router: runtime.router.clone(),
         auths: runtime.gates.auths.clone(),
         limits: runtime.gates.limits.clone(),
+        certificates: own_certificates(&runtime.tls),
         changes,
         listen,
         state: Arc::default(),

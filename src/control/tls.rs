@@ -10,7 +10,8 @@ use crate::config::{
     AskedUrl, AuthKind, AuthSpec, ForwardAuthSpec, JwtKeys, JwtSpec, Plan, TlsSpec, UpstreamTlsSpec,
 };
 use crate::proxy::{LinkedTls, ListenerTls};
-use crate::tls::{self, ClientTls, ServerTls, TicketKeys};
+use crate::stats::OwnCertificate;
+use crate::tls::{self, CertificateFacts, ClientTls, ServerTls, TicketKeys};
 use crate::upstream::{PoolTls, PoolsTls};
 
 /// What was linked last.
@@ -58,6 +59,19 @@ impl TlsLinker {
         (!clients.faults.is_empty()).then(|| clients.faults.join("; "))
     }
 
+    /// The keys of tickets, for the process that takes over; a secret.
+    pub fn export_tickets(&self) -> Option<Vec<u8>> {
+        self.tickets.as_ref().map(TicketKeys::export)
+    }
+
+    /// Goes on with the keys of the process before us. To be called before anything is linked.
+    pub fn import_tickets(&mut self, octets: &[u8]) {
+        let tickets = self.tickets.get_or_insert_with(TicketKeys::new);
+        if !tickets.import(octets) {
+            tracing::warn!("the keys of session tickets make no sense: sessions begin anew");
+        }
+    }
+
     fn listener(
         &mut self,
         plan: &Plan,
@@ -75,6 +89,26 @@ impl TlsLinker {
         linked.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         Ok(Some((Arc::clone(spec), Arc::new(linked))))
     }
+}
+
+/// The certificates that are shown, to clients and to the upstreams of pools.
+pub fn own_certificates(linked: &LinkedTls) -> Vec<OwnCertificate> {
+    let own = |shown_to: &str, facts: &CertificateFacts| OwnCertificate {
+        shown_to: shown_to.to_owned(),
+        names: facts.names.clone(),
+        issuer: facts.issuer.clone(),
+        not_before: facts.not_before,
+        not_after: facts.not_after,
+        fingerprint_sha256: facts.fingerprint_sha256.clone(),
+    };
+    let listener = linked.listener.iter().flat_map(|tls| &tls.certificates);
+    let mut all: Vec<_> = listener.map(|facts| own("clients", facts)).collect();
+    let mut pools: Vec<_> = linked.pools.iter().collect();
+    pools.sort_by_key(|(name, _)| Arc::clone(name));
+    let services = linked.services.iter().map(|tls| ("services", tls));
+    let pools = pools.into_iter().map(|(name, tls)| (&**name, tls)).chain(services);
+    all.extend(pools.filter_map(|(name, tls)| Some(own(name, tls.certificate.as_ref()?))));
+    all
 }
 
 /// TLS towards others, while it is linked.

@@ -7,7 +7,8 @@ use async_io::Timer;
 use futures_lite::future;
 use serde_json::json;
 
-use super::{BY_SIGNAL, ControlPlane, handed};
+use super::handed::{self, Secrets};
+use super::{BY_SIGNAL, ControlPlane};
 use crate::admin::{PendingOrder, Refused};
 use crate::config::Order;
 use crate::process::successor::Successor;
@@ -107,8 +108,9 @@ impl ControlPlane {
         let Some(program) = &self.program else {
             return Err("the program that this process runs cannot be found".into());
         };
-        let handed =
-            handed::write(&self.current.get(), self.followed.known(), self.registry.secret());
+        let secrets =
+            Secrets { cookies: self.registry.secret(), tickets: self.tls.export_tickets() };
+        let handed = handed::write(&self.current.get(), self.followed.known(), &secrets);
         let successor = Successor::start(program, &handed, self.listening.copies())
             .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
         tracing::info!(program = %program.display(), pid = successor.pid(), "upgrade begins");

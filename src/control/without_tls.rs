@@ -2,6 +2,7 @@
 
 use crate::config::Plan;
 use crate::proxy::LinkedTls;
+use crate::stats::OwnCertificate;
 
 /// Links nothing.
 #[derive(Default)]
@@ -15,4 +16,15 @@ impl TlsLinker {
     pub fn fault(_: &Plan) -> Option<String> {
         None
     }
+
+    pub fn export_tickets(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    pub fn import_tickets(&mut self, _: &[u8]) {}
+}
+
+/// None.
+pub fn own_certificates(_: &LinkedTls) -> Vec<OwnCertificate> {
+    Vec::new()
 }

@@ -49,6 +49,12 @@ impl ListenerSockets {
         text(&self.bound.address)
     }
 
+    /// The same, with `https://` before it where `plan` has TLS spoken.
+    pub fn url(&self, plan: &Plan) -> String {
+        let scheme = if plan.listener.secure.contains(&self.listen) { "https://" } else { "" };
+        format!("{scheme}{}", self.address())
+    }
+
     /// As the admin wants it.
     pub fn into_admin(self) -> io::Result<admin::AdminListener> {
         let socket = self.bound.sockets.into_iter().next().ok_or(io::ErrorKind::NotFound)?;

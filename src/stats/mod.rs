@@ -5,6 +5,7 @@
 
 mod audit;
 mod cells;
+mod certificate;
 mod condition;
 mod counters;
 mod histogram;
@@ -15,6 +16,7 @@ mod upstream;
 
 pub use audit::{AuditEvent, AuditRecord};
 pub use cells::{Answers, Cell, Classes, Copies, Kind, Labels, Reasons, Sample, Value, by_class};
+pub use certificate::OwnCertificate;
 pub use condition::{BreakerCell, BreakerState, CheckOutcome, Condition, Health, LastError};
 pub use counters::{Counter, Gauge};
 pub use histogram::{BUCKETS_S, Distribution, Histogram};

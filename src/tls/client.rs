@@ -243,9 +243,9 @@ mod tests {
         let authority = IsCa::Ca(BasicConstraints::Unconstrained);
         for (is_ca, days, name, expected) in [
             (IsCa::NoCa, (-1, 9), "a.test", ""),
-            (authority.clone(), (-1, 9), "a.test", ""),
-            (authority.clone(), (-1, 9), "b.test", "wrong_name"),
-            (authority.clone(), (-9, -1), "a.test", "certificate_expired"),
+            (authority, (-1, 9), "a.test", ""),
+            (authority, (-1, 9), "b.test", "wrong_name"),
+            (authority, (-9, -1), "a.test", "certificate_expired"),
             (authority, (1, 9), "a.test", "certificate_not_yet_valid"),
         ] {
             let key = rcgen::KeyPair::generate().unwrap();

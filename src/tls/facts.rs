@@ -17,8 +17,6 @@ use crate::base;
 /// Alternative names of a certificate. Those of public authorities have a hundred.
 const NAMES_MOST: usize = 1000;
 
-const DAY: u64 = 24 * 60 * 60;
-
 /// A certificate of ours that is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFacts {
@@ -35,12 +33,6 @@ pub struct CertificateFacts {
 }
 
 impl CertificateFacts {
-    /// Whole days that it still holds, at so many seconds after the epoch; below 0: it does not.
-    pub fn days_left(&self, now: u64) -> i64 {
-        let seconds = i128::from(self.not_after) - i128::from(now);
-        i64::try_from(seconds.div_euclid(i128::from(DAY))).unwrap_or(i64::MAX)
-    }
-
     /// The names that clients may ask for.
     pub(super) fn dns_names(&self) -> impl Iterator<Item = &str> {
         let names = self.names.iter().map(String::as_str);
@@ -138,22 +130,5 @@ mod tests {
         assert!(Certificate::read(authority.der()).unwrap().is_ca());
         assert!(Certificate::read(b"no certificate").is_none());
         assert!(Certificate::read(&made.leaf()[..100]).is_none());
-    }
-
-    #[test]
-    fn days_are_whole_ones() {
-        let made = Authority::new("CA").server(&["a.test"]);
-        let facts = Certificate::read(made.leaf()).unwrap().facts(made.leaf());
-        let end = facts.not_after;
-        for (now, expected) in [
-            (end - 90 * DAY, 90),
-            (end - DAY, 1),
-            (end - DAY + 1, 0),
-            (end, 0),
-            (end + 1, -1),
-            (end + DAY + 1, -2),
-        ] {
-            assert_eq!(facts.days_left(now), expected, "{}", i128::from(end) - i128::from(now));
-        }
     }
 }
