@@ -1,11 +1,12 @@
 //! Idle connections to one upstream, the one used last first out.
 
 use std::cell::RefCell;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::lease::Connection;
 use crate::io::reactor::Direction;
+use crate::io::stream::Stream;
 
 /// A stack of silent connections.
 #[derive(Debug, Default)]
@@ -43,7 +44,8 @@ impl IdleConnections {
     pub fn take(&self) -> Option<Connection> {
         let mut connections = self.connections.borrow_mut();
         while let Some(connection) = connections.pop() {
-            if !connection.stream.is_readable() {
+            let stream = &connection.stream;
+            if !stream.is_readable() || (stream.is_secure() && stream.is_quiet()) {
                 return Some(connection);
             }
         }
@@ -52,9 +54,7 @@ impl IdleConnections {
 
     /// Closes those that turned readable or were idle too long.
     pub fn sweep(&self, reaper: &mut Context<'_>) {
-        let stays =
-            |one: &mut Connection| one.stream.poll_ready(Direction::Read, reaper).is_pending();
-        self.connections.borrow_mut().retain_mut(stays);
+        self.connections.borrow_mut().retain_mut(|one| stays(&one.stream, reaper));
     }
 
     /// Closes those that were used longest ago, half of all, and says how many.
@@ -67,5 +67,16 @@ impl IdleConnections {
     /// Closes all.
     pub fn clear(&self) {
         self.connections.borrow_mut().clear();
+    }
+}
+
+/// Is it silent still, with the reaper to be woken when it is not? What TLS says for itself (tickets, keys) is no octet.
+fn stays(stream: &Stream, reaper: &mut Context<'_>) -> bool {
+    match stream.poll_ready(Direction::Read, reaper) {
+        Poll::Pending => true,
+        Poll::Ready(Ok(())) if stream.is_secure() && stream.is_quiet() => {
+            stream.poll_ready(Direction::Read, reaper).is_pending()
+        }
+        Poll::Ready(_) => false,
     }
 }

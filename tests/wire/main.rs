@@ -47,3 +47,4 @@ mod ze_requests;
 mod zf_forward_auth;
 mod zg_admin_tokens;
 mod zh_tls;
+mod zk_tls_upstreams;

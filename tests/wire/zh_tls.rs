@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -15,36 +15,50 @@ use crate::harness::{Origin, Proxy, Scratch, eventually, logged, mirror, seen};
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// A certificate for these names that signs itself, in files of `folder`.
-struct Certificate {
-    der: CertificateDer<'static>,
-    cert: String,
-    key: String,
+pub struct Certificate {
+    pub der: CertificateDer<'static>,
+    pub cert: String,
+    pub key: String,
+    pub key_der: Vec<u8>,
 }
 
 impl Certificate {
-    fn new(folder: &Scratch, name: &str) -> Certificate {
-        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-        let [cert, key] = ["pem", "key"].map(|kind| folder.join(&format!("{name}.{kind}")));
-        fs::write(&cert, pem("CERTIFICATE", made.cert.der())).unwrap();
-        fs::write(&key, pem("PRIVATE KEY", &made.signing_key.serialize_der())).unwrap();
-        Certificate { der: made.cert.der().clone(), cert, key }
+    pub fn new(folder: &Scratch, name: &str) -> Certificate {
+        Certificate::until(folder, name, 90)
+    }
+
+    /// One that holds until a day, counted from today.
+    pub fn until(folder: &Scratch, name: &str, day: i64) -> Certificate {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, format!("{name} {day}"));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let end = now.checked_add_signed(day * 86_400).unwrap();
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(end);
+        let made = params.self_signed(&key).unwrap();
+        let [cert_file, key_file] =
+            ["pem", "key"].map(|kind| folder.join(&format!("{name}.{day}.{kind}")));
+        fs::write(&cert_file, pem("CERTIFICATE", made.der())).unwrap();
+        fs::write(&key_file, pem("PRIVATE KEY", key.serialized_der())).unwrap();
+        let (der, key_der) = (made.der().clone(), key.serialized_der().to_vec());
+        Certificate { der, cert: cert_file, key: key_file, key_der }
     }
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+pub fn pem(label: &str, der: &[u8]) -> String {
     let text = data_encoding::BASE64.encode(der);
     let lines: Vec<&str> =
         text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-fn trusting(certificate: &CertificateDer<'static>) -> Arc<ClientConfig> {
+pub fn trusting(certificate: &CertificateDer<'static>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
     Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 
-fn connect(proxy: &Proxy, config: &Arc<ClientConfig>, name: &str) -> Tls {
+pub fn connect(proxy: &Proxy, config: &Arc<ClientConfig>, name: &str) -> Tls {
     let socket = TcpStream::connect(&proxy.address).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();
@@ -52,7 +66,7 @@ fn connect(proxy: &Proxy, config: &Arc<ClientConfig>, name: &str) -> Tls {
 }
 
 /// The answer to a request, as octets up to the end of its body, whose length is announced.
-fn asked(tls: &mut Tls, request: &str) -> std::io::Result<(String, Vec<u8>)> {
+pub fn asked(tls: &mut Tls, request: &str) -> std::io::Result<(String, Vec<u8>)> {
     tls.write_all(request.as_bytes())?;
     let (mut all, mut piece) = (Vec::new(), [0; 16 * 1024]);
     loop {
@@ -70,14 +84,14 @@ fn asked(tls: &mut Tls, request: &str) -> std::io::Result<(String, Vec<u8>)> {
     }
 }
 
-fn get(tls: &mut Tls, path: &str) -> String {
+pub fn get(tls: &mut Tls, path: &str) -> String {
     let (head, body) =
         asked(tls, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     String::from_utf8(body).unwrap()
 }
 
-fn secured(origin: &Origin, certificate: &Certificate, flags: &[&str]) -> Proxy {
+pub fn secured(origin: &Origin, certificate: &Certificate, flags: &[&str]) -> Proxy {
     let Certificate { cert, key, .. } = certificate;
     let own = ["--listen", "https://127.0.0.1:0", "--tls-cert", cert, "--tls-key", key];
     Proxy::with(origin, &[&own, flags].concat())
