@@ -188,7 +188,7 @@ fn zk03_whoever_is_not_the_upstream_is_told_apart() {
         (Some(speaks(speaking(&other))), &other, "tls_certificate", "wrong_name"),
         (Some(speaks(speaking(&expired))), &expired, "tls_certificate", "certificate_expired"),
         (Some(speaks(demanding)), &certificate, "tls_alert", "peer_certificate_required"),
-        (None, &certificate, "tls_failed", "not_tls"),
+        (None, &certificate, "tls_failed", "plain_http"),
     ] {
         let port = origin.as_ref().map_or(plain_port, |origin| origin.port);
         let url = format!("https://localhost:{port}");
