@@ -190,6 +190,7 @@ const LABELS: Labels = Labels {
         ("connect_failed", Some("upstream")),
     ],
     copies: &["small", "no_pipe"],
+    handshakes: &["unknown_ca"],
 };
 
 /// Two cores that know `LABELS` and the upstreams of `plan`.

@@ -4,7 +4,7 @@ use rustls::HandshakeKind;
 
 use super::accept::parked;
 use super::client::Client;
-use super::core::{ListenerTls, Worker};
+use super::core::{ListenerTls, Worker, labels};
 use crate::io::linger::linger;
 use crate::io::tls::Tls;
 use crate::io::{Error, TlsFault};
@@ -53,11 +53,11 @@ pub(super) async fn made(
 /// Tells what was wrong: whoever speaks plain HTTP in HTTP, others have got an alert, and operators a line once in a
 /// while.
 async fn failed(worker: &Worker, client: &mut Client, error: Error) {
-    worker.stats.tls_failed.add(1);
-    let peer = client.peer;
-    tracing::debug!(?peer, "TLS handshake failed: {error}");
+    worker.stats.tls_failed[labels::handshake(error)].add(1);
     if worker.bad_handshake.is_due(worker.now()) {
-        tracing::warn!(?peer, "TLS handshake failed: {error}");
+        tracing::warn!(peer = client.peer_text(), "TLS handshake failed: {error}");
+    } else {
+        tracing::debug!(peer = client.peer_text(), "TLS handshake failed: {error}");
     }
     if error == Error::Tls(TlsFault::PlainHttp) {
         client.stream.unseal();

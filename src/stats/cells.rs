@@ -15,6 +15,8 @@ pub struct Labels {
     pub reasons: &'static [(&'static str, Option<&'static str>)],
     /// Why a large body was copied instead of spliced.
     pub copies: &'static [&'static str],
+    /// Why a TLS handshake failed.
+    pub handshakes: &'static [&'static str],
 }
 
 /// How a family's samples behave, in the words of OpenMetrics.
@@ -180,6 +182,15 @@ counters! {
     Copies,
     |labels| labels.copies.len(),
     |sums| labels.copies.iter().zip(sums).map(|(copy, n)| Sample::labelled([("reason", *copy)], *n))
+}
+
+counters! {
+    /// By the cause a TLS handshake failed for. A family of these has a sample for each cause that was seen.
+    Handshakes,
+    |labels| labels.handshakes.len(),
+    |sums| labels.handshakes.iter().zip(sums).filter(|(_, count)| **count > 0).map(|(cause, n)| {
+        Sample::labelled([("cause", *cause)], *n)
+    })
 }
 
 /// The statuses there are: 100 to 599 (RFC 9110 section 15).

@@ -15,7 +15,9 @@ mod table;
 mod upstream;
 
 pub use audit::{AuditEvent, AuditRecord};
-pub use cells::{Answers, Cell, Classes, Copies, Kind, Labels, Reasons, Sample, Value, by_class};
+pub use cells::{
+    Answers, Cell, Classes, Copies, Handshakes, Kind, Labels, Reasons, Sample, Value, by_class,
+};
 pub use certificate::OwnCertificate;
 pub use condition::{BreakerCell, BreakerState, CheckOutcome, Condition, Health, LastError};
 pub use counters::{Counter, Gauge};

@@ -2,7 +2,7 @@
 //!
 //! A name without `tidegate_` in front and without `_total` behind; `_bytes` and `_seconds` are its unit.
 
-use super::cells::{Answers, Cell, Classes, Copies, Kind, Labels, Reasons, Sample};
+use super::cells::{Answers, Cell, Classes, Copies, Handshakes, Kind, Labels, Reasons, Sample};
 use super::{Counter, Gauge, Histogram};
 
 /// Samples under one name.
@@ -89,8 +89,8 @@ metrics! {
     tls_handshakes: Counter "tls_handshakes" "tls.handshakes";
     /// TLS handshakes that resumed an earlier session.
     tls_resumed: Counter "tls_resumed" "tls.resumed";
-    /// TLS handshakes that failed.
-    tls_failed: Counter "tls_failed" "tls.failed";
+    /// TLS handshakes that failed, by the cause.
+    tls_failed: Handshakes "tls_failed" "tls.failed";
     /// Idle clients closed to make room.
     idle_closed: Counter "idle_closed" "connections.idle_closed";
     /// Requests whose head was read and judged good, or refused.
@@ -197,6 +197,7 @@ mod tests {
         methods: &["GET", "_OTHER"],
         reasons: &[("done", None), ("connect_failed", Some("upstream"))],
         copies: &["small"],
+        handshakes: &["unknown_ca"],
     };
 
     #[test]

@@ -5,12 +5,15 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::json;
 
-use crate::harness::{Origin, Proxy, Scratch, eventually, logged, mirror, seen};
+use crate::harness::{Origin, Proxy, Scratch, eventually, logged, mirror, page, seen};
 
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 
@@ -179,8 +182,11 @@ fn zh03_whoever_speaks_no_tls_is_told() {
     // A client that does not believe the certificate says so.
     let other = trusting(&Certificate::new(&folder, "other").der);
     assert!(asked(&mut connect(&proxy, &other, "localhost"), "GET / HTTP/1.1\r\n\r\n").is_err());
-    eventually("all are counted", || proxy.metric("/tls/failed") == 3);
-    proxy.wait_for_log("the client speaks plain HTTP");
+    eventually("all are counted", || {
+        let failed = &proxy.metrics()["tls"]["failed"];
+        *failed == json!({ "plain_http": 1, "not_tls": 1, "peer_unknown_ca": 1 })
+    });
+    proxy.wait_for_log("(plain_http)");
     assert_eq!(origin.requests().len(), 0);
 }
 
@@ -236,4 +242,129 @@ fn zh05_websockets_pass_through_tls() {
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let (head, _) = asked(&mut tls, request).unwrap();
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+}
+
+#[test]
+fn zh06_the_process_that_takes_over_knows_the_sessions() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let certificate = Certificate::new(&folder, "localhost");
+    let mut proxy = secured(&origin, &certificate, &[]);
+    let config = trusting(&certificate.der);
+    get(&mut connect(&proxy, &config, "localhost"), "/");
+    proxy.upgrade();
+    let mut tls = connect(&proxy, &config, "localhost");
+    get(&mut tls, "/");
+    assert_eq!(tls.conn.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+}
+
+#[test]
+fn zh07_certificates_are_replaced_under_load_without_a_failed_request() {
+    const CLIENTS: usize = 4;
+    let (origin, folder) = (mirror(), Scratch::new());
+    let [one, other] = [1, 2].map(|days| Certificate::until(&folder, "localhost", 90 + days));
+    let (cert, key) = (folder.join("now.pem"), folder.join("now.key"));
+    let put = |certificate: &Certificate| {
+        for (from, to) in [(&certificate.cert, &cert), (&certificate.key, &key)] {
+            let new = format!("{to}.new");
+            fs::copy(from, &new).unwrap();
+            fs::rename(new, to).unwrap();
+        }
+    };
+    put(&one);
+    let own = ["--listen", "https://127.0.0.1:0", "--tls-cert", &cert, "--tls-key", &key];
+    let proxy = Proxy::with(&origin, &own);
+    let mut roots = RootCertStore::empty();
+    for certificate in [&one, &other] {
+        roots.add(certificate.der.clone()).unwrap();
+    }
+    let config =
+        Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth());
+    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                while !done.load(SeqCst) {
+                    let mut tls = connect(&proxy, &config, "localhost");
+                    for _ in 0..3 {
+                        get(&mut tls, "/");
+                    }
+                    asked.fetch_add(1, SeqCst);
+                }
+            });
+        }
+        for turn in 0..10 {
+            put(if turn % 2 == 0 { &other } else { &one });
+            let before = asked.load(SeqCst);
+            assert_eq!(proxy.post("/reload", "{}").status, 200);
+            eventually("clients came", || asked.load(SeqCst) > before + CLIENTS);
+        }
+        done.store(true, SeqCst);
+    });
+    assert_eq!(proxy.metrics()["tls"]["failed"], json!({}));
+}
+
+#[test]
+fn zh08_a_certificate_of_its_own_is_made_once_and_kept() {
+    let (origin, home) = (mirror(), Scratch::new());
+    let flags = ["--listen", "https://127.0.0.1:0", "--tls-self-signed", "localhost,127.0.0.1"];
+    let url = origin.url();
+    let flags = [&flags[..], &["--upstream", &url, "--admin", "127.0.0.1:0"]].concat();
+    let folder = home.join("state");
+    let start = || {
+        Proxy::start_as(&flags, |command| {
+            command.env("XDG_STATE_HOME", &folder);
+        })
+    };
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let proxy = start();
+        proxy.wait_for_log("curl --cacert");
+        let line = proxy.log().into_iter().find(|line| line.contains("curl --cacert")).unwrap();
+        let ca = line.split("curl --cacert ").nth(1).unwrap().split(' ').next().unwrap();
+        let pem = fs::read_to_string(ca).unwrap();
+        let der: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let der = data_encoding::BASE64.decode(der.as_bytes()).unwrap();
+        let config = trusting(&CertificateDer::from(der));
+        for name in ["localhost", "127.0.0.1"] {
+            get(&mut connect(&proxy, &config, name), "/");
+        }
+        assert!(asked(&mut connect(&proxy, &config, "other.test"), "").is_err());
+        seen.push(page(&proxy.ask("/status"))["certificates"][0]["fingerprint_sha256"].clone());
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[test]
+fn zh09_a_certificate_that_changes_is_seen_and_one_that_ends_is_told_of() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let [soon, later] = [3, 90].map(|days| Certificate::until(&folder, "localhost", days));
+    let proxy = secured(&origin, &soon, &["--watch"]);
+    proxy.wait_for_log("a certificate expires soon");
+    let days = || page(&proxy.ask("/status"))["certificates"][0]["days_left"].clone();
+    assert!(days() == 2 || days() == 3, "{}", days());
+    let scraped = proxy.ask("/metrics?format=openmetrics").text();
+    assert!(scraped.contains("tidegate_certificate_days_left{"), "{scraped}");
+    // What has expired does not replace what has not.
+    let expired = Certificate::until(&folder, "localhost", -1);
+    fs::copy(&expired.key, &soon.key).unwrap();
+    fs::copy(&expired.cert, &soon.cert).unwrap();
+    proxy.wait_for_log("has expired, on");
+    get(&mut connect(&proxy, &trusting(&soon.der), "localhost"), "/");
+    fs::copy(&later.key, &soon.key).unwrap();
+    fs::copy(&later.cert, &soon.cert).unwrap();
+    eventually("the new one is served", || days() == 89 || days() == 90);
+    get(&mut connect(&proxy, &trusting(&later.der), "localhost"), "/");
+}
+
+#[test]
+fn zh10_a_handshake_that_does_not_end_is_ended() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let certificate = Certificate::new(&folder, "localhost");
+    let proxy = secured(&origin, &certificate, &["--read-timeout", "200ms"]);
+    let mut socket = TcpStream::connect(&proxy.address).unwrap();
+    socket.write_all(&[22, 3, 1, 2, 0, 1, 0, 1]).unwrap(); // a part of a ClientHello
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut rest = Vec::new();
+    let _ = socket.read_to_end(&mut rest);
+    eventually("it is told", || proxy.metrics()["tls"]["failed"] == json!({ "timeout": 1 }));
 }

@@ -5,7 +5,7 @@ mod command;
 mod complaint;
 mod epoch;
 mod ids;
-mod labels;
+pub(super) mod labels;
 pub(super) mod room;
 mod runtime;
 mod spec;
