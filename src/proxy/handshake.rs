@@ -55,9 +55,15 @@ pub(super) async fn made(
 async fn failed(worker: &Worker, client: &mut Client, error: Error) {
     worker.stats.tls_failed[labels::handshake(error)].add(1);
     if worker.bad_handshake.is_due(worker.now()) {
-        tracing::warn!(peer = client.peer_text(), "TLS handshake failed: {error}");
+        tracing::warn!(
+            peer = client.peer.map(tracing::field::display),
+            "TLS handshake failed: {error}"
+        );
     } else {
-        tracing::debug!(peer = client.peer_text(), "TLS handshake failed: {error}");
+        tracing::debug!(
+            peer = client.peer.map(tracing::field::display),
+            "TLS handshake failed: {error}"
+        );
     }
     if error == Error::Tls(TlsFault::PlainHttp) {
         client.stream.unseal();
