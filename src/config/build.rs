@@ -1,7 +1,7 @@
 //! Everything that was given -> a [`Plan`], with every mistake reported.
 
 use ipnet::IpNet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::gate::Token;
 use super::given::{Given, Origin};
 use super::header::HeaderRules;
 use super::layers::Layers;
-use super::listeners::{self, Listener};
+use super::listeners::{self, Listening, collide};
 use super::plan::*;
 use super::pool::*;
 use super::routing::Above;
@@ -37,9 +37,7 @@ pub struct Built {
 }
 
 /// The longest lists: addresses to listen on, networks.
-const MOST_LISTED: usize = 256;
-/// Where a demo listens unless it is told.
-const DEMO_LISTEN: Listen = Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
+pub const MOST_LISTED: usize = 256;
 /// Names of fields at most: each is compared with every field of a request that has its length.
 const MOST_NAMES: usize = 32;
 /// DNS servers at most: one that is silent costs time before the next.
@@ -95,16 +93,6 @@ pub fn build(
     settings.refuse_certificates_of_nobody(&plan);
     unused::warn(&mut settings, &plan);
     Built { plan, strict, demo }
-}
-
-/// Where clients connect.
-#[derive(Default)]
-struct Listening {
-    addresses: Vec<Listen>,
-    /// Those where TLS is spoken, and where the first of them was given.
-    secure: Vec<Listen>,
-    secured: Option<Given>,
-    proxy_protocol: Vec<(Option<Listen>, IpNet)>,
 }
 
 impl Settings<'_> {
@@ -216,79 +204,6 @@ impl Settings<'_> {
             self.diagnostics.warning_in(origin, text, right);
         }
         (workers, connections)
-    }
-
-    /// Without those that others cover: the kernel would refuse them.
-    fn listen(&mut self, demo: bool) -> Listening {
-        let is_default = |given: &Given| given.origin == Origin::Default;
-        if demo && self.layers.of(setting("listen")).iter().all(is_default) {
-            // A demonstration must not be open to other machines.
-            return Listening { addresses: vec![DEMO_LISTEN], ..Listening::default() };
-        }
-        let admin = self.layers.of(setting("admin")).into_iter().next();
-        let by_default = admin.filter(is_default);
-        let by_default = by_default.and_then(|given| listeners::listen(&given.text).ok());
-        let read = |text: &str| match listeners::listener(text)? {
-            Listener { at, .. } if by_default.as_ref().is_some_and(|one| collide(&at, one)) => {
-                let what = "clients and admin cannot have the same address";
-                Err(wrong(what, "take another port, or give the admin one with --admin"))
-            }
-            listener => Ok(listener),
-        };
-        let items = self.all("listen", MOST_LISTED, read);
-        self.refuse_both_with_and_without_tls(&items);
-        let all: Vec<(Listen, bool)> =
-            items.iter().map(|item| (item.value.at.clone(), item.value.secure)).collect();
-        let mut listening = Listening::default();
-        for (at, Item { value: listener, given, .. }) in items.into_iter().enumerate() {
-            let Listener { at: value, secure, proxy_protocol } = listener;
-            let is_wider = |other: usize| {
-                let (wider, is_secure) = &all[other];
-                let is_first = other < at || !value.covers(wider);
-                *is_secure == secure && wider.covers(&value) && is_first
-            };
-            match (0..all.len()).find(|other| *other != at && is_wider(*other)) {
-                Some(other) => {
-                    let what = match &all[other].0 {
-                        same if *same == value => "the same is given twice and used once".into(),
-                        wider => format!("{wider} takes in {value} as well"),
-                    };
-                    self.diagnostics.warning_in(
-                        &given.origin,
-                        &given.text,
-                        wrong(what, format!("leave {value} out")),
-                    );
-                }
-                None => {
-                    let of_it = proxy_protocol.into_iter();
-                    let of_it = of_it.map(|network| (Some(value.clone()), network));
-                    listening.proxy_protocol.extend(of_it);
-                    if secure {
-                        listening.secure.push(value.clone());
-                        listening.secured.get_or_insert(given);
-                    }
-                    listening.addresses.push(value);
-                }
-            }
-        }
-        listening
-    }
-
-    /// An address where TLS is spoken, and which another takes in where it is not.
-    fn refuse_both_with_and_without_tls(&mut self, items: &[Item<Listener>]) {
-        for (at, Item { value, given }) in items.iter().enumerate() {
-            let is_other = |one: &&Item<Listener>| {
-                one.value.secure != value.secure && collide(&one.value.at, &value.at)
-            };
-            if let Some(other) = items[..at].iter().find(is_other) {
-                let what = format!(
-                    "{} and {value} are one address, and TLS is spoken at one of them",
-                    other.value
-                );
-                let right = "put https:// before both or none, or take another port";
-                self.refuse_one(given, wrong(what, right));
-            }
-        }
     }
 
     fn admin(&mut self, listen: &[Listen]) -> Option<Listen> {
@@ -443,11 +358,6 @@ fn upstream(text: &str, listen: &[Listen]) -> Result<UpstreamSpec, Diagnostic> {
         }
         upstream => Ok(upstream),
     }
-}
-
-/// Two listeners that cannot both be.
-fn collide(one: &Listen, other: &Listen) -> bool {
-    one.covers(other) || other.covers(one)
 }
 
 /// The upstream is our own listener.

@@ -2,15 +2,21 @@
 
 use ipnet::IpNet;
 use std::fmt::{self, Display};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-use super::diagnostics::{Diagnostic, instead, unclear};
+use super::build::MOST_LISTED;
+use super::diagnostics::{Diagnostic, instead, unclear, wrong};
+use super::given::{Given, Origin};
 use super::places::{
     Scheme, address, bad_port, bracketed, ipv6_and_port, network, socket_path, split_port,
 };
 use super::plan::Listen;
+use super::settings::{Item, Settings, setting};
 use crate::base::digits;
+
+/// Where a demo listens unless it is told.
+const DEMO_LISTEN: Listen = Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
 
 /// Perhaps with a scheme before it, which makes no difference.
 impl FromStr for Listen {
@@ -158,6 +164,96 @@ fn no_port(text: &str) -> Diagnostic {
             None => unclear("this is not an address"),
         },
     }
+}
+
+/// Where clients connect.
+#[derive(Default)]
+pub struct Listening {
+    pub addresses: Vec<Listen>,
+    /// Those where TLS is spoken, and where the first of them was given.
+    pub secure: Vec<Listen>,
+    pub secured: Option<Given>,
+    pub proxy_protocol: Vec<(Option<Listen>, IpNet)>,
+}
+
+impl Settings<'_> {
+    /// Without those that others cover: the kernel would refuse them.
+    pub(super) fn listen(&mut self, demo: bool) -> Listening {
+        let is_default = |given: &Given| given.origin == Origin::Default;
+        if demo && self.layers.of(setting("listen")).iter().all(is_default) {
+            // A demonstration must not be open to other machines.
+            return Listening { addresses: vec![DEMO_LISTEN], ..Listening::default() };
+        }
+        let admin = self.layers.of(setting("admin")).into_iter().next();
+        let by_default = admin.filter(is_default);
+        let by_default = by_default.and_then(|given| listen(&given.text).ok());
+        let read = |text: &str| match listener(text)? {
+            Listener { at, .. } if by_default.as_ref().is_some_and(|one| collide(&at, one)) => {
+                let what = "clients and admin cannot have the same address";
+                Err(wrong(what, "take another port, or give the admin one with --admin"))
+            }
+            listener => Ok(listener),
+        };
+        let items = self.all("listen", MOST_LISTED, read);
+        self.refuse_both_with_and_without_tls(&items);
+        let all: Vec<(Listen, bool)> =
+            items.iter().map(|item| (item.value.at.clone(), item.value.secure)).collect();
+        let mut listening = Listening::default();
+        for (at, Item { value: listener, given, .. }) in items.into_iter().enumerate() {
+            let Listener { at: value, secure, proxy_protocol } = listener;
+            let is_wider = |other: usize| {
+                let (wider, is_secure) = &all[other];
+                let is_first = other < at || !value.covers(wider);
+                *is_secure == secure && wider.covers(&value) && is_first
+            };
+            match (0..all.len()).find(|other| *other != at && is_wider(*other)) {
+                Some(other) => {
+                    let what = match &all[other].0 {
+                        same if *same == value => "the same is given twice and used once".into(),
+                        wider => format!("{wider} takes in {value} as well"),
+                    };
+                    self.diagnostics.warning_in(
+                        &given.origin,
+                        &given.text,
+                        wrong(what, format!("leave {value} out")),
+                    );
+                }
+                None => {
+                    let of_it = proxy_protocol.into_iter();
+                    let of_it = of_it.map(|network| (Some(value.clone()), network));
+                    listening.proxy_protocol.extend(of_it);
+                    if secure {
+                        listening.secure.push(value.clone());
+                        listening.secured.get_or_insert(given);
+                    }
+                    listening.addresses.push(value);
+                }
+            }
+        }
+        listening
+    }
+
+    /// An address where TLS is spoken, and which another takes in where it is not.
+    fn refuse_both_with_and_without_tls(&mut self, items: &[Item<Listener>]) {
+        for (at, Item { value, given }) in items.iter().enumerate() {
+            let is_other = |one: &&Item<Listener>| {
+                one.value.secure != value.secure && collide(&one.value.at, &value.at)
+            };
+            if let Some(other) = items[..at].iter().find(is_other) {
+                let what = format!(
+                    "{} and {value} are one address, and TLS is spoken at one of them",
+                    other.value
+                );
+                let right = "put https:// before both or none, or take another port";
+                self.refuse_one(given, wrong(what, right));
+            }
+        }
+    }
+}
+
+/// Two listeners that cannot both be.
+pub fn collide(one: &Listen, other: &Listen) -> bool {
+    one.covers(other) || other.covers(one)
 }
 
 #[cfg(test)]

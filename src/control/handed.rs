@@ -1,6 +1,6 @@
 //! What is known of upstreams, for the process that takes over: it is not to send requests where we know better, nor to
-//! tell again what we have told. And what cookies are signed, and sessions of TLS sealed with, so that clients stay where
-//! they are, and go on.
+//! tell again what we have told. And what cookies are signed and tickets of TLS sealed with, so that clients stay where
+//! they are, and go on with their sessions.
 //!
 //! Only what both know by the same names, and find out in the same way, is taken over. What makes no sense is left out,
 //! for it will be found out anew.

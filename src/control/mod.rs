@@ -11,9 +11,10 @@
 //! `addresses` (names of which each address is an upstream), `probes` (whether upstreams are well), `health` (what the
 //! log says of them), `questions` (are these credentials good), `service` (what another service says of that), `keys`
 //! (of signed tokens), `urls` (what those two ask), `desired` (what is wanted: settings, and changes of upstreams),
-//! `state` (where those are kept), `tls` (certificates and whom to trust), `certificates` (which end soon), `reload` (putting it in force), `listening` (the sockets), `current` (what is),
-//! `watch` (have files changed), `upgrade` (another process), `handed` (what that gets to know of upstreams), `drain`
-//! (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
+//! `state` (where those are kept), `tls` (certificates and whom to trust), `certificates` (which end soon), `reload`
+//! (putting it in force), `listening` (the sockets), `current` (what is), `watch` (have files changed), `upgrade`
+//! (another process), `handed` (what that gets to know of upstreams), `drain` (the end), [`demo`]
+//! (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
 
 mod addresses;
 pub mod ask;

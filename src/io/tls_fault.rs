@@ -1,5 +1,5 @@
-//! Why TLS failed: one table. A label that begins with `peer_` is what the peer said of us (an alert, RFC 8446 section 6),
-//! the others are what we say of the peer. It stands in every build, so that nobody else has to ask which one this is.
+//! Why TLS failed: one table. A label that begins with `peer_` is what the peer said of us (an alert, RFC 8446 section
+//! 6), the others are what we say of the peer. It stands in every build, so that nobody has to ask which one this is.
 
 use std::fmt;
 

@@ -60,10 +60,11 @@ pub fn state_folder(
     is_root: bool,
 ) -> Option<PathBuf> {
     let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|p| p.is_absolute());
-    let state = match is_root {
-        true => PathBuf::from("/var/lib"),
-        false => absolute(state_home).or_else(|| Some(absolute(home)?.join(".local/state")))?,
+    let usual = || match is_root {
+        true => Some(PathBuf::from("/var/lib")),
+        false => Some(absolute(home)?.join(".local/state")),
     };
+    let state = absolute(state_home).or_else(usual)?;
     Some(state.join("tidegate/tls"))
 }
 
@@ -431,7 +432,7 @@ mod tests {
             ("/s", "/h", false, "/s/tidegate/tls"),
             ("", "/h", false, "/h/.local/state/tidegate/tls"),
             ("relative", "/h", false, "/h/.local/state/tidegate/tls"),
-            ("/s", "/h", true, "/var/lib/tidegate/tls"),
+            ("/s", "/h", true, "/s/tidegate/tls"),
             ("", "", true, "/var/lib/tidegate/tls"),
             ("", "", false, ""),
         ] {

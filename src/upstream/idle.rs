@@ -70,7 +70,8 @@ impl IdleConnections {
     }
 }
 
-/// Is it silent still, with the reaper to be woken when it is not? What TLS says for itself (tickets, keys) is no octet.
+/// Is it silent still, with the reaper to be woken when it is not? What TLS says for itself (tickets, keys) is no octet
+/// of anybody's.
 fn stays(stream: &Stream, reaper: &mut Context<'_>) -> bool {
     match stream.poll_ready(Direction::Read, reaper) {
         Poll::Pending => true,

@@ -9,8 +9,8 @@
 //! - A request holds a [`Lease`] from the pick on; [`Lease::end`] is the one place that learns what came of it.
 //! - What decides is pure, and told the time: `balance`, `ring`, `breaker`, `budget`, `health`.
 //! - Names are resolved on the control plane ([`resolve`]); a core only ever sees addresses.
-//! - An idle connection on which octets come, or an end, is closed at once (what TLS says for itself is none): an upstream
-//!   that speaks before it is asked is not trusted with a request.
+//! - An idle connection on which octets come, or an end, is closed at once: an upstream that speaks before it is asked
+//!   is not trusted with a request. What TLS says for itself is neither.
 
 mod balance;
 mod breaker;

@@ -1,4 +1,5 @@
-//! `tls` may use `base` and `config` with what that needs, and never sees a connection; its tests use the faults of `io`.
+//! `tls` may use `base` and `config` with what that needs, and never sees a connection; its tests use the faults of
+//! `io`.
 #![expect(unused, reason = "nothing runs here: that it compiles is the test")]
 
 #[path = "../../src/base/mod.rs"]

@@ -67,8 +67,8 @@ impl<'b> Records<'b> {
         &mut self.buffer[self.from..self.to]
     }
 
-    /// Reads as much as brings `room` octets, or what the protocol needs: whether the socket had no more. `None`: its end
-    /// came.
+    /// Reads as much as brings `room` octets, or what the protocol needs: whether the socket had no more. `None`: its
+    /// end came.
     pub fn read(&mut self, fd: &Fd, room: usize) -> Result<Option<bool>, Errno> {
         let want = READ.max(room + OVERHEAD * (1 + room / CONTENT));
         self.buffer.copy_within(self.from..self.to, 0);
