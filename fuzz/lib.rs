@@ -17,6 +17,8 @@ pub mod http;
 pub mod policy;
 
 pub mod connection;
+#[cfg(feature = "tls")]
+pub mod io;
 pub mod opinions;
 pub mod settings;
 

@@ -51,6 +51,7 @@ fn found(target: &[u8]) -> Option<Verdict> {
         secure: false,
         trusted: &[],
         withheld: &[],
+        certificate: None,
     };
     match ROUTER.find(&input, &mut Scratch::default()) {
         Verdict::AmbiguousPath => None,

@@ -307,7 +307,7 @@ impl Stream {
     fn received(&self, n: std::result::Result<usize, Errno>, room: usize) -> Result<Option<usize>> {
         match n {
             Ok(n) => {
-                if n > 0 && n < room {
+                if n > 0 && n < room && !self.transport.is_over() {
                     self.reactor.clear(self.key, Direction::Read, false);
                 }
                 Ok(Some(n))

@@ -3,7 +3,7 @@
 //!
 //! What each kind owes:
 //! - [`recv`](Transport::recv) that brings less than there was room for has emptied the socket, so that the next octets
-//!   raise an edge;
+//!   raise an edge, or [has come to the end](Transport::is_over);
 //! - [`peek`](Transport::peek) sees what a reader would see. Records of a protocol's own are nothing to it: a session
 //!   ticket must not cost a good idle connection.
 
@@ -91,6 +91,11 @@ impl Transport {
     /// Reads into `octets`; 0: the end.
     pub fn recv(&self, octets: &mut [u8]) -> Result<usize, Errno> {
         through!(self, tls => tls.recv(&self.fd, octets), kernel::recv(&self.fd, octets))
+    }
+
+    /// Nothing but the end, or an error, is left to be read, and no edge will tell.
+    pub fn is_over(&self) -> bool {
+        through!(self, tls => tls.is_over(), false)
     }
 
     /// As [`Transport::recv`] for what nobody looks at: what `scratch` holds afterwards means nothing.

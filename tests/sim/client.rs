@@ -13,6 +13,7 @@ use crate::net::{Actor, Happening, Micros, Net};
 use crate::octets::{are, downwards, octets, upwards};
 use crate::porter;
 use crate::scenario::{Ask, ByRoute, Ending, Framed, Person, named};
+use crate::seal::Seal;
 
 /// By this a client knows that all upstreams are left alone.
 const CIRCUIT_OPEN: &str = "left alone for a while";
@@ -26,6 +27,8 @@ pub struct Client {
     index: usize,
     person: Person,
     end: Option<End>,
+    /// What its octets will go through.
+    pub seal: Option<Seal>,
     reader: Reader,
     /// The next of its requests.
     next: usize,
@@ -73,6 +76,7 @@ impl Client {
             gated: gated.cloned(),
             person,
             end: None,
+            seal: None,
             reader: Reader::default(),
             next: 0,
             awaiting: VecDeque::new(),
@@ -108,15 +112,18 @@ impl Client {
                 let Some(socket) = net.connect_in(actor) else { return };
                 let before = self.person.is_bounded().then_some(self.greeting.len() as u64);
                 book.porch.knocks(net.peer(socket), self.person.from(), before);
-                End::new(socket, actor, self.person.pace, self.person.fault, self.person.urgent)
+                let Person { pace, fault, urgent, .. } = self.person;
+                let end = End::new(socket, actor, pace, fault, urgent);
+                end.behind(self.seal.take())
             }
         };
-        if end.closed {
+        if end.closed || end.is_leaving(net) {
             self.end = Some(end);
             return;
         }
         let octets = end.read(net);
-        if let Err(complaint) = self.hear(&octets, &mut end, net, book) {
+        let wrong = end.wrong.take().map_or(Ok(()), Err);
+        if let Err(complaint) = self.hear(&octets, &mut end, net, book).and(wrong) {
             book.complain(format!("client {}: {complaint}", self.index));
             end.close(net);
         }
@@ -281,7 +288,7 @@ impl Client {
                 // What was under way is cut short by nothing but the end of a frame.
                 end.out.extend(talk.say_close());
             } else if end.out.is_empty() {
-                end.close(net);
+                end.leave(net);
             }
         }
         Ok(())
@@ -396,7 +403,7 @@ impl Client {
         // Who spoke too early to whoever does not switch is not understood any more.
         let misled = self.ahead.is_some();
         if answer.last || misled || all && self.index.is_multiple_of(2) {
-            end.close(net);
+            end.leave(net);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use rustix::io::Errno;
 
 use crate::net::{Actor, Happening, Micros, Net, front};
+use crate::seal::Seal;
 
 /// How fast it is.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +51,18 @@ pub struct End {
     pub out: VecDeque<u8>,
     read: u64,
     pub written: u64,
+    /// Octets that the kernel took: those written, or the records with them.
+    taken: u64,
+    /// What they go through.
+    pub seal: Option<Seal>,
+    /// Why it is no TLS that came.
+    pub wrong: Option<String>,
+    /// It ends in order once all is out.
+    leaving: bool,
+    /// It waits for the other side to close, and only says that nothing more comes.
+    waits: bool,
+    /// It said that nothing more comes, and all before that has left.
+    pub announced: bool,
     /// All that was put out before something went wrong had left.
     pub drained: bool,
     rest_until: Micros,
@@ -85,6 +98,12 @@ impl End {
             out: VecDeque::new(),
             read: 0,
             written: 0,
+            taken: 0,
+            seal: None,
+            wrong: None,
+            leaving: false,
+            waits: false,
+            announced: false,
             drained: false,
             rest_until: 0,
             turn: None,
@@ -95,6 +114,11 @@ impl End {
             broken: false,
             ended: None,
         }
+    }
+
+    /// What goes in and out goes through `seal`.
+    pub fn behind(self, seal: Option<Seal>) -> End {
+        End { seal, ..self }
     }
 
     /// Reads what its pace allows.
@@ -123,17 +147,39 @@ impl End {
             }
         };
         self.read += octets.len() as u64;
+        let octets = self.open(octets);
         self.strike(net);
         octets
     }
 
+    /// What is in records, if that is what came. Their end is what they say of it.
+    fn open(&mut self, octets: Vec<u8>) -> Vec<u8> {
+        let Some(seal) = &mut self.seal else { return octets };
+        let opened = seal.open(&octets).unwrap_or_else(|wrong| {
+            self.wrong = Some(wrong);
+            Vec::new()
+        });
+        if seal.has_ended() {
+            self.ended = Some(true);
+        } else {
+            self.ended = self.ended.map(|_| false);
+        }
+        opened
+    }
+
     /// Writes what its pace allows, one octet of it as urgent.
     pub fn write(&mut self, net: &mut Net) {
-        if self.rests(net) || self.finished || self.out.is_empty() {
+        if self.rests(net) || self.finished {
+            return;
+        }
+        if self.seal.is_some() {
+            return self.write_sealed(net);
+        }
+        if self.out.is_empty() {
             return;
         }
         let before_fault = self.before_fault(|when| match when {
-            When::Written(n) => Some(n.saturating_sub(self.written)),
+            When::Written(n) => Some(n.saturating_sub(self.taken)),
             When::Read(_) => None,
         });
         self.blocked = false;
@@ -152,17 +198,91 @@ impl End {
                 self.urgent.take_if(|urgent| *urgent == self.written && n > 0);
                 self.out.drain(..n);
                 self.written += n as u64;
+                self.taken += n as u64;
                 self.drained = self.out.is_empty();
             }
-            Err(Errno::AGAIN) => self.blocked = true,
-            Err(error) => {
-                // EPIPE: its end came first, and in order.
-                self.broken = error == Errno::CONNRESET;
-                self.finished = true;
-                self.out.clear();
-            }
+            Err(error) => self.refused(error),
         }
         self.strike(net);
+    }
+
+    /// The kernel took nothing.
+    fn refused(&mut self, error: Errno) {
+        if error == Errno::AGAIN {
+            self.blocked = true;
+            return;
+        }
+        // EPIPE: its end came first, and in order.
+        self.broken = error == Errno::CONNRESET;
+        self.finished = true;
+        self.out.clear();
+    }
+
+    /// As [`End::write`], in records. Octets count as written when their record has left.
+    fn write_sealed(&mut self, net: &mut Net) {
+        let before_fault = self.before_fault(|when| match when {
+            When::Written(n) => Some(n.saturating_sub(self.taken)),
+            When::Read(_) => None,
+        });
+        let Some(seal) = &mut self.seal else { return };
+        if self.out.is_empty()
+            && !self.leaving
+            && let Some(until) = seal.keep_back(net.now, &mut net.chance)
+        {
+            net.at(until, Happening::Run(self.actor));
+            return;
+        }
+        seal.seal(&self.out, self.leaving, &mut net.chance);
+        let wire = seal.wire();
+        if wire.is_empty() {
+            return;
+        }
+        self.blocked = false;
+        let room = net.space(self.socket) + 1;
+        let n = self.pace.write.min(wire.len()).min(before_fault).min(room);
+        match net.send(self.socket, &front(wire, n)) {
+            Ok(n) => {
+                self.taken += n as u64;
+                let (octets, announced) = seal.sent(n);
+                self.out.drain(..octets);
+                self.written += octets as u64;
+                self.drained = self.out.is_empty();
+                self.announced |= announced;
+            }
+            Err(error) => self.refused(error),
+        }
+        self.strike(net);
+    }
+
+    /// Closes in order, as soon as that can be.
+    pub fn leave(&mut self, net: &mut Net) {
+        match self.seal {
+            Some(_) => (self.leaving, self.waits) = (true, net.chance.one_in(2)),
+            None => self.close(net),
+        }
+    }
+
+    /// It only waits until all is out. It does not matter what comes meanwhile.
+    pub fn is_leaving(&mut self, net: &mut Net) -> bool {
+        if self.leaving && !self.closed {
+            self.read(net);
+            self.write(net);
+            let is_told = self.announced && (!self.waits || self.ended.is_some());
+            if is_told || self.finished || self.ended == Some(false) {
+                self.close(net);
+            }
+            self.again(net);
+        }
+        self.leaving
+    }
+
+    /// Says that nothing more comes, if that can be said at once.
+    fn announce(&mut self, net: &mut Net) {
+        if let Some(seal) = &mut self.seal
+            && let Some(words) = seal.last_words()
+        {
+            self.announced |= net.send_whole(self.socket, &words);
+        }
     }
 
     /// Comes again when there is more to be done.
@@ -174,7 +294,13 @@ impl End {
             return;
         }
         let reads = net.is_readable(self.socket) && self.ended.is_none();
-        let writes = !self.out.is_empty() && !self.finished && !self.blocked;
+        let has_something = match &self.seal {
+            Some(seal) => {
+                self.leaving && !self.announced || seal.has_something(self.out.len(), net.now)
+            }
+            None => !self.out.is_empty(),
+        };
+        let writes = has_something && !self.finished && !self.blocked;
         if self.rest_until == Micros::MAX || !reads && !writes {
             return;
         }
@@ -201,7 +327,7 @@ impl End {
         let Some((when, fault)) = self.fault else { return };
         let due = match when {
             When::Read(n) => self.read >= n,
-            When::Written(n) => self.written >= n,
+            When::Written(n) => self.taken >= n,
         };
         if !due || self.closed {
             return;
@@ -218,8 +344,21 @@ impl End {
         net.trace.say(net.now, || format!("{:?} on {} : {fault:?}", self.actor, self.socket));
         match fault {
             Fault::Reset => self.reset(net),
-            Fault::Close => self.close(net),
-            Fault::Finish => self.finish(net),
+            Fault::Close | Fault::Finish => {
+                let announces = self.seal.is_some() && net.chance.one_in(2);
+                if announces {
+                    self.announce(net);
+                }
+                if fault == Fault::Close {
+                    self.close(net);
+                } else if self.announced && net.chance.one_in(2) {
+                    // It says so, and does not do it.
+                    self.finished = true;
+                    self.out.clear();
+                } else {
+                    self.finish(net);
+                }
+            }
             Fault::Pause(micros) => {
                 self.rest_until = net.now + micros;
                 net.at(self.rest_until, Happening::Run(self.actor));

@@ -27,6 +27,8 @@ pub struct Origin {
     /// The socket at the other end.
     peer: usize,
     end: End,
+    /// The request to which there is a whole answer once the end is announced.
+    ends_with: Option<usize>,
     reader: Reader,
     /// So many requests came.
     carried: u32,
@@ -68,6 +70,7 @@ impl Origin {
             upstream,
             peer,
             end,
+            ends_with: None,
             reader: Reader::default(),
             carried: 0,
             exchange: None,
@@ -82,8 +85,12 @@ impl Origin {
         if self.end.closed {
             return;
         }
+        if self.end.is_leaving(net) {
+            return self.broken(book);
+        }
         let octets = self.end.read(net);
-        if let Err(complaint) = self.hear(&octets, net.now, book) {
+        let wrong = self.end.wrong.take().map_or(Ok(()), Err);
+        if let Err(complaint) = self.hear(&octets, net.now, book).and(wrong) {
             book.complain(format!("{:?}: {complaint}", self.actor));
             self.end.close(net);
         }
@@ -91,7 +98,8 @@ impl Origin {
             self.end.close(net);
         }
         if self.close_at.is_some_and(|at| at <= net.now) && self.exchange.is_none() {
-            self.end.close(net);
+            self.end.leave(net);
+            net.at(net.now, Happening::Run(self.actor));
         }
         for _ in 0..2 {
             self.answer(net, book);
@@ -297,6 +305,7 @@ impl Origin {
                     let octets = written(id, ask, status, &mut net.chance);
                     if ask.script.end == Ending::Extra
                         && !self.end.finished
+                        && self.end.seal.is_none()
                         && net.send_whole(self.end.socket, &[&octets[..], b"extra"].concat())
                     {
                         self.tainted = Some("something followed the answer");
@@ -310,7 +319,7 @@ impl Origin {
             Stage::Writing if self.end.out.is_empty() && !self.end.finished => {
                 exchange.stage = Stage::Done;
                 let done = exchange.read_whole && !ask.script.end.is_open();
-                self.sent(ask, net);
+                self.sent(id, ask, net);
                 if done {
                     self.exchange = None;
                     book.rests(self.peer);
@@ -321,8 +330,12 @@ impl Origin {
     }
 
     /// What comes after the answer.
-    fn sent(&mut self, ask: &mut Ask, net: &mut Net) {
+    fn sent(&mut self, id: usize, ask: &mut Ask, net: &mut Net) {
         let until_close = ask.script.framing == Framed::UntilClose;
+        // A close by itself ends nothing there.
+        let is_sealed = self.end.seal.is_some();
+        let announces = is_sealed && until_close;
+        self.ends_with = announces.then_some(id);
         let mut close = |tainted, micros| {
             self.tainted = tainted;
             self.close_at = Some(net.now + micros);
@@ -331,24 +344,24 @@ impl Origin {
         match ask.script.end {
             Ending::Keep | Ending::Extra => ask.fate.answered = true,
             Ending::CloseIdle(micros) => {
-                ask.fate.answered = true;
+                ask.fate.answered |= !announces;
                 close(until_close.then_some("only a close could end the answer"), micros);
             }
             Ending::Close(micros) => {
-                ask.fate.answered = true;
+                ask.fate.answered |= !announces;
                 close(Some("it said that it would close"), micros);
             }
             // To a HEAD some of it is sense, and what follows comes too late to be noticed.
             Ending::Garbage(_) if ask.method == "HEAD" => self.end.close(net),
             Ending::Garbage(_) => close(Some("it talked nonsense"), OPEN),
             Ending::Truncate(_) => {
-                ask.fate.answered |= until_close;
+                ask.fate.answered |= until_close && !is_sealed;
                 self.end.close(net);
             }
             Ending::Reset(_) => {
                 self.end.reset(net);
                 // On a Unix socket there is no reset without octets unread.
-                ask.fate.answered |= until_close && !self.end.was_reset;
+                ask.fate.answered |= until_close && !is_sealed && !self.end.was_reset;
             }
             Ending::Stall(_) => self.tainted = Some("its answer was not finished"),
         }
@@ -357,12 +370,16 @@ impl Origin {
     /// Something went wrong with the connection; the answer may have been out all the same. One that
     /// only a close ends is whole whenever that comes in order.
     fn broken(&mut self, book: &mut Book) {
+        if let Some(id) = self.ends_with.take_if(|_| self.end.announced) {
+            book.asks[id].fate.answered = true;
+        }
         if let Some(Exchange { id: Some(id), stage: Stage::Writing | Stage::Done, .. }) =
             &self.exchange
             && (self.end.closed || self.end.finished)
         {
             let ask = &mut book.asks[*id];
             ask.fate.answered |= match ask.script.framing {
+                Framed::UntilClose if self.end.seal.is_some() => self.end.announced,
                 Framed::UntilClose => !self.end.was_reset,
                 _ => self.end.drained && ask.script.end.is_sound(),
             };

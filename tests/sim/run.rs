@@ -19,6 +19,7 @@ use crate::porter;
 use crate::press;
 use crate::proxy::{Command, CoreSpec, LABELS, OpenListener, Runtime};
 use crate::scenario::{self, ByRoute, Scenario, Stopping, Swap};
+use crate::seal::Sealer;
 use crate::stats::{self, Counter, Record, UpstreamState};
 use crate::trace::Trace;
 use crate::upstream::Registry;
@@ -62,6 +63,11 @@ fn plan(scenario: &Scenario) -> Plan {
     let upstreams = pool.upstreams.iter_mut().zip(&local.upstreams).zip(scenario.local);
     for ((upstream, local), _) in upstreams.filter(|(_, is_local)| *is_local) {
         *upstream = local.clone();
+    }
+    if let Some(sealing) = &scenario.sealing {
+        for (upstream, port) in pool.upstreams.iter_mut().zip(1..) {
+            upstream.secure = sealing.has_upstream(port);
+        }
     }
     pool.upstreams.truncate(scenario.upstreams);
     pool.connections.max_idle = scenario.upstream_idle;
@@ -169,10 +175,13 @@ fn swapped(plan: &Plan, swap: &Swap) -> Arc<Plan> {
 /// Runs the scenario of `seed`; `aloud`: prints what happens.
 pub fn run(seed: u64, aloud: bool) -> Outcome {
     let mut scenario = scenario::of(seed);
-    let plan = Arc::new(plan(&scenario));
+    let mut plan = plan(&scenario);
+    let sealer = Sealer::new(&scenario);
+    let tls = sealer.as_ref().map(|sealer| sealer.apply(&mut plan)).unwrap_or_default();
+    let plan = Arc::new(plan);
     let mut registry = Registry::new(1);
     let swapped: Vec<_> = scenario.swaps.iter().map(|swap| swapped(&plan, swap)).collect();
-    let runtime = Runtime::link(plan, &mut registry, None);
+    let runtime = Runtime::link_with(tls, plan, &mut registry, None);
     press::stay(&mut scenario, &runtime);
     if aloud {
         println!("{scenario:#?}");
@@ -189,6 +198,7 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let stats_seen = Arc::clone(&stats);
     let mut world = World::new(&scenario, chance, trace, commands, runtimes, stats_seen, questions);
     world.book.ledger = ledger;
+    sealer.into_iter().for_each(|sealer| world.seal(sealer));
     world::begin(world);
     let (recorder, records) = stats::records(scenario.records);
     let listen = Listen::Tcp(([127, 0, 0, 1], 80).into());
@@ -295,21 +305,30 @@ fn check(
     // What tidegate has no descriptor for is no failure of an upstream.
     let failed: u64 = upstreams.iter().map(|entry| entry.of_core(0).connect_failures.get()).sum();
     let turned_away = world.net.turned_away;
-    if scenario.stopping == Stopping::Quiet && failed > turned_away {
+    // Nor is a handshake that comes to nothing one of the connect's.
+    let is_plain = scenario.sealing.is_none();
+    if is_plain && scenario.stopping == Stopping::Quiet && failed > turned_away {
         let text = format!("{failed} connects failed, {turned_away} by an upstream");
         world.book.complain(text);
     }
-    octets(world, stats);
+    octets(world, scenario, stats);
     fates(world, scenario, records);
 }
 
 /// Octets add up: what the counters say went out is what the kernel was given.
-fn octets(world: &mut World, stats: &stats::Core) {
+fn octets(world: &mut World, scenario: &Scenario, stats: &stats::Core) {
     let (clients, origins) = (world.net.clients, world.net.origins);
     let (read, sent) = (stats.client_received.get(), stats.client_sent.get());
     let (from, to) = (stats.upstream_received.get(), stats.upstream_sent.get());
     if read > clients[0] || from > origins[0] {
         world.book.complain(format!("read {read} of {}, {from} of {}", clients[0], origins[0]));
+    }
+    // There are more octets in records than are told of.
+    if scenario.sealing.is_some() {
+        if sent > clients[1] || to > origins[1] {
+            world.book.complain(format!("sent {sent} of {}, {to} of {}", clients[1], origins[1]));
+        }
+        return;
     }
     // A Close of our own in a tunnel is not counted.
     if stats.tunnels_opened.get() == 0 {

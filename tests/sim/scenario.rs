@@ -12,6 +12,7 @@ use crate::net::Micros;
 use crate::octets::{smuggled, upwards};
 use crate::porter::{is_long, network};
 use crate::press;
+use crate::seal::{self, Sealing};
 use crate::sick::{self, Sick};
 
 /// How the kernel and the way are. Odds are one in so many; 0: never.
@@ -281,6 +282,8 @@ pub struct Scenario {
     pub sick: Option<Sick>,
     /// What is demanded of requests and connections.
     pub gate: Option<Gated>,
+    /// Who speaks TLS.
+    pub sealing: Option<Sealing>,
     /// One in so many connections to origins has a fault of its own.
     pub faulty: u64,
     /// One in so many sends an urgent octet.
@@ -389,6 +392,7 @@ pub fn of(seed: u64) -> Scenario {
         swaps: Vec::new(),
         sick: None,
         gate: None,
+        sealing: None,
         faulty,
         urgent: 0,
         stopping,
@@ -426,6 +430,9 @@ pub fn of(seed: u64) -> Scenario {
     }
     if gate::has(seed) {
         gate::add(&mut scenario, seed);
+    }
+    if seal::has(seed) {
+        seal::add(&mut scenario, seed);
     }
     judge(&mut scenario, &trouble);
     scenario

@@ -20,6 +20,7 @@ use crate::porter::{self, Porch};
 use crate::proxy::Runtime;
 use crate::proxy::{Adoption, AnswerSlot, Command, Event};
 use crate::scenario::{self, Scenario, Stopping};
+use crate::seal::Sealer;
 use crate::stats;
 use crate::trace::Trace;
 
@@ -60,6 +61,7 @@ pub struct World {
     /// What the core's clock counts from; only differences are ever seen.
     pub began: Instant,
     pub turns: u64,
+    sealer: Option<Sealer>,
     clients: Vec<Client>,
     origins: Vec<Origin>,
     faulty: u64,
@@ -135,6 +137,7 @@ impl World {
             },
             began: began(),
             turns: 0,
+            sealer: None,
             clients: people
                 .map(|(index, person)| Client::new(index, person, scenario.gate.as_ref()))
                 .collect(),
@@ -155,6 +158,12 @@ impl World {
             thinks: scenario.gate.as_ref().map_or(0, |gated| gated.thinks),
             patience: patience(scenario),
         }
+    }
+
+    /// Some of those around the core speak TLS.
+    pub fn seal(&mut self, sealer: Sealer) {
+        self.clients.iter_mut().for_each(|client| client.seal = sealer.client());
+        self.sealer = Some(sealer);
     }
 
     /// Writes to the core.
@@ -215,14 +224,16 @@ impl World {
     /// An origin takes the far end of a connection.
     fn welcome(&mut self, far: usize, upstream: usize) {
         let net = &mut self.net;
-        let pace = scenario::pace(&mut net.chance, 300 + self.largest);
+        let head = if self.sealer.is_some() { 6000 } else { 300 };
+        let pace = scenario::pace(&mut net.chance, head + self.largest);
         let faulty = net.chance.one_in(self.faulty);
         let most = 1000 + self.largest as u64;
         let fault = faulty.then(|| scenario::fault(&mut net.chance, most));
         let urgent = net.chance.one_in(self.urgent).then(|| net.chance.magnitude(most));
         let index = self.origins.len();
         let actor = Actor::Origin(index);
-        let end = End::new(far, actor, pace, fault, urgent);
+        let seal = self.sealer.as_ref().and_then(|sealer| sealer.origin(upstream));
+        let end = End::new(far, actor, pace, fault, urgent).behind(seal);
         let mut origin = Origin::new(index, upstream, end, net.peer(far));
         if net.dying == Some(upstream) {
             origin.fail(Fault::Stall, net, &mut self.book);

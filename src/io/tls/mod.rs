@@ -32,6 +32,9 @@ use records::{CONTENT, OVERHEAD, Records, Session, Step, Work};
 
 /// Octets that are sealed at once: four records of the largest size.
 const SEALED_AT_ONCE: usize = 64 * 1024;
+/// Octets of records that may come without any for the reader: handshakes, tickets, new keys, empty records. A peer
+/// that has nothing else to say would keep the core busy, and the largest handshake has less.
+const BARREN_MOST: usize = 256 * 1024;
 
 /// Room in which the connections of one core open and seal records.
 pub struct TlsBuffers {
@@ -74,6 +77,8 @@ struct State {
     unsent: Vec<u8>,
     /// Octets of the sender's that are in `unsent`.
     sealing: usize,
+    /// Octets of records since the last that brought any for the reader.
+    barren: usize,
     /// The peer said that nothing more comes.
     ended: bool,
     /// We said so, or never will.
@@ -113,6 +118,7 @@ impl Tls {
             opened: Vec::new(),
             unsent: Vec::new(),
             sealing: 0,
+            barren: 0,
             ended: false,
             finished: false,
             fault: None,
@@ -134,6 +140,10 @@ impl Tls {
     /// first: see [`Tls::has_unsent`].
     pub(super) fn handshake(&self, fd: &Fd) -> Result<(), Errno> {
         let state = &mut *self.state.borrow_mut();
+        match state.flush(fd) {
+            Ok(()) | Err(Errno::AGAIN) => {}
+            Err(error) => return Err(error),
+        }
         match state.exchange(fd, &self.buffers, &mut []) {
             Err(Errno::AGAIN) if state.is_handshaking() || !state.unsent.is_empty() => {
                 Err(Errno::AGAIN)
@@ -147,9 +157,22 @@ impl Tls {
         }
     }
 
+    /// Octets of memory for what is under way.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn kept(&self) -> usize {
+        let state = self.state.borrow();
+        state.sealed.capacity() + state.opened.capacity() + state.unsent.capacity()
+    }
+
     /// Records wait for the kernel to take them.
     pub(super) fn has_unsent(&self) -> bool {
         !self.state.borrow().unsent.is_empty()
+    }
+
+    /// There is nothing more to read but the end, or an error: no edge will tell of it.
+    pub(super) fn is_over(&self) -> bool {
+        let state = self.state.borrow();
+        state.opened.is_empty() && (state.ended || state.fault.is_some())
     }
 
     /// Reads into `octets`; 0: the end that the peer has announced.
@@ -169,6 +192,9 @@ impl Tls {
     /// Takes a part of `octets`, or all.
     pub(super) fn send(&self, fd: &Fd, octets: &[u8]) -> Result<usize, Errno> {
         let state = &mut *self.state.borrow_mut();
+        if state.finished || octets.len() < state.sealing {
+            return Err(Errno::PIPE); // after the end, or not the octets that are on their way
+        }
         state.flush(fd)?;
         if state.sealing > 0 {
             return Ok(std::mem::take(&mut state.sealing));
@@ -204,7 +230,7 @@ impl Tls {
     /// Announces that nothing more will be sent: `Ok` when the kernel has all that is to be sent.
     pub(super) fn finish(&self, fd: &Fd) -> Result<(), Errno> {
         let state = &mut *self.state.borrow_mut();
-        if !state.finished && state.fault.is_none() && !state.is_handshaking() {
+        if !state.finished && state.may_seal() && !state.is_handshaking() {
             state.finished = true;
             state.seal(fd, &self.buffers, &[], true)?;
         }
@@ -222,6 +248,11 @@ impl State {
         self.session.common().is_handshaking()
     }
 
+    /// Who ended without a word may listen still.
+    fn may_seal(&self) -> bool {
+        matches!(self.fault, None | Some(TlsFault::Truncated))
+    }
+
     /// Reads records and opens them, as long as there is room for what is in them, and sends what the protocol wants
     /// sent. All that came whole is opened: what is left of [`State::sealed`] is never a record of the sender's.
     fn exchange(
@@ -236,7 +267,7 @@ impl State {
             return Ok(opened);
         }
         if self.fault.is_some() {
-            return Err(Errno::PROTO);
+            return if opened > 0 { Ok(opened) } else { Err(Errno::PROTO) };
         }
         let (mut incoming, mut outgoing) =
             (buffers.incoming.borrow_mut(), buffers.outgoing.borrow_mut());
@@ -253,7 +284,9 @@ impl State {
         };
         let result = self.open(fd, &mut records, &mut work);
         let (opened, filled) = (work.opened, work.filled);
-        (self.opened, self.sealed) = (spill, records.into_rest());
+        // What comes behind the end is nothing (RFC 8446 section 6.1).
+        let rest = if self.ended { Vec::new() } else { records.into_rest() };
+        (self.opened, self.sealed) = (spill, rest);
         let sent = self.push(fd, &outgoing[..filled]);
         match result {
             _ if opened > 0 => Ok(opened),
@@ -299,21 +332,30 @@ impl State {
                         self.fault = Some(TlsFault::PlainHttp);
                     } else {
                         self.fault = Some(failure::fault(&error));
-                        // What is to be said about it, if anything is. The records are as they were: they are counted.
-                        let _ = self.session.step(records.all(), work);
+                        say_the_rest(&mut self.session, records.all(), work);
                     }
                     return Err(Errno::PROTO);
                 }
             }
             let is_full = work.opened == work.room.len() && !work.room.is_empty();
             if is_full || !work.spill.is_empty() || (is_drained && work.opened > before) {
+                self.barren = 0;
                 return Ok(());
             }
+            if work.opened > before {
+                self.barren = 0;
+            }
+            if self.barren > BARREN_MOST {
+                self.fault = Some(TlsFault::ProtocolViolation);
+                return Err(Errno::PROTO);
+            }
+            let had = records.all().len();
             let Some(drained) = records.read(fd, work.room.len() - work.opened)? else {
                 self.fault = Some(TlsFault::Truncated);
                 return Err(Errno::PROTO);
             };
             is_drained = drained;
+            self.barren += records.all().len() - had;
         }
     }
 
@@ -325,8 +367,7 @@ impl State {
         plain: &[u8],
         notify: bool,
     ) -> Result<(), Errno> {
-        // Who ended without a word may listen still.
-        if !matches!(self.fault, None | Some(TlsFault::Truncated)) {
+        if !self.may_seal() {
             return Err(Errno::PROTO);
         }
         let mut outgoing = buffers.outgoing.borrow_mut();
@@ -345,12 +386,14 @@ impl State {
             self.sealed.drain(..used);
             match step {
                 Ok(Step::More) => {}
+                Ok(Step::Ended) if self.ended => break Err(Errno::PIPE), // and so did we
                 Ok(Step::Ended) => self.ended = true,
                 Ok(Step::Sealed) => break Ok(()),
                 Ok(Step::Blocked | Step::Ready) => break Err(Errno::PIPE),
                 Err(error) => {
                     self.fault = Some(failure::fault(&error));
-                    let _ = self.session.step(&mut self.sealed, &mut work);
+                    (work.plain, work.notify) = (&[], false);
+                    say_the_rest(&mut self.session, &mut self.sealed, &mut work);
                     break Err(Errno::PROTO);
                 }
             }
@@ -384,6 +427,16 @@ impl State {
         match self.unsent.is_empty() {
             true => Ok(()),
             false => Err(Errno::AGAIN),
+        }
+    }
+}
+
+/// Brings out what a session that failed has to say still: the alert comes behind all that was to be sent before. The
+/// records are those at which it failed, for they are counted; they are not looked at again.
+fn say_the_rest(session: &mut Session, records: &mut [u8], work: &mut Work<'_>) {
+    while session.common().wants_write() {
+        if session.step(records, work).1.is_err() {
+            return;
         }
     }
 }

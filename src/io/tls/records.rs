@@ -14,6 +14,8 @@ pub(super) const OVERHEAD: usize = 64;
 pub(super) const CONTENT: usize = 16 * 1024;
 /// What is read for the protocol's own sake.
 const READ: usize = 4096;
+/// Octets for the reader that are read at once, so that the buffer which all share stays small.
+const READ_MOST: usize = 64 * 1024;
 /// What may be kept until the rest has come: a record, or a message of the handshake, with a chain of certificates.
 const SEALED_MOST: usize = 96 * 1024;
 
@@ -70,6 +72,7 @@ impl<'b> Records<'b> {
     /// Reads as much as brings `room` octets, or what the protocol needs: whether the socket had no more. `None`: its
     /// end came.
     pub fn read(&mut self, fd: &Fd, room: usize) -> Result<Option<bool>, Errno> {
+        let room = room.min(READ_MOST);
         let want = READ.max(room + OVERHEAD * (1 + room / CONTENT));
         self.buffer.copy_within(self.from..self.to, 0);
         (self.from, self.to) = (0, self.to - self.from);
@@ -79,11 +82,16 @@ impl<'b> Records<'b> {
         if self.buffer.len() < self.to + want {
             self.buffer.resize(self.to + want, 0);
         }
-        match kernel::recv(fd, &mut self.buffer[self.to..self.to + want])? {
-            0 => Ok(None),
-            n => {
-                self.to += n;
-                Ok(Some(n < want))
+        loop {
+            match kernel::recv(fd, &mut self.buffer[self.to..self.to + want]) {
+                Ok(0) => return Ok(None),
+                Ok(n) => {
+                    self.to += n;
+                    return Ok(Some(n < want));
+                }
+                // Octets that were opened before may be there: whoever gets those waits for an edge then.
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
             }
         }
     }

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::TlsFault;
+use rustix::io::Errno;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::ServerName;
 use rustls::{
@@ -32,7 +33,17 @@ const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS
 
 /// What both sides believe, for one version.
 fn configs(of: &'static SupportedProtocolVersion) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    configs_with(of, 0)
+}
+
+/// The same, with a certificate that has so many names more.
+fn configs_with(
+    of: &'static SupportedProtocolVersion,
+    names: usize,
+) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    let names = (0..names).map(|number| format!("one-name-of-very-many-{number}.example"));
+    let names: Vec<_> = ["localhost".to_owned()].into_iter().chain(names).collect();
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
     let (leaf, key) = (made.cert.der().clone(), made.signing_key.serialize_der());
     let mut roots = RootCertStore::empty();
     roots.add(leaf.clone()).unwrap();
@@ -144,6 +155,74 @@ fn octets_arrive_as_they_were_sent_in_both_directions() {
 }
 
 #[test]
+fn a_flight_larger_than_what_the_kernel_takes_arrives() {
+    for of in VERSIONS {
+        let (server, config) = configs_with(of, 1000);
+        let ours = move |mut stream: Stream, _core: Rc<Core>| async move {
+            let tls = Tls::server(server, &TlsBuffers::new()).unwrap();
+            stream.secure(tls, WAIT).await.unwrap();
+            assert_eq!(read(&stream, 4).await, (b"some".to_vec(), Ok(())));
+        };
+        run(ours, move |end| client(&config, end).write_all(b"some").unwrap());
+    }
+}
+
+#[test]
+fn an_end_that_comes_with_octets_is_seen_at_once() {
+    for of in VERSIONS {
+        let (server, config) = configs(of);
+        let ours = move |mut stream: Stream, core: Rc<Core>| async move {
+            let tls = Tls::server(server, &TlsBuffers::new()).unwrap();
+            stream.secure(tls, WAIT).await.unwrap();
+            // Both lie there by then, and nothing follows that the kernel could tell of.
+            core.reactor.sleep(Duration::from_millis(50)).await.unwrap();
+            assert_eq!(read(&stream, usize::MAX).await, (b"some".to_vec(), Ok(())));
+            // Whoever has ended may listen still.
+            assert_eq!(send(&stream, b"other").await, 5);
+            stream.finished(WAIT).await.unwrap();
+            // Behind both ends there is nothing more.
+            assert_eq!(stream.write(b"more"), Err(Error::Os(Errno::PIPE)));
+        };
+        run(ours, move |end| {
+            let mut tls = client(&config, end);
+            while tls.conn.is_handshaking() {
+                tls.conn.complete_io(&mut tls.sock).unwrap();
+            }
+            tls.conn.writer().write_all(b"some").unwrap();
+            tls.conn.send_close_notify();
+            let mut records = Vec::new();
+            while tls.conn.wants_write() {
+                tls.conn.write_tls(&mut records).unwrap();
+            }
+            records.extend(b"nonsense"); // behind the end nobody looks at it
+            tls.sock.write_all(&records).unwrap();
+            let mut back = Vec::new();
+            tls.read_to_end(&mut back).unwrap();
+            assert_eq!(back, b"other");
+        });
+    }
+}
+
+#[test]
+fn a_peer_that_speaks_of_nothing_but_the_protocol_is_left() {
+    let (server, config) = configs(&version::TLS13);
+    let ours = move |mut stream: Stream, _core: Rc<Core>| async move {
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = Tls::client(config, name, &TlsBuffers::new()).unwrap();
+        stream.secure(tls, WAIT).await.unwrap();
+        let fault = Error::Tls(TlsFault::ProtocolViolation);
+        assert_eq!(read(&stream, usize::MAX).await, (Vec::new(), Err(fault)));
+    };
+    run(ours, move |end| {
+        let mut server = (*server).clone();
+        server.send_tls13_tickets = 2000;
+        let connection = rustls::ServerConnection::new(Arc::new(server)).unwrap();
+        let mut tls = StreamOwned::new(connection, end);
+        let _ = tls.read(&mut [0]);
+    });
+}
+
+#[test]
 fn both_sides_may_be_ours() {
     for of in VERSIONS {
         let (server, config) = configs(of);
@@ -218,6 +297,7 @@ fn what_the_protocol_says_for_itself_is_no_octet() {
         send(&stream, b"?").await;
         assert_eq!(read(&stream, 1).await, (b"!".to_vec(), Ok(())));
         assert!(stream.is_quiet());
+        assert_eq!(stream.tls().unwrap().kept(), 0, "an idle connection has its keys alone");
         send(&stream, b"?").await;
         core.reactor.sleep(Duration::from_millis(50)).await.unwrap();
         assert!(!stream.is_quiet(), "octets, and then the end");
@@ -253,4 +333,22 @@ fn what_is_no_handshake_is_told_and_answered_with_an_alert() {
         let _ = end.read_to_end(&mut back);
         assert_eq!((back.first(), back.len()), (Some(&21), 7), "an alert, and nothing else");
     });
+}
+
+#[test]
+fn the_alert_comes_behind_what_was_said_before() {
+    for of in VERSIONS {
+        let (server, client) = configs(of);
+        let (mut server, mut client) = ((*server).clone(), (*client).clone());
+        (server.alpn_protocols, client.alpn_protocols) = (vec![b"a".into()], vec![b"b".into()]);
+        let ours = move |mut stream: Stream, _core: Rc<Core>| async move {
+            let tls = Tls::server(Arc::new(server), &TlsBuffers::new()).unwrap();
+            let error = stream.secure(tls, WAIT).await.unwrap_err();
+            assert_eq!(error, Error::Tls(TlsFault::NoSharedProtocol));
+        };
+        run(ours, move |end| {
+            let told = self::client(&Arc::new(client), end).read(&mut [0]).unwrap_err();
+            assert!(told.to_string().contains("NoApplicationProtocol"), "{told}");
+        });
+    }
 }
