@@ -3,18 +3,17 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use async_io::{Async, Timer};
-use async_net::TcpStream;
-use async_net::unix::UnixStream;
-use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt};
+use async_io::Timer;
+use futures_lite::FutureExt;
 use memchr::memmem;
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Incoming, Question};
+use super::connection::Connection;
+use super::security::tls_fault;
+use super::{Dial, Incoming, Question};
+use crate::io::TlsFaultKind;
 use crate::io::address::Address;
 use crate::stats::CheckOutcome;
 
@@ -26,12 +25,10 @@ const SEARCHED: usize = 64 * 1024;
 /// What is asked, and what a good answer is.
 #[derive(Clone, Copy, Debug)]
 pub struct Check<'a> {
-    /// `None`: a connection is all that is wanted.
+    /// `None`: a connection is all that is wanted, with the handshake where it is made over TLS.
     pub question: Option<Question<'a>>,
-    /// What the connection begins with.
-    pub preface: &'a [u8],
-    /// The address that the connection comes from, where the other side is of its family.
-    pub bind: Option<IpAddr>,
+    /// How the connection is made.
+    pub dial: Dial<'a>,
     /// Good statuses, from the least to the greatest.
     pub status: &'a [(u16, u16)],
     /// What the first 64 KiB of the body have in them; empty: anything.
@@ -53,22 +50,23 @@ pub async fn check(
     let tried = &addresses[..addresses.len().min(ADDRESSES_TRIED)];
     // Of the time for all; in milliseconds, for a person reads it.
     let wait = Duration::from_millis(patience.as_millis() as u64 / tried.len().max(1) as u64);
-    let unconnected =
-        || found(CheckOutcome::ConnectTimeout, format_args!("no connection within {wait:?}"));
-    let is_connected = Cell::new(false);
+    let (is_reached, is_connected) = (Cell::new(false), Cell::new(false));
+    let unconnected = || {
+        let missing = if is_reached.get() { "TLS handshake" } else { "connection" };
+        found(CheckOutcome::ConnectTimeout, format_args!("no {missing} within {wait:?}"))
+    };
     let asking = async {
         let mut last = found(CheckOutcome::ResolveFailed, "the name has no known address");
         for address in tried {
-            let connected = || is_connected.set(true);
+            is_reached.set(false);
             let asking = async {
-                match address {
-                    Address::Tcp(to) => {
-                        judge(connect(*to, check.bind).await, connected, check).await
-                    }
-                    Address::Unix(to) => {
-                        judge(UnixStream::connect(to).await, connected, check).await
-                    }
-                }
+                let stream = match check.dial.connect(address, &is_reached).await {
+                    Ok(stream) => stream,
+                    Err(error) if is_ours(&error) => return Err(error),
+                    Err(error) => return Ok(unmade(&error)),
+                };
+                is_connected.set(true);
+                Ok(judge(stream, check).await)
             };
             let late = async {
                 Timer::after(wait).await;
@@ -94,78 +92,43 @@ pub async fn check(
     asking.or(late).await
 }
 
-/// A connection to `to`, from the address `bind` if that is of the same family.
-async fn connect(to: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
-    let Some(ip) = bind.filter(|ip| ip.is_ipv4() == to.is_ipv4()) else {
-        return TcpStream::connect(to).await;
-    };
-    let kind = Type::STREAM.nonblocking().cloexec();
-    let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
-    socket.bind(&SocketAddr::new(ip, 0).into()).map_err(|error| {
-        // Of this machine it is not, so no request gets through either: that is to be told.
-        match error.raw_os_error() == Some(Errno::ADDRNOTAVAIL.raw_os_error()) {
-            true => io::Error::other(format!("no connection can come from {ip}: {error}")),
-            false => error,
-        }
-    })?;
-    match socket.connect(&to.into()) {
-        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
-            return Err(error);
-        }
-        _ => {}
-    }
-    let stream = Async::new_nonblocking(std::net::TcpStream::from(socket))?;
-    stream.writable().await?;
-    match stream.get_ref().take_error()? {
-        Some(error) => Err(error),
-        None => Ok(stream.into()),
-    }
+/// What is made of the want of a connection.
+fn unmade(error: &io::Error) -> Checked {
+    let outcome = of_tls(error).unwrap_or(match error.kind() {
+        io::ErrorKind::ConnectionRefused => CheckOutcome::ConnectRefused,
+        io::ErrorKind::TimedOut => CheckOutcome::ConnectTimeout,
+        _ => CheckOutcome::ConnectFailed,
+    });
+    found(outcome, error)
 }
 
-/// What is made of a connection, or of the want of one.
-async fn judge<S>(
-    stream: io::Result<S>,
-    connected: impl FnOnce(),
-    check: Check<'_>,
-) -> io::Result<Checked>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut stream = match stream {
-        Ok(stream) => stream,
-        Err(error) if is_ours(&error) => return Err(error),
-        Err(error) => {
-            let outcome = match error.kind() {
-                io::ErrorKind::ConnectionRefused => CheckOutcome::ConnectRefused,
-                io::ErrorKind::TimedOut => CheckOutcome::ConnectTimeout,
-                _ => CheckOutcome::ConnectFailed,
-            };
-            return Ok(found(outcome, error));
-        }
-    };
-    connected();
-    if let Err(error) = stream.write_all(check.preface).await {
-        return Ok(found(CheckOutcome::Closed, error));
-    }
-    let Some(question) = check.question else { return Ok((CheckOutcome::Ok, String::new())) };
-    Ok(answer(stream, question, check).await.unwrap_or_else(|error| {
-        let outcome = match error.kind() {
+/// What is made of a connection.
+async fn judge(stream: Connection, check: Check<'_>) -> Checked {
+    let Some(question) = check.question else { return (CheckOutcome::Ok, String::new()) };
+    answer(stream, question, check).await.unwrap_or_else(|error| {
+        let outcome = of_tls(&error).unwrap_or(match error.kind() {
             io::ErrorKind::InvalidData => CheckOutcome::NotHttp,
             _ => CheckOutcome::Closed,
-        };
+        });
         found(outcome, error)
-    }))
+    })
+}
+
+/// What it means that TLS failed, if that is the error.
+fn of_tls(error: &io::Error) -> Option<CheckOutcome> {
+    tls_fault(error).map(|fault| match fault.kind() {
+        TlsFaultKind::Certificate => CheckOutcome::TlsCertificate,
+        TlsFaultKind::Alert => CheckOutcome::TlsAlert,
+        TlsFaultKind::Protocol => CheckOutcome::TlsFailed,
+    })
 }
 
 /// Judges the answer to `question`.
-async fn answer<S>(
-    mut stream: S,
+async fn answer(
+    mut stream: Connection,
     question: Question<'_>,
     Check { status, body: wanted, .. }: Check<'_>,
-) -> io::Result<Checked>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) -> io::Result<Checked> {
     let mut incoming = Incoming::begin(&mut stream, question).await?;
     let got = incoming.status;
     if !status.iter().any(|(least, most)| (*least..=*most).contains(&got)) {
@@ -207,13 +170,16 @@ fn found(outcome: CheckOutcome, text: impl fmt::Display) -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Security;
     use crate::http::Method;
+    use std::net::IpAddr;
     use std::str::FromStr;
 
     use async_net::TcpListener;
     use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
     const PATIENCE: Duration = Duration::from_secs(10);
+    const PLAIN: Dial = Dial { bind: None, preface: b"", security: &Security::Plain };
 
     fn question(method: Method) -> Question<'static> {
         Question { method, target: "/healthz", host: "a.test", fields: b"", body: "" }
@@ -236,8 +202,7 @@ mod tests {
         };
         let asked = Check {
             question: Some(question(method)),
-            preface: b"",
-            bind: None,
+            dial: PLAIN,
             status: &[(200, 299), (404, 404)],
             body,
         };
@@ -293,7 +258,7 @@ mod tests {
             let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
             let [closed, open] = [closed, open.local_addr().unwrap()].map(Address::Tcp);
             let unix = Address::Unix(std::path::Path::new("/nowhere/at/all").into());
-            let connect = Check { question: None, preface: b"", bind: None, status: &[], body: "" };
+            let connect = Check { question: None, dial: PLAIN, status: &[], body: "" };
             for (addresses, outcome) in [
                 (vec![], CheckOutcome::ResolveFailed),
                 (vec![closed.clone()], CheckOutcome::ConnectRefused),
@@ -335,8 +300,7 @@ mod tests {
             {
                 let asked = Check {
                     question: None,
-                    preface: b"",
-                    bind: Some(IpAddr::from_str(bind).unwrap()),
+                    dial: Dial { bind: Some(IpAddr::from_str(bind).unwrap()), ..PLAIN },
                     status: &[],
                     body: "",
                 };

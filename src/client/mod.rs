@@ -2,19 +2,26 @@
 //!
 //! Laws: never in the data path. One connection, one request, one answer, then it closes. Heads are judged by `http`,
 //! as strictly as those of upstreams; the answer's size and the whole time have a bound. Uses `http`, of `io` what an
-//! address is, and of `stats` the outcomes of a check.
+//! address is and how TLS fails, and of `stats` the outcomes of a check. Whom TLS trusts is brought by who asks.
 
 mod check;
+mod connection;
+mod security;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use check::{Check, Checked, check};
+pub use connection::Dial;
+pub use security::Security;
 
+use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
 use async_io::Timer;
-use async_net::TcpStream;
-use async_net::unix::UnixStream;
-use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, future};
+use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt, future};
+
+use connection::Connection;
 
 use crate::http::body::Decoder;
 use crate::http::{Field, Limits, Method, Progress, Reason, Response};
@@ -51,24 +58,22 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Asks `question` at `address`, and waits for the answer as long as `patience`.
+/// Asks `question` at `address`, through `security`, and waits for the answer as long as `patience`.
 ///
 /// # Errors
 /// When there is no whole answer in time, one that is not HTTP, or one whose body has more than `body_most` octets: of
 /// that one the rest is not read.
 pub async fn ask(
     address: &Address,
+    security: &Security,
     question: Question<'_>,
     body_most: usize,
     patience: Duration,
 ) -> io::Result<Answer> {
+    let dial = Dial { bind: None, preface: b"", security };
     let asking = async {
-        match address {
-            Address::Tcp(to) => exchange(TcpStream::connect(to).await?, question, body_most).await,
-            Address::Unix(to) => {
-                exchange(UnixStream::connect(to).await?, question, body_most).await
-            }
-        }
+        let stream = dial.connect(address, &Cell::default()).await?;
+        exchange(stream, question, body_most).await
     };
     let late = async {
         Timer::after(patience).await;
@@ -77,10 +82,11 @@ pub async fn ask(
     asking.or(late).await
 }
 
-async fn exchange<S>(mut stream: S, question: Question<'_>, body_most: usize) -> io::Result<Answer>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn exchange(
+    mut stream: Connection,
+    question: Question<'_>,
+    body_most: usize,
+) -> io::Result<Answer> {
     let mut incoming = Incoming::begin(&mut stream, question).await?;
     let (mut body, mut is_open) = (Vec::new(), true);
     while is_open {
@@ -103,10 +109,7 @@ struct Incoming {
 
 impl Incoming {
     /// Sends `question`, and reads the head of the final answer.
-    async fn begin<S>(stream: &mut S, question: Question<'_>) -> io::Result<Incoming>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    async fn begin(stream: &mut Connection, question: Question<'_>) -> io::Result<Incoming> {
         stream.write_all(&octets(question)).await?;
         stream.flush().await?;
         let (mut input, mut head, mut interim) = (Vec::new(), Response::default(), 0);
@@ -133,10 +136,7 @@ impl Incoming {
     }
 
     /// Adds what has come to `body`, if need be after a wait for some of it. `false`: it is whole.
-    async fn body<S>(&mut self, stream: &mut S, body: &mut Vec<u8>) -> io::Result<bool>
-    where
-        S: AsyncRead + Unpin,
-    {
+    async fn body(&mut self, stream: &mut Connection, body: &mut Vec<u8>) -> io::Result<bool> {
         loop {
             let decoded = self.decoder.decode(&mut self.input).map_err(refused)?;
             body.extend_from_slice(&self.input[..decoded.payload]);
@@ -167,7 +167,7 @@ fn octets(question: Question<'_>) -> Vec<u8> {
 }
 
 /// Reads what there is; an error of the kind `UnexpectedEof` if there will be no more.
-async fn more<S: AsyncRead + Unpin>(stream: &mut S, input: &mut Vec<u8>) -> io::Result<()> {
+async fn more(stream: &mut Connection, input: &mut Vec<u8>) -> io::Result<()> {
     // Who always has more to say keeps neither the clock nor anybody else from a turn.
     future::yield_now().await;
     let mut piece = [0; 4096];
@@ -212,8 +212,9 @@ mod tests {
                 stream.write_all(answer).await.unwrap();
                 String::from_utf8_lossy(&seen[..octets]).into_owned()
             };
-            smol::future::zip(ask(&address, question, BODY_MOST, Duration::from_secs(10)), serve)
-                .await
+            let patience = Duration::from_secs(10);
+            let asking = ask(&address, &Security::Plain, question, BODY_MOST, patience);
+            smol::future::zip(asking, serve).await
         })
     }
 
@@ -252,5 +253,25 @@ mod tests {
         ] {
             assert_eq!(asked(octets.as_bytes()).0.unwrap_err().kind(), kind, "{octets}");
         }
+    }
+
+    #[test]
+    fn nothing_is_asked_in_plain_where_it_was_to_be_tls() {
+        smol::block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = Address::Tcp(listener.local_addr().unwrap());
+            let question =
+                Question { method: Method::Get, target: "/", host: "a", fields: b"", body: "" };
+            let patience = Duration::from_secs(10);
+            let asking = ask(&address, &Security::Unlinked, question, BODY_MOST, patience);
+            let seeing = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut seen = Vec::new();
+                let _ = stream.read_to_end(&mut seen).await;
+                seen
+            };
+            let (answer, seen) = smol::future::zip(asking, seeing).await;
+            assert_eq!((answer.is_err(), &seen[..]), (true, &b""[..]));
+        });
     }
 }

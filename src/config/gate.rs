@@ -34,6 +34,17 @@ pub enum AuthKind {
     Forward(ForwardAuthSpec),
 }
 
+impl AuthSpec {
+    /// The service that is asked about requests, or for keys.
+    pub fn url(&self) -> Option<&AskedUrl> {
+        match &self.kind {
+            AuthKind::Jwt(JwtSpec { keys: JwtKeys::Url { url, .. }, .. })
+            | AuthKind::Forward(ForwardAuthSpec { url, .. }) => Some(url),
+            _ => None,
+        }
+    }
+}
+
 impl AuthKind {
     /// The word for it in settings.
     pub fn name(&self) -> &'static str {

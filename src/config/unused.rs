@@ -34,7 +34,8 @@ pub fn warn(settings: &mut Settings<'_>, plan: &Plan) {
     let below = of_pools.chain(shares.iter().map(|share| &*share.exchange)).collect();
     settings.unused_retries(&plan.exchange, below);
     settings.unused_names(&pools);
-    settings.unused_tls(&pools);
+    let mut services = plan.auths.iter().filter_map(|auth| auth.url());
+    settings.unused_tls(&pools, services.any(|url| url.secure));
     // Most of thousands say nothing of it.
     let says = |section: &&Section| section.given.keys().any(|name| is_looked_at(name));
     for section in of(&settings.layers.sections, POOL).into_iter().filter(says) {
@@ -44,7 +45,7 @@ pub fn warn(settings: &mut Settings<'_>, plan: &Plan) {
         let mut settings = settings.of(section);
         settings.unused_retries(&pool.exchange, below);
         settings.unused_names(&[*pool]);
-        settings.unused_tls(&[*pool]);
+        settings.unused_tls(&[*pool], false);
     }
     settings.overwritten_cookies(plan);
     let routes = plan.routes.iter().filter(|route| route.source == RouteSource::Section);
@@ -108,11 +109,12 @@ impl Settings<'_> {
         }
     }
 
-    /// What is said of TLS, where no upstream of these pools speaks it.
-    fn unused_tls(&mut self, pools: &[&PoolSpec]) {
+    /// What is said of TLS, where no upstream of these pools speaks it, and no service that goes by the same.
+    fn unused_tls(&mut self, pools: &[&PoolSpec], of_services: bool) {
         let mut upstreams = pools.iter().flat_map(|pool| &pool.upstreams);
         // A build without TLS refuses it all the same.
-        let is_used = upstreams.any(|upstream| upstream.secure) || !cfg!(feature = "tls");
+        let is_used =
+            of_services || upstreams.any(|upstream| upstream.secure) || !cfg!(feature = "tls");
         if let (false, Some(given)) = (is_used, self.first_said(&OF_UPSTREAMS)) {
             let what = "this is not used, since no upstream speaks TLS";
             self.warn(&given, wrong(what, "begin its URL with https://, or leave it out"));

@@ -11,6 +11,7 @@ use smol::{LocalExecutor, Task};
 
 use super::current::Current;
 use super::urls;
+use crate::client::Security;
 use crate::policy::gate::{Authenticator, KeySource};
 use crate::proxy::Runtime;
 
@@ -36,8 +37,9 @@ pub async fn fetch_new(runtime: &Runtime) {
     let fetch_one = |auth: &Arc<Authenticator>| {
         let source = auth.source().filter(|_| !auth.has_keys())?;
         let (auth, asking) = (Arc::clone(auth), &asking);
+        let security = urls::security(&source.url, runtime);
         // That there are none is told where they are fetched again.
-        Some(executor.spawn(async move { drop(fetch(&auth, &source, asking).await) }))
+        Some(executor.spawn(async move { drop(fetch(&auth, &source, &security, asking).await) }))
     };
     let tasks: Vec<Task<()>> = runtime.gates.auths.iter().filter_map(fetch_one).collect();
     let fetched = async {
@@ -51,26 +53,37 @@ pub async fn fetch_new(runtime: &Runtime) {
     executor.run(fetched.or(late)).await;
 }
 
+/// Keys that are fetched as long as this is held.
+struct Kept {
+    auth: Arc<Authenticator>,
+    /// What their source is asked through: another one may find what this one did not.
+    security: Security,
+    _task: Task<()>,
+}
+
 /// Fetches the keys that the plan in force needs, for as long as it is held.
 pub async fn keep(current: Rc<Current>) {
     let asking = Semaphore::new(SOURCES);
     let executor = LocalExecutor::new();
     let keeping = async {
-        let mut kept: Vec<(Arc<Authenticator>, Task<()>)> = Vec::new();
+        let mut kept: Vec<Kept> = Vec::new();
         loop {
             let runtime = current.get();
-            let auths = &runtime.gates.auths;
-            // Whoever is not wanted any more is dropped, and fetched no more.
-            kept.retain(|(one, _)| auths.iter().any(|auth| Arc::ptr_eq(auth, one)));
-            for auth in auths {
-                if let Some(source) = auth.source()
-                    && !kept.iter().any(|(one, _)| Arc::ptr_eq(auth, one))
-                {
-                    let task = executor.spawn(keep_one(Arc::clone(auth), source, &asking));
-                    kept.push((Arc::clone(auth), task));
-                }
+            let mut before = std::mem::take(&mut kept);
+            for auth in &runtime.gates.auths {
+                let Some(source) = auth.source() else { continue };
+                let security = urls::security(&source.url, &runtime);
+                let is_it = |one: &Kept| Arc::ptr_eq(&one.auth, auth) && one.security == security;
+                kept.push(match before.iter().position(is_it) {
+                    Some(at) => before.swap_remove(at),
+                    None => {
+                        let keeping = keep_one(Arc::clone(auth), source, security.clone(), &asking);
+                        let task = executor.spawn(keeping);
+                        Kept { auth: Arc::clone(auth), security, _task: task }
+                    }
+                });
             }
-            drop(runtime);
+            drop((runtime, before)); // whoever is not wanted any more is fetched no more
             Timer::after(OFTEN).await;
         }
     };
@@ -78,13 +91,18 @@ pub async fn keep(current: Rc<Current>) {
 }
 
 /// Fetches the keys of one source, again and again.
-async fn keep_one(auth: Arc<Authenticator>, source: KeySource, asking: &Semaphore) {
+async fn keep_one(
+    auth: Arc<Authenticator>,
+    source: KeySource,
+    security: Security,
+    asking: &Semaphore,
+) {
     let name = &auth.spec.name;
     let (mut failures, mut out_of_turn) = (0_u32, None);
     let mut wait = if auth.has_keys() { source.refresh } else { Duration::ZERO };
     loop {
         until_due(&auth, wait, &mut out_of_turn).await;
-        match fetch(&auth, &source, asking).await {
+        match fetch(&auth, &source, &security, asking).await {
             Ok(()) => {
                 if failures > 0 {
                     tracing::info!(auth = %name, "the keys of signed tokens can be had again");
@@ -126,10 +144,15 @@ async fn until_due(auth: &Authenticator, wait: Duration, out_of_turn: &mut Optio
 }
 
 /// Has `auth` go by the keys of its source from now on.
-async fn fetch(auth: &Authenticator, source: &KeySource, asking: &Semaphore) -> Result<(), String> {
+async fn fetch(
+    auth: &Authenticator,
+    source: &KeySource,
+    security: &Security,
+    asking: &Semaphore,
+) -> Result<(), String> {
     let _permit = asking.acquire().await;
     let fields = b"Accept: application/json\r\nAccept-Encoding: identity\r\n";
-    let answer = urls::get(&source.url, fields, SET_MOST, PATIENCE).await;
+    let answer = urls::get(&source.url, security, fields, SET_MOST, PATIENCE).await;
     let answer = answer.map_err(|error| error.to_string())?;
     match answer.status {
         200 => auth.set_keys(&answer.body),

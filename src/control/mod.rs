@@ -11,10 +11,10 @@
 //! `addresses` (names of which each address is an upstream), `probes` (whether upstreams are well), `health` (what the
 //! log says of them), `questions` (are these credentials good), `service` (what another service says of that), `keys`
 //! (of signed tokens), `urls` (what those two ask), `desired` (what is wanted: settings, and changes of upstreams),
-//! `state` (where those are kept), `tls` (certificates and whom to trust), `certificates` (which end soon), `reload`
-//! (putting it in force), `listening` (the sockets), `current` (what is), `watch` (have files changed), `upgrade`
-//! (another process), `handed` (what that gets to know of upstreams), `drain` (the end), [`demo`]
-//! (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
+//! `state` (where those are kept), `tls` (certificates and whom to trust; `without_tls` in a build that has none),
+//! `certificates` (which end soon), `reload` (putting it in force), `listening` (the sockets), `current` (what is),
+//! `watch` (have files changed), `upgrade` (another process), `handed` (what that gets to know of upstreams), `drain`
+//! (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
 
 mod addresses;
 pub mod ask;
@@ -55,11 +55,8 @@ use async_signal::{Signal, Signals};
 use flume::{Receiver, Sender};
 use futures_lite::{FutureExt, StreamExt, future};
 use smol::{LocalExecutor, Task};
-
-#[cfg(feature = "tls")]
-use tls::{TlsLinker, own_certificates};
 #[cfg(not(feature = "tls"))]
-use without_tls::{TlsLinker, own_certificates};
+use without_tls as tls;
 
 use crate::admin::{self, CurrentView, Orders, PendingOrder, Service};
 use crate::config::{Order, Plan, Report, Sources};
@@ -76,6 +73,7 @@ use cores::Cores;
 use current::Current;
 use desired::Desired;
 use listening::Listening;
+use tls::{TlsLinker, own_certificates};
 use upgrade::{UPGRADING, Upgrade};
 use watch::Watcher;
 
@@ -303,7 +301,11 @@ impl ControlPlane {
         let (unreachable, names) = flume::bounded(REPORTS);
         let (changes, changed) = flume::bounded(REPORTS);
         let (ask, questions) = flume::bounded(REPORTS);
-        let _answering = executor.spawn(questions::answer(questions, mailboxes.clone()));
+        let _answering = executor.spawn(questions::answer(
+            questions,
+            mailboxes.clone(),
+            Rc::clone(&self.current),
+        ));
         let _looking = executor.spawn(certificates::watch(Rc::clone(&self.current)));
         let _fetching = executor.spawn(keys::keep(Rc::clone(&self.current)));
         let passing = events::pass_on(

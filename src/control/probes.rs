@@ -18,13 +18,15 @@ use smol::lock::{Semaphore, SemaphoreGuard};
 use smol::{LocalExecutor, Task};
 
 use super::current::Current;
-use crate::client::{self, Check, Question};
+use super::tls;
+use crate::client::{self, Check, Dial, Question, Security};
 use crate::config::{HealthSpec, Place, PoolSpec, ProbeMethod, ProxyVersion, UpstreamSpec};
 use crate::http::{Method, proxy_protocol};
 use crate::io::address::Address;
 use crate::io::signal::Mailbox;
 use crate::proxy::{Change, Command};
 use crate::stats::{CheckOutcome, Condition, UpstreamState};
+use crate::upstream::LinkedPool;
 use crate::upstream::health::{self, Finding, Thresholds};
 use crate::upstream::resolve::literal;
 
@@ -54,6 +56,8 @@ struct CheckPlan {
     bind: Option<IpAddr>,
     /// What they begin with.
     preface: Vec<u8>,
+    /// What the rest travels through.
+    security: Security,
     health: HealthSpec,
 }
 
@@ -141,7 +145,8 @@ impl Keeper<'_> {
         for (pool, linked) in runtime.plan.pools.iter().zip(&runtime.pools) {
             let entries = linked.upstreams.iter().map(|entry| &entry.state);
             for (spec, entry) in pool.upstreams.iter().zip(entries) {
-                let asked = pool.health.as_ref().map(|health| CheckPlan::new(spec, pool, health));
+                let asked =
+                    pool.health.as_ref().map(|health| CheckPlan::new(spec, pool, health, linked));
                 let old = before.remove(&Arc::as_ptr(entry));
                 let had_task = old.is_some();
                 // Another task ends here: what it finds while we wait for a core would come too late.
@@ -305,13 +310,19 @@ impl Watch {
 }
 
 impl CheckPlan {
-    fn new(spec: &UpstreamSpec, pool: &PoolSpec, health: &HealthSpec) -> CheckPlan {
+    fn new(
+        spec: &UpstreamSpec,
+        pool: &PoolSpec,
+        health: &HealthSpec,
+        linked: &LinkedPool,
+    ) -> CheckPlan {
         CheckPlan {
             place: spec.place.clone(),
             target: format!("{}{}", spec.base, health.path),
             host: health.host.clone().unwrap_or_else(|| spec.authority.clone()),
             bind: pool.connections.bind,
             preface: preface(pool.connections.proxy_protocol),
+            security: tls::security(spec.secure, &pool.tls, spec.host(), linked.tls.as_ref()),
             health: health.clone(),
         }
     }
@@ -330,8 +341,7 @@ impl CheckPlan {
                 ProbeMethod::Head => Some(ask(Method::Head)),
                 ProbeMethod::Connect => None,
             },
-            bind: self.bind,
-            preface: &self.preface,
+            dial: Dial { bind: self.bind, preface: &self.preface, security: &self.security },
             status: &self.health.status,
             body: &self.health.body,
         }

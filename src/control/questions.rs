@@ -5,6 +5,7 @@
 //! thread busy, which is worth less to the kernel than a core, and holds up no request whose credentials were seen
 //! before.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use flume::Receiver;
@@ -12,6 +13,7 @@ use smol::LocalExecutor;
 use smol::lock::Semaphore;
 
 use super::checks::SlowChecks;
+use super::current::Current;
 use super::service;
 use crate::io::signal::Mailbox;
 use crate::policy::gate::{Answer, AuthQuestion, CheckKind};
@@ -24,7 +26,11 @@ const SERVICES: usize = 256;
 pub type PendingQuestion = (Arc<AuthQuestion>, AnswerSlot);
 
 /// Answers questions until nobody can ask any more.
-pub async fn answer(questions: Receiver<PendingQuestion>, mailboxes: Vec<Mailbox<Command>>) {
+pub async fn answer(
+    questions: Receiver<PendingQuestion>,
+    mailboxes: Vec<Mailbox<Command>>,
+    current: Rc<Current>,
+) {
     let (mut passwords, mut signatures) = (None, None);
     let asking = Semaphore::new(SERVICES);
     let executor = LocalExecutor::new();
@@ -46,10 +52,10 @@ pub async fn answer(questions: Receiver<PendingQuestion>, mailboxes: Vec<Mailbox
                 tell(&mailboxes, &slot, Answer::Unavailable);
                 continue;
             };
-            let mailboxes = &mailboxes;
+            let (mailboxes, runtime) = (&mailboxes, current.get());
             let task = executor.spawn(async move {
                 let _permit = permit;
-                tell(mailboxes, &slot, service::ask(&question).await);
+                tell(mailboxes, &slot, service::ask(&question, &runtime).await);
             });
             task.detach(); // it ends with the executor
         }

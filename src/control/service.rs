@@ -6,6 +6,7 @@ use crate::config::{AuthKind, ForwardAuthSpec};
 use crate::http::write::field_line;
 use crate::http::{Reply, grammar};
 use crate::policy::gate::{Answer, Asked, AuthQuestion, Identity};
+use crate::proxy::Runtime;
 
 /// Octets of the body of an answer.
 const BODY_MOST: usize = 64 * 1024;
@@ -21,13 +22,14 @@ const RELAYED: [&str; 7] = [
 ];
 
 /// What the service says.
-pub async fn ask(question: &AuthQuestion) -> Answer {
+pub async fn ask(question: &AuthQuestion, runtime: &Runtime) -> Answer {
     let spec = &question.auth.spec;
     let (AuthKind::Forward(forward), Asked::Service(lines)) = (&spec.kind, &question.asked) else {
         return Answer::Unavailable;
     };
     let ForwardAuthSpec { url, timeout, fields, .. } = forward;
-    let answer = match urls::get(url, lines, BODY_MOST, *timeout).await {
+    let security = urls::security(url, runtime);
+    let answer = match urls::get(url, &security, lines, BODY_MOST, *timeout).await {
         Ok(answer) => answer,
         Err(error) => {
             tracing::debug!(auth = %spec.name, %error, "the auth service did not answer");

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::UnixTime;
 
-use crate::config::{
-    AskedUrl, AuthKind, AuthSpec, ForwardAuthSpec, JwtKeys, JwtSpec, Plan, TlsSpec, UpstreamTlsSpec,
-};
+use crate::client::Security;
+use crate::config::{Plan, TlsSpec, UpstreamTlsSpec};
 use crate::proxy::{LinkedTls, ListenerTls};
 use crate::stats::OwnCertificate;
 use crate::tls::{self, CertificateFacts, ClientTls, ServerTls, TicketKeys};
@@ -135,7 +134,8 @@ impl Clients<'_> {
             let linked = self.link(&format!("upstream-tls of pool {}", pool.name), &pool.tls);
             pools.extend(linked.map(|linked| (Arc::clone(&pool.name), linked)));
         }
-        let mut urls = plan.auths.iter().filter_map(url_of).filter(|url| url.secure).peekable();
+        let urls = plan.auths.iter().filter_map(|auth| auth.url());
+        let mut urls = urls.filter(|url| url.secure).peekable();
         if urls.peek().is_none() {
             return (pools, None);
         }
@@ -161,12 +161,19 @@ impl Clients<'_> {
     }
 }
 
-/// The service that is asked about requests, or for keys.
-fn url_of(auth: &Arc<AuthSpec>) -> Option<&AskedUrl> {
-    match &auth.kind {
-        AuthKind::Jwt(JwtSpec { keys: JwtKeys::Url { url, .. }, .. })
-        | AuthKind::Forward(ForwardAuthSpec { url, .. }) => Some(url),
-        _ => None,
+/// What a question to `host` travels through, where that is to be TLS, by what was linked for it.
+pub fn security(
+    is_secure: bool,
+    spec: &UpstreamTlsSpec,
+    host: &str,
+    linked: Option<&PoolTls>,
+) -> Security {
+    if !is_secure {
+        return Security::Plain;
+    }
+    match (linked, tls::server_name(spec, host)) {
+        (Some(linked), Ok(name)) => Security::Tls(Arc::clone(&linked.config), name),
+        _ => Security::Unlinked,
     }
 }
 

@@ -6,13 +6,21 @@ use std::time::Duration;
 use async_io::Timer;
 use futures_lite::FutureExt;
 
-use crate::client::{self, Answer, Question};
-use crate::config::AskedUrl;
+use super::tls;
+use crate::client::{self, Answer, Question, Security};
+use crate::config::{AskedUrl, UpstreamTlsSpec};
 use crate::http::Method;
+use crate::proxy::Runtime;
 use crate::upstream::resolve::resolve;
 
 /// Addresses that are asked, as many as for a check of an upstream.
 const ADDRESSES: usize = 3;
+
+/// What a question to it travels through. Its host is the name to be proved, whatever upstreams have to prove.
+pub fn security(url: &AskedUrl, runtime: &Runtime) -> Security {
+    let spec = UpstreamTlsSpec::default();
+    tls::security(url.secure, &spec, url.host(), runtime.tls.services.as_ref())
+}
 
 /// The answer to a `GET` with these field lines. It takes no longer than `patience`, whatever the name and its
 /// addresses do.
@@ -21,6 +29,7 @@ const ADDRESSES: usize = 3;
 /// When there is no whole answer with a body of at most `body_most` octets.
 pub async fn get(
     url: &AskedUrl,
+    security: &Security,
     fields: &[u8],
     body_most: usize,
     patience: Duration,
@@ -34,7 +43,7 @@ pub async fn get(
         for (at, address) in addresses.iter().take(tried).enumerate() {
             // One that says nothing leaves time for those behind it.
             let share = left / (tried - at) as u32;
-            answer = client::ask(address, question, body_most, share).await;
+            answer = client::ask(address, security, question, body_most, share).await;
             if answer.is_ok() {
                 break;
             }

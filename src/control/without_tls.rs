@@ -1,8 +1,10 @@
 //! In place of what links TLS, in a build without it: no plan asks for any.
 
-use crate::config::Plan;
+use crate::client::Security;
+use crate::config::{Plan, UpstreamTlsSpec};
 use crate::proxy::LinkedTls;
 use crate::stats::OwnCertificate;
+use crate::upstream::PoolTls;
 
 /// Links nothing.
 #[derive(Default)]
@@ -27,4 +29,9 @@ impl TlsLinker {
 /// None.
 pub fn own_certificates(_: &LinkedTls) -> Vec<OwnCertificate> {
     Vec::new()
+}
+
+/// What a question travels through.
+pub fn security(is_secure: bool, _: &UpstreamTlsSpec, _: &str, _: Option<&PoolTls>) -> Security {
+    if is_secure { Security::Unlinked } else { Security::Plain }
 }

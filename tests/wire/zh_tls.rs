@@ -7,53 +7,16 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::json;
 
+use crate::harness::tls::{Certificate, pem};
 use crate::harness::{Origin, Proxy, Scratch, eventually, logged, mirror, page, seen};
 
 type Tls = StreamOwned<ClientConnection, TcpStream>;
-
-/// A certificate for these names that signs itself, in files of `folder`.
-pub struct Certificate {
-    pub der: CertificateDer<'static>,
-    pub cert: String,
-    pub key: String,
-    pub key_der: Vec<u8>,
-}
-
-impl Certificate {
-    pub fn new(folder: &Scratch, name: &str) -> Certificate {
-        Certificate::until(folder, name, 90)
-    }
-
-    /// One that holds until a day, counted from today.
-    pub fn until(folder: &Scratch, name: &str, day: i64) -> Certificate {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
-        params.distinguished_name.push(rcgen::DnType::CommonName, format!("{name} {day}"));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let end = now.checked_add_signed(day * 86_400).unwrap();
-        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(end);
-        let made = params.self_signed(&key).unwrap();
-        let [cert_file, key_file] =
-            ["pem", "key"].map(|kind| folder.join(&format!("{name}.{day}.{kind}")));
-        fs::write(&cert_file, pem("CERTIFICATE", made.der())).unwrap();
-        fs::write(&key_file, pem("PRIVATE KEY", key.serialized_der())).unwrap();
-        let (der, key_der) = (made.der().clone(), key.serialized_der().to_vec());
-        Certificate { der, cert: cert_file, key: key_file, key_der }
-    }
-}
-
-pub fn pem(label: &str, der: &[u8]) -> String {
-    let text = data_encoding::BASE64.encode(der);
-    let lines: Vec<&str> =
-        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
-}
 
 pub fn trusting(certificate: &CertificateDer<'static>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();

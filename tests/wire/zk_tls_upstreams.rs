@@ -9,41 +9,42 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rustls::pki_types::CertificateDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use crate::harness::tls::{Authority, Certificate, serving};
 use crate::harness::{
     Configured, Origin, Proxy, Scratch, assert_same, eventually, logged, mirror, page, pattern,
     seen,
 };
-use crate::zh_tls::{self, Certificate};
+use crate::zh_tls;
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 
-/// An origin that speaks TLS: each connection follows a script.
-struct SecureOrigin {
+/// An origin that speaks TLS, and keeps its connections: each follows a script.
+struct Scripted {
     port: u16,
     connections: Arc<AtomicUsize>,
 }
 
-impl SecureOrigin {
+impl Scripted {
     fn start(
-        config: ServerConfig,
+        config: Arc<ServerConfig>,
         script: impl Fn(&mut Tls) -> io::Result<()> + Send + Sync + 'static,
-    ) -> SecureOrigin {
-        SecureOrigin::behind(0, config, script)
+    ) -> Scripted {
+        Scripted::behind(0, config, script)
     }
 
-    /// As [`SecureOrigin::start`], for connections that begin with so many octets before TLS, which the script gets
+    /// As [`Scripted::start`], for connections that begin with so many octets before TLS, which the script gets
     /// from nobody.
     fn behind(
         preface: usize,
-        config: ServerConfig,
+        config: Arc<ServerConfig>,
         script: impl Fn(&mut Tls) -> io::Result<()> + Send + Sync + 'static,
-    ) -> SecureOrigin {
+    ) -> Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (config, script) = (Arc::new(config), Arc::new(script));
+        let script = Arc::new(script);
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connections);
         thread::spawn(move || {
@@ -61,7 +62,7 @@ impl SecureOrigin {
                 });
             }
         });
-        SecureOrigin { port, connections }
+        Scripted { port, connections }
     }
 
     fn url(&self) -> String {
@@ -71,15 +72,6 @@ impl SecureOrigin {
     fn connections(&self) -> usize {
         self.connections.load(SeqCst)
     }
-}
-
-/// What an origin with this certificate speaks.
-fn speaking(certificate: &Certificate) -> ServerConfig {
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(certificate.key_der.clone()));
-    ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der.clone()], key)
-        .unwrap()
 }
 
 /// The head of the next request.
@@ -101,7 +93,7 @@ fn answer(tls: &mut Tls, body: &str) -> io::Result<()> {
     }
 }
 
-fn before(origin: &SecureOrigin, flags: &[&str]) -> Proxy {
+fn before(origin: &Scripted, flags: &[&str]) -> Proxy {
     let url = origin.url();
     Proxy::start(&[&["--upstream", &url, "--access-log", "json"], flags].concat())
 }
@@ -169,24 +161,14 @@ fn zk03_whoever_is_not_the_upstream_is_told_apart() {
     let certificate = Certificate::new(&folder, "localhost");
     let other = Certificate::new(&folder, "other.test");
     let expired = Certificate::until(&folder, "localhost", -1);
-    let authority = Certificate::new(&folder, "authority.test");
-    let demanding = {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.der.clone()).unwrap();
-        let verifier = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots)).build();
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(certificate.key_der.clone()));
-        ServerConfig::builder()
-            .with_client_cert_verifier(verifier.unwrap())
-            .with_single_cert(vec![certificate.der.clone()], key)
-            .unwrap()
-    };
+    let demanding = Authority::new("partners").demanded_by(&certificate);
     let plain = Origin::start(|peer| peer.send("HTTP/1.1 400 Bad Request\r\n\r\n"));
     let plain_port: u16 = plain.address().rsplit_once(':').unwrap().1.parse().unwrap();
-    let speaks = |config| SecureOrigin::start(config, |tls| answer(tls, "never"));
+    let speaks = |config| Scripted::start(config, |tls| answer(tls, "never"));
     for (origin, ca, outcome, cause) in [
-        (Some(speaks(speaking(&other))), &certificate, "tls_certificate", "unknown_ca"),
-        (Some(speaks(speaking(&other))), &other, "tls_certificate", "wrong_name"),
-        (Some(speaks(speaking(&expired))), &expired, "tls_certificate", "certificate_expired"),
+        (Some(speaks(serving(&other))), &certificate, "tls_certificate", "unknown_ca"),
+        (Some(speaks(serving(&other))), &other, "tls_certificate", "wrong_name"),
+        (Some(speaks(serving(&expired))), &expired, "tls_certificate", "certificate_expired"),
         (Some(speaks(demanding)), &certificate, "tls_alert", "peer_certificate_required"),
         (None, &certificate, "tls_failed", "plain_http"),
     ] {
@@ -207,7 +189,7 @@ fn zk03_whoever_is_not_the_upstream_is_told_apart() {
 fn zk04_whoever_does_not_look_is_warned_and_served() {
     let folder = Scratch::new();
     let certificate = Certificate::new(&folder, "other.test");
-    let origin = SecureOrigin::start(speaking(&certificate), |tls| answer(tls, "whoever"));
+    let origin = Scripted::start(serving(&certificate), |tls| answer(tls, "whoever"));
     let proxy = before(&origin, &["--upstream-tls-verify", "off"]);
     assert_eq!(proxy.client().get("/").text(), "whoever");
     assert!(proxy.log().iter().any(|line| line.contains("verify")), "{:#?}", proxy.log());
@@ -217,7 +199,7 @@ fn zk04_whoever_does_not_look_is_warned_and_served() {
 fn zk05_an_answer_without_a_length_ends_with_close_notify_or_is_cut() {
     let folder = Scratch::new();
     let certificate = Certificate::new(&folder, "localhost");
-    let origin = SecureOrigin::start(speaking(&certificate), |tls| {
+    let origin = Scripted::start(serving(&certificate), |tls| {
         let head = head(tls)?;
         let length = if head.contains("/known") { "Content-Length: 5\r\n" } else { "" };
         write!(tls, "HTTP/1.1 200 OK\r\n{length}Connection: close\r\n\r\nwhole")?;
@@ -244,7 +226,7 @@ fn zk05_an_answer_without_a_length_ends_with_close_notify_or_is_cut() {
 fn zk06_what_the_protocol_says_for_itself_costs_no_idle_connection() {
     let folder = Scratch::new();
     let certificate = Certificate::new(&folder, "localhost");
-    let origin = SecureOrigin::start(speaking(&certificate), |tls| {
+    let origin = Scripted::start(serving(&certificate), |tls| {
         loop {
             head(tls)?;
             tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1")?;
@@ -270,7 +252,7 @@ fn zk06_what_the_protocol_says_for_itself_costs_no_idle_connection() {
 fn zk07_an_idle_connection_that_ends_is_not_used_again() {
     let folder = Scratch::new();
     let certificate = Certificate::new(&folder, "localhost");
-    let origin = SecureOrigin::start(speaking(&certificate), |tls| {
+    let origin = Scripted::start(serving(&certificate), |tls| {
         head(tls)?;
         tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1")?;
         tls.conn.send_close_notify();
@@ -291,7 +273,7 @@ fn zk07_an_idle_connection_that_ends_is_not_used_again() {
 fn zk08_other_settings_make_other_connections() {
     let folder = Scratch::new();
     let certificate = Certificate::new(&folder, "localhost");
-    let origin = SecureOrigin::start(speaking(&certificate), |tls| answer(tls, "1"));
+    let origin = Scripted::start(serving(&certificate), |tls| answer(tls, "1"));
     let text = |tls: &str| {
         let url = origin.url();
         format!("listen = '127.0.0.1:0'\nupstream = '{url}'\nworkers = 1\nupstream-tls = {tls}\n")
@@ -320,7 +302,7 @@ fn zk08_other_settings_make_other_connections() {
 fn zk09_an_upstream_over_tls_comes_at_run_time() {
     let folder = Scratch::new();
     let certificate = Certificate::new(&folder, "localhost");
-    let origin = SecureOrigin::start(speaking(&certificate), |tls| answer(tls, "secure"));
+    let origin = Scripted::start(serving(&certificate), |tls| answer(tls, "secure"));
     let plain = mirror();
     let proxy = Proxy::with(&plain, &["--upstream-tls-ca", &certificate.cert]);
     let order = serde_json::json!({ "url": origin.url() }).to_string();
@@ -337,8 +319,7 @@ fn zk10_the_proxy_header_leaves_before_tls() {
     // "PROXY TCP4 127.0.0.1 127.0.0.1 12345 12345\r\n"
     let client_port = 5;
     let length = "PROXY TCP4 127.0.0.1 127.0.0.1  \r\n".len() + 2 * client_port;
-    let origin =
-        SecureOrigin::behind(length, speaking(&certificate), |tls| answer(tls, "announced"));
+    let origin = Scripted::behind(length, serving(&certificate), |tls| answer(tls, "announced"));
     let flags = ["--upstream-tls-ca", &certificate.cert, "--upstream-proxy-protocol", "v1"];
     let proxy = before(&origin, &flags);
     for n in 1..=2 {
@@ -350,18 +331,11 @@ fn zk10_the_proxy_header_leaves_before_tls() {
 #[test]
 fn zk11_a_certificate_of_ours_is_shown_to_who_asks() {
     let folder = Scratch::new();
-    let (certificate, ours) =
-        (Certificate::new(&folder, "localhost"), Certificate::new(&folder, "us.test"));
-    let mut roots = RootCertStore::empty();
-    roots.add(ours.der.clone()).unwrap();
-    let verifier = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots)).build();
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(certificate.key_der.clone()));
-    let config = ServerConfig::builder()
-        .with_client_cert_verifier(verifier.unwrap())
-        .with_single_cert(vec![certificate.der.clone()], key)
-        .unwrap();
+    let certificate = Certificate::new(&folder, "localhost");
+    let authority = Authority::new("partners");
+    let (config, ours) = (authority.demanded_by(&certificate), authority.sign("us.test"));
     let expected: CertificateDer<'static> = ours.der.clone();
-    let origin = SecureOrigin::start(config, move |tls| {
+    let origin = Scripted::start(config, move |tls| {
         head(tls)?;
         let shown = tls.conn.peer_certificates().and_then(|chain| chain.first());
         assert_eq!(shown, Some(&expected));

@@ -9,6 +9,7 @@
 //! - [`Origin`]: answers the proxy, as a script says.
 //! - [`Backend`]: answers it as a process of its own, which can be killed.
 //! - [`Proxy`]: `tidegate` itself, as a child process.
+//! - `tls`: certificates, and an origin that speaks TLS.
 
 mod asked;
 mod backend;
@@ -21,6 +22,8 @@ mod message;
 mod origin;
 mod proxy;
 mod scratch;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod wire;
 
 pub use asked::{ask, asked, logged, mirror, seen, verdict};
