@@ -126,21 +126,34 @@ impl<'a> Settings<'a> {
             if let Some(limits) = self.names("limit", &named.limits, |limit| &limit.name) {
                 gate.limits = limits;
             }
-            gate.roles =
-                self.list("role", MOST, conditions::name).into_iter().map(Into::into).collect();
+            gate.roles = self.list("role", MOST, role).into_iter().map(Into::into).collect();
             self.refuse_demands_of_nobody(&gate);
         }
         if gate == **above { Arc::clone(above) } else { Arc::new(gate) }
     }
 
-    /// Roles, and limits by token, where nobody says who asks.
+    /// Roles, where nobody says who asks. Those of signed tokens may look like those of certificates: groups of a
+    /// directory do.
     fn refuse_demands_of_nobody(&mut self, gate: &Gate) {
-        if gate.auth.is_empty()
-            && let Some(given) = self.given("role").into_iter().next()
-        {
-            let what = "no credentials are asked for here, so no user has this role";
-            self.refuse(&given, 0..given.text.len(), wrong(what, "write auth = \"...\" beside it"));
+        if gate.client_cert || !gate.auth.is_empty() {
+            return;
         }
+        let given = self.given("role");
+        let of_certificate = given.iter().find(|given| role_of_certificate(&given.text));
+        let (given, what, right) = match (of_certificate, given.first()) {
+            (Some(given), _) => (
+                given,
+                "no certificate is demanded here, so no client has this role",
+                "write client-cert = true beside it",
+            ),
+            (None, Some(given)) => (
+                given,
+                "no credentials are asked for here, so no user has this role",
+                "write auth = \"...\" beside it",
+            ),
+            (None, None) => return,
+        };
+        self.refuse(given, 0..given.text.len(), wrong(what, right));
     }
 
     fn demands(&mut self, gate: &mut Gate, named: &Named) {
@@ -368,6 +381,21 @@ fn or_star(
     item: impl Fn(&str) -> Result<String, Diagnostic>,
 ) -> impl Fn(&str) -> Result<String, Diagnostic> {
     move |text| if text == "*" { Ok(text.to_owned()) } else { item(text) }
+}
+
+/// A role: a name, or what a certificate says of its client.
+fn role(text: &str) -> Result<String, Diagnostic> {
+    match role_of_certificate(text) {
+        true => Ok(text.to_owned()),
+        false => conditions::name(text),
+    }
+}
+
+/// `CN=a`, `DNS:a.test` and so on.
+fn role_of_certificate(text: &str) -> bool {
+    const KINDS: [&str; 4] = ["DNS:", "URI:", "IP:", "email:"];
+    let is_printable = text.len() <= 1024 && text.bytes().all(|octet| matches!(octet, b' '..=b'~'));
+    is_printable && (text.contains('=') || KINDS.iter().any(|kind| text.starts_with(kind)))
 }
 
 /// `application/json`, `text/*`.

@@ -714,6 +714,8 @@ mod tests_of_settings {
                 &["given twice"],
             ),
             (format!("{UPSTREAM}upstream-tls = '@a.pem'"), &[unused]),
+            (format!("{UPSTREAM}upstream-tls = '@a.pem'\n[auth.a]\nurl = 'https://a/'"), &[]),
+            (format!("{UPSTREAM}upstream-tls = '@a.pem'\n[auth.a]\nurl = 'http://a/'"), &[unused]),
             (
                 "upstream = 'https://a'\nupstream-tls.verify = 'off'".into(),
                 &["whoever stands between"],

@@ -172,6 +172,8 @@ reasons! {
         "Clients from this network are not served here.";
     UnsupportedMediaType unsupported_media_type Client 415 http_request_denied
         "The media type of the body is not accepted here.";
+    ClientCertificateRequired client_certificate_required Client 403 http_request_denied
+        "A client certificate is needed here, and there is none that is valid.";
     NoCredentials no_credentials Client 401 http_request_denied
         "The request has no credentials, and needs some.";
     BadCredentials bad_credentials Client 401 http_request_denied

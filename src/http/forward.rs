@@ -31,8 +31,9 @@ pub struct RequestEdits<'a> {
     /// others are kept. Otherwise all such claims (`X-Forwarded-*`, `X-Forwarded`, `Forwarded`,
     /// `X-Real-IP`) are replaced or removed.
     pub trusted: bool,
-    /// Further names that stay behind, in any spelling an origin may take for them; they have no
-    /// [`Name`] of their own. Their trailers: see [`super::chunked::ChunkedDecoder::trailers_without`].
+    /// Further names that stay behind, in any spelling an origin may take for them; of those with a
+    /// [`Name`] of their own only the ones about certificates. Their trailers: see
+    /// [`super::chunked::ChunkedDecoder::trailers_without`].
     pub withheld: &'a [String],
     /// What a route says of the fields.
     pub fields: FieldEdits<'a>,
@@ -179,6 +180,11 @@ pub fn passing<'h>(
         | Name::Lookalike => true,
         Name::MaxForwards => head.max_forwards.is_some(),
         Name::Trailer => head.framing != Framing::Chunked,
+        Name::ClientCert | Name::ClientCertChain | Name::XClientSubject
+            if names::is_among(field.name.of(bytes), withheld) =>
+        {
+            true
+        }
         id if id.is(OURS) => id.is(HOP_BY_HOP) || (id.is(CLAIM) && !trusted),
         _ => !withheld.is_empty() && names::is_among(field.name.of(bytes), withheld),
     };

@@ -25,6 +25,8 @@ macro_rules! names {
         #[repr(u8)]
         pub enum Name {
             $(#[doc = concat!("`", $name, "` (", $source, ")")] $variant,)*
+            /// `X-Client-Subject` (our own): it has the slot of `X-Forwarded-Host`, and is looked for behind it.
+            XClientSubject,
             /// None of these, but it becomes one of [`OURS`] where `_` and `-` are the same, as for CGI and WSGI, or
             /// all that is neither letter nor digit, as for PHP: `X_Forwarded_For`, `X.Forwarded.For`.
             Lookalike,
@@ -34,7 +36,8 @@ macro_rules! names {
 
         const TABLE: &[(&str, Name)] = &[$(($name, Name::$variant),)*];
 
-        static FLAGS: [Flags; Name::Other as usize + 1] = [$($flags,)* OURS, 0];
+        static FLAGS: [Flags; Name::Other as usize + 1] =
+            [$($flags,)* OURS | CLAIM | NEEDED, OURS, 0];
     };
 }
 
@@ -64,6 +67,8 @@ names! {
     Forwarded "Forwarded" OURS | CLAIM | NEEDED, "RFC 7239 section 4";
     XRequestId "X-Request-Id" OURS | NEEDED, "custom";
     XBackendServer "X-Backend-Server" OURS | NEEDED, "our own";
+    ClientCert "Client-Cert" OURS | CLAIM | NEEDED, "RFC 9440 section 2.2";
+    ClientCertChain "Client-Cert-Chain" OURS | CLAIM | NEEDED, "RFC 9440 section 2.3";
     UserAgent "User-Agent" OURS, "RFC 9110 section 10.1.5";
     Referer "Referer" OURS, "RFC 9110 section 10.1.3";
     Server "Server" OURS, "RFC 9110 section 10.2.4";
@@ -152,11 +157,16 @@ impl Name {
 
     fn other(name: &[u8]) -> Name {
         const FORWARDED: &[u8] = b"x-forwarded-";
+        const SUBJECT: &[u8] = b"x-client-subject";
         // Most names begin with another letter, and are looked at no further.
         match name.get(..FORWARDED.len()) {
             Some(start) if start[0] | 0x20 == b'x' && looks_like(start, FORWARDED) => {
                 let same = start.eq_ignore_ascii_case(FORWARDED);
                 if same { Name::XForwardedOther } else { Name::Lookalike }
+            }
+            Some(start) if start[0] | 0x20 == b'x' && looks_like(name, SUBJECT) => {
+                let same = name.eq_ignore_ascii_case(SUBJECT);
+                if same { Name::XClientSubject } else { Name::Lookalike }
             }
             _ => Name::Other,
         }
@@ -228,6 +238,11 @@ mod tests {
             ("content_type", Name::Other),
             ("x_forwarded-for", Name::Lookalike),
             ("x-forwarded_user", Name::Lookalike),
+            ("x-client-subject", Name::XClientSubject),
+            ("x_client.subject", Name::Lookalike),
+            ("x-client-subjects", Name::Other),
+            ("client_cert", Name::Lookalike),
+            ("client-cert_chain", Name::Lookalike),
             ("user_name", Name::Other),
             ("", Name::Other),
         ] {

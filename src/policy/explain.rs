@@ -4,12 +4,14 @@ use std::fmt::{Display, Write};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::gate::{GateFacts, Gates, JudgedAt, LinkedGate, LocalReply, Ruling, judge};
+use super::gate::{
+    GateFacts, Gates, JudgedAt, LinkedGate, LocalReply, Ruling, ShownCertificate, judge,
+};
 use super::input::MatchInput;
 use super::matching::{self, ConditionKind, KINDS};
 use super::outgoing::Outgoing;
 use super::router::{Router, Scratch, Verdict};
-use super::{Values, fits, lines, redirect, respond};
+use super::{Values, fits, lines, redirect, respond, withheld};
 use crate::config::{
     ExchangeSpec, Forward, Plan, Question, RetrySpec, RouteAction, RouteSpec, gate_rows,
 };
@@ -65,10 +67,8 @@ pub fn explain(plan: &Plan, router: &Router, question: &Question) -> Result<Stri
     };
     let peer = question.client.unwrap_or(IpAddr::from([127, 0, 0, 1]));
     let is_trusted = plan.listener.trusted.iter().any(|network| network.contains(&peer));
-    let (trusted, withheld): (&[_], &[_]) = match is_trusted {
-        true => (&plan.listener.trusted, &[]),
-        false => (&[], &plan.listener.trusted_names),
-    };
+    let trusted: &[_] = if is_trusted { &plan.listener.trusted } else { &[] };
+    let withheld = withheld(&plan.listener, is_trusted);
     let (bytes, method) = (head.as_bytes(), request.method_text.of(head.as_bytes()));
     let secure = plan.listener.secure.contains(listen);
     let input = MatchInput {
@@ -80,6 +80,7 @@ pub fn explain(plan: &Plan, router: &Router, question: &Question) -> Result<Stri
         secure,
         trusted,
         withheld,
+        certificate: None,
     };
     let mut out = shown(&head);
     let _ = writeln!(out, "  came in at {listen}, from {}", input.client().unwrap_or(peer));
@@ -200,9 +201,14 @@ fn judged(
     out.push_str(&names("limit", gate.spec.limits.iter().map(|one| &*one.name).collect()));
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let at = JudgedAt { now: Duration::ZERO, unix_s: unix.as_secs() };
+    let demanded = (gate.spec.client_cert && input.secure).then(|| any_certificate(gate));
+    if demanded.is_some() {
+        out.push_str("  a certificate is looked at: what follows is so for one that is good\n");
+    }
+    let input = &MatchInput { certificate: demanded.as_ref(), ..*input };
     match judge(gate, input, &route.name, at, &[]) {
         Ruling::Pass(found) => {
-            let who = found.who.as_ref().map_or("", |who| &*who.name);
+            let who = found.user().map_or("", |who| &*who.name);
             let who = if who.is_empty() { String::new() } else { format!(" as {who}") };
             let _ = writeln!(out, "  the gate lets it pass{who}");
             Some(found)
@@ -226,6 +232,13 @@ fn judged(
     }
 }
 
+/// Stands for a certificate that has all roles which only certificates have.
+fn any_certificate(gate: &LinkedGate) -> ShownCertificate {
+    let roles = gate.spec.roles.iter().filter(|role| role.contains([':', '=']));
+    let roles: Vec<String> = roles.map(|role| role.to_string()).collect();
+    ShownCertificate::new(None, &roles, None, u64::MAX)
+}
+
 fn action(
     out: &mut String,
     plan: &Plan,
@@ -237,7 +250,7 @@ fn action(
         input: *input,
         secure: input.secure,
         id: b"{request-id}",
-        user: found.who.as_ref().map_or("", |who| &*who.name),
+        user: found.user().map_or("", |who| &*who.name),
         route: &route.name,
         upstream: "",
     };

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::gate::ShownCertificate;
 use crate::config::Listen;
 use crate::http::{Field, Method, Name, Request};
 
@@ -26,6 +27,8 @@ pub struct MatchInput<'a> {
     pub trusted: &'a [IpNet],
     /// Names of further fields that this client may not send.
     pub withheld: &'a [String],
+    /// The certificate that the client has shown, which may not hold any more.
+    pub certificate: Option<&'a ShownCertificate>,
 }
 
 impl<'a> MatchInput<'a> {
@@ -37,6 +40,11 @@ impl<'a> MatchInput<'a> {
     /// What the client says of those before it is believed.
     pub fn is_trusted(&self) -> bool {
         !self.trusted.is_empty()
+    }
+
+    /// The certificate of the client, as far as it holds at so many seconds after the epoch.
+    pub fn certificate_at(&self, unix_s: u64) -> Option<&'a ShownCertificate> {
+        self.certificate.filter(|shown| shown.holds(unix_s))
     }
 
     /// The first field of this name.
@@ -118,6 +126,7 @@ mod tests {
             secure: false,
             trusted: &trusted,
             withheld: &[],
+            certificate: None,
         })
     }
 

@@ -26,7 +26,7 @@ pub use explain::{explain, split_question};
 pub use fill::{Values, fits, fixed_lines, lines, redirect, respond};
 pub use input::MatchInput;
 pub use networks::NetworkSet;
-pub use outgoing::Outgoing;
+pub use outgoing::{Outgoing, withheld};
 pub use router::{Router, Scratch, Verdict};
 pub use security::security_lines;
 
@@ -52,6 +52,7 @@ mod testing {
             secure: false,
             trusted: &[],
             withheld: &[],
+            certificate: None,
         })
     }
 }

@@ -1,10 +1,27 @@
 //! What is changed of a request on its way to an upstream.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
-use crate::config::{ExchangeSpec, Forward, HostHeader};
+use crate::config::{ExchangeSpec, Forward, HostHeader, ListenerSpec};
 use crate::http::forward::{FieldEdits, PathEdits, RequestEdits};
 use crate::http::{Offer, Request};
+
+/// Fields that tell of certificates of clients.
+static OF_CERTIFICATES: LazyLock<[String; 3]> =
+    LazyLock::new(|| ["Client-Cert", "Client-Cert-Chain", "X-Client-Subject"].map(str::to_owned));
+
+/// The names of further fields that a peer who is `trusted` or not may not send. Where we look at certificates, nobody
+/// else is believed about them: many a proxy passes on what it does not know.
+#[inline]
+pub fn withheld(listener: &ListenerSpec, trusted: bool) -> &[String] {
+    let asks = || listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    match trusted {
+        false => &listener.trusted_names,
+        true if asks() => &*OF_CERTIFICATES,
+        true => &[],
+    }
+}
 
 /// What the changes rest on.
 #[derive(Clone, Copy, Debug)]

@@ -10,6 +10,8 @@ use crate::config::{Listen, ListenerSpec};
 use crate::io::clock::Moment;
 use crate::io::reactor::Idle;
 use crate::io::stream::Stream;
+use crate::policy;
+use crate::policy::gate::ShownCertificate;
 use ipnet::IpNet;
 
 /// What is kept of a client while nothing happens: no buffer, no large future.
@@ -31,6 +33,8 @@ pub(super) struct Client {
     pub permit: Option<Box<ClientPermit>>,
     /// It has been answered at least once.
     pub served: bool,
+    /// The certificate that it has shown.
+    pub certificate: Option<Box<ShownCertificate>>,
     /// The octets of an unfinished head, and when the first of them came. They wait here, not in a
     /// buffer, so that slow heads cannot use the pool up.
     pub unfinished: Option<Box<Unfinished>>,
@@ -54,8 +58,18 @@ impl Client {
         let spec = &epoch.plan.listener;
         let trusted = is_trusted(&spec.trusted, peer);
         let awaits_header = !spec.proxy_protocol.is_empty() && announces(spec, &listen, peer);
-        let (judged, permit, served, unfinished) = (epoch.number, None, false, None);
-        Client { stream, peer, listen, trusted, judged, awaits_header, permit, served, unfinished }
+        Client {
+            stream,
+            peer,
+            listen,
+            trusted,
+            judged: epoch.number,
+            awaits_header,
+            permit: None,
+            served: false,
+            certificate: None,
+            unfinished: None,
+        }
     }
 
     /// The header of the PROXY protocol has come: it tells who the client is, unless its sender speaks for itself.
@@ -90,7 +104,7 @@ impl Client {
 
     /// The names of further fields that it may not send.
     pub fn withheld<'p>(&self, listener: &'p ListenerSpec) -> &'p [String] {
-        if self.trusted { &[] } else { &listener.trusted_names }
+        policy::withheld(listener, self.trusted)
     }
 
     /// Sets the deadline for what is waited for next: the rest of a head, or a new request.

@@ -51,9 +51,17 @@ pub(super) fn judged(
         }
         Ruling::Ask(question) => Gated::Ask(question),
         Ruling::Reply(LocalReply { reason, detail, reply, fields, facts: found }) => {
-            use Reason::{AmbiguousCredentials, AuthRefused, BadCredentials, RoleMissing};
-            if matches!(reason, AmbiguousCredentials | AuthRefused | BadCredentials | RoleMissing) {
-                let (who, why) = (found.who.as_deref(), (reason, detail));
+            use Reason::{AmbiguousCredentials, AuthRefused, BadCredentials};
+            use Reason::{ClientCertificateRequired, RoleMissing};
+            if matches!(
+                reason,
+                AmbiguousCredentials
+                    | AuthRefused
+                    | BadCredentials
+                    | ClientCertificateRequired
+                    | RoleMissing
+            ) {
+                let (who, why) = (found.user().map(|who| &**who), (reason, detail));
                 worker.audit(|| refused_credentials(exchange, head, route, who, why));
             }
             let _ = facts.gate.set(Box::new(found));

@@ -8,6 +8,8 @@ use super::core::{ListenerTls, Worker, labels};
 use crate::io::linger::linger;
 use crate::io::tls::Tls;
 use crate::io::{Error, TlsFault};
+use crate::policy::gate::ShownCertificate;
+use crate::tls;
 
 /// Handshakes that begin in one turn of a core: each takes hundreds of microseconds, and requests wait meanwhile.
 const A_TURN: u32 = 4;
@@ -41,6 +43,8 @@ pub(super) async fn made(
                 Some(HandshakeKind::Resumed) => worker.stats.tls_resumed.add(1),
                 _ => worker.stats.tls_handshakes.add(1),
             }
+            // A resumed session has that of the first one.
+            client.certificate = client.stream.tls().and_then(shown);
             true
         }
         Err(error) => {
@@ -48,6 +52,18 @@ pub(super) async fn made(
             false
         }
     }
+}
+
+/// The certificate that the client has shown.
+fn shown(connection: &Tls) -> Option<Box<ShownCertificate>> {
+    connection.agreed(|with| {
+        let der = with.peer_certificates()?.first()?;
+        let certificate = tls::client_certificate(der)?;
+        let names: Vec<String> = certificate.names.iter().map(ToString::to_string).collect();
+        let (subject, field) = (certificate.subject.as_deref(), tls::client_cert_field(der));
+        let shown = ShownCertificate::new(subject, &names, field.as_deref(), certificate.not_after);
+        Some(Box::new(shown))
+    })
 }
 
 /// Tells what was wrong: whoever speaks plain HTTP in HTTP, others have got an alert, and operators a line once in a

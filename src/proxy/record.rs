@@ -55,7 +55,7 @@ fn record(session: &Session, reason: Reason) -> Record {
         _ => None,
     });
     let found = facts.gate.get();
-    let who = found.and_then(|found| found.who.as_ref());
+    let who = found.and_then(|found| found.user());
     let limit = found.and_then(|found| found.refused_by.as_ref());
     Record {
         time,

@@ -92,6 +92,7 @@ impl Exchange {
             secure: client.stream.is_secure(),
             trusted: if client.trusted { &epoch.plan.listener.trusted } else { &[] },
             withheld: client.withheld(&epoch.plan.listener),
+            certificate: client.certificate.as_deref(),
         }
     }
 
@@ -99,7 +100,7 @@ impl Exchange {
     pub fn values<'a>(&'a self, head: &'a [u8], upstream: &'a str) -> Values<'a> {
         let route = self.chosen.get().map_or("", |chosen| &self.epoch.route(chosen).name);
         let (input, id) = (self.match_input(head), self.id(head));
-        let who = self.facts.gate.get().and_then(|found| found.who.as_ref());
+        let who = self.facts.gate.get().and_then(|found| found.user());
         let user = who.map_or("", |who| &who.name);
         Values { input, secure: input.secure, id, user, route, upstream }
     }

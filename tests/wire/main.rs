@@ -47,4 +47,6 @@ mod ze_requests;
 mod zf_forward_auth;
 mod zg_admin_tokens;
 mod zh_tls;
+mod zi_client_certs;
+mod zj_tls_questions;
 mod zk_tls_upstreams;

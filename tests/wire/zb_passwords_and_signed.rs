@@ -188,7 +188,7 @@ mod passwords {
 }
 
 #[cfg(feature = "jwt")]
-mod signed {
+pub mod signed {
     use std::fs;
     use std::sync::{Arc, Mutex};
     use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -225,11 +225,11 @@ mod signed {
         token(&json!({ "alg": "HS256", "typ": "JWT" }), claims, sign)
     }
 
-    fn claims(subject: &str) -> Value {
+    pub fn claims(subject: &str) -> Value {
         json!({ "sub": subject, "exp": now() + 3600 })
     }
 
-    fn bearer(proxy: &Proxy, token: &str) -> Response {
+    pub fn bearer(proxy: &Proxy, token: &str) -> Response {
         ask(proxy, "/", &format!("Authorization: Bearer {token}\r\n"))
     }
 
@@ -239,13 +239,13 @@ mod signed {
     }
 
     /// A key pair of P-256, called `kid`.
-    struct Pair {
+    pub struct Pair {
         pair: EcdsaKeyPair,
         kid: &'static str,
     }
 
     impl Pair {
-        fn new(kid: &'static str) -> Pair {
+        pub fn new(kid: &'static str) -> Pair {
             let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
             Pair { pair, kid }
         }
@@ -268,7 +268,7 @@ mod signed {
             format!("-----BEGIN PUBLIC KEY-----\n{one}\n{two}\n-----END PUBLIC KEY-----\n")
         }
 
-        fn sign(&self, claims: &Value) -> String {
+        pub fn sign(&self, claims: &Value) -> String {
             let sign =
                 |text: &[u8]| self.pair.sign(&SystemRandom::new(), text).unwrap().as_ref().to_vec();
             token(&json!({ "alg": "ES256", "kid": self.kid }), claims, sign)
@@ -283,7 +283,7 @@ mod signed {
         (server, answer)
     }
 
-    fn set_of(pairs: &[&Pair]) -> String {
+    pub fn set_of(pairs: &[&Pair]) -> String {
         let keys: Vec<Value> = pairs.iter().map(|pair| pair.shown()).collect();
         let set = json!({ "keys": keys }).to_string();
         format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{set}", set.len())

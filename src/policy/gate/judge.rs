@@ -38,12 +38,22 @@ pub enum Ruling {
 pub struct GateFacts {
     /// Who asks, where that was asked.
     pub who: Option<Arc<Identity>>,
+    /// Whoever the certificate of the client is made out to, where one is demanded.
+    pub certified: Option<Arc<Identity>>,
     /// The limit that has the fewest requests left.
     pub nearest: Option<LimitStanding>,
     /// The limit that refuses it, or would in earnest.
     pub refused_by: Option<LimitStanding>,
     /// Field lines that the answer gets, for scripts of other origins to read it.
     pub lines: Vec<u8>,
+}
+
+impl GateFacts {
+    /// Who asks: whoever credentials tell of; where they tell no name, the certificate.
+    pub fn user(&self) -> Option<&Arc<Identity>> {
+        let named = self.who.as_ref().filter(|who| !who.name.is_empty());
+        named.or(self.certified.as_ref()).or(self.who.as_ref())
+    }
 }
 
 /// The answer to a request that does not go on.
@@ -79,6 +89,7 @@ pub fn judge(
 ) -> Ruling {
     let mut facts = GateFacts::default();
     let verdict = preliminary(gate, input, &mut facts)
+        .and_then(|()| certificate(gate, input, at, &mut facts))
         .and_then(|()| authenticate(gate, input, at, answered, &mut facts))
         .and_then(|()| role(gate, &facts))
         .and_then(|()| limits(gate, input, route, at, &mut facts));
@@ -175,6 +186,25 @@ fn lines(fields: cors::Fields) -> Vec<u8> {
     lines
 }
 
+/// The certificate that the gate demands.
+fn certificate(
+    gate: &LinkedGate,
+    input: &MatchInput<'_>,
+    at: JudgedAt,
+    facts: &mut GateFacts,
+) -> Result<(), Stop> {
+    if !gate.spec.client_cert {
+        return Ok(());
+    }
+    let Some(shown) = input.certificate_at(at.unix_s) else {
+        let detail = if input.certificate.is_some() { "expired" } else { "" };
+        let reply = LocalReply::of(Reason::ClientCertificateRequired);
+        return Err(LocalReply { detail, ..reply }.into());
+    };
+    facts.certified = Some(Arc::clone(&shown.identity));
+    Ok(())
+}
+
 /// Who asks, where the gate wants to know: of several kinds of credentials one has to be good.
 fn authenticate(
     gate: &LinkedGate,
@@ -260,11 +290,12 @@ fn challenges(
     bearer.into_iter().chain(basic).map(|challenge| ("WWW-Authenticate", challenge)).collect()
 }
 
-/// One role of those that are needed.
+/// One role of those that are needed, by credentials or by a certificate.
 fn role(gate: &LinkedGate, facts: &GateFacts) -> Result<(), Stop> {
     let needed = &gate.spec.roles;
-    let has = facts.who.as_ref().map_or(&[][..], |who| &who.roles);
-    match needed.is_empty() || has.iter().any(|role| needed.contains(role)) {
+    let both = [&facts.who, &facts.certified].into_iter().flatten();
+    let mut has = both.flat_map(|identity| &identity.roles);
+    match needed.is_empty() || has.any(|role| needed.contains(role)) {
         true => Ok(()),
         false => Err(Reason::RoleMissing.into()),
     }
@@ -278,8 +309,8 @@ fn limits(
     JudgedAt { now, .. }: JudgedAt,
     facts: &mut GateFacts,
 ) -> Result<(), Stop> {
-    let who = facts.who.as_deref();
-    let key = |limit: &LinkedLimit| limit.key(input, route, who);
+    let who = facts.user().cloned();
+    let key = |limit: &LinkedLimit| limit.key(input, route, who.as_deref());
     // One limit decides by itself.
     if gate.limits.len() > 1 {
         for limit in gate.limits.iter().filter(|limit| !limit.spec.dry_run) {
@@ -324,7 +355,7 @@ mod tests {
     use std::net::IpAddr;
     use std::str::FromStr;
 
-    use super::super::Gates;
+    use super::super::{Gates, ShownCertificate};
     use super::*;
     use crate::config::Listen;
     use crate::config::testing::plan;
@@ -354,6 +385,16 @@ mod tests {
     }
 
     fn ruled(gates: &Gates, head: &str, client: IpAddr, at: u64) -> Ruling {
+        ruled_with(gates, head, client, at, None)
+    }
+
+    fn ruled_with(
+        gates: &Gates,
+        head: &str,
+        client: IpAddr,
+        at: u64,
+        certificate: Option<&ShownCertificate>,
+    ) -> Ruling {
         let text = format!("{head}\r\nHost: a\r\n\r\n");
         let mut request = Request::default();
         request.read(text.as_bytes(), &Limits::default()).unwrap();
@@ -366,6 +407,7 @@ mod tests {
             secure: false,
             trusted: &[],
             withheld: &[],
+            certificate,
         };
         let at = JudgedAt { now: Duration::from_secs(at), unix_s: at };
         judge(gates.of_route(0).unwrap(), &input, "r", at, &[])
@@ -474,6 +516,43 @@ mod tests {
         assert!(fault(Reason::AuthUnavailable).outweighs(&fault(Reason::BadCredentials)));
         assert!(!fault(Reason::BadCredentials).outweighs(&fault(Reason::BadCredentials)));
         assert!(fault(Reason::AmbiguousCredentials).outweighs(&fault(Reason::AuthUnavailable)));
+    }
+
+    #[test]
+    fn a_certificate_comes_before_credentials_and_roles_of_both_count() {
+        let shown = |name: &str| ShownCertificate::new(Some("CN=ann"), &[name.to_owned()], None, 9);
+        let (worker, other) = (shown("DNS:worker"), shown("DNS:other"));
+        let (none, token) = ("X-A: 1", "X-API-Key: 0123456789abcdef");
+        for (auth, role, certificate, fields, at, wanted) in [
+            ("off", "", None, none, 0, "client_certificate_required"),
+            ("off", "", Some(&worker), none, 9, "CN=ann"),
+            ("off", "", Some(&worker), none, 10, "client_certificate_required"),
+            ("off", "DNS:worker", Some(&worker), none, 0, "CN=ann"),
+            ("off", "CN=ann", Some(&other), none, 0, "CN=ann"),
+            ("off", "DNS:worker", Some(&other), none, 0, "role_missing"),
+            ("a", "", None, token, 0, "client_certificate_required"),
+            ("a", "", Some(&worker), none, 0, "no_credentials"),
+            ("a", "DNS:worker", Some(&worker), token, 0, "bob"),
+            ("a", "writer", Some(&other), token, 0, "bob"),
+            ("a", "DNS:worker", Some(&other), token, 0, "role_missing"),
+        ] {
+            let mut plan = plan(&format!(
+                "listen = ':80'\nupstream = 'http://a:1'\n\
+                 [auth.a]\ntoken = '0123456789abcdef name=bob role=writer'\n\
+                 [[route]]\nauth = '{auth}'\n"
+            ));
+            let gate = Arc::make_mut(&mut Arc::make_mut(&mut plan.routes)[0].gate);
+            gate.client_cert = true;
+            gate.roles =
+                [role].into_iter().filter(|role| !role.is_empty()).map(Arc::from).collect();
+            let (gates, head) = (Gates::link(&plan, None), format!("GET / HTTP/1.1\r\n{fields}"));
+            let said = match ruled_with(&gates, &head, ip("192.0.2.1"), at, certificate) {
+                Ruling::Pass(passed) => passed.user().unwrap().name.to_string(),
+                Ruling::Ask(_) => "asks".to_owned(),
+                Ruling::Reply(reply) => reply.reason.label().to_owned(),
+            };
+            assert_eq!(said, wanted, "{auth} {role} {fields} {at}");
+        }
     }
 
     #[test]

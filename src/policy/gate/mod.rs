@@ -1,8 +1,9 @@
 //! MAY IT? What a route demands of a request, linked with what is known of those who ask.
 //!
-//! The order is one, whatever the order of the settings: networks, media type, a preflight, credentials, role, limits.
-//! (Listener, route and method come before; the size of the body behind.) What is cheap and says the least about us
-//! comes first; limits come behind credentials, for they may count by those, and a refused request counts in none.
+//! The order is one, whatever the order of the settings: networks, media type, a preflight, certificate,
+//! credentials, role, limits. (Listener, route and method come before; the size of the body behind.) What is
+//! cheap and says the least about us comes first; limits come behind credentials, for they may count by those,
+//! and a refused request counts in none.
 //!
 //! Laws:
 //! - [`judge`] decides, and does nothing else: whoever has to be asked is asked by others, and judged again.
@@ -10,6 +11,7 @@
 //! - A request that is refused here reaches no upstream.
 
 mod authenticator;
+mod certificate;
 mod identity;
 mod judge;
 mod kinds;
@@ -24,6 +26,7 @@ use crate::config::{AuthKind, AuthSpec, Gate, LimitKey, LimitSpec, NetworkList, 
 use crate::http::Name;
 
 pub use authenticator::{Authenticator, KeySource};
+pub use certificate::ShownCertificate;
 pub use identity::Identity;
 pub use judge::{GateFacts, JudgedAt, LocalReply, Ruling, judge, readable, serves};
 pub use kinds::Workspace;

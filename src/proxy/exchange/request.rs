@@ -38,6 +38,11 @@ pub(super) fn head(
             lines.extend_from_slice(&who.lines);
         }
     }
+    if let Some(shown) = &client.certificate
+        && shown.holds(exchange.worker.core.reactor.clock().unix_s())
+    {
+        lines.extend_from_slice(&shown.lines);
+    }
     let outgoing = Outgoing {
         head: request,
         peer: client.peer.map(|peer| peer.ip()),

@@ -25,9 +25,13 @@ impl Service {
         &self,
         auth: &Arc<Authenticator>,
         input: &MatchInput<'_>,
-        JudgedAt { now, .. }: JudgedAt,
+        JudgedAt { now, unix_s }: JudgedAt,
     ) -> Authentication {
-        let lines = asked_with(input, &self.0.fields);
+        let mut lines = asked_with(input, &self.0.fields);
+        if let Some(shown) = input.certificate_at(unix_s) {
+            lines.extend_from_slice(&shown.lines);
+            lines.shrink_to_fit(); // it may wait for a while
+        }
         if lines.len() > ASKED_WITH {
             return Authentication::Rejected(Reason::AuthFieldsTooLarge.into());
         }
