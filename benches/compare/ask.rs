@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tidegate::http::chunked::ChunkedDecoder;
 
+use crate::secure::{self, Wire};
+
 /// Longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The handshake of RFC 6455 section 1.3.
@@ -34,17 +36,24 @@ pub struct Question<'a> {
     pub fields: &'a [String],
     /// Octets of body.
     pub body: usize,
+    /// Over TLS.
+    pub tls: bool,
 }
 
 impl Question<'_> {
     /// Asks `address` over a connection of its own.
     pub fn ask(&self, address: SocketAddr) -> io::Result<Answer> {
-        let mut stream = connect(address)?;
+        let mut stream = self.connect(address)?;
         stream.write_all(self.head(address, "Connection: close\r\n").as_bytes())?;
         stream.write_all(&vec![b'x'; self.body])?;
         let mut octets = Vec::new();
         stream.read_to_end(&mut octets)?;
         answer(octets)
+    }
+
+    fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Wire>> {
+        let stream = connect(address)?;
+        if self.tls { secure::seal(stream) } else { Ok(Box::new(stream)) }
     }
 
     fn head(&self, address: SocketAddr, more: &str) -> String {
@@ -62,8 +71,8 @@ impl Question<'_> {
     }
 
     /// Asks over a connection that stays open; the answer must have a length of its own.
-    pub fn ask_and_stay(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let mut stream = connect(address)?;
+    pub fn ask_and_stay(&self, address: SocketAddr) -> io::Result<Box<dyn Wire>> {
+        let mut stream = self.connect(address)?;
         stream.write_all(self.head(address, "").as_bytes())?;
         let mut octets = Vec::new();
         loop {
@@ -151,7 +160,7 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn more(stream: &mut TcpStream, octets: &mut Vec<u8>) -> io::Result<()> {
+fn more(stream: &mut impl Read, octets: &mut Vec<u8>) -> io::Result<()> {
     let mut block = [0; 16 * 1024];
     let n = stream.read(&mut block)?;
     octets.extend_from_slice(&block[..n]);

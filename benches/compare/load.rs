@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::secure::{SUITE, Sealed};
 use crate::workloads::Requests;
 
 /// The load generator of this very build.
@@ -38,12 +39,43 @@ pub struct Told {
     pub answered: u64,
     /// Of them, a second.
     pub rate: f64,
+    /// How TLS went, where it was spoken.
+    pub tls: Option<Met>,
     /// What went wrong, by kind.
     pub errors: BTreeMap<String, u64>,
     /// Percentiles in microseconds: p50, p99, p99.9.
     pub percentiles_us: [f64; 3],
     /// Latency in microseconds, and how many had it.
     pub histogram: Vec<(f64, u64)>,
+}
+
+/// What was agreed on.
+#[derive(Clone, Debug, Default)]
+pub struct Met {
+    /// Version, suite and key exchange.
+    agreed: String,
+    /// Full handshakes, and those that resumed a session.
+    handshakes: [u64; 2],
+}
+
+impl Met {
+    /// Only what was agreed on as it was meant is compared. An error says what else was.
+    pub fn judge(&self, wanted: Sealed, kept: bool) -> Result<(), String> {
+        let [full, resumed] = self.handshakes;
+        let odd = match wanted.resumed {
+            _ if !self.agreed.starts_with(&format!("TLSv1_3 {SUITE} ")) => true,
+            // The first on each connection has nothing to resume.
+            true => !kept && resumed < 9 * full,
+            false => resumed > 0,
+        };
+        let Met { agreed, .. } = self;
+        match odd {
+            true => {
+                Err(format!("not as asked for: {agreed}, {full} handshakes full, {resumed} not"))
+            }
+            false => Ok(()),
+        }
+    }
 }
 
 impl Load {
@@ -65,6 +97,7 @@ impl Load {
     fn command(&self, address: SocketAddr) -> Command {
         let mut command = Command::new(PROGRAM);
         command.arg("--json").args(["--duration", &format!("{}ms", (self.seconds * 1e3) as u64)]);
+        let mut scheme = "http";
         let path = match self.what {
             What::Requests(requests) => {
                 command.args(["-c", &requests.connections.to_string()]);
@@ -78,6 +111,14 @@ impl Load {
                 if !requests.kept {
                     command.arg("--no-keepalive");
                 }
+                if let Some(tls) = requests.tls {
+                    command.args(["--tls-min", "1.3", "--tls-cipher", SUITE]);
+                    command.args(["--tls-group", tls.groups]);
+                    if !tls.resumed {
+                        command.arg("--no-tls-resumption");
+                    }
+                    scheme = "https";
+                }
                 requests.path
             }
             What::Messages(connections, octets) => {
@@ -89,7 +130,7 @@ impl Load {
         if let Some(rate) = self.rate {
             command.args(["--rps", &format!("{rate:.0}")]);
         }
-        command.arg(format!("http://{address}{path}"));
+        command.arg(format!("{scheme}://{address}{path}"));
         command
     }
 }
@@ -103,8 +144,14 @@ fn told(value: &Value) -> Option<Told> {
     Some(Told {
         answered: value["ok"].as_u64()?,
         rate: value["rps"].as_f64()?,
+        tls: met(&value["tls"]),
         errors: errors.iter().map(|(k, n)| (k.clone(), n.as_u64().unwrap_or(0))).collect(),
         percentiles_us: [percentile("p50"), percentile("p99"), percentile("p99_9")],
         histogram: pairs.iter().filter_map(|pair| pair[0].as_f64().zip(pair[1].as_u64())).collect(),
     })
+}
+
+fn met(value: &Value) -> Option<Met> {
+    let handshakes = ["full", "resumed"].map(|name| value[name].as_u64().unwrap_or(0));
+    Some(Met { agreed: value["agreed"].as_str()?.to_owned(), handshakes })
 }

@@ -5,6 +5,7 @@
 //! cargo bench --bench compare               everything: about 20 minutes
 //! cargo bench --bench compare -- --workloads get-64,10MiB --peers nginx,haproxy --rounds 3
 //! cargo bench --bench compare -- --smoke    seconds: does it all work?
+//! cargo bench --bench compare --features full      TLS as well: about 10 minutes more
 //! ```
 //! A whole run writes `benches/RESULTS.md` and `benches/results`; any other writes to `target/compare`, or where
 //! `--output` says.
@@ -30,6 +31,7 @@ mod progress;
 mod raw;
 mod report;
 mod results;
+mod secure;
 mod stage;
 mod targets;
 #[path = "../thirty.rs"]
@@ -187,14 +189,25 @@ fn plan(
         }
     }
     let asked = chosen(options.workloads.as_deref(), WORKLOADS.iter().map(|one| one.name))?;
-    let workloads: Vec<&'static Workload> =
-        WORKLOADS.iter().filter(|workload| asked.contains(&workload.name)).collect();
+    let workloads: Vec<&'static Workload> = WORKLOADS
+        .iter()
+        .filter(|workload| asked.contains(&workload.name))
+        .filter(is_built)
+        .collect();
+    if workloads.is_empty() {
+        return Err(io::Error::other("this build has no TLS: cargo bench --features full"));
+    }
     let (rounds, seconds, thrift) = match options.smoke {
         true => (1, 0.2, 10),
         false => (options.rounds.max(1), options.seconds.max(0.1), 1),
     };
     let home = home.to_owned();
     Ok((Plan { rounds, seconds, workloads, found, thrift, places, home }, absent))
+}
+
+/// TLS takes a build that has it.
+fn is_built(workload: &&'static Workload) -> bool {
+    cfg!(feature = "tls") || workload.tls().is_none()
 }
 
 /// The names in a list with commas; all of them without one.

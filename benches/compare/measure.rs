@@ -10,7 +10,7 @@ use crate::process::{Places, Running};
 use crate::progress::Progress;
 use crate::results::{Metric, Results, Sample, is_peer};
 use crate::stage::{Play, Stage};
-use crate::workloads::{Kind, Rate, Workload, named};
+use crate::workloads::{Kind, Rate, Requests, Workload, named};
 use crate::{probe, workers};
 
 /// Seconds that nobody counts, so that connections to the origin stand and caches are warm.
@@ -42,10 +42,11 @@ impl Plan {
     /// Everything, in the order of the tables.
     pub fn run(&self, rng: &mut fastrand::Rng, progress: &mut Progress) -> io::Result<Results> {
         let mut results = Results::default();
-        for play in [Play::Http, Play::WebSocket] {
+        for play in Play::ALL {
             let ours = |workload: &&&Workload| match workload.kind {
-                Kind::Requests(_) | Kind::Latency { .. } => play == Play::Http,
-                Kind::Messages { .. } => play == Play::WebSocket,
+                Kind::Requests(_) | Kind::Latency { .. } | Kind::Messages { .. } => {
+                    Play::of(workload) == play
+                }
                 _ => false,
             };
             let workloads: Vec<&Workload> = self.workloads.iter().filter(ours).copied().collect();
@@ -61,9 +62,9 @@ impl Plan {
         }
         for workload in self.workloads.iter().copied() {
             match workload.kind {
-                Kind::Idle { connections, tunnels } => {
+                Kind::Idle { connections, .. } => {
                     let connections = connections / self.thrift;
-                    probe::idle(self, workload, connections, tunnels, &mut results, progress)?;
+                    probe::idle(self, workload, connections, &mut results, progress)?;
                 }
                 Kind::StartUp => probe::start_up(self, workload, rng, &mut results, progress)?,
                 Kind::Workers => workers::scaling(self, workload, &mut results, progress)?,
@@ -159,8 +160,14 @@ impl Plan {
 /// So many times the seconds of others: what making the connections costs is to be lost among the requests.
 fn weight(what: &What) -> f64 {
     match what {
-        What::Requests(requests) if requests.connections >= 1000 && requests.kept => 2.0,
-        _ => 1.0,
+        What::Requests(Requests { kept: false, .. }) | What::Messages(..) => 1.0,
+        // A handshake costs as much as ten requests and more.
+        What::Requests(requests) => match (requests.connections >= 1000, requests.tls) {
+            (true, Some(_)) => 6.0,
+            (true, None) => 2.0,
+            (false, Some(_)) => 2.0,
+            (false, None) => 1.0,
+        },
     }
 }
 
@@ -175,6 +182,11 @@ pub fn measure(
     let spent = proxy.zip(before).map(|(proxy, before)| proxy.cpu() - before);
     if told.answered == 0 {
         return Err(format!("nothing was answered: {:?}", told.errors));
+    }
+    if let (What::Requests(Requests { tls: Some(tls), kept, .. }), Some(met)) =
+        (load.what, &told.tls)
+    {
+        met.judge(tls, kept)?;
     }
     let mut sample = sample(load, told.clone());
     if let Some(spent) = spent {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{Places, Running, free_port};
+use crate::secure;
+use crate::stage::Play;
 
 /// The line that everybody is compared with: a byte relay without HTTP on tidegate's own `io` room.
 pub const FLOOR: &str = "floor";
@@ -27,11 +29,19 @@ pub struct Peer {
     /// Arguments; `@...@` are filled in.
     arguments: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
-    /// What else is filled in.
-    values: &'static [(&'static str, &'static str)],
+    /// What else is filled in: for plain clients, and for those who speak TLS.
+    values: &'static [(&'static str, &'static str, &'static str)],
+    /// Arguments besides, for clients that speak TLS. `None`: it is not measured with them.
+    tls: Option<&'static [&'static str]>,
     /// What makes it tell its version.
     version: &'static [&'static str],
 }
+
+/// Buffers of nginx of 16 KiB.
+const SIXTEEN: &str = "proxy_buffer_size 16k; proxy_buffers 8 16k;";
+/// nginx with TLS. Each server has its usual settings for sessions: tickets, two for a full handshake of TLS 1.3.
+const NGINX: &str = "ssl_certificate @dir@/leaf.pem; ssl_certificate_key @dir@/leaf.key; \
+    ssl_protocols TLSv1.2 TLSv1.3;";
 
 /// All of them. Ourselves are one of them.
 pub const PEERS: &[Peer] = &[
@@ -42,7 +52,7 @@ pub const PEERS: &[Peer] = &[
         // The same fairness: one worker, no access log, idle connections kept as long as the others keep them.
         arguments: &[
             "--listen",
-            "127.0.0.1:@port@",
+            "@scheme@127.0.0.1:@port@",
             "--upstream",
             "http://127.0.0.1:@origin@",
             "--admin",
@@ -61,7 +71,8 @@ pub const PEERS: &[Peer] = &[
             "4096",
         ],
         environment: &[],
-        values: &[],
+        values: &[("@scheme@", "", "https://")],
+        tls: Some(&["--tls-cert", "@dir@/leaf.pem", "--tls-key", "@dir@/leaf.key"]),
         version: &["--version"],
     },
     Peer {
@@ -70,7 +81,8 @@ pub const PEERS: &[Peer] = &[
         templates: &["nginx.conf"],
         arguments: &["-c", "@dir@/nginx.conf", "-p", "@dir@", "-e", "stderr"],
         environment: &[],
-        values: &[("@buffers@", "")],
+        values: &[("@buffers@", "", ""), ("@ssl@", "", "ssl"), ("@tls@", "", NGINX)],
+        tls: Some(&[]),
         version: &["-v"],
     },
     // The same with buffers of the size that HAProxy and tidegate have.
@@ -80,7 +92,8 @@ pub const PEERS: &[Peer] = &[
         templates: &["nginx.conf"],
         arguments: &["-c", "@dir@/nginx.conf", "-p", "@dir@", "-e", "stderr"],
         environment: &[],
-        values: &[("@buffers@", "proxy_buffer_size 16k; proxy_buffers 8 16k;")],
+        values: &[("@buffers@", SIXTEEN, SIXTEEN), ("@ssl@", "", "ssl"), ("@tls@", "", NGINX)],
+        tls: Some(&[]),
         version: &["-v"],
     },
     Peer {
@@ -89,7 +102,8 @@ pub const PEERS: &[Peer] = &[
         templates: &["nginx.conf"],
         arguments: &["-c", "@dir@/nginx.conf", "-p", "@dir@", "-e", "stderr"],
         environment: &[],
-        values: &[("@buffers@", "")],
+        values: &[("@buffers@", "", ""), ("@ssl@", "", "ssl"), ("@tls@", "", NGINX)],
+        tls: Some(&[]),
         version: &["-v"],
     },
     Peer {
@@ -98,7 +112,8 @@ pub const PEERS: &[Peer] = &[
         templates: &["haproxy.cfg"],
         arguments: &["-db", "-f", "@dir@/haproxy.cfg"],
         environment: &[],
-        values: &[],
+        values: &[("@tls@", "", "ssl crt @dir@/both.pem alpn http/1.1")],
+        tls: Some(&[]),
         version: &["-v"],
     },
     Peer {
@@ -116,6 +131,7 @@ pub const PEERS: &[Peer] = &[
         ],
         environment: &[],
         values: &[],
+        tls: None,
         version: &["--version"],
     },
     Peer {
@@ -125,6 +141,7 @@ pub const PEERS: &[Peer] = &[
         arguments: &["run", "--adapter", "caddyfile", "--config", "@dir@/Caddyfile"],
         environment: &[("GOMAXPROCS", "1")],
         values: &[],
+        tls: None,
         version: &["version"],
     },
     Peer {
@@ -134,6 +151,7 @@ pub const PEERS: &[Peer] = &[
         arguments: &["--configFile=@dir@/traefik.yml"],
         environment: &[("GOMAXPROCS", "1")],
         values: &[],
+        tls: None,
         version: &["version"],
     },
     Peer {
@@ -143,6 +161,7 @@ pub const PEERS: &[Peer] = &[
         arguments: &["start", "-c", "@dir@/sozu.toml"],
         environment: &[],
         values: &[],
+        tls: None,
         version: &["--version"],
     },
     Peer {
@@ -152,6 +171,7 @@ pub const PEERS: &[Peer] = &[
         arguments: &["@port@", "@origin@"],
         environment: &[],
         values: &[],
+        tls: None,
         version: &["--version"],
     },
 ];
@@ -211,10 +231,16 @@ fn locked(library: &str) -> String {
 }
 
 impl Found {
+    /// Is it measured there?
+    pub fn can(&self, play: Play) -> bool {
+        !play.is_tls() || self.peer.tls.is_some()
+    }
+
     /// Starts it between clients and the origin at port `origin`, with a folder of its own below `home`; does not wait
     /// until it listens.
     pub fn start(
         &self,
+        play: Play,
         home: &Path,
         origin: u16,
         workers: usize,
@@ -223,6 +249,9 @@ impl Found {
         let port = free_port()?;
         let folder = home.join(format!("{}-{port}", self.peer.name));
         fs::create_dir_all(&folder)?;
+        if let Play::Tls(key) = play {
+            secure::write_certificate(key, &folder)?;
+        }
         let values = [
             ("@port@", port.to_string()),
             ("@origin@", origin.to_string()),
@@ -230,10 +259,11 @@ impl Found {
             ("@workers@", workers.to_string()),
         ];
         let fill = |text: &str| {
-            let text = values
-                .iter()
-                .fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
-            self.peer.values.iter().fold(text, |text, (name, value)| text.replace(name, value))
+            // Its own first, for the others may be in them.
+            let text = self.peer.values.iter().fold(text.to_owned(), |text, (name, plain, tls)| {
+                text.replace(name, if play.is_tls() { tls } else { plain })
+            });
+            values.iter().fold(text, |text, (name, value)| text.replace(name, value))
         };
         let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
         for template in self.peer.templates {
@@ -241,7 +271,9 @@ impl Found {
             fs::write(folder.join(template), fill(&text))?;
         }
         let mut command = Command::new(&self.program);
-        command.args(self.peer.arguments.iter().map(|word| fill(word))).current_dir(&folder);
+        let more = self.peer.tls.filter(|_| play.is_tls()).unwrap_or_default();
+        command.args(self.peer.arguments.iter().chain(more).map(|word| fill(word)));
+        command.current_dir(&folder);
         command.env_clear().envs(clean()).env("HOME", &folder);
         command.envs(self.peer.environment.iter().copied());
         Running::start(&mut command, port, processors, &folder.join("said"))

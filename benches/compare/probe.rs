@@ -9,6 +9,7 @@ use crate::peers::Found;
 use crate::process::{Running, wait_for};
 use crate::progress::Progress;
 use crate::results::{Metric, Results, Sample};
+use crate::secure::Wire;
 use crate::stage::{Play, start_origin};
 use crate::workloads::Workload;
 
@@ -22,23 +23,22 @@ pub fn idle(
     plan: &Plan,
     workload: &'static Workload,
     connections: usize,
-    tunnels: bool,
     results: &mut Results,
     progress: &mut Progress,
 ) -> io::Result<()> {
-    let play = if tunnels { Play::WebSocket } else { Play::Http };
+    let play = Play::of(workload);
     let mut origin = start_origin(play, &plan.home, &[plan.places.origin])?;
     origin.wait_until_it_listens().map_err(io::Error::other)?;
     let rounds = plan.rounds.min(ROUNDS_MAX);
     for round in 1..=rounds {
-        for found in &plan.found {
+        for found in plan.found.iter().filter(|found| found.can(play)) {
             let name = found.peer.name;
             progress.step(workload, &format!("round {round} of {rounds}: {name}"));
-            let figure = start(plan, found, &origin).map_err(|error| error.to_string());
+            let figure = start(plan, found, play, &origin).map_err(|error| error.to_string());
             let figure = figure.and_then(|mut running| {
                 running.wait_until_it_listens()?;
                 wait_for(|| play.answers(running.address).then_some(())).ok_or("no answer")?;
-                permit(&running, connections, tunnels).map_err(|error| error.to_string())
+                permit(&running, connections, play).map_err(|error| error.to_string())
             });
             let failed = match figure {
                 Ok(octets) => {
@@ -55,12 +55,14 @@ pub fn idle(
 }
 
 /// Octets for each of so many connections, all of them open and silent.
-fn permit(running: &Running, connections: usize, tunnels: bool) -> io::Result<f64> {
+fn permit(running: &Running, connections: usize, play: Play) -> io::Result<f64> {
     let open = |count| -> io::Result<Vec<_>> {
-        let question = Question { path: "/", ..Question::default() };
-        let one = |_| match tunnels {
-            true => open_websocket(running.address),
-            false => question.ask_and_stay(running.address),
+        let question = Question { path: "/", tls: play.is_tls(), ..Question::default() };
+        let one = |_| -> io::Result<Box<dyn Wire>> {
+            match play {
+                Play::WebSocket => Ok(Box::new(open_websocket(running.address)?)),
+                _ => question.ask_and_stay(running.address),
+            }
         };
         (0..count).map(one).collect()
     };
@@ -89,7 +91,7 @@ pub fn start_up(
             let name = found.peer.name;
             progress.step(workload, &format!("round {round} of {}: {name}", plan.rounds));
             let begun = Instant::now();
-            let running = start(plan, found, &origin);
+            let running = start(plan, found, Play::Http, &origin);
             let answered = running.map_err(|error| error.to_string()).and_then(|running| {
                 wait_for(|| Play::Http.answers(running.address).then(|| begun.elapsed()))
                     .ok_or_else(|| "no answer".to_owned())
@@ -107,6 +109,6 @@ pub fn start_up(
 }
 
 /// A fresh program, alone on the processor of the proxies.
-fn start(plan: &Plan, found: &Found, origin: &Running) -> io::Result<Running> {
-    found.start(&plan.home, origin.address.port(), 1, &[plan.places.proxy])
+fn start(plan: &Plan, found: &Found, play: Play, origin: &Running) -> io::Result<Running> {
+    found.start(play, &plan.home, origin.address.port(), 1, &[plan.places.proxy])
 }

@@ -9,6 +9,7 @@ use crate::ask::{self, Answer, Question};
 use crate::peers::{DIRECT, FLOOR, Found, start_floor};
 use crate::process::{Places, Running, free_port, wait_for};
 use crate::results::Results;
+use crate::secure::Key;
 use crate::workloads::{Fields, Kind, Workload};
 
 /// What the small answers say.
@@ -21,14 +22,34 @@ pub enum Play {
     Http,
     /// The mirror of messages.
     WebSocket,
+    /// `tidegate-origin`, behind those who speak TLS, with a certificate of this kind.
+    Tls(Key),
 }
 
 impl Play {
+    /// All of them, in the order in which they are measured.
+    pub const ALL: [Play; 4] =
+        [Play::Http, Play::WebSocket, Play::Tls(Key::Ecdsa), Play::Tls(Key::Rsa)];
+
+    /// The one that `workload` belongs to.
+    pub fn of(workload: &Workload) -> Play {
+        match (workload.kind, workload.tls()) {
+            (_, Some(tls)) => Play::Tls(tls.key),
+            (Kind::Messages { .. } | Kind::Idle { tunnels: true, .. }, None) => Play::WebSocket,
+            _ => Play::Http,
+        }
+    }
+
+    /// Clients speak TLS.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Play::Tls(_))
+    }
+
     /// Does an answer come through?
     pub fn answers(self, address: SocketAddr) -> bool {
         match self {
-            Play::Http => {
-                let question = Question { path: "/", ..Question::default() };
+            Play::Http | Play::Tls(_) => {
+                let question = Question { path: "/", tls: self.is_tls(), ..Question::default() };
                 question.ask(address).is_ok_and(|answer| answer.status == 200)
             }
             Play::WebSocket => ask::open_websocket(address).is_ok(),
@@ -42,6 +63,7 @@ pub struct Stage {
     /// By name, the reference points first.
     pub proxies: Vec<(&'static str, Running)>,
     origin: Running,
+    play: Play,
 }
 
 impl Stage {
@@ -56,16 +78,16 @@ impl Stage {
         let mut origin = start_origin(play, home, &[places.origin])?;
         origin.wait_until_it_listens().map_err(io::Error::other)?;
         let port = origin.address.port();
-        let floor = start_floor(home, port, places).map(|running| (FLOOR, running));
-        let peers = found.iter().map(|found| {
-            let started = found.start(home, port, 1, &[places.proxy]);
-            started.map(|running| (found.peer.name, running))
-        });
+        // The floor has no TLS.
+        let floor = (!play.is_tls()).then(|| (FLOOR, start_floor(home, port, places)));
+        let able = found.iter().filter(|found| found.can(play));
+        let peers =
+            able.map(|found| (found.peer.name, found.start(play, home, port, 1, &[places.proxy])));
         let mut proxies = Vec::new();
         // All are started before any is waited for: the slowest sets the pace.
-        for (started, name) in std::iter::once(floor).chain(peers).zip(names(found)) {
+        for (name, started) in floor.into_iter().chain(peers) {
             match started {
-                Ok(started) => proxies.push(started),
+                Ok(started) => proxies.push((name, started)),
                 Err(error) => results.cannot(name, format!("cannot be started: {error}")),
             }
         }
@@ -77,13 +99,14 @@ impl Stage {
                 false
             }
         });
-        Ok(Stage { proxies, origin })
+        Ok(Stage { proxies, origin, play })
     }
 
-    /// Everybody who can be asked, no proxy at all included.
+    /// Everybody who can be asked, no proxy at all included: but the origin has no TLS.
     pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
         let proxies = self.proxies.iter().map(|(name, running)| (*name, running.address));
-        std::iter::once((DIRECT, self.origin.address)).chain(proxies).collect()
+        let direct = (!self.play.is_tls()).then_some((DIRECT, self.origin.address));
+        direct.into_iter().chain(proxies).collect()
     }
 
     /// The program of that name; none for the direct way.
@@ -97,10 +120,10 @@ impl Stage {
         workload: &'static Workload,
         results: &mut Results,
     ) -> io::Result<Vec<(&'static str, SocketAddr)>> {
-        let wanted = sample(workload, self.origin.address)?;
+        let wanted = sample(workload, self.origin.address, false)?;
         let mut equal = self.addresses();
         equal.retain(|(name, address)| {
-            let why = match sample(workload, *address) {
+            let why = match sample(workload, *address, self.play.is_tls()) {
                 Ok(answer) if answer == wanted => return true,
                 Ok(answer) => format!(
                     "another answer than the origin's: status {} and {} octets, not {} and {}",
@@ -119,35 +142,33 @@ impl Stage {
     }
 }
 
-fn names(found: &[Found]) -> impl Iterator<Item = &'static str> {
-    std::iter::once(FLOOR).chain(found.iter().map(|found| found.peer.name))
-}
-
 /// Starts an origin and does not wait for it.
 pub fn start_origin(play: Play, home: &Path, processors: &[usize]) -> io::Result<Running> {
     let port = free_port()?;
     let mut command = match play {
-        Play::Http => Command::new(env!("CARGO_BIN_EXE_tidegate-origin")),
+        Play::Http | Play::Tls(_) => Command::new(env!("CARGO_BIN_EXE_tidegate-origin")),
         Play::WebSocket => Command::new(std::env::current_exe()?),
     };
     match play {
-        Play::Http => command.args(["--port", &port.to_string(), "--message", MESSAGE]),
+        Play::Http | Play::Tls(_) => {
+            command.args(["--port", &port.to_string(), "--message", MESSAGE])
+        }
         Play::WebSocket => command.args(["mirror", &port.to_string()]),
     };
     Running::start(&mut command, port, processors, &home.join(format!("origin-{port}")))
 }
 
 /// One answer of the kind that `workload` is about.
-fn sample(workload: &Workload, address: SocketAddr) -> io::Result<Answer> {
+fn sample(workload: &Workload, address: SocketAddr, tls: bool) -> io::Result<Answer> {
     if let Kind::Messages { octets, .. } = workload.kind {
         return ask::echo(address, octets);
     }
     let Some(requests) = workload.requests() else {
-        return Question { path: "/", ..Question::default() }.ask(address);
+        return Question { path: "/", tls, ..Question::default() }.ask(address);
     };
     let fields = requests.fields.lines();
     let (method, path, body) = (requests.method, requests.path, requests.body);
-    let answer = Question { method, path, fields: &fields, body }.ask(address)?;
+    let answer = Question { method, path, fields: &fields, body, tls }.ask(address)?;
     if requests.fields == Fields::Thirty {
         all_arrive(address, &fields)?;
     }

@@ -53,6 +53,14 @@ pub const TARGETS: &[Target] = &[
     target("latency-64", Metric::P999, Against::Best(1.00)),
     target("idle-3500", Metric::IdleBytes, Against::Number(512.0)),
     target("idle-3500", Metric::IdleBytes, Against::Best(1.00)),
+    target("tls-full-ecdsa", Metric::Cpu, Against::Best(0.70)),
+    target("tls-full-rsa", Metric::Cpu, Against::Best(0.85)),
+    target("tls-resumed", Metric::Cpu, Against::Best(0.70)),
+    target("tls-get-64", Metric::Cpu, Against::Best(0.85)),
+    target("tls-get-1000", Metric::Cpu, Against::Best(0.85)),
+    target("tls-64KiB", Metric::Cpu, Against::Best(0.90)),
+    target("tls-10MiB", Metric::Cpu, Against::Best(0.90)),
+    target("tls-idle-2000", Metric::IdleBytes, Against::Best(0.60)),
     target("two-workers", Metric::Scaling, Against::Number(1.8)),
 ];
 

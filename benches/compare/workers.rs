@@ -35,8 +35,8 @@ pub fn scaling(
     let mut origin = start_origin(Play::Http, &plan.home, rest)?;
     origin.wait_until_it_listens().map_err(io::Error::other)?;
     let mut pair = [
-        found.start(&plan.home, origin.address.port(), 1, workers)?,
-        found.start(&plan.home, origin.address.port(), 2, workers)?,
+        found.start(Play::Http, &plan.home, origin.address.port(), 1, workers)?,
+        found.start(Play::Http, &plan.home, origin.address.port(), 2, workers)?,
     ];
     for running in &mut pair {
         running.wait_until_it_listens().map_err(io::Error::other)?;

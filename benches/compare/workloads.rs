@@ -1,5 +1,7 @@
 //! What is measured, as data.
 
+use crate::secure::{Key, Sealed};
+
 /// How a workload is run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
@@ -25,6 +27,8 @@ pub enum Kind {
         connections: usize,
         /// Tunnels, else kept HTTP connections that had a request each.
         tunnels: bool,
+        /// Over TLS.
+        tls: Option<Sealed>,
     },
     /// From the start of the program to the first answer.
     StartUp,
@@ -47,6 +51,8 @@ pub struct Requests {
     pub fields: Fields,
     /// Connections are used again.
     pub kept: bool,
+    /// Over TLS.
+    pub tls: Option<Sealed>,
 }
 
 /// Which fields a request has.
@@ -85,6 +91,7 @@ const GET: Requests = Requests {
     body: 0,
     fields: Fields::None,
     kept: true,
+    tls: None,
 };
 
 const fn get(connections: usize) -> Kind {
@@ -93,6 +100,17 @@ const fn get(connections: usize) -> Kind {
 
 const fn answers(connections: usize, path: &'static str) -> Kind {
     Kind::Requests(Requests { connections, path, ..GET })
+}
+
+/// The usual TLS: sessions are resumed, and keys exchanged as all servers can.
+const TLS: Sealed = Sealed { key: Key::Ecdsa, resumed: true, groups: "X25519" };
+
+const fn sealed(connections: usize, path: &'static str) -> Kind {
+    Kind::Requests(Requests { connections, path, tls: Some(TLS), ..GET })
+}
+
+const fn handshakes(tls: Sealed) -> Kind {
+    Kind::Requests(Requests { connections: 8, kept: false, tls: Some(tls), ..GET })
 }
 
 /// All of them, in the order of the tables.
@@ -176,12 +194,53 @@ pub const WORKLOADS: &[Workload] = &[
     Workload {
         name: "idle-3500",
         what: "idle kept connections, a request each before",
-        kind: Kind::Idle { connections: 3500, tunnels: false },
+        kind: Kind::Idle { connections: 3500, tunnels: false, tls: None },
     },
     Workload {
         name: "idle-tunnels",
         what: "idle WebSockets, 1000",
-        kind: Kind::Idle { connections: 1000, tunnels: true },
+        kind: Kind::Idle { connections: 1000, tunnels: true, tls: None },
+    },
+    Workload {
+        name: "tls-full-ecdsa",
+        what: "TLS: a full handshake and a small GET, ECDSA P-256",
+        kind: handshakes(Sealed { resumed: false, ..TLS }),
+    },
+    Workload {
+        name: "tls-full-rsa",
+        what: "TLS: a full handshake and a small GET, RSA-2048",
+        kind: handshakes(Sealed { key: Key::Rsa, resumed: false, ..TLS }),
+    },
+    Workload {
+        name: "tls-full-hybrid",
+        what: "TLS: a full handshake and a small GET, ECDSA P-256, X25519MLKEM768 where the server knows it",
+        kind: handshakes(Sealed { resumed: false, groups: "X25519MLKEM768,X25519", ..TLS }),
+    },
+    Workload {
+        name: "tls-resumed",
+        what: "TLS: a resumed session and a small GET, ECDSA P-256",
+        kind: handshakes(TLS),
+    },
+    Workload { name: "tls-get-64", what: "TLS: small GET, 64 connections", kind: sealed(64, "/") },
+    Workload {
+        name: "tls-get-1000",
+        what: "TLS: small GET, 1000 connections",
+        kind: sealed(1000, "/"),
+    },
+    Workload {
+        name: "tls-64KiB",
+        what: "TLS: answers of 64 KiB, 16 connections",
+        kind: sealed(16, "/bytes/65536"),
+    },
+    Workload {
+        name: "tls-10MiB",
+        what: "TLS: answers of 10 MiB, 4 connections",
+        kind: sealed(4, "/bytes/10485760"),
+    },
+    Workload {
+        name: "tls-idle-2000",
+        what: "TLS: idle kept connections, a request each before",
+        kind: Kind::Idle { connections: 2000, tunnels: false, tls: Some(TLS) },
     },
     Workload { name: "start-up", what: "from start to first answer", kind: Kind::StartUp },
     Workload { name: "two-workers", what: "tidegate with two workers", kind: Kind::Workers },
@@ -199,6 +258,14 @@ impl Workload {
             Kind::Requests(requests) => Some(requests),
             Kind::Latency { of, .. } => named(of)?.requests(),
             _ => None,
+        }
+    }
+
+    /// How clients speak TLS, if they do.
+    pub fn tls(&self) -> Option<Sealed> {
+        match self.kind {
+            Kind::Idle { tls, .. } => tls,
+            _ => self.requests().and_then(|requests| requests.tls),
         }
     }
 

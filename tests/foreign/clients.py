@@ -25,13 +25,14 @@ MIB = 1024 * 1024
 class Process:
     """A child whose stderr is read in a thread and waited for line by line."""
 
-    def __init__(self, *command):
+    def __init__(self, *command, environment={}, **options):
         # A home of its own: no .env and no TIDEGATE_... of whoever runs this may leak in.
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("TIDEGATE_", "HTTP_SERVER_"))}
+        strange = ("TIDEGATE_", "HTTP_SERVER_", "HTTPS_SERVER_")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(strange)} | environment
         self.home = tempfile.TemporaryDirectory()
         self.child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            text=True, env=environment, cwd=self.home.name,
+            text=True, env=environment, cwd=self.home.name, **options,
         )
         self.lines, self.changed = [], threading.Condition()
         threading.Thread(target=self._read, daemon=True).start()

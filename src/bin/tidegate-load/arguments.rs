@@ -12,6 +12,8 @@ use super::echo;
 use super::request::{self, RequestTemplate};
 use super::response::Digest;
 use super::schedule::Rate;
+#[cfg(feature = "tls")]
+use super::secure::{TlsOffer, TlsTarget};
 use super::target::TargetUrl;
 use super::workload::{Expected, Workload, WorkloadKind};
 use tidegate::http::{Method, grammar};
@@ -114,11 +116,31 @@ struct LoadArguments {
     #[argh(option)]
     threads: Option<String>,
 
+    /// the oldest version of TLS that is offered, 1.2 or 1.3 (default 1.2); certificates are not checked
+    #[argh(option)]
+    tls_min: Option<String>,
+
+    /// the newest one (default 1.3)
+    #[argh(option)]
+    tls_max: Option<String>,
+
+    /// the cipher suites that are offered, with commas, such as TLS13_AES_128_GCM_SHA256 (default all)
+    #[argh(option)]
+    tls_cipher: Option<String>,
+
+    /// the key exchanges that are offered, with commas, such as X25519 (default all)
+    #[argh(option)]
+    tls_group: Option<String>,
+
+    /// make a full handshake for each connection, where else a session is resumed
+    #[argh(switch)]
+    no_tls_resumption: bool,
+
     /// print the report as one JSON object
     #[argh(switch)]
     json: bool,
 
-    /// the server, as `http://host[:port][/path][?query]`
+    /// the server, as `http://host[:port][/path][?query]`, or `https://`
     #[argh(positional)]
     url: String,
 }
@@ -145,6 +167,11 @@ const FLAGS: &[&str] = &[
     "--warmup",
     "--timeout",
     "--threads",
+    "--tls-min",
+    "--tls-max",
+    "--tls-cipher",
+    "--tls-group",
+    "--no-tls-resumption",
     "--json",
     "--help",
     "--version",
@@ -208,6 +235,7 @@ impl LoadArguments {
     fn workload(self) -> Result<Workload, String> {
         let target = TargetUrl::of(&self.url).map_err(|wrong| format!("{}: {wrong}", self.url))?;
         self.check_together()?;
+        self.check_tls(&target)?;
         let kind = match (self.ws, &self.idle) {
             (true, _) => WorkloadKind::WebSocket,
             (false, Some(_)) => WorkloadKind::Idle,
@@ -223,6 +251,8 @@ impl LoadArguments {
         let (octets, payload, handshake) = self.wire(&target, &method)?;
         Ok(Workload {
             addresses: resolve(&target)?,
+            #[cfg(feature = "tls")]
+            tls: self.tls(&target)?,
             kind,
             octets,
             payload,
@@ -268,6 +298,28 @@ impl LoadArguments {
             return Err("--print-body-hash is about one HTTP answer".to_owned());
         }
         Ok(())
+    }
+
+    /// Flags that are of no use without TLS.
+    fn check_tls(&self, target: &TargetUrl) -> Result<(), String> {
+        let texts = [&self.tls_min, &self.tls_max, &self.tls_cipher, &self.tls_group];
+        let about_tls = self.no_tls_resumption || texts.iter().any(|text| text.is_some());
+        match about_tls && !target.secure {
+            true => Err("the --tls flags are about a URL with https://".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(&self, target: &TargetUrl) -> Result<Option<TlsTarget>, String> {
+        let offer = TlsOffer {
+            min: self.tls_min.as_deref(),
+            max: self.tls_max.as_deref(),
+            ciphers: self.tls_cipher.as_deref(),
+            groups: self.tls_group.as_deref(),
+            resumes: !self.no_tls_resumption,
+        };
+        target.secure.then(|| TlsTarget::new(&target.host, offer)).transpose()
     }
 
     fn how_many_connections(
@@ -489,7 +541,9 @@ mod tests {
             &["--method", "A B", url],
             &["-H", "Content-Length: 5", url],
             &["--body-file", "there/is/no/such/file", url],
-            &["https://127.0.0.1:1/"],
+            &["--tls-max", "1.2", url],
+            &["--no-tls-resumption", url],
+            &["https://not a name/"],
             &[],
         ] {
             assert!(!refusal(words).is_empty(), "{words:?}");

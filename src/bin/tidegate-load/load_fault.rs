@@ -24,6 +24,9 @@ pub enum LoadFault {
     BodyMismatch,
     /// Something else, such as too few descriptors or ports.
     Other,
+    /// The handshake of TLS failed.
+    #[cfg_attr(not(any(feature = "tls", test)), expect(dead_code, reason = "TLS alone has one"))]
+    Handshake,
 }
 
 const LABELS: [&str; LoadFault::COUNT] = [
@@ -35,6 +38,7 @@ const LABELS: [&str; LoadFault::COUNT] = [
     "malformed",
     "body_mismatch",
     "other",
+    "tls_handshake",
     "status_1xx",
     "status_2xx",
     "status_3xx",
@@ -44,7 +48,7 @@ const LABELS: [&str; LoadFault::COUNT] = [
 
 impl LoadFault {
     /// How many kinds there are.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
 
     /// What they are called, in the order of [`LoadFault::index`].
     pub fn labels() -> &'static [&'static str; LoadFault::COUNT] {
@@ -62,13 +66,20 @@ impl LoadFault {
             LoadFault::Malformed => 5,
             LoadFault::BodyMismatch => 6,
             LoadFault::Other => 7,
-            LoadFault::Status(class) => 7 + usize::from(class.clamp(1, 5)),
+            LoadFault::Handshake => 8,
+            LoadFault::Status(class) => 8 + usize::from(class.clamp(1, 5)),
         }
     }
 
     /// No connection came about.
     pub fn is_of_connecting(self) -> bool {
-        matches!(self, LoadFault::ConnectRefused | LoadFault::ConnectTimeout | LoadFault::Other)
+        matches!(
+            self,
+            LoadFault::ConnectRefused
+                | LoadFault::ConnectTimeout
+                | LoadFault::Handshake
+                | LoadFault::Other
+        )
     }
 
     /// What an error means while connecting.
@@ -77,6 +88,15 @@ impl LoadFault {
             Error::Os(Errno::CONNREFUSED) => LoadFault::ConnectRefused,
             Error::Deadline => LoadFault::ConnectTimeout,
             _ => LoadFault::exchanging(error),
+        }
+    }
+
+    /// What an error means in the handshake of TLS.
+    #[cfg(feature = "tls")]
+    pub fn securing(error: Error) -> LoadFault {
+        match error {
+            Error::Deadline => LoadFault::ConnectTimeout,
+            _ => LoadFault::Handshake,
         }
     }
 
@@ -105,6 +125,7 @@ mod tests {
             LoadFault::Malformed,
             LoadFault::BodyMismatch,
             LoadFault::Other,
+            LoadFault::Handshake,
         ];
         let all = plain.into_iter().chain((1..=5).map(LoadFault::Status));
         let places: Vec<_> = all.map(LoadFault::index).collect();

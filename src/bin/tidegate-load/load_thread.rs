@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use rustls::HandshakeKind;
 use smol::lock::Semaphore;
 
 use super::connection;
@@ -14,6 +16,8 @@ use super::dispatcher::Dispatcher;
 use super::load_fault::LoadFault;
 use super::response::Digest;
 use super::schedule::Schedule;
+#[cfg(feature = "tls")]
+use super::secure;
 use super::tally::Tally;
 use super::workload::{Workload, WorkloadKind};
 use tidegate::io::address::Address;
@@ -22,6 +26,8 @@ use tidegate::io::clock::Moment;
 use tidegate::io::cores::Core;
 use tidegate::io::signal::Mailbox;
 use tidegate::io::stream::{Dialling, Stream};
+#[cfg(feature = "tls")]
+use tidegate::io::tls::{Tls, TlsBuffers};
 
 /// Octets read at once.
 const SCRATCH: usize = 256 * 1024;
@@ -62,6 +68,8 @@ pub struct LoadThread {
     /// What a WebSocket message carries.
     pub(super) payload: Option<Rc<[u8]>>,
     pub(super) dials: Semaphore,
+    #[cfg(feature = "tls")]
+    tls_buffers: Rc<TlsBuffers>,
     index: usize,
     live: Arc<LiveCounts>,
     events: flume::Sender<ThreadEvent>,
@@ -125,6 +133,8 @@ fn work(
         dispatcher: Dispatcher::new(most),
         payload: workload.payload.as_deref().map(Rc::from),
         dials: Semaphore::new(DIALS),
+        #[cfg(feature = "tls")]
+        tls_buffers: TlsBuffers::new(),
         workload,
         index,
         live,
@@ -217,12 +227,35 @@ impl LoadThread {
             {
                 Ok(stream) => {
                     self.known.set(Some(place));
-                    return Ok(stream);
+                    return self.secured(stream).await;
                 }
                 Err(error) => last = LoadFault::connecting(error),
             }
         }
         Err(last)
+    }
+
+    /// The same connection, with its handshake made where one is to be made.
+    #[cfg(feature = "tls")]
+    async fn secured(&self, mut stream: Stream) -> Result<Stream, LoadFault> {
+        let Some(target) = &self.workload.tls else { return Ok(stream) };
+        let tls = Tls::client(Arc::clone(&target.config), target.name.clone(), &self.tls_buffers)
+            .map_err(|_| LoadFault::Handshake)?;
+        stream.secure(tls, self.workload.timeout).await.map_err(LoadFault::securing)?;
+        if let Some(tls) = stream.tls() {
+            let mut tally = self.tally.borrow_mut();
+            let resumed = tls.agreed(|with| with.handshake_kind()) == Some(HandshakeKind::Resumed);
+            tally.handshakes[usize::from(resumed)] += 1;
+            if tally.agreed.is_none() {
+                tally.agreed = Some(tls.agreed(secure::agreed));
+            }
+        }
+        Ok(stream)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn secured(&self, stream: Stream) -> Result<Stream, LoadFault> {
+        Ok(stream)
     }
 
     /// A connection was opened for the first time, or could not be. The last one starts the clock.

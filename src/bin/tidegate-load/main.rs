@@ -10,7 +10,7 @@
 //! - In the open loop a latency begins when the request was due, whoever made it wait.
 //! - Bounded: a connection has one request under way, what is due and not sent is counted, not stored.
 //!
-//! Top-down: [`arguments`] make a [`workload`] (by `target` and `request`); [`run()`](run::run) starts a
+//! Top-down: [`arguments`] make a [`workload`] (by `target`, `request` and `secure`); [`run()`](run::run) starts a
 //! `load_thread` for each thread, with its `connection`s, which take requests from the `dispatcher` (in the open
 //! loop by the [`schedule`]) and make a `round_trip` of each, in which a `response` or an `echo` is read; a
 //! [`tally`] counts, by kinds of [`load_fault`]; `progress` shows, and a [`report`] tells.
@@ -28,6 +28,8 @@ mod response;
 mod round_trip;
 mod run;
 mod schedule;
+#[cfg(feature = "tls")]
+mod secure;
 mod tally;
 mod target;
 mod workload;

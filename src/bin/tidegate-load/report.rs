@@ -84,6 +84,10 @@ impl LoadReport<'_> {
             "bytes_in": tally.bytes_in,
             "bytes_out": tally.bytes_out,
             "reconnects": tally.reconnects,
+            "tls": tally.agreed.as_ref().map(|agreed| {
+                let [full, resumed] = tally.handshakes;
+                json!({"agreed": agreed, "full": full, "resumed": resumed})
+            }),
             "errors": errors,
             "status": statuses,
             "latency_us": latency,
@@ -122,6 +126,10 @@ impl LoadReport<'_> {
         }
         if tally.reconnects > 0 {
             line("reconnects", tally.reconnects.to_string());
+        }
+        if let Some(agreed) = &tally.agreed {
+            let [full, resumed] = tally.handshakes;
+            line("TLS", format!("{agreed}; handshakes: {full} full, {resumed} resumed"));
         }
         let [came, went] = [tally.bytes_in, tally.bytes_out].map(octets);
         line("transfer", format!("{came} in, {went} out"));
@@ -231,6 +239,7 @@ mod tests {
         assert_eq!(json["status"], json!({"200": 4}));
         let cpu = json!({"user_us_per_request": 2.0, "system_us_per_request": 5.0});
         assert_eq!(json["cpu"], cpu);
+        assert_eq!(json["tls"], Value::Null);
         assert_eq!(
             (&json["latency_us"]["min"], &json["latency_us"]["p50"]),
             (&100.into(), &200.into())
@@ -246,9 +255,15 @@ mod tests {
     fn the_table_tells_what_happened() {
         let (workload, mut tally) = (workload("--rps 5 http://127.0.0.1:1/"), tally());
         tally.unsent = 7;
+        (tally.handshakes, tally.agreed) = ([1, 2], Some("TLSv1_3".to_owned()));
         let table = LoadReport { workload: &workload, tally: &tally, connected: true }.table();
-        for part in ["open loop, 5 requests/s, 64 connections", "timeout 1", "7 were due", "p99.99"]
-        {
+        for part in [
+            "open loop, 5 requests/s, 64 connections",
+            "timeout 1",
+            "7 were due",
+            "TLSv1_3; handshakes: 1 full, 2 resumed",
+            "p99.99",
+        ] {
             assert!(table.contains(part), "{part:?} in {table}");
         }
     }

@@ -28,6 +28,10 @@ pub struct Tally {
     pub bytes_out: u64,
     /// Connections opened anew because the server had closed one, or it was of no more use.
     pub reconnects: u64,
+    /// Handshakes of TLS that were full, and that resumed a session.
+    pub handshakes: [u64; 2],
+    /// What was agreed on in one of them.
+    pub agreed: Option<String>,
     /// Requests that were due and for which there was no connection before the end.
     pub unsent: u64,
     /// Processor time, user and system.
@@ -57,6 +61,8 @@ impl Default for Tally {
             bytes_in: 0,
             bytes_out: 0,
             reconnects: 0,
+            handshakes: [0; 2],
+            agreed: None,
             unsent: 0,
             spent: [Duration::ZERO; 2],
             elapsed: Duration::ZERO,
@@ -117,6 +123,8 @@ impl Tally {
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         self.reconnects += other.reconnects;
+        self.handshakes.iter_mut().zip(other.handshakes).for_each(|(sum, more)| *sum += more);
+        self.agreed = other.agreed.clone().or(self.agreed.take());
         self.unsent += other.unsent;
         self.spent.iter_mut().zip(other.spent).for_each(|(sum, more)| *sum += more);
         self.elapsed = self.elapsed.max(other.elapsed);
@@ -142,10 +150,12 @@ mod tests {
         two.saw_status(99);
         two.failed_by(LoadFault::Status(5));
         two.elapsed = Duration::from_secs(1);
+        (two.handshakes, two.agreed) = ([1, 2], Some("TLSv1_3".to_owned()));
         one.add(&two);
         assert_eq!((one.requests(), one.ok, one.failed()), (3, 2, 1));
         assert_eq!(one.statuses().collect::<Vec<_>>(), [(200, 2), (599, 1)]);
         assert_eq!(one.errors().collect::<Vec<_>>(), [("status_5xx", 1)]);
+        assert_eq!((one.handshakes, one.agreed.as_deref()), ([1, 2], Some("TLSv1_3")));
         assert_eq!((one.latencies.len(), one.elapsed), (2, Duration::from_secs(2)));
     }
 

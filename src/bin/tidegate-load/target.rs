@@ -1,4 +1,4 @@
-//! Where requests go: `http://host[:port][/path][?query]`.
+//! Where requests go: `http://host[:port][/path][?query]`, or `https://`.
 
 use tidegate::base;
 use tidegate::http::grammar;
@@ -6,25 +6,30 @@ use tidegate::http::grammar;
 /// A URL, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetUrl {
+    /// Over TLS.
+    pub secure: bool,
     /// The authority, as it goes into `Host`.
     pub authority: String,
     /// A name or an address, without the brackets of IPv6.
     pub host: String,
-    /// The port, 80 unless another one is given.
+    /// The port: 80, or 443 over TLS, unless another one is given.
     pub port: u16,
     /// Path and query, as they go into the request line.
     pub path: String,
 }
 
 impl TargetUrl {
-    /// Takes `url` apart; an error says what is wrong. The scheme may be left out; `ws` is the same
-    /// as `http`.
+    /// Takes `url` apart; an error says what is wrong. The scheme may be left out; `ws` is the same as `http`, and
+    /// `wss` as `https`.
     pub fn of(url: &str) -> Result<TargetUrl, String> {
-        let rest = match url.split_once("://") {
-            Some(("http" | "ws", rest)) => rest,
-            Some(("https" | "wss", _)) => return Err("TLS is not supported: use http".to_owned()),
+        let (secure, rest) = match url.split_once("://") {
+            Some(("http" | "ws", rest)) => (false, rest),
+            Some(("https" | "wss", _)) if !cfg!(feature = "tls") => {
+                return Err("this build has no TLS: add --features tls, or use http".to_owned());
+            }
+            Some(("https" | "wss", rest)) => (true, rest),
             Some((scheme, _)) => return Err(format!("the scheme {scheme} is not supported")),
-            None => url,
+            None => (false, url),
         };
         let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -44,6 +49,7 @@ impl TargetUrl {
             _ => (authority, None),
         };
         let port = match port.filter(|port| !port.is_empty()) {
+            None if secure => 443,
             None => 80,
             Some(port) => base::digits(port.as_bytes())
                 .and_then(|port| u16::try_from(port).ok())
@@ -52,7 +58,7 @@ impl TargetUrl {
         };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = bare.unwrap_or(host).to_owned();
-        Ok(TargetUrl { authority: authority.to_owned(), host, port, path })
+        Ok(TargetUrl { secure, authority: authority.to_owned(), host, port, path })
     }
 }
 
@@ -77,10 +83,20 @@ mod tests {
     }
 
     #[test]
+    fn tls_takes_a_build_with_it() {
+        for url in ["https://a/b", "wss://a/b"] {
+            let target = TargetUrl::of(url);
+            assert_eq!(target.is_ok(), cfg!(feature = "tls"));
+            assert!(
+                target.is_err() || target.is_ok_and(|target| target.secure && target.port == 443)
+            );
+        }
+        assert!(!TargetUrl::of("http://a").unwrap().secure);
+    }
+
+    #[test]
     fn what_is_no_url_is_refused() {
-        for bad in
-            ["", "https://a", "ftp://a", "http://", "http:///a", "http://a:+80", "http://a:0"]
-        {
+        for bad in ["", "ftp://a", "http://", "http:///a", "http://a:+80", "http://a:0"] {
             assert!(TargetUrl::of(bad).is_err(), "{bad}");
         }
         for bad in

@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::load_fault::LoadFault;
 use super::response::Digest;
 use super::schedule::Rate;
+#[cfg(feature = "tls")]
+use super::secure::TlsTarget;
 use tidegate::http::Method;
 use tidegate::http::upgrade::KEY;
 
@@ -27,6 +29,9 @@ pub struct Workload {
     pub url: String,
     /// Where the server is: the first that takes a connection.
     pub addresses: Vec<SocketAddr>,
+    /// What is spoken below HTTP; `None`: nothing.
+    #[cfg(feature = "tls")]
+    pub tls: Option<TlsTarget>,
     /// What connections do.
     pub kind: WorkloadKind,
     /// One request or message, as it is sent.
