@@ -69,8 +69,16 @@ impl Drop for Machine {
 
 /// With a Rust of some kind, and without wrk, cargo-deny, a nightly and the packages of Python.
 fn developers(name: &str) -> Machine {
-    let there =
-        ["cargo-fmt", "cargo-clippy", "cargo-fuzz", "curl", "dnsmasq", "slowhttptest", "valgrind"];
+    let there = [
+        "cargo-fmt",
+        "cargo-clippy",
+        "cargo-fuzz",
+        "curl",
+        "dnsmasq",
+        "openssl",
+        "slowhttptest",
+        "valgrind",
+    ];
     let installers = ["apt-get", "sudo", "cargo"];
     Machine::new(name, ".ci/run")
         .has(&there, "exit 0")
@@ -92,7 +100,7 @@ fn ci_installs_nothing_unasked_and_says_what_is_missing() {
             "rustup toolchain install nightly",
             "cargo install cargo-deny --locked",
             "apt-get install -y -q --no-install-recommends wrk python3-venv",
-            "pip install --quiet h11 httptools jsonschema requests websockets",
+            "pip install --quiet h11 httptools jsonschema requests sslyze websockets",
         ] {
             assert!(said.contains(part), "no {part} in {said}");
         }
@@ -125,7 +133,7 @@ fn ci_installs_what_is_missing_where_it_is_asked_to() {
 fn foreign_programs_that_are_missing_are_named_with_how_to_get_them() {
     let stand_in = "case $1 in -) echo h11 ;; *) exit 1 ;; esac";
     let machine = Machine::new("foreign", "tests/foreign/run")
-        .has(&["curl", "wrk", "tidegate", "tidegate-origin"], "exit 0")
+        .has(&["curl", "openssl", "wrk", "tidegate", "tidegate-origin"], "exit 0")
         .has(&["python3"], stand_in);
     let ended = machine.run(&["tests/foreign/run", "bin"], &[]);
     let said = String::from_utf8_lossy(&ended.stderr);
