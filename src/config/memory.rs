@@ -39,7 +39,7 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
     });
     let log = process.access_log.format.is_some();
     vec![
-        ("the program itself", 10 * MIB),
+        ("the program itself", 14 * MIB),
         ("buffers", buffers * 16 * KIB),
         ("large buffers", large * 128 * KIB),
         ("connections in a request", connections * 28 * KIB),
