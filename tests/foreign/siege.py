@@ -26,7 +26,7 @@ from clients import Process
 KIB = 1024
 MIB = 1024 * KIB
 # What the manual promises: octets for the process, for each buffer and for each connection that is in a request.
-BASE, BUFFER, CONNECTION = 8 * MIB, 16 * KIB, 28 * KIB
+BASE, BUFFER, CONNECTION = 14 * MIB, 16 * KIB, 28 * KIB
 # A good client waits no longer; a second more where a stuck receiver has to give way first.
 BOUND_S, PATIENCE_S = 1.0, 1.2
 # An answer that the kernel does not swallow whole. A thousand of them would fill `net.ipv4.tcp_mem`, and then nobody on
