@@ -43,6 +43,18 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
         ("buffers", buffers * 16 * KIB),
         ("large buffers", large * 128 * KIB),
         ("connections in a request", connections * 28 * KIB),
+        (
+            "TLS of clients",
+            connections * listener.tls.as_ref().map_or(0, |tls| sealed(tls.client_ca.is_some())),
+        ),
+        (
+            "TLS of upstreams",
+            if plan.upstreams().any(|(_, one)| one.secure) {
+                connections * sealed(true)
+            } else {
+                0
+            },
+        ),
         ("bodies kept for retries", connections * retry_buffer(plan)),
         ("answers of our own", connections * texts(plan)),
         ("large heads", if head > 16 * KIB { (connections + buffers) * head } else { 0 }),
@@ -64,6 +76,12 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
         ("signatures that wait", if has_signatures(plan) { 1024 * 10 * KIB } else { 0 }),
         ("questions to services", if asks_services(plan) { QUESTIONS } else { 0 }),
     ]
+}
+
+/// Octets of a connection over TLS: keys and state, records that the kernel did not take, and what came of a message of
+/// the handshake, which may have certificates in it.
+fn sealed(has_certificates: bool) -> u64 {
+    (8 + 66 + if has_certificates { 96 } else { 20 }) * KIB
 }
 
 /// Networks of all lists, and of all routes.

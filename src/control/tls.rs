@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::pki_types::UnixTime;
 
 use crate::client::Security;
-use crate::config::{Plan, TlsSpec, UpstreamTlsSpec};
+use crate::config::{Listen, Plan, TlsSpec, UpstreamTlsSpec};
 use crate::proxy::{LinkedTls, ListenerTls};
 use crate::stats::OwnCertificate;
 use crate::tls::{self, CertificateFacts, ClientTls, ServerTls, TicketKeys};
@@ -82,7 +82,7 @@ impl TlsLinker {
             return Ok(Some((Arc::clone(spec), Arc::clone(linked))));
         }
         let tickets = self.tickets.get_or_insert_with(TicketKeys::new);
-        let with_own = with_self_signed(spec).map_err(|fault| vec![fault])?;
+        let with_own = with_self_signed(spec, plan).map_err(|fault| vec![fault])?;
         let before = self.listener.as_ref().map(|(_, linked)| &**linked);
         let linked = ServerTls::link(&with_own, tickets, before)?;
         linked.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -178,8 +178,14 @@ pub fn security(
 }
 
 /// With the certificate of our own that was asked for, and a line that says how to try it.
-fn with_self_signed(spec: &Arc<TlsSpec>) -> Result<Arc<TlsSpec>, String> {
+fn with_self_signed(spec: &Arc<TlsSpec>, plan: &Plan) -> Result<Arc<TlsSpec>, String> {
     let Some(name) = spec.self_signed.first() else { return Ok(Arc::clone(spec)) };
+    let host = if name.contains(':') { format!("[{name}]") } else { name.clone() };
+    let port = match plan.listener.secure.first() {
+        Some(Listen::Any(port)) => *port,
+        Some(Listen::Tcp(address)) => address.port(),
+        Some(Listen::Unix(_)) | None => 443,
+    };
     let (state, home) = (env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
     let is_root = rustix::process::geteuid().is_root();
     let folder = tls::state_folder(state, home, is_root);
@@ -187,7 +193,7 @@ fn with_self_signed(spec: &Arc<TlsSpec>) -> Result<Arc<TlsSpec>, String> {
         folder.ok_or("a self-signed certificate is kept in a home, and there is none: set HOME")?;
     let made = tls::self_signed(&spec.self_signed, &folder, UnixTime::now())?;
     let ca = made.ca.display();
-    tracing::info!(%ca, "self-signed certificate, for development: curl --cacert {ca} https://{name}");
+    tracing::info!(%ca, "self-signed certificate, for development: curl --cacert {ca} https://{host}:{port}/");
     let mut spec = TlsSpec::clone(spec);
     spec.certificates.push(made.certificate);
     Ok(Arc::new(spec))

@@ -172,6 +172,11 @@ impl Name {
         }
     }
 
+    /// It says who a client is by its certificate.
+    pub fn tells_of_certificate(self) -> bool {
+        matches!(self, Name::ClientCert | Name::ClientCertChain | Name::XClientSubject)
+    }
+
     /// Whether the name has any of `flags`.
     pub fn is(self, flags: Flags) -> bool {
         FLAGS[self as usize] & flags != 0

@@ -108,17 +108,19 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Makes the handshake of TLS, for `wait` at most; from then on octets travel sealed. Nothing may have been read or
-    /// sent before.
+    /// Makes the handshake of TLS, for `wait` at most; from then on octets travel sealed. Nothing may have been sent
+    /// before. `idle`: how it counts meanwhile, where it may be ended to make room.
     ///
     /// # Errors
     /// Where it failed, [`Stream::tls`] tells why, if it was not the way or the time.
     #[cfg(feature = "tls")]
-    pub async fn secure(&mut self, tls: Tls, wait: Duration) -> Result<()> {
+    pub async fn secure(&mut self, tls: Tls, wait: Duration, idle: Option<Idle>) -> Result<()> {
         self.transport.tls = Some(Box::new(tls));
         let until = self.reactor.clock().now() + wait;
-        for way in [Direction::Read, Direction::Write] {
-            self.deadline_at(way, until);
+        self.deadline_at(Direction::Write, until);
+        match idle {
+            None => self.deadline_at(Direction::Read, until),
+            Some(idle) => self.idle_until(until, idle),
         }
         while let Some(tls) = self.tls() {
             let way = match tls.handshake(self.fd()) {

@@ -13,7 +13,7 @@ use super::outgoing::Outgoing;
 use super::router::{Router, Scratch, Verdict};
 use super::{Values, fits, lines, redirect, respond, withheld};
 use crate::config::{
-    ExchangeSpec, Forward, Plan, Question, RetrySpec, RouteAction, RouteSpec, gate_rows,
+    ExchangeSpec, Forward, Listen, Plan, Question, RetrySpec, RouteAction, RouteSpec, gate_rows,
 };
 use crate::http::forward;
 use crate::http::path::split;
@@ -51,6 +51,16 @@ fn head(question: &Question) -> Result<String, String> {
     Ok(format!("{method} {path} HTTP/1.1\r\n{host}{lines}\r\n"))
 }
 
+/// The address that a request comes in at where none is named: the first that speaks what its URL has in front.
+fn usual<'p>(plan: &'p Plan, request: &str) -> Option<&'p Listen> {
+    let target = request.split_once(' ').map_or(request, |(_, target)| target.trim());
+    let secure = target.starts_with("https://");
+    let listener = &plan.listener;
+    let speaks = |listen: &&Listen| listener.secure.contains(listen) == secure;
+    let fits = listener.addresses.iter().find(speaks).filter(|_| target.contains("://"));
+    fits.or(listener.addresses.first())
+}
+
 /// What `plan` does with the request, for people; `router` is that of its routes.
 ///
 /// # Errors
@@ -61,9 +71,8 @@ pub fn explain(plan: &Plan, router: &Router, question: &Question) -> Result<Stri
     if let Err(reason) = request.read(head.as_bytes(), &plan.listener.limits) {
         return Ok(format!("{}refused\n{}", shown(&head), refusal(reason)));
     }
-    let listen = match (&question.listen, plan.listener.addresses.first()) {
-        (Some(listen), _) | (None, Some(listen)) => listen,
-        (None, None) => return Err("nothing listens".into()),
+    let Some(listen) = question.listen.as_ref().or_else(|| usual(plan, &question.request)) else {
+        return Err("nothing listens".into());
     };
     let peer = question.client.unwrap_or(IpAddr::from([127, 0, 0, 1]));
     let is_trusted = plan.listener.trusted.iter().any(|network| network.contains(&peer));

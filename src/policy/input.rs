@@ -52,11 +52,17 @@ impl<'a> MatchInput<'a> {
         self.fields(name).next()
     }
 
-    /// Every field of this name.
+    /// What a client says of its own certificate is nothing: only trusted proxies speak of those of others.
+    pub fn may_say(&self, field: &Field) -> bool {
+        self.is_trusted() || !field.id.tells_of_certificate()
+    }
+
+    /// Every field of this name that the client may send.
     pub fn fields(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let Self { head, bytes, .. } = *self;
-        let is_it =
-            move |field: &&Field| field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes());
+        let input @ Self { head, bytes, .. } = *self;
+        let is_it = move |field: &&Field| {
+            field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes()) && input.may_say(field)
+        };
         head.fields.iter().filter(is_it).map(move |field| field.value.of(bytes))
     }
 

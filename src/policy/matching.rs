@@ -113,6 +113,7 @@ fn has_field(condition: &FieldCondition, input: &MatchInput<'_>) -> bool {
     input.head.fields.iter().any(|field| {
         field.name.of(input.bytes).eq_ignore_ascii_case(name.as_bytes())
             && !input.head.stays_behind(field, input.bytes)
+            && input.may_say(field)
             && is_in(values, |value| value.as_bytes() == field.value.of(input.bytes))
     })
 }

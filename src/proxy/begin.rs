@@ -4,7 +4,6 @@ use super::client::Client;
 use super::core::{Epoch, Worker};
 use super::session::{Exchange, Session, Used};
 use crate::http::{Progress, Reason, Response, proxy_protocol};
-use crate::io::buffer::Buf;
 
 /// The result of [`begin`].
 pub(super) enum Begin<'s> {
@@ -78,13 +77,18 @@ pub(super) fn received(session: &mut Session) -> Received<'_> {
     Received { exchange, octets: input.filled_mut(), used, response }
 }
 
-/// Reads the header of the PROXY protocol, as far as it is there. `false`: it is none, or of a client that has as many
-/// connections as it may have.
+/// Reads the header of the PROXY protocol in front of `octets`, and says how many are its own; 0: it has not come
+/// whole. `None`: it is none, or of a client that has as many connections as it may have.
 #[cold]
 #[inline(never)]
-fn announced(worker: &Worker, epoch: &Epoch, client: &mut Client, input: &mut Buf) -> bool {
-    let header = match proxy_protocol::read(input.filled()) {
-        Ok(proxy_protocol::Progress::Partial) => return true,
+pub(super) fn announced(
+    worker: &Worker,
+    epoch: &Epoch,
+    client: &mut Client,
+    octets: &[u8],
+) -> Option<usize> {
+    let header = match proxy_protocol::read(octets) {
+        Ok(proxy_protocol::Progress::Partial) => return Some(0),
         Ok(proxy_protocol::Progress::Complete(header)) => header,
         Err(error) => {
             worker.stats.proxy_header_refused.add(1);
@@ -93,17 +97,16 @@ fn announced(worker: &Worker, epoch: &Epoch, client: &mut Client, input: &mut Bu
                 let (cause, why) = (error.label(), error.explain());
                 tracing::warn!(%peer, cause, why, "closed: the PROXY header is missing or wrong");
             }
-            return false;
+            return None;
         }
     };
-    input.consume(header.len);
     client.announced(header.source, epoch);
     // Who names nobody is the proxy itself, which checks our health so: no bound shuts it out.
     let listener = &epoch.plan.listener;
     let is_admitted =
         header.source.is_none() || client.take_permit(&worker.client_permits, listener);
     worker.stats.client_refused.add(u64::from(!is_admitted));
-    is_admitted
+    is_admitted.then_some(header.len)
 }
 
 enum Found {
@@ -118,8 +121,11 @@ fn find(session: &mut Session) -> Found {
         session;
     let limits = &epoch.plan.listener.limits;
     loop {
-        if client.awaits_header && !announced(worker, epoch, client, input) {
-            return Found::Closed;
+        if client.awaits_header {
+            match announced(worker, epoch, client, input.filled()) {
+                Some(used) => input.consume(used),
+                None => return Found::Closed,
+            }
         }
         if !client.awaits_header && !input.is_empty() {
             match request.read(input.filled(), limits) {

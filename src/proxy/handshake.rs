@@ -1,11 +1,15 @@
 //! A client's TLS handshake, before its first request.
 
+use std::time::Duration;
+
 use rustls::HandshakeKind;
 
 use super::accept::parked;
+use super::begin;
 use super::client::Client;
 use super::core::{ListenerTls, Worker, labels};
 use crate::io::linger::linger;
+use crate::io::reactor::{Direction, Idle};
 use crate::io::tls::Tls;
 use crate::io::{Error, TlsFault};
 use crate::policy::gate::ShownCertificate;
@@ -29,14 +33,16 @@ pub(super) async fn made(
         return false;
     }
     let Some(client) = client else { return false };
+    let wait = worker.epoch().plan.listener.read_timeout;
+    let Some(early) = header(worker, client, wait).await else { return false };
     while !worker.may_shake(A_TURN) {
         worker.core.reactor.next_turn().await;
     }
     let Ok(tls) = Tls::server(config.config.clone(), &worker.context.tls_buffers) else {
         return false;
     };
-    let wait = worker.epoch().plan.listener.read_timeout;
-    match client.stream.secure(tls, wait).await {
+    let tls = if config.asks_for_certificates { tls } else { tls.of_nobody() };
+    match client.stream.secure(tls.behind(early), wait, Some(Idle::Begun)).await {
         Ok(()) => {
             let kind = client.stream.tls().and_then(|tls| tls.agreed(|with| with.handshake_kind()));
             match kind {
@@ -52,6 +58,24 @@ pub(super) async fn made(
             false
         }
     }
+}
+
+/// Takes the header of the PROXY protocol, where one has to come: it stands before all of TLS, as whoever sends it
+/// cannot write into that. The octets that came behind it; `None`: it did not come, or the client is not let in.
+async fn header(worker: &Worker, client: &mut Client, wait: Duration) -> Option<Vec<u8>> {
+    let mut octets = Vec::new();
+    client.stream.idle_for(wait, Idle::Begun);
+    while client.awaits_header {
+        let mut piece = [0; 512];
+        match client.stream.read(&mut piece) {
+            Ok(Some(0)) | Err(_) => return None,
+            Ok(Some(n)) => octets.extend_from_slice(&piece[..n]),
+            Ok(None) => client.stream.ready(Direction::Read).await.ok()?,
+        }
+        let used = begin::announced(worker, &worker.epoch(), client, &octets)?;
+        octets.drain(..used);
+    }
+    Some(octets)
 }
 
 /// The certificate that the client has shown.

@@ -62,11 +62,7 @@ fn hash(exchange: &Exchange, head: &[u8], key: &HashKey) -> u64 {
         }
         HashKey::Path => upstream::hash(input.path_and_query().0),
         HashKey::Uri => upstream::hash(request.path.of(head)),
-        HashKey::Header(name) => {
-            let is_it = |field: &[u8]| field.eq_ignore_ascii_case(name.as_bytes());
-            let field = request.fields.iter().find(|field| is_it(field.name.of(head)));
-            upstream::hash(field.map(|field| field.value.of(head)).unwrap_or_default())
-        }
+        HashKey::Header(name) => upstream::hash(input.field(name).unwrap_or_default()),
         HashKey::Cookie(name) => {
             upstream::hash(cookies(exchange, head, name).next().unwrap_or_default())
         }

@@ -29,6 +29,8 @@ pub struct ServerTls {
     pub config: Arc<ServerConfig>,
     /// What is served, in the order of the settings.
     pub certificates: Vec<CertificateFacts>,
+    /// Clients are asked for certificates.
+    pub asks_for_certificates: bool,
     /// What is odd, or will soon be wrong.
     pub warnings: Vec<String>,
     /// The revocation lists that hold.
@@ -76,6 +78,7 @@ impl ServerTls {
         Ok(ServerTls {
             config: Arc::new(config),
             certificates: facts,
+            asks_for_certificates: spec.client_ca.is_some(),
             warnings: check.warnings,
             crl: spec.crl.clone(),
         })

@@ -93,7 +93,7 @@ impl Security {
                 let config = tls.config.clone();
                 let tls = crate::io::tls::Tls::client(config, name.clone(), buffers);
                 let tls = tls.map_err(|_| Error::Tls(TlsFault::InternalError))?;
-                stream.secure(tls, wait).await
+                stream.secure(tls, wait, None).await
             }
         }
     }

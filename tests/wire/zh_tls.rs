@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -330,4 +330,52 @@ fn zh10_a_handshake_that_does_not_end_is_ended() {
     let mut rest = Vec::new();
     let _ = socket.read_to_end(&mut rest);
     eventually("it is told", || proxy.metrics()["tls"]["failed"] == json!({ "timeout": 1 }));
+}
+
+#[test]
+fn zh11_handshakes_that_do_not_end_make_room_for_others() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let certificate = Certificate::new(&folder, "localhost");
+    let proxy = secured(&origin, &certificate, &["--max-connections", "20", "--workers", "1"]);
+    // A part of a ClientHello each.
+    let half: Vec<TcpStream> = (0..30)
+        .map(|_| {
+            let mut socket = TcpStream::connect(&proxy.address).unwrap();
+            socket.write_all(&[22, 3, 1, 2, 0, 1, 0, 1]).unwrap();
+            socket
+        })
+        .collect();
+    let begun = Instant::now();
+    get(&mut connect(&proxy, &trusting(&certificate.der), "localhost"), "/");
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    drop(half);
+}
+
+#[test]
+fn zh12_the_header_of_a_load_balancer_stands_before_tls() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let certificate = Certificate::new(&folder, "localhost");
+    let proxy = secured(&origin, &certificate, &["--proxy-protocol", "127.0.0.0/8"]);
+    let config = trusting(&certificate.der);
+    let name = || ServerName::try_from("localhost").unwrap();
+    for pieces in [
+        &["PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"][..],
+        &["PROXY TCP4 192.0.2.1 ", "192.0.2.2 1 2\r\n"],
+    ] {
+        let mut socket = TcpStream::connect(&proxy.address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        for piece in pieces {
+            socket.write_all(piece.as_bytes()).unwrap();
+            thread::sleep(Duration::from_millis(20));
+        }
+        let connection = ClientConnection::new(Arc::clone(&config), name()).unwrap();
+        let mut tls = StreamOwned::new(connection, socket);
+        assert_eq!(seen(&get(&mut tls, "/"), "X-Forwarded-For"), Some("192.0.2.1"));
+    }
+    // Without it nobody gets as far as a handshake, and inside of TLS it is none.
+    assert!(asked(&mut connect(&proxy, &config, "localhost"), "GET / HTTP/1.1\r\n\r\n").is_err());
+    assert_eq!(
+        proxy.metrics()["tls"]["handshakes"].as_u64().unwrap_or(0) + proxy.metric("/tls/resumed"),
+        2
+    );
 }

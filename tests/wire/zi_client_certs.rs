@@ -18,7 +18,7 @@ use rustls::{HandshakeKind, SupportedProtocolVersion};
 
 use serde_json::json;
 
-use crate::harness::{Origin, Proxy, Scratch, eventually, mirror, seen};
+use crate::harness::{Configured, Origin, Proxy, Scratch, eventually, mirror, seen};
 
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 
@@ -243,6 +243,23 @@ fn zi04_no_client_forges_a_certificate_without_tls_either() {
     client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{FORGED}\r\n"));
     let text = client.response().text();
     assert_eq!(text.matches("lient").count(), 0, "{text}");
+    // Nor do conditions, and counts, see what it says.
+    let text = format!(
+        "listen = '127.0.0.1:0'\nupstream = '{}'\n[limit.l]\nrate = '1/m'\n\
+         by = 'header:X-Client-Subject'\n[[route]]\npath = '/c'\n\
+         header = {{ X-Client-Subject = 'CN=root' }}\n\
+         respond = {{ status = 200, body = 'root' }}\n[[route]]\nlimit = 'l'\n",
+        origin.url()
+    );
+    let proxy = Configured::new(&text, &[]);
+    let mut client = proxy.proxy.client();
+    let mut ask = |path: &str, name: &str| {
+        client
+            .send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Client-Subject: CN={name}\r\n\r\n"));
+        client.response()
+    };
+    assert_ne!(ask("/c", "root").text(), "root");
+    assert_eq!(ask("/", "another").status, 429);
 }
 
 #[test]

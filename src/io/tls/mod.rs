@@ -28,10 +28,12 @@ use rustls::{ClientConfig, CommonState, ServerConfig};
 use super::kernel::{self, Fd};
 use super::tls_fault::TlsFault;
 pub use failure::fault;
-use records::{CONTENT, OVERHEAD, Records, Session, Step, Work};
+use records::{CONTENT, OVERHEAD, Records, SEALED_MOST, Session, Step, Work};
 
 /// Octets that are sealed at once: four records of the largest size.
 const SEALED_AT_ONCE: usize = 64 * 1024;
+/// Octets of a message, or a record, of a peer that is not asked for certificates.
+const HELLO_MOST: usize = 20 * 1024;
 /// Octets of records that may come without any for the reader: handshakes, tickets, new keys, empty records. A peer
 /// that has nothing else to say would keep the core busy, and the largest handshake has less.
 const BARREN_MOST: usize = 256 * 1024;
@@ -69,8 +71,9 @@ pub struct Tls {
 
 struct State {
     session: Session,
-    /// Records that came and are not opened yet, the last perhaps not whole.
+    /// Records that came and are not opened yet, the last perhaps not whole; and how many octets that may be.
     sealed: Vec<u8>,
+    sealed_most: usize,
     /// An opened record that the reader had no room for, from its part that is left.
     opened: Vec<u8>,
     /// Records that the kernel did not take.
@@ -99,6 +102,20 @@ impl Tls {
         Ok(Tls::new(Session::Server(UnbufferedServerConnection::new(config)?), buffers))
     }
 
+    /// Of a peer that shows no certificate: it has no more than this to say at once.
+    #[must_use]
+    pub fn of_nobody(self) -> Tls {
+        self.state.borrow_mut().sealed_most = HELLO_MOST;
+        self
+    }
+
+    /// Goes on behind octets of the peer's that were read already.
+    #[must_use]
+    pub fn behind(self, octets: Vec<u8>) -> Tls {
+        self.state.borrow_mut().sealed = octets;
+        self
+    }
+
     /// The side of a client, which begins.
     ///
     /// # Errors
@@ -115,6 +132,7 @@ impl Tls {
         let state = State {
             session,
             sealed: Vec::new(),
+            sealed_most: SEALED_MOST,
             opened: Vec::new(),
             unsent: Vec::new(),
             sealing: 0,
@@ -271,7 +289,8 @@ impl State {
         }
         let (mut incoming, mut outgoing) =
             (buffers.incoming.borrow_mut(), buffers.outgoing.borrow_mut());
-        let mut records = Records::new(&mut incoming, std::mem::take(&mut self.sealed));
+        let mut records =
+            Records::new(&mut incoming, std::mem::take(&mut self.sealed), self.sealed_most);
         let mut spill = std::mem::take(&mut self.opened);
         let mut work = Work {
             plain: &[],

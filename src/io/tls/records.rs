@@ -16,8 +16,9 @@ pub(super) const CONTENT: usize = 16 * 1024;
 const READ: usize = 4096;
 /// Octets for the reader that are read at once, so that the buffer which all share stays small.
 const READ_MOST: usize = 64 * 1024;
-/// What may be kept until the rest has come: a record, or a message of the handshake, with a chain of certificates.
-const SEALED_MOST: usize = 96 * 1024;
+/// Octets that may be kept until the rest has come: a record, or a message of the handshake, with a chain of
+/// certificates.
+pub(super) const SEALED_MOST: usize = 96 * 1024;
 
 /// One side of a connection.
 pub(super) enum Session {
@@ -50,19 +51,20 @@ impl Session {
 /// Records in the buffer that all connections share, from the first that is not used up.
 pub(super) struct Records<'b> {
     buffer: &'b mut Vec<u8>,
+    most: usize,
     pub from: usize,
     to: usize,
 }
 
 impl<'b> Records<'b> {
     /// Begins with what was left over.
-    pub fn new(buffer: &'b mut Vec<u8>, rest: Vec<u8>) -> Records<'b> {
+    pub fn new(buffer: &'b mut Vec<u8>, rest: Vec<u8>, most: usize) -> Records<'b> {
         let to = rest.len();
         if buffer.len() < to {
             buffer.resize(to, 0);
         }
         buffer[..to].copy_from_slice(&rest);
-        Records { buffer, from: 0, to }
+        Records { buffer, most, from: 0, to }
     }
 
     pub fn all(&mut self) -> &mut [u8] {
@@ -76,7 +78,7 @@ impl<'b> Records<'b> {
         let want = READ.max(room + OVERHEAD * (1 + room / CONTENT));
         self.buffer.copy_within(self.from..self.to, 0);
         (self.from, self.to) = (0, self.to - self.from);
-        if self.to > SEALED_MOST {
+        if self.to > self.most {
             return Err(Errno::MSGSIZE);
         }
         if self.buffer.len() < self.to + want {

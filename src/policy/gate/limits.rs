@@ -205,7 +205,7 @@ impl LimitStanding {
 fn only_value<'i>(input: &MatchInput<'i>, name: &str) -> &'i [u8] {
     let MatchInput { head, bytes, withheld, .. } = *input;
     let is_withheld = withheld.iter().any(|other| other.eq_ignore_ascii_case(name));
-    let field = head.sole(name, bytes).filter(|_| !is_withheld);
+    let field = head.sole(name, bytes).filter(|field| !is_withheld && input.may_say(field));
     field.map_or(b"", |field| field.value.of(bytes))
 }
 
