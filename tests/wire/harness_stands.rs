@@ -4,7 +4,8 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use crate::harness::{
-    Client, Ending, Gate, Origin, Refusing, Silent, Wire, assert_same, chunked, pattern,
+    CLOSE, Client, Ending, Gate, Origin, Refusing, Silent, TEXT, Wire, assert_same, chunked, frame,
+    masked, pattern,
 };
 
 #[test]
@@ -88,6 +89,22 @@ fn a_malformed_answer_is_no_answer() {
         wire.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
         assert_eq!(wire.response("GET").unwrap_err().kind(), ErrorKind::InvalidData, "{octets:?}");
     }
+}
+
+#[test]
+fn frames_of_all_three_lengths_are_said_again() {
+    let origin = Origin::conversing();
+    let mut client = Client::to(origin.address());
+    assert_eq!(client.get("/chat").status, 101);
+    for length in [0, 1, 125, 126, 65_535, 65_536, 100_000] {
+        let payload = pattern(length);
+        client.send(masked(TEXT, &payload));
+        let expected = frame(TEXT, &payload);
+        assert_same(&client.exactly(expected.len()), &expected);
+    }
+    client.send(masked(CLOSE, b"\x03\xe8"));
+    assert_eq!(client.exactly(4), frame(CLOSE, b"\x03\xe8"));
+    client.expect_closed();
 }
 
 #[test]

@@ -2,80 +2,40 @@
 #![cfg(feature = "tls")]
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme};
 use serde_json::json;
 
-use crate::harness::tls::{Certificate, pem};
-use crate::harness::{Origin, Proxy, Scratch, eventually, logged, mirror, page, seen};
-
-type Tls = StreamOwned<ClientConnection, TcpStream>;
-
-pub fn trusting(certificate: &CertificateDer<'static>) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).unwrap();
-    Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
-}
-
-pub fn connect(proxy: &Proxy, config: &Arc<ClientConfig>, name: &str) -> Tls {
-    let socket = TcpStream::connect(&proxy.address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let name = ServerName::try_from(name.to_owned()).unwrap();
-    StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), socket)
-}
-
-/// The answer to a request, as octets up to the end of its body, whose length is announced.
-pub fn asked(tls: &mut Tls, request: &str) -> std::io::Result<(String, Vec<u8>)> {
-    tls.write_all(request.as_bytes())?;
-    let (mut all, mut piece) = (Vec::new(), [0; 16 * 1024]);
-    loop {
-        let n = tls.read(&mut piece)?;
-        if n == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        all.extend_from_slice(&piece[..n]);
-        let Some(end) = all.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8(all[..end + 2].to_vec()).unwrap();
-        let length = seen(&head, "Content-Length").and_then(|text| text.parse::<usize>().ok());
-        if all.len() - end - 4 >= length.unwrap_or(0) {
-            return Ok((head, all[end + 4..].to_vec()));
-        }
-    }
-}
-
-pub fn get(tls: &mut Tls, path: &str) -> String {
-    let (head, body) =
-        asked(tls, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    String::from_utf8(body).unwrap()
-}
-
-pub fn secured(origin: &Origin, certificate: &Certificate, flags: &[&str]) -> Proxy {
-    let Certificate { cert, key, .. } = certificate;
-    let own = ["--listen", "https://127.0.0.1:0", "--tls-cert", cert, "--tls-key", key];
-    Proxy::with(origin, &[&own, flags].concat())
-}
+use crate::harness::tls::{
+    Certificate, asked, connect, converse, get, over, pem, secured, trusting,
+};
+use crate::harness::{
+    Origin, Proxy, Scratch, assert_same, eventually, logged, mirror, page, pattern, seen,
+};
 
 #[test]
 fn zh01_requests_come_over_tls_and_sessions_go_on() {
     let (origin, folder) = (mirror(), Scratch::new());
     let certificate = Certificate::new(&folder, "localhost");
     let proxy = secured(&origin, &certificate, &["--access-log", "json"]);
-    let config = trusting(&certificate.der);
+    let config = trusting(&[&certificate.der]);
     for n in 0..2 {
         let mut tls = connect(&proxy, &config, "localhost");
         for _ in 0..3 {
             let text = get(&mut tls, "/a");
             assert_eq!(seen(&text, "X-Forwarded-Proto"), Some("https"), "{text}");
         }
-        let resumed = tls.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        let resumed = tls.conn.handshake_kind() == Some(HandshakeKind::Resumed);
         assert_eq!(resumed, n == 1);
         assert_eq!(tls.conn.alpn_protocol(), None, "none was offered");
     }
@@ -111,14 +71,12 @@ fn zh02_large_bodies_arrive_whole_and_what_is_cut_shows() {
     let folder = Scratch::new();
     let certificate = Certificate::new(&folder, "localhost");
     let proxy = secured(&origin, &certificate, &[]);
-    let config = trusting(&certificate.der);
+    let config = trusting(&[&certificate.der]);
     let mut tls = connect(&proxy, &config, "localhost");
     write!(tls, "POST /whole HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", expected.len())
         .unwrap();
     tls.write_all(&expected).unwrap();
-    let (_, mut came) = asked(&mut tls, "").unwrap();
-    came.truncate(expected.len());
-    assert!(came == expected, "{} octets", came.len());
+    assert_same(&asked(&mut tls, "").unwrap().body, &expected);
     // An answer without a length ends with close_notify, or it did not end.
     for (path, whole) in [("/closed", true), ("/cut", false)] {
         let mut tls = connect(&proxy, &config, "localhost");
@@ -143,7 +101,7 @@ fn zh03_whoever_speaks_no_tls_is_told() {
     let _ = socket.read_to_end(&mut alert);
     assert_eq!(alert.first(), Some(&21), "{alert:?}");
     // A client that does not believe the certificate says so.
-    let other = trusting(&Certificate::new(&folder, "other").der);
+    let other = trusting(&[&Certificate::new(&folder, "other").der]);
     assert!(asked(&mut connect(&proxy, &other, "localhost"), "GET / HTTP/1.1\r\n\r\n").is_err());
     eventually("all are counted", || {
         let failed = &proxy.metrics()["tls"]["failed"];
@@ -172,24 +130,24 @@ fn zh04_a_certificate_is_chosen_by_name_and_replaced_while_it_serves() {
     let proxy = Proxy::start_as(&["--config", &path, "--admin", "127.0.0.1:0"], |_| {});
     for certificate in [&one, &other] {
         let name = if std::ptr::eq(certificate, &one) { "one.test" } else { "two.test" };
-        get(&mut connect(&proxy, &trusting(&certificate.der), name), "/");
+        get(&mut connect(&proxy, &trusting(&[&certificate.der]), name), "/");
     }
-    let mut kept = connect(&proxy, &trusting(&one.der), "one.test");
+    let mut kept = connect(&proxy, &trusting(&[&one.der]), "one.test");
     get(&mut kept, "/");
     // A key that does not fit changes nothing.
     let torn = text(&one, &other).replace(&other.key, &one.key);
     fs::write(&path, torn).unwrap();
     let refused = proxy.post("/reload", "{}");
     assert_eq!(refused.status, 400, "{}", refused.text());
-    get(&mut connect(&proxy, &trusting(&other.der), "two.test"), "/");
+    get(&mut connect(&proxy, &trusting(&[&other.der]), "two.test"), "/");
     let renewed = rcgen::generate_simple_self_signed(["one.test".to_owned()]).unwrap();
     fs::write(&one.cert, pem("CERTIFICATE", renewed.cert.der())).unwrap();
     fs::write(&one.key, pem("PRIVATE KEY", &renewed.signing_key.serialize_der())).unwrap();
     fs::write(&path, text(&one, &other)).unwrap();
     assert_eq!(proxy.post("/reload", "{}").status, 200);
-    get(&mut connect(&proxy, &trusting(renewed.cert.der()), "one.test"), "/");
+    get(&mut connect(&proxy, &trusting(&[renewed.cert.der()]), "one.test"), "/");
     assert!(
-        asked(&mut connect(&proxy, &trusting(&one.der), "one.test"), "GET / HTTP/1.1\r\n\r\n")
+        asked(&mut connect(&proxy, &trusting(&[&one.der]), "one.test"), "GET / HTTP/1.1\r\n\r\n")
             .is_err()
     );
     get(&mut kept, "/");
@@ -197,14 +155,11 @@ fn zh04_a_certificate_is_chosen_by_name_and_replaced_while_it_serves() {
 
 #[test]
 fn zh05_websockets_pass_through_tls() {
-    let (origin, folder) = (Origin::chatting(), Scratch::new());
+    let (origin, folder) = (Origin::conversing(), Scratch::new());
     let certificate = Certificate::new(&folder, "localhost");
     let proxy = secured(&origin, &certificate, &[]);
-    let mut tls = connect(&proxy, &trusting(&certificate.der), "localhost");
-    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let (head, _) = asked(&mut tls, request).unwrap();
-    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let mut tls = connect(&proxy, &trusting(&[&certificate.der]), "localhost");
+    converse(&mut tls, &origin);
 }
 
 #[test]
@@ -212,12 +167,12 @@ fn zh06_the_process_that_takes_over_knows_the_sessions() {
     let (origin, folder) = (mirror(), Scratch::new());
     let certificate = Certificate::new(&folder, "localhost");
     let mut proxy = secured(&origin, &certificate, &[]);
-    let config = trusting(&certificate.der);
+    let config = trusting(&[&certificate.der]);
     get(&mut connect(&proxy, &config, "localhost"), "/");
     proxy.upgrade();
     let mut tls = connect(&proxy, &config, "localhost");
     get(&mut tls, "/");
-    assert_eq!(tls.conn.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+    assert_eq!(tls.conn.handshake_kind(), Some(HandshakeKind::Resumed));
 }
 
 #[test]
@@ -236,12 +191,7 @@ fn zh07_certificates_are_replaced_under_load_without_a_failed_request() {
     put(&one);
     let own = ["--listen", "https://127.0.0.1:0", "--tls-cert", &cert, "--tls-key", &key];
     let proxy = Proxy::with(&origin, &own);
-    let mut roots = RootCertStore::empty();
-    for certificate in [&one, &other] {
-        roots.add(certificate.der.clone()).unwrap();
-    }
-    let config =
-        Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth());
+    let config = trusting(&[&one.der, &other.der]);
     let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..CLIENTS {
@@ -287,7 +237,7 @@ fn zh08_a_certificate_of_its_own_is_made_once_and_kept() {
         let pem = fs::read_to_string(ca).unwrap();
         let der: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
         let der = data_encoding::BASE64.decode(der.as_bytes()).unwrap();
-        let config = trusting(&CertificateDer::from(der));
+        let config = trusting(&[&CertificateDer::from(der)]);
         for name in ["localhost", "127.0.0.1"] {
             get(&mut connect(&proxy, &config, name), "/");
         }
@@ -312,11 +262,11 @@ fn zh09_a_certificate_that_changes_is_seen_and_one_that_ends_is_told_of() {
     fs::copy(&expired.key, &soon.key).unwrap();
     fs::copy(&expired.cert, &soon.cert).unwrap();
     proxy.wait_for_log("has expired, on");
-    get(&mut connect(&proxy, &trusting(&soon.der), "localhost"), "/");
+    get(&mut connect(&proxy, &trusting(&[&soon.der]), "localhost"), "/");
     fs::copy(&later.key, &soon.key).unwrap();
     fs::copy(&later.cert, &soon.cert).unwrap();
     eventually("the new one is served", || days() == 89 || days() == 90);
-    get(&mut connect(&proxy, &trusting(&later.der), "localhost"), "/");
+    get(&mut connect(&proxy, &trusting(&[&later.der]), "localhost"), "/");
 }
 
 #[test]
@@ -346,7 +296,7 @@ fn zh11_handshakes_that_do_not_end_make_room_for_others() {
         })
         .collect();
     let begun = Instant::now();
-    get(&mut connect(&proxy, &trusting(&certificate.der), "localhost"), "/");
+    get(&mut connect(&proxy, &trusting(&[&certificate.der]), "localhost"), "/");
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     drop(half);
 }
@@ -355,27 +305,120 @@ fn zh11_handshakes_that_do_not_end_make_room_for_others() {
 fn zh12_the_header_of_a_load_balancer_stands_before_tls() {
     let (origin, folder) = (mirror(), Scratch::new());
     let certificate = Certificate::new(&folder, "localhost");
-    let proxy = secured(&origin, &certificate, &["--proxy-protocol", "127.0.0.0/8"]);
-    let config = trusting(&certificate.der);
-    let name = || ServerName::try_from("localhost").unwrap();
-    for pieces in [
-        &["PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"][..],
-        &["PROXY TCP4 192.0.2.1 ", "192.0.2.2 1 2\r\n"],
-    ] {
+    let flags = ["--proxy-protocol", "127.0.0.0/8", "--access-log", "json"];
+    let proxy = secured(&origin, &certificate, &flags);
+    let config = trusting(&[&certificate.der]);
+    let behind = |pieces: &[&str]| {
         let mut socket = TcpStream::connect(&proxy.address).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         for piece in pieces {
             socket.write_all(piece.as_bytes()).unwrap();
             thread::sleep(Duration::from_millis(20));
         }
-        let connection = ClientConnection::new(Arc::clone(&config), name()).unwrap();
-        let mut tls = StreamOwned::new(connection, socket);
-        assert_eq!(seen(&get(&mut tls, "/"), "X-Forwarded-For"), Some("192.0.2.1"));
+        over(socket, &config, "localhost")
+    };
+    for pieces in [
+        &["PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"][..],
+        &["PROXY TCP4 192.0.2.1 ", "192.0.2.2 1 2\r\n"],
+    ] {
+        assert_eq!(seen(&get(&mut behind(pieces), "/"), "X-Forwarded-For"), Some("192.0.2.1"));
     }
-    // Without it nobody gets as far as a handshake, and inside of TLS it is none.
+    let refused = || proxy.metric("/connections/proxy_headers_refused");
+    assert_eq!((refused(), origin.requests().len()), (0, 2));
+    // Inside of TLS it is a bad request, and no client's address.
+    let inside = "PROXY TCP4 192.0.2.66 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut tls = behind(&["PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"]);
+    let answer = asked(&mut tls, inside).unwrap();
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert_eq!(logged(&proxy, 3)[2]["client"], "192.0.2.1");
+    // Where nobody may send one, it is no better.
+    let other = secured(&origin, &certificate, &["--access-log", "json"]);
+    let answer = asked(&mut connect(&other, &config, "localhost"), inside).unwrap();
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert_eq!(logged(&other, 1)[0]["client"], "127.0.0.1");
+    // Without it before TLS nobody gets as far as a handshake.
+    let handshakes = || proxy.metric("/tls/handshakes") + proxy.metric("/tls/resumed");
+    let before = handshakes();
     assert!(asked(&mut connect(&proxy, &config, "localhost"), "GET / HTTP/1.1\r\n\r\n").is_err());
-    assert_eq!(
-        proxy.metrics()["tls"]["handshakes"].as_u64().unwrap_or(0) + proxy.metric("/tls/resumed"),
-        2
+    eventually("it is counted", || refused() == 1);
+    assert_eq!((handshakes(), before, origin.requests().len()), (3, 3, 2));
+}
+
+/// Believes everybody, and tells what OCSP response came with the certificate.
+#[derive(Debug)]
+struct Stapled(Arc<CryptoProvider>, Mutex<Option<Vec<u8>>>);
+
+impl ServerCertVerifier for Stapled {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        ocsp: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        *self.1.lock().unwrap() = Some(ocsp.to_vec());
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[test]
+fn zh13_a_client_gets_the_ocsp_response_of_the_certificate_that_it_is_shown() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let [with, without] = ["one.test", "two.test"].map(|name| Certificate::new(&folder, name));
+    let (path, ocsp) = (folder.join("t.toml"), folder.join("one.ocsp"));
+    // The shortest there is (`tryLater`, RFC 6960 section 4.2.1), and a longer one, which a reload finds.
+    let (short, long) =
+        (vec![0x30, 3, 10, 1, 3], [&[0x30, 0x82, 2, 88][..], &pattern(600)].concat());
+    fs::write(&ocsp, &short).unwrap();
+    let text = format!(
+        "listen = 'https://127.0.0.1:0'\nupstream = '{}'\n[tls]\ncertificate = [\
+         {{ cert = '{}', key = '{}', ocsp = '{ocsp}' }}, {{ cert = '{}', key = '{}' }}]\n",
+        origin.url(),
+        with.cert,
+        with.key,
+        without.cert,
+        without.key
     );
+    fs::write(&path, text).unwrap();
+    let proxy = Proxy::start_as(&["--config", &path, "--admin", "127.0.0.1:0"], |_| {});
+    for response in [&short, &long] {
+        fs::write(&ocsp, response).unwrap();
+        assert_eq!(proxy.post("/reload", "{}").status, 200);
+        for version in [&TLS12, &TLS13] {
+            for (name, expected) in [("one.test", &response[..]), ("two.test", &[])] {
+                let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+                let stapled = Arc::new(Stapled(provider, Mutex::default()));
+                let builder = ClientConfig::builder_with_protocol_versions(&[version]).dangerous();
+                let config = builder.with_custom_certificate_verifier(Arc::clone(&stapled) as _);
+                let mut tls = connect(&proxy, &Arc::new(config.with_no_client_auth()), name);
+                get(&mut tls, "/");
+                let came = stapled.1.lock().unwrap().take().expect("a certificate was shown");
+                assert_same(&came, expected);
+            }
+        }
+    }
 }

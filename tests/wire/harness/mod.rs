@@ -9,7 +9,7 @@
 //! - [`Origin`]: answers the proxy, as a script says.
 //! - [`Backend`]: answers it as a process of its own, which can be killed.
 //! - [`Proxy`]: `tidegate` itself, as a child process.
-//! - `tls`: certificates, and an origin that speaks TLS.
+//! - `tls`: certificates, and a client and an origin that speak TLS.
 
 mod asked;
 mod backend;
@@ -31,7 +31,7 @@ pub use backend::Backend;
 pub use chance::{Chance, memory_allowed, requests_asked_for};
 pub use client::Client;
 pub use configured::{Configured, page};
-pub use frames::{CLOSE, TEXT, frame, masked};
+pub use frames::{CLOSE, TEXT, frame, masked, unmasked};
 pub use gate::{Gate, eventually};
 pub use message::{Ending, Head, Request, Response};
 pub use origin::{Origin, Peer, Refusing, Silent};

@@ -10,7 +10,11 @@ use std::thread;
 use socket2::{Domain, Socket, Type};
 
 use super::wire::{Record, Wire, socket_address};
-use super::{Gate, Head, Request, eventually};
+use super::{CLOSE, Gate, Head, Request, eventually, frame, unmasked};
+
+/// The answer to the handshake in the example of RFC 6455 section 1.3.
+const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// What an origin does with one connection. When it returns, the connection is closed;
 /// an error (the proxy went away) is no fault, a panic (an assertion) fails the case.
@@ -110,14 +114,24 @@ impl Origin {
     /// Switches to WebSocket, as the example of RFC 6455 section 1.3 does, and sends every octet back.
     pub fn chatting() -> Origin {
         Origin::start(|peer| {
-            peer.request()?;
-            peer.send(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-            )?;
+            peer.answer(SWITCHED)?;
             loop {
                 let octet = peer.exactly(1)?;
                 peer.send(octet)?;
+            }
+        })
+    }
+
+    /// Switches likewise, and says every message again as a server sends it; a Close as well, which is the end.
+    pub fn conversing() -> Origin {
+        Origin::start(|peer| {
+            peer.answer(SWITCHED)?;
+            loop {
+                let (first, payload) = unmasked(peer)?;
+                peer.send(frame(first, &payload))?;
+                if first == CLOSE {
+                    return Ok(());
+                }
             }
         })
     }
