@@ -223,3 +223,109 @@ fn zi05_others_who_decide_are_told_of_the_certificate_and_plain_clients_have_non
     assert_eq!(verdict(&answer), (403, "client_certificate_required".to_owned()), "{answer:?}");
     eventually("it is counted", || proxy.metrics()["reasons"]["client_certificate_required"] == 1);
 }
+
+#[test]
+fn zi06_a_subject_is_one_role_whatever_is_in_it() {
+    let (origin, case) = (mirror(), Case::new());
+    let rest = "[auth.default]\nkind = 'token'\n\
+        token = [{ name = 'w', secret = 'of-the-writer-0', role = 'writer' }, \
+        { name = 'n', secret = 'of-nobody-at-all' }]\n\
+        [[route]]\npath = '/one'\nauth = 'off'\nclient-cert = true\nrole = 'CN=a,O=b'\n\
+        [[route]]\npath = '/two'\nclient-cert = true\nrole = ['CN=a,O=b', 'writer']\n";
+    let proxy = case.proxy(&origin, rest);
+    let named = |parts: &[(DnType, &str)]| {
+        case.ca.issue(|params| {
+            parts.iter().for_each(|(kind, text)| {
+                params.distinguished_name.push(kind.clone(), *text);
+            });
+        })
+    };
+    // Names are written from their end (RFC 4514 section 2.1).
+    let both = named(&[(DnType::OrganizationName, "b"), (DnType::CommonName, "a")]);
+    let only_a = named(&[(DnType::CommonName, "a")]);
+    let only_b = named(&[(DnType::OrganizationName, "b")]);
+    let other_way = named(&[(DnType::CommonName, "a"), (DnType::OrganizationName, "b")]);
+    let (writer, nobody) = ("of-the-writer-0", "of-nobody-at-all");
+    let (good, refused) = ((200, String::new()), (403, "role_missing".to_owned()));
+    let (mut found, mut expected) = (Vec::new(), Vec::new());
+    for (shown, subject, path, token, is_good) in [
+        (&both, "CN=a,O=b", "/one", nobody, true),
+        (&only_a, "CN=a", "/one", nobody, false),
+        (&only_b, "O=b", "/one", nobody, false),
+        (&other_way, "O=b,CN=a", "/one", nobody, false),
+        (&both, "CN=a,O=b", "/two", nobody, true),
+        (&only_a, "CN=a", "/two", nobody, false),
+        (&only_b, "O=b", "/two", nobody, false),
+        (&only_b, "O=b", "/two", writer, true),
+    ] {
+        let field = format!("Authorization: Bearer {token}\r\n");
+        let answer = got(&mut case.connect(&proxy, Some(shown), &TLS13), path, &field).unwrap();
+        if answer.status == 200 {
+            assert_eq!(seen(&answer.text(), "X-Client-Subject"), Some(subject));
+        }
+        found.push((subject, path, token, verdict(&answer)));
+        expected.push((subject, path, token, if is_good { &good } else { &refused }.clone()));
+    }
+    assert_eq!(found, expected);
+}
+
+/// A proxy that asks for certificates, and a client that has none, but whose address is trusted.
+fn behind_one_that_is_trusted(case: &Case, origin: &Origin, rest: &str) -> (Proxy, Tls) {
+    let proxy = case.proxy_with(origin, rest, &["--trusted-proxy", "127.0.0.0/8"]);
+    let mut tls = case.connect(&proxy, None, &TLS13);
+    // What else it says is believed.
+    let fields = "X-Forwarded-For: 192.0.2.7\r\nX-Client-Subject: CN=root\r\n";
+    let text = got(&mut tls, "/", fields).unwrap().text();
+    assert_eq!(seen(&text, "X-Forwarded-For"), Some("192.0.2.7, 127.0.0.1"), "{text}");
+    assert_eq!(seen(&text, "X-Client-Subject"), None, "{text}");
+    (proxy, tls)
+}
+
+#[test]
+fn zi07_no_condition_sees_a_forged_subject_of_a_trusted_proxy_either() {
+    let (origin, case) = (mirror(), Case::new());
+    let rest = "[[route]]\npath = '/c'\nheader = { X-Client-Subject = 'CN=root' }\n\
+        respond = { status = 200, body = 'root' }\n\
+        [[route]]\npath = '/any'\nheader = { X-Client-Subject = true }\n\
+        respond = { status = 200, body = 'any' }\n[[route]]\npool = 'default'\n";
+    let (_proxy, mut tls) = behind_one_that_is_trusted(&case, &origin, rest);
+    for (path, field) in [
+        ("/c", "X-Client-Subject: CN=root\r\n"),
+        ("/c", "x-client-subject: CN=root\r\n"),
+        ("/any", "X-Client-Subject: CN=root\r\n"),
+    ] {
+        let text = got(&mut tls, path, field).unwrap().text();
+        assert!(text.starts_with(&format!("GET {path}\n")), "{path} {field}: {text}");
+    }
+}
+
+#[test]
+fn zi08_no_limit_counts_by_a_forged_subject_of_a_trusted_proxy_either() {
+    let (origin, case) = (mirror(), Case::new());
+    let rest = "[limit.l]\nrate = '1/m'\nby = 'header:X-Client-Subject'\n\
+        [[route]]\npath = '/limited'\nlimit = 'l'\n[[route]]\npool = 'default'\n";
+    let (_proxy, mut tls) = behind_one_that_is_trusted(&case, &origin, rest);
+    let mut ask = |field: &str| got(&mut tls, "/limited", field).unwrap();
+    // All count together, as if none had said anything.
+    assert_eq!(ask("X-Client-Subject: CN=a\r\n").status, 200);
+    for field in ["X-Client-Subject: CN=b\r\n", "", "X_Client_Subject: CN=c\r\n"] {
+        assert_eq!(verdict(&ask(field)), (429, "rate_limited".to_owned()), "{field}");
+    }
+}
+
+#[test]
+fn zi09_no_hash_goes_by_a_forged_subject_of_a_trusted_proxy_either() {
+    let (origin, case) = (mirror(), Case::new());
+    let named = ["one", "two", "three"].map(Origin::named);
+    let urls = named.iter().map(|origin| format!("'{}'", origin.url())).collect::<Vec<_>>();
+    let rest = format!(
+        "[pool.p]\nupstream = [{}]\nbalance = 'hash'\nhash = 'header:X-Client-Subject'\n\
+         [[route]]\npath = '/hashed'\npool = 'p'\n[[route]]\npool = 'default'\n",
+        urls.join(", ")
+    );
+    let (_proxy, mut tls) = behind_one_that_is_trusted(&case, &origin, &rest);
+    let mut ask = |field: &str| got(&mut tls, "/hashed", field).unwrap().text();
+    let expected = ask("");
+    let found: Vec<_> = (0..20).map(|n| ask(&format!("X-Client-Subject: CN={n}\r\n"))).collect();
+    assert!(found.iter().all(|name| *name == expected), "{expected}: {found:?}");
+}

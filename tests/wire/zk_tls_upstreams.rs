@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use rcgen::IsCa;
 use rustls::pki_types::CertificateDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -350,4 +351,31 @@ fn zk11_a_certificate_of_ours_is_shown_to_who_asks() {
     let shown = page(&proxy.ask("/status"));
     assert_eq!(shown["certificates"][0]["names"][0], "us.test", "{shown:#}");
     assert_eq!(shown["certificates"][0]["shown_to"], "default");
+}
+
+#[test]
+fn zk12_a_certificate_that_is_trusted_by_itself_vouches_for_no_other() {
+    // Both are none of an authority's: one says so, the other says nothing of it.
+    let named =
+        [IsCa::ExplicitNoCa, IsCa::NoCa].map(|is_ca| Authority::pretended("localhost", is_ca));
+    let shown = named.iter().flat_map(|named| {
+        [(named, named.own(), None), (named, named.sign("localhost"), Some("(unknown_ca)"))]
+    });
+    let found: Vec<_> = shown
+        .map(|(named, shown, cause)| {
+            let origin = Scripted::start(serving(&shown), |tls| answer(tls, "itself"));
+            let proxy = before(&origin, &["--upstream-tls-ca", &named.ca]);
+            let is_served = proxy.client().get("/").status == 200;
+            let tried = logged(&proxy, 1).remove(0)["attempts"][0].take();
+            let expected = match cause {
+                None => tried["outcome"] == "done",
+                Some(cause) => {
+                    let told = tried["cause"].as_str().is_some_and(|told| told.ends_with(cause));
+                    tried["outcome"] == "tls_certificate" && told
+                }
+            };
+            (is_served == cause.is_none() && expected, tried)
+        })
+        .collect();
+    assert!(found.iter().all(|(is_right, _)| *is_right), "{found:#?}");
 }

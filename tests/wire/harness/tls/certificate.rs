@@ -84,6 +84,13 @@ impl Authority {
         Authority::of(params)
     }
 
+    /// Somebody whose certificate is a server's of this name, and may sign others or not: who signs all the same.
+    pub fn pretended(name: &str, is_ca: IsCa) -> Authority {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        Authority::of(params)
+    }
+
     fn of(params: CertificateParams) -> Authority {
         let key = KeyPair::generate().unwrap();
         let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
@@ -91,6 +98,11 @@ impl Authority {
         let ca = folder.join("ca.pem");
         fs::write(&ca, pem("CERTIFICATE", issuer.der())).unwrap();
         Authority { issuer, folder, ca }
+    }
+
+    /// Its own certificate, as a server or a client may show it.
+    pub fn own(&self) -> Certificate {
+        Certificate::write(&self.folder, "own", self.issuer.der(), self.issuer.key())
     }
 
     /// A certificate for a name or an address.
