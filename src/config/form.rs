@@ -123,6 +123,8 @@ pub enum Form {
     AskedUrls,
     /// Names of things of our own making, or `off`: repeatable, and comma lists.
     Names,
+    /// Roles: repeatable, and no comma lists, as a certificate's subject has commas.
+    Roles,
     /// Origins, `https://*.example.org` among them, or `*`: repeatable, and comma lists.
     Origins,
 }
@@ -182,6 +184,7 @@ impl Form {
             Texts => "TEXT",
             AskedUrls => "URL",
             Names => "NAME",
+            Roles => "ROLE",
             Origins => "ORIGIN",
         }
     }
@@ -197,7 +200,7 @@ impl Form {
 
     /// There may be several values.
     pub fn takes_list(self) -> bool {
-        self.separates() || matches!(self, Lines | Pairs | Shares | Lists | Users)
+        self.separates() || matches!(self, Lines | Pairs | Shares | Lists | Users | Roles)
     }
 
     /// A comma goes between several values.
@@ -328,6 +331,7 @@ impl Form {
             Texts => ("a text", &["https://id.example.org/", "shop"]),
             AskedUrls => ("a URL", &["http://127.0.0.1:9000/auth"]),
             Names => ("a name of letters, digits, - and _,", &["client", "off"]),
+            Roles => ("a role of letters, digits, - and _,", &["writer", "CN=billing,O=Our Inc."]),
             Origins => ("an origin", &["https://app.example.org", "https://*.example.org"]),
         }
     }

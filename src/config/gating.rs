@@ -387,6 +387,9 @@ fn or_star(
 fn role(text: &str) -> Result<String, Diagnostic> {
     match role_of_certificate(text) {
         true => Ok(text.to_owned()),
+        false if text.contains(',') => {
+            Err(wrong("a text is one role", r#"write several as a list: ["writer", "admin"]"#))
+        }
         false => conditions::name(text),
     }
 }

@@ -132,6 +132,7 @@ fn setting_in(out: &mut Map<String, Value>, scope: Scope, setting: &Setting, tex
         Form::Literal if scope == POOL => Value::from(text),
         _ if text.is_empty() => return,
         Form::Certificates => text.split(',').map(certificate).collect(),
+        Form::Roles => text.lines().map(Value::from).collect(),
         form if form.takes_list() => text.split(',').map(Value::from).collect(),
         // The keys of its table switch it on.
         Form::Switch if text == "on" && keys::is_table(scope, setting.name) => return,
@@ -501,7 +502,8 @@ mod tests {
              [auth.fw]\nurl = 'http://a:1/auth?x'\ntimeout = '1s'\ncopy = ['X-A', 'X-B']\ncache = '5s'\npass = true\n\
              [limit.default]\nrate = '20/m'\nby = 'header:X-A'\n\
              [limit.b]\nrate = '7/h'\nburst = 9\nkeys = 100\ndry-run = true\n\
-             [[route]]\nhost = 'a'\nauth = 'fw'\nlimit = ['b', 'default']\nrole = 'x'\ndeny = '10.1.0.0/16'\n\
+             [[route]]\nhost = 'a'\nauth = 'fw'\nlimit = ['b', 'default']\nrole = ['x', 'CN=a,O=b']\n\
+             deny = '10.1.0.0/16'\n\
              content-type = ['text/*', 'application/json']\nsecurity-headers = false\nmin-rate = 'off'\n\
              cors = { origin = ['https://a', 'https://*.b:81'], method = 'PUT', header = 'X-A', expose = 'X-B', \
              credentials = true, max-age = '1h' }\n\

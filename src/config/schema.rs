@@ -107,7 +107,7 @@ fn of_setting(setting: &Setting) -> Value {
         }] }),
         Form::Tokens => table_or_text("secret"),
         Form::Users => table_or_text("hash"),
-        Form::Names if setting.name != "role" => json!({ "type": ["string", "object"] }),
+        Form::Names => json!({ "type": ["string", "object"] }),
         Form::Listens if setting.scope == TOP => json!({ "oneOf": [text(), {
             "type": "object",
             "properties": {

@@ -112,12 +112,14 @@ impl Reader<'_> {
     /// A PEM file that has such a thing in it.
     fn pem(&self, path: &str, content: &Content) -> Result<PemFile, Diagnostic> {
         let Content { what, labels, made_by } = content;
-        let text = String::from_utf8(self.octets(path)?).unwrap_or_default();
+        // Octets that are no text may stand around what is PEM (RFC 7468 section 2).
+        let text = String::from_utf8_lossy(&self.octets(path)?).into_owned();
         let found: Vec<&str> = text.lines().filter_map(label).collect();
         if found.iter().any(|label| labels.contains(label)) {
             return Ok(PemFile { path: path.into(), text: text.into() });
         }
         Err(match found.first() {
+            Some(&ENCRYPTED) => encrypted(),
             Some(other) => {
                 let what = format!("there is no {what} in {path}, but a {other}");
                 wrong(what, format!("name the file that has BEGIN {} in it", labels[0]))
@@ -131,9 +133,8 @@ impl Reader<'_> {
 
     fn key(&self, path: &str) -> Result<Secret, Diagnostic> {
         let PemFile { text, .. } = self.pem(path, &KEY)?;
-        if text.contains("ENCRYPTED") {
-            let right = "openssl pkey -in KEY -out PLAIN takes the password away";
-            return Err(wrong("this key is encrypted, and there is no password", right));
+        if text.contains("Proc-Type: 4,ENCRYPTED") {
+            return Err(encrypted());
         }
         Ok(Secret::new(&text, path))
     }
@@ -152,9 +153,9 @@ impl Reader<'_> {
     }
 
     /// A certificate, as far as its files are named.
-    fn certificate(&self, text: &str) -> Result<Certificate, Diagnostic> {
+    fn certificate(&self, text: &str) -> Result<CertificateDraft, Diagnostic> {
         let CertificateFiles { cert, key, ocsp } = CertificateFiles::of(text);
-        Ok(Certificate {
+        Ok(CertificateDraft {
             chain: self.pem(&cert, &CERTIFICATE)?,
             key: key.map(|path| self.key(&path)).transpose()?,
             ocsp: ocsp.map(|path| self.ocsp(&path)).transpose()?,
@@ -163,7 +164,7 @@ impl Reader<'_> {
 }
 
 /// A certificate whose key may be named elsewhere.
-struct Certificate {
+struct CertificateDraft {
     chain: PemFile,
     key: Option<Secret>,
     ocsp: Option<DerFile>,
@@ -234,7 +235,7 @@ impl<'a> Settings<'a> {
         }
         let mut keys = keys.into_iter();
         let mut all = Vec::new();
-        for Item { value: Certificate { chain, key, ocsp }, given } in certificates {
+        for Item { value: CertificateDraft { chain, key, ocsp }, given } in certificates {
             match key.or_else(|| keys.next().map(|item| item.value)) {
                 Some(key) => all.push(Item { value: CertificateSpec { chain, key, ocsp }, given }),
                 None => {
@@ -329,6 +330,14 @@ impl<'a> Settings<'a> {
             self.refuse_one(&given, wrong(what, right));
         }
     }
+}
+
+/// The label of a key that has a passphrase (RFC 5958 section 3).
+const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
+
+fn encrypted() -> Diagnostic {
+    let right = "openssl pkey -in KEY -out PLAIN takes the passphrase away";
+    wrong("this key is encrypted, and there is no passphrase", right)
 }
 
 fn version(text: &str) -> Result<TlsVersion, Diagnostic> {
@@ -614,8 +623,8 @@ mod tests_of_settings {
             ),
             (
                 format!("{SECURE}[tls]\ncert = '@a.pem'\nkey = '@locked.key'"),
-                "a ENCRYPTED PRIVATE",
-                "BEGIN",
+                "this key is encrypted",
+                "openssl",
             ),
             (
                 format!("{SECURE}[tls]\ncert = '@a.pem'\nkey = '@old.key'"),

@@ -436,7 +436,7 @@ pub const FILE_ONLY: &[Setting] = &[
     .of(AUTH),
     row("list", Lists, Nothing, "Lists of networks by name, for allow and deny"),
     row("auth", Names, Depends("default"), "Who is let in: names of [auth.NAME], or off").of(ROUTE),
-    row("role", Names, Nothing, "Roles, one of which the user must have; else 403").of(ROUTE),
+    row("role", Roles, Nothing, "Roles, one of which the user must have; else 403").of(ROUTE),
     row("limit", Names, Depends("default"), "Limits that apply: names of [limit.NAME], or off")
         .of(ROUTE),
     row("request-header.add", Lines, Nothing, "Add a field to requests, beside those they have")

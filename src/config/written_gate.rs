@@ -5,7 +5,7 @@ use super::rates::rate_of;
 use super::show::switch;
 use super::values::show_duration;
 
-/// The name of a setting, and its value as a text; of a list with commas.
+/// The name of a setting, and its value as a text; of a list with commas, of roles, which may have commas, a line each.
 pub type Row = (&'static str, String);
 
 /// What credentials are.
@@ -140,7 +140,7 @@ pub fn gate_of_route(plan: &super::Plan, spec: &Gate, is_forward: bool) -> Vec<R
         }
     }
     let roles: Vec<&str> = spec.roles.iter().map(|role| &**role).collect();
-    rows.push(("role", roles.join(",")));
+    rows.push(("role", roles.join("\n")));
     rows
 }
 

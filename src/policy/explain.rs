@@ -200,6 +200,7 @@ fn judged(
 ) -> Option<GateFacts> {
     let is_forward = matches!(route.action, RouteAction::Forward(_));
     for (name, value) in gate_rows(plan, &route.gate, is_forward) {
+        let value = value.replace('\n', " or ");
         let _ = if value.is_empty() { Ok(()) } else { writeln!(out, "  demands {name} {value}") };
     }
     let names = |kind: &str, names: Vec<&str>| match names.is_empty() {

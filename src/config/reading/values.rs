@@ -30,7 +30,7 @@ impl Reading<'_> {
                 let wrong = wrong(what, "take the brackets away");
                 return self.refuse(place.path, node.span.clone(), wrong);
             }
-            Value::Table(_) if setting.form == Form::Names && setting.name != "role" => {
+            Value::Table(_) if setting.form == Form::Names => {
                 let scope = if setting.name == "auth" { AUTH } else { LIMIT };
                 return self.in_place(scope, place, &node.span, node);
             }
