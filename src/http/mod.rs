@@ -94,7 +94,7 @@ pub mod grammar;
 mod head;
 pub mod host;
 pub mod media;
-mod names;
+pub mod names;
 pub mod path;
 pub mod proxy_protocol;
 mod reply;

@@ -136,6 +136,13 @@ const fn slot(name: &[u8]) -> usize {
     (name.len() + 16 * first as usize + 9 * last as usize) % SLOTS
 }
 
+/// The field that has a client's certificate (RFC 9440 section 2.2).
+pub const CERTIFICATE: &str = "Client-Cert";
+/// The field that has its subject; our own.
+pub const SUBJECT: &str = "X-Client-Subject";
+/// Fields that tell of a client's certificate.
+pub const OF_CERTIFICATES: [&str; 3] = [CERTIFICATE, "Client-Cert-Chain", SUBJECT];
+
 impl Name {
     /// Looks `name` up, whatever its case.
     pub fn of(name: &[u8]) -> Name {
@@ -157,15 +164,14 @@ impl Name {
 
     fn other(name: &[u8]) -> Name {
         const FORWARDED: &[u8] = b"x-forwarded-";
-        const SUBJECT: &[u8] = b"x-client-subject";
         // Most names begin with another letter, and are looked at no further.
         match name.get(..FORWARDED.len()) {
             Some(start) if start[0] | 0x20 == b'x' && looks_like(start, FORWARDED) => {
                 let same = start.eq_ignore_ascii_case(FORWARDED);
                 if same { Name::XForwardedOther } else { Name::Lookalike }
             }
-            Some(start) if start[0] | 0x20 == b'x' && looks_like(name, SUBJECT) => {
-                let same = name.eq_ignore_ascii_case(SUBJECT);
+            Some(start) if start[0] | 0x20 == b'x' && looks_like(name, SUBJECT.as_bytes()) => {
+                let same = name.eq_ignore_ascii_case(SUBJECT.as_bytes());
                 if same { Name::XClientSubject } else { Name::Lookalike }
             }
             _ => Name::Other,
@@ -204,7 +210,7 @@ pub fn looks_like(name: &[u8], other: &[u8]) -> bool {
 }
 
 /// Whether `name` is one of `names`, or looks like one.
-pub(super) fn is_among(name: &[u8], names: &[String]) -> bool {
+pub fn is_among(name: &[u8], names: &[String]) -> bool {
     names.iter().any(|other| looks_like(name, other.as_bytes()))
 }
 

@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 
 use crate::config::{ExchangeSpec, Forward, HostHeader, ListenerSpec};
 use crate::http::forward::{FieldEdits, PathEdits, RequestEdits};
-use crate::http::{Offer, Request};
+use crate::http::{Offer, Request, names};
 
 /// Fields that tell of certificates of clients.
 static OF_CERTIFICATES: LazyLock<[String; 3]> =
-    LazyLock::new(|| ["Client-Cert", "Client-Cert-Chain", "X-Client-Subject"].map(str::to_owned));
+    LazyLock::new(|| names::OF_CERTIFICATES.map(str::to_owned));
 
 /// The names of further fields that a peer who is `trusted` or not may not send. Where we look at certificates, nobody
 /// else is believed about them: many a proxy passes on what it does not know.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::identity::Identity;
+use crate::http::names;
 use crate::http::write::field_line;
 
 /// Names of a certificate that count as roles; one that has more has none of them.
@@ -32,7 +33,7 @@ impl ShownCertificate {
         let roles = subject.into_iter().chain(names.iter().map(String::as_str));
         let roles = roles.map(Arc::from).collect();
         let mut lines = Vec::new();
-        for (name, value) in [("Client-Cert", field), ("X-Client-Subject", subject)] {
+        for (name, value) in [(names::CERTIFICATE, field), (names::SUBJECT, subject)] {
             if let Some(value) = value {
                 field_line(&mut lines, name.as_bytes(), value.as_bytes());
             }

@@ -203,9 +203,8 @@ impl LimitStanding {
 /// The value of the field of this name, as the upstream will see it too; else nothing: where there are several, where
 /// some would take another field for it, or where it goes no further.
 fn only_value<'i>(input: &MatchInput<'i>, name: &str) -> &'i [u8] {
-    let MatchInput { head, bytes, withheld, .. } = *input;
-    let is_withheld = withheld.iter().any(|other| other.eq_ignore_ascii_case(name));
-    let field = head.sole(name, bytes).filter(|field| !is_withheld && input.may_say(field));
+    let MatchInput { head, bytes, .. } = *input;
+    let field = head.sole(name, bytes).filter(|field| input.may_say(field));
     field.map_or(b"", |field| field.value.of(bytes))
 }
 
