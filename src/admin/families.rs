@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{View, show};
+use super::{ServedCertificate, View, show};
 use crate::base::digits;
 use crate::stats::{
-    BreakerState, CheckOutcome, Family, Kind, Labels, OwnCertificate, Phase, Sample, Totals,
-    UpstreamState, UpstreamTotals, Value,
+    BreakerState, CheckOutcome, Family, Kind, Labels, Phase, Sample, Totals, UpstreamState,
+    UpstreamTotals, Value,
 };
 
 /// All families with the names a scraper sees, but for `_total` behind a counter's.
@@ -138,13 +138,13 @@ pub(super) fn gate(view: &View) -> Vec<Family> {
 /// The certificates that are shown.
 pub(super) fn certificates(view: &View) -> Vec<Family> {
     let now = show::since_epoch(SystemTime::now());
-    let sample = |one: &OwnCertificate| Sample {
+    let sample = |one: &ServedCertificate| Sample {
         labels: vec![
             ("shown_to", one.shown_to.clone()),
-            ("name", one.name().to_owned()),
-            ("fingerprint", one.fingerprint_sha256.clone()),
+            ("name", one.facts.name().to_owned()),
+            ("fingerprint", one.facts.fingerprint_sha256.clone()),
         ],
-        value: Value::Number(one.days_left(now) as f64),
+        value: Value::Number(one.facts.days_left(now) as f64),
     };
     let all = [Family {
         name: "certificate_days_left",

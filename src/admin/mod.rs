@@ -32,10 +32,20 @@ pub use serve::{AdminListener, Service, serve};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
+use crate::base::CertificateFacts;
 use crate::config::{Overlay, Plan};
 use crate::policy::Router;
 use crate::policy::gate::{Authenticator, LinkedLimit};
-use crate::stats::{Core, Counter, Labels, OwnCertificate, ProcessState, Totals, UpstreamState};
+use crate::stats::{Core, Counter, Labels, ProcessState, Totals, UpstreamState};
+
+/// A certificate of ours, and who gets to see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedCertificate {
+    /// `clients`, `services`, or `pool:NAME`.
+    pub shown_to: String,
+    /// What it says.
+    pub facts: CertificateFacts,
+}
 
 /// Everything the admin may show. What changes in it is atomic, but for what a reload changes: that makes a new one.
 #[derive(Clone, Debug)]
@@ -53,7 +63,7 @@ pub struct View {
     /// The limits.
     pub limits: Vec<Arc<LinkedLimit>>,
     /// The certificates that are shown.
-    pub certificates: Vec<OwnCertificate>,
+    pub certificates: Vec<ServedCertificate>,
     /// What was changed at run time in the settings as they were read.
     pub changes: Overlay,
     /// The addresses that are bound in fact, as text: port 0 of the plan has become a number.

@@ -6,12 +6,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::View;
 use super::families;
+use super::{ServedCertificate, View};
+use crate::base::CertificateFacts;
 use crate::config::{Listen, Place};
 use crate::stats::{
-    self, Distribution, Family, LastError, OwnCertificate, Phase, Sample, Totals, UpstreamState,
-    UpstreamTotals, by_class,
+    self, Distribution, Family, LastError, Phase, Sample, Totals, UpstreamState, UpstreamTotals,
+    by_class,
 };
 
 /// `/health`: the process lives.
@@ -87,15 +88,16 @@ fn place(page: &mut Value, family: &Family) {
 }
 
 /// A certificate that is shown.
-fn certificate(one: &OwnCertificate) -> Value {
-    let OwnCertificate { shown_to, names, issuer, not_before, not_after, fingerprint_sha256 } = one;
+fn certificate(one: &ServedCertificate) -> Value {
+    let ServedCertificate { shown_to, facts } = one;
+    let CertificateFacts { names, issuer, not_before, not_after, fingerprint_sha256 } = facts;
     json!({
         "shown_to": shown_to,
         "names": names,
         "issuer": issuer,
         "not_before": not_before,
         "not_after": not_after,
-        "days_left": one.days_left(since_epoch(SystemTime::now())),
+        "days_left": facts.days_left(since_epoch(SystemTime::now())),
         "fingerprint_sha256": fingerprint_sha256,
     })
 }

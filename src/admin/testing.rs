@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use ipnet::IpNet;
 
-use super::{Loaded, View};
+use super::{Loaded, ServedCertificate, View};
+use crate::base::CertificateFacts;
 use crate::config::{
     AccessLog, Conditions, ConnectionSpec, ExchangeSpec, Forward, HeaderRules, HostHeader, Listen,
     ListenerSpec, LogFormat, LogLevel, Overlay, OwnLogFormat, Place, Plan, PoolSpec, ProcessSpec,
@@ -16,7 +17,7 @@ use crate::config::{
 };
 use crate::http::Limits;
 use crate::policy::Router;
-use crate::stats::{Attempt, Core, Labels, OwnCertificate, ProcessState, Record, UpstreamState};
+use crate::stats::{Attempt, Core, Labels, ProcessState, Record, UpstreamState};
 
 /// A path for a file of this process; an older one is removed.
 pub fn scratch(name: &str) -> PathBuf {
@@ -205,13 +206,15 @@ pub fn view() -> View {
         router: Router::new(&plan, None),
         auths: Vec::new(),
         limits: Vec::new(),
-        certificates: vec![OwnCertificate {
+        certificates: vec![ServedCertificate {
             shown_to: "clients".to_owned(),
-            names: vec!["a.test".to_owned()],
-            issuer: "CN=CA".to_owned(),
-            not_before: 1_700_000_000,
-            not_after: 4_000_000_000,
-            fingerprint_sha256: "ab".repeat(32),
+            facts: CertificateFacts {
+                names: vec!["a.test".to_owned()],
+                issuer: "CN=CA".to_owned(),
+                not_before: 1_700_000_000,
+                not_after: 4_000_000_000,
+                fingerprint_sha256: "ab".repeat(32),
+            },
         }],
         changes: Overlay::default(),
         listen: vec!["127.0.0.1:8080".to_owned()],

@@ -1,8 +1,9 @@
 //! GROUND. What every room needs and none of them is about: numbers and dates as text, digests of secrets and the
-//! text of hashes of passwords, and values that lie alone in memory.
+//! text of hashes of passwords, what a certificate says, and values that lie alone in memory.
 //!
 //! Laws: no I/O, no clock, nothing of the other rooms.
 
+mod certificate;
 mod date;
 mod digest;
 mod digits;
@@ -10,6 +11,7 @@ mod own_line;
 mod password_hash;
 mod random;
 
+pub use certificate::CertificateFacts;
 pub use date::{Date, imf_fixdate};
 pub use digest::{digest, keyed_digest, same};
 pub use digits::digits;

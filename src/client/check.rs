@@ -170,7 +170,7 @@ fn found(outcome: CheckOutcome, text: impl fmt::Display) -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Security;
+    use crate::client::ClientSecurity;
     use crate::http::Method;
     use std::net::IpAddr;
     use std::str::FromStr;
@@ -179,7 +179,7 @@ mod tests {
     use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
     const PATIENCE: Duration = Duration::from_secs(10);
-    const PLAIN: Dial = Dial { bind: None, preface: b"", security: &Security::Plain };
+    const PLAIN: Dial = Dial { bind: None, preface: b"", security: &ClientSecurity::Plain };
 
     fn question(method: Method) -> Question<'static> {
         Question { method, target: "/healthz", host: "a.test", fields: b"", body: "" }

@@ -11,7 +11,7 @@ use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Security;
+use super::ClientSecurity;
 use crate::io::address::Address;
 
 /// How a connection is made.
@@ -22,7 +22,7 @@ pub struct Dial<'a> {
     /// What it begins with, before TLS.
     pub preface: &'a [u8],
     /// What all behind that travels through.
-    pub security: &'a Security,
+    pub security: &'a ClientSecurity,
 }
 
 /// Octets to and from whoever is asked.

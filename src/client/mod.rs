@@ -12,7 +12,7 @@ mod tls;
 
 pub use check::{Check, Checked, check};
 pub use connection::Dial;
-pub use security::Security;
+pub use security::ClientSecurity;
 
 use std::cell::Cell;
 use std::io;
@@ -65,7 +65,7 @@ pub struct Answer {
 /// that one the rest is not read.
 pub async fn ask(
     address: &Address,
-    security: &Security,
+    security: &ClientSecurity,
     question: Question<'_>,
     body_most: usize,
     patience: Duration,
@@ -213,7 +213,7 @@ mod tests {
                 String::from_utf8_lossy(&seen[..octets]).into_owned()
             };
             let patience = Duration::from_secs(10);
-            let asking = ask(&address, &Security::Plain, question, BODY_MOST, patience);
+            let asking = ask(&address, &ClientSecurity::Plain, question, BODY_MOST, patience);
             smol::future::zip(asking, serve).await
         })
     }
@@ -263,7 +263,7 @@ mod tests {
             let question =
                 Question { method: Method::Get, target: "/", host: "a", fields: b"", body: "" };
             let patience = Duration::from_secs(10);
-            let asking = ask(&address, &Security::Unlinked, question, BODY_MOST, patience);
+            let asking = ask(&address, &ClientSecurity::Unlinked, question, BODY_MOST, patience);
             let seeing = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut seen = Vec::new();

@@ -8,7 +8,7 @@ use crate::io::{Error, TlsFault};
 
 /// How a connection is secured. It is the same as another where one could take the other's sessions up.
 #[derive(Clone)]
-pub enum Security {
+pub enum ClientSecurity {
     /// Not at all.
     Plain,
     /// By TLS, as somebody has linked it, with whoever proves this name.
@@ -18,12 +18,13 @@ pub enum Security {
     Unlinked,
 }
 
-impl PartialEq for Security {
-    fn eq(&self, other: &Security) -> bool {
+impl PartialEq for ClientSecurity {
+    fn eq(&self, other: &ClientSecurity) -> bool {
         match (self, other) {
-            (Security::Plain, Security::Plain) | (Security::Unlinked, Security::Unlinked) => true,
+            (ClientSecurity::Plain, ClientSecurity::Plain)
+            | (ClientSecurity::Unlinked, ClientSecurity::Unlinked) => true,
             #[cfg(feature = "tls")]
-            (Security::Tls(config, name), Security::Tls(other, another)) => {
+            (ClientSecurity::Tls(config, name), ClientSecurity::Tls(other, another)) => {
                 std::sync::Arc::ptr_eq(config, other) && name == another
             }
             _ => false,
@@ -31,27 +32,27 @@ impl PartialEq for Security {
     }
 }
 
-impl Eq for Security {}
+impl Eq for ClientSecurity {}
 
-impl fmt::Debug for Security {
+impl fmt::Debug for ClientSecurity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Security::Plain => "Plain",
+            ClientSecurity::Plain => "Plain",
             #[cfg(feature = "tls")]
-            Security::Tls(..) => "Tls",
-            Security::Unlinked => "Unlinked",
+            ClientSecurity::Tls(..) => "Tls",
+            ClientSecurity::Unlinked => "Unlinked",
         })
     }
 }
 
-impl Security {
+impl ClientSecurity {
     /// Brings a connection as far that a question can be sent.
     pub(super) async fn secure(&self, stream: Connection) -> io::Result<Connection> {
         match self {
-            Security::Plain => Ok(stream),
+            ClientSecurity::Plain => Ok(stream),
             #[cfg(feature = "tls")]
-            Security::Tls(config, name) => super::tls::handshake(config, name, stream).await,
-            Security::Unlinked => Err(Error::Tls(TlsFault::InternalError).into()),
+            ClientSecurity::Tls(config, name) => super::tls::handshake(config, name, stream).await,
+            ClientSecurity::Unlinked => Err(Error::Tls(TlsFault::InternalError).into()),
         }
     }
 }

@@ -12,7 +12,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::connection::Connection;
-use crate::io::tls::fault;
+use crate::io::tls::{fault, is_http};
 use crate::io::{Error, TlsFault};
 
 /// Makes the handshake with whoever proves to be `name`.
@@ -21,74 +21,77 @@ pub(super) async fn handshake(
     name: &ServerName<'static>,
     stream: Connection,
 ) -> io::Result<Connection> {
-    let stream = Begun { stream, first: None };
+    let stream = Begun { stream, first: Vec::new() };
     let connecting = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream);
     match connecting.into_fallible().await {
-        Ok(stream) => Ok(Box::new(Secured(stream))),
-        // No record begins with a letter.
-        Err((_, begun)) if begun.first.is_some_and(|octet| octet.is_ascii_uppercase()) => {
-            Err(Error::Tls(TlsFault::PlainHttp).into())
-        }
-        Err((error, _)) => Err(told(error)),
+        Ok(stream) => Ok(Box::new(TlsConnection(stream))),
+        Err((_, begun)) if is_http(&begun.first) => Err(Error::Tls(TlsFault::PlainHttp).into()),
+        Err((error, _)) => Err(told(error, TlsFault::HandshakeCut)),
     }
 }
 
-/// An error of rustls' as one of ours.
-fn told(error: io::Error) -> io::Error {
+/// An error of rustls' as one of ours; `cut`: what an end is that came without close_notify.
+fn told(error: io::Error, cut: TlsFault) -> io::Error {
     let of_rustls = error.get_ref().and_then(|error| error.downcast_ref());
     match of_rustls.map(fault) {
         Some(fault) => Error::Tls(fault).into(),
         // Where the peer announced its end, there is no error.
-        None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Error::Tls(TlsFault::Truncated).into()
-        }
+        None if error.kind() == io::ErrorKind::UnexpectedEof => Error::Tls(cut).into(),
         None => error,
     }
 }
 
+/// The same, after the handshake.
+fn told_later(error: io::Error) -> io::Error {
+    told(error, TlsFault::Truncated)
+}
+
 /// A connection after the handshake.
-struct Secured(TlsStream<Begun>);
+struct TlsConnection(TlsStream<Begun>);
 
 /// Who closes without a word would look cut off.
-impl Drop for Secured {
+impl Drop for TlsConnection {
     fn drop(&mut self) {
         // As far as the kernel takes it now.
         let _ = Pin::new(&mut self.0).poll_close(&mut Context::from_waker(Waker::noop()));
     }
 }
 
-impl AsyncRead for Secured {
+impl AsyncRead for TlsConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         octets: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(context, octets).map_err(told)
+        Pin::new(&mut self.0).poll_read(context, octets).map_err(told_later)
     }
 }
 
-impl AsyncWrite for Secured {
+impl AsyncWrite for TlsConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, octets).map_err(told)
+        Pin::new(&mut self.0).poll_write(context, octets).map_err(told_later)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context).map_err(told)
+        Pin::new(&mut self.0).poll_flush(context).map_err(told_later)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(context).map_err(told)
+        Pin::new(&mut self.0).poll_close(context).map_err(told_later)
     }
 }
 
-/// A connection that remembers its first octet: whoever speaks plain HTTP is to be told from whoever speaks no TLS.
+/// Octets that tell plain HTTP.
+const FIRST: usize = 8;
+
+/// A connection that remembers its first octets: whoever speaks plain HTTP is to be told from whoever speaks no TLS.
 struct Begun {
     stream: Connection,
-    first: Option<u8>,
+    first: Vec<u8>,
 }
 
 impl AsyncRead for Begun {
@@ -98,7 +101,8 @@ impl AsyncRead for Begun {
         octets: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let read = ready!(Pin::new(&mut self.stream).poll_read(context, octets))?;
-        self.first = self.first.or(octets[..read].first().copied());
+        let wanted = read.min(FIRST - self.first.len());
+        self.first.extend_from_slice(&octets[..wanted]);
         Poll::Ready(Ok(read))
     }
 }

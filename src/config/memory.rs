@@ -45,12 +45,13 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
         ("connections in a request", connections * 28 * KIB),
         (
             "TLS of clients",
-            connections * listener.tls.as_ref().map_or(0, |tls| sealed(tls.client_ca.is_some())),
+            connections
+                * listener.tls.as_ref().map_or(0, |tls| tls_octets(tls.client_ca.is_some())),
         ),
         (
             "TLS of upstreams",
             if plan.upstreams().any(|(_, one)| one.secure) {
-                connections * sealed(true)
+                connections * tls_octets(true)
             } else {
                 0
             },
@@ -80,7 +81,7 @@ pub fn rows(plan: &Plan) -> Vec<(&'static str, u64)> {
 
 /// Octets of a connection over TLS: keys and state, records that the kernel did not take, and what came of a message of
 /// the handshake, which may have certificates in it.
-fn sealed(has_certificates: bool) -> u64 {
+fn tls_octets(has_certificates: bool) -> u64 {
     (8 + 66 + if has_certificates { 96 } else { 20 }) * KIB
 }
 

@@ -29,7 +29,7 @@ pub struct CertificateSpec {
     pub chain: PemFile,
     /// The private key: PKCS#8, PKCS#1 or SEC1, in PEM; shown is the name of its file.
     pub key: Secret,
-    /// An answer of its issuer's about it (RFC 6960); `None`: none is shown.
+    /// An OCSP response of its issuer's (RFC 6960), which is stapled; `None`: none is.
     pub ocsp: Option<DerFile>,
 }
 

@@ -7,7 +7,7 @@ use async_io::Timer;
 use serde_json::{Value, json};
 
 use crate::base::Date;
-use crate::client::{self, Answer, Question, Security};
+use crate::client::{self, Answer, ClientSecurity, Question};
 use crate::config::{AdminAddress, Listen, Look, Order, UpstreamOrder};
 use crate::http::Method;
 use crate::io::address::Address;
@@ -161,7 +161,7 @@ fn question(
         .map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", &**token));
     let fields = fields.as_bytes();
     let question = Question { method, target, host: "localhost", fields, body };
-    let asking = client::ask(&address, &Security::Plain, question, BODY_MOST, PATIENCE);
+    let asking = client::ask(&address, &ClientSecurity::Plain, question, BODY_MOST, PATIENCE);
     smol::block_on(asking).map_err(|error| {
         let what = format!("tidegate: nobody answers at --admin {admin}: {error}");
         format!("{what}\n    is it running, and is that its admin?\n")

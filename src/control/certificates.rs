@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_io::Timer;
 
 use super::current::Current;
-use super::own_certificates;
-use crate::stats::OwnCertificate;
+use super::served_certificates;
+use crate::admin::ServedCertificate;
 
 /// A certificate that holds for fewer days than this is told of: whoever renews them in time does so before.
 const SOON: i64 = 14;
@@ -21,12 +21,12 @@ pub async fn watch(current: Rc<Current>) {
     let mut told: HashMap<String, i64> = HashMap::new();
     loop {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-        let all = own_certificates(&current.get().tls);
+        let all = served_certificates(&current.get().tls);
         let mut soon = HashMap::new();
         for one in &all {
             if let Some(days) = to_tell(one, now) {
-                soon.insert(one.fingerprint_sha256.clone(), days);
-                if told.get(&one.fingerprint_sha256) != Some(&days) {
+                soon.insert(one.facts.fingerprint_sha256.clone(), days);
+                if told.get(&one.facts.fingerprint_sha256) != Some(&days) {
                     tell(one, days);
                 }
             }
@@ -37,12 +37,12 @@ pub async fn watch(current: Rc<Current>) {
 }
 
 /// The days that a certificate still holds, where they are few.
-fn to_tell(one: &OwnCertificate, now: u64) -> Option<i64> {
-    Some(one.days_left(now)).filter(|days| *days < SOON)
+fn to_tell(one: &ServedCertificate, now: u64) -> Option<i64> {
+    Some(one.facts.days_left(now)).filter(|days| *days < SOON)
 }
 
-fn tell(one: &OwnCertificate, days: i64) {
-    let (name, shown_to) = (one.name(), &*one.shown_to);
+fn tell(one: &ServedCertificate, days: i64) {
+    let (name, shown_to) = (one.facts.name(), &*one.shown_to);
     if days < 0 {
         tracing::error!(name, shown_to, "a certificate has expired");
     } else {

@@ -11,7 +11,7 @@ use smol::{LocalExecutor, Task};
 
 use super::current::Current;
 use super::urls;
-use crate::client::Security;
+use crate::client::ClientSecurity;
 use crate::policy::gate::{Authenticator, KeySource};
 use crate::proxy::Runtime;
 
@@ -57,7 +57,7 @@ pub async fn fetch_new(runtime: &Runtime) {
 struct Kept {
     auth: Arc<Authenticator>,
     /// What their source is asked through: another one may find what this one did not.
-    security: Security,
+    security: ClientSecurity,
     _task: Task<()>,
 }
 
@@ -94,7 +94,7 @@ pub async fn keep(current: Rc<Current>) {
 async fn keep_one(
     auth: Arc<Authenticator>,
     source: KeySource,
-    security: Security,
+    security: ClientSecurity,
     asking: &Semaphore,
 ) {
     let name = &auth.spec.name;
@@ -147,7 +147,7 @@ async fn until_due(auth: &Authenticator, wait: Duration, out_of_turn: &mut Optio
 async fn fetch(
     auth: &Authenticator,
     source: &KeySource,
-    security: &Security,
+    security: &ClientSecurity,
     asking: &Semaphore,
 ) -> Result<(), String> {
     let _permit = asking.acquire().await;

@@ -73,7 +73,7 @@ use cores::Cores;
 use current::Current;
 use desired::Desired;
 use listening::Listening;
-use tls::{TlsLinker, own_certificates};
+use tls::{TlsLinker, served_certificates};
 use upgrade::{UPGRADING, Upgrade};
 use watch::Watcher;
 
@@ -191,6 +191,8 @@ enum ControlEvent {
     FileChanged,
     /// A name of upstreams has other addresses.
     AddressesChanged,
+    /// A certificate of our own ends soon.
+    CertificateEnds,
     /// The new process is ready, or will not be.
     Successor(Result<(), Option<String>>),
 }
@@ -396,6 +398,7 @@ impl ControlPlane {
                     self.audit(&Order::Reload, BY_SIGNAL, &outcome);
                 }
                 ControlEvent::AddressesChanged => self.find_addresses().await,
+                ControlEvent::CertificateEnds => self.renew_certificate().await,
                 ControlEvent::Signal(Some(Signal::Usr1)) => self.reopen_log(),
                 ControlEvent::Signal(Some(Signal::Usr2)) if upgrade.is_some() => {
                     tracing::warn!("an upgrade is under way already");
@@ -465,13 +468,18 @@ impl ControlPlane {
             followed.changed().await;
             Ok(ControlEvent::AddressesChanged)
         };
+        let tls = &self.tls;
+        let renewal = async {
+            tls.renewal().await;
+            Ok(ControlEvent::CertificateEnds)
+        };
         let settled = async {
             match upgrade {
                 Some(upgrade) => Ok(ControlEvent::Successor(upgrade.settle().await)),
                 None => future::pending().await,
             }
         };
-        failure.or(settled).or(signal).or(order).or(file).or(addresses).await
+        failure.or(settled).or(signal).or(order).or(file).or(addresses).or(renewal).await
     }
 
     /// Writes down what somebody wanted changed, and what came of it.

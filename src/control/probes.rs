@@ -19,7 +19,7 @@ use smol::{LocalExecutor, Task};
 
 use super::current::Current;
 use super::tls;
-use crate::client::{self, Check, Dial, Question, Security};
+use crate::client::{self, Check, ClientSecurity, Dial, Question};
 use crate::config::{HealthSpec, Place, PoolSpec, ProbeMethod, ProxyVersion, UpstreamSpec};
 use crate::http::{Method, proxy_protocol};
 use crate::io::address::Address;
@@ -57,7 +57,7 @@ struct CheckPlan {
     /// What they begin with.
     preface: Vec<u8>,
     /// What the rest travels through.
-    security: Security,
+    security: ClientSecurity,
     health: HealthSpec,
 }
 
@@ -322,7 +322,12 @@ impl CheckPlan {
             host: health.host.clone().unwrap_or_else(|| spec.authority.clone()),
             bind: pool.connections.bind,
             preface: preface(pool.connections.proxy_protocol),
-            security: tls::security(spec.secure, &pool.tls, spec.host(), linked.tls.as_ref()),
+            security: tls::security(
+                spec.secure,
+                pool.tls.server_name.as_deref(),
+                spec.host(),
+                linked.tls.as_ref(),
+            ),
             health: health.clone(),
         }
     }

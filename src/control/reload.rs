@@ -9,7 +9,7 @@ use futures_lite::FutureExt;
 use serde_json::json;
 
 use super::watch::Watcher;
-use super::{ControlPlane, keys, names, own_certificates, unusable};
+use super::{ControlPlane, keys, names, served_certificates, unusable};
 use crate::admin::{Loaded, Outcome, Refused};
 use crate::config::{self, Action, Difference, Plan, Rejected, UpstreamOrder};
 use crate::proxy::{Addresses, Adoption, Command, Runtime};
@@ -54,7 +54,7 @@ impl ControlPlane {
         if let Some(why) = unusable(&plan) {
             return Err(self.refuse_with("credentials", why));
         }
-        if let Err(why) = self.tls.link(&plan) {
+        if let Err(why) = self.tls.prepare(&plan) {
             return Err(self.refuse_with("tls", why));
         }
         let opened = self.open_new(&plan, &report).map_err(|why| self.refuse_sockets(why))?;
@@ -117,7 +117,7 @@ impl ControlPlane {
     /// Changes one upstream, and has that in force before it is answered.
     pub(super) async fn change_upstream(&mut self, order: &UpstreamOrder) -> Outcome {
         let tls = &mut self.tls;
-        let changed = self.desired.change(order, |plan| tls.link(plan).map(drop))?;
+        let changed = self.desired.change(order, |plan| tls.prepare(plan))?;
         if changed {
             let loaded = self.view.get().loaded;
             self.go_by(self.desired.plan(), loaded).await;
@@ -151,6 +151,14 @@ impl ControlPlane {
         }
     }
 
+    /// Has a certificate of our own made anew.
+    pub(super) async fn renew_certificate(&mut self) {
+        self.tls.renews();
+        let loaded = self.view.get().loaded;
+        self.go_by(self.desired.plan(), loaded).await;
+        tracing::info!("self-signed certificate: made anew, as the old one ends soon");
+    }
+
     /// Puts `named` in force, with addresses in place of the names that are followed, and shows it.
     async fn go_by(&mut self, named: Plan, loaded: Loaded) {
         let before = self.current.get();
@@ -172,7 +180,7 @@ impl ControlPlane {
             view.router = runtime.router.clone();
             view.auths.clone_from(&runtime.gates.auths);
             view.limits.clone_from(&runtime.gates.limits);
-            view.certificates = own_certificates(&runtime.tls);
+            view.certificates = served_certificates(&runtime.tls);
             view.changes = self.desired.changes().clone();
             view.upstreams = runtime.upstreams().cloned().collect();
             view.loaded = loaded;

@@ -14,7 +14,7 @@ use crate::proxy::{ClientPermits, CoreSpec, Event, LABELS, OpenListener, Runtime
 use crate::stats::{self, AuditRecord, Recorder};
 
 use super::cores::Cores;
-use super::own_certificates;
+use super::served_certificates;
 use crate::process::listeners::ListenerSockets;
 use crate::process::remedies;
 
@@ -69,7 +69,7 @@ pub fn cores(
         router: runtime.router.clone(),
         auths: runtime.gates.auths.clone(),
         limits: runtime.gates.limits.clone(),
-        certificates: own_certificates(&runtime.tls),
+        certificates: served_certificates(&runtime.tls),
         changes,
         listen,
         state: Arc::default(),

@@ -1,118 +1,198 @@
 //! TLS, linked for the plan that asks for it. What is linked already is used again, with its sessions, and the keys of
 //! tickets outlive every plan: clients and upstreams go on with their sessions after a reload.
 
+use std::cell::OnceCell;
 use std::env;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use async_io::Timer;
 use rustls::pki_types::UnixTime;
 
-use crate::client::Security;
+use crate::admin::ServedCertificate;
+use crate::base::CertificateFacts;
+use crate::client::ClientSecurity;
 use crate::config::{Listen, Plan, TlsSpec, UpstreamTlsSpec};
 use crate::proxy::{LinkedTls, ListenerTls};
-use crate::stats::OwnCertificate;
-use crate::tls::{self, CertificateFacts, ClientTls, ServerTls, TicketKeys};
+use crate::tls::{self, ClientTls, Served, ServerTls, TicketKeys};
 use crate::upstream::{PoolTls, PoolsTls};
 
-/// What was linked last.
+/// How often is looked whether a certificate of our own is to be made anew, or made again where that failed.
+const RENEWAL_LOOK: Duration = Duration::from_secs(60 * 60);
+
+/// Links TLS, and knows what is in force.
 #[derive(Default)]
 pub struct TlsLinker {
-    tickets: Option<TicketKeys>,
+    tickets: OnceCell<TicketKeys>,
+    /// `None`: nothing has been linked yet, this is the start.
+    in_force: Option<Linked>,
+    /// What was looked at last, and is perhaps put in force next.
+    prepared: Option<Linked>,
+    /// When a certificate of our own was to be made anew last, after the epoch.
+    renewed_at: Option<Duration>,
+}
+
+/// All that a plan asks for, by what asks for it.
+#[derive(Clone, Default)]
+struct Linked {
     listener: Option<(Arc<TlsSpec>, ListenerTls)>,
     /// Towards upstreams and services, one for each way in which that is asked for.
     clients: Vec<(Arc<UpstreamTlsSpec>, PoolTls)>,
 }
 
 impl TlsLinker {
-    /// What `plan` asks for.
+    /// Looks whether what `plan` asks for can be had. Nothing of it is in force then.
     ///
     /// # Errors
-    /// All that is wrong with it. What was linked before serves on.
+    /// All that is wrong with it.
+    pub fn prepare(&mut self, plan: &Plan) -> Result<(), String> {
+        self.prepared = Some(self.linked(plan)?.0);
+        Ok(())
+    }
+
+    /// What `plan` asks for, in force from now on.
+    ///
+    /// # Errors
+    /// All that is wrong with it. What was in force before stays so.
     pub fn link(&mut self, plan: &Plan) -> Result<LinkedTls, String> {
-        let mut faults = Vec::new();
-        let listener = self.listener(plan).unwrap_or_else(|told| {
-            faults.extend(told);
-            None
-        });
-        let mut clients = Clients { known: &self.clients, used: Vec::new(), faults };
-        let (pools, services) = clients.of(plan);
-        let Clients { used, faults, .. } = clients;
-        if !faults.is_empty() {
-            return Err(faults.join("; "));
+        let (linked, tls) = self.linked(plan)?;
+        let before = self.in_force.take().unwrap_or_default();
+        if let Some((_, new)) = &linked.listener
+            && before.listener.is_none_or(|(_, old)| !Arc::ptr_eq(new, &old))
+        {
+            new.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         }
-        let is_new = |tls: &PoolTls| !self.clients.iter().any(|(_, known)| Arc::ptr_eq(known, tls));
-        let new = used.iter().filter(|(_, tls)| is_new(tls));
+        let is_new = |tls: &PoolTls| !before.clients.iter().any(|(_, old)| Arc::ptr_eq(old, tls));
+        let new = linked.clients.iter().filter(|(_, tls)| is_new(tls));
         let warnings = new.flat_map(|(_, tls)| &tls.warnings);
         warnings.for_each(|warning| tracing::warn!("upstream-tls: {warning}"));
-        self.clients = used;
-        self.listener.clone_from(&listener);
-        Ok(LinkedTls { listener: listener.map(|(_, linked)| linked), pools, services })
+        (self.in_force, self.prepared) = (Some(linked), None);
+        Ok(tls)
     }
 
     /// What is wrong with what `plan` asks for, as far as that shows without a certificate of our own.
     pub fn fault(plan: &Plan) -> Option<String> {
-        let spec = plan.listener.tls.as_ref().filter(|spec| !spec.certificates.is_empty());
-        let linked = spec.map(|spec| ServerTls::link(spec, &TicketKeys::new(), None));
-        let faults = linked.and_then(Result::err).unwrap_or_default();
-        let mut clients = Clients { known: &[], used: Vec::new(), faults };
+        let spec = plan.listener.tls.as_ref();
+        let faults = spec.map(|spec| ServerTls::faults(spec, None)).unwrap_or_default();
+        let mut clients = Clients { known: Vec::new(), served: None, used: Vec::new(), faults };
         clients.of(plan);
         (!clients.faults.is_empty()).then(|| clients.faults.join("; "))
     }
 
     /// The keys of tickets, for the process that takes over; a secret.
     pub fn export_tickets(&self) -> Option<Vec<u8>> {
-        self.tickets.as_ref().map(TicketKeys::export)
+        self.tickets.get().map(TicketKeys::export)
     }
 
     /// Goes on with the keys of the process before us. To be called before anything is linked.
-    pub fn import_tickets(&mut self, octets: &[u8]) {
-        let tickets = self.tickets.get_or_insert_with(TicketKeys::new);
-        if !tickets.import(octets) {
+    pub fn import_tickets(&self, octets: &[u8]) {
+        if !self.tickets.get_or_init(TicketKeys::new).import(octets) {
             tracing::warn!("the keys of session tickets make no sense: sessions begin anew");
         }
     }
 
+    /// Waits until a certificate of our own is to be made anew: what is linked then has a new one.
+    pub async fn renewal(&self) {
+        loop {
+            match self.until_renewal() {
+                Some(Duration::ZERO) => return,
+                wait => drop(Timer::after(wait.unwrap_or(RENEWAL_LOOK).min(RENEWAL_LOOK)).await),
+            }
+        }
+    }
+
+    /// One is about to be made anew; where that fails, it is tried again later.
+    pub fn renews(&mut self) {
+        self.renewed_at = Some(since_epoch());
+    }
+
+    /// How long it is until then; `None`: no certificate of our own is in force.
+    fn until_renewal(&self) -> Option<Duration> {
+        let (spec, linked) = self.in_force.as_ref()?.listener.as_ref()?;
+        let again = self
+            .renewed_at
+            .map_or(Duration::ZERO, |last| (last + RENEWAL_LOOK).saturating_sub(since_epoch()));
+        Some(until_renewal(spec, linked)?.max(again))
+    }
+
+    fn linked(&self, plan: &Plan) -> Result<(Linked, LinkedTls), String> {
+        let known: Vec<&Linked> = self.prepared.iter().chain(&self.in_force).collect();
+        let served = self.in_force.as_ref().map(Linked::served);
+        let mut faults = Vec::new();
+        let listener = self.listener(plan, &known, served.as_ref()).unwrap_or_else(|told| {
+            faults.extend(told);
+            None
+        });
+        let known = known.into_iter().flat_map(|linked| &linked.clients).collect();
+        let mut clients = Clients { known, served: served.as_ref(), used: Vec::new(), faults };
+        let (pools, services) = clients.of(plan);
+        if !clients.faults.is_empty() {
+            return Err(clients.faults.join("; "));
+        }
+        let tls =
+            LinkedTls { listener: listener.clone().map(|(_, linked)| linked), pools, services };
+        Ok((Linked { listener, clients: clients.used }, tls))
+    }
+
     fn listener(
-        &mut self,
+        &self,
         plan: &Plan,
+        known: &[&Linked],
+        served: Option<&Served>,
     ) -> Result<Option<(Arc<TlsSpec>, ListenerTls)>, Vec<String>> {
         let Some(spec) = &plan.listener.tls else { return Ok(None) };
-        if let Some((last, linked)) = &self.listener
-            && last == spec
-        {
-            return Ok(Some((Arc::clone(spec), Arc::clone(linked))));
+        let mut known = known.iter().filter_map(|linked| linked.listener.as_ref());
+        let is_good = |(other, linked): &&(Arc<TlsSpec>, ListenerTls)| {
+            other == spec && until_renewal(other, linked) != Some(Duration::ZERO)
+        };
+        if let Some(known) = known.find(is_good) {
+            return Ok(Some(known.clone()));
         }
-        let tickets = self.tickets.get_or_insert_with(TicketKeys::new);
+        let tickets = self.tickets.get_or_init(TicketKeys::new);
         let with_own = with_self_signed(spec, plan).map_err(|fault| vec![fault])?;
-        let before = self.listener.as_ref().map(|(_, linked)| &**linked);
-        let linked = ServerTls::link(&with_own, tickets, before)?;
-        linked.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let linked = ServerTls::link(&with_own, tickets, served)?;
         Ok(Some((Arc::clone(spec), Arc::new(linked))))
     }
 }
 
+impl Linked {
+    /// As what it is while other settings are looked at.
+    fn served(&self) -> Served {
+        let listener = self.listener.as_ref().map(|(_, tls)| &**tls);
+        Served::new(listener, self.clients.iter().map(|(_, tls)| &**tls))
+    }
+}
+
+/// How long the certificate of our own is good for, where one was asked for.
+fn until_renewal(spec: &TlsSpec, linked: &ServerTls) -> Option<Duration> {
+    let facts = linked.certificates.last().filter(|_| !spec.self_signed.is_empty())?;
+    Some(Duration::from_secs(tls::renewed_at(facts)).saturating_sub(since_epoch()))
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// The certificates that are shown, to clients and to the upstreams of pools.
-pub fn own_certificates(linked: &LinkedTls) -> Vec<OwnCertificate> {
-    let own = |shown_to: &str, facts: &CertificateFacts| OwnCertificate {
-        shown_to: shown_to.to_owned(),
-        names: facts.names.clone(),
-        issuer: facts.issuer.clone(),
-        not_before: facts.not_before,
-        not_after: facts.not_after,
-        fingerprint_sha256: facts.fingerprint_sha256.clone(),
+pub fn served_certificates(linked: &LinkedTls) -> Vec<ServedCertificate> {
+    let served = |shown_to: String, facts: &CertificateFacts| ServedCertificate {
+        shown_to,
+        facts: facts.clone(),
     };
-    let listener = linked.listener.iter().flat_map(|tls| &tls.certificates);
-    let mut all: Vec<_> = listener.map(|facts| own("clients", facts)).collect();
+    let of_listener = linked.listener.iter().flat_map(|tls| &tls.certificates);
+    let mut all: Vec<_> = of_listener.map(|facts| served("clients".to_owned(), facts)).collect();
     let mut pools: Vec<_> = linked.pools.iter().collect();
     pools.sort_by_key(|(name, _)| Arc::clone(name));
-    let services = linked.services.iter().map(|tls| ("services", tls));
-    let pools = pools.into_iter().map(|(name, tls)| (&**name, tls)).chain(services);
-    all.extend(pools.filter_map(|(name, tls)| Some(own(name, tls.certificate.as_ref()?))));
+    let services = linked.services.iter().map(|tls| ("services".to_owned(), tls));
+    let pools = pools.into_iter().map(|(name, tls)| (format!("pool:{name}"), tls)).chain(services);
+    all.extend(pools.filter_map(|(name, tls)| Some(served(name, tls.certificate.as_ref()?))));
     all
 }
 
 /// TLS towards others, while it is linked.
 struct Clients<'k> {
-    known: &'k [(Arc<UpstreamTlsSpec>, PoolTls)],
+    known: Vec<&'k (Arc<UpstreamTlsSpec>, PoolTls)>,
+    served: Option<&'k Served>,
     used: Vec<(Arc<UpstreamTlsSpec>, PoolTls)>,
     faults: Vec<String>,
 }
@@ -127,7 +207,7 @@ impl Clients<'_> {
                 continue;
             }
             for one in secure {
-                if let Err(fault) = tls::server_name(&pool.tls, one.host()) {
+                if let Err(fault) = tls::server_name(pool.tls.server_name.as_deref(), one.host()) {
                     self.faults.push(format!("{}: {fault}", one.name));
                 }
             }
@@ -140,7 +220,7 @@ impl Clients<'_> {
             return (pools, None);
         }
         for url in urls {
-            if let Err(fault) = tls::server_name(&UpstreamTlsSpec::default(), url.host()) {
+            if let Err(fault) = tls::server_name(None, url.host()) {
                 self.faults.push(format!("https://{}: {fault}", url.authority));
             }
         }
@@ -148,10 +228,11 @@ impl Clients<'_> {
     }
 
     fn link(&mut self, what: &str, spec: &Arc<UpstreamTlsSpec>) -> Option<PoolTls> {
-        let known = self.used.iter().chain(self.known).find(|(known, _)| known == spec);
+        let mut known = self.used.iter().chain(self.known.iter().copied());
+        let known = known.find(|(known, _)| known == spec);
         let linked = match known {
             Some((_, linked)) => Ok(Arc::clone(linked)),
-            None => ClientTls::link(spec).map(Arc::new),
+            None => ClientTls::link(spec, self.served).map(Arc::new),
         };
         let linked = linked.map_err(|fault| self.faults.push(format!("{what}: {fault}"))).ok()?;
         if self.used.iter().all(|(used, _)| used != spec) {
@@ -161,31 +242,39 @@ impl Clients<'_> {
     }
 }
 
-/// What a question to `host` travels through, where that is to be TLS, by what was linked for it.
+/// What a question to `host` travels through, where that is to be TLS, by what was linked for it; `server_name`: the
+/// name that it has to prove, in place of its own.
 pub fn security(
     is_secure: bool,
-    spec: &UpstreamTlsSpec,
+    server_name: Option<&str>,
     host: &str,
     linked: Option<&PoolTls>,
-) -> Security {
+) -> ClientSecurity {
     if !is_secure {
-        return Security::Plain;
+        return ClientSecurity::Plain;
     }
-    match (linked, tls::server_name(spec, host)) {
-        (Some(linked), Ok(name)) => Security::Tls(Arc::clone(&linked.config), name),
-        _ => Security::Unlinked,
+    match linked.map(|linked| linked.towards(server_name, host)) {
+        Some(Ok((config, name))) => ClientSecurity::Tls(config, name),
+        Some(Err(_)) | None => ClientSecurity::Unlinked,
     }
 }
 
 /// With the certificate of our own that was asked for, and a line that says how to try it.
 fn with_self_signed(spec: &Arc<TlsSpec>, plan: &Plan) -> Result<Arc<TlsSpec>, String> {
-    let Some(name) = spec.self_signed.first() else { return Ok(Arc::clone(spec)) };
-    let host = if name.contains(':') { format!("[{name}]") } else { name.clone() };
+    if spec.self_signed.is_empty() {
+        return Ok(Arc::clone(spec));
+    }
+    // No client asks for a name with a star, and the certificate is for this machine in any case.
+    let name = spec.self_signed.iter().find(|name| !name.contains('*'));
+    let name = name.map_or("localhost", String::as_str);
+    let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
     let port = match plan.listener.secure.first() {
         Some(Listen::Any(port)) => *port,
         Some(Listen::Tcp(address)) => address.port(),
         Some(Listen::Unix(_)) | None => 443,
     };
+    // The kernel chooses one: the line that says where we listen has it.
+    let port = if port == 0 { "PORT".to_owned() } else { port.to_string() };
     let (state, home) = (env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
     let is_root = rustix::process::geteuid().is_root();
     let folder = tls::state_folder(state, home, is_root);

@@ -7,8 +7,8 @@ use async_io::Timer;
 use futures_lite::FutureExt;
 
 use super::tls;
-use crate::client::{self, Answer, Question, Security};
-use crate::config::{AskedUrl, UpstreamTlsSpec};
+use crate::client::{self, Answer, ClientSecurity, Question};
+use crate::config::AskedUrl;
 use crate::http::Method;
 use crate::proxy::Runtime;
 use crate::upstream::resolve::resolve;
@@ -17,9 +17,8 @@ use crate::upstream::resolve::resolve;
 const ADDRESSES: usize = 3;
 
 /// What a question to it travels through. Its host is the name to be proved, whatever upstreams have to prove.
-pub fn security(url: &AskedUrl, runtime: &Runtime) -> Security {
-    let spec = UpstreamTlsSpec::default();
-    tls::security(url.secure, &spec, url.host(), runtime.tls.services.as_ref())
+pub fn security(url: &AskedUrl, runtime: &Runtime) -> ClientSecurity {
+    tls::security(url.secure, None, url.host(), runtime.tls.services.as_ref())
 }
 
 /// The answer to a `GET` with these field lines. It takes no longer than `patience`, whatever the name and its
@@ -29,7 +28,7 @@ pub fn security(url: &AskedUrl, runtime: &Runtime) -> Security {
 /// When there is no whole answer with a body of at most `body_most` octets.
 pub async fn get(
     url: &AskedUrl,
-    security: &Security,
+    security: &ClientSecurity,
     fields: &[u8],
     body_most: usize,
     patience: Duration,

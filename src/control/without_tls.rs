@@ -1,9 +1,9 @@
 //! In place of what links TLS, in a build without it: no plan asks for any.
 
-use crate::client::Security;
-use crate::config::{Plan, UpstreamTlsSpec};
+use crate::admin::ServedCertificate;
+use crate::client::ClientSecurity;
+use crate::config::Plan;
 use crate::proxy::LinkedTls;
-use crate::stats::OwnCertificate;
 use crate::upstream::PoolTls;
 
 /// Links nothing.
@@ -11,6 +11,10 @@ use crate::upstream::PoolTls;
 pub struct TlsLinker {}
 
 impl TlsLinker {
+    pub fn prepare(&mut self, _: &Plan) -> Result<(), String> {
+        Ok(())
+    }
+
     pub fn link(&mut self, _: &Plan) -> Result<LinkedTls, String> {
         Ok(LinkedTls::default())
     }
@@ -23,15 +27,21 @@ impl TlsLinker {
         None
     }
 
-    pub fn import_tickets(&mut self, _: &[u8]) {}
+    pub fn import_tickets(&self, _: &[u8]) {}
+
+    pub async fn renewal(&self) {
+        std::future::pending().await
+    }
+
+    pub fn renews(&mut self) {}
 }
 
 /// None.
-pub fn own_certificates(_: &LinkedTls) -> Vec<OwnCertificate> {
+pub fn served_certificates(_: &LinkedTls) -> Vec<ServedCertificate> {
     Vec::new()
 }
 
 /// What a question travels through.
-pub fn security(is_secure: bool, _: &UpstreamTlsSpec, _: &str, _: Option<&PoolTls>) -> Security {
-    if is_secure { Security::Unlinked } else { Security::Plain }
+pub fn security(is_secure: bool, _: Option<&str>, _: &str, _: Option<&PoolTls>) -> ClientSecurity {
+    if is_secure { ClientSecurity::Unlinked } else { ClientSecurity::Plain }
 }

@@ -86,7 +86,7 @@ impl Core {
         let begun = clock.now();
         let mut ran = 0;
         // One of those in line goes on in every turn, however much else there is to do.
-        self.reactor.call_next();
+        self.reactor.lines().begin_turn();
         loop {
             while self.executor.try_tick() {
                 ran += 1;
@@ -96,13 +96,13 @@ impl Core {
                     return true;
                 }
             }
-            if !self.reactor.has_line() {
-                return false;
+            if self.reactor.lines().slices.is_empty() {
+                return !self.reactor.lines().handshakes.is_empty();
             }
             if ran >= TASKS_PER_TURN || clock.tick() >= begun + TURN_OF_SLICES {
                 return true;
             }
-            self.reactor.call_next();
+            self.reactor.lines().slices.call();
         }
     }
 

@@ -11,7 +11,7 @@
 //! until a short read, unless the peer has hung up: then it stays readable to the end. Nor does a short read mean
 //! anything once the peer has sent urgent data (tcp(7)): a read stops in front of the mark, whatever lies behind it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::clock::{Clock, Moment};
 use super::error::{Error, Result};
 use super::kernel::{Event, EventFlags, Eventfd, Fd, Poller};
 use super::timer::{Wheel, moment_before, tick_after};
-use super::turn::TurnQueue;
+use super::turn::Lines;
 
 /// Events taken from the kernel in one turn, at most.
 const BATCH: usize = 256;
@@ -99,7 +99,7 @@ pub struct Reactor {
     wheel: RefCell<Wheel>,
     generation: Cell<u32>,
     events: RefCell<Vec<Event>>,
-    line: RefCell<TurnQueue>,
+    lines: RefCell<Lines>,
     turns: Cell<u64>,
     aborted: Cell<bool>,
 }
@@ -147,7 +147,7 @@ impl Reactor {
             wheel: RefCell::default(),
             generation: Cell::new(0),
             events: RefCell::new(Vec::with_capacity(BATCH)),
-            line: RefCell::default(),
+            lines: RefCell::default(),
             turns: Cell::new(1),
             aborted: Cell::new(false),
         })
@@ -343,7 +343,7 @@ impl Reactor {
     /// Waits until the others had their turn: for who has used up a [`Slice`](super::turn::Slice).
     pub fn next_turn(&self) -> impl Future<Output = ()> + '_ {
         let mut ticket = None;
-        std::future::poll_fn(move |cx| self.line.borrow_mut().poll(&mut ticket, cx))
+        std::future::poll_fn(move |cx| self.lines.borrow_mut().slices.poll(&mut ticket, cx))
     }
 
     /// The number of this turn.
@@ -351,14 +351,16 @@ impl Reactor {
         self.turns.get()
     }
 
-    /// Does anybody wait in [`Reactor::next_turn`]?
-    pub(super) fn has_line(&self) -> bool {
-        !self.line.borrow().is_empty()
+    /// Waits until a client's handshake may take a step: a few do in each turn.
+    #[cfg(feature = "tls")]
+    pub(super) fn handshake_step(&self) -> impl Future<Output = ()> + '_ {
+        let mut ticket = None;
+        std::future::poll_fn(move |cx| self.lines.borrow_mut().handshakes.poll(&mut ticket, cx))
     }
 
-    /// Lets the first of those go on.
-    pub(super) fn call_next(&self) {
-        self.line.borrow_mut().call();
+    /// Those that wait for a turn.
+    pub(super) fn lines(&self) -> RefMut<'_, Lines> {
+        self.lines.borrow_mut()
     }
 
     fn slot(&self) -> usize {

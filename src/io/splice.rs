@@ -199,7 +199,7 @@ pub enum Copied {
     /// No pipe left.
     NoPipe,
     /// One side or the other speaks TLS.
-    Sealed,
+    Tls,
 }
 
 impl Copied {

@@ -108,21 +108,26 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Makes the handshake of TLS, for `wait` at most; from then on octets travel sealed. Nothing may have been sent
-    /// before. `idle`: how it counts meanwhile, where it may be ended to make room.
+    /// Makes the handshake of TLS, up to `until`; from then on octets travel through it. `idle`: how a client counts
+    /// meanwhile, which may be ended to make room, and whose handshake waits for its [steps](Reactor::handshake_step).
     ///
     /// # Errors
     /// Where it failed, [`Stream::tls`] tells why, if it was not the way or the time.
     #[cfg(feature = "tls")]
-    pub async fn secure(&mut self, tls: Tls, wait: Duration, idle: Option<Idle>) -> Result<()> {
+    pub async fn secure(&mut self, tls: Tls, until: Moment, idle: Option<Idle>) -> Result<()> {
         self.transport.tls = Some(Box::new(tls));
-        let until = self.reactor.clock().now() + wait;
         self.deadline_at(Direction::Write, until);
         match idle {
             None => self.deadline_at(Direction::Read, until),
             Some(idle) => self.idle_until(until, idle),
         }
         while let Some(tls) = self.tls() {
+            if idle.is_some() {
+                self.reactor.handshake_step().await;
+                if self.reactor.clock().now() > until {
+                    return Err(Error::Deadline);
+                }
+            }
             let way = match tls.handshake(self.fd()) {
                 Ok(()) => break,
                 Err(Errno::INTR) => continue,
@@ -147,7 +152,7 @@ impl Stream {
 
     /// Octets travel as they are again: for whoever does not speak TLS. Nothing is announced.
     #[cfg(feature = "tls")]
-    pub fn unseal(&mut self) {
+    pub fn without_tls(&mut self) {
         self.transport.cut();
         self.transport.tls = None;
     }

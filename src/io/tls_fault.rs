@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// What kind of failure it is (RFC 9209 sections 2.3.12 to 2.3.14).
+/// What kind of failure it is (RFC 9209 sections 2.3.13 to 2.3.15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsFaultKind {
     /// The peer's certificate is not good, or none was shown.
@@ -149,6 +149,12 @@ faults! {
         "The peer lacks something that TLS of today needs.";
     PlainHttp plain_http Protocol
         "The peer speaks plain HTTP, where TLS is spoken.";
+    HandshakeCut handshake_cut Protocol
+        "The peer closed the connection in the middle of the handshake.";
+    MessageTooLong message_too_long Protocol
+        "A message of the peer's is longer than any that is kept.";
+    TooMuchOverhead too_much_overhead Protocol
+        "The peer sent 256 KiB of TLS's own messages, and no octet for a reader.";
     Truncated truncated Protocol
         "The peer ended without saying so (close_notify): octets may be missing.";
 }

@@ -75,7 +75,7 @@ impl Transport {
         errno.into()
     }
 
-    /// Octets travel sealed.
+    /// Octets travel through TLS.
     pub fn is_secure(&self) -> bool {
         #[cfg(feature = "tls")]
         return self.tls.is_some();

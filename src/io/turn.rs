@@ -67,6 +67,59 @@ impl TurnQueue {
     }
 }
 
+/// Those that wait for a turn.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// Tasks that have used up their slice.
+    pub slices: TurnQueue,
+    /// Tasks that are about to go on with a client's handshake.
+    pub handshakes: HandshakeQueue,
+}
+
+impl Lines {
+    /// A turn begins: one of those with a slice goes on, and a few handshakes.
+    pub fn begin_turn(&mut self) {
+        self.slices.call();
+        self.handshakes.refill();
+    }
+}
+
+/// Steps of handshakes in a turn: each may take hundreds of microseconds, and requests wait meanwhile.
+const STEPS: u32 = 4;
+
+/// Tasks that are about to take a step of a client's handshake, first come first served: a few go on in each turn.
+#[derive(Debug, Default)]
+pub(super) struct HandshakeQueue {
+    queue: TurnQueue,
+    /// Steps that this turn has left.
+    left: u32,
+}
+
+impl HandshakeQueue {
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// A turn begins.
+    pub fn refill(&mut self) {
+        self.left = STEPS;
+        while self.left > 0 && !self.queue.is_empty() {
+            self.queue.call();
+            self.left -= 1;
+        }
+    }
+
+    /// Takes a step of this turn, or waits for one with the ticket it got.
+    #[cfg(any(test, feature = "tls"))]
+    pub fn poll(&mut self, ticket: &mut Option<u64>, cx: &Context<'_>) -> Poll<()> {
+        if ticket.is_none() && self.queue.is_empty() && self.left > 0 {
+            self.left -= 1;
+            return Poll::Ready(());
+        }
+        self.queue.poll(ticket, cx)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +132,32 @@ mod tests {
         let rounds = (1..=2 * ROUNDS).filter(|_| slice.spend(1));
         assert_eq!(rounds.collect::<Vec<_>>(), [ROUNDS, 2 * ROUNDS]);
         assert!(slice.spend(u64::MAX));
+    }
+
+    #[test]
+    fn some_handshakes_go_on_in_each_turn_and_nobody_overtakes() {
+        let mut handshakes = HandshakeQueue::default();
+        let cx = Context::from_waker(Waker::noop());
+        let mut tickets = [None; 2 * STEPS as usize];
+        let mut went = |handshakes: &mut HandshakeQueue| {
+            tickets
+                .iter_mut()
+                .filter_map(|one| handshakes.poll(one, &cx).is_ready().then_some(()))
+                .count()
+        };
+        assert_eq!(went(&mut handshakes), 0, "no turn has begun");
+        handshakes.refill();
+        let mut late = None;
+        assert!(handshakes.poll(&mut late, &cx).is_pending(), "there are others in front of it");
+        assert_eq!(went(&mut handshakes), STEPS as usize);
+        handshakes.refill();
+        assert_eq!(went(&mut handshakes), 2 * STEPS as usize);
+        assert!(handshakes.poll(&mut late, &cx).is_pending());
+        handshakes.refill();
+        assert!(handshakes.poll(&mut late, &cx).is_ready());
+        assert!(handshakes.is_empty());
+        let fresh = [(); STEPS as usize].map(|()| handshakes.poll(&mut None, &cx).is_ready());
+        assert_eq!(fresh, [true, true, true, false], "a step of this turn is gone");
     }
 
     #[test]

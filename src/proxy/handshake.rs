@@ -8,6 +8,7 @@ use super::accept::parked;
 use super::begin;
 use super::client::Client;
 use super::core::{ListenerTls, Worker, labels};
+use crate::io::clock::Moment;
 use crate::io::linger::linger;
 use crate::io::reactor::{Direction, Idle};
 use crate::io::tls::Tls;
@@ -15,10 +16,10 @@ use crate::io::{Error, TlsFault};
 use crate::policy::gate::ShownCertificate;
 use crate::tls;
 
-/// Handshakes that begin in one turn of a core: each takes hundreds of microseconds, and requests wait meanwhile.
-const A_TURN: u32 = 4;
-/// Octets that are read, and dropped, of what a client sends behind an answer to plain HTTP.
+/// Octets that are read, and dropped, of what a client sends behind an alert, or an answer to plain HTTP.
 const LINGER: usize = 16 * 1024;
+/// How long the kernel may take for an alert that it has no room for.
+const ALERT: Duration = Duration::from_secs(1);
 /// For whoever speaks plain HTTP where TLS is spoken.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 48\r\nConnection: close\r\n\r\nThis port speaks TLS: use https:// in the URL.\r\n";
@@ -33,16 +34,20 @@ pub(super) async fn made(
         return false;
     }
     let Some(client) = client else { return false };
-    let wait = worker.epoch().plan.listener.read_timeout;
-    let Some(early) = header(worker, client, wait).await else { return false };
-    while !worker.may_shake(A_TURN) {
-        worker.core.reactor.next_turn().await;
+    let until = worker.now() + worker.epoch().plan.listener.read_timeout;
+    let Some(early) = header(worker, client, until).await else { return false };
+    // Who only looks whether somebody listens has nothing to fail at.
+    if early.is_empty() && matches!(client.stream.peek(), Ok(Some(0)) | Err(_)) {
+        return false;
     }
     let Ok(tls) = Tls::server(config.config.clone(), &worker.context.tls_buffers) else {
         return false;
     };
-    let tls = if config.asks_for_certificates { tls } else { tls.of_nobody() };
-    match client.stream.secure(tls.behind(early), wait, Some(Idle::Begun)).await {
+    let tls = match config.asks_for_certificates {
+        true => tls,
+        false => tls.without_client_certificates(),
+    };
+    match client.stream.secure(tls.with_early_octets(early), until, Some(Idle::Begun)).await {
         Ok(()) => {
             let kind = client.stream.tls().and_then(|tls| tls.agreed(|with| with.handshake_kind()));
             match kind {
@@ -62,9 +67,9 @@ pub(super) async fn made(
 
 /// Takes the header of the PROXY protocol, where one has to come: it stands before all of TLS, as whoever sends it
 /// cannot write into that. The octets that came behind it; `None`: it did not come, or the client is not let in.
-async fn header(worker: &Worker, client: &mut Client, wait: Duration) -> Option<Vec<u8>> {
+async fn header(worker: &Worker, client: &mut Client, until: Moment) -> Option<Vec<u8>> {
     let mut octets = Vec::new();
-    client.stream.idle_for(wait, Idle::Begun);
+    client.stream.idle_until(until, Idle::Begun);
     while client.awaits_header {
         let mut piece = [0; 512];
         match client.stream.read(&mut piece) {
@@ -105,9 +110,14 @@ async fn failed(worker: &Worker, client: &mut Client, error: Error) {
             "TLS handshake failed: {error}"
         );
     }
-    if error == Error::Tls(TlsFault::PlainHttp) {
-        client.stream.unseal();
+    let Error::Tls(fault) = error else { return };
+    if fault == TlsFault::PlainHttp {
+        client.stream.without_tls();
         let _ = client.stream.write(PLAIN); // as much as there is room for, which is all
-        linger(&client.stream, LINGER).await;
+    } else {
+        // The alert leaves first: it is lost to a reset like any answer.
+        let _ = client.stream.finished(ALERT).await;
+        client.stream.without_tls();
     }
+    linger(&client.stream, LINGER).await;
 }

@@ -185,11 +185,11 @@ counters! {
 }
 
 counters! {
-    /// By the cause a TLS handshake failed for. A family of these has a sample for each cause that was seen.
+    /// By the reason a TLS handshake failed for. A family of these has a sample for each reason that was seen.
     Handshakes,
     |labels| labels.handshakes.len(),
-    |sums| labels.handshakes.iter().zip(sums).filter(|(_, count)| **count > 0).map(|(cause, n)| {
-        Sample::labelled([("cause", *cause)], *n)
+    |sums| labels.handshakes.iter().zip(sums).filter(|(_, count)| **count > 0).map(|(reason, n)| {
+        Sample::labelled([("reason", *reason)], *n)
     })
 }
 

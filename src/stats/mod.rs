@@ -5,7 +5,6 @@
 
 mod audit;
 mod cells;
-mod certificate;
 mod condition;
 mod counters;
 mod histogram;
@@ -18,7 +17,6 @@ pub use audit::{AuditEvent, AuditRecord};
 pub use cells::{
     Answers, Cell, Classes, Copies, Handshakes, Kind, Labels, Reasons, Sample, Value, by_class,
 };
-pub use certificate::OwnCertificate;
 pub use condition::{BreakerCell, BreakerState, CheckOutcome, Condition, Health, LastError};
 pub use counters::{Counter, Gauge};
 pub use histogram::{BUCKETS_S, Distribution, Histogram};

@@ -1,4 +1,5 @@
-//! A certificate of ours, with its key: what `[[tls.certificates]]` or an upstream's `certificate` asks for, checked.
+//! Certificates in files, checked: ours, with their keys, as `tls.certificate`, `tls.cert` and `upstream-tls.cert` name
+//! them, and those of whom we trust.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,18 +9,16 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, RootCertStore};
 
-use super::facts::{Certificate, CertificateFacts};
+use super::facts::X509Certificate;
 use super::pem;
-use crate::base::Date;
+use crate::base::{CertificateFacts, Date};
 use crate::config::{CertificateSpec, PemFile};
 
 /// Certificates from the leaf to the root.
 const CHAIN_MOST: usize = 16;
-/// What every answer about a certificate begins with in DER: a sequence.
-const SEQUENCE: u8 = 0x30;
 
 /// A certificate that can be shown.
-pub struct OwnCertificate {
+pub struct LoadedCertificate {
     /// Where its chain lies.
     pub path: PathBuf,
     pub key: Arc<CertifiedKey>,
@@ -28,7 +27,7 @@ pub struct OwnCertificate {
     pub warnings: Vec<String>,
 }
 
-impl OwnCertificate {
+impl LoadedCertificate {
     /// Reads chain and key, and looks whether they fit. Dates are not looked at: see [`out_of_date`].
     pub fn link(spec: &CertificateSpec, provider: &CryptoProvider) -> Result<Self, String> {
         let path = spec.chain.path.display();
@@ -36,8 +35,8 @@ impl OwnCertificate {
         if chain.len() > CHAIN_MOST {
             return Err(format!("{path} has more than {CHAIN_MOST} certificates"));
         }
-        let read = |der: &CertificateDer<'_>| Certificate::read(der);
-        let certificates: Option<Vec<Certificate>> = chain.iter().map(read).collect();
+        let read = |der: &CertificateDer<'_>| X509Certificate::read(der);
+        let certificates: Option<Vec<X509Certificate>> = chain.iter().map(read).collect();
         let Some(certificates) = certificates else {
             return Err(format!("{path} has a certificate that cannot be read"));
         };
@@ -57,15 +56,12 @@ impl OwnCertificate {
                 }
             })?;
         key.ocsp = spec.ocsp.as_ref().map(|answer| answer.to_vec());
-        if key.ocsp.as_ref().is_some_and(|answer| answer.first() != Some(&SEQUENCE)) {
-            return Err(format!("the OCSP answer for {path} is not in DER"));
-        }
         let mut warnings = Vec::new();
-        let is_chain = |pair: &[Certificate]| pair[0].issuer() == pair[1].subject();
+        let is_chain = |pair: &[X509Certificate]| pair[0].issuer() == pair[1].subject();
         if !certificates.windows(2).all(is_chain) {
             warnings.push(format!("{path}: not every certificate is signed by the next one"));
         }
-        Ok(OwnCertificate { path: spec.chain.path.clone(), key: Arc::new(key), facts, warnings })
+        Ok(LoadedCertificate { path: spec.chain.path.clone(), key: Arc::new(key), facts, warnings })
     }
 }
 
@@ -83,21 +79,31 @@ pub fn out_of_date(what: &str, not_before: u64, not_after: u64, now: u64) -> Opt
     (now < not_before).then(|| format!("{what} is not valid yet, but from {}", day(not_before)))
 }
 
-/// Those who sign the certificates of peers. `is_strict`: only such as say that they may.
-pub fn authorities(file: &PemFile, is_strict: bool) -> Result<RootCertStore, String> {
-    let path = file.path.display();
+/// A certificate of somebody whom we trust.
+pub struct TrustedCertificate {
+    pub der: CertificateDer<'static>,
+    pub read: X509Certificate,
+}
+
+/// The certificates of a file, which are one and more.
+pub fn trusted(file: &PemFile) -> Result<Vec<TrustedCertificate>, String> {
+    let read = |(number, der): (usize, CertificateDer<'static>)| {
+        let read = X509Certificate::read(&der);
+        let read = read.ok_or_else(|| {
+            format!("{}: certificate {} cannot be read", file.path.display(), number + 1)
+        })?;
+        Ok(TrustedCertificate { der, read })
+    };
+    pem::certificates(file)?.into_iter().enumerate().map(read).collect()
+}
+
+/// Those of them that are of authorities (CA:TRUE, RFC 5280 section 4.2.1.9): they may sign the certificates of peers.
+pub fn authorities(file: &PemFile, all: &[TrustedCertificate]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for (number, der) in pem::certificates(file)?.into_iter().enumerate() {
-        let number = number + 1;
-        let Some(certificate) = Certificate::read(&der) else {
-            return Err(format!("{path}: certificate {number} cannot be read"));
-        };
-        if is_strict && !certificate.is_ca() {
-            return Err(format!(
-                "{path}: certificate {number} is not one of an authority (CA:TRUE), so nothing it signs is valid"
-            ));
-        }
-        roots.add(der).map_err(|_| format!("{path}: certificate {number} cannot be trusted"))?;
+    for (number, one) in all.iter().enumerate().filter(|(_, one)| one.read.is_ca()) {
+        roots.add(one.der.clone()).map_err(|_| {
+            format!("{}: certificate {} cannot be trusted", file.path.display(), number + 1)
+        })?;
     }
     Ok(roots)
 }
@@ -105,17 +111,17 @@ pub fn authorities(file: &PemFile, is_strict: bool) -> Result<RootCertStore, Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DerFile, Secret};
+    use crate::config::Secret;
     use crate::tls::PROVIDER;
     use crate::tls::testing::{Authority, Made, file};
 
-    fn told(chain: &str, key: &str, ocsp: Option<&[u8]>) -> Result<Vec<String>, String> {
+    fn told(chain: &str, key: &str) -> Result<Vec<String>, String> {
         let spec = CertificateSpec {
             chain: file("x.pem", chain),
             key: Secret::new(key, "k.pem"),
-            ocsp: ocsp.map(|octets| DerFile { path: "ocsp".into(), octets: octets.into() }),
+            ocsp: None,
         };
-        OwnCertificate::link(&spec, &PROVIDER).map(|linked| linked.warnings)
+        LoadedCertificate::link(&spec, &PROVIDER).map(|linked| linked.warnings)
     }
 
     #[test]
@@ -127,25 +133,23 @@ mod tests {
         let broken = pem::write("CERTIFICATE", b"none");
         let no_key = pem::write("PRIVATE KEY", b"none");
         let many = chain_pem.repeat(CHAIN_MOST + 1);
-        for (chain, key, ocsp, expected) in [
-            (chain_pem, key_pem, None, ""),
-            (chain_pem, key_pem, Some(&[0x30, 0][..]), ""),
-            (&format!("{chain_pem}{ca}"), key_pem, None, ""),
-            (chain_pem, key_pem, Some(b""), "the OCSP answer for x.pem is not in DER"),
-            (chain_pem, &other.key_pem, None, "the key k.pem does not fit the first certificate"),
-            (&ca, key_pem, None, "the key k.pem does not fit the first certificate in x.pem"),
-            (&broken, key_pem, None, "x.pem has a certificate that cannot be read"),
-            (chain_pem, &no_key, None, "the key k.pem is of no kind that is known"),
-            (&many, key_pem, None, "x.pem has more than 16 certificates"),
+        for (chain, key, expected) in [
+            (chain_pem, key_pem, ""),
+            (&format!("{chain_pem}{ca}"), key_pem, ""),
+            (chain_pem, &other.key_pem, "the key k.pem does not fit the first certificate"),
+            (&ca, key_pem, "the key k.pem does not fit the first certificate in x.pem"),
+            (&broken, key_pem, "x.pem has a certificate that cannot be read"),
+            (chain_pem, &no_key, "the key k.pem is of no kind that is known"),
+            (&many, key_pem, "x.pem has more than 16 certificates"),
         ] {
-            let told = told(chain, key, ocsp);
+            let told = told(chain, key);
             let said = told.as_ref().err().map_or("", String::as_str);
             assert!(said.starts_with(expected), "{said}");
             assert_eq!(said.is_empty(), expected.is_empty(), "{said}");
             assert!(told.is_err() || told == Ok(Vec::new()));
         }
         let odd = ["x.pem: not every certificate is signed by the next one".to_owned()];
-        assert_eq!(told(&mixed, key_pem, None), Ok(odd.to_vec()));
+        assert_eq!(told(&mixed, key_pem), Ok(odd.to_vec()));
     }
 
     #[test]
@@ -163,25 +167,25 @@ mod tests {
     }
 
     #[test]
-    fn authorities_say_that_they_are() {
-        let authority = Authority::new("CA");
-        let leaf = authority.server(&["a.test"]).chain_pem;
-        for (text, is_strict, expected) in [
-            (authority.pem(), true, Ok(1)),
-            (format!("{}{}", authority.pem(), Authority::new("Two").pem()), true, Ok(2)),
-            (leaf.clone(), false, Ok(1)),
+    fn only_authorities_may_sign() {
+        let (authority, leaf) = (Authority::new("CA"), Authority::new("CA").server(&["a.test"]));
+        let (ca, leaf) = (authority.pem(), leaf.chain_pem);
+        for (text, expected) in [
+            (ca.clone(), Ok((1, 1))),
+            (format!("{ca}{leaf}{}", Authority::new("Two").pem()), Ok((3, 2))),
+            (leaf, Ok((1, 0))),
             (
-                format!("{}{leaf}", authority.pem()),
-                true,
-                Err(
-                    "ca.pem: certificate 2 is not one of an authority (CA:TRUE), so nothing it signs is valid",
-                ),
+                format!("{ca}{}", pem::write("CERTIFICATE", b"x")),
+                Err("ca.pem: certificate 2 cannot be read"),
             ),
-            (pem::write("CERTIFICATE", b"x"), true, Err("ca.pem: certificate 1 cannot be read")),
-            (String::new(), true, Err("ca.pem has no certificate in PEM")),
+            (String::new(), Err("ca.pem has no certificate in PEM")),
         ] {
-            let roots = authorities(&file("ca.pem", &text), is_strict);
-            assert_eq!(roots.map(|roots| roots.len()), expected.map_err(str::to_owned));
+            let file = file("ca.pem", &text);
+            let found = trusted(&file).and_then(|all| {
+                let roots = authorities(&file, &all)?;
+                Ok((all.len(), roots.len()))
+            });
+            assert_eq!(found, expected.map_err(str::to_owned));
         }
     }
 }

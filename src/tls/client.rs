@@ -1,6 +1,6 @@
 //! TLS towards upstreams: what `upstream-tls` asks for, as a configuration of rustls.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
@@ -12,25 +12,33 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-use super::certificate::{OwnCertificate, authorities, out_of_date};
-use super::facts::{Certificate, CertificateFacts};
-use super::{HTTP_1_1, PROVIDER, pem};
+use super::certificate::{LoadedCertificate, authorities, out_of_date, trusted};
+use super::facts::X509Certificate;
+use super::served::Served;
+use super::{HTTP_1_1, PROVIDER};
+use crate::base::CertificateFacts;
 use crate::config::{UpstreamTlsSpec, Verify};
 
 /// Names of upstreams whose sessions are kept.
-const SESSIONS: usize = 256;
+const NAMES: usize = 256;
+/// Sessions that rustls keeps for each name (RFC 8446 appendix C.4 wants each used once).
+const SESSIONS_A_NAME: usize = 8;
 
 /// Whom the system believes: read once, as that takes milliseconds and a file of megabytes.
-static SYSTEM: LazyLock<Result<Arc<RootCertStore>, String>> = LazyLock::new(|| {
+fn of_the_system() -> Result<Arc<RootCertStore>, String> {
+    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(roots) = SYSTEM.get() {
+        return Ok(Arc::clone(roots));
+    }
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
-    let (taken, _) = roots.add_parsable_certificates(found.certs);
-    match taken {
-        0 => Err("the system has no certificates of authorities: install them (ca-certificates), or name a file"
+    match roots.add_parsable_certificates(found.certs) {
+        // Not kept: they may be installed meanwhile.
+        (0, _) => Err("the system has no certificates of authorities: install them (ca-certificates), or name a file"
             .to_owned()),
-        _ => Ok(Arc::new(roots)),
+        _ => Ok(Arc::clone(SYSTEM.get_or_init(|| Arc::new(roots)))),
     }
-});
+}
 
 /// TLS of the upstreams of a pool.
 #[derive(Clone, Debug)]
@@ -45,18 +53,18 @@ pub struct ClientTls {
 
 impl ClientTls {
     /// Checks what was asked for, and makes it ready. May read the system's certificates, so it has no place where
-    /// requests wait.
+    /// requests wait. `served`: as for [`ServerTls::link`](super::ServerTls::link).
     ///
     /// # Errors
     /// What is wrong, in a sentence.
-    pub fn link(spec: &UpstreamTlsSpec) -> Result<ClientTls, String> {
+    pub fn link(spec: &UpstreamTlsSpec, served: Option<&Served>) -> Result<ClientTls, String> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER));
         let builder = builder
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("no TLS is possible: {error}"))?;
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier(spec)?);
         let own = spec.certificate.as_ref();
-        let own = own.map(|own| OwnCertificate::link(own, &PROVIDER)).transpose()?;
+        let own = own.map(|own| LoadedCertificate::link(own, &PROVIDER)).transpose()?;
         let mut warnings = Vec::new();
         let mut config = match &own {
             None => builder.with_no_client_auth(),
@@ -64,35 +72,61 @@ impl ClientTls {
                 let what = format!("the certificate in {}", own.path.display());
                 let (from, until) = (own.facts.not_before, own.facts.not_after);
                 warnings.extend_from_slice(&own.warnings);
-                warnings.extend(out_of_date(&what, from, until, UnixTime::now().as_secs()));
+                let told = out_of_date(&what, from, until, UnixTime::now().as_secs());
+                match served.is_none_or(|served| served.shows(&own.facts)) {
+                    true => warnings.extend(told),
+                    false => told.map_or(Ok(()), Err)?,
+                }
                 let own = SingleCertAndKey::from(Arc::clone(&own.key));
                 builder.with_client_cert_resolver(Arc::new(own))
             }
         };
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        config.resumption = Resumption::in_memory_sessions(NAMES * SESSIONS_A_NAME);
         let certificate = own.map(|own| own.facts);
         Ok(ClientTls { config: Arc::new(config), certificate, warnings })
+    }
+
+    /// What a connection to `host` is made of, and who has to be at its other end: see [`server_name`].
+    ///
+    /// # Errors
+    /// That no certificate can have this name.
+    pub fn towards(
+        &self,
+        set: Option<&str>,
+        host: &str,
+    ) -> Result<(Arc<ClientConfig>, ServerName<'static>), String> {
+        Ok((Arc::clone(&self.config), server_name(set, host)?))
     }
 }
 
 fn verifier(spec: &UpstreamTlsSpec) -> Result<Arc<dyn ServerCertVerifier>, String> {
     let algorithms = PROVIDER.signature_verification_algorithms;
-    let (roots, named) = match (spec.verify, &spec.ca) {
-        (Verify::Off, _) => return Ok(Arc::new(Anybody { algorithms })),
+    let (roots, pinned) = match (spec.verify, &spec.ca) {
+        (Verify::Off, _) => return Ok(Arc::new(NoVerification { algorithms })),
         (Verify::Full, Some(file)) => {
-            (Arc::new(authorities(file, false)?), pem::certificates(file)?)
+            let all = trusted(file)?;
+            let roots = authorities(file, &all)?;
+            (Arc::new(roots), all.into_iter().map(|one| one.der).collect())
         }
-        (Verify::Full, None) => (SYSTEM.clone()?, Vec::new()),
+        (Verify::Full, None) => (of_the_system()?, Vec::new()),
     };
-    let chains = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&PROVIDER));
-    let chains = chains.build().map_err(|error| format!("nobody is trusted: {error}"))?;
-    Ok(Arc::new(Named { chains, named }))
+    let chains = match roots.is_empty() {
+        true => None,
+        false => {
+            let chains = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&PROVIDER));
+            Some(chains.build().map_err(|error| format!("nobody is trusted: {error}"))?)
+        }
+    };
+    Ok(Arc::new(PinnedOrChained { chains, pinned, algorithms }))
 }
 
-/// The name that an upstream's certificate has to have, and that it is asked for: as set, or the host of its URL.
-pub fn server_name(spec: &UpstreamTlsSpec, host: &str) -> Result<ServerName<'static>, String> {
-    let name = spec.server_name.as_deref().unwrap_or(host);
+/// The name that a certificate has to have, and that it is asked for: as `set`, or the host of a URL.
+///
+/// # Errors
+/// That no certificate can have this name.
+pub fn server_name(set: Option<&str>, host: &str) -> Result<ServerName<'static>, String> {
+    let name = set.unwrap_or(host);
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     // Certificates have no dot at the end, and SNI none either (RFC 6066 section 3).
     let bare = bare.strip_suffix('.').unwrap_or(bare);
@@ -103,12 +137,14 @@ pub fn server_name(spec: &UpstreamTlsSpec, host: &str) -> Result<ServerName<'sta
 /// Takes whom an authority has signed, and the very certificates that stand in the file: `openssl req -x509` makes such
 /// as are an authority and a server in one, which no authority may be where chains are looked at.
 #[derive(Debug)]
-struct Named {
-    chains: Arc<WebPkiServerVerifier>,
-    named: Vec<CertificateDer<'static>>,
+struct PinnedOrChained {
+    /// `None`: the file has no authority.
+    chains: Option<Arc<WebPkiServerVerifier>>,
+    pinned: Vec<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for Named {
+impl ServerCertVerifier for PinnedOrChained {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -117,14 +153,17 @@ impl ServerCertVerifier for Named {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if !self.named.contains(leaf) {
-            return self.chains.verify_server_cert(leaf, others, name, ocsp, now);
+        if !self.pinned.contains(leaf) {
+            let Some(chains) = &self.chains else {
+                return Err(CertificateError::UnknownIssuer.into());
+            };
+            return chains.verify_server_cert(leaf, others, name, ocsp, now);
         }
         verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
-        let read = Certificate::read(leaf).ok_or(CertificateError::BadEncoding)?;
-        match read.facts(leaf) {
-            facts if now.as_secs() > facts.not_after => Err(CertificateError::Expired.into()),
-            facts if now.as_secs() < facts.not_before => Err(CertificateError::NotValidYet.into()),
+        let read = X509Certificate::read(leaf).ok_or(CertificateError::BadEncoding)?;
+        match now.as_secs() {
+            now if now > read.not_after() => Err(CertificateError::Expired.into()),
+            now if now < read.not_before() => Err(CertificateError::NotValidYet.into()),
             _ => Ok(ServerCertVerified::assertion()),
         }
     }
@@ -135,7 +174,7 @@ impl ServerCertVerifier for Named {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -144,21 +183,21 @@ impl ServerCertVerifier for Named {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
 /// Takes any certificate. That the peer has its key is looked at all the same: it costs nothing to do right.
 #[derive(Debug)]
-struct Anybody {
+struct NoVerification {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for NoVerification {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -203,7 +242,7 @@ mod tests {
         Authority, GaveUp, certificate, file, handshake, lasts, server_spec, trusting,
         upstream_spec,
     };
-    use crate::tls::{ServerTls, TicketKeys};
+    use crate::tls::{ServerTls, TicketKeys, pem};
 
     fn label(told: &GaveUp) -> &'static str {
         match told {
@@ -232,7 +271,7 @@ mod tests {
             assert_eq!(told.as_ref().err().map_or("", label), expected, "{name}");
             // Whoever does not look takes all of them.
             let blind = UpstreamTlsSpec { verify: Verify::Off, ..upstream_spec("") };
-            let blind = ClientTls::link(&blind).unwrap();
+            let blind = ClientTls::link(&blind, None).unwrap();
             assert!(handshake(&server.config, &blind.config, name).is_ok());
         }
     }
@@ -274,6 +313,21 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_that_is_none_of_an_authority_signs_nothing() {
+        let authority = Authority::new("CA");
+        let (leaf, signed) = authority.signed_by_leaf("a.test");
+        for (file, made, expected) in [
+            (leaf.chain_pem.clone(), &leaf, ""),
+            (leaf.chain_pem.clone(), &signed, "unknown_ca"),
+            (format!("{}{}", leaf.chain_pem, Authority::new("Two").pem()), &signed, "unknown_ca"),
+        ] {
+            let server = ServerTls::link(&server_spec(&[made]), &TicketKeys::new(), None).unwrap();
+            let told = handshake(&server.config, &trusting(&file), "a.test");
+            assert_eq!(told.as_ref().err().map_or("", label), expected);
+        }
+    }
+
+    #[test]
     fn an_upstream_that_asks_is_shown_a_certificate() {
         let authority = Authority::new("CA");
         let mut spec = server_spec(&[&authority.server(&["a.test"])]);
@@ -283,7 +337,7 @@ mod tests {
             let made = authority.client("us", -9, until);
             let own = Some(certificate(&made, "us.pem"));
             let spec = UpstreamTlsSpec { certificate: own, ..upstream_spec(&authority.pem()) };
-            let client = ClientTls::link(&spec).unwrap();
+            let client = ClientTls::link(&spec, None).unwrap();
             assert_eq!(client.warnings.len(), warnings, "{:?}", client.warnings);
             assert!(client.certificate.is_some());
             let agreed = handshake(&server.config, &client.config, "a.test");
@@ -317,23 +371,21 @@ mod tests {
                 "us.pem has no certificate in PEM",
             ),
         ] {
-            assert_eq!(ClientTls::link(&spec).unwrap_err(), expected);
+            assert_eq!(ClientTls::link(&spec, None).unwrap_err(), expected);
         }
     }
 
     #[test]
     fn the_system_is_believed_where_no_file_is_named() {
         let spec = UpstreamTlsSpec { ca: None, ..upstream_spec("") };
-        match ClientTls::link(&spec) {
-            Ok(client) => {
-                let made = Authority::new("CA").server(&["a.test"]);
-                let server = server_spec(&[&made]);
-                let server = ServerTls::link(&server, &TicketKeys::new(), None).unwrap();
-                let told = handshake(&server.config, &client.config, "a.test").unwrap_err();
-                assert_eq!(label(&told), "unknown_ca");
-            }
-            Err(told) => assert!(told.starts_with("the system has no certificates"), "{told}"),
-        }
+        let is_empty = rustls_native_certs::load_native_certs().certs.is_empty();
+        let linked = ClientTls::link(&spec, None);
+        assert_eq!(linked.is_err(), is_empty, "{:?}", linked.as_ref().err());
+        let Ok(client) = linked else { return };
+        let made = Authority::new("CA").server(&["a.test"]);
+        let server = ServerTls::link(&server_spec(&[&made]), &TicketKeys::new(), None).unwrap();
+        let told = handshake(&server.config, &client.config, "a.test").unwrap_err();
+        assert_eq!(label(&told), "unknown_ca");
     }
 
     #[test]
@@ -350,8 +402,7 @@ mod tests {
             (None, ".", None),
             (Some("-"), "a.test", None),
         ] {
-            let spec = UpstreamTlsSpec { server_name: set.map(Into::into), ..upstream_spec("") };
-            let name = server_name(&spec, host);
+            let name = server_name(set, host);
             assert_eq!(name.as_ref().map(|name| name.to_str()).ok().as_deref(), expected, "{host}");
         }
     }

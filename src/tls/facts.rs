@@ -12,41 +12,24 @@ use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
 use x509_cert::name::Name;
 
 use super::peer::{AltName, printable};
-use crate::base;
+use crate::base::{self, CertificateFacts};
 
 /// Alternative names of a certificate. Those of public authorities have a hundred.
 const NAMES_MOST: usize = 1000;
 
-/// A certificate of ours that is served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateFacts {
-    /// DNS names in lower case, and addresses.
-    pub names: Vec<String>,
-    /// From when on it holds, in seconds after the epoch.
-    pub not_before: u64,
-    /// Until when it holds, in seconds after the epoch.
-    pub not_after: u64,
-    /// Its issuer, as RFC 4514 writes names.
-    pub issuer: String,
-    /// The SHA-256 of the certificate, in hexadecimal.
-    pub fingerprint_sha256: String,
-}
-
-impl CertificateFacts {
-    /// The names that clients may ask for.
-    pub(super) fn dns_names(&self) -> impl Iterator<Item = &str> {
-        let names = self.names.iter().map(String::as_str);
-        names.filter(|name| IpAddr::from_str(name).is_err())
-    }
+/// The names of a certificate that clients may ask for.
+pub fn dns_names(facts: &CertificateFacts) -> impl Iterator<Item = &str> {
+    let names = facts.names.iter().map(String::as_str);
+    names.filter(|name| IpAddr::from_str(name).is_err())
 }
 
 /// A certificate that was read. Serial numbers need not be as short as the standard wants them.
-pub struct Certificate(CertificateInner<Raw>);
+pub struct X509Certificate(CertificateInner<Raw>);
 
-impl Certificate {
+impl X509Certificate {
     /// `None`: it is no certificate, or has a great many names.
-    pub fn read(der: &[u8]) -> Option<Certificate> {
-        let certificate = Certificate(CertificateInner::from_der(der).ok()?);
+    pub fn read(der: &[u8]) -> Option<X509Certificate> {
+        let certificate = X509Certificate(CertificateInner::from_der(der).ok()?);
         let names = certificate.0.tbs_certificate().get_extension::<SubjectAltName>().ok()?;
         names.is_none_or(|(_, names)| names.0.len() <= NAMES_MOST).then_some(certificate)
     }
@@ -59,11 +42,15 @@ impl Certificate {
         });
         CertificateFacts {
             names: names.collect(),
-            not_before: self.0.tbs_certificate().validity().not_before.to_unix_duration().as_secs(),
+            not_before: self.not_before(),
             not_after: self.not_after(),
             issuer: printable(self.issuer()).unwrap_or_default(),
             fingerprint_sha256: HEXLOWER.encode(&base::digest(der)),
         }
+    }
+
+    pub fn not_before(&self) -> u64 {
+        self.0.tbs_certificate().validity().not_before.to_unix_duration().as_secs()
     }
 
     pub fn not_after(&self) -> u64 {
@@ -119,16 +106,16 @@ mod tests {
     fn facts_are_what_the_certificate_says() {
         let authority = Authority::new("Our CA");
         let made = authority.server_for(&["A.Test", "*.b.test", "192.0.2.1", "::1"], -1, 30);
-        let certificate = Certificate::read(made.leaf()).unwrap();
+        let certificate = X509Certificate::read(made.leaf()).unwrap();
         let facts = certificate.facts(made.leaf());
         assert_eq!(facts.names, ["a.test", "*.b.test", "192.0.2.1", "::1"]);
-        assert_eq!(facts.dns_names().collect::<Vec<_>>(), ["a.test", "*.b.test"]);
+        assert_eq!(dns_names(&facts).collect::<Vec<_>>(), ["a.test", "*.b.test"]);
         assert_eq!(facts.not_after - facts.not_before, 31 * DAYS);
         assert_eq!(facts.issuer, "CN=Our CA");
         assert_eq!(facts.fingerprint_sha256.len(), 64);
         assert!(!certificate.is_ca());
-        assert!(Certificate::read(authority.der()).unwrap().is_ca());
-        assert!(Certificate::read(b"no certificate").is_none());
-        assert!(Certificate::read(&made.leaf()[..100]).is_none());
+        assert!(X509Certificate::read(authority.der()).unwrap().is_ca());
+        assert!(X509Certificate::read(b"no certificate").is_none());
+        assert!(X509Certificate::read(&made.leaf()[..100]).is_none());
     }
 }

@@ -17,6 +17,7 @@ mod peer;
 mod pem;
 mod resolver;
 mod self_signed;
+mod served;
 mod server;
 mod tickets;
 
@@ -28,9 +29,9 @@ use std::sync::{Arc, LazyLock};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use client::{ClientTls, server_name};
-pub use facts::CertificateFacts;
 pub use peer::{AltName, ClientCertificate, client_cert_field, client_certificate};
-pub use self_signed::{SelfSigned, self_signed, state_folder};
+pub use self_signed::{SelfSigned, renewed_at, self_signed, state_folder};
+pub use served::Served;
 pub use server::ServerTls;
 pub use tickets::TicketKeys;
 

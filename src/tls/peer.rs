@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use data_encoding::BASE64;
 use x509_cert::name::Name;
 
-use super::facts::Certificate;
+use super::facts::X509Certificate;
 
 /// Octets of a subject's text.
 const SUBJECT_MOST: usize = 1024;
@@ -54,7 +54,7 @@ pub struct ClientCertificate {
 
 /// Reads the certificate that a client has shown, in DER; `None`: it cannot be read.
 pub fn client_certificate(der: &[u8]) -> Option<ClientCertificate> {
-    let certificate = Certificate::read(der)?;
+    let certificate = X509Certificate::read(der)?;
     Some(ClientCertificate {
         subject: printable(certificate.subject()).filter(|subject| !subject.is_empty()),
         names: certificate.alt_names(),

@@ -45,11 +45,6 @@ fn sections<T: From<Vec<u8>>>(
 
 /// The private key of a text, which is one alone; `shown` is the text's name.
 pub fn key(text: &str, shown: &str) -> Result<PrivateKeyDer<'static>, String> {
-    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
-        return Err(format!(
-            "the key {shown} is encrypted: write it without its passphrase (openssl pkey -in OLD -out NEW)"
-        ));
-    }
     // What the reader says of a fault may have octets of the key in it.
     let keys: Result<Vec<_>, _> = PrivateKeyDer::pem_slice_iter(text.as_bytes()).take(2).collect();
     let mut keys = keys.map_err(|_| format!("the key {shown} is not whole, or no PEM"))?;
@@ -91,11 +86,6 @@ mod tests {
             (made.chain_pem.clone(), "k.pem has no private key in PEM"),
             (format!("{key_pem}{key_pem}"), "k.pem has several keys, and one is wanted"),
             (key_pem.replace("-----END", "-----DEN"), "the key k.pem is not whole, or no PEM"),
-            (key_pem.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), "the key k.pem is encrypted"),
-            (
-                "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n".to_owned(),
-                "the key k.pem is encrypted",
-            ),
         ] {
             let told = key(&text, "k.pem").err().unwrap_or_default();
             assert!(told.starts_with(expected), "{told}");

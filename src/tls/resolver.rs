@@ -9,7 +9,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
-use super::certificate::OwnCertificate;
+use super::certificate::LoadedCertificate;
+use super::facts::dns_names;
 
 /// Certificates for one name, one for each kind of key, the best first.
 type Choice = Vec<Arc<CertifiedKey>>;
@@ -26,11 +27,11 @@ pub struct Resolver {
 
 impl Resolver {
     /// The first certificate for a name and a kind of key is shown. What the others are not shown for is told.
-    pub fn new(certificates: &[OwnCertificate]) -> (Resolver, Vec<String>) {
+    pub fn new(certificates: &[LoadedCertificate]) -> (Resolver, Vec<String>) {
         let mut resolver = Resolver::default();
         let mut warnings = Vec::new();
         for (at, certificate) in certificates.iter().enumerate() {
-            for name in certificate.facts.dns_names() {
+            for name in dns_names(&certificate.facts) {
                 let choice = match name.strip_prefix("*.") {
                     Some(rest) => resolver.wildcard.entry(rest.to_owned()),
                     None => resolver.exact.entry(name.to_owned()),
@@ -44,7 +45,7 @@ impl Resolver {
         }
         if let Some(first) = certificates.first() {
             let of_name =
-                first.facts.dns_names().next().map(|name| match name.strip_prefix("*.") {
+                dns_names(&first.facts).next().map(|name| match name.strip_prefix("*.") {
                     Some(rest) => resolver.wildcard[rest].clone(),
                     None => resolver.exact[name].clone(),
                 });
@@ -67,10 +68,14 @@ impl Resolver {
 }
 
 /// Where the certificate lies that is shown for a name in place of a later one.
-fn shown_for<'c>(name: &str, later: &'c OwnCertificate, before: &'c [OwnCertificate]) -> &'c Path {
+fn shown_for<'c>(
+    name: &str,
+    later: &'c LoadedCertificate,
+    before: &'c [LoadedCertificate],
+) -> &'c Path {
     let kind = later.key.key.algorithm();
-    let is_shown = |one: &&OwnCertificate| {
-        one.key.key.algorithm() == kind && one.facts.dns_names().any(|other| other == name)
+    let is_shown = |one: &&LoadedCertificate| {
+        one.key.key.algorithm() == kind && dns_names(&one.facts).any(|other| other == name)
     };
     &before.iter().find(is_shown).unwrap_or(later).path
 }
@@ -111,8 +116,8 @@ mod tests {
         &[SignatureScheme::RSA_PSS_SHA256, SignatureScheme::ECDSA_NISTP256_SHA256];
     const RSA: &[SignatureScheme] = &[SignatureScheme::RSA_PSS_SHA256];
 
-    fn own(made: &Made, path: &str) -> OwnCertificate {
-        OwnCertificate::link(&certificate(made, path), &PROVIDER).unwrap()
+    fn own(made: &Made, path: &str) -> LoadedCertificate {
+        LoadedCertificate::link(&certificate(made, path), &PROVIDER).unwrap()
     }
 
     #[test]

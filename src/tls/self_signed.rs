@@ -1,6 +1,6 @@
 //! Certificates of our own, for development: a local authority, made once, and a certificate that it signs.
 //!
-//! In the folder lie `ca.pem`, for those who are to believe us, `ca-with-key.pem`, and one file for each set of names.
+//! In the folder lie `ca.pem`, for those who are to believe us, `ca-with-key.pem`, and a file for each set of names.
 //! A certificate and its key are one file, so that no moment has one without the other.
 
 use std::collections::BTreeSet;
@@ -24,9 +24,9 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
 
-use super::facts::Certificate;
+use super::facts::X509Certificate;
 use super::{PROVIDER, pem};
-use crate::base;
+use crate::base::{self, CertificateFacts};
 use crate::config::{CertificateSpec, PemFile, Secret};
 
 const DAY: u64 = 24 * 60 * 60;
@@ -37,8 +37,6 @@ const LEAF_DAYS: u64 = 90;
 const RENEWED_DAYS: u64 = 30;
 /// Clocks may be that wrong, in seconds.
 const SKEW: u64 = 60 * 60;
-/// Names of one certificate.
-const NAMES_MOST: usize = 100;
 /// What every certificate is good for.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// The name of the authority. It stays as it is: those that were made before have it.
@@ -51,6 +49,11 @@ pub struct SelfSigned {
     pub certificate: CertificateSpec,
     /// The certificate of the authority, for `curl --cacert`.
     pub ca: PathBuf,
+}
+
+/// From when on such a certificate is to be made anew, in seconds after the epoch.
+pub fn renewed_at(facts: &CertificateFacts) -> u64 {
+    facts.not_after.saturating_sub(RENEWED_DAYS * DAY)
 }
 
 /// Where such certificates are kept, by the environment (XDG Base Directory Specification). `None`: there is no home.
@@ -79,7 +82,7 @@ pub fn self_signed(names: &[String], folder: &Path, now: UnixTime) -> Result<Sel
     builder.recursive(true).mode(0o700);
     builder.create(folder).map_err(|error| told("make", folder, &error))?;
     let authority = Authority::load_or_make(folder, now)?;
-    let path = folder.join(file_name(names));
+    let path = folder.join(file_name(names, &wanted));
     let (chain, key) = match read(&path)? {
         Some(text) if authority.stands_behind(&text, &wanted, now) => split(&text),
         _ => {
@@ -99,9 +102,6 @@ pub fn self_signed(names: &[String], folder: &Path, now: UnixTime) -> Result<Sel
 
 /// The names as a certificate has them, those of this machine among them.
 fn checked(names: &[String]) -> Result<BTreeSet<String>, String> {
-    if names.len() > NAMES_MOST {
-        return Err(format!("a self-signed certificate has at most {NAMES_MOST} names"));
-    }
     let mut wanted: BTreeSet<String> = LOCAL.map(str::to_owned).into();
     for name in names {
         let bare = name.strip_prefix("*.").unwrap_or(name);
@@ -114,14 +114,15 @@ fn checked(names: &[String]) -> Result<BTreeSet<String>, String> {
     Ok(wanted)
 }
 
-/// As mkcert names its files: `localhost.pem`, `a.test+2.pem`.
-fn file_name(names: &[String]) -> String {
+/// A file for each set of names, which begins with the first of them: `a.test.pem`, `a.test+2-0f3a9c1e.pem`.
+fn file_name(names: &[String], wanted: &BTreeSet<String>) -> String {
     let first = names.first().map_or("localhost", String::as_str).to_ascii_lowercase();
     let first = first.replace('*', "_wildcard");
-    match names.len() {
-        0 | 1 => format!("{first}.pem"),
-        many => format!("{first}+{}.pem", many - 1),
+    if names.len() <= 1 {
+        return format!("{first}.pem");
     }
+    let digest = base::keyed_digest(&[0; 32], wanted.iter().map(|name| name.as_bytes()));
+    format!("{first}+{}-{:08x}.pem", names.len() - 1, digest as u32)
 }
 
 struct Authority {
@@ -143,7 +144,7 @@ impl Authority {
                 Authority::parse(&path, &text)?
             }
         };
-        let until = Certificate::read(&authority.der).map_or(0, |read| read.not_after());
+        let until = X509Certificate::read(&authority.der).map_or(0, |read| read.not_after());
         if until < now.as_secs() + LEAF_DAYS * DAY {
             let text = Authority::make(now)?;
             replace(&path, &text)?;
@@ -192,7 +193,7 @@ impl Authority {
         let check = || {
             let file = PemFile { path: PathBuf::new(), text: text.into() };
             let leaf = pem::certificates(&file).ok()?.swap_remove(0);
-            let names = Certificate::read(&leaf)?.facts(&leaf).names;
+            let names = X509Certificate::read(&leaf)?.facts(&leaf).names;
             let mut roots = RootCertStore::empty();
             roots.add(self.der.clone()).ok()?;
             let provider = Arc::clone(&PROVIDER);
@@ -370,11 +371,11 @@ mod tests {
             assert!(!format!("{now:?}").contains("PRIVATE"));
         }
         assert_eq!(folder.text("deep/tls/ca.pem"), authority);
-        // As many names, other ones: the same file.
+        // Others, as many, are in a file of their own.
         let two = folder.make(&["a.test", "b.test"], 0).unwrap().certificate;
         let others = folder.make(&["a.test", "c.test"], 0).unwrap().certificate;
-        assert_eq!(two.chain.path, others.chain.path);
-        assert_ne!(two.chain.text, others.chain.text);
+        assert_ne!(two.chain.path, others.chain.path);
+        assert_eq!(folder.make(&["A.test", "b.test"], 0).unwrap().certificate, two);
         // Ten years later.
         folder.make(&["a.test"], 3600).unwrap();
         assert_ne!(folder.text("deep/tls/ca.pem"), authority);
@@ -415,7 +416,6 @@ mod tests {
         ] {
             assert_eq!(folder.make(&[name], 0).unwrap_err(), expected);
         }
-        assert!(folder.make(&["a.test"; 101], 0).is_err());
         folder.make(&["a.test"], 0).unwrap();
         fs::write(folder.0.join("deep/tls/ca-with-key.pem"), "nothing").unwrap();
         let told = folder.make(&["a.test"], 0).unwrap_err();

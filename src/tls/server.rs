@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::pki_types::{CertificateRevocationListDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
@@ -10,17 +11,16 @@ use x509_cert::certificate::Raw;
 use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode;
 
-use super::certificate::{OwnCertificate, authorities, out_of_date};
-use super::facts::{Certificate, CertificateFacts};
+use super::certificate::{
+    LoadedCertificate, TrustedCertificate, authorities, out_of_date, trusted,
+};
 use super::peer::printable;
 use super::resolver::Resolver;
+use super::served::Served;
 use super::tickets::TicketKeys;
 use super::{HTTP_1_1, PROVIDER, pem};
-use crate::base;
+use crate::base::{self, CertificateFacts};
 use crate::config::{PemFile, TlsSpec, TlsVersion};
-
-/// Certificates of one listener.
-const CERTIFICATES_MOST: usize = 10_000;
 
 /// TLS of a listener.
 #[derive(Clone, Debug)]
@@ -34,23 +34,26 @@ pub struct ServerTls {
     /// What is odd, or will soon be wrong.
     pub warnings: Vec<String>,
     /// The revocation lists that hold.
-    crl: Option<PemFile>,
+    pub(super) crl: Option<PemFile>,
 }
 
 impl ServerTls {
-    /// Checks what was asked for, and makes it ready. What is out of date is served all the same, with a warning,
-    /// unless it would replace something in `before`, which served until now: then it is a fault. So a reload changes
-    /// nothing for the worse, and a start goes on as far as it can.
+    /// Checks what was asked for, and makes it ready. What is out of date is a fault, but for what is `served` already:
+    /// that goes on with a warning. At a start, which has `None` there, all does. So a reload changes nothing for the
+    /// worse, and a start goes as far as it can.
     ///
     /// # Errors
     /// All that is wrong, a sentence each.
     pub fn link(
         spec: &TlsSpec,
         tickets: &TicketKeys,
-        before: Option<&ServerTls>,
+        served: Option<&Served>,
     ) -> Result<ServerTls, Vec<String>> {
-        let mut check = Check { before, now: tickets.now(), ..Check::default() };
+        let mut check = Check::new(served, tickets.now());
         let certificates = check.certificates(spec);
+        if spec.certificates.is_empty() {
+            check.faults.push("TLS needs a certificate, and there is none".to_owned());
+        }
         let verifier = check.verifier(spec);
         if !check.faults.is_empty() {
             return Err(check.faults);
@@ -69,7 +72,7 @@ impl ServerTls {
         };
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        config.ticketer = tickets.under(setting(spec, &facts));
+        config.ticketer = tickets.under(setting(spec, &facts), check.lists_end);
         // Sessions are the clients' to keep.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // A request in early data may be anybody's who heard it before (RFC 8470).
@@ -82,6 +85,14 @@ impl ServerTls {
             warnings: check.warnings,
             crl: spec.crl.clone(),
         })
+    }
+
+    /// What is wrong with what was asked for, as far as that shows without a certificate that is made for it.
+    pub fn faults(spec: &TlsSpec, served: Option<&Served>) -> Vec<String> {
+        let mut check = Check::new(served, UnixTime::now().as_secs());
+        check.certificates(spec);
+        check.verifier(spec);
+        check.faults
     }
 }
 
@@ -112,38 +123,33 @@ fn setting(spec: &TlsSpec, certificates: &[CertificateFacts]) -> u128 {
 }
 
 /// What comes of looking at the settings.
-#[derive(Default)]
 struct Check<'b> {
-    before: Option<&'b ServerTls>,
+    served: Option<&'b Served>,
     /// In seconds after the epoch.
     now: u64,
     faults: Vec<String>,
     warnings: Vec<String>,
+    /// When the first revocation list is out of date, in seconds after the epoch.
+    lists_end: u64,
 }
 
-impl Check<'_> {
-    fn certificates(&mut self, spec: &TlsSpec) -> Vec<OwnCertificate> {
-        if spec.certificates.is_empty() {
-            self.faults.push("TLS needs a certificate, and there is none".to_owned());
-        }
-        if spec.certificates.len() > CERTIFICATES_MOST {
-            self.faults.push(format!("there are more than {CERTIFICATES_MOST} certificates"));
-            return Vec::new();
-        }
+impl<'b> Check<'b> {
+    fn new(served: Option<&'b Served>, now: u64) -> Check<'b> {
+        Check { served, now, faults: Vec::new(), warnings: Vec::new(), lists_end: u64::MAX }
+    }
+
+    fn certificates(&mut self, spec: &TlsSpec) -> Vec<LoadedCertificate> {
         let mut certificates = Vec::new();
         for spec in &spec.certificates {
-            match OwnCertificate::link(spec, &PROVIDER) {
-                Ok(own) => {
-                    self.look_at(&own);
-                    certificates.push(own);
-                }
-                Err(fault) => self.faults.push(fault),
+            if let Some(own) = self.unless_wrong(LoadedCertificate::link(spec, &PROVIDER)) {
+                self.look_at(&own);
+                certificates.push(own);
             }
         }
         certificates
     }
 
-    fn look_at(&mut self, own: &OwnCertificate) {
+    fn look_at(&mut self, own: &LoadedCertificate) {
         let (facts, path) = (&own.facts, own.path.display());
         self.warnings.extend_from_slice(&own.warnings);
         if facts.names.is_empty() {
@@ -153,80 +159,85 @@ impl Check<'_> {
         }
         let what = format!("the certificate in {path}");
         if let Some(sentence) = out_of_date(&what, facts.not_before, facts.not_after, self.now) {
-            let is_served = |before: &ServerTls| {
-                let mut served = before.certificates.iter();
-                served.any(|one| one.fingerprint_sha256 == facts.fingerprint_sha256)
-            };
-            self.dated(sentence, self.before.is_none_or(is_served));
+            self.dated(sentence, |served| served.shows(facts));
         }
     }
 
-    /// Something out of date, which may be what served before.
-    fn dated(&mut self, sentence: String, was_there: bool) {
-        let list = if was_there { &mut self.warnings } else { &mut self.faults };
+    /// Something is out of date, which may be what serves.
+    fn dated(&mut self, sentence: String, is_served: impl Fn(&Served) -> bool) {
+        let list = match self.served.is_none_or(is_served) {
+            true => &mut self.warnings,
+            false => &mut self.faults,
+        };
         list.push(sentence);
     }
 
     /// Who looks at the certificates of clients; `None`: nobody asks for them.
     fn verifier(&mut self, spec: &TlsSpec) -> Option<Arc<dyn ClientCertVerifier>> {
-        let Some(ca) = &spec.client_ca else {
-            if spec.crl.is_some() {
-                self.faults.push("a revocation list needs a client-ca beside it".to_owned());
-            }
-            return None;
-        };
-        let roots = self.unless_wrong(authorities(ca, true))?;
-        self.dates_of(ca);
+        let file = spec.client_ca.as_ref()?;
+        let all = self.unless_wrong(trusted(file))?;
+        self.authorities(file, &all);
+        let roots = self.unless_wrong(authorities(file, &all))?;
         let builder =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&PROVIDER));
         // Who comes without is let in: routes say where a certificate is demanded.
         let mut builder = builder.allow_unauthenticated();
         if let Some(file) = &spec.crl {
-            self.lists(file, ca);
             let lists = self.unless_wrong(pem::lists(file))?;
+            self.lists(file, &lists, &all);
             // A list that is out of date tells nothing of who was revoked since.
             builder = builder.with_crls(lists).enforce_revocation_expiration();
         }
-        let path = spec.crl.as_ref().unwrap_or(ca).path.display();
+        if !self.faults.is_empty() {
+            return None;
+        }
+        let path = spec.crl.as_ref().unwrap_or(file).path.display();
         self.unless_wrong(builder.build().map_err(|_| format!("{path}: a list cannot be read")))
     }
 
-    /// Looks at the dates of authorities. Whom they signed comes in all the same: an anchor of trust is trusted for its
-    /// key (RFC 5280 section 6.1.1).
-    fn dates_of(&mut self, ca: &PemFile) {
-        for der in pem::certificates(ca).unwrap_or_default() {
-            let Some(read) = Certificate::read(&der) else { continue };
-            let facts = read.facts(&der);
+    /// Looks whether all are of authorities, and at their dates. Whom they signed comes in whatever those are: an
+    /// anchor of trust is trusted for its key (RFC 5280 section 6.1.1).
+    fn authorities(&mut self, file: &PemFile, all: &[TrustedCertificate]) {
+        let path = file.path.display();
+        for (number, TrustedCertificate { read, .. }) in all.iter().enumerate() {
+            if !read.is_ca() {
+                self.faults.push(format!(
+                    "{path}: certificate {} is not one of an authority (CA:TRUE), so nothing it signs is valid",
+                    number + 1
+                ));
+            }
             let subject = printable(read.subject()).unwrap_or_default();
-            let what = format!("{}: the authority {subject}", ca.path.display());
-            self.warnings.extend(out_of_date(&what, facts.not_before, facts.not_after, self.now));
+            let what = format!("{path}: the authority {subject}");
+            self.warnings.extend(out_of_date(&what, read.not_before(), read.not_after(), self.now));
         }
     }
 
     /// Looks whether lists are of today, and whether each authority has one.
-    fn lists(&mut self, file: &PemFile, ca: &PemFile) {
+    fn lists(
+        &mut self,
+        file: &PemFile,
+        lists: &[CertificateRevocationListDer<'_>],
+        authorities: &[TrustedCertificate],
+    ) {
         let path = file.path.display();
-        let lists = pem::lists(file).unwrap_or_default();
         let lists: Vec<CertificateList<Raw>> =
             lists.iter().filter_map(|der| CertificateList::from_der(der).ok()).collect();
-        let before = self.before.and_then(|before| before.crl.as_ref());
-        let was_there = self.before.is_none() || before.is_some_and(|crl| crl.text == file.text);
         for list in &lists {
             let from = list.tbs_cert_list.this_update.to_unix_duration().as_secs();
             let until = list.tbs_cert_list.next_update;
             let until = until.map_or(u64::MAX, |until| until.to_unix_duration().as_secs());
+            self.lists_end = self.lists_end.min(until);
             let what = format!("{path}: a revocation list");
             if let Some(sentence) = out_of_date(&what, from, until, self.now) {
                 let sentence = format!("{sentence}: no certificate of its issuer's is taken");
-                self.dated(sentence, was_there);
+                self.dated(sentence, |served| served.holds(file));
             }
         }
-        for der in pem::certificates(ca).unwrap_or_default() {
-            let Some(authority) = Certificate::read(&der) else { continue };
+        for TrustedCertificate { read, .. } in authorities {
             let has_one =
-                |list: &CertificateList<Raw>| list.tbs_cert_list.issuer == *authority.subject();
+                |list: &CertificateList<Raw>| list.tbs_cert_list.issuer == *read.subject();
             if !lists.is_empty() && !lists.iter().any(has_one) {
-                let name = printable(authority.subject()).unwrap_or_default();
+                let name = printable(read.subject()).unwrap_or_default();
                 self.warnings.push(format!(
                     "{path} has no list of {name}: no certificate that it signs is taken"
                 ));
@@ -280,7 +291,7 @@ mod tests {
             Some(DerFile { path: "ocsp".into(), octets: [0x30, 0][..].into() });
         let server = link(&spec);
         assert!(handshake(&server.config, &trusting(&authority.pem()), "a.test").is_ok());
-        let own = OwnCertificate::link(&spec.certificates[0], &PROVIDER).unwrap();
+        let own = LoadedCertificate::link(&spec.certificates[0], &PROVIDER).unwrap();
         assert_eq!(own.key.ocsp.as_deref(), Some(&[0x30, 0][..]));
     }
 
@@ -495,7 +506,7 @@ mod tests {
             crl: crl.map(|text| file("crl.pem", text)),
             ..server_spec(&[&a])
         };
-        let (ca, list) = (authority.pem(), authority.crl(&[], 9));
+        let ca = authority.pem();
         let broken = pem::write("X509 CRL", b"none");
         for (spec, expected) in [
             (server_spec(&[]), &["TLS needs a certificate, and there is none"][..]),
@@ -507,7 +518,6 @@ mod tests {
                     "ca.pem: certificate 1 is not one of an authority (CA:TRUE), so nothing it signs is valid",
                 ],
             ),
-            (with(None, Some(&list)), &["a revocation list needs a client-ca beside it"]),
             (with(Some(&ca), Some(&broken)), &["crl.pem: a list cannot be read"]),
             (with(Some(&ca), Some(&ca)), &["crl.pem has no revocation list (X509 CRL) in PEM"]),
         ] {
@@ -559,21 +569,28 @@ mod tests {
         let serving =
             [&good, &old].map(|made| ServerTls::link(&spec(made, &list), &tickets, None).unwrap());
         let serving_old_list = ServerTls::link(&spec(&good, &old_list), &tickets, None).unwrap();
-        for (before, made, list, is_taken, warnings) in [
+        let served = |server| Served::new(Some(server), std::iter::empty());
+        let [good_served, old_served] = [served(&serving[0]), served(&serving[1])];
+        let old_list_served = served(&serving_old_list);
+        for (served, made, list, is_taken, warnings) in [
             (None, &good, &list, true, 0),
             (None, &old, &list, true, 1),
             (None, &early, &old_list, true, 2),
-            (Some(&serving[0]), &good, &list, true, 0),
-            (Some(&serving[0]), &old, &list, false, 0),
-            (Some(&serving[0]), &early, &list, false, 0),
-            (Some(&serving[0]), &good, &old_list, false, 0),
+            (Some(&good_served), &good, &list, true, 0),
+            (Some(&good_served), &old, &list, false, 0),
+            (Some(&good_served), &early, &list, false, 0),
+            (Some(&good_served), &good, &old_list, false, 0),
             // It has served, and must not be in the way of other changes.
-            (Some(&serving[1]), &old, &list, true, 1),
-            (Some(&serving[1]), &early, &list, false, 0),
-            (Some(&serving_old_list), &good, &old_list, true, 1),
-            (Some(&serving_old_list), &good, &older_list, false, 0),
+            (Some(&old_served), &old, &list, true, 1),
+            (Some(&old_served), &early, &list, false, 0),
+            (Some(&old_list_served), &good, &old_list, true, 1),
+            (Some(&old_list_served), &good, &older_list, false, 0),
+            // TLS is new in a process that runs.
+            (Some(&Served::default()), &good, &list, true, 0),
+            (Some(&Served::default()), &old, &list, false, 0),
+            (Some(&Served::default()), &good, &old_list, false, 0),
         ] {
-            match ServerTls::link(&spec(made, list), &tickets, before) {
+            match ServerTls::link(&spec(made, list), &tickets, served) {
                 Ok(server) => {
                     assert!(is_taken);
                     assert_eq!(server.warnings.len(), warnings, "{:?}", server.warnings);

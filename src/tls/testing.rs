@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256,
     RevokedCertParams, RsaKeySize, SerialNumber, date_time_ymd,
 };
 use rustls::client::{
@@ -23,7 +23,7 @@ use rustls::{
     ServerConnection, SignatureScheme, SupportedProtocolVersion,
 };
 
-use super::certificate::{OwnCertificate, authorities};
+use super::certificate::{LoadedCertificate, authorities, trusted};
 use super::{ClientTls, PROVIDER, pem};
 use crate::config::{
     CertificateSpec, PemFile, Secret, TlsSpec, TlsVersion, UpstreamTlsSpec, Verify,
@@ -64,6 +64,15 @@ pub struct Made {
 }
 
 impl Made {
+    fn new(certificate: &rcgen::Certificate, key: &KeyPair, serial: SerialNumber) -> Made {
+        Made {
+            chain_pem: pem::write("CERTIFICATE", certificate.der()),
+            key_pem: pem::write("PRIVATE KEY", key.serialized_der()),
+            der: certificate.der().to_vec(),
+            serial,
+        }
+    }
+
     pub fn leaf(&self) -> &[u8] {
         &self.der
     }
@@ -122,6 +131,24 @@ impl Authority {
         })
     }
 
+    /// One for a server that is none of an authority, and one for the same name that is signed with its key.
+    pub fn signed_by_leaf(&self, name: &str) -> (Made, Made) {
+        let mut subject = CertificateParams::default();
+        subject.distinguished_name.push(DnType::CommonName, "none of an authority");
+        let key = KeyPair::generate().unwrap();
+        let again = KeyPair::try_from(key.serialized_der()).unwrap();
+        let leaf = self.with_key(key, |params| {
+            params.distinguished_name = subject.distinguished_name.clone();
+            params.subject_alt_names = alt_names(&[name]);
+        });
+        let issuer = Issuer::new(subject, again);
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        lasts(&mut params, -1, 90);
+        let signed = params.signed_by(&key, &issuer).unwrap();
+        (leaf, Made::new(&signed, &key, SerialNumber::from(1u64)))
+    }
+
     /// Anything else.
     pub fn sign(&self, change: impl FnOnce(&mut CertificateParams)) -> Made {
         self.with_key(KeyPair::generate().unwrap(), change)
@@ -134,12 +161,7 @@ impl Authority {
         lasts(&mut params, -1, 90);
         change(&mut params);
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        Made {
-            chain_pem: pem::write("CERTIFICATE", certificate.der()),
-            key_pem: pem::write("PRIVATE KEY", key.serialized_der()),
-            der: certificate.der().to_vec(),
-            serial,
-        }
+        Made::new(&certificate, &key, serial)
     }
 
     /// A revocation list, which holds until a day, counted from today.
@@ -217,7 +239,7 @@ pub fn upstream_spec(ca: &str) -> UpstreamTlsSpec {
 
 /// A client that trusts this authority.
 pub fn trusting(ca: &str) -> Arc<ClientConfig> {
-    ClientTls::link(&upstream_spec(ca)).unwrap().config
+    ClientTls::link(&upstream_spec(ca), None).unwrap().config
 }
 
 /// One that speaks one version alone.
@@ -231,7 +253,7 @@ pub fn showing(
     made: &Made,
     version: &'static SupportedProtocolVersion,
 ) -> Arc<ClientConfig> {
-    let own = OwnCertificate::link(&certificate(made, "client.pem"), &PROVIDER).unwrap();
+    let own = LoadedCertificate::link(&certificate(made, "client.pem"), &PROVIDER).unwrap();
     // Shown even where the server's hints are for other authorities.
     let own = Always(own.key);
     Arc::new(of_version(ca, version).with_client_cert_resolver(Arc::new(own)))
@@ -241,7 +263,8 @@ fn of_version(
     ca: &str,
     version: &'static SupportedProtocolVersion,
 ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
-    let roots = authorities(&file("ca.pem", ca), true).unwrap();
+    let file = file("ca.pem", ca);
+    let roots = authorities(&file, &trusted(&file).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER));
     builder.with_protocol_versions(&[version]).unwrap().with_root_certificates(roots)
 }

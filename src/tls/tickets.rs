@@ -103,9 +103,10 @@ impl TicketKeys {
         true
     }
 
-    /// What a configuration seals its tickets with: they open under the same setting.
-    pub(super) fn under(&self, setting: u128) -> Arc<dyn ProducesTickets> {
-        Arc::new(Ticketer { keys: self.clone(), setting: setting.to_be_bytes() })
+    /// What a configuration seals its tickets with: they open under the same setting, up to `end`, in seconds after the
+    /// epoch.
+    pub(super) fn under(&self, setting: u128, end: u64) -> Arc<dyn ProducesTickets> {
+        Arc::new(Ticketer { keys: self.clone(), setting: setting.to_be_bytes(), end })
     }
 
     /// The clock that keys are aged by.
@@ -152,6 +153,7 @@ impl fmt::Debug for TicketKeys {
 struct Ticketer {
     keys: TicketKeys,
     setting: [u8; 16],
+    end: u64,
 }
 
 impl ProducesTickets for Ticketer {
@@ -182,7 +184,11 @@ impl ProducesTickets for Ticketer {
         if ticket.len() > TICKET_MOST {
             return None;
         }
-        self.keys.keys(self.keys.now()).iter().find_map(|key| {
+        let now = self.keys.now();
+        if now > self.end {
+            return None;
+        }
+        self.keys.keys(now).iter().find_map(|key| {
             let mut octets = sealed.to_vec();
             let key = key.of_ticket(&self.setting, salt)?;
             let nonce = Nonce::assume_unique_for_key([0; 12]);
@@ -215,7 +221,7 @@ mod tests {
         ] {
             let clock = Clock::new(1_000_000_000);
             let keys = TicketKeys::with_clock(clock.clone());
-            let ticketer = keys.under(1);
+            let ticketer = keys.under(1, u64::MAX);
             assert!(ticketer.encrypt(b"first").is_some());
             clock.go_to(1_000_000_000 + sealed * HOUR);
             let ticket = ticketer.encrypt(b"state").unwrap();
@@ -234,12 +240,15 @@ mod tests {
     #[test]
     fn a_ticket_opens_under_its_setting_alone_and_whole() {
         let keys = TicketKeys::new();
-        let ticketer = keys.under(1);
+        let ticketer = keys.under(1, u64::MAX);
         let ticket = ticketer.encrypt(b"state").unwrap();
         assert_ne!(ticketer.encrypt(b"state").unwrap(), ticket);
-        assert_eq!(keys.clone().under(1).decrypt(&ticket).as_deref(), Some(&b"state"[..]));
-        assert_eq!(keys.under(2).decrypt(&ticket), None);
-        assert_eq!(TicketKeys::new().under(1).decrypt(&ticket), None);
+        assert_eq!(
+            keys.clone().under(1, u64::MAX).decrypt(&ticket).as_deref(),
+            Some(&b"state"[..])
+        );
+        assert_eq!(keys.under(2, u64::MAX).decrypt(&ticket), None);
+        assert_eq!(TicketKeys::new().under(1, u64::MAX).decrypt(&ticket), None);
         for at in 0..ticket.len() {
             assert_eq!(ticketer.decrypt(&ticket[..at]), None);
             let mut other = ticket.clone();
@@ -249,8 +258,19 @@ mod tests {
     }
 
     #[test]
+    fn no_ticket_opens_after_the_end() {
+        let clock = Clock::new(1_000_000_000);
+        let ticketer = TicketKeys::with_clock(clock.clone()).under(1, 1_000_000_009);
+        let ticket = ticketer.encrypt(b"state").unwrap();
+        for (second, expected) in [(9, true), (10, false)] {
+            clock.go_to(1_000_000_000 + second);
+            assert_eq!(ticketer.decrypt(&ticket).is_some(), expected, "{second}");
+        }
+    }
+
+    #[test]
     fn tickets_have_a_bound() {
-        let ticketer = TicketKeys::new().under(1);
+        let ticketer = TicketKeys::new().under(1, u64::MAX);
         let most = TICKET_MOST - SECRET - 16;
         let ticket = ticketer.encrypt(&vec![7; most]).unwrap();
         assert_eq!(ticket.len(), TICKET_MOST);
@@ -263,43 +283,46 @@ mod tests {
     fn another_process_takes_the_keys_over() {
         let clock = Clock::new(1_000_000_000);
         let before = TicketKeys::with_clock(clock.clone());
-        let old = before.under(1).encrypt(b"old").unwrap();
+        let old = before.under(1, u64::MAX).encrypt(b"old").unwrap();
         clock.go_to(1_000_000_000 + 13 * HOUR);
-        let new = before.under(1).encrypt(b"new").unwrap();
+        let new = before.under(1, u64::MAX).encrypt(b"new").unwrap();
         let after = TicketKeys::with_clock(clock.clone());
         assert!(after.import(&before.export()));
-        assert!(after.under(1).decrypt(&old).is_some() && after.under(1).decrypt(&new).is_some());
+        assert!(
+            after.under(1, u64::MAX).decrypt(&old).is_some()
+                && after.under(1, u64::MAX).decrypt(&new).is_some()
+        );
         assert_eq!(after.export(), before.export());
         // What the new process seals, the old one opens, while it still serves.
-        let later = after.under(1).encrypt(b"later").unwrap();
-        assert!(before.under(1).decrypt(&later).is_some());
+        let later = after.under(1, u64::MAX).encrypt(b"later").unwrap();
+        assert!(before.under(1, u64::MAX).decrypt(&later).is_some());
         // Keys age on.
         clock.go_to(1_000_000_000 + 25 * HOUR);
-        assert_eq!(after.under(1).decrypt(&old), None);
+        assert_eq!(after.under(1, u64::MAX).decrypt(&old), None);
     }
 
     #[test]
     fn what_is_no_export_is_not_taken() {
         let keys = TicketKeys::new();
-        let ticket = keys.under(1).encrypt(b"state").unwrap();
+        let ticket = keys.under(1, u64::MAX).encrypt(b"state").unwrap();
         let right = TicketKeys::new().export();
         let many = [&right[..], &right[1..], &right[1..]].concat();
         let unknown = [&[2][..], &right[1..]].concat();
         for wrong in [&b""[..], &right[..right.len() - 1], &many, &unknown, &[0; 4096]] {
             assert!(!keys.import(wrong));
         }
-        assert!(keys.under(1).decrypt(&ticket).is_some());
+        assert!(keys.under(1, u64::MAX).decrypt(&ticket).is_some());
         assert!(keys.import(&right));
-        assert!(keys.under(1).decrypt(&ticket).is_none());
+        assert!(keys.under(1, u64::MAX).decrypt(&ticket).is_none());
     }
 
     #[test]
     fn keys_from_another_time_do_not_stay() {
         let clock = Clock::new(2_000_000_000);
         let keys = TicketKeys::with_clock(clock.clone());
-        let ticket = keys.under(1).encrypt(b"state").unwrap();
+        let ticket = keys.under(1, u64::MAX).encrypt(b"state").unwrap();
         clock.go_to(1_000_000_000);
-        assert_eq!(keys.under(1).decrypt(&ticket), None);
+        assert_eq!(keys.under(1, u64::MAX).decrypt(&ticket), None);
     }
 
     #[test]

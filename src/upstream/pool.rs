@@ -16,7 +16,7 @@ use super::lease::{Connection, Lease};
 use super::pick::Member;
 use super::queue::{Queue, Ticket};
 use super::registry::LinkedPool;
-use super::secure::Security;
+use super::secure::UpstreamSecurity;
 use super::sticky::Tokens;
 use super::upstream::{Refusal, Upstream};
 use crate::config::{ConnectionSpec, HashKey, PoolSpec, ProxyVersion, QueueSpec};
@@ -77,7 +77,7 @@ impl Pool {
         let (mut tiers, mut draining) = ([Vec::new(), Vec::new()], Vec::new());
         for (one, entry) in upstreams.iter().zip(&linked.upstreams) {
             let anew = || {
-                let security = Security::of(one, tls, linked.tls.as_ref(), context);
+                let security = UpstreamSecurity::of(one, tls, linked.tls.as_ref(), context);
                 Rc::new(Upstream::new(one, entry, context.core, security))
             };
             let (upstream, comes) = match known.remove(&Arc::as_ptr(entry)) {

@@ -1,10 +1,10 @@
 //! TLS on the connections to one upstream, as one core sees it. In a build without it there is none.
 
 use std::fmt;
-use std::time::Duration;
 
 use super::pool::PoolContext;
 use crate::config::{UpstreamSpec, UpstreamTlsSpec};
+use crate::io::clock::Moment;
 use crate::io::stream::Stream;
 use crate::io::{Error, TlsFault};
 
@@ -16,60 +16,60 @@ pub type PoolTls = std::sync::Arc<crate::tls::ClientTls>;
 pub type PoolTls = std::convert::Infallible;
 
 /// What octets to an upstream travel through.
-pub enum Security {
+pub enum UpstreamSecurity {
     /// Nothing.
     Plain,
     /// TLS.
     #[cfg(feature = "tls")]
-    Tls(Box<Secured>),
+    Tls(Box<UpstreamTls>),
     /// TLS that nobody has linked: no connection is made, rather than a plain one.
     Unlinked,
 }
 
-/// How connections are secured.
+/// How connections are secured, and who has to be at their other end.
 #[cfg(feature = "tls")]
-pub struct Secured {
-    tls: PoolTls,
+pub struct UpstreamTls {
+    config: std::sync::Arc<rustls::ClientConfig>,
     name: rustls::pki_types::ServerName<'static>,
     buffers: std::rc::Rc<crate::io::tls::TlsBuffers>,
 }
 
-impl fmt::Debug for Security {
+impl fmt::Debug for UpstreamSecurity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_plain() { "Plain" } else { "Tls" })
     }
 }
 
-impl Security {
+impl UpstreamSecurity {
     /// That of the upstream `one`, in a pool with this TLS.
     pub fn of(
         one: &UpstreamSpec,
         spec: &UpstreamTlsSpec,
         tls: Option<&PoolTls>,
         context: &PoolContext,
-    ) -> Security {
+    ) -> UpstreamSecurity {
         match tls {
-            _ if !one.secure => Security::Plain,
+            _ if !one.secure => UpstreamSecurity::Plain,
             #[cfg(feature = "tls")]
-            Some(tls) => match crate::tls::server_name(spec, one.host()) {
-                Ok(name) => {
-                    let (tls, buffers) = (tls.clone(), context.tls_buffers.clone());
-                    Security::Tls(Box::new(Secured { tls, name, buffers }))
+            Some(tls) => match tls.towards(spec.server_name.as_deref(), one.host()) {
+                Ok((config, name)) => {
+                    let buffers = context.tls_buffers.clone();
+                    UpstreamSecurity::Tls(Box::new(UpstreamTls { config, name, buffers }))
                 }
-                Err(_) => Security::Unlinked,
+                Err(_) => UpstreamSecurity::Unlinked,
             },
             #[cfg(not(feature = "tls"))]
             Some(never) => match (*never, spec, context) {},
-            None => Security::Unlinked,
+            None => UpstreamSecurity::Unlinked,
         }
     }
 
     /// Octets travel as they are.
     pub fn is_plain(&self) -> bool {
-        matches!(self, Security::Plain)
+        matches!(self, UpstreamSecurity::Plain)
     }
 
-    /// Brings a new connection as far that a request can be sent, within `wait`. `preface` stands before all of TLS.
+    /// Brings a new connection as far that a request can be sent, up to `until`. `preface` stands before all of TLS.
     ///
     /// # Errors
     /// When the upstream does not take the preface, or the handshake fails.
@@ -78,22 +78,21 @@ impl Security {
         &self,
         stream: &mut Stream,
         preface: &[u8],
-        wait: Duration,
+        until: Moment,
     ) -> Result<(), Error> {
         match self {
-            Security::Plain => Ok(()),
-            Security::Unlinked => Err(Error::Tls(TlsFault::InternalError)),
+            UpstreamSecurity::Plain => Ok(()),
+            UpstreamSecurity::Unlinked => Err(Error::Tls(TlsFault::InternalError)),
             #[cfg(feature = "tls")]
-            Security::Tls(secured) => {
+            UpstreamSecurity::Tls(secured) => {
                 // A new socket has room for the few octets that these are.
                 if !preface.is_empty() && stream.write(preface)? != Some(preface.len()) {
                     return Err(Error::Closed);
                 }
-                let Secured { tls, name, buffers } = &**secured;
-                let config = tls.config.clone();
-                let tls = crate::io::tls::Tls::client(config, name.clone(), buffers);
+                let UpstreamTls { config, name, buffers } = &**secured;
+                let tls = crate::io::tls::Tls::client(config.clone(), name.clone(), buffers);
                 let tls = tls.map_err(|_| Error::Tls(TlsFault::InternalError))?;
-                stream.secure(tls, wait, None).await
+                stream.secure(tls, until, None).await
             }
         }
     }

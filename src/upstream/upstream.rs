@@ -13,7 +13,7 @@ use super::entry::Entry;
 use super::idle::IdleConnections;
 use super::lease::Connection;
 use super::resolve::are_same;
-use super::secure::Security;
+use super::secure::UpstreamSecurity;
 use crate::config::{self, ConnectionSpec, Place};
 use crate::http::{Fault, Reason};
 use crate::io::address::Address;
@@ -51,7 +51,7 @@ pub struct Upstream {
     /// The plan in force does not name it: no connection to it is kept.
     retired: Cell<bool>,
     /// What octets to it travel through.
-    security: Security,
+    security: UpstreamSecurity,
 }
 
 impl fmt::Debug for Upstream {
@@ -75,7 +75,7 @@ impl Upstream {
         spec: &config::UpstreamSpec,
         entry: &Arc<Entry>,
         core: usize,
-        security: Security,
+        security: UpstreamSecurity,
     ) -> Upstream {
         let known = super::resolve::literal(&spec.place);
         let is_name = known.is_none() && matches!(spec.place, Place::Tcp { .. });
@@ -225,8 +225,7 @@ impl Upstream {
             let connecting = async {
                 let address = &addresses[index];
                 let mut stream = Stream::connect(address, wait, dialling, reactor).await?;
-                let left = until - reactor.clock().now();
-                self.security.secure(&mut stream, preface, left).await?;
+                self.security.secure(&mut stream, preface, until).await?;
                 Ok::<Stream, Error>(stream)
             };
             match connecting.await {

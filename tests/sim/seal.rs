@@ -132,7 +132,7 @@ static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
         key: key.serialize_der().into(),
         chain: certificate.der().clone(),
         listener: ServerTls::link(&spec, &TicketKeys::new(), None).unwrap(),
-        pool: ClientTls::link(&upstreams).unwrap(),
+        pool: ClientTls::link(&upstreams, None).unwrap(),
     }
 });
 

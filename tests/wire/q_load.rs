@@ -257,7 +257,7 @@ fn o12_mistakes_are_told_before_anything_happens() {
     assert_eq!(output.status.code(), Some(2));
     assert!(told.contains("did you mean --rps?"), "{told}");
     assert_eq!(run("--rps", "http://127.0.0.1:1/").status.code(), Some(2));
-    assert_eq!(run("", "https://127.0.0.1/").status.code(), Some(2));
+    assert_eq!(run("", "ftp://127.0.0.1/").status.code(), Some(2));
     assert_eq!(run("--help", "http://127.0.0.1:1/").status.code(), Some(0));
 }
 

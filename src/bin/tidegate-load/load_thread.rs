@@ -241,7 +241,8 @@ impl LoadThread {
         let Some(target) = &self.workload.tls else { return Ok(stream) };
         let tls = Tls::client(Arc::clone(&target.config), target.name.clone(), &self.tls_buffers)
             .map_err(|_| LoadFault::Handshake)?;
-        stream.secure(tls, self.workload.timeout, None).await.map_err(LoadFault::securing)?;
+        let until = stream.reactor().clock().now() + self.workload.timeout;
+        stream.secure(tls, until, None).await.map_err(LoadFault::securing)?;
         if let Some(tls) = stream.tls() {
             let mut tally = self.tally.borrow_mut();
             let resumed = tls.agreed(|with| with.handshake_kind()) == Some(HandshakeKind::Resumed);

@@ -4,6 +4,9 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerInco
 
 use super::super::tls_fault::TlsFault::{self, self as F};
 
+/// Octets of a record's header, below which nothing is judged.
+const HEADER: usize = 5;
+
 /// What the peer may say of us. Alerts that are not here are [`TlsFault::PeerAlert`].
 const ALERTS: &[(AlertDescription, TlsFault)] = {
     use AlertDescription as A;
@@ -32,6 +35,27 @@ const ALERTS: &[(AlertDescription, TlsFault)] = {
         (A::InappropriateFallback, F::PeerFallback),
     ]
 };
+
+/// How messages of HTTP begin: with a method, or with a version.
+const OF_HTTP: [&[u8]; 10] = [
+    b"GET ",
+    b"HEAD ",
+    b"POST ",
+    b"PUT ",
+    b"DELETE ",
+    b"OPTIONS ",
+    b"PATCH ",
+    b"CONNECT ",
+    b"TRACE ",
+    b"HTTP/",
+];
+
+/// A peer that begins so speaks plain HTTP: no record does. A part of such a beginning is enough, if no less than a
+/// record's header.
+pub fn is_http(octets: &[u8]) -> bool {
+    octets.len() >= HEADER
+        && OF_HTTP.iter().any(|begin| octets.starts_with(begin) || begin.starts_with(octets))
+}
 
 /// The fault that an error is.
 pub fn fault(error: &Error) -> TlsFault {
@@ -111,6 +135,24 @@ mod tests {
     use super::super::super::tls_fault::TlsFaultKind;
     use super::*;
 
+    #[test]
+    fn http_is_known_by_its_beginning() {
+        for (octets, expected) in [
+            (&b"GET / HTTP/1.1\r\n"[..], true),
+            (b"GET /", true),
+            (b"OPTIO", true),
+            (b"HTTP/1.1 400 Bad Request\r\n", true),
+            (b"GET ", false), // less than a header
+            (b"GETS / HTTP/1.1", false),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", false),
+            (b"EHLO a.test\r\n", false),
+            (b"\x16\x03\x01\x02\x00", false),
+            (b"", false),
+        ] {
+            assert_eq!(is_http(octets), expected, "{:?}", octets.escape_ascii().to_string());
+        }
+    }
+
     /// One of each kind.
     fn some() -> Vec<Error> {
         let certificates = [
@@ -167,7 +209,7 @@ mod tests {
             let is_alert = matches!(error, Error::AlertReceived(_));
             assert_eq!(fault.kind() == TlsFaultKind::Alert, is_alert, "{error:?}");
         }
-        // Two are found by looking at octets, and one can be made by webpki alone.
-        assert_eq!(found.len(), TlsFault::ALL.len() - 3);
+        // Five are found by looking at octets, and one can be made by webpki alone.
+        assert_eq!(found.len(), TlsFault::ALL.len() - 6);
     }
 }

@@ -1,9 +1,9 @@
 //! TLS over a socket (RFC 8446, RFC 5246): records on the wire, plain octets for whoever reads and sends.
 //!
-//! The cryptography and the protocol are rustls', in its unbuffered form: records are opened in, and sealed into,
+//! The cryptography and the protocol are rustls', in its unbuffered form: records are decrypted in, and encrypted into,
 //! buffers that all connections of a core share. A connection has memory of its own only for what is under way: a
-//! record that has not come whole, octets of an opened one that did not fit the reader's buffer, and sealed ones that
-//! the kernel did not take. So an idle connection holds its keys and nothing else.
+//! record that has not come whole, octets of a decrypted one that did not fit the reader's buffer, and encrypted ones
+//! that the kernel did not take. So an idle connection holds its keys and nothing else.
 //!
 //! Laws, beyond those of `Transport`:
 //! - A send counts once its records are the kernel's, all of them: until then it would block, and the sender has to
@@ -27,18 +27,18 @@ use rustls::{ClientConfig, CommonState, ServerConfig};
 
 use super::kernel::{self, Fd};
 use super::tls_fault::TlsFault;
-pub use failure::fault;
-use records::{CONTENT, OVERHEAD, Records, SEALED_MOST, Session, Step, Work};
+pub use failure::{fault, is_http};
+use records::{CONTENT, OVERHEAD, Records, Session, Step, UNDECRYPTED_MOST, Work};
 
-/// Octets that are sealed at once: four records of the largest size.
-const SEALED_AT_ONCE: usize = 64 * 1024;
+/// Octets that are encrypted at once: four records of the largest size.
+const ENCRYPTED_AT_ONCE: usize = 64 * 1024;
 /// Octets of a message, or a record, of a peer that is not asked for certificates.
 const HELLO_MOST: usize = 20 * 1024;
 /// Octets of records that may come without any for the reader: handshakes, tickets, new keys, empty records. A peer
 /// that has nothing else to say would keep the core busy, and the largest handshake has less.
-const BARREN_MOST: usize = 256 * 1024;
+const WITHOUT_DATA_MOST: usize = 256 * 1024;
 
-/// Room in which the connections of one core open and seal records.
+/// Room in which the connections of one core decrypt and encrypt records.
 pub struct TlsBuffers {
     incoming: RefCell<Vec<u8>>,
     outgoing: RefCell<Vec<u8>>,
@@ -71,17 +71,17 @@ pub struct Tls {
 
 struct State {
     session: Session,
-    /// Records that came and are not opened yet, the last perhaps not whole; and how many octets that may be.
-    sealed: Vec<u8>,
-    sealed_most: usize,
-    /// An opened record that the reader had no room for, from its part that is left.
-    opened: Vec<u8>,
+    /// Records that came and are not decrypted yet, the last perhaps not whole; and how many octets that may be.
+    undecrypted: Vec<u8>,
+    undecrypted_most: usize,
+    /// A decrypted record that the reader had no room for, from its part that is left.
+    decrypted: Vec<u8>,
     /// Records that the kernel did not take.
     unsent: Vec<u8>,
     /// Octets of the sender's that are in `unsent`.
-    sealing: usize,
+    encrypting: usize,
     /// Octets of records since the last that brought any for the reader.
-    barren: usize,
+    without_data: usize,
     /// The peer said that nothing more comes.
     ended: bool,
     /// We said so, or never will.
@@ -104,15 +104,15 @@ impl Tls {
 
     /// Of a peer that shows no certificate: it has no more than this to say at once.
     #[must_use]
-    pub fn of_nobody(self) -> Tls {
-        self.state.borrow_mut().sealed_most = HELLO_MOST;
+    pub fn without_client_certificates(self) -> Tls {
+        self.state.borrow_mut().undecrypted_most = HELLO_MOST;
         self
     }
 
     /// Goes on behind octets of the peer's that were read already.
     #[must_use]
-    pub fn behind(self, octets: Vec<u8>) -> Tls {
-        self.state.borrow_mut().sealed = octets;
+    pub fn with_early_octets(self, octets: Vec<u8>) -> Tls {
+        self.state.borrow_mut().undecrypted = octets;
         self
     }
 
@@ -131,12 +131,12 @@ impl Tls {
     fn new(session: Session, buffers: &Rc<TlsBuffers>) -> Tls {
         let state = State {
             session,
-            sealed: Vec::new(),
-            sealed_most: SEALED_MOST,
-            opened: Vec::new(),
+            undecrypted: Vec::new(),
+            undecrypted_most: UNDECRYPTED_MOST,
+            decrypted: Vec::new(),
             unsent: Vec::new(),
-            sealing: 0,
-            barren: 0,
+            encrypting: 0,
+            without_data: 0,
             ended: false,
             finished: false,
             fault: None,
@@ -167,7 +167,7 @@ impl Tls {
                 Err(Errno::AGAIN)
             }
             Ok(_) if state.is_handshaking() => {
-                state.fault = Some(TlsFault::Truncated);
+                state.fault = Some(TlsFault::HandshakeCut);
                 Err(Errno::PROTO)
             }
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
@@ -179,7 +179,7 @@ impl Tls {
     #[cfg(any(test, fuzzing))]
     pub(super) fn kept(&self) -> usize {
         let state = self.state.borrow();
-        state.sealed.capacity() + state.opened.capacity() + state.unsent.capacity()
+        state.undecrypted.capacity() + state.decrypted.capacity() + state.unsent.capacity()
     }
 
     /// Records wait for the kernel to take them.
@@ -190,7 +190,7 @@ impl Tls {
     /// There is nothing more to read but the end, or an error: no edge will tell of it.
     pub(super) fn is_over(&self) -> bool {
         let state = self.state.borrow();
-        state.opened.is_empty() && (state.ended || state.fault.is_some())
+        state.decrypted.is_empty() && (state.ended || state.fault.is_some())
     }
 
     /// Reads into `octets`; 0: the end that the peer has announced.
@@ -201,32 +201,32 @@ impl Tls {
     /// How many octets a read of one would bring.
     pub(super) fn peek(&self, fd: &Fd) -> Result<usize, Errno> {
         let state = &mut *self.state.borrow_mut();
-        if state.opened.is_empty() {
+        if state.decrypted.is_empty() {
             state.exchange(fd, &self.buffers, &mut [])?;
         }
-        Ok(usize::from(!state.opened.is_empty()))
+        Ok(usize::from(!state.decrypted.is_empty()))
     }
 
     /// Takes a part of `octets`, or all.
     pub(super) fn send(&self, fd: &Fd, octets: &[u8]) -> Result<usize, Errno> {
         let state = &mut *self.state.borrow_mut();
-        if state.finished || octets.len() < state.sealing {
+        if state.finished || octets.len() < state.encrypting {
             return Err(Errno::PIPE); // after the end, or not the octets that are on their way
         }
         state.flush(fd)?;
-        if state.sealing > 0 {
-            return Ok(std::mem::take(&mut state.sealing));
+        if state.encrypting > 0 {
+            return Ok(std::mem::take(&mut state.encrypting));
         }
-        let plain = &octets[..octets.len().min(SEALED_AT_ONCE)];
-        state.seal(fd, &self.buffers, plain, false)?;
+        let plain = &octets[..octets.len().min(ENCRYPTED_AT_ONCE)];
+        state.encrypt(fd, &self.buffers, plain, false)?;
         if !state.unsent.is_empty() {
-            state.sealing = plain.len();
+            state.encrypting = plain.len();
             return Err(Errno::AGAIN);
         }
         Ok(plain.len())
     }
 
-    /// As [`Tls::send`], of several parts. What fits is sealed as one record; of more the first part goes alone.
+    /// As [`Tls::send`], of several parts. What fits is encrypted as one record; of more the first part goes alone.
     pub(super) fn send_parts(&self, fd: &Fd, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
         let whole = parts.iter().map(|part| part.len()).sum::<usize>();
         match parts.iter().find(|part| !part.is_empty()) {
@@ -248,9 +248,9 @@ impl Tls {
     /// Announces that nothing more will be sent: `Ok` when the kernel has all that is to be sent.
     pub(super) fn finish(&self, fd: &Fd) -> Result<(), Errno> {
         let state = &mut *self.state.borrow_mut();
-        if !state.finished && state.may_seal() && !state.is_handshaking() {
+        if !state.finished && state.may_encrypt() && !state.is_handshaking() {
             state.finished = true;
-            state.seal(fd, &self.buffers, &[], true)?;
+            state.encrypt(fd, &self.buffers, &[], true)?;
         }
         state.flush(fd)
     }
@@ -267,87 +267,84 @@ impl State {
     }
 
     /// Who ended without a word may listen still.
-    fn may_seal(&self) -> bool {
-        matches!(self.fault, None | Some(TlsFault::Truncated))
+    fn may_encrypt(&self) -> bool {
+        matches!(self.fault, None | Some(TlsFault::Truncated | TlsFault::HandshakeCut))
     }
 
-    /// Reads records and opens them, as long as there is room for what is in them, and sends what the protocol wants
-    /// sent. All that came whole is opened: what is left of [`State::sealed`] is never a record of the sender's.
+    /// Reads records and decrypts them, as long as there is room for what is in them, and sends what the protocol wants
+    /// sent. All that came whole is decrypted: what is left in [`State::undecrypted`] is never a whole record.
     fn exchange(
         &mut self,
         fd: &Fd,
         buffers: &TlsBuffers,
         octets: &mut [u8],
     ) -> Result<usize, Errno> {
-        let opened = self.take_opened(octets);
-        let is_full = opened > 0 && opened == octets.len();
+        let decrypted = self.take_decrypted(octets);
+        let is_full = decrypted > 0 && decrypted == octets.len();
         if is_full || self.ended {
-            return Ok(opened);
+            return Ok(decrypted);
         }
         if self.fault.is_some() {
-            return if opened > 0 { Ok(opened) } else { Err(Errno::PROTO) };
+            return if decrypted > 0 { Ok(decrypted) } else { Err(Errno::PROTO) };
         }
         let (mut incoming, mut outgoing) =
             (buffers.incoming.borrow_mut(), buffers.outgoing.borrow_mut());
-        let mut records =
-            Records::new(&mut incoming, std::mem::take(&mut self.sealed), self.sealed_most);
-        let mut spill = std::mem::take(&mut self.opened);
+        let mut records = Records::new(&mut incoming, std::mem::take(&mut self.undecrypted));
+        let mut spill = std::mem::take(&mut self.decrypted);
         let mut work = Work {
             plain: &[],
             notify: false,
             out: &mut outgoing,
             filled: 0,
             room: octets,
-            opened,
+            decrypted,
             spill: &mut spill,
         };
-        let result = self.open(fd, &mut records, &mut work);
-        let (opened, filled) = (work.opened, work.filled);
+        let result = self.decrypt(fd, &mut records, &mut work);
+        let (decrypted, filled) = (work.decrypted, work.filled);
         // What comes behind the end is nothing (RFC 8446 section 6.1).
         let rest = if self.ended { Vec::new() } else { records.into_rest() };
-        (self.opened, self.sealed) = (spill, rest);
+        (self.decrypted, self.undecrypted) = (spill, rest);
         let sent = self.push(fd, &outgoing[..filled]);
         match result {
-            _ if opened > 0 => Ok(opened),
+            _ if decrypted > 0 => Ok(decrypted),
             Ok(()) => sent.map(|()| 0),
             Err(error) => Err(error),
         }
     }
 
-    /// Octets that were opened before.
-    fn take_opened(&mut self, octets: &mut [u8]) -> usize {
-        let n = self.opened.len().min(octets.len());
-        octets[..n].copy_from_slice(&self.opened[..n]);
-        self.opened.drain(..n);
-        if self.opened.is_empty() {
-            self.opened = Vec::new(); // with its memory
+    /// Octets that were decrypted before.
+    fn take_decrypted(&mut self, octets: &mut [u8]) -> usize {
+        let n = self.decrypted.len().min(octets.len());
+        octets[..n].copy_from_slice(&self.decrypted[..n]);
+        self.decrypted.drain(..n);
+        if self.decrypted.is_empty() {
+            self.decrypted = Vec::new(); // with its memory
         }
         n
     }
 
-    /// Opens record after record, until the room is full or the socket empty.
-    fn open(
+    /// Decrypts record after record, until the room is full or the socket empty.
+    fn decrypt(
         &mut self,
         fd: &Fd,
         records: &mut Records<'_>,
         work: &mut Work<'_>,
     ) -> Result<(), Errno> {
-        let (is_new, before) = (self.is_handshaking(), work.opened);
+        let (is_new, before) = (self.is_handshaking(), work.decrypted);
         let mut is_drained = false;
         loop {
             let (used, step) = self.session.step(records.all(), work);
             records.from += used;
             match step {
-                Ok(Step::More | Step::Sealed) => continue,
+                Ok(Step::More | Step::Encrypted) => continue,
                 Ok(Step::Ended) => {
                     self.ended = true;
                     return Ok(());
                 }
                 Ok(Step::Blocked | Step::Ready) => {}
                 Err(error) => {
-                    // No record begins with a letter.
-                    let first = records.all().first();
-                    if is_new && first.is_some_and(u8::is_ascii_uppercase) {
+                    if is_new && is_http(records.all()) {
                         self.fault = Some(TlsFault::PlainHttp);
                     } else {
                         self.fault = Some(failure::fault(&error));
@@ -356,37 +353,43 @@ impl State {
                     return Err(Errno::PROTO);
                 }
             }
-            let is_full = work.opened == work.room.len() && !work.room.is_empty();
-            if is_full || !work.spill.is_empty() || (is_drained && work.opened > before) {
-                self.barren = 0;
+            let is_full = work.decrypted == work.room.len() && !work.room.is_empty();
+            if is_full || !work.spill.is_empty() || (is_drained && work.decrypted > before) {
+                self.without_data = 0;
                 return Ok(());
             }
-            if work.opened > before {
-                self.barren = 0;
+            if work.decrypted > before {
+                self.without_data = 0;
             }
-            if self.barren > BARREN_MOST {
-                self.fault = Some(TlsFault::ProtocolViolation);
+            if self.without_data > WITHOUT_DATA_MOST {
+                self.fault = Some(TlsFault::TooMuchOverhead);
                 return Err(Errno::PROTO);
             }
             let had = records.all().len();
-            let Some(drained) = records.read(fd, work.room.len() - work.opened)? else {
-                self.fault = Some(TlsFault::Truncated);
+            if had > self.undecrypted_most {
+                self.fault = Some(TlsFault::MessageTooLong);
+                return Err(Errno::PROTO);
+            }
+            let Some(drained) = records.read(fd, work.room.len() - work.decrypted)? else {
+                let is_cut = self.is_handshaking();
+                self.fault =
+                    Some(if is_cut { TlsFault::HandshakeCut } else { TlsFault::Truncated });
                 return Err(Errno::PROTO);
             };
             is_drained = drained;
-            self.barren += records.all().len() - had;
+            self.without_data += records.all().len() - had;
         }
     }
 
-    /// Seals octets, or the end, and sends what comes of it.
-    fn seal(
+    /// Encrypts octets, or the end, and sends what comes of it.
+    fn encrypt(
         &mut self,
         fd: &Fd,
         buffers: &TlsBuffers,
         plain: &[u8],
         notify: bool,
     ) -> Result<(), Errno> {
-        if !self.may_seal() {
+        if !self.may_encrypt() {
             return Err(Errno::PROTO);
         }
         let mut outgoing = buffers.outgoing.borrow_mut();
@@ -396,23 +399,23 @@ impl State {
             out: &mut outgoing,
             filled: 0,
             room: &mut [],
-            opened: 0,
-            spill: &mut self.opened,
+            decrypted: 0,
+            spill: &mut self.decrypted,
         };
         work.grow(plain.len() + OVERHEAD * (1 + plain.len() / CONTENT));
         let result = loop {
-            let (used, step) = self.session.step(&mut self.sealed, &mut work);
-            self.sealed.drain(..used);
+            let (used, step) = self.session.step(&mut self.undecrypted, &mut work);
+            self.undecrypted.drain(..used);
             match step {
                 Ok(Step::More) => {}
                 Ok(Step::Ended) if self.ended => break Err(Errno::PIPE), // and so did we
                 Ok(Step::Ended) => self.ended = true,
-                Ok(Step::Sealed) => break Ok(()),
+                Ok(Step::Encrypted) => break Ok(()),
                 Ok(Step::Blocked | Step::Ready) => break Err(Errno::PIPE),
                 Err(error) => {
                     self.fault = Some(failure::fault(&error));
                     (work.plain, work.notify) = (&[], false);
-                    say_the_rest(&mut self.session, &mut self.sealed, &mut work);
+                    say_the_rest(&mut self.session, &mut self.undecrypted, &mut work);
                     break Err(Errno::PROTO);
                 }
             }

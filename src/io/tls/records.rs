@@ -18,7 +18,7 @@ const READ: usize = 4096;
 const READ_MOST: usize = 64 * 1024;
 /// Octets that may be kept until the rest has come: a record, or a message of the handshake, with a chain of
 /// certificates.
-pub(super) const SEALED_MOST: usize = 96 * 1024;
+pub(super) const UNDECRYPTED_MOST: usize = 96 * 1024;
 
 /// One side of a connection.
 pub(super) enum Session {
@@ -51,20 +51,19 @@ impl Session {
 /// Records in the buffer that all connections share, from the first that is not used up.
 pub(super) struct Records<'b> {
     buffer: &'b mut Vec<u8>,
-    most: usize,
     pub from: usize,
     to: usize,
 }
 
 impl<'b> Records<'b> {
     /// Begins with what was left over.
-    pub fn new(buffer: &'b mut Vec<u8>, rest: Vec<u8>, most: usize) -> Records<'b> {
+    pub fn new(buffer: &'b mut Vec<u8>, rest: Vec<u8>) -> Records<'b> {
         let to = rest.len();
         if buffer.len() < to {
             buffer.resize(to, 0);
         }
         buffer[..to].copy_from_slice(&rest);
-        Records { buffer, most, from: 0, to }
+        Records { buffer, from: 0, to }
     }
 
     pub fn all(&mut self) -> &mut [u8] {
@@ -78,9 +77,6 @@ impl<'b> Records<'b> {
         let want = READ.max(room + OVERHEAD * (1 + room / CONTENT));
         self.buffer.copy_within(self.from..self.to, 0);
         (self.from, self.to) = (0, self.to - self.from);
-        if self.to > self.most {
-            return Err(Errno::MSGSIZE);
-        }
         if self.buffer.len() < self.to + want {
             self.buffer.resize(self.to + want, 0);
         }
@@ -91,7 +87,7 @@ impl<'b> Records<'b> {
                     self.to += n;
                     return Ok(Some(n < want));
                 }
-                // Octets that were opened before may be there: whoever gets those waits for an edge then.
+                // Octets that were decrypted before may be there: whoever gets those waits for an edge then.
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }
@@ -113,24 +109,24 @@ pub(super) enum Step {
     Ended,
     /// The handshake needs more from the peer.
     Blocked,
-    /// Nothing is left to open, and octets may be sealed.
+    /// Nothing is left to decrypt, and octets may be encrypted.
     Ready,
-    /// What was to be sealed is.
-    Sealed,
+    /// What was to be encrypted is.
+    Encrypted,
 }
 
 /// What is to be done with the records that there are.
 pub(super) struct Work<'w> {
-    /// To be sealed.
+    /// To be encrypted.
     pub plain: &'w [u8],
     /// The end is to be announced.
     pub notify: bool,
-    /// Where sealed octets go, and up to where it is filled.
+    /// Where encrypted octets go, and up to where it is filled.
     pub out: &'w mut Vec<u8>,
     pub filled: usize,
-    /// Where opened octets go, and up to where it is filled.
+    /// Where decrypted octets go, and up to where it is filled.
     pub room: &'w mut [u8],
-    pub opened: usize,
+    pub decrypted: usize,
     /// Where those go for which there is no room.
     pub spill: &'w mut Vec<u8>,
 }
@@ -142,11 +138,11 @@ impl Work<'_> {
         }
     }
 
-    /// Takes octets of an opened record.
+    /// Takes octets of a decrypted record.
     fn take(&mut self, octets: &[u8]) {
-        let n = octets.len().min(self.room.len() - self.opened);
-        self.room[self.opened..self.opened + n].copy_from_slice(&octets[..n]);
-        self.opened += n;
+        let n = octets.len().min(self.room.len() - self.decrypted);
+        self.room[self.decrypted..self.decrypted + n].copy_from_slice(&octets[..n]);
+        self.decrypted += n;
         self.spill.extend_from_slice(&octets[n..]);
     }
 
@@ -190,7 +186,7 @@ impl Work<'_> {
                 match traffic.queue_close_notify(&mut self.out[self.filled..]) {
                     Ok(n) => {
                         self.filled += n;
-                        Ok(Step::Sealed)
+                        Ok(Step::Encrypted)
                     }
                     Err(_) => Ok(Step::Ready),
                 }
@@ -200,7 +196,7 @@ impl Work<'_> {
                 match traffic.encrypt(self.plain, &mut self.out[self.filled..]) {
                     Ok(n) => {
                         self.filled += n;
-                        break Ok(Step::Sealed);
+                        break Ok(Step::Encrypted);
                     }
                     Err(EncryptError::InsufficientSize(size)) => self.grow(size.required_size),
                     Err(EncryptError::EncryptExhausted) => {

@@ -136,7 +136,7 @@ fn octets_arrive_as_they_were_sent_in_both_directions() {
             let (server, config) = configs(of);
             let ours = move |mut stream: Stream, _core: Rc<Core>| async move {
                 let tls = Tls::server(server, &TlsBuffers::new()).unwrap();
-                stream.secure(tls, WAIT, None).await.unwrap();
+                stream.secure(tls, stream.reactor().clock().now() + WAIT, None).await.unwrap();
                 let (came, result) = read(&stream, size).await;
                 assert_eq!((came.len(), result), (size, Ok(())));
                 assert!(came == pattern(size));
@@ -160,7 +160,7 @@ fn a_flight_larger_than_what_the_kernel_takes_arrives() {
         let (server, config) = configs_with(of, 1000);
         let ours = move |mut stream: Stream, _core: Rc<Core>| async move {
             let tls = Tls::server(server, &TlsBuffers::new()).unwrap();
-            stream.secure(tls, WAIT, None).await.unwrap();
+            stream.secure(tls, stream.reactor().clock().now() + WAIT, None).await.unwrap();
             assert_eq!(read(&stream, 4).await, (b"some".to_vec(), Ok(())));
         };
         run(ours, move |end| client(&config, end).write_all(b"some").unwrap());
@@ -173,7 +173,7 @@ fn an_end_that_comes_with_octets_is_seen_at_once() {
         let (server, config) = configs(of);
         let ours = move |mut stream: Stream, core: Rc<Core>| async move {
             let tls = Tls::server(server, &TlsBuffers::new()).unwrap();
-            stream.secure(tls, WAIT, None).await.unwrap();
+            stream.secure(tls, stream.reactor().clock().now() + WAIT, None).await.unwrap();
             // Both lie there by then, and nothing follows that the kernel could tell of.
             core.reactor.sleep(Duration::from_millis(50)).await.unwrap();
             assert_eq!(read(&stream, usize::MAX).await, (b"some".to_vec(), Ok(())));
@@ -209,7 +209,7 @@ fn a_peer_that_speaks_of_nothing_but_the_protocol_is_left() {
     let ours = move |mut stream: Stream, _core: Rc<Core>| async move {
         let name = ServerName::try_from("localhost").unwrap();
         let tls = Tls::client(config, name, &TlsBuffers::new()).unwrap();
-        stream.secure(tls, WAIT, None).await.unwrap();
+        stream.secure(tls, stream.reactor().clock().now() + WAIT, None).await.unwrap();
         let fault = Error::Tls(TlsFault::ProtocolViolation);
         assert_eq!(read(&stream, usize::MAX).await, (Vec::new(), Err(fault)));
     };
@@ -238,7 +238,7 @@ fn both_sides_may_be_ours() {
             let mut stream = connected.unwrap();
             let name = ServerName::try_from("localhost").unwrap();
             let tls = Tls::client(config, name, &shared).unwrap();
-            stream.secure(tls, WAIT, None).await.unwrap();
+            stream.secure(tls, stream.reactor().clock().now() + WAIT, None).await.unwrap();
             send(&stream, &pattern(100_000)).await;
             stream.finished(WAIT).await.unwrap();
             assert_eq!(read(&stream, 10).await, (b"thanks".to_vec(), Ok(())));
@@ -246,7 +246,14 @@ fn both_sides_may_be_ours() {
         let other = Rc::clone(&core);
         let answers = core.spawn(async move {
             let mut stream = stream(listener.accept().unwrap().0, &other);
-            stream.secure(Tls::server(server, &buffers).unwrap(), WAIT, None).await.unwrap();
+            stream
+                .secure(
+                    Tls::server(server, &buffers).unwrap(),
+                    stream.reactor().clock().now() + WAIT,
+                    None,
+                )
+                .await
+                .unwrap();
             let (came, result) = read(&stream, usize::MAX).await;
             assert!(result == Ok(()) && came == pattern(100_000));
             send(&stream, b"thanks").await;
@@ -264,7 +271,7 @@ fn an_end_that_was_not_announced_is_an_error() {
             let (server, config) = configs(of);
             let ours = move |mut stream: Stream, _core: Rc<Core>| async move {
                 let tls = Tls::server(server, &TlsBuffers::new()).unwrap();
-                stream.secure(tls, WAIT, None).await.unwrap();
+                stream.secure(tls, stream.reactor().clock().now() + WAIT, None).await.unwrap();
                 let (came, result) = read(&stream, usize::MAX).await;
                 let expected =
                     if announced { Ok(()) } else { Err(Error::Tls(TlsFault::Truncated)) };
@@ -290,7 +297,7 @@ fn what_the_protocol_says_for_itself_is_no_octet() {
     let ours = move |mut stream: Stream, core: Rc<Core>| async move {
         let name = ServerName::try_from("localhost").unwrap();
         let tls = Tls::client(config, name, &TlsBuffers::new()).unwrap();
-        stream.secure(tls, WAIT, None).await.unwrap();
+        stream.secure(tls, stream.reactor().clock().now() + WAIT, None).await.unwrap();
         // Tickets are on their way, or here.
         core.reactor.sleep(Duration::from_millis(50)).await.unwrap();
         assert!(stream.is_quiet());
@@ -324,7 +331,8 @@ fn what_is_no_handshake_is_told_and_answered_with_an_alert() {
     let (server, _) = configs(&version::TLS13);
     let ours = move |mut stream: Stream, _core: Rc<Core>| async move {
         let tls = Tls::server(server, &TlsBuffers::new()).unwrap();
-        let error = stream.secure(tls, WAIT, None).await.unwrap_err();
+        let error =
+            stream.secure(tls, stream.reactor().clock().now() + WAIT, None).await.unwrap_err();
         assert_eq!(error, Error::Tls(TlsFault::NotTls));
     };
     run(ours, |mut end| {
@@ -343,7 +351,8 @@ fn the_alert_comes_behind_what_was_said_before() {
         (server.alpn_protocols, client.alpn_protocols) = (vec![b"a".into()], vec![b"b".into()]);
         let ours = move |mut stream: Stream, _core: Rc<Core>| async move {
             let tls = Tls::server(Arc::new(server), &TlsBuffers::new()).unwrap();
-            let error = stream.secure(tls, WAIT, None).await.unwrap_err();
+            let error =
+                stream.secure(tls, stream.reactor().clock().now() + WAIT, None).await.unwrap_err();
             assert_eq!(error, Error::Tls(TlsFault::NoSharedProtocol));
         };
         run(ours, move |end| {

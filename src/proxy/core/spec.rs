@@ -127,8 +127,6 @@ impl CoreSpec {
             scratch: RefCell::default(),
             #[cfg(feature = "tls")]
             bad_handshake: Complaint::default(),
-            #[cfg(feature = "tls")]
-            shakes: Cell::default(),
             bad_proxy_header: Complaint::default(),
             draining: Cell::new(false),
             closing: Cell::new(false),

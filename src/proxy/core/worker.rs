@@ -51,9 +51,6 @@ pub struct Worker {
     /// Handshakes fail.
     #[cfg(feature = "tls")]
     pub bad_handshake: Complaint,
-    /// The turn in which handshakes began last, and how many did.
-    #[cfg(feature = "tls")]
-    pub shakes: Cell<(u64, u32)>,
     /// Peers that have to begin with a PROXY header do not.
     pub bad_proxy_header: Complaint,
     /// Tunnels are to close, politely where they can.
@@ -132,18 +129,6 @@ impl Worker {
         let Some(BreakerChange { upstream, stage }) = turned else { return };
         let upstream = Arc::clone(upstream.state());
         self.report(Event::Breaker(BreakerReport { upstream, stage, outcome }));
-    }
-
-    /// Whether another handshake may begin in this turn, of `most`.
-    #[cfg(feature = "tls")]
-    pub fn may_shake(&self, most: u32) -> bool {
-        let turn = self.core.reactor.turns();
-        let begun = match self.shakes.get() {
-            (last, begun) if last == turn => begun,
-            _ => 0,
-        };
-        self.shakes.set((turn, begun + u32::from(begun < most)));
-        begun < most
     }
 
     /// The time.

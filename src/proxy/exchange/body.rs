@@ -199,7 +199,7 @@ impl<'a> Body<'a> {
         let is_sealed = self.source.stream.is_secure() || self.sink.stream.is_secure();
         match octets {
             _ if self.transforms() => Err(Copied::Transformed),
-            _ if is_sealed => Err(Copied::Sealed),
+            _ if is_sealed => Err(Copied::Tls),
             0..splice::WORTHWHILE => Err(Copied::Short),
             ..splice::WORTHWHILE_ALWAYS if core.pool.has_large() => Err(Copied::Large),
             _ => core.pipes.take().ok_or(Copied::NoPipe),
