@@ -111,7 +111,7 @@ fn zj02_whatever_is_wrong_with_tls_has_a_name_and_a_sentence() {
         (
             Origin::start(|peer| peer.fill().map(drop)),
             "tls_failed",
-            "The peer ended without saying so (close_notify): octets may be missing. (truncated)",
+            "The peer closed the connection in the middle of the handshake. (handshake_cut)",
         ),
         (says(b""), "connect_timeout", "no TLS handshake within 500ms"),
     ];

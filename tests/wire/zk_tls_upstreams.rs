@@ -350,7 +350,7 @@ fn zk11_a_certificate_of_ours_is_shown_to_who_asks() {
     assert_eq!(proxy.client().get("/").text(), "known");
     let shown = page(&proxy.ask("/status"));
     assert_eq!(shown["certificates"][0]["names"][0], "us.test", "{shown:#}");
-    assert_eq!(shown["certificates"][0]["shown_to"], "default");
+    assert_eq!(shown["certificates"][0]["shown_to"], "pool:default");
 }
 
 #[test]
