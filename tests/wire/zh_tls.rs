@@ -3,18 +3,23 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme};
 use serde_json::json;
+use socket2::SockRef;
 
 use crate::harness::tls::{
     Certificate, asked, connect, converse, get, over, pem, secured, trusting,
@@ -421,4 +426,169 @@ fn zh13_a_client_gets_the_ocsp_response_of_the_certificate_that_it_is_shown() {
             }
         }
     }
+}
+
+#[test]
+fn zh14_who_only_connects_has_not_failed() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let certificate = Certificate::new(&folder, "localhost");
+    let proxy = secured(&origin, &certificate, &["--read-timeout", "300ms"]);
+    let sent = |octets: &[u8]| {
+        let mut socket = TcpStream::connect(&proxy.address).unwrap();
+        socket.write_all(octets).unwrap();
+        socket.shutdown(Shutdown::Write).unwrap();
+        let mut came = Vec::new();
+        let _ = socket.read_to_end(&mut came);
+        came
+    };
+    assert_eq!(sent(b""), b"");
+    drop(TcpStream::connect(&proxy.address).unwrap());
+    let reset = TcpStream::connect(&proxy.address).unwrap();
+    SockRef::from(&reset).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(reset);
+    // One who has begun, and one who speaks something else.
+    assert_eq!(sent(&[22, 3, 1, 2, 0, 1, 0, 1]), b"");
+    assert_eq!(sent(b"SSH-2.0-OpenSSH_9.2\r\n")[..2], [21, 3]);
+    eventually("those alone are counted", || {
+        proxy.metrics()["tls"]["failed"] == json!({ "handshake_cut": 1, "not_tls": 1 })
+    });
+    let log = proxy.log();
+    assert!(!log.iter().any(|line| line.contains("(truncated)")), "{log:#?}");
+}
+
+#[test]
+fn zh15_an_alert_arrives_though_the_client_goes_on() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let certificate = Certificate::new(&folder, "localhost");
+    let proxy = secured(&origin, &certificate, &[]);
+    for _ in 0..20 {
+        let mut socket = TcpStream::connect(&proxy.address).unwrap();
+        // No ClientHello, and more behind it than one read takes.
+        let octets = [&[22, 3, 1, 0, 4, 9, 0, 0, 0][..], &[0; 12_000]].concat();
+        socket.write_all(&octets).unwrap();
+        thread::sleep(Duration::from_millis(5));
+        let _ = socket.write_all(&octets[..100]);
+        let mut came = Vec::new();
+        socket.read_to_end(&mut came).unwrap();
+        assert_eq!(came.get(..2), Some(&[21, 3][..]), "{came:?}");
+    }
+}
+
+#[test]
+fn zh16_a_header_and_a_handshake_share_their_time() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let certificate = Certificate::new(&folder, "localhost");
+    let flags = ["--proxy-protocol", "127.0.0.0/8", "--read-timeout", "2s"];
+    let proxy = secured(&origin, &certificate, &flags);
+    let mut socket = TcpStream::connect(&proxy.address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let begun = Instant::now();
+    socket.write_all(b"PROXY TCP4 192.0.2.1 ").unwrap();
+    thread::sleep(Duration::from_millis(1500));
+    socket.write_all(b"192.0.2.2 1 2\r\n\x16\x03\x01\x02\x00\x01\x00\x01").unwrap();
+    let _ = socket.read_to_end(&mut Vec::new());
+    assert!(begun.elapsed() < Duration::from_millis(3300), "{:?}", begun.elapsed());
+    eventually("it is told", || proxy.metrics()["tls"]["failed"] == json!({ "timeout": 1 }));
+}
+
+#[test]
+fn zh17_a_reload_that_fails_later_leaves_the_certificates_as_they_are() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let [one, other] = [(); 2].map(|()| Certificate::new(&folder, "localhost"));
+    let path = folder.join("t.toml");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let write = |own: &Certificate, more: &str| {
+        let text = format!(
+            "listen = ['https://127.0.0.1:0'{more}]\nupstream = '{}'\n[tls]\ncertificate = \
+             {{ cert = '{}', key = '{}' }}\n",
+            origin.url(),
+            own.cert,
+            own.key
+        );
+        fs::write(&path, text).unwrap();
+    };
+    write(&one, "");
+    let proxy = Proxy::start_as(&["--config", &path, "--admin", "127.0.0.1:0"], |_| {});
+    let shown = || page(&proxy.ask("/status"))["certificates"][0]["fingerprint_sha256"].clone();
+    let before = shown();
+    write(&other, &format!(", '{}'", taken.local_addr().unwrap()));
+    assert_eq!(proxy.post("/reload", "{}").status, 400);
+    // An order that links anew what is in force.
+    let order = r#"{"url": "http://127.0.0.1:9"}"#;
+    assert_eq!(proxy.post("/add", order).status, 200);
+    assert_eq!(shown(), before);
+    get(&mut connect(&proxy, &trusting(&[&one.der]), "localhost"), "/");
+}
+
+#[test]
+fn zh18_a_process_that_runs_takes_nothing_new_that_has_expired() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let (expired, path) = (Certificate::until(&folder, "localhost", -1), folder.join("t.toml"));
+    let Certificate { cert, key, .. } = &expired;
+    let plain = format!("listen = '127.0.0.1:0'\nupstream = '{}'\n", origin.url());
+    let secure =
+        plain.replace("listen = '127.0.0.1:0'", "listen = ['127.0.0.1:0', 'https://127.0.0.1:0']");
+    let towards = plain.replace("http://", "https://");
+    for (text, rest) in [
+        (&secure, format!("[tls]\ncertificate = {{ cert = '{cert}', key = '{key}' }}\n")),
+        (&towards, format!("upstream-tls = {{ ca = '{cert}', cert = '{cert}', key = '{key}' }}\n")),
+    ] {
+        fs::write(&path, &plain).unwrap();
+        let flags = ["--config", &path, "--admin", "127.0.0.1:0"];
+        let proxy = Proxy::start_as(&flags, |_| {});
+        fs::write(&path, format!("{text}{rest}")).unwrap();
+        let answer = proxy.post("/reload", "{}");
+        assert!(answer.status == 400 && answer.text().contains("has expired, on"), "{answer:?}");
+        // At a start it is a warning.
+        Proxy::start_as(&flags, |_| {}).wait_for_log("has expired, on");
+    }
+}
+
+#[test]
+fn zh19_a_self_signed_certificate_is_renewed_while_it_serves() {
+    let (origin, home) = (mirror(), Scratch::new());
+    let folder = home.join("tidegate/tls");
+    fs::create_dir_all(&folder).unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "tidegate local authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let put = |name: &str, der: &[u8], key: &KeyPair| {
+        let text = pem("CERTIFICATE", der) + &pem("PRIVATE KEY", key.serialized_der());
+        fs::write(format!("{folder}/{name}"), text).unwrap();
+    };
+    put("ca-with-key.pem", issuer.der(), issuer.key());
+    // Renewed 30 days before the end: seconds from now.
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let mut params = CertificateParams::new(names).unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(now + 30 * 24 * 60 * 60 + 4);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate().unwrap();
+    let old = params.signed_by(&key, &issuer).unwrap();
+    put("localhost.pem", old.der(), &key);
+    let url = origin.url();
+    let flags = [
+        "--listen",
+        "https://127.0.0.1:0",
+        "--tls-self-signed",
+        "localhost",
+        "--upstream",
+        &url,
+        "--admin",
+        "127.0.0.1:0",
+    ];
+    let proxy = Proxy::start_as(&flags, |command| {
+        command.env("XDG_STATE_HOME", home.join(""));
+    });
+    let days = || page(&proxy.ask("/status"))["certificates"][0]["days_left"].clone();
+    assert_eq!(days(), 30);
+    let config = trusting(&[issuer.der()]);
+    get(&mut connect(&proxy, &config, "localhost"), "/");
+    eventually("a new one is served", || days() == 89 || days() == 90);
+    get(&mut connect(&proxy, &config, "localhost"), "/");
+    proxy.wait_for_log("made anew");
 }
