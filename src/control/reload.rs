@@ -153,10 +153,10 @@ impl ControlPlane {
 
     /// Has a certificate of our own made anew.
     pub(super) async fn renew_certificate(&mut self) {
+        tracing::info!("the self-signed certificate expires in a month: another one is made");
         self.tls.renews();
         let loaded = self.view.get().loaded;
         self.go_by(self.desired.plan(), loaded).await;
-        tracing::info!("self-signed certificate: made anew, as the old one ends soon");
     }
 
     /// Puts `named` in force, with addresses in place of the names that are followed, and shows it.

@@ -53,7 +53,7 @@ pub struct SelfSigned {
 
 /// From when on such a certificate is to be made anew, in seconds after the epoch.
 pub fn renewed_at(facts: &CertificateFacts) -> u64 {
-    facts.not_after.saturating_sub(RENEWED_DAYS * DAY)
+    (facts.not_after + 1).saturating_sub(RENEWED_DAYS * DAY)
 }
 
 /// Where such certificates are kept, by the environment (XDG Base Directory Specification). `None`: there is no home.

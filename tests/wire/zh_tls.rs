@@ -590,5 +590,5 @@ fn zh19_a_self_signed_certificate_is_renewed_while_it_serves() {
     get(&mut connect(&proxy, &config, "localhost"), "/");
     eventually("a new one is served", || days() == 89 || days() == 90);
     get(&mut connect(&proxy, &config, "localhost"), "/");
-    proxy.wait_for_log("made anew");
+    proxy.wait_for_log("another one is made");
 }
