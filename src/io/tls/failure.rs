@@ -4,9 +4,6 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerInco
 
 use super::super::tls_fault::TlsFault::{self, self as F};
 
-/// Octets of a record's header, below which nothing is judged.
-const HEADER: usize = 5;
-
 /// What the peer may say of us. Alerts that are not here are [`TlsFault::PeerAlert`].
 const ALERTS: &[(AlertDescription, TlsFault)] = {
     use AlertDescription as A;
@@ -50,10 +47,10 @@ const OF_HTTP: [&[u8]; 10] = [
     b"HTTP/",
 ];
 
-/// A peer that begins so speaks plain HTTP: no record does. A part of such a beginning is enough, if no less than a
-/// record's header.
+/// A peer that begins so speaks plain HTTP: no record does. The beginning need not have come whole: the
+/// first octet is judged as soon as it is there.
 pub fn is_http(octets: &[u8]) -> bool {
-    octets.len() >= HEADER
+    !octets.is_empty()
         && OF_HTTP.iter().any(|begin| octets.starts_with(begin) || begin.starts_with(octets))
 }
 
@@ -142,7 +139,8 @@ mod tests {
             (b"GET /", true),
             (b"OPTIO", true),
             (b"HTTP/1.1 400 Bad Request\r\n", true),
-            (b"GET ", false), // less than a header
+            (b"G", true),
+            (b"S", false),
             (b"GETS / HTTP/1.1", false),
             (b"SSH-2.0-OpenSSH_9.2\r\n", false),
             (b"EHLO a.test\r\n", false),
