@@ -66,7 +66,10 @@ fn bearer(secret: &str) -> Result<&[u8], Diagnostic> {
             Err(wrong("this is too long", format!("a token has at most {most} octets")))
         }
         _ if secret.bytes().all(is_of_token) => Ok(secret.as_bytes()),
-        _ => Err(wrong("no field can hold this", "a token has letters, digits and ASCII signs")),
+        _ => Err(wrong(
+            "no field can hold this",
+            "a token has letters, digits and ASCII signs, but no comma and no quote",
+        )),
     }
 }
 
@@ -138,7 +141,8 @@ pub fn algorithm(text: &str) -> Result<JwtAlgorithm, Diagnostic> {
 
 /// A path of claims: `realm_access.roles`.
 pub fn claim(text: &str) -> Result<String, Diagnostic> {
-    let is_part = |part: &str| !part.is_empty() && !part.chars().any(char::is_control);
+    let is_part =
+        |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_control() || c == ',');
     match text.len() <= 256 && text.split('.').count() <= 8 && text.split('.').all(is_part) {
         true => Ok(text.to_owned()),
         false => Err(wrong("this is not a claim", "write a name, or a path such as a.b")),

@@ -233,6 +233,12 @@ impl Settings<'_> {
 
 /// A text in a list.
 fn text(text: &str) -> Result<String, Diagnostic> {
+    if text.contains(',') {
+        return Err(wrong(
+            "a comma parts the texts of a list",
+            "put them into a list, [\"a\", \"b\"]",
+        ));
+    }
     match text.len() <= 1024 && !text.chars().any(char::is_control) {
         true => Ok(text.to_owned()),
         false => Err(unclear("this is too long, or has control characters in it")),

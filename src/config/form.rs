@@ -107,7 +107,7 @@ pub enum Form {
     Rate,
     /// What requests have in common that are counted together.
     LimitKey,
-    /// Tokens, each perhaps with a name and roles behind it: repeatable, and comma lists.
+    /// Tokens, each perhaps with a name and roles behind it: repeatable.
     Tokens,
     /// `name:hash`, perhaps with roles behind it: repeatable.
     Users,
@@ -200,7 +200,7 @@ impl Form {
 
     /// There may be several values.
     pub fn takes_list(self) -> bool {
-        self.separates() || matches!(self, Lines | Pairs | Shares | Lists | Users | Roles)
+        self.separates() || matches!(self, Lines | Pairs | Shares | Lists | Tokens | Users | Roles)
     }
 
     /// A comma goes between several values.
@@ -226,7 +226,6 @@ impl Form {
                 | NetworkNames
                 | MediaTypes
                 | Claims
-                | Tokens
                 | Algorithms
                 | Texts
                 | Names

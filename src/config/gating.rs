@@ -387,8 +387,12 @@ fn or_star(
 fn role(text: &str) -> Result<String, Diagnostic> {
     match role_of_certificate(text) {
         true => Ok(text.to_owned()),
+        false if !text.bytes().all(|octet| matches!(octet, b' '..=b'~')) => {
+            let right = "others are as the log shows them, such as \\C3\\A9";
+            Err(wrong("a role has printable ASCII characters", right))
+        }
         false if text.contains(',') => {
-            Err(wrong("a text is one role", r#"write several as a list: ["writer", "admin"]"#))
+            Err(wrong("a text is one role", r#"put several into a list: ["writer", "admin"]"#))
         }
         false => conditions::name(text),
     }

@@ -53,12 +53,14 @@ pub struct Given {
     pub origin: Origin,
     /// What to show in its place, where it was read from the environment or a file.
     pub shown: Option<Arc<str>>,
+    /// It stood alone in a list or a table of a file: a comma in it is a part of it.
+    pub is_item: bool,
 }
 
 impl Given {
     /// A value that is no secret.
     pub fn new(text: impl Into<Arc<str>>, origin: Origin) -> Given {
-        Given { text: text.into(), origin, shown: None }
+        Given { text: text.into(), origin, shown: None, is_item: false }
     }
 
     /// The text, unless it is a secret: then what stands in the file.

@@ -79,6 +79,7 @@ impl Secrets<'_> {
             text: format!("{lead}{value}").into(),
             origin: origin.clone(),
             shown: is_secret.then(|| text.clone()),
+            is_item: false,
         };
         Ok(self.values(setting, value)?.into_iter().map(given).collect())
     }

@@ -21,6 +21,8 @@ use super::values;
 
 /// Octets of a file.
 const LARGEST: usize = 1 << 20;
+/// Octets of an OCSP response: a message of a handshake has 64 KiB, with a chain in it.
+const OCSP_MOST: usize = 32 << 10;
 /// Certificates, and names of one.
 const MOST: usize = 1024;
 const MOST_NAMES: usize = 32;
@@ -140,12 +142,16 @@ impl Reader<'_> {
     }
 
     fn ocsp(&self, path: &str) -> Result<DerFile, Diagnostic> {
-        /// The first octet of a SEQUENCE (X.690 section 8.9).
-        const SEQUENCE: u8 = 0x30;
         let octets = self.octets(path)?;
-        match octets.first() {
-            Some(&SEQUENCE) => Ok(DerFile { path: path.into(), octets: octets.into() }),
-            _ => {
+        match is_sequence(&octets) {
+            true if octets.len() <= OCSP_MOST => {
+                Ok(DerFile { path: path.into(), octets: octets.into() })
+            }
+            true => {
+                let what = format!("the OCSP response in {path} is too long for a handshake");
+                Err(wrong(what, "it has 32 KiB at most"))
+            }
+            false => {
                 let what = format!("there is no OCSP response in {path}");
                 Err(wrong(what, "openssl ocsp -respout writes one, in DER"))
             }
@@ -154,6 +160,10 @@ impl Reader<'_> {
 
     /// A certificate, as far as its files are named.
     fn certificate(&self, text: &str) -> Result<CertificateDraft, Diagnostic> {
+        if text.contains(',') {
+            let right = "name files without any, or link to them";
+            return Err(wrong("a comma parts the names of several certificates", right));
+        }
         let CertificateFiles { cert, key, ocsp } = CertificateFiles::of(text);
         Ok(CertificateDraft {
             chain: self.pem(&cert, &CERTIFICATE)?,
@@ -168,6 +178,19 @@ struct CertificateDraft {
     chain: PemFile,
     key: Option<Secret>,
     ocsp: Option<DerFile>,
+}
+
+/// The octets are one whole SEQUENCE of less than 64 KiB (X.690 sections 8.1.3 and 8.9).
+fn is_sequence(octets: &[u8]) -> bool {
+    let (length, rest) = match *octets {
+        [0x30, length @ ..=0x7f, ref rest @ ..] => (usize::from(length), rest),
+        [0x30, 0x81, length, ref rest @ ..] => (usize::from(length), rest),
+        [0x30, 0x82, high, low, ref rest @ ..] => {
+            (usize::from(u16::from_be_bytes([high, low])), rest)
+        }
+        _ => return false,
+    };
+    length == rest.len()
 }
 
 /// `CERTIFICATE` of a line that begins one.
@@ -372,6 +395,28 @@ fn no_key(origin: &Origin) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ocsp_response_is_a_whole_sequence() {
+        let long = |length: u16, there: usize| {
+            let [high, low] = length.to_be_bytes();
+            [&[0x30, 0x82, high, low][..], &vec![0; there]].concat()
+        };
+        for (octets, expected) in [
+            (vec![0x30, 3, 10, 1, 3], true),
+            (vec![0x30, 3, 10, 1], false),
+            (vec![0x30, 3, 10, 1, 3, 0], false),
+            ([&[0x30, 0x81, 200][..], &[0; 200]].concat(), true),
+            (long(600, 600), true),
+            (long(600, 599), false),
+            (vec![0x30, 0x80, 0, 0], false),
+            (vec![0x30], false),
+            (vec![0x31, 0], false),
+            (vec![], false),
+        ] {
+            assert_eq!(is_sequence(&octets), expected, "{octets:?}");
+        }
+    }
 
     #[test]
     fn files_of_a_certificate_have_any_names_and_any_order() {

@@ -96,7 +96,7 @@ impl Settings<'_> {
             let parts = match form {
                 // A variable has no other way to hold several.
                 Form::Lines if !is_in_file => parts(&given.text, '\n'),
-                form if form.separates() => parts(&given.text, ','),
+                form if form.separates() && !given.is_item => parts(&given.text, ','),
                 _ => vec![whole(&given.text)],
             };
             for part in parts {
@@ -136,7 +136,7 @@ impl Settings<'_> {
 
     /// Writes a mistake down. What is a secret is shown as it was written.
     pub fn refuse(&mut self, given: &Given, part: Range<usize>, mut wrong: Diagnostic) {
-        let Given { text, origin, shown } = given;
+        let Given { text, origin, shown, .. } = given;
         if matches!(origin, Origin::Dotenv(_)) && text.contains('$') {
             wrong.rest.push_str(" (variables are not expanded)");
         }

@@ -36,6 +36,8 @@ struct Place<'a> {
     section: Option<usize>,
     /// The tables around it, in the section or at the top.
     path: &'a str,
+    /// In a list or a table of values: commas do not part what stands there.
+    is_item: bool,
 }
 
 /// A file that is being read.
@@ -101,7 +103,7 @@ impl<'a> Reading<'a> {
             let right = "write a name and a value a line, such as listen: \":8080\"";
             self.refuse("", root.span.clone(), wrong("this is not a table of settings", right));
         }
-        self.table(Place { section: None, path: "" }, root);
+        self.table(Place { section: None, path: "", is_item: false }, root);
         self.includes
     }
 
@@ -249,7 +251,7 @@ impl<'a> Reading<'a> {
                 continue;
             }
             if let Some(section) = self.section(scope, key.name.clone(), &key.span) {
-                self.table(Place { section: Some(section), path: "" }, node);
+                self.table(Place { section: Some(section), path: "", is_item: false }, node);
             }
         }
     }
@@ -276,7 +278,7 @@ impl<'a> Reading<'a> {
             }
             let name = own_name(route).unwrap_or_else(|| format!("route-{number}"));
             let Some(section) = self.section(ROUTE, name, &route.span) else { return };
-            self.table(Place { section: Some(section), path: "" }, route);
+            self.table(Place { section: Some(section), path: "", is_item: false }, route);
         }
     }
 
@@ -298,7 +300,7 @@ impl<'a> Reading<'a> {
             (table::find_in(ROUTE, kind), self.section(scope, name, span))
         {
             self.found(Place { path: kind, ..place }, setting, given);
-            self.table(Place { section: Some(section), path: "" }, node);
+            self.table(Place { section: Some(section), path: "", is_item: false }, node);
         }
     }
 

@@ -23,6 +23,7 @@ impl Reading<'_> {
                 return self.refuse(place.path, node.span.clone(), empty());
             }
             Value::List(items) if setting.form.takes_list() => {
+                let place = Place { is_item: true, ..place };
                 return items.iter().for_each(|item| self.value(setting, place, item));
             }
             Value::List(_) => {
@@ -45,7 +46,8 @@ impl Reading<'_> {
                 return self.refuse(place.path, node.span.clone(), wrong(what, "write a text"));
             }
         };
-        self.text(setting, place, node, "", text);
+        let is_item = place.is_item || matches!(node.value, Value::Table(_));
+        self.text(setting, Place { is_item, ..place }, node, "", text);
     }
 
     /// `{ url = "...", weight = 3 }`, as it would be written in one text.
@@ -103,6 +105,7 @@ impl Reading<'_> {
         let (Value::Table(entries), Some(between)) = (&node.value, setting.form.of_pairs()) else {
             return;
         };
+        let place = Place { is_item: true, ..place };
         if entries.is_empty() {
             return self.refuse(place.path, node.span.clone(), empty());
         }
@@ -184,7 +187,9 @@ impl Reading<'_> {
                 _ => format!("{lead}{value}"),
             };
             let shown = is_secret.then(|| format!("{lead}{text}").into());
-            let given = Given { text: value.into(), origin: origin.clone(), shown };
+            // A variable or a file in its place may hold several.
+            let is_item = place.is_item && !is_secret;
+            let given = Given { text: value.into(), origin: origin.clone(), shown, is_item };
             self.found(place, setting, given);
         }
     }
