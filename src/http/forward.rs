@@ -180,7 +180,7 @@ pub fn passing<'h>(
         | Name::Lookalike => true,
         Name::MaxForwards => head.max_forwards.is_some(),
         Name::Trailer => head.framing != Framing::Chunked,
-        id if id.tells_of_certificate() && names::is_among(field.name.of(bytes), withheld) => true,
+        id if id.is(CLAIM) && names::is_among(field.name.of(bytes), withheld) => true,
         id if id.is(OURS) => id.is(HOP_BY_HOP) || (id.is(CLAIM) && !trusted),
         _ => !withheld.is_empty() && names::is_among(field.name.of(bytes), withheld),
     };

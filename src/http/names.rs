@@ -141,7 +141,8 @@ pub const CERTIFICATE: &str = "Client-Cert";
 /// The field that has its subject; our own.
 pub const SUBJECT: &str = "X-Client-Subject";
 /// Fields that tell of a client's certificate.
-pub const OF_CERTIFICATES: [&str; 3] = [CERTIFICATE, "Client-Cert-Chain", SUBJECT];
+pub const OF_CERTIFICATES: [&str; 4] =
+    [CERTIFICATE, "Client-Cert-Chain", SUBJECT, "X-Forwarded-Client-Cert"];
 
 impl Name {
     /// Looks `name` up, whatever its case.
@@ -176,11 +177,6 @@ impl Name {
             }
             _ => Name::Other,
         }
-    }
-
-    /// It says who a client is by its certificate.
-    pub fn tells_of_certificate(self) -> bool {
-        matches!(self, Name::ClientCert | Name::ClientCertChain | Name::XClientSubject)
     }
 
     /// Whether the name has any of `flags`.

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::gate::ShownCertificate;
 use crate::config::Listen;
-use crate::http::{Field, Method, Name, Request, names};
+use crate::http::{CLAIM, Field, Method, Name, Request, names};
 
 /// A request whose head was judged good.
 #[derive(Clone, Copy, Debug)]
@@ -52,12 +52,11 @@ impl<'a> MatchInput<'a> {
         self.fields(name).next()
     }
 
-    /// The client may send this field. Of its own certificate no client may speak: trusted proxies speak of those of
-    /// others, where we ask for none.
+    /// The client may send this field, so that an upstream gets it, too. Only trusted proxies speak of other clients:
+    /// of their addresses, and of their certificates where we ask for none.
     pub fn may_say(&self, field: &Field) -> bool {
         let name = field.name.of(self.bytes);
-        !names::is_among(name, self.withheld)
-            && (self.is_trusted() || !field.id.tells_of_certificate())
+        !names::is_among(name, self.withheld) && (self.is_trusted() || !field.id.is(CLAIM))
     }
 
     /// Every field of this name that the client may send.
@@ -122,19 +121,20 @@ mod tests {
 
     #[test]
     fn a_client_says_what_it_may_send() {
-        let fields = "Host: a\r\nX-Client-Subject: CN=a\r\nTrue-Client-IP: b\r\nX-A: c\r\n";
+        let fields = "Host: a\r\nX-Client-Subject: CN=a\r\nX-Forwarded-Host: d\r\n\
+                      True-Client-IP: b\r\nX-A: c\r\n";
         let withheld = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
         for (is_trusted, withheld, expected) in [
-            (true, withheld(&[]), [true, true, true]),
-            (true, withheld(&["x-client-subject"]), [false, true, true]),
-            (false, withheld(&[]), [false, true, true]),
-            (false, withheld(&["True-Client-IP"]), [false, false, true]),
+            (true, withheld(&[]), [true, true, true, true]),
+            (true, withheld(&["x-client-subject"]), [false, true, true, true]),
+            (false, withheld(&[]), [false, false, true, true]),
+            (false, withheld(&["True-Client-IP"]), [false, false, false, true]),
         ] {
             let withheld: Vec<String> = withheld;
             let said = input(fields, |input| {
                 let trusted = if is_trusted { input.trusted } else { &[] };
                 let input = MatchInput { trusted, withheld: &withheld, ..input };
-                ["X-Client-Subject", "true-client-ip", "X-A"]
+                ["X-Client-Subject", "X-Forwarded-Host", "true-client-ip", "X-A"]
                     .map(|name| input.field(name).is_some())
             });
             assert_eq!(said, expected, "{is_trusted} {withheld:?}");

@@ -8,7 +8,7 @@ use crate::http::forward::{FieldEdits, PathEdits, RequestEdits};
 use crate::http::{Offer, Request, names};
 
 /// Fields that tell of certificates of clients.
-static OF_CERTIFICATES: LazyLock<[String; 3]> =
+static OF_CERTIFICATES: LazyLock<[String; 4]> =
     LazyLock::new(|| names::OF_CERTIFICATES.map(str::to_owned));
 
 /// The names of further fields that a peer who is `trusted` or not may not send. Where we look at certificates, nobody
