@@ -49,7 +49,7 @@ fn told_later(error: io::Error) -> io::Error {
 /// A connection after the handshake.
 struct TlsConnection(TlsStream<Begun>);
 
-/// Who closes without a word would look cut off.
+/// A close without close_notify looks like a truncation.
 impl Drop for TlsConnection {
     fn drop(&mut self) {
         // As far as the kernel takes it now.

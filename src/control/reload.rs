@@ -9,9 +9,10 @@ use futures_lite::FutureExt;
 use serde_json::json;
 
 use super::watch::Watcher;
-use super::{ControlPlane, keys, names, served_certificates, unusable};
+use super::{ControlPlane, keys, names, served_certificates};
 use crate::admin::{Loaded, Outcome, Refused};
 use crate::config::{self, Action, Difference, Plan, Rejected, UpstreamOrder};
+use crate::policy::gate;
 use crate::proxy::{Addresses, Adoption, Command, Runtime};
 
 /// Octets of the stack on which settings are read: as many as the first thread of a process usually has.
@@ -51,7 +52,9 @@ impl ControlPlane {
             }
         };
         self.watcher = Watcher::new(std::mem::take(&mut report.files));
-        if let Some(why) = unusable(&plan) {
+        let unusable = gate::unusable(&plan);
+        if !unusable.is_empty() {
+            let why = unusable.join("; ");
             return Err(self.refuse_with("credentials", why));
         }
         if let Err(why) = self.tls.prepare(&plan) {
@@ -154,7 +157,7 @@ impl ControlPlane {
     /// Has a certificate of our own made anew.
     pub(super) async fn renew_certificate(&mut self) {
         tracing::info!("the self-signed certificate expires in a month: another one is made");
-        self.tls.renews();
+        self.tls.note_renewal();
         let loaded = self.view.get().loaded;
         self.go_by(self.desired.plan(), loaded).await;
     }

@@ -28,8 +28,8 @@ pub struct TlsLinker {
     in_force: Option<Linked>,
     /// What was looked at last, and is perhaps put in force next.
     prepared: Option<Linked>,
-    /// When a certificate of our own was to be made anew last, after the epoch.
-    renewed_at: Option<Duration>,
+    /// When a certificate of our own was last to be made anew, after the epoch.
+    last_renewal: Option<Duration>,
 }
 
 /// All that a plan asks for, by what asks for it.
@@ -37,7 +37,7 @@ pub struct TlsLinker {
 struct Linked {
     listener: Option<(Arc<TlsSpec>, ListenerTls)>,
     /// Towards upstreams and services, one for each way in which that is asked for.
-    clients: Vec<(Arc<UpstreamTlsSpec>, PoolTls)>,
+    upstreams: Vec<(Arc<UpstreamTlsSpec>, PoolTls)>,
 }
 
 impl TlsLinker {
@@ -62,8 +62,8 @@ impl TlsLinker {
         {
             new.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         }
-        let is_new = |tls: &PoolTls| !before.clients.iter().any(|(_, old)| Arc::ptr_eq(old, tls));
-        let new = linked.clients.iter().filter(|(_, tls)| is_new(tls));
+        let is_new = |tls: &PoolTls| !before.upstreams.iter().any(|(_, old)| Arc::ptr_eq(old, tls));
+        let new = linked.upstreams.iter().filter(|(_, tls)| is_new(tls));
         let warnings = new.flat_map(|(_, tls)| &tls.warnings);
         warnings.for_each(|warning| tracing::warn!("upstream-tls: {warning}"));
         (self.in_force, self.prepared) = (Some(linked), None);
@@ -74,9 +74,10 @@ impl TlsLinker {
     pub fn fault(plan: &Plan) -> Option<String> {
         let spec = plan.listener.tls.as_ref();
         let faults = spec.map(|spec| ServerTls::faults(spec, None)).unwrap_or_default();
-        let mut clients = Clients { known: Vec::new(), served: None, used: Vec::new(), faults };
-        clients.of(plan);
-        (!clients.faults.is_empty()).then(|| clients.faults.join("; "))
+        let mut upstreams =
+            UpstreamTlsLinker { known: Vec::new(), served: None, used: Vec::new(), faults };
+        upstreams.of(plan);
+        (!upstreams.faults.is_empty()).then(|| upstreams.faults.join("; "))
     }
 
     /// The keys of tickets, for the process that takes over; a secret.
@@ -102,15 +103,15 @@ impl TlsLinker {
     }
 
     /// One is about to be made anew; where that fails, it is tried again later.
-    pub fn renews(&mut self) {
-        self.renewed_at = Some(since_epoch());
+    pub fn note_renewal(&mut self) {
+        self.last_renewal = Some(since_epoch());
     }
 
     /// How long it is until then; `None`: no certificate of our own is in force.
     fn until_renewal(&self) -> Option<Duration> {
         let (spec, linked) = self.in_force.as_ref()?.listener.as_ref()?;
         let again = self
-            .renewed_at
+            .last_renewal
             .map_or(Duration::ZERO, |last| (last + RENEWAL_LOOK).saturating_sub(since_epoch()));
         Some(until_renewal(spec, linked)?.max(again))
     }
@@ -123,15 +124,16 @@ impl TlsLinker {
             faults.extend(told);
             None
         });
-        let known = known.into_iter().flat_map(|linked| &linked.clients).collect();
-        let mut clients = Clients { known, served: served.as_ref(), used: Vec::new(), faults };
-        let (pools, services) = clients.of(plan);
-        if !clients.faults.is_empty() {
-            return Err(clients.faults.join("; "));
+        let known = known.into_iter().flat_map(|linked| &linked.upstreams).collect();
+        let mut upstreams =
+            UpstreamTlsLinker { known, served: served.as_ref(), used: Vec::new(), faults };
+        let (pools, services) = upstreams.of(plan);
+        if !upstreams.faults.is_empty() {
+            return Err(upstreams.faults.join("; "));
         }
         let tls =
             LinkedTls { listener: listener.clone().map(|(_, linked)| linked), pools, services };
-        Ok((Linked { listener, clients: clients.used }, tls))
+        Ok((Linked { listener, upstreams: upstreams.used }, tls))
     }
 
     fn listener(
@@ -142,14 +144,22 @@ impl TlsLinker {
     ) -> Result<Option<(Arc<TlsSpec>, ListenerTls)>, Vec<String>> {
         let Some(spec) = &plan.listener.tls else { return Ok(None) };
         let mut known = known.iter().filter_map(|linked| linked.listener.as_ref());
-        let is_good = |(other, linked): &&(Arc<TlsSpec>, ListenerTls)| {
-            other == spec && until_renewal(other, linked) != Some(Duration::ZERO)
-        };
-        if let Some(known) = known.find(is_good) {
+        let known = known.find(|(other, _)| other == spec);
+        if let Some(known) = known
+            && until_renewal(spec, &known.1) != Some(Duration::ZERO)
+        {
             return Ok(Some(known.clone()));
         }
+        let with_own = match (with_self_signed(spec, plan), known) {
+            (Ok(with_own), _) => with_own,
+            (Err(fault), None) => return Err(vec![fault]),
+            // It must not be in the way of other changes.
+            (Err(fault), Some(known)) => {
+                tracing::error!("the self-signed certificate is not made anew: {fault}");
+                return Ok(Some(known.clone()));
+            }
+        };
         let tickets = self.tickets.get_or_init(TicketKeys::new);
-        let with_own = with_self_signed(spec, plan).map_err(|fault| vec![fault])?;
         let linked = ServerTls::link(&with_own, tickets, served)?;
         Ok(Some((Arc::clone(spec), Arc::new(linked))))
     }
@@ -159,14 +169,14 @@ impl Linked {
     /// As what it is while other settings are looked at.
     fn served(&self) -> Served {
         let listener = self.listener.as_ref().map(|(_, tls)| &**tls);
-        Served::new(listener, self.clients.iter().map(|(_, tls)| &**tls))
+        Served::new(listener, self.upstreams.iter().map(|(_, tls)| &**tls))
     }
 }
 
 /// How long the certificate of our own is good for, where one was asked for.
 fn until_renewal(spec: &TlsSpec, linked: &ServerTls) -> Option<Duration> {
     let facts = linked.certificates.last().filter(|_| !spec.self_signed.is_empty())?;
-    Some(Duration::from_secs(tls::renewed_at(facts)).saturating_sub(since_epoch()))
+    Some(Duration::from_secs(tls::renewal_due_at(facts)).saturating_sub(since_epoch()))
 }
 
 fn since_epoch() -> Duration {
@@ -189,15 +199,15 @@ pub fn served_certificates(linked: &LinkedTls) -> Vec<ServedCertificate> {
     all
 }
 
-/// TLS towards others, while it is linked.
-struct Clients<'k> {
+/// Links TLS towards upstreams and services.
+struct UpstreamTlsLinker<'k> {
     known: Vec<&'k (Arc<UpstreamTlsSpec>, PoolTls)>,
     served: Option<&'k Served>,
     used: Vec<(Arc<UpstreamTlsSpec>, PoolTls)>,
     faults: Vec<String>,
 }
 
-impl Clients<'_> {
+impl UpstreamTlsLinker<'_> {
     /// That of the pools and the services of `plan`.
     fn of(&mut self, plan: &Plan) -> (PoolsTls, Option<PoolTls>) {
         let mut pools = PoolsTls::new();
@@ -264,9 +274,7 @@ fn with_self_signed(spec: &Arc<TlsSpec>, plan: &Plan) -> Result<Arc<TlsSpec>, St
     if spec.self_signed.is_empty() {
         return Ok(Arc::clone(spec));
     }
-    // No client asks for a name with a star, and the certificate is for this machine in any case.
-    let name = spec.self_signed.iter().find(|name| !name.contains('*'));
-    let name = name.map_or("localhost", String::as_str);
+    let name = spec.self_signed.first().map_or("localhost", String::as_str);
     let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
     let port = match plan.listener.secure.first() {
         Some(Listen::Any(port)) => *port,

@@ -33,7 +33,7 @@ impl TlsLinker {
         std::future::pending().await
     }
 
-    pub fn renews(&mut self) {}
+    pub fn note_renewal(&mut self) {}
 }
 
 /// None.

@@ -50,9 +50,9 @@ faults! {
     PeerUnknownCa peer_unknown_ca Alert
         "The peer does not trust the issuer of our certificate.";
     PeerCertificateExpired peer_certificate_expired Alert
-        "The peer holds our certificate for expired, or for not yet valid.";
+        "The peer considers our certificate expired, or not yet valid.";
     PeerCertificateRevoked peer_certificate_revoked Alert
-        "The peer holds our certificate for revoked.";
+        "The peer considers our certificate revoked.";
     PeerBadCertificate peer_bad_certificate Alert
         "The peer does not take our certificate; often it is for another name.";
     PeerUnsupportedCertificate peer_unsupported_certificate Alert
@@ -63,38 +63,38 @@ faults! {
         "The peer demands a certificate, and we have shown none.";
     PeerAccessDenied peer_access_denied Alert
         "The peer took our certificate for valid, and does not let us in.";
-    PeerNoSharedVersion peer_no_shared_version Alert
+    PeerNoSharedVersion peer_protocol_version Alert
         "The peer speaks no version of TLS that we speak.";
     PeerHandshakeFailure peer_handshake_failure Alert
         "The peer found no cipher, group or signature in common.";
     PeerInsufficientSecurity peer_insufficient_security Alert
         "The peer demands stronger ciphers than we offer.";
-    PeerUnknownName peer_unknown_name Alert
+    PeerUnknownName peer_unrecognized_name Alert
         "The peer serves no such name.";
-    PeerNoSharedProtocol peer_no_shared_protocol Alert
+    PeerNoSharedProtocol peer_no_application_protocol Alert
         "The peer does not speak HTTP/1.1.";
     PeerDecryptError peer_decrypt_error Alert
         "The peer could not verify a signature or a check sum of ours.";
-    PeerBadRecord peer_bad_record Alert
+    PeerBadRecord peer_bad_record_mac Alert
         "The peer could not open a record of ours: something on the way changed it.";
     PeerDecodeError peer_decode_error Alert
         "The peer could not read a message of ours.";
     PeerIllegalParameter peer_illegal_parameter Alert
-        "The peer holds a message of ours for wrong.";
+        "The peer rejected a message of ours as wrong.";
     PeerUnexpectedMessage peer_unexpected_message Alert
         "The peer did not expect a message of ours.";
     PeerMissingExtension peer_missing_extension Alert
         "The peer misses something in a message of ours.";
     PeerInternalError peer_internal_error Alert
         "The peer failed, by what it says for a reason of its own.";
-    PeerCancelled peer_cancelled Alert
+    PeerCancelled peer_user_canceled Alert
         "The peer gave the handshake up.";
-    PeerFallback peer_fallback Alert
-        "The peer holds our version for older than it must be.";
+    PeerFallback peer_inappropriate_fallback Alert
+        "The peer considers our version a downgrade (RFC 7507).";
     PeerAlert peer_alert Alert
         "The peer gave up with an alert.";
     RevocationListInvalid revocation_list_invalid Certificate
-        "The revocation list is none of the issuer of the peer's certificate.";
+        "The revocation list for the peer's certificate is not valid, or not its issuer's.";
     NoCertificate no_certificate Certificate
         "The peer has shown no certificate.";
     NoSharedProtocol no_shared_protocol Protocol
@@ -109,7 +109,7 @@ faults! {
         "A message of the peer's came where it has no place.";
     ProtocolViolation protocol_violation Protocol
         "The peer broke a rule of TLS.";
-    BadRecord bad_record Protocol
+    BadRecord bad_record_mac Protocol
         "A record cannot be opened: something on the way changed it.";
     InternalError internal_error Protocol
         "TLS failed here, for no reason of the peer's.";
@@ -135,7 +135,7 @@ faults! {
         "A signature of the peer's, or on its certificate, is of no known kind.";
     BadCertificate bad_certificate Certificate
         "The peer's certificate cannot be read, or is not allowed.";
-    CaAsServer ca_as_server Certificate
+    CaAsServer ca_as_end_entity Certificate
         "The peer shows the certificate of an authority (CA:TRUE) as its own.";
     NoSharedVersion no_shared_version Protocol
         "The peer speaks no version of TLS that is allowed here.";

@@ -35,7 +35,7 @@ macro_rules! through {
     }};
 }
 
-/// Who closes without a word would look cut off.
+/// A close without close_notify looks like a truncation.
 #[cfg(feature = "tls")]
 impl Drop for Transport {
     fn drop(&mut self) {

@@ -246,9 +246,7 @@ impl Drop for CountedConnection {
 /// Serves requests as they come, and waits between them with nothing but the client in hand.
 async fn connection(worker: &Worker, client: &mut Option<Client>, servers: &Servers) {
     #[cfg(feature = "tls")]
-    if let Some(tls) = worker.epoch().tls_of(client)
-        && !Box::pin(handshake::made(worker, client, tls)).await
-    {
+    if worker.epoch().tls_of(client).is_some() && !Box::pin(handshake::made(worker, client)).await {
         return;
     }
     while parked(worker, client).await {

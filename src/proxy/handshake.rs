@@ -7,7 +7,7 @@ use rustls::HandshakeKind;
 use super::accept::parked;
 use super::begin;
 use super::client::Client;
-use super::core::{ListenerTls, Worker, labels};
+use super::core::{Worker, labels};
 use crate::io::clock::Moment;
 use crate::io::linger::linger;
 use crate::io::reactor::{Direction, Idle};
@@ -24,22 +24,17 @@ const ALERT: Duration = Duration::from_secs(1);
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 48\r\nConnection: close\r\n\r\nThis port speaks TLS: use https:// in the URL.\r\n";
 
-/// Waits for the client, and makes the handshake. `false`: it came to nothing, and the connection is of no use.
-pub(super) async fn made(
-    worker: &Worker,
-    client: &mut Option<Client>,
-    config: ListenerTls,
-) -> bool {
+/// Waits for the client, and makes the handshake, under the settings of that time. `false`: it came to nothing, and the
+/// connection is of no use.
+pub(super) async fn made(worker: &Worker, client: &mut Option<Client>) -> bool {
+    let until = worker.now() + worker.epoch().plan.listener.read_timeout;
     if !parked(worker, client).await {
         return false;
     }
-    let Some(client) = client else { return false };
-    let until = worker.now() + worker.epoch().plan.listener.read_timeout;
-    let Some(early) = header(worker, client, until).await else { return false };
-    // Who only looks whether somebody listens has nothing to fail at.
-    if early.is_empty() && matches!(client.stream.peek(), Ok(Some(0)) | Err(_)) {
+    let (Some(config), Some(client)) = (worker.epoch().tls_of(client), client) else {
         return false;
-    }
+    };
+    let Some(early) = header(worker, client, until).await else { return false };
     let Ok(tls) = Tls::server(config.config.clone(), &worker.context.tls_buffers) else {
         return false;
     };
@@ -57,6 +52,12 @@ pub(super) async fn made(
             // A resumed session has that of the first one.
             client.certificate = client.stream.tls().and_then(shown);
             true
+        }
+        // A check of a load balancer connects and closes: it has nothing to fail at.
+        Err(error)
+            if error != Error::Deadline && client.stream.tls().is_some_and(Tls::is_untouched) =>
+        {
+            false
         }
         Err(error) => {
             failed(worker, client, error).await;

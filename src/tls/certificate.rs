@@ -48,7 +48,9 @@ impl LoadedCertificate {
                     format!("the key {} does not fit the first certificate in {path}", spec.key)
                 }
                 Error::InvalidCertificate(_) => {
-                    format!("{path} begins with a certificate that no server may have")
+                    format!(
+                        "{path}: its first certificate has a version or a key that is not supported"
+                    )
                 }
                 // What is said of the key itself may have octets of it.
                 _ => {
@@ -59,7 +61,9 @@ impl LoadedCertificate {
         let mut warnings = Vec::new();
         let is_chain = |pair: &[X509Certificate]| pair[0].issuer() == pair[1].subject();
         if !certificates.windows(2).all(is_chain) {
-            warnings.push(format!("{path}: not every certificate is signed by the next one"));
+            warnings.push(format!(
+                "{path}: the chain is out of order: an issuer is not the next subject"
+            ));
         }
         Ok(LoadedCertificate { path: spec.chain.path.clone(), key: Arc::new(key), facts, warnings })
     }
@@ -76,7 +80,7 @@ pub fn out_of_date(what: &str, not_before: u64, not_after: u64, now: u64) -> Opt
     if now > not_after {
         return Some(format!("{what} has expired, on {}", day(not_after)));
     }
-    (now < not_before).then(|| format!("{what} is not valid yet, but from {}", day(not_before)))
+    (now < not_before).then(|| format!("{what} is not valid before {}", day(not_before)))
 }
 
 /// A certificate of somebody whom we trust.
@@ -148,7 +152,8 @@ mod tests {
             assert_eq!(said.is_empty(), expected.is_empty(), "{said}");
             assert!(told.is_err() || told == Ok(Vec::new()));
         }
-        let odd = ["x.pem: not every certificate is signed by the next one".to_owned()];
+        let odd =
+            ["x.pem: the chain is out of order: an issuer is not the next subject".to_owned()];
         assert_eq!(told(&mixed, key_pem), Ok(odd.to_vec()));
     }
 
@@ -156,8 +161,8 @@ mod tests {
     fn dates_are_told_by_the_day() {
         const DAY: u64 = 86_400;
         for (now, expected) in [
-            (0, Some("it is not valid yet, but from 1970-01-11")),
-            (10 * DAY - 1, Some("it is not valid yet, but from 1970-01-11")),
+            (0, Some("it is not valid before 1970-01-11")),
+            (10 * DAY - 1, Some("it is not valid before 1970-01-11")),
             (10 * DAY, None),
             (20 * DAY, None),
             (20 * DAY + 1, Some("it has expired, on 1970-01-21")),

@@ -34,8 +34,10 @@ fn of_the_system() -> Result<Arc<RootCertStore>, String> {
     let found = rustls_native_certs::load_native_certs();
     match roots.add_parsable_certificates(found.certs) {
         // Not kept: they may be installed meanwhile.
-        (0, _) => Err("the system has no certificates of authorities: install them (ca-certificates), or name a file"
-            .to_owned()),
+        (0, _) => Err(match found.errors.first() {
+            Some(error) => format!("the system's certificates of CAs cannot be read: {error}"),
+            None => "the system has no certificates of CAs: install ca-certificates, or name a file as ca".to_owned(),
+        }),
         _ => Ok(Arc::clone(SYSTEM.get_or_init(|| Arc::new(roots)))),
     }
 }
@@ -73,7 +75,7 @@ impl ClientTls {
                 let (from, until) = (own.facts.not_before, own.facts.not_after);
                 warnings.extend_from_slice(&own.warnings);
                 let told = out_of_date(&what, from, until, UnixTime::now().as_secs());
-                match served.is_none_or(|served| served.shows(&own.facts)) {
+                match served.is_none_or(|served| served.has_certificate(&own.facts)) {
                     true => warnings.extend(told),
                     false => told.map_or(Ok(()), Err)?,
                 }
@@ -309,7 +311,7 @@ mod tests {
         });
         let server = ServerTls::link(&server_spec(&[&made]), &TicketKeys::new(), None).unwrap();
         let told = handshake(&server.config, &trusting(&authority.pem()), "a.test").unwrap_err();
-        assert_eq!(label(&told), "ca_as_server");
+        assert_eq!(label(&told), "ca_as_end_entity");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! WHOM DO WE TRUST, AND WHO ARE WE? What was asked for as TLS becomes configurations of rustls.
 //!
 //! Laws:
-//! - No sockets and no connections: `io` drives what is made here. Certificates of our own are the only files written,
-//!   and the system's certificates the only ones read.
+//! - No sockets and no connections: `io` drives what is made here. The only files are those of self-signed
+//!   certificates, which are read and written, and the system's list of CAs, which is read.
 //! - May use `base` and `config`.
 //! - What is wrong with what was asked for is told in sentences, all at once, and never with a key in them. Whoever
 //!   calls goes on with what served before.
@@ -12,6 +12,7 @@
 
 mod certificate;
 mod client;
+mod client_chain;
 mod facts;
 mod peer;
 mod pem;
@@ -30,7 +31,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use client::{ClientTls, server_name};
 pub use peer::{AltName, ClientCertificate, client_cert_field, client_certificate};
-pub use self_signed::{SelfSigned, renewed_at, self_signed, state_folder};
+pub use self_signed::{SelfSigned, renewal_due_at, self_signed, state_folder};
 pub use served::Served;
 pub use server::ServerTls;
 pub use tickets::TicketKeys;

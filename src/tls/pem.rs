@@ -29,7 +29,7 @@ fn sections<T: From<Vec<u8>>>(
     let path = file.path.display();
     let mut found = Vec::new();
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(file.text.as_bytes()) {
-        let (kind, der) = section.map_err(|_| format!("{path} is not whole, or no PEM"))?;
+        let (kind, der) = section.map_err(|_| format!("{path} is cut short, or not PEM"))?;
         if kind == wanted {
             found.push(T::from(der));
         }
@@ -47,7 +47,7 @@ fn sections<T: From<Vec<u8>>>(
 pub fn key(text: &str, shown: &str) -> Result<PrivateKeyDer<'static>, String> {
     // What the reader says of a fault may have octets of the key in it.
     let keys: Result<Vec<_>, _> = PrivateKeyDer::pem_slice_iter(text.as_bytes()).take(2).collect();
-    let mut keys = keys.map_err(|_| format!("the key {shown} is not whole, or no PEM"))?;
+    let mut keys = keys.map_err(|_| format!("the key {shown} is cut short, or not PEM"))?;
     match (keys.pop(), keys.is_empty()) {
         (Some(key), true) => Ok(key),
         (Some(_), false) => Err(format!("{shown} has several keys, and one is wanted")),
@@ -85,7 +85,7 @@ mod tests {
             (String::new(), "k.pem has no private key in PEM"),
             (made.chain_pem.clone(), "k.pem has no private key in PEM"),
             (format!("{key_pem}{key_pem}"), "k.pem has several keys, and one is wanted"),
-            (key_pem.replace("-----END", "-----DEN"), "the key k.pem is not whole, or no PEM"),
+            (key_pem.replace("-----END", "-----DEN"), "the key k.pem is cut short, or not PEM"),
         ] {
             let told = key(&text, "k.pem").err().unwrap_or_default();
             assert!(told.starts_with(expected), "{told}");
@@ -102,7 +102,7 @@ mod tests {
             (format!("{}{chain}{chain}", made.key_pem), Ok(2)),
             (String::new(), Err("x.pem has no certificate in PEM".to_owned())),
             (made.key_pem.clone(), Err("x.pem has no certificate in PEM".to_owned())),
-            (chain[..90].to_owned(), Err("x.pem is not whole, or no PEM".to_owned())),
+            (chain[..90].to_owned(), Err("x.pem is cut short, or not PEM".to_owned())),
             (chain.repeat(513), Err("x.pem has more than 512 of a kind".to_owned())),
         ] {
             assert_eq!(certificates(&file("x.pem", &text)).map(|found| found.len()), expected);

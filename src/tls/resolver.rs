@@ -39,7 +39,9 @@ impl Resolver {
                 if !add(choice.or_default(), &certificate.key) {
                     let path = certificate.path.display();
                     let first = shown_for(name, certificate, &certificates[..at]).display();
-                    warnings.push(format!("{name} is in {path} too, but shown is {first}"));
+                    warnings.push(format!(
+                        "{path}: {name} is in {first} already, which is served instead"
+                    ));
                 }
             }
         }
@@ -163,7 +165,7 @@ mod tests {
             own(&authority.server(&["a.test", "b.test"]), "two"),
         ];
         let (resolver, warnings) = Resolver::new(&certificates);
-        assert_eq!(warnings, ["a.test is in two too, but shown is one"]);
+        assert_eq!(warnings, ["two: a.test is in one already, which is served instead"]);
         for (name, schemes, expected) in
             [("a.test", BOTH, 1), ("a.test", RSA, 0), ("b.test", BOTH, 2), ("other", BOTH, 1)]
         {

@@ -39,6 +39,8 @@ const RENEWED_DAYS: u64 = 30;
 const SKEW: u64 = 60 * 60;
 /// What every certificate is good for.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+/// What the authority's files are called.
+const OF_AUTHORITY: [&str; 2] = ["ca", "ca-with-key"];
 /// The name of the authority. It stays as it is: those that were made before have it.
 const AUTHORITY: &str = "tidegate local authority";
 
@@ -52,7 +54,7 @@ pub struct SelfSigned {
 }
 
 /// From when on such a certificate is to be made anew, in seconds after the epoch.
-pub fn renewed_at(facts: &CertificateFacts) -> u64 {
+pub fn renewal_due_at(facts: &CertificateFacts) -> u64 {
     (facts.not_after + 1).saturating_sub(RENEWED_DAYS * DAY)
 }
 
@@ -104,8 +106,7 @@ pub fn self_signed(names: &[String], folder: &Path, now: UnixTime) -> Result<Sel
 fn checked(names: &[String]) -> Result<BTreeSet<String>, String> {
     let mut wanted: BTreeSet<String> = LOCAL.map(str::to_owned).into();
     for name in names {
-        let bare = name.strip_prefix("*.").unwrap_or(name);
-        wanted.insert(match (IpAddr::from_str(name), DnsName::try_from(bare)) {
+        wanted.insert(match (IpAddr::from_str(name), DnsName::try_from(name.as_str())) {
             (Ok(address), _) => address.to_string(),
             (_, Ok(_)) => name.to_ascii_lowercase(),
             _ => return Err(format!("{name:?} is neither a DNS name nor an address")),
@@ -114,15 +115,17 @@ fn checked(names: &[String]) -> Result<BTreeSet<String>, String> {
     Ok(wanted)
 }
 
-/// A file for each set of names, which begins with the first of them: `a.test.pem`, `a.test+2-0f3a9c1e.pem`.
+/// A file for each set of names, which begins with the first of them: `a.test.pem`, `a.test+2-0f3a9c1e.pem`. None is
+/// the authority's.
 fn file_name(names: &[String], wanted: &BTreeSet<String>) -> String {
     let first = names.first().map_or("localhost", String::as_str).to_ascii_lowercase();
-    let first = first.replace('*', "_wildcard");
-    if names.len() <= 1 {
+    let is_plain = names.len() <= 1 && first.len() <= 100 && !OF_AUTHORITY.contains(&&*first);
+    if is_plain {
         return format!("{first}.pem");
     }
     let digest = base::keyed_digest(&[0; 32], wanted.iter().map(|name| name.as_bytes()));
-    format!("{first}+{}-{:08x}.pem", names.len() - 1, digest as u32)
+    let (first, more) = (&first[..first.len().min(100)], names.len().saturating_sub(1));
+    format!("{first}+{more}-{:08x}.pem", digest as u32)
 }
 
 struct Authority {
@@ -170,7 +173,7 @@ impl Authority {
 
     fn parse(path: &Path, text: &str) -> Result<Authority, String> {
         let shown = path.display().to_string();
-        let odd = |why: String| format!("{why}; without {shown}, a new one is made");
+        let odd = |why: String| format!("{why}; remove {shown} to have another authority made");
         let file = PemFile { path: path.to_owned(), text: text.into() };
         let der = pem::certificates(&file).map_err(odd)?.swap_remove(0);
         let key = pem::key(text, &shown).map_err(odd)?;
@@ -334,7 +337,7 @@ mod tests {
     #[test]
     fn whoever_believes_the_authority_believes_us() {
         let folder = Folder::new();
-        let made = folder.make(&["app.test", "192.0.2.1", "*.dev.test"], 0).unwrap();
+        let made = folder.make(&["app.test", "192.0.2.1"], 0).unwrap();
         let mut spec = server_spec(&[]);
         spec.certificates.push(made.certificate);
         let server = ServerTls::link(&spec, &TicketKeys::new(), None).unwrap();
@@ -346,8 +349,6 @@ mod tests {
             ("::1", true),
             ("app.test", true),
             ("192.0.2.1", true),
-            ("a.dev.test", true),
-            ("dev.test", false),
             ("other.test", false),
         ] {
             assert_eq!(handshake(&server.config, &client, name).is_ok(), expected, "{name}");
@@ -382,6 +383,24 @@ mod tests {
     }
 
     #[test]
+    fn no_name_takes_the_files_of_the_authority_or_one_too_long() {
+        let folder = Folder::new();
+        let first = folder.make(&["localhost"], 0).unwrap();
+        let files =
+            ["ca.pem", "ca-with-key.pem"].map(|name| folder.text(&format!("deep/tls/{name}")));
+        let long = ["a"; 120].join(".");
+        for name in ["ca", "CA", "ca-with-key", &long] {
+            let made = folder.make(&[name], 0).unwrap();
+            assert_ne!(made.certificate.chain.path, made.ca);
+            assert_eq!(folder.make(&[name], 0).unwrap().certificate, made.certificate, "{name}");
+        }
+        let now =
+            ["ca.pem", "ca-with-key.pem"].map(|name| folder.text(&format!("deep/tls/{name}")));
+        assert_eq!(now, files);
+        assert_eq!(folder.make(&["localhost"], 0).unwrap().certificate, first.certificate);
+    }
+
+    #[test]
     fn another_authority_signs_anew() {
         let folder = Folder::new();
         let first = folder.make(&["a.test"], 0).unwrap();
@@ -412,14 +431,13 @@ mod tests {
             ("../up", "\"../up\" is neither a DNS name nor an address"),
             ("a b", "\"a b\" is neither a DNS name nor an address"),
             ("", "\"\" is neither a DNS name nor an address"),
-            ("*.", "\"*.\" is neither a DNS name nor an address"),
         ] {
             assert_eq!(folder.make(&[name], 0).unwrap_err(), expected);
         }
         folder.make(&["a.test"], 0).unwrap();
         fs::write(folder.0.join("deep/tls/ca-with-key.pem"), "nothing").unwrap();
         let told = folder.make(&["a.test"], 0).unwrap_err();
-        assert!(told.contains("ca-with-key.pem has no certificate in PEM; without"), "{told}");
+        assert!(told.contains("ca-with-key.pem has no certificate in PEM; remove"), "{told}");
         fs::write(folder.0.join("file"), "").unwrap();
         let told = self_signed(&[], &folder.0.join("file/tls"), UnixTime::now()).unwrap_err();
         assert!(told.starts_with("cannot make"), "{told}");

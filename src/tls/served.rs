@@ -29,12 +29,12 @@ impl Served {
     }
 
     /// This very certificate is shown.
-    pub(super) fn shows(&self, facts: &CertificateFacts) -> bool {
+    pub(super) fn has_certificate(&self, facts: &CertificateFacts) -> bool {
         self.fingerprints.contains(&facts.fingerprint_sha256)
     }
 
     /// These very lists hold.
-    pub(super) fn holds(&self, crl: &PemFile) -> bool {
+    pub(super) fn has_crl(&self, crl: &PemFile) -> bool {
         self.crl.as_ref().is_some_and(|held| held.text == crl.text)
     }
 }

@@ -14,6 +14,7 @@ use x509_cert::der::Decode;
 use super::certificate::{
     LoadedCertificate, TrustedCertificate, authorities, out_of_date, trusted,
 };
+use super::client_chain::OnePath;
 use super::peer::printable;
 use super::resolver::Resolver;
 use super::served::Served;
@@ -154,12 +155,12 @@ impl<'b> Check<'b> {
         self.warnings.extend_from_slice(&own.warnings);
         if facts.names.is_empty() {
             self.warnings.push(format!(
-                "the certificate in {path} has no name (subjectAltName), so no client of today believes it"
+                "the certificate in {path} has no subjectAltName, so clients of today reject it"
             ));
         }
         let what = format!("the certificate in {path}");
         if let Some(sentence) = out_of_date(&what, facts.not_before, facts.not_after, self.now) {
-            self.dated(sentence, |served| served.shows(facts));
+            self.dated(sentence, |served| served.has_certificate(facts));
         }
     }
 
@@ -172,7 +173,7 @@ impl<'b> Check<'b> {
         list.push(sentence);
     }
 
-    /// Who looks at the certificates of clients; `None`: nobody asks for them.
+    /// What verifies the certificates of clients; `None`: they are not asked for any.
     fn verifier(&mut self, spec: &TlsSpec) -> Option<Arc<dyn ClientCertVerifier>> {
         let file = spec.client_ca.as_ref()?;
         let all = self.unless_wrong(trusted(file))?;
@@ -180,7 +181,7 @@ impl<'b> Check<'b> {
         let roots = self.unless_wrong(authorities(file, &all))?;
         let builder =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&PROVIDER));
-        // Who comes without is let in: routes say where a certificate is demanded.
+        // A client without one is let in: routes say where a certificate is demanded.
         let mut builder = builder.allow_unauthenticated();
         if let Some(file) = &spec.crl {
             let lists = self.unless_wrong(pem::lists(file))?;
@@ -192,7 +193,8 @@ impl<'b> Check<'b> {
             return None;
         }
         let path = spec.crl.as_ref().unwrap_or(file).path.display();
-        self.unless_wrong(builder.build().map_err(|_| format!("{path}: a list cannot be read")))
+        let verifier = builder.build().map_err(|error| format!("{path}: {error}"));
+        self.unless_wrong(verifier).map(|verifier| Arc::new(OnePath(verifier)) as _)
     }
 
     /// Looks whether all are of authorities, and at their dates. Whom they signed comes in whatever those are: an
@@ -220,17 +222,28 @@ impl<'b> Check<'b> {
         authorities: &[TrustedCertificate],
     ) {
         let path = file.path.display();
-        let lists: Vec<CertificateList<Raw>> =
-            lists.iter().filter_map(|der| CertificateList::from_der(der).ok()).collect();
+        let mut read_lists: Vec<CertificateList<Raw>> = Vec::new();
+        for (number, der) in lists.iter().enumerate() {
+            match CertificateList::from_der(der) {
+                Ok(list) => read_lists.push(list),
+                Err(_) => self.faults.push(format!("{path}: list {} cannot be read", number + 1)),
+            }
+        }
+        let lists = read_lists;
         for list in &lists {
             let from = list.tbs_cert_list.this_update.to_unix_duration().as_secs();
             let until = list.tbs_cert_list.next_update;
             let until = until.map_or(u64::MAX, |until| until.to_unix_duration().as_secs());
             self.lists_end = self.lists_end.min(until);
             let what = format!("{path}: a revocation list");
-            if let Some(sentence) = out_of_date(&what, from, until, self.now) {
-                let sentence = format!("{sentence}: no certificate of its issuer's is taken");
-                self.dated(sentence, |served| served.holds(file));
+            // Nobody looks at the beginning when certificates are verified: the issuer's clock may be ahead.
+            if from > self.now {
+                self.warnings.extend(out_of_date(&what, from, u64::MAX, self.now));
+            }
+            // At the very second the list is of no use (RFC 5280 section 5.1.2.5).
+            if let Some(sentence) = out_of_date(&what, 0, until.saturating_sub(1), self.now) {
+                let sentence = format!("{sentence}: no certificate of its issuer is accepted");
+                self.dated(sentence, |served| served.has_crl(file));
             }
         }
         for TrustedCertificate { read, .. } in authorities {
@@ -239,7 +252,7 @@ impl<'b> Check<'b> {
             if !lists.is_empty() && !lists.iter().any(has_one) {
                 let name = printable(read.subject()).unwrap_or_default();
                 self.warnings.push(format!(
-                    "{path} has no list of {name}: no certificate that it signs is taken"
+                    "{path} has no list of {name}: no certificate that it signs is accepted"
                 ));
             }
         }
@@ -518,7 +531,7 @@ mod tests {
                     "ca.pem: certificate 1 is not one of an authority (CA:TRUE), so nothing it signs is valid",
                 ],
             ),
-            (with(Some(&ca), Some(&broken)), &["crl.pem: a list cannot be read"]),
+            (with(Some(&ca), Some(&broken)), &["crl.pem: list 1 cannot be read"]),
             (with(Some(&ca), Some(&ca)), &["crl.pem has no revocation list (X509 CRL) in PEM"]),
         ] {
             let faults = ServerTls::link(&spec, &TicketKeys::new(), None).unwrap_err();
@@ -546,9 +559,9 @@ mod tests {
             "{expired}"
         );
         let warnings = [
-            "the certificate in 2.pem has no name (subjectAltName), so no client of today believes it",
-            "crl.pem has no list of CN=Other: no certificate that it signs is taken",
-            "a.test is in 1.pem too, but shown is 0.pem",
+            "the certificate in 2.pem has no subjectAltName, so clients of today reject it",
+            "crl.pem has no list of CN=Other: no certificate that it signs is accepted",
+            "1.pem: a.test is in 0.pem already, which is served instead",
         ];
         assert_eq!(told, warnings);
     }
@@ -611,10 +624,13 @@ mod tests {
         let made = authority.server(&["a.test"]);
         let mut spec = server_spec(&[&made]);
         let server = link(&spec);
-        spec.certificates.push(certificate(&authority.server(&["b.test"]), "b.pem"));
+        let other = authority.server(&["b.test"]);
+        spec.certificates.push(certificate(&other, "b.pem"));
         spec.certificates[0].key = spec.certificates[1].key.clone();
         let faults = ServerTls::link(&spec, &TicketKeys::new(), None).unwrap_err();
-        let secrets: Vec<&str> = made.key_pem.lines().filter(|line| !line.contains('-')).collect();
+        let keys =
+            [&made, &other].map(|made| made.key_pem.lines().filter(|line| !line.contains('-')));
+        let secrets: Vec<&str> = keys.into_iter().flatten().collect();
         let told = format!("{server:?} {faults:?}");
         assert!(!secrets.iter().any(|line| told.contains(line)));
     }

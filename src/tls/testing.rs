@@ -259,6 +259,19 @@ pub fn showing(
     Arc::new(of_version(ca, version).with_client_cert_resolver(Arc::new(own)))
 }
 
+/// The certificate that somebody with the name `issuer` gives to `subject`; the signature is anybody's.
+pub fn issued(issuer: &str, subject: &str) -> CertificateDer<'static> {
+    let named = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params
+    };
+    let issuer = Issuer::new(named(issuer), KeyPair::generate().unwrap());
+    let key = KeyPair::generate().unwrap();
+    named(subject).signed_by(&key, &issuer).unwrap().der().clone()
+}
+
 fn of_version(
     ca: &str,
     version: &'static SupportedProtocolVersion,

@@ -73,7 +73,7 @@ impl Pool {
             known.extend(all.map(|one| (Arc::as_ptr(one.0.entry()), one)));
         }
         // Connections that were made under other settings of TLS serve nobody any more.
-        let is_tls_as_before = before.is_none_or(|before| before.linked.spec.tls == *tls);
+        let is_tls_as_before = before.is_none_or(|before| before.linked.has_tls_of(linked));
         let (mut tiers, mut draining) = ([Vec::new(), Vec::new()], Vec::new());
         for (one, entry) in upstreams.iter().zip(&linked.upstreams) {
             let anew = || {

@@ -62,6 +62,18 @@ pub struct LinkedPool {
 }
 
 impl LinkedPool {
+    /// Both have the very same TLS: connections of the one may serve the other.
+    pub fn has_tls_of(&self, other: &LinkedPool) -> bool {
+        match (&self.tls, &other.tls) {
+            (None, None) => true,
+            #[cfg(feature = "tls")]
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl LinkedPool {
     fn new(
         spec: &Arc<PoolSpec>,
         state: Arc<PoolState>,

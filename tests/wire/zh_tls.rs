@@ -545,6 +545,43 @@ fn zh18_a_process_that_runs_takes_nothing_new_that_has_expired() {
 }
 
 #[test]
+fn zh20_checks_of_load_balancers_do_not_fail() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let certificate = Certificate::new(&folder, "localhost");
+    let config = trusting(&[&certificate.der]);
+    let proxy = secured(&origin, &certificate, &["--proxy-protocol", "127.0.0.0/8"]);
+    let header = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n";
+    for _ in 0..20 {
+        // One says whom it speaks for and closes; the other makes its handshake first, and closes as abruptly.
+        let mut socket = TcpStream::connect(&proxy.address).unwrap();
+        socket.write_all(header).unwrap();
+        let mut other = TcpStream::connect(&proxy.address).unwrap();
+        other.write_all(header).unwrap();
+        let mut tls = over(other, &config, "localhost");
+        while tls.conn.is_handshaking() || tls.conn.wants_write() {
+            tls.conn.complete_io(&mut tls.sock).unwrap();
+        }
+    }
+    eventually("handshakes are counted", || {
+        proxy.metric("/tls/handshakes") + proxy.metric("/tls/resumed") == 20
+    });
+    assert_eq!(proxy.metrics()["tls"]["failed"], json!({}));
+}
+
+#[test]
+fn zh21_a_handshake_goes_by_the_settings_of_its_time() {
+    let (origin, folder) = (mirror(), Scratch::new());
+    let [one, other] = [(); 2].map(|()| Certificate::new(&folder, "localhost"));
+    let proxy = secured(&origin, &one, &[]);
+    let early = TcpStream::connect(&proxy.address).unwrap();
+    thread::sleep(Duration::from_millis(50));
+    fs::copy(&other.cert, &one.cert).unwrap();
+    fs::copy(&other.key, &one.key).unwrap();
+    assert_eq!(proxy.post("/reload", "{}").status, 200);
+    get(&mut over(early, &trusting(&[&other.der]), "localhost"), "/");
+}
+
+#[test]
 fn zh19_a_self_signed_certificate_is_renewed_while_it_serves() {
     let (origin, home) = (mirror(), Scratch::new());
     let folder = home.join("tidegate/tls");

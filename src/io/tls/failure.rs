@@ -33,25 +33,20 @@ const ALERTS: &[(AlertDescription, TlsFault)] = {
     ]
 };
 
-/// How messages of HTTP begin: with a method, or with a version.
-const OF_HTTP: [&[u8]; 10] = [
-    b"GET ",
-    b"HEAD ",
-    b"POST ",
-    b"PUT ",
-    b"DELETE ",
-    b"OPTIONS ",
-    b"PATCH ",
-    b"CONNECT ",
-    b"TRACE ",
-    b"HTTP/",
-];
-
-/// A peer that begins so speaks plain HTTP: no record does. The beginning need not have come whole: the
-/// first octet is judged as soon as it is there.
+/// A peer that begins so speaks plain HTTP, as no record does: with a method and a target, or with a version. The
+/// beginning need not have come whole: the first octet is judged as soon as it is there.
 pub fn is_http(octets: &[u8]) -> bool {
-    !octets.is_empty()
-        && OF_HTTP.iter().any(|begin| octets.starts_with(begin) || begin.starts_with(octets))
+    const VERSION: &[u8] = b"HTTP/";
+    let method = octets.iter().take_while(|octet| octet.is_ascii_uppercase() || **octet == b'-');
+    let (method, behind) = octets.split_at(method.count());
+    let is_request = match *behind {
+        [] | [b' '] => !method.is_empty(),
+        [b' ', target, ..] if !method.is_empty() => {
+            method == b"CONNECT" || matches!(target, b'/' | b'*' | b'h')
+        }
+        _ => false,
+    };
+    is_request || octets.starts_with(VERSION)
 }
 
 /// The fault that an error is.
@@ -140,8 +135,12 @@ mod tests {
             (b"OPTIO", true),
             (b"HTTP/1.1 400 Bad Request\r\n", true),
             (b"G", true),
-            (b"S", false),
-            (b"GETS / HTTP/1.1", false),
+            (b"M-SEARCH * HTTP/1.1", true),
+            (b"PROPFIND /a HTTP/1.1", true),
+            (b"CONNECT a:443 HTTP/1.1", true),
+            (b"PRI ", true),
+            (b" / HTTP/1.1", false),
+            (b"get / HTTP/1.1", false),
             (b"SSH-2.0-OpenSSH_9.2\r\n", false),
             (b"EHLO a.test\r\n", false),
             (b"\x16\x03\x01\x02\x00", false),

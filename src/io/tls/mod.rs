@@ -71,10 +71,11 @@ pub struct Tls {
 
 struct State {
     session: Session,
-    /// Records that came and are not decrypted yet, the last perhaps not whole; and how many octets that may be.
+    /// The beginning of a record or of a message that has not come whole, or octets that were read before TLS began;
+    /// and how many octets that may be.
     undecrypted: Vec<u8>,
     undecrypted_most: usize,
-    /// A decrypted record that the reader had no room for, from its part that is left.
+    /// Decrypted octets that the reader had no room for.
     decrypted: Vec<u8>,
     /// Records that the kernel did not take.
     unsent: Vec<u8>,
@@ -171,8 +172,16 @@ impl Tls {
                 Err(Errno::PROTO)
             }
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
+            // The handshake was done before the end came: whoever reads next is told of that.
+            Err(_) if !state.is_handshaking() && state.fault == Some(TlsFault::Truncated) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Nothing has come from the peer.
+    pub fn is_untouched(&self) -> bool {
+        let state = self.state.borrow();
+        state.is_handshaking() && state.undecrypted.is_empty() && state.without_data == 0
     }
 
     /// Octets of memory for what is under way.
@@ -210,6 +219,9 @@ impl Tls {
     /// Takes a part of `octets`, or all.
     pub(super) fn send(&self, fd: &Fd, octets: &[u8]) -> Result<usize, Errno> {
         let state = &mut *self.state.borrow_mut();
+        if octets.is_empty() {
+            return Ok(0);
+        }
         if state.finished || octets.len() < state.encrypting {
             return Err(Errno::PIPE); // after the end, or not the octets that are on their way
         }
@@ -266,7 +278,7 @@ impl State {
         self.session.common().is_handshaking()
     }
 
-    /// Who ended without a word may listen still.
+    /// A peer that closed without close_notify may still read.
     fn may_encrypt(&self) -> bool {
         matches!(self.fault, None | Some(TlsFault::Truncated | TlsFault::HandshakeCut))
     }
