@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_io::Timer;
 
+use super::clock::since_epoch;
 use super::current::Current;
 use super::served_certificates;
 use crate::admin::ServedCertificate;
@@ -20,7 +21,7 @@ pub async fn watch(current: Rc<Current>) {
     // By fingerprint: the days that were told last.
     let mut told: HashMap<String, i64> = HashMap::new();
     loop {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        let now = since_epoch().as_secs();
         let all = served_certificates(&current.get().tls);
         let mut soon = HashMap::new();
         for one in &all {

@@ -13,13 +13,14 @@
 //! (of signed tokens), `urls` (what those two ask), `desired` (what is wanted: settings, and changes of upstreams),
 //! `state` (where those are kept), `tls` (certificates and whom to trust; `without_tls` in a build that has none),
 //! `certificates` (which end soon), `reload` (putting it in force), `listening` (the sockets), `current` (what is),
-//! `watch` (have files changed), `upgrade` (another process), `handed` (what that gets to know of upstreams), `drain`
-//! (the end), [`demo`] (origins of our own to try it with), [`ask`] (commands to a tidegate that runs).
+//! `clock` (the date), `watch` (have files changed), `upgrade` (another process), `handed` (what that gets to know of
+//! upstreams), `drain` (the end), [`demo`] (origins of our own), [`ask`] (commands to a tidegate that runs).
 
 mod addresses;
 pub mod ask;
 mod certificates;
 mod checks;
+mod clock;
 mod cores;
 mod current;
 pub mod demo;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_io::Timer;
 use flume::{Receiver, Sender};
@@ -17,6 +17,7 @@ use futures_lite::FutureExt;
 use smol::lock::{Semaphore, SemaphoreGuard};
 use smol::{LocalExecutor, Task};
 
+use super::clock::since_epoch;
 use super::current::Current;
 use super::tls;
 use crate::client::{self, Check, ClientSecurity, Dial, Question};
@@ -191,7 +192,7 @@ impl Keeper<'_> {
             false => CheckOutcome::of(reason).unwrap_or(CheckOutcome::ConnectFailed),
         };
         let text = cause.unwrap_or_else(|| outcome.explain().to_owned());
-        let finding = Finding { at: now(), outcome, text };
+        let finding = Finding { at: since_epoch().as_secs(), outcome, text };
         match all.get(&Arc::as_ptr(&entry)) {
             Some(_) if alive => {} // only checks say that it is well
             Some(watched) => drop(watched.suspicions.try_send(finding)),
@@ -305,7 +306,7 @@ impl Watch {
         if outcome.is_of_connecting() && literal(place).is_none() {
             let _ = self.audience.unreachable.try_send(Arc::clone(&self.entry));
         }
-        Some(Finding { at: now(), outcome, text })
+        Some(Finding { at: since_epoch().as_secs(), outcome, text })
     }
 }
 
@@ -362,11 +363,6 @@ fn preface(version: Option<ProxyVersion>) -> Vec<u8> {
         None => {}
     }
     out
-}
-
-/// Seconds since the epoch.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@
 use std::cell::OnceCell;
 use std::env;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_io::Timer;
 use rustls::pki_types::UnixTime;
 
+use super::clock::since_epoch;
 use crate::admin::ServedCertificate;
 use crate::base::CertificateFacts;
 use crate::client::ClientSecurity;
@@ -73,7 +74,7 @@ impl TlsLinker {
     /// What is wrong with what `plan` asks for, as far as that shows without a certificate of our own.
     pub fn fault(plan: &Plan) -> Option<String> {
         let spec = plan.listener.tls.as_ref();
-        let faults = spec.map(|spec| ServerTls::faults(spec, None)).unwrap_or_default();
+        let faults = spec.map(|spec| ServerTls::faults(spec)).unwrap_or_default();
         let mut upstreams =
             UpstreamTlsLinker { known: Vec::new(), served: None, used: Vec::new(), faults };
         upstreams.of(plan);
@@ -177,10 +178,6 @@ impl Linked {
 fn until_renewal(spec: &TlsSpec, linked: &ServerTls) -> Option<Duration> {
     let facts = linked.certificates.last().filter(|_| !spec.self_signed.is_empty())?;
     Some(Duration::from_secs(tls::renewal_due_at(facts)).saturating_sub(since_epoch()))
-}
-
-fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The certificates that are shown, to clients and to the upstreams of pools.

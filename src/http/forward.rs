@@ -32,7 +32,7 @@ pub struct RequestEdits<'a> {
     /// `X-Real-IP`) are replaced or removed.
     pub trusted: bool,
     /// Further names that stay behind, in any spelling an origin may take for them; of those with a
-    /// [`Name`] of their own only the ones about certificates. Their trailers: see
+    /// [`Name`] of their own only [claims](CLAIM). Their trailers: see
     /// [`super::chunked::ChunkedDecoder::trailers_without`].
     pub withheld: &'a [String],
     /// What a route says of the fields.

@@ -109,7 +109,7 @@ impl Stream {
     }
 
     /// Makes the handshake of TLS, up to `until`; from then on octets travel through it. `idle`: how a client counts
-    /// meanwhile, which may be ended to make room, and whose handshake waits for its [steps](Reactor::handshake_step).
+    /// meanwhile, which may be ended to make room, and whose handshake takes a step when it is its turn.
     ///
     /// # Errors
     /// Where it failed, [`Stream::tls`] tells why, if it was not the way or the time.

@@ -103,24 +103,28 @@ impl ClientTls {
 }
 
 fn verifier(spec: &UpstreamTlsSpec) -> Result<Arc<dyn ServerCertVerifier>, String> {
-    let algorithms = PROVIDER.signature_verification_algorithms;
-    let (roots, pinned) = match (spec.verify, &spec.ca) {
-        (Verify::Off, _) => return Ok(Arc::new(NoVerification { algorithms })),
+    let trust = match (spec.verify, &spec.ca) {
+        (Verify::Off, _) => Trust::Anybody,
         (Verify::Full, Some(file)) => {
             let all = trusted(file)?;
-            let roots = authorities(file, &all)?;
-            (Arc::new(roots), all.into_iter().map(|one| one.der).collect())
+            let chains = chains(authorities(file, &all)?.into())?;
+            let pinned = all.into_iter().map(|one| one.der).collect();
+            Trust::PinnedOrChained { pinned, chains }
         }
-        (Verify::Full, None) => (of_the_system()?, Vec::new()),
-    };
-    let chains = match roots.is_empty() {
-        true => None,
-        false => {
-            let chains = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&PROVIDER));
-            Some(chains.build().map_err(|error| format!("nobody is trusted: {error}"))?)
+        (Verify::Full, None) => {
+            Trust::PinnedOrChained { pinned: Vec::new(), chains: chains(of_the_system()?)? }
         }
     };
-    Ok(Arc::new(PinnedOrChained { chains, pinned, algorithms }))
+    Ok(Arc::new(UpstreamVerifier { trust, algorithms: PROVIDER.signature_verification_algorithms }))
+}
+
+/// What looks at chains that end at one of `roots`; `None`: there is no root.
+fn chains(roots: Arc<RootCertStore>) -> Result<Option<Arc<WebPkiServerVerifier>>, String> {
+    if roots.is_empty() {
+        return Ok(None);
+    }
+    let chains = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&PROVIDER));
+    chains.build().map(Some).map_err(|error| format!("nobody is trusted: {error}"))
 }
 
 /// The name that a certificate has to have, and that it is asked for: as `set`, or the host of a URL.
@@ -136,17 +140,29 @@ pub fn server_name(set: Option<&str>, host: &str) -> Result<ServerName<'static>,
     parsed.map_err(|_| format!("{name:?} is no name that a certificate can have"))
 }
 
-/// Takes whom an authority has signed, and the very certificates that stand in the file: `openssl req -x509` makes such
-/// as are an authority and a server in one, which no authority may be where chains are looked at.
+/// Looks at certificates of upstreams. That a peer has the key of its certificate is looked at whomever we trust: it
+/// costs nothing to do right.
 #[derive(Debug)]
-struct PinnedOrChained {
-    /// `None`: the file has no authority.
-    chains: Option<Arc<WebPkiServerVerifier>>,
-    pinned: Vec<CertificateDer<'static>>,
+struct UpstreamVerifier {
+    trust: Trust,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for PinnedOrChained {
+/// Whose certificates are good.
+#[derive(Debug)]
+enum Trust {
+    /// Anybody's.
+    Anybody,
+    /// Those that an authority has signed, and the very certificates that stand in the file: `openssl req -x509` makes
+    /// such as are an authority and a server in one, which no authority may be where chains are looked at.
+    PinnedOrChained {
+        pinned: Vec<CertificateDer<'static>>,
+        /// `None`: the file has no authority.
+        chains: Option<Arc<WebPkiServerVerifier>>,
+    },
+}
+
+impl ServerCertVerifier for UpstreamVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -155,8 +171,11 @@ impl ServerCertVerifier for PinnedOrChained {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if !self.pinned.contains(leaf) {
-            let Some(chains) = &self.chains else {
+        let Trust::PinnedOrChained { pinned, chains } = &self.trust else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        if !pinned.contains(leaf) {
+            let Some(chains) = chains else {
                 return Err(CertificateError::UnknownIssuer.into());
             };
             return chains.verify_server_cert(leaf, others, name, ocsp, now);
@@ -168,47 +187,6 @@ impl ServerCertVerifier for PinnedOrChained {
             now if now < read.not_before() => Err(CertificateError::NotValidYet.into()),
             _ => Ok(ServerCertVerified::assertion()),
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-/// Takes any certificate. That the peer has its key is looked at all the same: it costs nothing to do right.
-#[derive(Debug)]
-struct NoVerification {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for NoVerification {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

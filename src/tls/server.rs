@@ -89,8 +89,8 @@ impl ServerTls {
     }
 
     /// What is wrong with what was asked for, as far as that shows without a certificate that is made for it.
-    pub fn faults(spec: &TlsSpec, served: Option<&Served>) -> Vec<String> {
-        let mut check = Check::new(served, UnixTime::now().as_secs());
+    pub fn faults(spec: &TlsSpec) -> Vec<String> {
+        let mut check = Check::new(None, UnixTime::now().as_secs());
         check.certificates(spec);
         check.verifier(spec);
         check.faults
@@ -110,10 +110,8 @@ fn versions(oldest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] 
 /// What a session must have in common with the one that it resumes: who may come in, by which versions, and whose names
 /// are served, so that no listener goes on with a session of another one. New certificates for the same names go on.
 fn setting(spec: &TlsSpec, certificates: &[CertificateFacts]) -> u128 {
-    let text = |file: &Option<PemFile>| file.as_ref().map(|file| Arc::clone(&file.text));
-    let (ca, crl) = (text(&spec.client_ca), text(&spec.crl));
-    let ca = ca.as_deref().unwrap_or_default();
-    let crl = crl.as_deref().unwrap_or_default();
+    let [ca, crl] =
+        [&spec.client_ca, &spec.crl].map(|file| file.as_ref().map_or("", |file| &*file.text));
     let version = format!("{:?}", spec.min_version);
     let mut names: Vec<&str> =
         certificates.iter().flat_map(|facts| facts.names.iter().map(String::as_str)).collect();
