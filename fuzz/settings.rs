@@ -16,7 +16,7 @@ pub static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 /// Settings that make sense only beside another, by the beginnings of their names, and that one as a flag.
-pub const BESIDE: [(&str, &str); 26] = [
+pub const BESIDE: [(&str, &str); 27] = [
     ("sticky-max-age", "--sticky-cookie=tg"),
     ("sticky-secret", "--sticky-cookie=tg"),
     ("queue-size", "--queue-max-requests=9"),
@@ -43,13 +43,21 @@ pub const BESIDE: [(&str, &str); 26] = [
     ("cors-expose", "--cors-origin=https://a"),
     ("cors-credentials", "--cors-origin=https://a"),
     ("cors-max-age", "--cors-origin=https://a"),
+    ("tls-acme-eab-kid", "--tls-acme-eab-key=0123456789abcdef"),
 ];
 
 /// What makes sense only beside a certificate: an address where TLS is spoken.
 pub const SECURE: (&str, &str) = ("--listen=https://", "--tls-self-signed=localhost");
 /// Flags whose values are files, of which there are none; and what needs such a flag beside it.
-const OF_FILES: [&str; 6] =
-    ["--config", "--env-file", "--tls-cert", "--tls-key", "--tls-client-ca", "--tls-crl"];
+const OF_FILES: [&str; 7] = [
+    "--config",
+    "--env-file",
+    "--tls-cert",
+    "--tls-key",
+    "--tls-acme-ca",
+    "--tls-client-ca",
+    "--tls-crl",
+];
 const BESIDE_FILES: [&str; 1] = ["client-cert"];
 
 /// Loads the settings, and looks at what came of it.

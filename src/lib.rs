@@ -9,6 +9,7 @@
 //! - [`stats`]: what happened? Per-core counters and the bounded record queue.
 //! - [`config`]: what was asked? Flags, environment, dotenv -> a `Plan` that is valid by construction.
 //! - `tls`, in builds with that feature: whom do we trust, and who are we? Settings -> configurations of rustls.
+//! - `acme`, in builds with that feature: may we have a certificate? What is said to a server of RFC 8555.
 //! - [`policy`]: may it, and how? Which route a request takes, and what its header rules come to. Pure.
 //! - [`client`]: ask one question. A small HTTP client, never in the data path.
 //! - [`upstream`]: where to? Pools, balancing, leases, connections.
@@ -23,6 +24,8 @@
 //! In scope: HTTP/1.0 and HTTP/1.1 from clients, HTTP/1.1 to upstreams, over TCP and Unix sockets.
 //! Out of scope: HTTP/2 and HTTP/3, forward proxying (`CONNECT`), scripting in the data path.
 
+#[cfg(feature = "acme")]
+pub mod acme;
 pub mod admin;
 pub mod base;
 pub mod client;

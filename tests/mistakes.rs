@@ -89,6 +89,7 @@ fn words(line: &str) -> Vec<OsString> {
 /// This build has the features that `block` needs, and none of those it must not have.
 fn is_of_this_build(block: &Block) -> bool {
     let has = |name: &str| match name {
+        "acme" => cfg!(feature = "acme"),
         "dns" => cfg!(feature = "dns"),
         "jwt" => cfg!(feature = "jwt"),
         "passwords" => cfg!(feature = "passwords"),

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::show::{place_of, seconds};
 use crate::config::{
-    AccessLog, Balance, BreakerSpec, CertificateSpec, Conditions, ConnectionSpec, ErrorPage,
-    ExchangeSpec, Forward, HeaderLine, HeaderRules, HealthSpec, HostHeader, Listen, ListenerSpec,
-    LogFormat, Overlay, Plan, PoolSpec, ProcessSpec, QueueSpec, Redirect, Resolve, Respond,
-    RetrySpec, RouteAction, RouteSpec, Share, Sticky, Timeouts, TlsSpec, UpstreamChange,
+    AccessLog, AcmeSpec, Balance, BreakerSpec, CertificateSpec, Conditions, ConnectionSpec,
+    ErrorPage, ExchangeSpec, Forward, HeaderLine, HeaderRules, HealthSpec, HostHeader, Listen,
+    ListenerSpec, LogFormat, Overlay, Plan, PoolSpec, ProcessSpec, QueueSpec, Redirect, Resolve,
+    Respond, RetrySpec, RouteAction, RouteSpec, Share, Sticky, Timeouts, TlsSpec, UpstreamChange,
     UpstreamSpec, UpstreamTlsSpec, auth_rows, gate_rows, limit_rows,
 };
 use crate::http::Limits;
@@ -121,13 +121,26 @@ fn listener_spec(spec: &ListenerSpec) -> Value {
 
 /// TLS towards clients; of files their names.
 fn tls_spec(spec: &TlsSpec) -> Value {
-    let TlsSpec { certificates, self_signed, min_version, client_ca, crl } = spec;
+    let TlsSpec { certificates, self_signed, acme, min_version, client_ca, crl } = spec;
     json!({
         "certificates": certificates.iter().map(certificate_spec).collect::<Value>(),
         "self_signed": self_signed,
+        "acme": acme.as_deref().map(acme_spec),
         "min_version": min_version.name(),
         "client_ca": client_ca.as_ref().map(|file| file.path.to_string_lossy()),
         "crl": crl.as_ref().map(|file| file.path.to_string_lossy()),
+    })
+}
+
+fn acme_spec(spec: &AcmeSpec) -> Value {
+    let AcmeSpec { names, directory, contact, challenge, ca, binding } = spec;
+    json!({
+        "names": names,
+        "directory": directory.shown(),
+        "contact": contact,
+        "challenge": challenge.name(),
+        "ca": ca.as_ref().map(|file| file.path.to_string_lossy()),
+        "eab_kid": binding.as_ref().map(|one| &one.id),
     })
 }
 

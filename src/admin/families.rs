@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{ServedCertificate, View, show};
+use super::{AcmeOrders, ServedCertificate, View, show};
 use crate::base::digits;
 use crate::stats::{
     BreakerState, CheckOutcome, Family, Kind, Labels, Phase, Sample, Totals, UpstreamState,
@@ -146,13 +146,28 @@ pub(super) fn certificates(view: &View) -> Vec<Family> {
         ],
         value: Value::Number(one.facts.days_left(now) as f64),
     };
-    let all = [Family {
-        name: "certificate_days_left",
-        place: "tls.certificate_days_left",
-        help: "Whole days that a certificate of ours still holds; below 0: it has expired.",
-        kind: Kind::Gauge,
-        samples: view.certificates.iter().map(sample).collect(),
-    }];
+    let orders = |one: &AcmeOrders| {
+        [("issued", one.issued), ("failed", one.failed)].map(|(outcome, count)| Sample {
+            labels: vec![("name", one.name.clone()), ("outcome", outcome.to_owned())],
+            value: Value::Count(count),
+        })
+    };
+    let all = [
+        Family {
+            name: "certificate_days_left",
+            place: "tls.certificate_days_left",
+            help: "Whole days that a certificate of ours still holds; below 0: it has expired.",
+            kind: Kind::Gauge,
+            samples: view.certificates.iter().map(sample).collect(),
+        },
+        Family {
+            name: "acme_orders",
+            place: "tls.acme_orders",
+            help: "Certificates that were ordered from an ACME server, by what came of it.",
+            kind: Kind::Counter,
+            samples: view.acme.iter().flat_map(orders).collect(),
+        },
+    ];
     all.into_iter().filter(|family| !family.samples.is_empty()).collect()
 }
 

@@ -47,6 +47,43 @@ pub struct ServedCertificate {
     pub facts: CertificateFacts,
 }
 
+/// How orders of certificates for a name go. Times are seconds after the epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeOrders {
+    /// The name.
+    pub name: String,
+    /// Certificates that were issued.
+    pub issued: u64,
+    /// Orders that failed.
+    pub failed: u64,
+    /// The same since one was issued.
+    pub failures: u32,
+    /// When the last order failed, and why; `None`: it did not.
+    pub last_error: Option<(u64, String)>,
+    /// Not before then.
+    pub again_at: u64,
+    /// The server itself said so.
+    pub server_said: bool,
+    /// When the next one is due.
+    pub due_at: u64,
+}
+
+impl AcmeOrders {
+    /// None yet.
+    pub fn new(name: &str) -> AcmeOrders {
+        AcmeOrders {
+            name: name.to_owned(),
+            issued: 0,
+            failed: 0,
+            failures: 0,
+            last_error: None,
+            again_at: 0,
+            server_said: false,
+            due_at: 0,
+        }
+    }
+}
+
 /// Everything the admin may show. What changes in it is atomic, but for what a reload changes: that makes a new one.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -64,6 +101,8 @@ pub struct View {
     pub limits: Vec<Arc<LinkedLimit>>,
     /// The certificates that are shown.
     pub certificates: Vec<ServedCertificate>,
+    /// Those that are ordered from an ACME server.
+    pub acme: Vec<AcmeOrders>,
     /// What was changed at run time in the settings as they were read.
     pub changes: Overlay,
     /// The addresses that are bound in fact, as text: port 0 of the plan has become a number.

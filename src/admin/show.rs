@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::families;
-use super::{ServedCertificate, View};
+use super::{AcmeOrders, ServedCertificate, View};
 use crate::base::CertificateFacts;
 use crate::config::{Listen, Place};
 use crate::stats::{
@@ -102,6 +102,19 @@ fn certificate(one: &ServedCertificate) -> Value {
     })
 }
 
+/// How orders of certificates for a name go.
+fn acme(one: &AcmeOrders) -> Value {
+    let AcmeOrders { name, issued, failed, last_error, due_at, .. } = one;
+    let error = |(at, text): &(u64, String)| json!({ "at": at, "text": text });
+    json!({
+        "name": name,
+        "issued": issued,
+        "failed": failed,
+        "last_error": last_error.as_ref().map(error),
+        "next_order_at": due_at,
+    })
+}
+
 /// `/status`: the process and its upstreams at a glance.
 pub(super) fn status(view: &View) -> Value {
     let totals = view.totals();
@@ -147,6 +160,7 @@ pub(super) fn status(view: &View) -> Value {
         "listeners": view.listen,
         "admin": view.plan.process.admin.as_ref().map(Listen::to_string),
         "certificates": view.certificates.iter().map(certificate).collect::<Value>(),
+        "acme": view.acme.iter().map(acme).collect::<Value>(),
         "upstreams": upstreams.collect::<Value>(),
         "totals": {
             "connections": totals.connections,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use ipnet::IpNet;
 
-use super::{Loaded, ServedCertificate, View};
+use super::{AcmeOrders, Loaded, ServedCertificate, View};
 use crate::base::CertificateFacts;
 use crate::config::{
     AccessLog, Conditions, ConnectionSpec, ExchangeSpec, Forward, HeaderRules, HostHeader, Listen,
@@ -216,6 +216,15 @@ pub fn view() -> View {
                 fingerprint_sha256: "ab".repeat(32),
             },
         }],
+        acme: vec![
+            AcmeOrders { issued: 2, due_at: 4_000_000_000, ..AcmeOrders::new("a.test") },
+            AcmeOrders {
+                failed: 3,
+                last_error: Some((1_700_000_000, "no such name (dns)".to_owned())),
+                due_at: 1_700_000_300,
+                ..AcmeOrders::new("b.test")
+            },
+        ],
         changes: Overlay::default(),
         listen: vec!["127.0.0.1:8080".to_owned()],
         state: Arc::new(ProcessState::new()),

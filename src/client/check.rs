@@ -182,7 +182,7 @@ mod tests {
     const PLAIN: Dial = Dial { bind: None, preface: b"", security: &ClientSecurity::Plain };
 
     fn question(method: Method) -> Question<'static> {
-        Question { method, target: "/healthz", host: "a.test", fields: b"", body: "" }
+        Question::without_body(method, "/healthz", "a.test", b"")
     }
 
     /// What a check of `method` makes of `answer`, and the question as it came. `None`: it is never answered.

@@ -29,6 +29,8 @@ use crate::io::address::Address;
 
 /// Interim answers before it at most.
 const INTERIM_MOST: u32 = 16;
+/// The usual type of a body.
+pub const JSON: &str = "application/json";
 /// Bounds of the answer's head.
 const LIMITS: Limits = Limits { head: 16 * 1024, target: 8 * 1024, fields: 100 };
 
@@ -43,8 +45,17 @@ pub struct Question<'a> {
     pub host: &'a str,
     /// Further field lines, each with its CRLF.
     pub fields: &'a [u8],
-    /// The body, in JSON; empty: none.
+    /// The body; empty: none.
     pub body: &'a str,
+    /// What the body is.
+    pub content_type: &'a str,
+}
+
+impl<'a> Question<'a> {
+    /// One that has no body.
+    pub fn without_body(method: Method, target: &'a str, host: &'a str, fields: &'a [u8]) -> Self {
+        Question { method, target, host, fields, body: "", content_type: "" }
+    }
 }
 
 /// An answer, read to its end.
@@ -157,11 +168,11 @@ impl Incoming {
 }
 
 fn octets(question: Question<'_>) -> Vec<u8> {
-    let Question { method, target, host, fields, body } = question;
+    let Question { method, target, host, fields, body, content_type } = question;
     let method = Method::LABELS[method.index()];
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     if !body.is_empty() {
-        text += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        text += &format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len());
     }
     [text.as_bytes(), fields, b"\r\n", body.as_bytes()].concat()
 }
@@ -204,6 +215,7 @@ mod tests {
                 host: "localhost",
                 fields: b"",
                 body: "{}",
+                content_type: JSON,
             };
             let serve = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -260,8 +272,7 @@ mod tests {
         smol::block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = Address::Tcp(listener.local_addr().unwrap());
-            let question =
-                Question { method: Method::Get, target: "/", host: "a", fields: b"", body: "" };
+            let question = Question::without_body(Method::Get, "/", "a", b"");
             let patience = Duration::from_secs(10);
             let asking = ask(&address, &ClientSecurity::Unlinked, question, BODY_MOST, patience);
             let seeing = async {

@@ -122,9 +122,13 @@ impl Settings<'_> {
         let everywhere = self.list("proxy-protocol", MOST_LISTED, places::network);
         proxy_protocol.extend(everywhere.into_iter().map(|network| (None, network)));
         let most = self.number_or_off("max-client-connections").flatten();
+        let tls = self.tls(secured.as_ref());
+        if let Some(acme) = tls.as_ref().and_then(|tls| tls.acme.as_ref()) {
+            self.warn_of_unanswered_acme(acme, addresses.len() > secure.len());
+        }
         ListenerSpec {
             addresses,
-            tls: self.tls(secured.as_ref()),
+            tls,
             secure,
             limits: Limits {
                 head: self.number("max-head") as usize,

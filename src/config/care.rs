@@ -209,17 +209,7 @@ impl Settings<'_> {
         set(&mut spec.cookie, cookie.flatten());
         let max_age = self.number_or_off("sticky-max-age");
         set(&mut spec.max_age, max_age.map(|ms| ms.map(Duration::from_millis)));
-        if let Some(text) = self.one("sticky-secret", secret)
-            && let Some(given) = self.given("sticky-secret").first()
-        {
-            let is_literal = given.shown() == Secret::MASK;
-            if text.is_some() && is_literal && matches!(given.origin, Origin::Flag(_)) {
-                let what = "whoever lists processes sees this secret";
-                let right = "set TIDEGATE_STICKY_SECRET in its place";
-                self.warn(given, wrong(what, right));
-            }
-            spec.secret = text.map(|text| Secret::new(&text, given.shown()));
-        }
+        set(&mut spec.secret, self.secret("sticky-secret", secret));
         let what = "there is no cookie that this is about";
         self.needs(*on, &["sticky-max-age", "sticky-secret"], what, ("sticky-cookie", "tg"));
     }
@@ -517,7 +507,7 @@ mod tests {
         let flags = ["--sticky-cookie", "a", "--sticky-secret", "0123456789abcdef"];
         let (_, report) = testing::loaded("upstream = 'http://a:1'\n", &flags).unwrap();
         let told = "--sticky-secret ***: whoever lists processes sees this secret; \
-                    set TIDEGATE_STICKY_SECRET in its place";
+                    write @file in its place, or set a variable";
         assert_eq!(report.warnings, [told]);
     }
 }

@@ -9,7 +9,6 @@ use super::credential::{algorithm, asked_url, claim, token, user};
 use super::diagnostics::{Diagnostic, unclear, wrong};
 use super::file::Section;
 use super::gate::*;
-use super::given::{Given, Origin};
 use super::pool::{Place, Secret};
 use super::settings::{Item, Settings};
 use super::values;
@@ -113,17 +112,6 @@ impl Settings<'_> {
             }
         }
         tokens
-    }
-
-    /// Whoever lists processes sees what stands on the command line.
-    fn warn_of_flags(&mut self, all: &[Given]) {
-        let is_seen = |given: &&Given| {
-            matches!(given.origin, Origin::Flag(_)) && given.shown() == Secret::MASK
-        };
-        if let Some(given) = all.iter().find(is_seen) {
-            let what = "whoever lists processes sees this secret";
-            self.warn(given, wrong(what, "write @file in its place, or set a variable"));
-        }
     }
 
     fn users(&mut self) -> Vec<User> {

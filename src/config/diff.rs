@@ -219,8 +219,9 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        Action, AskedUrl, AuthKind, AuthSpec, CertificateSpec, JwtAlgorithm, JwtKeys, JwtSpec,
-        PemFile, Place, Secret, Surroundings, TlsSpec, TlsVersion, UpstreamTlsSpec, Verify, load,
+        AcmeBinding, AcmeChallenge, AcmeSpec, Action, AskedUrl, AuthKind, AuthSpec,
+        CertificateSpec, JwtAlgorithm, JwtKeys, JwtSpec, PemFile, Secret, Surroundings, TlsSpec,
+        TlsVersion, UpstreamTlsSpec, Verify, load,
     };
 
     fn plan(line: &str) -> Plan {
@@ -274,15 +275,8 @@ mod tests {
 
     /// The same, with signed tokens; only some builds read their settings.
     fn signed(plan: &Plan) -> Plan {
-        let url = AskedUrl {
-            text: "http://a".into(),
-            place: Place::Tcp { host: "a".into(), port: 80 },
-            secure: false,
-            authority: "a".into(),
-            target: "/".into(),
-        };
         let jwt = JwtSpec {
-            keys: JwtKeys::Url { url, refresh: Duration::from_secs(30) },
+            keys: JwtKeys::Url { url: url(), refresh: Duration::from_secs(30) },
             algorithms: vec![JwtAlgorithm::Es256],
             issuer: vec!["i".into()],
             audience: vec!["a".into()],
@@ -295,6 +289,10 @@ mod tests {
         Plan { auths: vec![Arc::new(auth)], ..plan.clone() }
     }
 
+    fn url() -> AskedUrl {
+        AskedUrl::read("http://a").unwrap()
+    }
+
     fn pem(path: &str, text: &str) -> PemFile {
         PemFile { path: path.into(), text: text.into() }
     }
@@ -304,12 +302,25 @@ mod tests {
         CertificateSpec { chain, key, ocsp: None }
     }
 
+    /// With who signs the server's certificate.
+    fn ordered(ca: &str) -> Option<Arc<AcmeSpec>> {
+        Some(Arc::new(AcmeSpec {
+            names: vec!["a.test".into()],
+            directory: url(),
+            contact: Some("a@b".into()),
+            challenge: AcmeChallenge::Http01,
+            ca: Some(pem("ca.pem", ca)),
+            binding: Some(AcmeBinding { id: "a".into(), key: Secret::new("b", "***") }),
+        }))
+    }
+
     /// TLS on both sides; only some builds read its settings.
     fn secure(plan: &mut Plan) {
         plan.listener.secure = plan.listener.addresses.clone();
         plan.listener.tls = Some(Arc::new(TlsSpec {
             certificates: vec![certificate()],
             self_signed: vec!["localhost".into()],
+            acme: ordered("ca"),
             min_version: TlsVersion::Tls13,
             client_ca: Some(pem("ca.pem", "ca")),
             crl: Some(pem("crl.pem", "crl")),
@@ -345,6 +356,7 @@ mod tests {
             (|one, _| one.certificates[0].key = Secret::new("other", "a.key"), "tls-cert"),
             (|one, _| one.client_ca = Some(pem("ca.pem", "b")), "tls-client-ca"),
             (|one, _| one.crl = Some(pem("crl.pem", "b")), "tls-crl"),
+            (|one, _| one.acme = ordered("b"), "tls-acme-ca"),
             (|_, two| two.ca = Some(pem("ca.pem", "b")), "upstream-tls-ca"),
         ] {
             assert_eq!(told(change), format!("{name}: {CHANGED}"));

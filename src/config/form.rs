@@ -121,6 +121,12 @@ pub enum Form {
     Texts,
     /// A URL that is asked.
     AskedUrls,
+    /// One whose scheme is `https`.
+    SecureUrl,
+    /// Names of hosts, and no addresses: repeatable, and comma lists.
+    HostNames,
+    /// An address of mail.
+    Mail,
     /// Names of things of our own making, or `off`: repeatable, and comma lists.
     Names,
     /// Roles: repeatable, and no comma lists, as a certificate's subject has commas.
@@ -148,7 +154,7 @@ impl Form {
             Networks => "CIDR",
             Servers => "IP:PORT",
             Protocols | Fields | Name => "NAME",
-            Hosts | ServerNames => "HOST",
+            Hosts | ServerNames | HostNames => "HOST",
             ServerName => "HOST|off",
             Paths | Pages => "PATH",
             Methods => "METHOD",
@@ -182,7 +188,8 @@ impl Form {
             KeySet => "URL|FILE",
             Algorithms => "NAME",
             Texts => "TEXT",
-            AskedUrls => "URL",
+            AskedUrls | SecureUrl => "URL",
+            Mail => "ADDRESS",
             Names => "NAME",
             Roles => "ROLE",
             Origins => "ORIGIN",
@@ -221,6 +228,7 @@ impl Form {
                 | FileNames
                 | Certificates
                 | ServerNames
+                | HostNames
                 | Statuses
                 | Failures
                 | NetworkNames
@@ -329,6 +337,9 @@ impl Form {
             Algorithms => ("an algorithm", &["ES256", "RS256", "EdDSA"]),
             Texts => ("a text", &["https://id.example.org/", "shop"]),
             AskedUrls => ("a URL", &["http://127.0.0.1:9000/auth"]),
+            HostNames => ("the name of a host", &["example.org", "www.example.org"]),
+            SecureUrl => ("a URL", &["https://ca.example.org/directory"]),
+            Mail => ("an address of mail", &["ops@example.org"]),
             Names => ("a name of letters, digits, - and _,", &["client", "off"]),
             Roles => ("a role of letters, digits, - and _,", &["writer", "CN=billing,O=Our Inc."]),
             Origins => ("an origin", &["https://app.example.org", "https://*.example.org"]),

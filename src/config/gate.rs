@@ -202,6 +202,11 @@ pub struct AskedUrl {
 }
 
 impl AskedUrl {
+    /// The URL that stands in `text`; `None`: it is none, or none that is asked.
+    pub fn read(text: &str) -> Option<AskedUrl> {
+        super::credential::asked_url(text).ok()
+    }
+
     /// Its host, without a port.
     pub fn host(&self) -> &str {
         host_of(&self.authority)

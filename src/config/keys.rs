@@ -10,13 +10,20 @@ use crate::http::grammar;
 
 /// Settings that lie in a table, and the keys that say so; the first of a table is its main key, and the first of a
 /// setting the one that is printed.
-const IN_TABLES: [(&str, &str); 50] = [
+const IN_TABLES: [(&str, &str); 57] = [
     ("admin", "admin.address"),
     ("admin-token", "admin.token"),
     ("tls-cert", "tls.certificate"),
     ("tls-cert", "tls.cert"),
     ("tls-key", "tls.key"),
     ("tls-self-signed", "tls.self-signed"),
+    ("tls-acme", "tls.acme"),
+    ("tls-acme-directory", "tls.acme-directory"),
+    ("tls-acme-contact", "tls.acme-contact"),
+    ("tls-acme-challenge", "tls.acme-challenge"),
+    ("tls-acme-ca", "tls.acme-ca"),
+    ("tls-acme-eab-kid", "tls.acme-eab-kid"),
+    ("tls-acme-eab-key", "tls.acme-eab-key"),
     ("tls-min-version", "tls.min-version"),
     ("tls-client-ca", "tls.client-ca"),
     ("tls-crl", "tls.crl"),

@@ -30,6 +30,7 @@
 //! sections      pools and routes
 //! care          how the upstreams of a pool are looked after
 //! securing      TLS, and the certificates and keys that it names
+//! acme          certificates that are ordered
 //! gating        what routes demand, and the lists, credentials and limits that they name
 //! build         all of it -> a Plan
 //! unused        what is given and has no effect in it
@@ -49,6 +50,7 @@
 //! value is written.
 //! `diagnostics` and `show` put results into words.
 
+mod acme;
 mod advice;
 mod build;
 mod care;

@@ -6,6 +6,7 @@ use std::fmt::{self, Display};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::acme::OF_ACME;
 use super::diagnostics::{Diagnostic, wrong};
 use super::files::{Files, remedy};
 use super::given::{Given, Origin};
@@ -28,8 +29,24 @@ const MOST: usize = 1024;
 const MOST_NAMES: usize = 32;
 
 /// What is about TLS towards clients, and needs a listener that speaks it.
-const OF_CLIENTS: [&str; 6] =
-    ["tls-cert", "tls-key", "tls-self-signed", "tls-min-version", "tls-client-ca", "tls-crl"];
+const OF_CLIENTS: [&str; 13] = {
+    let [acme, directory, contact, challenge, ca, kid, key] = OF_ACME;
+    [
+        "tls-cert",
+        "tls-key",
+        "tls-self-signed",
+        acme,
+        directory,
+        contact,
+        challenge,
+        ca,
+        kid,
+        key,
+        "tls-min-version",
+        "tls-client-ca",
+        "tls-crl",
+    ]
+};
 /// What is about TLS towards upstreams.
 pub const OF_UPSTREAMS: [&str; 5] = [
     "upstream-tls-ca",
@@ -98,7 +115,7 @@ const REVOCATION_LIST: Content =
 
 /// Where files are read.
 #[derive(Clone, Copy)]
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     cwd: &'a Path,
     files: &'a Files,
 }
@@ -131,6 +148,11 @@ impl Reader<'_> {
                 wrong(what, format!("{made_by} makes PEM, if it is DER"))
             }
         })
+    }
+
+    /// Certificates of those who are trusted.
+    pub fn certificates(&self, path: &str) -> Result<PemFile, Diagnostic> {
+        self.pem(path, &CERTIFICATE)
     }
 
     fn key(&self, path: &str) -> Result<Secret, Diagnostic> {
@@ -199,7 +221,7 @@ fn label(line: &str) -> Option<&str> {
 }
 
 impl<'a> Settings<'a> {
-    fn reader(&self) -> Reader<'a> {
+    pub(super) fn reader(&self) -> Reader<'a> {
         let Layers { cwd, files, .. } = self.layers;
         Reader { cwd, files }
     }
@@ -215,7 +237,8 @@ impl<'a> Settings<'a> {
             certificates: self.certificates(),
             self_signed: self.list("tls-self-signed", MOST_NAMES, places::server_name),
             min_version: self.one("tls-min-version", version).unwrap_or(TlsVersion::Tls12),
-            client_ca: self.one("tls-client-ca", |path| reader.pem(path, &CERTIFICATE)),
+            acme: self.acme(),
+            client_ca: self.one("tls-client-ca", |path| reader.certificates(path)),
             crl: self.one("tls-crl", |path| reader.pem(path, &REVOCATION_LIST)),
         };
         if self.is_given("tls-cert")
@@ -224,6 +247,7 @@ impl<'a> Settings<'a> {
             let what = "there is a certificate already, so none is made";
             self.refuse_one(&given, wrong(what, "leave one of the two out"));
         }
+        self.refuse_acme_of_our_own();
         if !self.is_given("tls-client-ca")
             && let Some(given) = self.first_given(&["tls-crl"])
         {
@@ -239,7 +263,7 @@ impl<'a> Settings<'a> {
                 None
             }
             (Some(secure), _) => {
-                if self.first_given(&["tls-cert", "tls-self-signed"]).is_none() {
+                if self.first_given(&["tls-cert", "tls-self-signed", "tls-acme"]).is_none() {
                     self.refuse_one(secure, no_certificate(&secure.origin));
                 }
                 Some(Arc::new(spec))
@@ -285,10 +309,7 @@ impl<'a> Settings<'a> {
         }
         let reader = self.reader();
         let mut spec = (**above).clone();
-        set(
-            &mut spec.ca,
-            self.one("upstream-tls-ca", or_off(|path| reader.pem(path, &CERTIFICATE))),
-        );
+        set(&mut spec.ca, self.one("upstream-tls-ca", or_off(|path| reader.certificates(path))));
         let name = self.one("upstream-tls-server-name", or_off(places::server_name));
         set(&mut spec.server_name, name);
         set(&mut spec.certificate, self.own_certificate());
@@ -311,7 +332,7 @@ impl<'a> Settings<'a> {
         let is_named =
             |given: &Option<Given>| given.as_ref().is_some_and(|one| &*one.text != "off");
         let (chain, secret) = (
-            self.one("upstream-tls-cert", or_off(|path| reader.pem(path, &CERTIFICATE))),
+            self.one("upstream-tls-cert", or_off(|path| reader.certificates(path))),
             self.one("upstream-tls-key", or_off(|path| reader.key(path))),
         );
         match (is_named(&cert), is_named(&key)) {
@@ -378,7 +399,7 @@ fn or_off<T>(
 fn no_certificate(origin: &Origin) -> Diagnostic {
     let right = match origin {
         Origin::File(_) => {
-            "write certificate = { cert = \"site.pem\", key = \"site.key\" } under [tls], or self-signed"
+            "write certificate = { cert = \"site.pem\", key = \"site.key\" } under [tls], or self-signed, or acme"
         }
         _ => "give --tls-cert and --tls-key as well, or --tls-self-signed localhost",
     };

@@ -81,6 +81,31 @@ impl Settings<'_> {
         advice::read(form, &given.text, read).map_err(|wrong| self.refuse_one(&given, wrong)).ok()
     }
 
+    /// A secret, where it is given; `off`: there is none.
+    pub fn secret(
+        &mut self,
+        name: &str,
+        read: impl Fn(&str) -> Result<Option<String>, Diagnostic>,
+    ) -> Option<Option<Secret>> {
+        let text = self.one(name, read)?;
+        let given = self.given(name).into_iter().next()?;
+        if text.is_some() {
+            self.warn_of_flags(std::slice::from_ref(&given));
+        }
+        Some(text.map(|text| Secret::new(&text, given.shown())))
+    }
+
+    /// Whoever lists processes sees what stands on the command line.
+    pub fn warn_of_flags(&mut self, all: &[Given]) {
+        let is_seen = |given: &&Given| {
+            matches!(given.origin, Origin::Flag(_)) && given.shown() == Secret::MASK
+        };
+        if let Some(given) = all.iter().find(is_seen) {
+            let what = "whoever lists processes sees this secret";
+            self.warn(given, wrong(what, "write @file in its place, or set a variable"));
+        }
+    }
+
     /// A setting with any number of values, apart from those with mistakes.
     pub fn all<T>(
         &mut self,

@@ -21,6 +21,33 @@ pub const TLS: &[Setting] = &[
         Nothing,
         "Make a certificate for these names, for development",
     ),
+    row(
+        "tls-acme",
+        HostNames,
+        Nothing,
+        "Order a certificate for each of these names from an ACME server",
+    ),
+    row(
+        "tls-acme-directory",
+        SecureUrl,
+        Value("https://acme-v02.api.letsencrypt.org/directory"),
+        "ACME server",
+    ),
+    row("tls-acme-contact", Mail, Nothing, "Address of mail that the ACME server may write to"),
+    row(
+        "tls-acme-challenge",
+        Choice("tls-alpn-01|http-01"),
+        Value("tls-alpn-01"),
+        "How the ACME server looks whether a name is ours",
+    ),
+    row("tls-acme-ca", File, Nothing, "Who signs the ACME server's own certificate, in PEM"),
+    row(
+        "tls-acme-eab-kid",
+        Literal,
+        Nothing,
+        "Name of the key that the ACME server's owner gave you",
+    ),
+    row("tls-acme-eab-key", Secret, Value("off"), "That key, in base64url; off: none is wanted"),
     row("tls-min-version", Choice("1.2|1.3"), Value("1.2"), "Oldest version of TLS for clients"),
     row(
         "tls-client-ca",

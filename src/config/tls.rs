@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::gate::AskedUrl;
 use super::pool::Secret;
 
 /// TLS towards clients: `[tls]`.
@@ -14,6 +15,8 @@ pub struct TlsSpec {
     pub certificates: Vec<CertificateSpec>,
     /// Names and addresses for which a certificate of our own is made, for development; none: none is.
     pub self_signed: Vec<String>,
+    /// Certificates that are ordered from an ACME server; `None`: none are.
+    pub acme: Option<Arc<AcmeSpec>>,
     /// The oldest version that is spoken.
     pub min_version: TlsVersion,
     /// Who signs certificates of clients; `None`: none is asked for.
@@ -63,6 +66,55 @@ pub struct PemFile {
 impl fmt::Debug for PemFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PemFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Certificates from an ACME server (RFC 8555).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeSpec {
+    /// The names, in lower case; each has a certificate of its own.
+    pub names: Vec<String>,
+    /// The URL of the server's directory.
+    pub directory: AskedUrl,
+    /// An address of mail, for the server to write to.
+    pub contact: Option<String>,
+    /// How it is shown that a name is ours.
+    pub challenge: AcmeChallenge,
+    /// Who signs the server's own certificate, in PEM; `None`: whom the system believes.
+    pub ca: Option<PemFile>,
+    /// What our account is bound to, where the server wants that.
+    pub binding: Option<AcmeBinding>,
+}
+
+/// An account that whoever runs the server keeps for us otherwise (RFC 8555 section 7.3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeBinding {
+    /// The name of its key.
+    pub id: String,
+    /// The key, in base64url.
+    pub key: Secret,
+}
+
+/// How an ACME server looks whether a name is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcmeChallenge {
+    /// A handshake at port 443 (RFC 8737).
+    TlsAlpn01,
+    /// A request in plain HTTP at port 80 (RFC 8555 section 8.3).
+    Http01,
+}
+
+impl AcmeChallenge {
+    /// Both, with the words for them in settings, which are those of the protocol.
+    pub const ALL: [(&'static str, AcmeChallenge); 2] =
+        [("tls-alpn-01", AcmeChallenge::TlsAlpn01), ("http-01", AcmeChallenge::Http01)];
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            AcmeChallenge::TlsAlpn01 => "tls-alpn-01",
+            AcmeChallenge::Http01 => "http-01",
+        }
     }
 }
 

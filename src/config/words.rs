@@ -71,7 +71,9 @@ macro_rules! line {
 }
 
 line! {
-    tls_cert tls_key tls_self_signed tls_min_version tls_client_ca tls_crl client_cert
+    tls_cert tls_key tls_self_signed tls_acme tls_acme_directory tls_acme_contact
+    tls_acme_challenge tls_acme_ca tls_acme_eab_kid tls_acme_eab_key
+    tls_min_version tls_client_ca tls_crl client_cert
     upstream_tls_ca upstream_tls_server_name upstream_tls_cert upstream_tls_key upstream_tls_verify
     listen upstream backends backend admin admin_token proxy_protocol workers
     allow deny content_type

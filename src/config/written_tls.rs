@@ -8,15 +8,31 @@ use super::written::or_off;
 use super::written_gate::Row;
 
 /// TLS towards clients.
-pub fn clients(spec: &TlsSpec) -> [Row; 5] {
-    let TlsSpec { certificates, self_signed, min_version, client_ca, crl } = spec;
+pub fn clients(spec: &TlsSpec) -> Vec<Row> {
+    let TlsSpec { certificates, self_signed, acme, min_version, client_ca, crl } = spec;
     let certificates: Vec<String> = certificates.iter().map(certificate).collect();
-    [
+    let mut rows = vec![
         ("tls-cert", certificates.join(",")),
         ("tls-self-signed", self_signed.join(",")),
         ("tls-min-version", min_version.name().to_owned()),
         ("tls-client-ca", client_ca.as_ref().map(path).unwrap_or_default()),
         ("tls-crl", crl.as_ref().map(path).unwrap_or_default()),
+    ];
+    rows.extend(acme.iter().flat_map(|acme| ordered(acme)));
+    rows
+}
+
+/// Certificates from an ACME server.
+fn ordered(spec: &AcmeSpec) -> [Row; 7] {
+    let AcmeSpec { names, directory, contact, challenge, ca, binding } = spec;
+    [
+        ("tls-acme", names.join(",")),
+        ("tls-acme-directory", directory.text.clone()),
+        ("tls-acme-contact", contact.clone().unwrap_or_default()),
+        ("tls-acme-challenge", challenge.name().to_owned()),
+        ("tls-acme-ca", ca.as_ref().map(path).unwrap_or_default()),
+        ("tls-acme-eab-kid", binding.as_ref().map(|one| one.id.clone()).unwrap_or_default()),
+        ("tls-acme-eab-key", or_off(binding.as_ref().map(|one| &one.key))),
     ]
 }
 
@@ -49,6 +65,10 @@ pub fn contents(plan: &Plan) -> Vec<(&'static str, Vec<&[u8]>)> {
     });
     vec![
         ("tls-cert", of_each.collect()),
+        (
+            "tls-acme-ca",
+            text(clients.and_then(|tls| tls.acme.as_ref()).and_then(|acme| acme.ca.as_ref())),
+        ),
         ("tls-client-ca", text(clients.and_then(|tls| tls.client_ca.as_ref()))),
         ("tls-crl", text(clients.and_then(|tls| tls.crl.as_ref()))),
         ("upstream-tls-ca", text(pool.and_then(|tls| tls.ca.as_ref()))),

@@ -160,7 +160,8 @@ fn question(
         .as_ref()
         .map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", &**token));
     let fields = fields.as_bytes();
-    let question = Question { method, target, host: "localhost", fields, body };
+    let question =
+        Question { method, target, host: "localhost", fields, body, content_type: client::JSON };
     let asking = client::ask(&address, &ClientSecurity::Plain, question, BODY_MOST, PATIENCE);
     smol::block_on(asking).map_err(|error| {
         let what = format!("tidegate: nobody answers at --admin {admin}: {error}");

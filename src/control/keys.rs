@@ -10,7 +10,7 @@ use smol::lock::Semaphore;
 use smol::{LocalExecutor, Task};
 
 use super::current::Current;
-use super::urls;
+use super::urls::{self, Request};
 use crate::client::ClientSecurity;
 use crate::policy::gate::{Authenticator, KeySource};
 use crate::proxy::Runtime;
@@ -152,7 +152,7 @@ async fn fetch(
 ) -> Result<(), String> {
     let _permit = asking.acquire().await;
     let fields = b"Accept: application/json\r\nAccept-Encoding: identity\r\n";
-    let answer = urls::get(&source.url, security, fields, SET_MOST, PATIENCE).await;
+    let answer = urls::ask(&source.url, security, Request::get(fields), SET_MOST, PATIENCE).await;
     let answer = answer.map_err(|error| error.to_string())?;
     match answer.status {
         200 => auth.set_keys(&answer.body),

@@ -12,10 +12,13 @@
 //! log says of them), `questions` (are these credentials good), `service` (what another service says of that), `keys`
 //! (of signed tokens), `urls` (what those two ask), `desired` (what is wanted: settings, and changes of upstreams),
 //! `state` (where those are kept), `tls` (certificates and whom to trust; `without_tls` in a build that has none),
-//! `certificates` (which end soon), `reload` (putting it in force), `listening` (the sockets), `current` (what is),
-//! `clock` (the date), `watch` (have files changed), `upgrade` (another process), `handed` (what that gets to know of
-//! upstreams), `drain` (the end), [`demo`] (origins of our own), [`ask`] (commands to a tidegate that runs).
+//! `certificates` (which end soon), `acme` (ordering them), `reload` (putting it in force), `listening` (the sockets),
+//! `current` (what is), `clock` (the date), `watch` (have files changed), `upgrade` (another process), `handed` (what
+//! that gets to know of upstreams), `drain` (the end), [`demo`] (origins of our own), [`ask`] (commands to a tidegate
+//! that runs).
 
+#[cfg(feature = "acme")]
+mod acme;
 mod addresses;
 pub mod ask;
 mod certificates;
@@ -51,11 +54,10 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use async_io::Timer;
 use async_signal::{Signal, Signals};
 use flume::{Receiver, Sender};
 use futures_lite::{FutureExt, StreamExt, future};
-use smol::{LocalExecutor, Task};
+use smol::LocalExecutor;
 #[cfg(not(feature = "tls"))]
 use without_tls as tls;
 
@@ -74,7 +76,7 @@ use cores::Cores;
 use current::Current;
 use desired::Desired;
 use listening::Listening;
-use tls::{TlsLinker, served_certificates};
+use tls::{Renewal, TlsLinker, served_certificates};
 use upgrade::{UPGRADING, Upgrade};
 use watch::Watcher;
 
@@ -192,8 +194,8 @@ enum ControlEvent {
     FileChanged,
     /// A name of upstreams has other addresses.
     AddressesChanged,
-    /// A certificate of our own ends soon.
-    CertificateEnds,
+    /// There is a certificate to be had in place of one in force.
+    Certificate(Renewal),
     /// The new process is ready, or will not be.
     Successor(Result<(), Option<String>>),
 }
@@ -343,8 +345,11 @@ impl ControlPlane {
         } else {
             self.notify.tell("READY=1");
         }
-        let watchdog = self.feed_watchdog(executor);
+        let notify = self.notify.clone();
+        let watchdog = notify.watchdog.map(|every| executor.spawn(notify.feed_watchdog(every)));
+        let ordering = executor.spawn(self.tls.ordering(&self.current, &self.view));
         let shutdown = self.until_told().await?;
+        drop(ordering);
         if shutdown == Shutdown::HandedOver {
             // Whoever has taken over tells, and not both.
             drop((watchdog, telling));
@@ -372,19 +377,6 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Tells the service manager that we live, as long as the task is held.
-    fn feed_watchdog(&self, executor: &LocalExecutor<'_>) -> Option<Task<()>> {
-        let notify = self.notify.clone();
-        notify.watchdog.map(|every| {
-            executor.spawn(async move {
-                loop {
-                    notify.tell("WATCHDOG=1");
-                    Timer::after(every).await;
-                }
-            })
-        })
-    }
-
     /// Answers signals, and carries orders out, until it is time to end.
     async fn until_told(&mut self) -> Result<Shutdown, String> {
         let mut upgrade: Option<Upgrade> = None;
@@ -399,7 +391,7 @@ impl ControlPlane {
                     self.audit(&Order::Reload, BY_SIGNAL, &outcome);
                 }
                 ControlEvent::AddressesChanged => self.find_addresses().await,
-                ControlEvent::CertificateEnds => self.renew_certificate().await,
+                ControlEvent::Certificate(renewal) => self.renew_certificate(renewal).await,
                 ControlEvent::Signal(Some(Signal::Usr1)) => self.reopen_log(),
                 ControlEvent::Signal(Some(Signal::Usr2)) if upgrade.is_some() => {
                     tracing::warn!("an upgrade is under way already");
@@ -470,10 +462,7 @@ impl ControlPlane {
             Ok(ControlEvent::AddressesChanged)
         };
         let tls = &self.tls;
-        let renewal = async {
-            tls.renewal().await;
-            Ok(ControlEvent::CertificateEnds)
-        };
+        let renewal = async { Ok(ControlEvent::Certificate(tls.renewal().await)) };
         let settled = async {
             match upgrade {
                 Some(upgrade) => Ok(ControlEvent::Successor(upgrade.settle().await)),

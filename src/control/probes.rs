@@ -334,13 +334,7 @@ impl CheckPlan {
     }
 
     fn check(&self) -> Check<'_> {
-        let ask = |method| Question {
-            method,
-            target: &self.target,
-            host: &self.host,
-            fields: b"",
-            body: "",
-        };
+        let ask = |method| Question::without_body(method, &self.target, &self.host, b"");
         Check {
             question: match self.health.method {
                 ProbeMethod::Get => Some(ask(Method::Get)),

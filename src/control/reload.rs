@@ -8,6 +8,7 @@ use async_io::Timer;
 use futures_lite::FutureExt;
 use serde_json::json;
 
+use super::tls::Renewal;
 use super::watch::Watcher;
 use super::{ControlPlane, keys, names, served_certificates};
 use crate::admin::{Loaded, Outcome, Refused};
@@ -154,10 +155,9 @@ impl ControlPlane {
         }
     }
 
-    /// Has a certificate of our own made anew.
-    pub(super) async fn renew_certificate(&mut self) {
-        tracing::info!("the self-signed certificate expires in a month: another one is made");
-        self.tls.note_renewal();
+    /// Puts a certificate in force that can be had.
+    pub(super) async fn renew_certificate(&mut self, renewal: Renewal) {
+        self.tls.note_renewal(renewal);
         let loaded = self.view.get().loaded;
         self.go_by(self.desired.plan(), loaded).await;
     }

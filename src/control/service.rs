@@ -1,6 +1,6 @@
 //! Whether a service lets a request pass.
 
-use super::urls;
+use super::urls::{self, Request};
 use crate::client;
 use crate::config::{AuthKind, ForwardAuthSpec};
 use crate::http::write::field_line;
@@ -29,7 +29,7 @@ pub async fn ask(question: &AuthQuestion, runtime: &Runtime) -> Answer {
     };
     let ForwardAuthSpec { url, timeout, fields, .. } = forward;
     let security = urls::security(url, runtime);
-    let answer = match urls::get(url, &security, lines, BODY_MOST, *timeout).await {
+    let answer = match urls::ask(url, &security, Request::get(lines), BODY_MOST, *timeout).await {
         Ok(answer) => answer,
         Err(error) => {
             tracing::debug!(auth = %spec.name, %error, "the auth service did not answer");

@@ -70,6 +70,7 @@ pub fn cores(
         auths: runtime.gates.auths.clone(),
         limits: runtime.gates.limits.clone(),
         certificates: served_certificates(&runtime.tls),
+        acme: Vec::new(),
         changes,
         listen,
         state: Arc::default(),

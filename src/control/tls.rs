@@ -3,19 +3,27 @@
 
 use std::cell::OnceCell;
 use std::env;
+use std::future::Future;
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::Timer;
+use flume::{Receiver, Sender};
+use futures_lite::FutureExt;
 use rustls::pki_types::UnixTime;
 
+#[cfg(feature = "acme")]
+use super::acme;
 use super::clock::since_epoch;
-use crate::admin::ServedCertificate;
+use super::current::Current;
+use crate::admin::{CurrentView, ServedCertificate};
 use crate::base::CertificateFacts;
 use crate::client::ClientSecurity;
-use crate::config::{Listen, Plan, TlsSpec, UpstreamTlsSpec};
+use crate::config::{CertificateSpec, Listen, Plan, TlsSpec, UpstreamTlsSpec};
 use crate::proxy::{LinkedTls, ListenerTls};
-use crate::tls::{self, ClientTls, Served, ServerTls, TicketKeys};
+use crate::tls::{self, Challenges, ClientTls, Served, ServerTls, TicketKeys, kept};
 use crate::upstream::{PoolTls, PoolsTls};
 
 /// How often is looked whether a certificate of our own is to be made anew, or made again where that failed.
@@ -31,6 +39,32 @@ pub struct TlsLinker {
     prepared: Option<Linked>,
     /// When a certificate of our own was last to be made anew, after the epoch.
     last_renewal: Option<Duration>,
+    /// What an ACME server is answered, by whatever is linked.
+    challenges: Arc<Challenges>,
+    /// Filled when a certificate was kept that is not in force.
+    issued: Issued,
+    /// What is in force lacks such a certificate.
+    is_outdated: bool,
+}
+
+/// Why certificates are linked anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// One of our own ends soon.
+    SelfSigned,
+    /// One was issued that was ordered.
+    Issued,
+}
+
+/// Tells that a certificate was issued.
+#[cfg_attr(not(feature = "acme"), expect(dead_code, reason = "nobody orders any in this build"))]
+struct Issued(Sender<()>, Receiver<()>);
+
+impl Default for Issued {
+    fn default() -> Issued {
+        let (sender, receiver) = flume::bounded(1);
+        Issued(sender, receiver)
+    }
 }
 
 /// All that a plan asks for, by what asks for it.
@@ -67,7 +101,7 @@ impl TlsLinker {
         let new = linked.upstreams.iter().filter(|(_, tls)| is_new(tls));
         let warnings = new.flat_map(|(_, tls)| &tls.warnings);
         warnings.for_each(|warning| tracing::warn!("upstream-tls: {warning}"));
-        (self.in_force, self.prepared) = (Some(linked), None);
+        (self.in_force, self.prepared, self.is_outdated) = (Some(linked), None, false);
         Ok(tls)
     }
 
@@ -93,19 +127,60 @@ impl TlsLinker {
         }
     }
 
-    /// Waits until a certificate of our own is to be made anew: what is linked then has a new one.
-    pub async fn renewal(&self) {
-        loop {
-            match self.until_renewal() {
-                Some(Duration::ZERO) => return,
-                wait => drop(Timer::after(wait.unwrap_or(RENEWAL_LOOK).min(RENEWAL_LOOK)).await),
+    /// Waits until there is a certificate to be had in place of one in force: what is linked then has it.
+    pub async fn renewal(&self) -> Renewal {
+        let of_our_own = async {
+            loop {
+                match self.until_renewal() {
+                    Some(Duration::ZERO) => return Renewal::SelfSigned,
+                    wait => _ = Timer::after(wait.unwrap_or(RENEWAL_LOOK).min(RENEWAL_LOOK)).await,
+                }
             }
+        };
+        let issued = async {
+            let _ = self.issued.1.recv_async().await; // we hold the sender
+            Renewal::Issued
+        };
+        of_our_own.or(issued).await
+    }
+
+    /// It is about to be linked; where one of our own cannot be made, that is tried again later.
+    pub fn note_renewal(&mut self, renewal: Renewal) {
+        match renewal {
+            Renewal::SelfSigned => {
+                tracing::info!(
+                    "the self-signed certificate expires in a month: another one is made"
+                );
+                self.last_renewal = Some(since_epoch());
+            }
+            Renewal::Issued => self.is_outdated = true,
         }
     }
 
-    /// One is about to be made anew; where that fails, it is tried again later.
-    pub fn note_renewal(&mut self) {
-        self.last_renewal = Some(since_epoch());
+    /// Orders certificates for as long as it is held.
+    #[cfg(feature = "acme")]
+    pub fn ordering(
+        &self,
+        current: &Rc<Current>,
+        view: &Arc<CurrentView>,
+    ) -> impl Future<Output = ()> + use<> {
+        let around = acme::Surroundings {
+            state: state_folder().ok(),
+            challenges: Arc::clone(&self.challenges),
+            issued: self.issued.0.clone(),
+            view: Arc::clone(view),
+        };
+        acme::keep(Rc::clone(current), around)
+    }
+
+    /// Nothing can be ordered in this build.
+    #[cfg(not(feature = "acme"))]
+    pub fn ordering(
+        &self,
+        _: &Rc<Current>,
+        _: &Arc<CurrentView>,
+    ) -> impl Future<Output = ()> + use<> {
+        std::future::pending()
     }
 
     /// How long it is until then; `None`: no certificate of our own is in force.
@@ -147,21 +222,25 @@ impl TlsLinker {
         let mut known = known.iter().filter_map(|linked| linked.listener.as_ref());
         let known = known.find(|(other, _)| other == spec);
         if let Some(known) = known
+            && !self.is_outdated
             && until_renewal(spec, &known.1) != Some(Duration::ZERO)
         {
             return Ok(Some(known.clone()));
         }
-        let with_own = match (with_self_signed(spec, plan), known) {
+        let with_own = match (with_own_certificates(spec, plan), known) {
             (Ok(with_own), _) => with_own,
             (Err(fault), None) => return Err(vec![fault]),
             // It must not be in the way of other changes.
             (Err(fault), Some(known)) => {
-                tracing::error!("the self-signed certificate is not made anew: {fault}");
+                tracing::error!("the certificates in force stay: {fault}");
                 return Ok(Some(known.clone()));
             }
         };
         let tickets = self.tickets.get_or_init(TicketKeys::new);
-        let linked = ServerTls::link(&with_own, tickets, served)?;
+        let mut linked = ServerTls::link(&with_own, tickets, served)?;
+        if spec.acme.is_some() {
+            linked = linked.answering(&self.challenges);
+        }
         Ok(Some((Arc::clone(spec), Arc::new(linked))))
     }
 }
@@ -266,12 +345,22 @@ pub fn security(
     }
 }
 
-/// With the certificate of our own that was asked for, and a line that says how to try it.
-fn with_self_signed(spec: &Arc<TlsSpec>, plan: &Plan) -> Result<Arc<TlsSpec>, String> {
-    if spec.self_signed.is_empty() {
-        return Ok(Arc::clone(spec));
-    }
-    let name = spec.self_signed.first().map_or("localhost", String::as_str);
+/// With the certificates that lie in the folder of what outlives a process: those that were issued, or one of our own.
+fn with_own_certificates(spec: &Arc<TlsSpec>, plan: &Plan) -> Result<Arc<TlsSpec>, String> {
+    let own = match &spec.acme {
+        #[cfg(feature = "acme")]
+        Some(acme) => acme::kept(acme, &state_folder()?)?,
+        _ if !spec.self_signed.is_empty() => vec![self_signed(&spec.self_signed, plan)?],
+        _ => return Ok(Arc::clone(spec)),
+    };
+    let mut spec = TlsSpec::clone(spec);
+    spec.certificates.extend(own);
+    Ok(Arc::new(spec))
+}
+
+/// A certificate of our own, and a line in the log that says how to try it.
+fn self_signed(names: &[String], plan: &Plan) -> Result<CertificateSpec, String> {
+    let name = names.first().map_or("localhost", String::as_str);
     let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
     let port = match plan.listener.secure.first() {
         Some(Listen::Any(port)) => *port,
@@ -280,15 +369,18 @@ fn with_self_signed(spec: &Arc<TlsSpec>, plan: &Plan) -> Result<Arc<TlsSpec>, St
     };
     // The kernel chooses one: the line that says where we listen has it.
     let port = if port == 0 { "PORT".to_owned() } else { port.to_string() };
-    let (state, home) = (env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
-    let is_root = rustix::process::geteuid().is_root();
-    let folder = tls::state_folder(state, home, is_root);
-    let folder =
-        folder.ok_or("a self-signed certificate is kept in a home, and there is none: set HOME")?;
-    let made = tls::self_signed(&spec.self_signed, &folder, UnixTime::now())?;
+    let made = tls::self_signed(names, &state_folder()?.join("tls"), UnixTime::now())?;
     let ca = made.ca.display();
     tracing::info!(%ca, "self-signed certificate, for development: curl --cacert {ca} https://{host}:{port}/");
-    let mut spec = TlsSpec::clone(spec);
-    spec.certificates.push(made.certificate);
-    Ok(Arc::new(spec))
+    Ok(made.certificate)
+}
+
+/// There is no place for what outlives a process.
+pub const NO_STATE: &str =
+    "certificates of our own are kept in a home, and there is none: set HOME";
+
+fn state_folder() -> Result<PathBuf, String> {
+    let (state, home) = (env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
+    let is_root = rustix::process::geteuid().is_root();
+    Ok(kept::state_folder(state, home, is_root).ok_or(NO_STATE)?)
 }

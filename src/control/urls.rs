@@ -21,20 +21,39 @@ pub fn security(url: &AskedUrl, runtime: &Runtime) -> ClientSecurity {
     tls::security(url.secure, None, url.host(), runtime.tls.services.as_ref())
 }
 
-/// The answer to a `GET` with these field lines. It takes no longer than `patience`, whatever the name and its
+/// How a URL is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub method: Method,
+    /// Further field lines, each with its CRLF.
+    pub fields: &'a [u8],
+    /// The body, and what it is; empty: none.
+    pub body: &'a str,
+    pub content_type: &'a str,
+}
+
+impl<'a> Request<'a> {
+    /// A `GET` with these field lines.
+    pub fn get(fields: &'a [u8]) -> Request<'a> {
+        Request { method: Method::Get, fields, body: "", content_type: "" }
+    }
+}
+
+/// The answer to `request`. It takes no longer than `patience`, whatever the name and its
 /// addresses do.
 ///
 /// # Errors
 /// When there is no whole answer with a body of at most `body_most` octets.
-pub async fn get(
+pub async fn ask(
     url: &AskedUrl,
     security: &ClientSecurity,
-    fields: &[u8],
+    request: Request<'_>,
     body_most: usize,
     patience: Duration,
 ) -> io::Result<Answer> {
     let AskedUrl { place, authority, target, .. } = url;
-    let question = Question { method: Method::Get, target, host: authority, fields, body: "" };
+    let Request { method, fields, body, content_type } = request;
+    let question = Question { method, target, host: authority, fields, body, content_type };
     let asking = async {
         let addresses = resolve(place).await?;
         let mut answer = Err(io::Error::other("the name has no address"));

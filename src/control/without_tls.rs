@@ -1,10 +1,19 @@
 //! In place of what links TLS, in a build without it: no plan asks for any.
 
-use crate::admin::ServedCertificate;
+use std::future::Pending;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::current::Current;
+use crate::admin::{CurrentView, ServedCertificate};
 use crate::client::ClientSecurity;
 use crate::config::Plan;
 use crate::proxy::LinkedTls;
 use crate::upstream::PoolTls;
+
+/// There is none.
+#[derive(Clone, Copy, Debug)]
+pub enum Renewal {}
 
 /// Links nothing.
 #[derive(Default)]
@@ -29,11 +38,17 @@ impl TlsLinker {
 
     pub fn import_tickets(&self, _: &[u8]) {}
 
-    pub async fn renewal(&self) {
+    pub async fn renewal(&self) -> Renewal {
         std::future::pending().await
     }
 
-    pub fn note_renewal(&mut self) {}
+    pub fn note_renewal(&mut self, renewal: Renewal) {
+        match renewal {}
+    }
+
+    pub fn ordering(&self, _: &Rc<Current>, _: &Arc<CurrentView>) -> Pending<()> {
+        std::future::pending()
+    }
 }
 
 /// None.

@@ -99,6 +99,8 @@ faults! {
         "The peer has shown no certificate.";
     NoSharedProtocol no_shared_protocol Protocol
         "The peer does not speak HTTP/1.1.";
+    NothingToShow nothing_to_show Protocol
+        "There is no certificate of ours to show yet.";
     NotTls not_tls Protocol
         "What came is not TLS.";
     InvalidMessage invalid_message Protocol

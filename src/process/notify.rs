@@ -9,6 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_io::Timer;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::base::digits;
@@ -48,6 +49,14 @@ impl Notify {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+    }
+
+    /// Says again and again that we live, for as long as it is held.
+    pub async fn feed_watchdog(self, every: Duration) {
+        loop {
+            self.tell("WATCHDOG=1");
+            Timer::after(every).await;
+        }
     }
 
     /// Sends `state`, such as `READY=1`. A manager that does not listen misses it.

@@ -10,6 +10,8 @@ use super::gate::{self, Gated};
 use super::reply;
 use super::session::Exchange;
 use crate::config::{ExchangeSpec, Forward};
+#[cfg(feature = "tls")]
+use crate::http::Method;
 use crate::http::{Framing, Name, Reason, Reply, path};
 use crate::io::reactor::Direction;
 use crate::policy::gate::AuthQuestion;
@@ -78,6 +80,10 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
         let reply = reply::refusal(exchange, reason.status().unwrap_or(500), reason, head);
         Verdict::Reply(reason, Box::new(reply))
     };
+    #[cfg(feature = "tls")]
+    if let Some(reply) = challenged(exchange, head) {
+        return Verdict::Reply(Reason::Responded, Box::new(reply));
+    }
     let found = match epoch.first_matches_all() {
         true => Routed::Route(0),
         false => epoch.find(&exchange.match_input(head), &mut worker.scratch.borrow_mut()),
@@ -102,6 +108,17 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
     };
     chosen.set(Some(route));
     beyond(received, route, &[])
+}
+
+/// The answer to an ACME server that looks whether a name is ours (RFC 8555 section 8.3): it stands before all routes,
+/// and before all that they demand.
+#[cfg(feature = "tls")]
+fn challenged(exchange: &Exchange, head: &[u8]) -> Option<Reply> {
+    let challenges = exchange.epoch.challenges()?;
+    let (path, _) = exchange.match_input(head).path_and_query();
+    let is_read = matches!(exchange.request.method, Method::Get | Method::Head);
+    let text = challenges.text(path).filter(|_| is_read)?;
+    Some(Reply::new(200, "application/octet-stream", text))
 }
 
 /// Judges a request again about which somebody was asked; `answered`: all that was answered so far.

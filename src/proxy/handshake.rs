@@ -43,6 +43,14 @@ pub(super) async fn made(worker: &Worker, client: &mut Option<Client>) -> bool {
         false => tls.without_client_certificates(),
     };
     match client.stream.secure(tls.with_early_octets(early), until, Some(Idle::Begun)).await {
+        Ok(()) if config.challenges.is_some() && client.stream.tls().is_some_and(validated) => {
+            tracing::info!(
+                peer = client.peer.map(tracing::field::display),
+                "an ACME server has looked whether a name is ours"
+            );
+            let _ = client.stream.finished(ALERT).await;
+            false
+        }
         Ok(()) => {
             let kind = client.stream.tls().and_then(|tls| tls.agreed(|with| with.handshake_kind()));
             match kind {
@@ -82,6 +90,11 @@ async fn header(worker: &Worker, client: &mut Client, until: Moment) -> Option<V
         octets.drain(..used);
     }
     Some(octets)
+}
+
+/// The client is an ACME server, and has seen what it came for.
+fn validated(connection: &Tls) -> bool {
+    connection.agreed(tls::is_validation)
 }
 
 /// The certificate that the client has shown.

@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, RootCertStore};
 
 use super::facts::X509Certificate;
-use super::pem;
+use super::{PROVIDER, pem};
 use crate::base::{CertificateFacts, Date};
 use crate::config::{CertificateSpec, PemFile};
 
@@ -69,6 +69,22 @@ impl LoadedCertificate {
     }
 }
 
+/// What a certificate says, whose key fits, which has this name, and which holds at `now`, in seconds after the epoch.
+///
+/// # Errors
+/// Why it cannot be served.
+pub fn facts_of(spec: &CertificateSpec, name: &str, now: u64) -> Result<CertificateFacts, String> {
+    let LoadedCertificate { facts, path, .. } = LoadedCertificate::link(spec, &PROVIDER)?;
+    let what = format!("the certificate in {}", path.display());
+    if let Some(told) = out_of_date(&what, facts.not_before, facts.not_after, now) {
+        return Err(told);
+    }
+    match facts.names.iter().any(|own| own == name) {
+        true => Ok(facts),
+        false => Err(format!("{what} is not for {name}")),
+    }
+}
+
 /// What to say of a certificate that does not hold at `now`, in seconds after the epoch.
 pub fn out_of_date(what: &str, not_before: u64, not_after: u64, now: u64) -> Option<String> {
     let day = |second: u64| {
@@ -116,7 +132,6 @@ pub fn authorities(file: &PemFile, all: &[TrustedCertificate]) -> Result<RootCer
 mod tests {
     use super::*;
     use crate::config::Secret;
-    use crate::tls::PROVIDER;
     use crate::tls::testing::{Authority, Made, file};
 
     fn told(chain: &str, key: &str) -> Result<Vec<String>, String> {

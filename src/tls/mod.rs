@@ -1,8 +1,8 @@
 //! WHOM DO WE TRUST, AND WHO ARE WE? What was asked for as TLS becomes configurations of rustls.
 //!
 //! Laws:
-//! - No sockets and no connections: `io` drives what is made here. The only files are those of self-signed
-//!   certificates, which are read and written, and the system's list of CAs, which is read.
+//! - No sockets and no connections: `io` drives what is made here. The only files are those that outlive a process
+//!   (`kept`), which are read and written, and the system's list of CAs, which is read.
 //! - May use `base` and `config`.
 //! - What is wrong with what was asked for is told in sentences, all at once, and never with a key in them. Whoever
 //!   calls goes on with what served before.
@@ -11,11 +11,13 @@
 //! - Every list has a bound, and whatever is beyond it is refused, not left out.
 
 mod certificate;
+mod challenges;
 mod client;
 mod client_chain;
 mod facts;
+pub mod kept;
 mod peer;
-mod pem;
+pub mod pem;
 mod resolver;
 mod self_signed;
 mod served;
@@ -29,9 +31,11 @@ use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
+pub use certificate::facts_of;
+pub use challenges::{ChallengeAnswer, Challenges, ShownAnswer, is_validation};
 pub use client::{ClientTls, server_name};
 pub use peer::{AltName, ClientCertificate, client_cert_field, client_certificate};
-pub use self_signed::{SelfSigned, renewal_due_at, self_signed, state_folder};
+pub use self_signed::{SelfSigned, renewal_due_at, self_signed};
 pub use served::Served;
 pub use server::ServerTls;
 pub use tickets::TicketKeys;

@@ -4,17 +4,12 @@
 //! A certificate and its key are one file, so that no moment has one without the other.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -25,9 +20,10 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
 
 use super::facts::X509Certificate;
+use super::kept::{self, create, read, replace};
 use super::{PROVIDER, pem};
 use crate::base::{self, CertificateFacts};
-use crate::config::{CertificateSpec, PemFile, Secret};
+use crate::config::{CertificateSpec, PemFile};
 
 const DAY: u64 = 24 * 60 * 60;
 /// How long the authority holds, and how long a certificate.
@@ -58,21 +54,6 @@ pub fn renewal_due_at(facts: &CertificateFacts) -> u64 {
     (facts.not_after + 1).saturating_sub(RENEWED_DAYS * DAY)
 }
 
-/// Where such certificates are kept, by the environment (XDG Base Directory Specification). `None`: there is no home.
-pub fn state_folder(
-    state_home: Option<OsString>,
-    home: Option<OsString>,
-    is_root: bool,
-) -> Option<PathBuf> {
-    let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|p| p.is_absolute());
-    let usual = || match is_root {
-        true => Some(PathBuf::from("/var/lib")),
-        false => Some(absolute(home)?.join(".local/state")),
-    };
-    let state = absolute(state_home).or_else(usual)?;
-    Some(state.join("tidegate/tls"))
-}
-
 /// A certificate for these DNS names and addresses, and for this machine: the one in `folder`, if it still fits at
 /// `now`, or a new one.
 ///
@@ -80,25 +61,19 @@ pub fn state_folder(
 /// What is wrong with a name, with the folder, or with what lies in it.
 pub fn self_signed(names: &[String], folder: &Path, now: UnixTime) -> Result<SelfSigned, String> {
     let wanted = checked(names)?;
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(folder).map_err(|error| told("make", folder, &error))?;
+    kept::folder(folder)?;
     let authority = Authority::load_or_make(folder, now)?;
     let path = folder.join(file_name(names, &wanted));
-    let (chain, key) = match read(&path)? {
-        Some(text) if authority.stands_behind(&text, &wanted, now) => split(&text),
-        _ => {
+    let kept = read(&path)?.filter(|text| authority.stands_behind(text, &wanted, now));
+    let text = match kept {
+        Some(text) => text,
+        None => {
             let text = authority.sign(&wanted, now)?;
             replace(&path, &text)?;
-            split(&text)
+            text
         }
     };
-    let shown = path.display().to_string();
-    let certificate = CertificateSpec {
-        chain: PemFile { path, text: chain.into() },
-        key: Secret::new(&key, &shown),
-        ocsp: None,
-    };
+    let certificate = kept::certificate(path, &text);
     Ok(SelfSigned { certificate, ca: folder.join("ca.pem") })
 }
 
@@ -244,66 +219,12 @@ fn failed(error: &rcgen::Error) -> String {
     format!("no certificate could be made: {error}")
 }
 
-/// The certificate of a file, and its key.
-fn split(text: &str) -> (String, String) {
-    let at = text.find("-----BEGIN PRIVATE KEY").unwrap_or(text.len());
-    (text[..at].to_owned(), text[at..].to_owned())
-}
-
-// ---- files ----
-
-fn told(verb: &str, path: &Path, error: &io::Error) -> String {
-    format!("cannot {verb} {}: {error}", path.display())
-}
-
-/// `None`: there is none.
-fn read(path: &Path) -> Result<Option<String>, String> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(told("read", path, &error)),
-    }
-}
-
-/// Writes a file that is there whole or not at all; what was there stays.
-fn create(path: &Path, text: &str) -> Result<(), String> {
-    let draft = draft(path, text)?;
-    let linked = fs::hard_link(&draft, path);
-    let _ = fs::remove_file(&draft);
-    match linked {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(told("write", path, &error)),
-        _ => Ok(()),
-    }
-}
-
-/// Writes a file that is there whole, in place of what was there.
-fn replace(path: &Path, text: &str) -> Result<(), String> {
-    let draft = draft(path, text)?;
-    fs::rename(&draft, path).map_err(|error| {
-        let _ = fs::remove_file(&draft);
-        told("write", path, &error)
-    })
-}
-
-/// Writes a file beside another, which we alone may read.
-fn draft(path: &Path, text: &str) -> Result<PathBuf, String> {
-    let random = HEXLOWER.encode(&base::random_secret()[..8]);
-    let draft = path.with_extension(format!("{random}.new"));
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(|error| {
-        let _ = fs::remove_file(&draft);
-        told("write", &draft, &error)
-    })?;
-    Ok(draft)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
+
+    use data_encoding::HEXLOWER;
 
     use super::*;
     use crate::tls::testing::{handshake, server_spec, trusting};
@@ -441,21 +362,5 @@ mod tests {
         fs::write(folder.0.join("file"), "").unwrap();
         let told = self_signed(&[], &folder.0.join("file/tls"), UnixTime::now()).unwrap_err();
         assert!(told.starts_with("cannot make"), "{told}");
-    }
-
-    #[test]
-    fn the_folder_is_where_the_system_wants_it() {
-        let path = |text: &str| (!text.is_empty()).then(|| OsString::from(text));
-        for (state_home, home, is_root, expected) in [
-            ("/s", "/h", false, "/s/tidegate/tls"),
-            ("", "/h", false, "/h/.local/state/tidegate/tls"),
-            ("relative", "/h", false, "/h/.local/state/tidegate/tls"),
-            ("/s", "/h", true, "/s/tidegate/tls"),
-            ("", "", true, "/var/lib/tidegate/tls"),
-            ("", "", false, ""),
-        ] {
-            let found = state_folder(path(state_home), path(home), is_root);
-            assert_eq!(found, path(expected).map(PathBuf::from));
-        }
     }
 }

@@ -14,6 +14,7 @@ use x509_cert::der::Decode;
 use super::certificate::{
     LoadedCertificate, TrustedCertificate, authorities, out_of_date, trusted,
 };
+use super::challenges::{Answering, Challenges, VALIDATION};
 use super::client_chain::OnePath;
 use super::peer::printable;
 use super::resolver::Resolver;
@@ -34,6 +35,8 @@ pub struct ServerTls {
     pub asks_for_certificates: bool,
     /// What is odd, or will soon be wrong.
     pub warnings: Vec<String>,
+    /// What is answered to an ACME server; `None`: none is expected to ask.
+    pub challenges: Option<Arc<Challenges>>,
     /// The revocation lists that hold.
     pub(super) crl: Option<PemFile>,
 }
@@ -52,7 +55,8 @@ impl ServerTls {
     ) -> Result<ServerTls, Vec<String>> {
         let mut check = Check::new(served, tickets.now());
         let certificates = check.certificates(spec);
-        if spec.certificates.is_empty() {
+        // Those that are ordered may still be on their way.
+        if spec.certificates.is_empty() && spec.acme.is_none() {
             check.faults.push("TLS needs a certificate, and there is none".to_owned());
         }
         let verifier = check.verifier(spec);
@@ -84,8 +88,20 @@ impl ServerTls {
             certificates: facts,
             asks_for_certificates: spec.client_ca.is_some(),
             warnings: check.warnings,
+            challenges: None,
             crl: spec.crl.clone(),
         })
+    }
+
+    /// The same, which also answers an ACME server that looks whether names are ours.
+    #[must_use]
+    pub fn answering(mut self, challenges: &Arc<Challenges>) -> ServerTls {
+        let config = Arc::make_mut(&mut self.config);
+        config.alpn_protocols.push(VALIDATION.to_vec());
+        let usual = Arc::clone(&config.cert_resolver);
+        config.cert_resolver = Arc::new(Answering::new(usual, challenges));
+        self.challenges = Some(Arc::clone(challenges));
+        self
     }
 
     /// What is wrong with what was asked for, as far as that shows without a certificate that is made for it.

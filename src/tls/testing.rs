@@ -222,6 +222,7 @@ pub fn server_spec(made: &[&Made]) -> TlsSpec {
             .map(|(n, made)| certificate(made, &format!("{n}.pem")))
             .collect(),
         self_signed: Vec::new(),
+        acme: None,
         min_version: TlsVersion::Tls12,
         client_ca: None,
         crl: None,
@@ -240,6 +241,15 @@ pub fn upstream_spec(ca: &str) -> UpstreamTlsSpec {
 /// A client that trusts this authority.
 pub fn trusting(ca: &str) -> Arc<ClientConfig> {
     ClientTls::link(&upstream_spec(ca), None).unwrap().config
+}
+
+/// One that takes any certificate, and offers these application protocols.
+pub fn offering(protocols: &[&[u8]]) -> Arc<ClientConfig> {
+    let spec = UpstreamTlsSpec { verify: Verify::Off, ..UpstreamTlsSpec::default() };
+    let mut config = ClientConfig::clone(&ClientTls::link(&spec, None).unwrap().config);
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
 }
 
 /// One that speaks one version alone.

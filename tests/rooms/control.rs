@@ -1,6 +1,9 @@
 //! `control` may use every room.
 #![expect(unused, reason = "nothing runs here: that it compiles is the test")]
 
+#[cfg(feature = "acme")]
+#[path = "../../src/acme/mod.rs"]
+pub mod acme;
 #[path = "../../src/admin/mod.rs"]
 pub mod admin;
 #[path = "../../src/base/mod.rs"]

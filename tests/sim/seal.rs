@@ -123,6 +123,7 @@ static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
             ocsp: None,
         }],
         self_signed: Vec::new(),
+        acme: None,
         min_version: TlsVersion::Tls12,
         client_ca: None,
         crl: None,

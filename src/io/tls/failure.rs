@@ -33,6 +33,9 @@ const ALERTS: &[(AlertDescription, TlsFault)] = {
     ]
 };
 
+/// What rustls says where we show a client nothing.
+const NO_CERTIFICATE: &str = "no server certificate chain resolved";
+
 /// A peer that begins so speaks plain HTTP, as no record does: with a method and a target, or with a version. The
 /// beginning need not have come whole: the first octet is judged as soon as it is there.
 pub fn is_http(octets: &[u8]) -> bool {
@@ -71,6 +74,8 @@ pub fn fault(error: &Error) -> TlsFault {
         }
         Error::PeerMisbehaved(_) => F::ProtocolViolation,
         Error::DecryptError => F::BadRecord,
+        // It has no error of its own.
+        Error::General(why) if why == NO_CERTIFICATE => F::NothingToShow,
         _ => F::InternalError,
     }
 }
@@ -189,6 +194,7 @@ mod tests {
             Error::PeerMisbehaved(PeerMisbehaved::IllegalMiddleboxChangeCipherSpec),
             Error::DecryptError,
             Error::EncryptError,
+            Error::General(NO_CERTIFICATE.to_owned()),
             Error::AlertReceived(AlertDescription::Unknown(200)),
         ];
         all.extend(certificates.map(Error::InvalidCertificate));

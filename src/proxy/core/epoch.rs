@@ -20,6 +20,8 @@ use crate::io::buffer::SIZE;
 use crate::policy::gate::LinkedGate;
 use crate::policy::{MatchInput, Scratch, Verdict};
 use crate::stats::UpstreamState;
+#[cfg(feature = "tls")]
+use crate::tls::Challenges;
 use crate::upstream::{Pool, PoolContext};
 
 /// What requests that begin now go by. Each holds its epoch to its end, and so does a tunnel: a plan is replaced for
@@ -78,6 +80,13 @@ impl Epoch {
         let listen = &client.as_ref()?.listen;
         let is_secure = self.plan.listener.secure.contains(listen);
         self.runtime.tls.listener.clone().filter(|_| is_secure)
+    }
+
+    /// What an ACME server is answered; `None`: none is expected to ask.
+    #[cfg(feature = "tls")]
+    #[inline]
+    pub fn challenges(&self) -> Option<&Challenges> {
+        self.runtime.tls.listener.as_ref()?.challenges.as_deref()
     }
 
     /// Every request takes the first route.

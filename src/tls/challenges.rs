@@ -1,0 +1,200 @@
+//! What an ACME server is answered that looks whether a name is ours (RFC 8555 section 8), while it looks.
+//!
+//! It may come at any core, so all of them share this. Nobody else takes the lock: it is behind a protocol that no
+//! browser offers, and behind a path that no page has.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::CommonState;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use super::PROVIDER;
+
+/// The protocol that is negotiated to look at a certificate, and for nothing else (RFC 8737 section 3).
+pub(super) const VALIDATION: &[u8] = b"acme-tls/1";
+/// Where a request looks (RFC 8555 section 8.3); the token follows.
+const WELL_KNOWN: &[u8] = b"/.well-known/acme-challenge/";
+
+/// What is shown, and to whom.
+#[derive(Debug)]
+pub enum ChallengeAnswer {
+    /// To who asks for this name in a handshake: this certificate.
+    TlsAlpn {
+        /// In lower case.
+        name: String,
+        /// The certificate.
+        key: Arc<CertifiedKey>,
+    },
+    /// To who asks for this token in a request: this text.
+    Http {
+        /// What stands at the end of the path.
+        token: String,
+        /// The key authorization (RFC 8555 section 8.1).
+        text: String,
+    },
+}
+
+impl ChallengeAnswer {
+    /// A certificate for a handshake, and its key, both in DER.
+    ///
+    /// # Errors
+    /// When the key is none.
+    pub fn tls_alpn(name: &str, certificate: Vec<u8>, key: Vec<u8>) -> Result<Self, String> {
+        let key = PROVIDER.key_provider.load_private_key(PrivatePkcs8KeyDer::from(key).into());
+        let key = key.map_err(|_| "the key of a certificate for a validation is none")?;
+        // Whether they fit is not looked at: what reads certificates there takes none for a validation.
+        let key = CertifiedKey::new(vec![CertificateDer::from(certificate)], key);
+        Ok(ChallengeAnswer::TlsAlpn { name: name.to_owned(), key: Arc::new(key) })
+    }
+}
+
+/// What is answered now: one name is looked at after the other.
+#[derive(Debug, Default)]
+pub struct Challenges {
+    shown: RwLock<Option<Arc<ChallengeAnswer>>>,
+}
+
+/// An answer is shown as long as this is held.
+#[derive(Debug)]
+pub struct ShownAnswer(Arc<Challenges>);
+
+impl Drop for ShownAnswer {
+    fn drop(&mut self) {
+        self.0.set(None);
+    }
+}
+
+impl Challenges {
+    /// Shows `answer`, in place of the one before it.
+    #[must_use]
+    pub fn show(self: &Arc<Self>, answer: ChallengeAnswer) -> ShownAnswer {
+        self.set(Some(Arc::new(answer)));
+        ShownAnswer(Arc::clone(self))
+    }
+
+    /// The text for a request with this path.
+    pub fn text(&self, path: &[u8]) -> Option<String> {
+        let asked = path.strip_prefix(WELL_KNOWN)?;
+        match &*self.get()? {
+            ChallengeAnswer::Http { token, text } if token.as_bytes() == asked => {
+                Some(text.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// The certificate for a handshake that asks for this name.
+    fn certificate(&self, asked: &str) -> Option<Arc<CertifiedKey>> {
+        match &*self.get()? {
+            ChallengeAnswer::TlsAlpn { name, key } if name == asked => Some(Arc::clone(key)),
+            _ => None,
+        }
+    }
+
+    fn get(&self) -> Option<Arc<ChallengeAnswer>> {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, answer: Option<Arc<ChallengeAnswer>>) {
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = answer;
+    }
+}
+
+/// The handshake of an ACME server has been answered: there is nothing more to say on this connection.
+pub fn is_validation(agreed: &CommonState) -> bool {
+    agreed.alpn_protocol() == Some(VALIDATION)
+}
+
+/// Shows an ACME server what it looks for, and all others what they are shown usually.
+#[derive(Debug)]
+pub(super) struct Answering {
+    usual: Arc<dyn ResolvesServerCert>,
+    challenges: Arc<Challenges>,
+}
+
+impl Answering {
+    pub fn new(usual: Arc<dyn ResolvesServerCert>, challenges: &Arc<Challenges>) -> Answering {
+        Answering { usual, challenges: Arc::clone(challenges) }
+    }
+}
+
+impl ResolvesServerCert for Answering {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // It offers this protocol alone. Who offers others as well speaks those.
+        let is_alone = |offered: Vec<&[u8]>| offered == [VALIDATION];
+        match hello.alpn().map(Iterator::collect).is_some_and(is_alone) {
+            true => self.challenges.certificate(hello.server_name()?),
+            false => self.usual.resolve(hello),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::testing::{Authority, handshake, offering, server_spec};
+    use crate::tls::{ServerTls, TicketKeys, pem};
+
+    fn answer(name: &str) -> (ChallengeAnswer, Vec<u8>) {
+        let made = Authority::new("None").server(&[name]);
+        let key = pem::key(&made.key_pem, "").unwrap().secret_der().to_vec();
+        let leaf = made.leaf().to_vec();
+        (ChallengeAnswer::tls_alpn(name, leaf.clone(), key).unwrap(), leaf)
+    }
+
+    #[test]
+    fn a_handshake_that_looks_at_a_name_is_shown_its_answer() {
+        let authority = Authority::new("CA");
+        let usual = authority.server(&["a.test"]);
+        let challenges = Arc::default();
+        let server = ServerTls::link(&server_spec(&[&usual]), &TicketKeys::new(), None).unwrap();
+        let server = server.answering(&challenges);
+        let shown = |name: &str, protocols: &[&[u8]]| {
+            handshake(&server.config, &offering(protocols), name)
+                .ok()
+                .map(|agreed| agreed.server_leaf)
+        };
+        let usual = Some(usual.leaf().to_vec());
+        let (answer, special) = answer("a.test");
+        let held = challenges.show(answer);
+        for (name, protocols, expected) in [
+            ("a.test", &[VALIDATION][..], &Some(special)),
+            ("b.test", &[VALIDATION], &None),
+            ("127.0.0.1", &[VALIDATION], &None), // asks for no name
+            ("a.test", &[], &usual),
+            ("a.test", &[b"http/1.1"], &usual),
+            ("a.test", &[VALIDATION, b"http/1.1"], &usual),
+            ("a.test", &[VALIDATION, b"h2"], &usual),
+            ("a.test", &[b"h2"], &None),
+        ] {
+            assert_eq!(&shown(name, protocols), expected, "{name} {protocols:?}");
+        }
+        drop(held);
+        assert_eq!(shown("a.test", &[VALIDATION]), None);
+        assert_eq!(shown("a.test", &[]), usual);
+    }
+
+    #[test]
+    fn a_request_with_the_token_gets_the_text() {
+        let challenges = Arc::new(Challenges::default());
+        let path = "/.well-known/acme-challenge/token-1";
+        assert_eq!(challenges.text(path.as_bytes()), None);
+        let answer = ChallengeAnswer::Http { token: "token-1".into(), text: "token-1.x".into() };
+        let held = challenges.show(answer);
+        for (path, is_it) in [
+            (path, true),
+            ("/.well-known/acme-challenge/token-2", false),
+            ("/.well-known/acme-challenge/token-1/", false),
+            ("/.well-known/acme-challenge/", false),
+            ("/.well-known/acme-challenge", false),
+            ("//.well-known/acme-challenge/token-1", false),
+            ("/token-1", false),
+        ] {
+            assert_eq!(challenges.text(path.as_bytes()).is_some(), is_it, "{path}");
+        }
+        drop(held);
+        assert_eq!(challenges.text(path.as_bytes()), None);
+    }
+}
