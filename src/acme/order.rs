@@ -348,6 +348,23 @@ mod tests {
     }
 
     #[test]
+    fn whatever_the_server_answers_an_order_ends() {
+        let mut issued = 0;
+        for seed in 0..2000 {
+            let dice = Some(fastrand::Rng::with_seed(seed));
+            let mut server = Memory { dice, ..Memory::new() };
+            match ordered(&mut server, AcmeChallenge::Http01) {
+                Ok(_) => issued += 1,
+                Err(Refused { why, .. }) => {
+                    assert!(why.len() < 2500 && !why.contains(char::is_control), "{seed}: {why:?}");
+                }
+            }
+            assert!(server.asked.len() < 600, "{seed}: {} questions", server.asked.len());
+        }
+        assert!((100..1900).contains(&issued), "{issued}");
+    }
+
+    #[test]
     fn why_there_is_none_is_told_in_the_servers_words() {
         let invalid = |authorization| Memory { authorization, ..Memory::new() };
         let at = |end, status, page| Memory::answering(end, status, page);

@@ -63,6 +63,8 @@ pub struct Memory {
     /// Seconds.
     pub waited: u64,
     pub shown: Option<ChallengeAnswer>,
+    /// Answers are changed by these dice.
+    pub dice: Option<fastrand::Rng>,
     /// The number of the nonce that was given last.
     pub nonce: u64,
 }
@@ -85,6 +87,7 @@ impl Memory {
             asked: Vec::new(),
             waited: 0,
             shown: None,
+            dice: None,
             nonce: 0,
         }
     }
@@ -108,6 +111,40 @@ impl Memory {
         }
         assert_eq!(header["nonce"], json!(format!("n{}", self.nonce)), "a nonce is used once");
         Ok(part("payload").unwrap())
+    }
+}
+
+/// Changes an answer in a few places, or leaves it as it is.
+fn spoil(response: &mut Response, dice: &mut fastrand::Rng) {
+    let odd = |dice: &mut fastrand::Rng| match dice.u8(..8) {
+        0 => Value::Null,
+        1 => json!(-1),
+        2 => json!("x".repeat(dice.usize(..9000))),
+        3 => json!([[[[]]]]),
+        4 => json!({ "status": "pending" }),
+        5 => json!("https://ca.test/../order\r\nA: b"),
+        6 => json!("valid"),
+        _ => json!(vec![json!("https://ca.test/authorization"); dice.usize(..40)]),
+    };
+    if let Ok(mut page) = serde_json::from_slice::<Value>(&response.body)
+        && let Some(fields) = page.as_object_mut()
+    {
+        for value in fields.values_mut() {
+            if dice.u8(..12) == 0 {
+                *value = odd(dice);
+            }
+        }
+        response.body = page.to_string().into();
+    }
+    match dice.u8(..40) {
+        0 => response.status = dice.u16(100..600),
+        1 => response.nonce = Some("a\"b\r\n".to_owned()),
+        2 => response.nonce = None,
+        3 => response.location = Some("http://ca.test/1".to_owned()),
+        4 => response.retry_after = Some(Duration::MAX),
+        5 => response.body.truncate(dice.usize(..64)),
+        6 => response.body = vec![dice.u8(..); 300_000],
+        _ => {}
     }
 }
 
@@ -179,6 +216,9 @@ impl World for Memory {
             (response.status, response.body) = (*status, page.to_string().into());
             response.retry_after = (*status == 429).then_some(Duration::from_secs(3600));
             response.location = response.location.filter(|_| *status < 300);
+        }
+        if let Some(dice) = &mut self.dice {
+            spoil(&mut response, dice);
         }
         Ok(response)
     }

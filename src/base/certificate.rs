@@ -23,6 +23,11 @@ impl CertificateFacts {
         i64::try_from(seconds.div_euclid(DAY)).unwrap_or(i64::MAX)
     }
 
+    /// It holds at so many seconds after the epoch.
+    pub fn holds(&self, now: u64) -> bool {
+        (self.not_before..=self.not_after).contains(&now)
+    }
+
     /// Its first name, or its fingerprint where it has none.
     pub fn name(&self) -> &str {
         self.names.first().unwrap_or(&self.fingerprint_sha256)

@@ -1,8 +1,7 @@
 //! Certificates from an ACME server: ordered when there is none, and again when a third of their time is left. What was
 //! issued lies in a folder first, and is then put in force like any other file. One name is ordered after the other.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,7 +13,8 @@ use smol::{LocalExecutor, Task};
 
 use super::clock::since_epoch;
 use super::current::Current;
-use super::{tls, urls};
+use super::tls::{self as linking, served_certificates};
+use super::urls;
 use crate::acme::{self, Asked, Refused, Response, Store, Terms};
 use crate::admin::{AcmeOrders, CurrentView};
 use crate::base::{CertificateFacts, digits};
@@ -22,7 +22,7 @@ use crate::client::{Answer, ClientSecurity};
 use crate::config::{AcmeSpec, AskedUrl, CertificateSpec, UpstreamTlsSpec};
 use crate::http::Method;
 use crate::proxy::Runtime;
-use crate::tls::{ChallengeAnswer, Challenges, ClientTls, ShownAnswer};
+use crate::tls::{self, ChallengeAnswer, Challenges, ClientTls, ShownAnswer};
 use crate::upstream::PoolTls;
 
 /// How often it is looked whether other certificates are wanted.
@@ -48,27 +48,36 @@ const FIELDS: &str = concat!("User-Agent: tidegate/", env!("CARGO_PKG_VERSION"),
 ///
 /// # Errors
 /// When there is no place to keep any.
-pub fn kept(spec: &AcmeSpec, state: &std::path::Path) -> Result<Vec<CertificateSpec>, String> {
+pub fn kept(spec: &AcmeSpec, state: &Path) -> Result<Vec<CertificateSpec>, String> {
     let store = Store::open(state, spec)?;
-    Ok(spec.names.iter().filter_map(|name| usable(&store, name).map(|(spec, _)| spec)).collect())
-}
-
-/// The certificate that is kept for a name, if it can be served now.
-fn usable(store: &Store, name: &str) -> Option<(CertificateSpec, CertificateFacts)> {
-    let read = || {
-        let Some(kept) = store.certificate(name)? else { return Ok(None) };
-        let facts = crate::tls::facts_of(&kept, name, since_epoch().as_secs())?;
-        Ok(Some((kept, facts)))
+    let now = since_epoch().as_secs();
+    let kept = |name: &String| match usable(&store, name) {
+        Ok(found) => found.filter(|(_, facts)| facts.holds(now)).map(|(spec, _)| spec),
+        Err(why) => {
+            tracing::warn!("{why}: another one is ordered");
+            None
+        }
     };
-    read().unwrap_or_else(|why: String| {
-        tracing::warn!("{why}: another one is ordered");
-        None
-    })
+    Ok(spec.names.iter().filter_map(kept).collect())
 }
 
-/// When a certificate is to be replaced, in seconds after the epoch: servers want a third of its time left.
-fn renewal_due_at(facts: &CertificateFacts) -> u64 {
-    facts.not_after.saturating_sub(facts.not_after.saturating_sub(facts.not_before) / 3)
+/// The certificate that is kept for a name, whatever its dates are.
+fn usable(
+    store: &Store,
+    name: &str,
+) -> Result<Option<(CertificateSpec, CertificateFacts)>, String> {
+    let Some(kept) = store.certificate(name)? else { return Ok(None) };
+    let facts = tls::facts_of(&kept, name)?;
+    Ok(Some((kept, facts)))
+}
+
+/// When the next certificate of a name is to be ordered, in seconds after the epoch: servers want a third of the time of
+/// the one that is kept to be left.
+fn renewal_due_at(kept: Option<&CertificateFacts>) -> u64 {
+    let due = |facts: &CertificateFacts| {
+        facts.not_after.saturating_sub(facts.not_after.saturating_sub(facts.not_before) / 3)
+    };
+    kept.map_or(0, due)
 }
 
 /// How long to wait after so many failures, and what the server said of that.
@@ -80,6 +89,8 @@ fn wait_after(failures: u32, retry_after: Option<Duration>) -> Duration {
 
 /// What is needed of the process.
 pub struct Surroundings {
+    /// What is in force.
+    pub current: Rc<Current>,
     /// The folder of all that outlives it.
     pub state: Option<PathBuf>,
     /// What clients of ours are shown that look whether a name is ours.
@@ -90,8 +101,16 @@ pub struct Surroundings {
     pub view: Arc<CurrentView>,
 }
 
+impl Surroundings {
+    /// Clients are shown this certificate.
+    fn is_in_force(&self, facts: &CertificateFacts) -> bool {
+        let all = served_certificates(&self.current.get().tls);
+        all.iter().any(|one| one.facts.fingerprint_sha256 == facts.fingerprint_sha256)
+    }
+}
+
 /// Orders what the plan in force wants, for as long as it is held.
-pub async fn keep(current: Rc<Current>, around: Surroundings) {
+pub async fn keep(around: Surroundings) {
     let around = Rc::new(around);
     let executor = LocalExecutor::new();
     let keeping = async {
@@ -99,7 +118,7 @@ pub async fn keep(current: Rc<Current>, around: Surroundings) {
         let (again, retry) = flume::bounded(1);
         let mut loaded = around.view.get().loaded.at;
         loop {
-            let wanted = of_plan(&current.get());
+            let wanted = of_plan(&around.current.get());
             if ordered.as_ref().map(|(spec, _)| spec) != wanted.as_ref() {
                 drop(ordered.take()); // what it showed is shown no more
                 around.view.update(|view| view.acme.retain(|one| is_of(one, wanted.as_deref())));
@@ -157,26 +176,18 @@ struct Orders {
     server: PoolTls,
     /// How the order of each name goes, in the order of the settings.
     all: Vec<AcmeOrders>,
-    /// The certificate of each name that is in force, by its fingerprint.
-    in_force: HashMap<String, String>,
 }
 
 impl Orders {
     fn new(spec: &Arc<AcmeSpec>, around: &Rc<Surroundings>) -> Result<Orders, String> {
-        let state = around.state.as_deref().ok_or(tls::NO_STATE)?;
+        let state = around.state.as_deref().ok_or(linking::NO_STATE)?;
         let of_server = UpstreamTlsSpec { ca: spec.ca.clone(), ..UpstreamTlsSpec::default() };
-        let store = Store::open(state, spec)?;
-        let usable = |name: &String| {
-            let (_, facts) = usable(&store, name)?;
-            Some((name.clone(), facts.fingerprint_sha256))
-        };
         Ok(Orders {
-            in_force: spec.names.iter().filter_map(usable).collect(),
             server: Arc::new(ClientTls::link(&of_server, None)?),
             all: spec.names.iter().map(|name| told(name, &around.view.get().acme)).collect(),
             spec: Arc::clone(spec),
             around: Rc::clone(around),
-            store,
+            store: Store::open(state, spec)?,
         })
     }
 
@@ -206,16 +217,14 @@ impl Orders {
     /// The name that is to be ordered next, by its place, and how long that has time.
     fn next(&mut self) -> Option<(usize, Duration)> {
         let now = since_epoch();
-        let mut is_news = false;
+        let mut is_outdated = false;
         for one in &mut self.all {
-            let kept = usable(&self.store, &one.name).map(|(_, facts)| facts);
-            one.due_at = kept.as_ref().map_or(0, renewal_due_at).max(one.again_at);
-            if let Some(CertificateFacts { fingerprint_sha256: fingerprint, .. }) = kept {
-                let before = self.in_force.insert(one.name.clone(), fingerprint.clone());
-                is_news |= before.is_none_or(|before| before != fingerprint);
-            }
+            let kept = usable(&self.store, &one.name).ok().flatten().map(|(_, facts)| facts);
+            one.due_at = renewal_due_at(kept.as_ref()).max(one.again_at);
+            is_outdated |= kept
+                .is_some_and(|kept| kept.holds(now.as_secs()) && !self.around.is_in_force(&kept));
         }
-        if is_news {
+        if is_outdated {
             let _ = self.around.issued.try_send(()); // full: it is known already
         }
         let left = |one: &AcmeOrders| Duration::from_secs(one.due_at).saturating_sub(now);
@@ -254,8 +263,8 @@ impl Orders {
     /// The certificate of `name`, kept; `None`: another process is at it, or was.
     async fn ordered(&self, name: &str) -> Result<Option<CertificateFacts>, Refused> {
         let Some(_lock) = self.store.lock()? else { return Ok(None) };
-        let is_due = |facts: &CertificateFacts| since_epoch().as_secs() >= renewal_due_at(facts);
-        if usable(&self.store, name).is_some_and(|(_, facts)| !is_due(&facts)) {
+        let kept = usable(&self.store, name).ok().flatten().map(|(_, facts)| facts);
+        if since_epoch().as_secs() < renewal_due_at(kept.as_ref()) {
             return Ok(None);
         }
         let AcmeSpec { directory, contact, challenge, binding, .. } = &*self.spec;
@@ -275,9 +284,11 @@ impl Orders {
             Err(Refused::new(format!("there is none after {ORDER:?}")))
         };
         let issued = acme::order(&mut server, terms).or(late).await?;
-        let spec = self.store.preview(name, &issued);
-        let facts = crate::tls::facts_of(&spec, name, since_epoch().as_secs())
+        let facts = tls::facts_of(&self.store.preview(name, &issued), name)
             .map_err(|why| format!("what the server issued cannot be used: {why}"))?;
+        if since_epoch().as_secs() >= renewal_due_at(Some(&facts)) {
+            return Err(Refused::new("what the server issued is to be renewed already"));
+        }
         self.store.keep(name, &issued)?;
         Ok(Some(facts))
     }
@@ -293,7 +304,7 @@ impl acme::World for Server<'_> {
     async fn ask(&mut self, url: &str, asked: Asked<'_>) -> Result<Response, String> {
         let url = AskedUrl::read(url).ok_or("the server names a URL that cannot be asked")?;
         let security: ClientSecurity =
-            tls::security(url.secure, None, url.host(), Some(&self.orders.server));
+            linking::security(url.secure, None, url.host(), Some(&self.orders.server));
         let (method, body) = match asked {
             Asked::Get => (Method::Get, ""),
             Asked::Head => (Method::Head, ""),
@@ -350,8 +361,9 @@ mod tests {
                 not_after,
                 fingerprint_sha256: String::new(),
             };
-            assert_eq!(renewal_due_at(&facts), expected);
+            assert_eq!(renewal_due_at(Some(&facts)), expected);
         }
+        assert_eq!(renewal_due_at(None), 0);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub struct TlsLinker {
     /// What an ACME server is answered, by whatever is linked.
     challenges: Arc<Challenges>,
     /// Filled when a certificate was kept that is not in force.
-    issued: Issued,
+    issued: IssuedSignal,
     /// What is in force lacks such a certificate.
     is_outdated: bool,
 }
@@ -57,13 +57,16 @@ pub enum Renewal {
 }
 
 /// Tells that a certificate was issued.
-#[cfg_attr(not(feature = "acme"), expect(dead_code, reason = "nobody orders any in this build"))]
-struct Issued(Sender<()>, Receiver<()>);
+struct IssuedSignal {
+    #[cfg_attr(not(feature = "acme"), expect(dead_code, reason = "this build orders none"))]
+    sender: Sender<()>,
+    receiver: Receiver<()>,
+}
 
-impl Default for Issued {
-    fn default() -> Issued {
+impl Default for IssuedSignal {
+    fn default() -> IssuedSignal {
         let (sender, receiver) = flume::bounded(1);
-        Issued(sender, receiver)
+        IssuedSignal { sender, receiver }
     }
 }
 
@@ -138,7 +141,7 @@ impl TlsLinker {
             }
         };
         let issued = async {
-            let _ = self.issued.1.recv_async().await; // we hold the sender
+            let _ = self.issued.receiver.recv_async().await; // we hold the sender
             Renewal::Issued
         };
         of_our_own.or(issued).await
@@ -165,12 +168,13 @@ impl TlsLinker {
         view: &Arc<CurrentView>,
     ) -> impl Future<Output = ()> + use<> {
         let around = acme::Surroundings {
+            current: Rc::clone(current),
             state: state_folder().ok(),
             challenges: Arc::clone(&self.challenges),
-            issued: self.issued.0.clone(),
+            issued: self.issued.sender.clone(),
             view: Arc::clone(view),
         };
-        acme::keep(Rc::clone(current), around)
+        acme::keep(around)
     }
 
     /// Nothing can be ordered in this build.

@@ -44,7 +44,7 @@ pub(super) async fn made(worker: &Worker, client: &mut Option<Client>) -> bool {
     };
     match client.stream.secure(tls.with_early_octets(early), until, Some(Idle::Begun)).await {
         Ok(()) if config.challenges.is_some() && client.stream.tls().is_some_and(validated) => {
-            tracing::info!(
+            tracing::debug!(
                 peer = client.peer.map(tracing::field::display),
                 "an ACME server has looked whether a name is ours"
             );
