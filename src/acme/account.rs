@@ -9,6 +9,8 @@ use hmac_sha256::HMAC;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::config::AcmeBinding;
+
 /// The key of an account: ECDSA over P-256, which every server takes (RFC 8555 section 6.2: `ES256`).
 pub struct AccountKey(EcdsaKeyPair);
 
@@ -45,8 +47,8 @@ impl AccountKey {
         json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y })
     }
 
-    /// What proves that whoever has this key has been asked for `token` (RFC 8555 section 8.1).
-    pub fn authorization(&self, token: &str) -> String {
+    /// What proves that whoever has this key was given `token` (RFC 8555 section 8.1).
+    pub fn key_authorization(&self, token: &str) -> String {
         let [x, y] = self.point();
         // In this order, and without blanks (RFC 7638 section 3).
         let public = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
@@ -55,34 +57,45 @@ impl AccountKey {
 
     /// A message with this header, signed.
     pub fn sign(&self, header: &Value, payload: &str) -> Result<String, String> {
-        let [header, payload] = [header.to_string().as_str(), payload]
-            .map(|part| BASE64URL_NOPAD.encode(part.as_bytes()));
-        let signed = format!("{header}.{payload}");
-        let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes());
-        let signature = signature.map_err(|_| "a message to the server could not be signed")?;
-        let signature = BASE64URL_NOPAD.encode(signature.as_ref());
-        Ok(json!({ "protected": header, "payload": payload, "signature": signature }).to_string())
+        let message = jws(header, payload, |signed| {
+            self.0
+                .sign(&SystemRandom::new(), signed)
+                .ok()
+                .map(|signature| signature.as_ref().into())
+        });
+        Ok(message.ok_or("a message to the server could not be signed")?.to_string())
+    }
+
+    /// A message that binds the account of this key to another one (RFC 8555 section 7.3.4). `url`: where the account
+    /// is opened.
+    pub fn bind_to(&self, binding: &AcmeBinding, url: &str) -> Result<Value, String> {
+        let AcmeBinding { id, key } = binding;
+        let header = json!({ "alg": "HS256", "kid": id, "url": url });
+        let message = jws(&header, &self.public().to_string(), |signed| {
+            let key = BASE64URL_NOPAD.decode(key.as_bytes()).ok()?;
+            Some(HMAC::mac(signed, key).to_vec())
+        });
+        Ok(message.ok_or("acme-eab-key is not base64url")?)
     }
 }
 
-/// Says by a message that whoever has the key `mac_key`, in base64url, has the account with this `public` half, too
-/// (RFC 8555 section 7.3.4).
-pub fn bind(id: &str, mac_key: &str, public: &Value, url: &str) -> Result<Value, String> {
-    let mac_key = BASE64URL_NOPAD.decode(mac_key.as_bytes());
-    let mac_key = mac_key.map_err(|_| "the key of the account elsewhere is not base64url")?;
-    let header = json!({ "alg": "HS256", "kid": id, "url": url });
-    let [header, payload] =
-        [&header, public].map(|part| BASE64URL_NOPAD.encode(part.to_string().as_bytes()));
-    let signature = HMAC::mac(format!("{header}.{payload}"), mac_key);
-    let signature = BASE64URL_NOPAD.encode(&signature);
-    Ok(json!({ "protected": header, "payload": payload, "signature": signature }))
+/// A message in JSON whose parts are in base64url (RFC 7515 section 7.2.2).
+fn jws(
+    header: &Value,
+    payload: &str,
+    sign: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+) -> Option<Value> {
+    let encode = |part: &str| BASE64URL_NOPAD.encode(part.as_bytes());
+    let (header, payload) = (encode(&header.to_string()), encode(payload));
+    let signature = BASE64URL_NOPAD.encode(&sign(format!("{header}.{payload}").as_bytes())?);
+    Some(json!({ "protected": header, "payload": payload, "signature": signature }))
 }
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
-
+    use super::super::testing::Opened;
     use super::*;
+    use crate::config::Secret;
 
     /// A key of a test vector: the example of RFC 7515 appendix A.3, in PKCS#8.
     fn of_rfc() -> AccountKey {
@@ -108,7 +121,7 @@ mod tests {
         assert_eq!(public["y"], "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
         // As Python's json and hashlib compute it.
         assert_eq!(
-            of_rfc().authorization("token"),
+            of_rfc().key_authorization("token"),
             "token.oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U"
         );
     }
@@ -118,15 +131,30 @@ mod tests {
         let pkcs8 = AccountKey::make().unwrap();
         let key = AccountKey::read(&pkcs8).unwrap();
         let message = key.sign(&json!({ "alg": "ES256" }), "{\"a\":1}").unwrap();
-        let message: Value = serde_json::from_str(&message).unwrap();
-        let part = |name: &str| message[name].as_str().unwrap().to_owned();
-        let decoded = |name: &str| BASE64URL_NOPAD.decode(part(name).as_bytes()).unwrap();
-        assert_eq!(decoded("protected"), b"{\"alg\":\"ES256\"}");
-        assert_eq!(decoded("payload"), b"{\"a\":1}");
-        let signed = format!("{}.{}", part("protected"), part("payload"));
-        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.0.public_key().as_ref());
-        assert!(public.verify(signed.as_bytes(), &decoded("signature")).is_ok());
+        let opened = Opened::new(&serde_json::from_str(&message).unwrap());
+        assert_eq!(opened.header, json!({ "alg": "ES256" }));
+        assert_eq!(opened.payload, b"{\"a\":1}");
+        assert!(opened.is_signed_with(&key.public()));
+        assert!(!opened.is_signed_with(&of_rfc().public()));
         assert!(AccountKey::read(&pkcs8[1..]).is_none());
         assert_eq!(format!("{key:?}"), "AccountKey");
+    }
+
+    #[test]
+    fn an_account_is_bound_by_a_key_that_both_know() {
+        let key = Secret::new(
+            "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
+            "***",
+        );
+        let binding = AcmeBinding { id: "kid-1".into(), key };
+        let message = of_rfc().bind_to(&binding, "https://ca.test/account").unwrap();
+        let opened = Opened::new(&message);
+        let header = json!({ "alg": "HS256", "kid": "kid-1", "url": "https://ca.test/account" });
+        assert_eq!(opened.header, header);
+        assert_eq!(opened.payload, of_rfc().public().to_string().as_bytes());
+        let mac_key = BASE64URL_NOPAD.decode(binding.key.as_bytes()).unwrap();
+        assert_eq!(HMAC::mac(&opened.signed, mac_key).to_vec(), opened.signature);
+        let odd = AcmeBinding { key: Secret::new("not base64url", "***"), ..binding };
+        assert!(of_rfc().bind_to(&odd, "https://ca.test/account").is_err());
     }
 }

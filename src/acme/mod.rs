@@ -1,4 +1,4 @@
-//! MAY WE HAVE A CERTIFICATE? What is said to an ACME server (RFC 8555), and what its answers mean.
+//! MAY WE HAVE A CERTIFICATE? What an ACME client says to an ACME server (RFC 8555), and what the answers mean.
 //!
 //! Laws:
 //! - No sockets and no clock: whoever orders brings both ([`World`]). The only files are those of the [`Store`].
@@ -20,37 +20,37 @@ use std::time::Duration;
 
 pub use account::AccountKey;
 pub use message::Response;
-pub use order::{Issued, Refused, Terms, order};
+pub use order::{Issued, OrderError, OrderSpec, order};
 pub use store::{Lock, Store};
 
 use crate::tls::ChallengeAnswer;
 
 /// What an order needs of the world.
 pub trait World {
-    /// What the server at `url` answers: to a signed message, else to a `HEAD` or a `GET`.
+    /// The server's response.
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// Why there is none.
     fn ask(
         &mut self,
         url: &str,
-        asked: Asked<'_>,
+        request: Request<'_>,
     ) -> impl Future<Output = Result<Response, String>>;
 
     /// Waits.
     fn wait(&mut self, time: Duration) -> impl Future<Output = ()>;
 
-    /// Whoever looks whether the name is ours gets this from now on.
+    /// Whoever validates the name gets this from now on.
     fn show(&mut self, answer: ChallengeAnswer);
 }
 
 /// How a URL is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked<'a> {
-    /// For what it is.
+pub enum Request<'a> {
+    /// `GET`.
     Get,
-    /// For the fields of its answer.
+    /// `HEAD`.
     Head,
-    /// With a message that is signed, in JSON (RFC 7515 section 7.2.2).
-    Signed(&'a str),
+    /// `POST` of a signed message, in JSON (RFC 7515 section 7.2.2).
+    Post(&'a str),
 }

@@ -7,59 +7,66 @@ use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::account::bind;
 use super::message::{self, Directory, Problem, Response};
-use super::{AccountKey, Asked, World};
+use super::{AccountKey, Request, World};
 use crate::config::{AcmeBinding, AcmeChallenge};
 use crate::tls::{ChallengeAnswer, pem};
 
-/// How often a message is sent again whose nonce the server did not take (RFC 8555 section 6.5).
-const NONCES: u32 = 8;
-/// Looks at what the server is still busy with, and how long between two of them.
-const LOOKS: u32 = 12;
-const BETWEEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
-/// Octets of a chain.
-const CHAIN_MOST: usize = 128 * 1024;
+/// How often a message is sent whose nonce the server does not take (RFC 8555 section 6.5).
+const NONCE_TRIES: u32 = 8;
+/// How often it is asked whether the server is done with an order or an authorization.
+const POLLS_MOST: u32 = 12;
+/// The least and the longest wait between two polls, whatever the server says: the order has a time of its own.
+const POLL_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
 /// What is ordered.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms<'a> {
+pub struct OrderSpec<'a> {
     /// The URL of the server's directory.
     pub directory: &'a str,
     /// Who orders.
     pub account: &'a AccountKey,
     /// Where the server may write to.
     pub contact: Option<&'a str>,
+    /// What a new account is bound to.
+    pub binding: Option<&'a AcmeBinding>,
     /// The name, in lower case.
     pub name: &'a str,
-    /// How it is shown that the name is ours.
+    /// How it is proved that the name is ours.
     pub challenge: AcmeChallenge,
-    /// What the account is bound to.
-    pub binding: Option<&'a AcmeBinding>,
 }
 
 /// A certificate with its chain, and its key behind it, in PEM.
 pub struct Issued(pub(super) String);
 
-/// Why there is no certificate.
+/// Why no certificate was issued.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// A sentence without its end.
+pub struct OrderError {
+    /// A sentence, without the full stop.
     pub why: String,
     /// How long the server wants to be left alone.
     pub retry_after: Option<Duration>,
+    /// What the server calls it (RFC 8555 section 6.7); empty: it did not say.
+    pub kind: String,
 }
 
-impl Refused {
-    /// For this reason; nothing is known of when it would be another one.
-    pub fn new(why: impl Into<String>) -> Refused {
-        Refused { why: why.into(), retry_after: None }
+impl OrderError {
+    /// An error that no problem of the server's stands behind.
+    pub fn new(why: impl Into<String>) -> OrderError {
+        OrderError { why: why.into(), retry_after: None, kind: String::new() }
+    }
+
+    /// What an answer says that is not the one which was hoped for.
+    fn of_response(what: &str, response: &Response) -> OrderError {
+        let problem = response.problem();
+        let why = format!("{what}: the server answers {}: {}", response.status, problem.explain());
+        OrderError { why, retry_after: response.retry_after, kind: problem.kind }
     }
 }
 
-impl From<String> for Refused {
-    fn from(why: String) -> Refused {
-        Refused::new(why)
+impl From<String> for OrderError {
+    fn from(why: String) -> OrderError {
+        OrderError::new(why)
     }
 }
 
@@ -67,192 +74,214 @@ impl From<String> for Refused {
 ///
 /// # Errors
 /// Why there is none, in the server's words where it has any.
-pub async fn order(world: &mut impl World, terms: Terms<'_>) -> Result<Issued, Refused> {
-    let mut session = Session::begin(world, terms).await?;
-    session.open_account().await?;
-    let asked = json!({ "identifiers": [{ "type": "dns", "value": terms.name }] });
-    let new_order = session.directory.new_order.clone();
-    let begun = session.post(&new_order, &asked.to_string()).await?;
-    let (order_url, order) = (begun.made_at()?, begun.page()?);
+pub async fn order(world: &mut impl World, spec: OrderSpec<'_>) -> Result<Issued, OrderError> {
+    let mut talk = Conversation::begin(world, spec).await?;
+    talk.open_account().await?;
+    let (url, order) = talk.new_order().await?;
     for authorization in message::authorizations(&order)? {
-        session.authorize(&authorization).await?;
+        talk.authorize(&authorization).await?;
     }
-    let order = session.settled(&order_url).await?;
-    let (key, request) = request(terms.name)?;
-    if message::status(&order) != "ready" {
-        return Err(unexpected("the order", &order));
-    }
-    let finalize = message::url(&order["finalize"], "the end of the order")?;
-    session.post(&finalize, &json!({ "csr": request }).to_string()).await?;
-    let order = session.settled(&order_url).await?;
-    if message::status(&order) != "valid" {
-        return Err(unexpected("the order", &order));
-    }
+    let order = talk.poll("the order", &url).await?;
+    expect_status(&order, "ready")?;
+    let (key, request) = certificate_request(spec.name)?;
+    let finalize = message::url(&order["finalize"], "finalize")?;
+    talk.post("finalize", &finalize, &json!({ "csr": request }).to_string()).await?;
+    let order = talk.poll("the order", &url).await?;
+    expect_status(&order, "valid")?;
     let certificate = message::url(&order["certificate"], "the certificate")?;
-    let chain = session.post(&certificate, "").await?.body;
-    let chain = String::from_utf8(chain).ok().filter(|chain| chain.len() <= CHAIN_MOST);
-    let chain =
-        chain.ok_or_else(|| Refused::new("the server's certificate is too long, or no text"))?;
+    let response = talk.post("the certificate", &certificate, "").await?;
     let key = pem::write("PRIVATE KEY", key.serialized_der());
-    Ok(Issued(format!("{}\n{key}", chain.trim_end())))
+    Ok(Issued(format!("{}\n{key}", response.chain()?)))
 }
 
-/// A talk with a server, by one account.
-struct Session<'w, 't, W> {
+/// A conversation with a server, by one account.
+struct Conversation<'w, 's, W> {
     world: &'w mut W,
-    terms: Terms<'t>,
+    spec: OrderSpec<'s>,
     directory: Directory,
     /// The URL that the server knows the account by.
     account: Option<String>,
-    /// What the next message may carry.
+    /// What the next message carries.
     nonce: Option<String>,
 }
 
-impl<'w, 't, W: World> Session<'w, 't, W> {
-    async fn begin(world: &'w mut W, terms: Terms<'t>) -> Result<Session<'w, 't, W>, Refused> {
-        let answer = world.ask(terms.directory, Asked::Get).await?;
-        if answer.status != 200 {
-            return Err(refused(&answer));
+impl<'w, 's, W: World> Conversation<'w, 's, W> {
+    async fn begin(
+        world: &'w mut W,
+        spec: OrderSpec<'s>,
+    ) -> Result<Conversation<'w, 's, W>, OrderError> {
+        let response = world.ask(spec.directory, Request::Get).await?;
+        if !response.is_success() {
+            return Err(OrderError::of_response("the directory", &response));
         }
-        let directory = Directory::read(&answer.page()?)?;
-        Ok(Session { world, terms, directory, account: None, nonce: None })
+        let directory = Directory::read(&response.json()?)?;
+        Ok(Conversation { world, spec, directory, account: None, nonce: None })
     }
 
-    /// The account of the key, which is made where there is none.
-    async fn open_account(&mut self) -> Result<(), Refused> {
-        let Terms { account: key, binding, .. } = self.terms;
-        let new_account = self.directory.new_account.clone();
-        let mut asked = json!({ "termsOfServiceAgreed": true });
-        match binding {
-            Some(AcmeBinding { id, key: mac_key }) => {
-                asked["externalAccountBinding"] = bind(id, mac_key, &key.public(), &new_account)?;
+    /// Finds the account of the key, or opens one where there is none.
+    async fn open_account(&mut self) -> Result<(), OrderError> {
+        let url = self.directory.new_account.clone();
+        let known = self.post("newAccount", &url, r#"{"onlyReturnExisting":true}"#).await;
+        let response = match known {
+            Ok(response) => response,
+            Err(error) if error.kind.is_empty() || error.retry_after.is_some() => {
+                return Err(error);
             }
-            None if self.directory.wants_binding => {
-                let why = "the server wants accounts that are bound to one with its owner: \
-                           give acme-eab-kid and acme-eab-key";
-                return Err(Refused::new(why));
+            // There is none, or the server does not know how to look.
+            Err(_) => self.new_account(&url).await?,
+        };
+        let account = response.location()?;
+        self.account = Some(account.clone());
+        if let Some(contact) = self.contact()
+            && response.json()?["contact"] != contact
+        {
+            let asked = json!({ "contact": contact }).to_string();
+            if let Err(OrderError { why, .. }) = self.post("the account", &account, &asked).await {
+                tracing::warn!(account, "the contact of an ACME account stays: {why}");
             }
-            None => {}
         }
-        if let Some(contact) = self.terms.contact {
-            asked["contact"] = json!([format!("mailto:{contact}")]);
-        }
-        let answer = self.post(&new_account, &asked.to_string()).await?;
-        if answer.status == 201 {
-            let terms = self.directory.terms.as_deref().unwrap_or("none");
-            tracing::info!(
-                directory = self.terms.directory,
-                terms,
-                "opened an account with an ACME server"
-            );
-        }
-        self.account = Some(answer.made_at()?);
         Ok(())
     }
 
-    /// Has the server look whether the name is ours, if it has not done so a while ago.
-    async fn authorize(&mut self, url: &str) -> Result<(), Refused> {
-        let Terms { account, name, challenge: kind, .. } = self.terms;
-        let mut authorization = self.post(url, "").await?.page()?;
+    async fn new_account(&mut self, url: &str) -> Result<Response, OrderError> {
+        let mut asked = json!({ "termsOfServiceAgreed": true });
+        if let Some(contact) = self.contact() {
+            asked["contact"] = contact;
+        }
+        match self.spec.binding {
+            Some(binding) => {
+                asked["externalAccountBinding"] = self.spec.account.bind_to(binding, url)?;
+            }
+            None if self.directory.requires_binding => {
+                let why = "the server requires external account binding: \
+                           set acme-eab-kid and acme-eab-key";
+                return Err(OrderError::new(why));
+            }
+            None => {}
+        }
+        let response = self.post("newAccount", url, &asked.to_string()).await?;
+        let terms = self.directory.terms_of_service.as_deref().unwrap_or("none");
+        tracing::info!(account = response.location()?, terms, "opened an ACME account");
+        Ok(response)
+    }
+
+    /// As the server has it (RFC 8555 section 7.1.2).
+    fn contact(&self) -> Option<Value> {
+        Some(json!([format!("mailto:{}", self.spec.contact?)]))
+    }
+
+    /// The URL of a new order, and the order.
+    async fn new_order(&mut self) -> Result<(String, Value), OrderError> {
+        let url = self.directory.new_order.clone();
+        let asked = json!({ "identifiers": [{ "type": "dns", "value": self.spec.name }] });
+        let response = self.post("newOrder", &url, &asked.to_string()).await?;
+        Ok((response.location()?, response.json()?))
+    }
+
+    /// Has the server validate the name, unless it did so a while ago.
+    async fn authorize(&mut self, url: &str) -> Result<(), OrderError> {
+        let OrderSpec { account, name, challenge: kind, .. } = self.spec;
+        let mut authorization = self.post("the authorization", url, "").await?.json()?;
         if message::status(&authorization) == "pending" {
             let challenge = message::challenge(&authorization, kind.name())?;
-            let text = account.authorization(&challenge.token);
+            let key_authorization = account.key_authorization(&challenge.token);
             self.world.show(match kind {
-                AcmeChallenge::Http01 => ChallengeAnswer::Http { token: challenge.token, text },
-                AcmeChallenge::TlsAlpn01 => for_handshake(name, &text)?,
+                AcmeChallenge::Http01 => {
+                    ChallengeAnswer::Http { token: challenge.token, key_authorization }
+                }
+                AcmeChallenge::TlsAlpn01 => tls_alpn_answer(name, &key_authorization)?,
             });
-            self.post(&challenge.url, "{}").await?;
-            authorization = self.settled(url).await?;
+            self.post("the challenge", &challenge.url, "{}").await?;
+            authorization = self.poll("the authorization", url).await?;
         }
         if message::status(&authorization) == "valid" {
             return Ok(());
         }
-        let why = match message::error_of(&authorization, kind.name()) {
-            Some(problem) => problem.told(),
-            None => format!("the authorization is {}", shown_status(&authorization)),
+        let why = match message::challenge_error(&authorization, kind.name()) {
+            Some(problem) => problem.explain(),
+            None => format!("the authorization is {}", message::shown_status(&authorization)),
         };
-        Err(Refused::new(format!(
-            "the server looked for {name} by {}, in vain: {why}",
-            kind.name()
-        )))
+        let kind = kind.name();
+        Err(OrderError::new(format!("the server could not validate {name} by {kind}: {why}")))
     }
 
-    /// An order or an authorization that the server is done with.
-    async fn settled(&mut self, url: &str) -> Result<Value, Refused> {
-        for look in 0..LOOKS {
-            let answer = self.post(url, "").await?;
-            let page = answer.page()?;
+    /// An order or an authorization, once the server is done with it.
+    async fn poll(&mut self, what: &str, url: &str) -> Result<Value, OrderError> {
+        let (least, most) = POLL_WAIT;
+        let mut waited = Duration::ZERO;
+        let mut page = Value::Null;
+        for poll in 0..POLLS_MOST {
+            let response = self.post(what, url, "").await?;
+            page = response.json()?;
             if !matches!(message::status(&page), "pending" | "processing") {
                 return Ok(page);
             }
-            let (least, most) = BETWEEN;
-            let usual = least.saturating_mul(1 << look.min(8));
-            self.world.wait(answer.retry_after.unwrap_or(usual).clamp(least, most)).await;
+            let usual = least.saturating_mul(1 << poll.min(8));
+            let wait = response.retry_after.unwrap_or(usual).clamp(least, most);
+            self.world.wait(wait).await;
+            waited += wait;
         }
-        Err(Refused::new("the server is not done with it after minutes"))
+        let status = message::shown_status(&page);
+        Err(OrderError::new(format!("{what} is still {status} after {waited:?}")))
     }
 
     /// What the server answers to a message; an empty one asks for what is there (RFC 8555 section 6.3).
-    async fn post(&mut self, url: &str, payload: &str) -> Result<Response, Refused> {
-        let mut last = Refused::new("the server took no nonce of its own");
-        for _ in 0..NONCES {
+    async fn post(&mut self, what: &str, url: &str, payload: &str) -> Result<Response, OrderError> {
+        let mut tries = 0;
+        loop {
             let nonce = match self.nonce.take() {
                 Some(nonce) => nonce,
-                None => self.fresh_nonce().await?,
+                None => self.new_nonce().await?,
             };
             let mut header = json!({ "alg": "ES256", "nonce": nonce, "url": url });
             match &self.account {
                 Some(account) => header["kid"] = json!(account),
-                None => header["jwk"] = self.terms.account.public(),
+                None => header["jwk"] = self.spec.account.public(),
             }
-            let message = self.terms.account.sign(&header, payload)?;
-            let answer = self.world.ask(url, Asked::Signed(&message)).await?;
-            self.nonce = answer.nonce.as_deref().and_then(message::nonce);
-            if (200..300).contains(&answer.status) {
-                return Ok(answer);
+            let message = self.spec.account.sign(&header, payload)?;
+            let response = self.world.ask(url, Request::Post(&message)).await?;
+            self.nonce = response.next_nonce();
+            if response.is_success() {
+                return Ok(response);
             }
-            last = refused(&answer);
-            if problem(&answer).kind != "badNonce" {
-                break;
+            tries += 1;
+            let error = OrderError::of_response(what, &response);
+            if error.kind != "badNonce" || tries == NONCE_TRIES {
+                return Err(error);
             }
         }
-        Err(last)
     }
 
-    async fn fresh_nonce(&mut self) -> Result<String, Refused> {
+    async fn new_nonce(&mut self) -> Result<String, OrderError> {
         let url = self.directory.new_nonce.clone();
-        let answer = self.world.ask(&url, Asked::Head).await?;
-        let nonce = answer.nonce.as_deref().and_then(message::nonce);
-        nonce.ok_or_else(|| Refused::new("the server gives no nonce"))
+        let response = self.world.ask(&url, Request::Head).await?;
+        match response.next_nonce() {
+            Some(nonce) if response.is_success() => Ok(nonce),
+            None if response.is_success() => {
+                Err(OrderError::new("newNonce: the server gives no nonce"))
+            }
+            _ => Err(OrderError::of_response("newNonce", &response)),
+        }
     }
 }
 
-/// What is wrong, by an answer that is none of those that were hoped for.
-fn problem(answer: &Response) -> Problem {
-    Problem::read(&serde_json::from_slice(&answer.body).unwrap_or_default())
-}
-
-fn refused(answer: &Response) -> Refused {
-    let why = format!("the server answers {}: {}", answer.status, problem(answer).told());
-    Refused { why, retry_after: answer.retry_after }
-}
-
-fn unexpected(what: &str, page: &Value) -> Refused {
-    let told = match &page["error"] {
-        Value::Null => format!("the server calls {what} {}", shown_status(page)),
-        error => format!("the server gave {what} up: {}", Problem::read(error).told()),
-    };
-    Refused::new(told)
-}
-
-fn shown_status(page: &Value) -> &str {
-    const KNOWN: [&str; 8] =
-        ["pending", "processing", "ready", "valid", "invalid", "expired", "deactivated", "revoked"];
-    KNOWN.into_iter().find(|known| *known == message::status(page)).unwrap_or("something unknown")
+/// An order that the server is done with is as far as it has to be.
+fn expect_status(order: &Value, wanted: &str) -> Result<(), OrderError> {
+    match (message::status(order), &order["error"]) {
+        (status, _) if status == wanted => Ok(()),
+        (_, Value::Null) => {
+            let status = message::shown_status(order);
+            Err(OrderError::new(format!("the order is {status}, and not {wanted}")))
+        }
+        (_, error) => {
+            let why = Problem::read(error).explain();
+            Err(OrderError::new(format!("the server gave the order up: {why}")))
+        }
+    }
 }
 
 /// A key, and a request for a certificate for it (RFC 2986), in base64url.
-fn request(name: &str) -> Result<(KeyPair, String), String> {
+fn certificate_request(name: &str) -> Result<(KeyPair, String), String> {
     let make = || {
         let key = KeyPair::generate()?; // ECDSA over P-256
         let mut params = CertificateParams::new([name.to_owned()])?;
@@ -263,12 +292,12 @@ fn request(name: &str) -> Result<(KeyPair, String), String> {
     make().map_err(|error: rcgen::Error| format!("no certificate can be asked for: {error}"))
 }
 
-/// What a handshake shows that looks for `name` (RFC 8737 section 3).
-fn for_handshake(name: &str, authorization: &str) -> Result<ChallengeAnswer, String> {
+/// What a validation by a handshake is shown (RFC 8737 section 3).
+fn tls_alpn_answer(name: &str, key_authorization: &str) -> Result<ChallengeAnswer, String> {
     let make = || {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new([name.to_owned()])?;
-        let digest = Sha256::digest(authorization);
+        let digest = Sha256::digest(key_authorization);
         params.custom_extensions = vec![CustomExtension::new_acme_identifier(&digest)];
         let certificate = params.self_signed(&key)?;
         Ok((certificate.der().to_vec(), key.serialized_der().to_vec()))
@@ -281,69 +310,143 @@ fn for_handshake(name: &str, authorization: &str) -> Result<ChallengeAnswer, Str
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{CHAIN, DIRECTORY, Memory, TOKEN};
+    use super::super::testing::{CHAIN, DIRECTORY, FakeServer, TOKEN, problem};
     use super::*;
+    use crate::config::Secret;
 
-    fn ordered(server: &mut Memory, challenge: AcmeChallenge) -> Result<Issued, Refused> {
+    fn ordered_with(
+        server: &mut FakeServer,
+        challenge: AcmeChallenge,
+        binding: Option<&AcmeBinding>,
+    ) -> Result<Issued, OrderError> {
         let account = AccountKey::read(&AccountKey::make().unwrap()).unwrap();
-        let terms = Terms {
+        server.account = account.public();
+        let spec = OrderSpec {
             directory: DIRECTORY,
             account: &account,
             contact: Some("ops@a.test"),
+            binding,
             name: "a.test",
             challenge,
-            binding: None,
         };
-        smol::block_on(order(server, terms))
+        let issued = smol::block_on(order(server, spec));
+        if let Some(ChallengeAnswer::Http { token, key_authorization }) = &server.shown {
+            assert_eq!(*key_authorization, account.key_authorization(token));
+        }
+        issued
+    }
+
+    fn ordered(server: &mut FakeServer, challenge: AcmeChallenge) -> Result<Issued, OrderError> {
+        ordered_with(server, challenge, None)
     }
 
     #[test]
     fn a_certificate_is_issued_step_by_step() {
-        let mut server = Memory::new();
+        let mut server = FakeServer::new();
         let issued = ordered(&mut server, AcmeChallenge::TlsAlpn01).ok().unwrap().0;
         assert!(issued.starts_with(&format!("{CHAIN}-----BEGIN PRIVATE KEY-----\n")));
-        let asked = "directory nonce account new-order authorization challenge authorization \
-                     authorization order finalize order order certificate";
+        let asked = "directory nonce account account new-order authorization challenge \
+                     authorization authorization order finalize order order certificate";
         assert_eq!(server.asked.join(" "), asked);
         assert_eq!(server.waited, 2);
-        assert!(
-            matches!(server.shown, Some(ChallengeAnswer::TlsAlpn { name, .. }) if name == "a.test")
-        );
-        let mut server = Memory::new();
+        let Some(ChallengeAnswer::TlsAlpn { name, .. }) = server.shown else { panic!() };
+        assert_eq!(name, "a.test");
+        let mut server = FakeServer::new();
         assert!(ordered(&mut server, AcmeChallenge::Http01).is_ok());
-        let Some(ChallengeAnswer::Http { token, text }) = server.shown else { panic!() };
-        assert!(token == TOKEN && text.starts_with(&format!("{TOKEN}.")));
+        let Some(ChallengeAnswer::Http { token, .. }) = server.shown else { panic!() };
+        assert_eq!(token, TOKEN);
     }
 
     #[test]
-    fn a_name_that_was_looked_for_before_is_not_looked_for() {
-        let mut server = Memory { authorization: vec!["valid"], ..Memory::new() };
+    fn a_validation_is_shown_the_digest_of_the_key_authorization() {
+        let answer = tls_alpn_answer("a.test", "token.thumbprint").unwrap();
+        let ChallengeAnswer::TlsAlpn { key, .. } = answer else { panic!() };
+        // id-pe-acmeIdentifier, critical, with an OCTET STRING of 32 octets in one (RFC 8737 section 3).
+        let head = [
+            6, 8, 43, 6, 1, 5, 5, 7, 1, 31, // 1.3.6.1.5.5.7.1.31
+            1, 1, 255, 4, 34, 4, 32,
+        ];
+        let extension = [&head[..], &Sha256::digest("token.thumbprint")].concat();
+        assert!(key.cert[0].windows(extension.len()).any(|octets| octets == extension));
+    }
+
+    #[test]
+    fn an_account_is_opened_once_and_its_contact_kept_up_to_date() {
+        for (account, count) in [
+            (json!({ "contact": ["mailto:ops@a.test"] }), 1),
+            (json!({ "contact": ["mailto:old@a.test"] }), 1),
+            (json!({}), 1),
+        ] {
+            let mut server = FakeServer { known: Some(account.clone()), ..FakeServer::new() };
+            assert!(ordered(&mut server, AcmeChallenge::Http01).is_ok());
+            let asked = |what: &str| server.asked.iter().filter(|one| *one == what).count();
+            assert_eq!(asked("account"), count);
+            let is_right = account["contact"] == json!(["mailto:ops@a.test"]);
+            assert_eq!(asked("account/1"), usize::from(!is_right), "{account}");
+        }
+    }
+
+    #[test]
+    fn a_new_account_is_bound_where_that_is_required() {
+        let binding = AcmeBinding { id: "kid-1".into(), key: Secret::new("AAECAwQFBgcICQ", "***") };
+        for (binding, required, why) in [
+            (None, false, ""),
+            (Some(&binding), false, ""),
+            (Some(&binding), true, ""),
+            (
+                None,
+                true,
+                "the server requires external account binding: set acme-eab-kid and acme-eab-key",
+            ),
+        ] {
+            let mut server = FakeServer { requires_binding: required, ..FakeServer::new() };
+            let error = ordered_with(&mut server, AcmeChallenge::Http01, binding).err();
+            assert_eq!(error.map_or(String::new(), |error| error.why), why);
+            assert_eq!(server.bound, binding.is_some());
+            // One that is there needs none.
+            server = FakeServer {
+                known: Some(json!({})),
+                requires_binding: required,
+                ..FakeServer::new()
+            };
+            assert!(ordered_with(&mut server, AcmeChallenge::Http01, None).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_name_that_was_validated_before_is_not_validated_again() {
+        let mut server = FakeServer { authorization: vec!["valid"], ..FakeServer::new() };
         assert!(ordered(&mut server, AcmeChallenge::TlsAlpn01).is_ok());
         assert!(server.shown.is_none() && !server.asked.contains(&"challenge".to_owned()));
     }
 
     #[test]
     fn a_nonce_that_is_not_taken_is_replaced_a_few_times() {
-        for (bad_nonces, is_issued) in [(1, true), (NONCES - 1, true), (NONCES, false)] {
-            let mut server = Memory { bad_nonces, ..Memory::new() };
-            let told = ordered(&mut server, AcmeChallenge::TlsAlpn01).err();
-            assert_eq!(told.is_none(), is_issued, "{told:?}");
+        for (bad_nonces, is_issued) in [(1, true), (NONCE_TRIES - 1, true), (99, false)] {
+            let mut server = FakeServer { bad_nonces, ..FakeServer::new() };
+            let error = ordered(&mut server, AcmeChallenge::TlsAlpn01).err();
+            assert_eq!(error.is_none(), is_issued, "{error:?}");
             // Each answer brings the next one.
             assert_eq!(server.asked.iter().filter(|asked| *asked == "nonce").count(), 1);
+            assert!(server.asked.len() < 30);
         }
     }
 
     #[test]
     fn what_does_not_end_is_left_alone() {
-        for server in [
-            Memory { authorization: vec!["pending"], ..Memory::new() },
-            Memory { order: vec!["processing"], ..Memory::new() },
-            Memory { order: vec!["ready", "processing"], ..Memory::new() },
+        for (authorization, order, why) in [
+            (vec!["pending"], vec!["ready"], "the authorization is still pending after 135s"),
+            (vec!["valid"], vec!["processing"], "the order is still processing after 135s"),
+            (
+                vec!["valid"],
+                vec!["ready", "processing"],
+                "the order is still processing after 135s",
+            ),
         ] {
-            let mut server = server;
-            let told = ordered(&mut server, AcmeChallenge::Http01).err().unwrap();
-            assert_eq!(told.why, "the server is not done with it after minutes");
-            assert!(server.waited < 180 && server.asked.len() < 30, "{}", server.waited);
+            let mut server = FakeServer { authorization, order, ..FakeServer::new() };
+            let error = ordered(&mut server, AcmeChallenge::Http01).err().unwrap();
+            assert_eq!(error.why, why);
+            assert!(server.asked.len() < 30);
         }
     }
 
@@ -352,10 +455,10 @@ mod tests {
         let mut issued = 0;
         for seed in 0..2000 {
             let dice = Some(fastrand::Rng::with_seed(seed));
-            let mut server = Memory { dice, ..Memory::new() };
+            let mut server = FakeServer { dice, ..FakeServer::new() };
             match ordered(&mut server, AcmeChallenge::Http01) {
                 Ok(_) => issued += 1,
-                Err(Refused { why, .. }) => {
+                Err(OrderError { why, .. }) => {
                     assert!(why.len() < 2500 && !why.contains(char::is_control), "{seed}: {why:?}");
                 }
             }
@@ -366,52 +469,58 @@ mod tests {
 
     #[test]
     fn why_there_is_none_is_told_in_the_servers_words() {
-        let invalid = |authorization| Memory { authorization, ..Memory::new() };
-        let at = |end, status, page| Memory::answering(end, status, page);
-        let problem = |kind: &str| json!({ "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": "words" });
-        let binding = json!({
-            "newNonce": "https://ca.test/nonce", "newAccount": "https://ca.test/account",
-            "newOrder": "https://ca.test/new-order", "meta": { "externalAccountRequired": true },
-        });
+        let at = |end, status, page| FakeServer::answering(end, status, page);
+        let invalid = |authorization| FakeServer { authorization, ..FakeServer::new() };
         let gone = json!({ "status": "invalid", "error": problem("unauthorized") });
         for (server, expected) in [
             (
                 invalid(vec!["pending", "invalid"]),
-                "the server looked for a.test by http-01, in vain: no (unauthorized)",
+                "the server could not validate a.test by http-01: words (unauthorized)",
             ),
             (
                 invalid(vec!["expired"]),
-                "the server looked for a.test by http-01, in vain: no (unauthorized)",
+                "the server could not validate a.test by http-01: words (unauthorized)",
             ),
-            (at("directory", 404, json!({})), "the server answers 404: it does not say why"),
-            (at("directory", 200, json!([])), "the server's answer is not JSON"),
-            (at("directory", 200, json!({})), "the server names no https:// URL for newNonce"),
             (
-                at("directory", 200, binding),
-                "the server wants accounts that are bound to one with its owner: give acme-eab-kid and acme-eab-key",
+                at("authorization", 200, json!({ "status": "deactivated" })),
+                "the server could not validate a.test by http-01: the authorization is deactivated",
             ),
+            (
+                at("directory", 404, json!({})),
+                "the directory: the server answers 404: it does not say why",
+            ),
+            (at("directory", 200, json!([])), "the server's answer is no JSON object"),
+            (at("directory", 200, json!({})), "the server gives no https:// URL for newNonce"),
+            (at("nonce", 503, json!({})), "newNonce: the server answers 503: it does not say why"),
             (
                 at("account", 400, problem("invalidContact")),
-                "the server answers 400: words (invalidContact)",
+                "newAccount: the server answers 400: words (invalidContact)",
             ),
             (
                 at("new-order", 403, problem("rejectedIdentifier")),
-                "the server answers 403: words (rejectedIdentifier)",
+                "newOrder: the server answers 403: words (rejectedIdentifier)",
             ),
             (at("new-order", 201, json!({})), "the order has 0 authorizations"),
             (at("order", 200, gone), "the server gave the order up: words (unauthorized)"),
+            (at("order", 200, json!({ "status": "new" })), "the order is new, and not ready"),
             (
-                at("order", 200, json!({ "status": "new" })),
-                "the server calls the order something unknown",
+                at("finalize", 403, problem("badCSR")),
+                "finalize: the server answers 403: words (badCSR)",
             ),
-            (at("finalize", 403, problem("badCSR")), "the server answers 403: words (badCSR)"),
+            (
+                at("certificate", 200, json!({})),
+                "what the server issued is no chain of certificates",
+            ),
         ] {
             let mut server = server;
-            let told = ordered(&mut server, AcmeChallenge::Http01).err().unwrap();
-            assert_eq!((told.why.as_str(), told.retry_after), (expected, None));
+            let error = ordered(&mut server, AcmeChallenge::Http01).err().unwrap();
+            assert_eq!((error.why.as_str(), error.retry_after), (expected, None));
         }
-        let mut server = at("new-order", 429, problem("rateLimited"));
-        let told = ordered(&mut server, AcmeChallenge::Http01).err().unwrap();
-        assert_eq!(told.retry_after, Some(Duration::from_secs(3600)));
+        for end in ["new-order", "account"] {
+            let mut server = at(end, 429, problem("rateLimited"));
+            let error = ordered(&mut server, AcmeChallenge::Http01).err().unwrap();
+            assert_eq!(error.retry_after, Some(Duration::from_secs(3600)));
+            assert_eq!(server.asked.iter().filter(|asked| *asked == end).count(), 1, "{end}");
+        }
     }
 }

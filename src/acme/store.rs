@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::{AccountKey, Issued};
 use crate::base;
 use crate::config::{AcmeSpec, CertificateSpec};
-use crate::tls::{kept, pem};
+use crate::tls::{pem, state_files};
 
 const KEY: &str = "PRIVATE KEY";
 /// Octets of a name that its file is called by.
@@ -29,6 +29,13 @@ pub struct Lock {
     _file: File,
 }
 
+impl Issued {
+    /// As it will be served.
+    pub fn certificate(&self) -> CertificateSpec {
+        state_files::certificate(PathBuf::from("what was issued"), &self.0)
+    }
+}
+
 impl Store {
     /// That of the server of `spec`, in the folder where all is that outlives a process. It is made if it is not there.
     ///
@@ -38,7 +45,7 @@ impl Store {
         let digest = base::keyed_digest(&[0; 32], [spec.directory.text.as_bytes()]);
         let host = spec.directory.host().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
         let folder = state.join("acme").join(format!("{host}-{:08x}", digest as u32));
-        kept::folder(&folder)?;
+        state_files::folder(&folder)?;
         Ok(Store(folder))
     }
 
@@ -48,10 +55,10 @@ impl Store {
     /// When it cannot be read or written, or is none.
     pub fn account(&self) -> Result<AccountKey, String> {
         let path = self.0.join("account.key");
-        if kept::read(&path)?.is_none() {
-            kept::create(&path, &pem::write(KEY, &AccountKey::make()?))?;
+        if state_files::read(&path)?.is_none() {
+            state_files::create(&path, &pem::write(KEY, &AccountKey::make()?))?;
         }
-        let text = kept::read(&path)?.unwrap_or_default();
+        let text = state_files::read(&path)?.unwrap_or_default();
         let shown = path.display().to_string();
         let key = pem::key(&text, &shown).ok().and_then(|key| AccountKey::read(key.secret_der()));
         key.ok_or_else(|| {
@@ -65,20 +72,15 @@ impl Store {
     /// When its file cannot be read.
     pub fn certificate(&self, name: &str) -> Result<Option<CertificateSpec>, String> {
         let path = self.path(name);
-        Ok(kept::read(&path)?.map(|text| kept::certificate(path, &text)))
-    }
-
-    /// What [`Store::certificate`] would give once `issued` is kept.
-    pub fn preview(&self, name: &str, issued: &Issued) -> CertificateSpec {
-        kept::certificate(self.path(name), &issued.0)
+        Ok(state_files::read(&path)?.map(|text| state_files::certificate(path, &text)))
     }
 
     /// Keeps a certificate, in place of the one before it.
     ///
     /// # Errors
     /// When it cannot be written; the one before it is kept then.
-    pub fn keep(&self, name: &str, issued: &Issued) -> Result<(), String> {
-        kept::replace(&self.path(name), &issued.0)
+    pub fn save(&self, name: &str, issued: &Issued) -> Result<(), String> {
+        state_files::replace(&self.path(name), &issued.0)
     }
 
     /// Takes the lock; `None`: somebody else has it.
@@ -128,8 +130,9 @@ mod tests {
         let longer = format!("{long}.b");
         for name in ["a.test", "account", &long, &longer] {
             assert_eq!(store.certificate(name), Ok(None), "{name}");
-            store.keep(name, &issued).unwrap();
-            assert_eq!(store.certificate(name), Ok(Some(store.preview(name, &issued))));
+            store.save(name, &issued).unwrap();
+            let found = store.certificate(name).unwrap().unwrap();
+            assert_eq!(found, state_files::certificate(store.path(name), &issued.0));
             assert_eq!(other.certificate(name), Ok(None), "{name}");
         }
         let found = store.certificate("a.test").unwrap().unwrap();

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde_json::{Value, json};
 
-use super::{Asked, Response, World};
+use super::{Request, Response, World};
 use crate::base;
-use crate::config::{AcmeChallenge, AcmeSpec, AskedUrl, Place};
+use crate::config::{AcmeChallenge, AcmeSpec, AskedUrl};
 use crate::tls::ChallengeAnswer;
 
 /// A folder that is gone with the test.
@@ -31,17 +32,9 @@ impl Drop for Folder {
 
 /// What is ordered of the server with this directory.
 pub fn spec(directory: &str) -> AcmeSpec {
-    let (_, rest) = directory.split_once("://").unwrap();
-    let (host, path) = rest.split_once('/').unwrap();
     AcmeSpec {
         names: vec!["a.test".to_owned()],
-        directory: AskedUrl {
-            text: directory.to_owned(),
-            place: Place::Tcp { host: host.to_owned(), port: 443 },
-            secure: true,
-            authority: host.to_owned(),
-            target: format!("/{path}"),
-        },
+        directory: AskedUrl::read(directory).unwrap(),
         contact: None,
         challenge: AcmeChallenge::TlsAlpn01,
         ca: None,
@@ -49,8 +42,56 @@ pub fn spec(directory: &str) -> AcmeSpec {
     }
 }
 
+/// The chain that it issues.
+pub const CHAIN: &str = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+/// The token of its challenges.
+pub const TOKEN: &str = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA";
+/// Where it is.
+pub const DIRECTORY: &str = "https://ca.test/directory";
+
+pub fn problem(kind: &str) -> Value {
+    json!({ "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": "words" })
+}
+
+/// A signed message, taken apart.
+pub struct Opened {
+    pub header: Value,
+    pub payload: Vec<u8>,
+    pub signed: String,
+    pub signature: Vec<u8>,
+}
+
+impl Opened {
+    pub fn new(message: &Value) -> Opened {
+        let part = |name: &str| message[name].as_str().unwrap();
+        let decoded = |name: &str| BASE64URL_NOPAD.decode(part(name).as_bytes()).unwrap();
+        Opened {
+            header: serde_json::from_slice(&decoded("protected")).unwrap(),
+            payload: decoded("payload"),
+            signed: format!("{}.{}", part("protected"), part("payload")),
+            signature: decoded("signature"),
+        }
+    }
+
+    /// By whoever has this key, of which the public half is given.
+    pub fn is_signed_with(&self, public: &Value) -> bool {
+        let half =
+            |name: &str| BASE64URL_NOPAD.decode(public[name].as_str().unwrap().as_bytes()).unwrap();
+        let point = [&[4][..], &half("x"), &half("y")].concat();
+        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
+        public.verify(self.signed.as_bytes(), &self.signature).is_ok()
+    }
+}
+
 /// What a server in memory answers, and what it was asked.
-pub struct Memory {
+pub struct FakeServer {
+    /// Whose signature it expects.
+    pub account: Value,
+    /// That account, where it has been opened before.
+    pub known: Option<Value>,
+    /// Accounts have to be bound; and one was.
+    pub requires_binding: bool,
+    pub bound: bool,
     /// Messages whose nonce it does not take.
     pub bad_nonces: u32,
     /// What replaces the answer to a question at the end of a URL: a status and a page.
@@ -69,17 +110,14 @@ pub struct Memory {
     pub nonce: u64,
 }
 
-/// The chain that it issues.
-pub const CHAIN: &str = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
-/// The token of its challenges.
-pub const TOKEN: &str = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA";
-/// Where it is.
-pub const DIRECTORY: &str = "https://ca.test/directory";
-
-impl Memory {
+impl FakeServer {
     /// One that issues.
-    pub fn new() -> Memory {
-        Memory {
+    pub fn new() -> FakeServer {
+        FakeServer {
+            account: Value::Null,
+            known: None,
+            requires_binding: false,
+            bound: false,
             bad_nonces: 0,
             instead: Vec::new(),
             authorization: vec!["pending", "pending", "valid"],
@@ -93,25 +131,139 @@ impl Memory {
     }
 
     /// One that answers a question at the end of a URL so.
-    pub fn answering(end: &'static str, status: u16, page: Value) -> Memory {
-        Memory { instead: vec![(end, status, page)], ..Memory::new() }
+    pub fn answering(end: &'static str, status: u16, page: Value) -> FakeServer {
+        FakeServer { instead: vec![(end, status, page)], ..FakeServer::new() }
     }
 
     /// Looks at a message as servers do, and gives its payload.
-    fn opened(&mut self, url: &str, message: &str) -> Result<Vec<u8>, Value> {
-        let message: Value = serde_json::from_str(message).unwrap();
-        let part = |name: &str| BASE64URL_NOPAD.decode(message[name].as_str().unwrap().as_bytes());
-        let header: Value = serde_json::from_slice(&part("protected").unwrap()).unwrap();
-        assert_eq!((&header["alg"], &header["url"]), (&json!("ES256"), &json!(url)));
-        assert_eq!(header["kid"].is_string(), !url.ends_with("/account"), "{header}");
-        assert_ne!(header["kid"].is_string(), header["jwk"].is_object(), "{header}");
+    fn opened(&mut self, url: &str, message: &str) -> Result<Value, Value> {
+        let message = Opened::new(&serde_json::from_str(message).unwrap());
+        assert!(message.is_signed_with(&self.account));
+        let mut header = json!({ "alg": "ES256", "url": url });
+        match url.ends_with("/account") {
+            true => header["jwk"] = self.account.clone(),
+            false => header["kid"] = json!("https://ca.test/account/1"),
+        }
         if self.bad_nonces > 0 {
             self.bad_nonces -= 1;
-            return Err(json!({ "type": "urn:ietf:params:acme:error:badNonce" }));
+            return Err(problem("badNonce"));
         }
-        assert_eq!(header["nonce"], json!(format!("n{}", self.nonce)), "a nonce is used once");
-        Ok(part("payload").unwrap())
+        if self.dice.is_none() {
+            header["nonce"] = json!(format!("n{}", self.nonce)); // each is used once
+            assert_eq!(message.header, header);
+        }
+        Ok(serde_json::from_slice(&message.payload).unwrap_or_default())
     }
+
+    /// The answer to a message, and where what it made is.
+    fn answer(&mut self, end: &str, asked: &Value) -> (u16, Value, Option<&'static str>) {
+        match end {
+            "directory" => {
+                let page = json!({
+                    "newNonce": "https://ca.test/nonce",
+                    "newAccount": "https://ca.test/account",
+                    "newOrder": "https://ca.test/new-order",
+                    "meta": { "externalAccountRequired": self.requires_binding },
+                });
+                (200, page, None)
+            }
+            "account" => {
+                let at = Some("https://ca.test/account/1");
+                match &self.known {
+                    Some(account) => (200, account.clone(), at),
+                    None if asked["onlyReturnExisting"] == true => {
+                        (400, problem("accountDoesNotExist"), None)
+                    }
+                    None => {
+                        assert_eq!(asked["termsOfServiceAgreed"], true);
+                        assert_eq!(asked["contact"], json!(["mailto:ops@a.test"]));
+                        self.bound = asked["externalAccountBinding"].is_object();
+                        (201, json!({ "contact": asked["contact"] }), at)
+                    }
+                }
+            }
+            "account/1" => {
+                assert_eq!(asked, &json!({ "contact": ["mailto:ops@a.test"] }));
+                (200, json!({}), None)
+            }
+            "new-order" => {
+                let names = json!({ "identifiers": [{ "type": "dns", "value": "a.test" }] });
+                assert_eq!(asked, &names);
+                let page = json!({ "authorizations": ["https://ca.test/authorization"] });
+                (201, page, Some("https://ca.test/order"))
+            }
+            "authorization" => {
+                let challenges = ["http-01", "tls-alpn-01"].map(|kind| {
+                    let (url, error) = ("https://ca.test/challenge", problem("unauthorized"));
+                    json!({ "type": kind, "url": url, "token": TOKEN, "error": error })
+                });
+                let status = next(&mut self.authorization);
+                (200, json!({ "status": status, "challenges": challenges }), None)
+            }
+            "challenge" => {
+                assert!(self.shown.is_some() && asked == &json!({}));
+                (200, json!({ "status": "pending" }), None)
+            }
+            "order" => {
+                let page = json!({
+                    "status": next(&mut self.order),
+                    "finalize": "https://ca.test/finalize",
+                    "certificate": "https://ca.test/certificate",
+                });
+                (200, page, None)
+            }
+            "finalize" => {
+                let request = BASE64URL_NOPAD.decode(asked["csr"].as_str().unwrap().as_bytes());
+                assert!(request.unwrap().windows(6).any(|octets| octets == b"a.test"));
+                (200, json!({ "status": "processing" }), None)
+            }
+            _ => (200, json!({}), None),
+        }
+    }
+}
+
+impl World for FakeServer {
+    async fn ask(&mut self, url: &str, request: Request<'_>) -> Result<Response, String> {
+        let end = url.strip_prefix("https://ca.test/").unwrap().to_owned();
+        self.asked.push(end.clone());
+        let asked = match request {
+            Request::Get | Request::Head => Ok(Value::Null),
+            Request::Post(message) => self.opened(url, message),
+        };
+        let (status, page, location) = match asked {
+            Err(problem) => (400, problem, None),
+            Ok(asked) => self.answer(&end, &asked),
+        };
+        self.nonce += 1;
+        let mut response = Response {
+            status,
+            location: location.map(str::to_owned),
+            nonce: Some(format!("n{}", self.nonce)).filter(|_| request != Request::Get),
+            retry_after: None,
+            body: if end == "certificate" { CHAIN.into() } else { page.to_string().into() },
+        };
+        if let Some((_, status, page)) = self.instead.iter().find(|(of, ..)| *of == end) {
+            (response.status, response.body) = (*status, page.to_string().into());
+            response.retry_after = (*status == 429).then_some(Duration::from_secs(3600));
+        }
+        if let Some(dice) = &mut self.dice {
+            spoil(&mut response, dice);
+        }
+        Ok(response)
+    }
+
+    async fn wait(&mut self, time: Duration) {
+        self.waited += time.as_secs();
+    }
+
+    fn show(&mut self, answer: ChallengeAnswer) {
+        self.shown = Some(answer);
+    }
+}
+
+/// The next of a list, the last of which stays.
+fn next(list: &mut Vec<&'static str>) -> &'static str {
+    if list.len() > 1 { list.remove(0) } else { list[0] }
 }
 
 /// Changes an answer in a few places, or leaves it as it is.
@@ -145,89 +297,5 @@ fn spoil(response: &mut Response, dice: &mut fastrand::Rng) {
         5 => response.body.truncate(dice.usize(..64)),
         6 => response.body = vec![dice.u8(..); 300_000],
         _ => {}
-    }
-}
-
-/// The next of a list, the last of which stays.
-fn next(list: &mut Vec<&'static str>) -> &'static str {
-    if list.len() > 1 { list.remove(0) } else { list[0] }
-}
-
-impl World for Memory {
-    async fn ask(&mut self, url: &str, asked: Asked<'_>) -> Result<Response, String> {
-        let end = url.strip_prefix("https://ca.test/").unwrap().to_owned();
-        self.asked.push(end.clone());
-        let message = match asked {
-            Asked::Get | Asked::Head => Ok(Vec::new()),
-            Asked::Signed(message) => self.opened(url, message),
-        };
-        self.nonce += 1;
-        let nonce = Some(format!("n{}", self.nonce)).filter(|_| asked != Asked::Get);
-        let (mut status, mut location) = (200, None);
-        let page = match (&*end, message) {
-            (_, Err(problem)) => {
-                status = 400;
-                problem
-            }
-            ("directory", _) => json!({
-                "newNonce": "https://ca.test/nonce",
-                "newAccount": "https://ca.test/account",
-                "newOrder": "https://ca.test/new-order",
-            }),
-            ("account", _) => {
-                (status, location) = (201, Some("https://ca.test/account/1".to_owned()));
-                json!({ "status": "valid" })
-            }
-            ("new-order", _) => {
-                (status, location) = (201, Some("https://ca.test/order".to_owned()));
-                json!({ "status": "pending", "authorizations": ["https://ca.test/authorization"] })
-            }
-            ("authorization", _) => {
-                let challenges = ["http-01", "tls-alpn-01"].map(|kind| {
-                    let error =
-                        json!({ "type": "urn:ietf:params:acme:error:unauthorized", "detail": "no" });
-                    let url = "https://ca.test/challenge";
-                    json!({ "type": kind, "url": url, "token": TOKEN, "error": error })
-                });
-                json!({ "status": next(&mut self.authorization), "challenges": challenges })
-            }
-            ("order", _) => json!({
-                "status": next(&mut self.order),
-                "finalize": "https://ca.test/finalize",
-                "certificate": "https://ca.test/certificate",
-            }),
-            ("finalize", Ok(payload)) => {
-                assert!(serde_json::from_slice::<Value>(&payload).unwrap()["csr"].is_string());
-                json!({ "status": "processing" })
-            }
-            ("challenge", Ok(payload)) => {
-                assert!(self.shown.is_some() && payload == b"{}");
-                json!({ "status": "pending" })
-            }
-            ("certificate", _) => {
-                return Ok(Response { status, nonce, body: CHAIN.into(), ..Response::default() });
-            }
-            _ => json!({}),
-        };
-        let retry_after = None;
-        let mut response =
-            Response { status, location, nonce, retry_after, body: page.to_string().into() };
-        if let Some((_, status, page)) = self.instead.iter().find(|(of, ..)| *of == end) {
-            (response.status, response.body) = (*status, page.to_string().into());
-            response.retry_after = (*status == 429).then_some(Duration::from_secs(3600));
-            response.location = response.location.filter(|_| *status < 300);
-        }
-        if let Some(dice) = &mut self.dice {
-            spoil(&mut response, dice);
-        }
-        Ok(response)
-    }
-
-    async fn wait(&mut self, time: Duration) {
-        self.waited += time.as_secs();
-    }
-
-    fn show(&mut self, answer: ChallengeAnswer) {
-        self.shown = Some(answer);
     }
 }

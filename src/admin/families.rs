@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{AcmeOrders, ServedCertificate, View, show};
+use super::{IssuanceStatus, ServedCertificate, View, show};
 use crate::base::digits;
 use crate::stats::{
     BreakerState, CheckOutcome, Family, Kind, Labels, Phase, Sample, Totals, UpstreamState,
@@ -146,7 +146,7 @@ pub(super) fn certificates(view: &View) -> Vec<Family> {
         ],
         value: Value::Number(one.facts.days_left(now) as f64),
     };
-    let orders = |one: &AcmeOrders| {
+    let orders = |one: &IssuanceStatus| {
         [("issued", one.issued), ("failed", one.failed)].map(|(outcome, count)| Sample {
             labels: vec![("name", one.name.clone()), ("outcome", outcome.to_owned())],
             value: Value::Count(count),

@@ -49,38 +49,24 @@ pub struct ServedCertificate {
 
 /// How orders of certificates for a name go. Times are seconds after the epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AcmeOrders {
+pub struct IssuanceStatus {
     /// The name.
     pub name: String,
     /// Certificates that were issued.
     pub issued: u64,
     /// Orders that failed.
     pub failed: u64,
-    /// The same since one was issued.
-    pub failures: u32,
     /// When the last order failed, and why; `None`: it did not.
     pub last_error: Option<(u64, String)>,
-    /// Not before then.
-    pub again_at: u64,
-    /// The server itself said so.
-    pub server_said: bool,
-    /// When the next one is due.
-    pub due_at: u64,
+    /// When the next one is due; `None`: now.
+    pub next_order_at: Option<u64>,
 }
 
-impl AcmeOrders {
+impl IssuanceStatus {
     /// None yet.
-    pub fn new(name: &str) -> AcmeOrders {
-        AcmeOrders {
-            name: name.to_owned(),
-            issued: 0,
-            failed: 0,
-            failures: 0,
-            last_error: None,
-            again_at: 0,
-            server_said: false,
-            due_at: 0,
-        }
+    pub fn new(name: &str) -> IssuanceStatus {
+        let name = name.to_owned();
+        IssuanceStatus { name, issued: 0, failed: 0, last_error: None, next_order_at: None }
     }
 }
 
@@ -102,7 +88,7 @@ pub struct View {
     /// The certificates that are shown.
     pub certificates: Vec<ServedCertificate>,
     /// Those that are ordered from an ACME server.
-    pub acme: Vec<AcmeOrders>,
+    pub acme: Vec<IssuanceStatus>,
     /// What was changed at run time in the settings as they were read.
     pub changes: Overlay,
     /// The addresses that are bound in fact, as text: port 0 of the plan has become a number.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::families;
-use super::{AcmeOrders, ServedCertificate, View};
+use super::{IssuanceStatus, ServedCertificate, View};
 use crate::base::CertificateFacts;
 use crate::config::{Listen, Place};
 use crate::stats::{
@@ -103,15 +103,15 @@ fn certificate(one: &ServedCertificate) -> Value {
 }
 
 /// How orders of certificates for a name go.
-fn acme(one: &AcmeOrders) -> Value {
-    let AcmeOrders { name, issued, failed, last_error, due_at, .. } = one;
+fn acme(one: &IssuanceStatus) -> Value {
+    let IssuanceStatus { name, issued, failed, last_error, next_order_at } = one;
     let error = |(at, text): &(u64, String)| json!({ "at": at, "text": text });
     json!({
         "name": name,
         "issued": issued,
         "failed": failed,
         "last_error": last_error.as_ref().map(error),
-        "next_order_at": due_at,
+        "next_order_at": next_order_at,
     })
 }
 

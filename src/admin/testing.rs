@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use ipnet::IpNet;
 
-use super::{AcmeOrders, Loaded, ServedCertificate, View};
+use super::{IssuanceStatus, Loaded, ServedCertificate, View};
 use crate::base::CertificateFacts;
 use crate::config::{
     AccessLog, Conditions, ConnectionSpec, ExchangeSpec, Forward, HeaderRules, HostHeader, Listen,
@@ -217,12 +217,16 @@ pub fn view() -> View {
             },
         }],
         acme: vec![
-            AcmeOrders { issued: 2, due_at: 4_000_000_000, ..AcmeOrders::new("a.test") },
-            AcmeOrders {
+            IssuanceStatus {
+                issued: 2,
+                next_order_at: Some(4_000_000_000),
+                ..IssuanceStatus::new("a.test")
+            },
+            IssuanceStatus {
                 failed: 3,
                 last_error: Some((1_700_000_000, "no such name (dns)".to_owned())),
-                due_at: 1_700_000_300,
-                ..AcmeOrders::new("b.test")
+                next_order_at: Some(1_700_000_300),
+                ..IssuanceStatus::new("b.test")
             },
         ],
         changes: Overlay::default(),

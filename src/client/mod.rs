@@ -81,9 +81,24 @@ pub async fn ask(
     body_most: usize,
     patience: Duration,
 ) -> io::Result<Answer> {
+    ask_noting(address, security, question, body_most, patience, &Cell::default()).await
+}
+
+/// The same; `reached` is set once somebody listens there, who may have got the question.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_noting(
+    address: &Address,
+    security: &ClientSecurity,
+    question: Question<'_>,
+    body_most: usize,
+    patience: Duration,
+    reached: &Cell<bool>,
+) -> io::Result<Answer> {
     let dial = Dial { bind: None, preface: b"", security };
     let asking = async {
-        let stream = dial.connect(address, &Cell::default()).await?;
+        let stream = dial.connect(address, reached).await?;
         exchange(stream, question, body_most).await
     };
     let late = async {

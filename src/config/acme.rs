@@ -9,6 +9,7 @@ use data_encoding::BASE64URL_NOPAD;
 use super::credential::asked_url;
 use super::diagnostics::{Diagnostic, instead, wrong};
 use super::gate::AskedUrl;
+use super::given::{Given, Origin};
 use super::parts;
 use super::places;
 use super::settings::Settings;
@@ -69,24 +70,24 @@ impl Settings<'_> {
         let (id, secret) = (self.one(kid, key_id), self.secret(key, mac_key).flatten());
         match (given_kid, given_key) {
             (Some(given), None) => {
-                let what = "the key that belongs to this is missing";
-                self.refuse_one(&given, wrong(what, "give acme-eab-key as well"));
+                let what = "the HMAC key that belongs to this key ID is missing";
+                self.refuse_one(&given, wrong(what, beside(&given, "acme-eab-key")));
             }
             (None, Some(given)) => {
-                let what = "the name of this key is missing";
-                self.refuse_one(&given, wrong(what, "give acme-eab-kid as well"));
+                let what = "the key ID that belongs to this HMAC key is missing";
+                self.refuse_one(&given, wrong(what, beside(&given, "acme-eab-kid")));
             }
             _ => {}
         }
         Some(AcmeBinding { id: id?, key: secret? })
     }
 
-    /// Files must not make what somebody else vouches for look like what is made here.
-    pub(super) fn refuse_acme_of_our_own(&mut self) {
+    /// Both would have certificates for the names.
+    pub(super) fn refuse_acme_beside_self_signed(&mut self) {
         if self.is_given("tls-self-signed")
             && let Some(given) = self.first_given(&["tls-acme"])
         {
-            let what = "certificates are made here already, so none is ordered";
+            let what = "a self-signed certificate is made already, so none is ordered";
             self.refuse_one(&given, wrong(what, "leave one of acme and self-signed out"));
         }
     }
@@ -104,11 +105,19 @@ impl Settings<'_> {
     }
 }
 
-/// A name that an ACME server can look at.
+/// What to give beside it, as it is called there.
+fn beside(given: &Given, key: &str) -> String {
+    match given.origin {
+        Origin::File(_) => format!("give {key} as well"),
+        _ => format!("give --tls-{key} as well"),
+    }
+}
+
+/// A name that an ACME server can validate.
 fn dns_name(text: &str) -> Result<String, Diagnostic> {
     if text.starts_with("*.") {
-        let right = "name each host: a wildcard is validated in DNS alone, which is not there";
-        return Err(wrong("no certificate for all names can be ordered", right));
+        let right = "name each host: a wildcard takes the challenge dns-01, which is not there";
+        return Err(wrong("no certificate with a wildcard can be ordered", right));
     }
     if IpAddr::from_str(text.trim_matches(['[', ']'])).is_ok() {
         return Err(wrong("certificates are ordered for names", "name a host, not an address"));
@@ -116,6 +125,10 @@ fn dns_name(text: &str) -> Result<String, Diagnostic> {
     let name = places::server_name(text)?.to_ascii_lowercase();
     match name.strip_suffix('.') {
         Some(bare) => Err(instead("a certificate has no dot at the end of a name", [bare])),
+        None if name.contains('_') => {
+            let right = "name a host of letters, digits, - and dots";
+            Err(wrong("no certificate can have an underscore in a name", right))
+        }
         None => Ok(name),
     }
 }
@@ -147,14 +160,14 @@ fn contact(text: &str) -> Result<String, Diagnostic> {
     }
 }
 
-/// The name of a key, as whoever runs the server gave it.
+/// The name of a key, as the CA gave it.
 fn key_id(text: &str) -> Result<String, Diagnostic> {
     match !text.is_empty()
         && text.len() <= 256
         && text.bytes().all(|octet| octet.is_ascii_graphic())
     {
         true => Ok(text.to_owned()),
-        false => Err(wrong("this is not the name of a key", "copy what the server's owner gave")),
+        false => Err(wrong("this is not a key ID", "copy what the CA gave you")),
     }
 }
 
@@ -165,7 +178,7 @@ fn mac_key(text: &str) -> Result<Option<String>, Diagnostic> {
     match BASE64URL_NOPAD.decode(bare.as_bytes()) {
         Ok(_) => Ok(Some(bare.to_owned())),
         Err(_) => {
-            let right = "copy what the server's owner gave: letters, digits, - and _";
+            let right = "copy what the CA gave you: letters, digits, - and _";
             Err(wrong("this is not a key in base64url", right))
         }
     }
@@ -180,7 +193,9 @@ mod tests {
         for (text, expected) in [
             ("example.org", Ok("example.org")),
             ("WWW.Example.org", Ok("www.example.org")),
-            ("*.example.org", Err("no certificate for all names can be ordered")),
+            ("*.example.org", Err("no certificate with a wildcard can be ordered")),
+            ("a_b.test", Err("no certificate can have an underscore in a name")),
+            ("a.test.", Err("a certificate has no dot at the end of a name")),
             ("192.0.2.7", Err("certificates are ordered for names")),
             ("[2001:db8::7]", Err("certificates are ordered for names")),
             ("https://a.test/", Err("a name has no scheme")),

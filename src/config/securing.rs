@@ -247,7 +247,7 @@ impl<'a> Settings<'a> {
             let what = "there is a certificate already, so none is made";
             self.refuse_one(&given, wrong(what, "leave one of the two out"));
         }
-        self.refuse_acme_of_our_own();
+        self.refuse_acme_beside_self_signed();
         if !self.is_given("tls-client-ca")
             && let Some(given) = self.first_given(&["tls-crl"])
         {
@@ -398,8 +398,11 @@ fn or_off<T>(
 /// TLS is spoken, and nothing is shown.
 fn no_certificate(origin: &Origin) -> Diagnostic {
     let right = match origin {
+        Origin::File(_) if cfg!(feature = "acme") => {
+            "write certificate = { cert = \"site.pem\", key = \"site.key\" } under [tls], or acme, or self-signed"
+        }
         Origin::File(_) => {
-            "write certificate = { cert = \"site.pem\", key = \"site.key\" } under [tls], or self-signed, or acme"
+            "write certificate = { cert = \"site.pem\", key = \"site.key\" } under [tls], or self-signed"
         }
         _ => "give --tls-cert and --tls-key as well, or --tls-self-signed localhost",
     };

@@ -117,7 +117,21 @@ fn status(page: &Value) -> String {
             text.push_str(&format!("{:<10} {}\n", "", why_down(one)));
         }
     }
+    text.extend(page["acme"].as_array().into_iter().flatten().filter_map(why_not_issued));
     text
+}
+
+/// Why the last order of a certificate failed, and when the next one is; `None`: it did not.
+fn why_not_issued(orders: &Value) -> Option<String> {
+    let error = orders["last_error"]["text"].as_str()?;
+    let name = orders["name"].as_str()?;
+    let mut line = format!("no certificate was issued for {name}: {error}; next order ");
+    let next = orders["next_order_at"].as_u64().map(Duration::from_secs);
+    match next.and_then(|next| UNIX_EPOCH.checked_add(next)) {
+        Some(next) => Date::of(next).rfc3339(&mut line),
+        None => line.push_str("now"),
+    }
+    Some(line + "\n")
 }
 
 /// Since when an upstream is down, and why.
@@ -264,6 +278,18 @@ mod tests {
         let upstreams = json!([{ "state": "up", "url": "u" }, { "state": "down", "url": "d" }]);
         let text = status(&json!({ "upstreams": upstreams }));
         assert_eq!(text.matches("down\n").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_name_without_a_new_certificate_says_why() {
+        let acme = json!([
+            { "name": "a.test", "last_error": null, "next_order_at": 9 },
+            { "name": "b.test", "last_error": { "at": 1, "text": "no" }, "next_order_at": 60 },
+        ]);
+        let text = status(&json!({ "acme": acme }));
+        let told =
+            "no certificate was issued for b.test: no; next order 1970-01-01T00:01:00.000Z\n";
+        assert!(text.ends_with(told) && !text.contains("a.test"), "{text}");
     }
 
     #[test]

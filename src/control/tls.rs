@@ -21,9 +21,11 @@ use super::current::Current;
 use crate::admin::{CurrentView, ServedCertificate};
 use crate::base::CertificateFacts;
 use crate::client::ClientSecurity;
+#[cfg(feature = "acme")]
+use crate::config::AcmeSpec;
 use crate::config::{CertificateSpec, Listen, Plan, TlsSpec, UpstreamTlsSpec};
 use crate::proxy::{LinkedTls, ListenerTls};
-use crate::tls::{self, Challenges, ClientTls, Served, ServerTls, TicketKeys, kept};
+use crate::tls::{self, Challenges, ClientTls, Served, ServerTls, TicketKeys, state_files};
 use crate::upstream::{PoolTls, PoolsTls};
 
 /// How often is looked whether a certificate of our own is to be made anew, or made again where that failed.
@@ -111,7 +113,13 @@ impl TlsLinker {
     /// What is wrong with what `plan` asks for, as far as that shows without a certificate of our own.
     pub fn fault(plan: &Plan) -> Option<String> {
         let spec = plan.listener.tls.as_ref();
-        let faults = spec.map(|spec| ServerTls::faults(spec)).unwrap_or_default();
+        #[cfg_attr(not(feature = "acme"), expect(unused_mut, reason = "this build orders none"))]
+        let mut faults = spec.map(|spec| ServerTls::faults(spec)).unwrap_or_default();
+        #[cfg(feature = "acme")]
+        {
+            let acme = spec.and_then(|spec| spec.acme.as_ref());
+            faults.extend(acme.and_then(|acme| acme_server_tls(acme).err()));
+        }
         let mut upstreams =
             UpstreamTlsLinker { known: Vec::new(), served: None, used: Vec::new(), faults };
         upstreams.of(plan);
@@ -167,14 +175,14 @@ impl TlsLinker {
         current: &Rc<Current>,
         view: &Arc<CurrentView>,
     ) -> impl Future<Output = ()> + use<> {
-        let around = acme::Surroundings {
+        let context = acme::Context {
             current: Rc::clone(current),
             state: state_folder().ok(),
             challenges: Arc::clone(&self.challenges),
             issued: self.issued.sender.clone(),
             view: Arc::clone(view),
         };
-        acme::keep(around)
+        acme::run(context)
     }
 
     /// Nothing can be ordered in this build.
@@ -231,7 +239,7 @@ impl TlsLinker {
         {
             return Ok(Some(known.clone()));
         }
-        let with_own = match (with_own_certificates(spec, plan), known) {
+        let with_own = match (with_own_certificates(spec, plan, served), known) {
             (Ok(with_own), _) => with_own,
             (Err(fault), None) => return Err(vec![fault]),
             // It must not be in the way of other changes.
@@ -260,7 +268,7 @@ impl Linked {
 /// How long the certificate of our own is good for, where one was asked for.
 fn until_renewal(spec: &TlsSpec, linked: &ServerTls) -> Option<Duration> {
     let facts = linked.certificates.last().filter(|_| !spec.self_signed.is_empty())?;
-    Some(Duration::from_secs(tls::renewal_due_at(facts)).saturating_sub(since_epoch()))
+    Some(Duration::from_secs(tls::self_signed_renewal_due_at(facts)).saturating_sub(since_epoch()))
 }
 
 /// The certificates that are shown, to clients and to the upstreams of pools.
@@ -332,6 +340,17 @@ impl UpstreamTlsLinker<'_> {
     }
 }
 
+/// TLS towards an ACME server.
+///
+/// # Errors
+/// What is wrong with those who sign its certificate.
+#[cfg(feature = "acme")]
+pub fn acme_server_tls(spec: &AcmeSpec) -> Result<PoolTls, String> {
+    let of_server = UpstreamTlsSpec { ca: spec.ca.clone(), ..UpstreamTlsSpec::default() };
+    let linked = ClientTls::link(&of_server, None).map(Arc::new);
+    linked.map_err(|why| format!("acme-ca: {why}"))
+}
+
 /// What a question to `host` travels through, where that is to be TLS, by what was linked for it; `server_name`: the
 /// name that it has to prove, in place of its own.
 pub fn security(
@@ -350,10 +369,18 @@ pub fn security(
 }
 
 /// With the certificates that lie in the folder of what outlives a process: those that were issued, or one of our own.
-fn with_own_certificates(spec: &Arc<TlsSpec>, plan: &Plan) -> Result<Arc<TlsSpec>, String> {
+#[cfg_attr(not(feature = "acme"), expect(unused_variables, reason = "this build orders none"))]
+fn with_own_certificates(
+    spec: &Arc<TlsSpec>,
+    plan: &Plan,
+    served: Option<&Served>,
+) -> Result<Arc<TlsSpec>, String> {
     let own = match &spec.acme {
         #[cfg(feature = "acme")]
-        Some(acme) => acme::kept(acme, &state_folder()?)?,
+        Some(acme) => {
+            acme_server_tls(acme)?;
+            acme::stored(acme, &state_folder()?, served)?
+        }
         _ if !spec.self_signed.is_empty() => vec![self_signed(&spec.self_signed, plan)?],
         _ => return Ok(Arc::clone(spec)),
     };
@@ -381,10 +408,10 @@ fn self_signed(names: &[String], plan: &Plan) -> Result<CertificateSpec, String>
 
 /// There is no place for what outlives a process.
 pub const NO_STATE: &str =
-    "certificates of our own are kept in a home, and there is none: set HOME";
+    "there is no folder for keys and certificates: set XDG_STATE_HOME, or HOME";
 
 fn state_folder() -> Result<PathBuf, String> {
     let (state, home) = (env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
     let is_root = rustix::process::geteuid().is_root();
-    Ok(kept::state_folder(state, home, is_root).ok_or(NO_STATE)?)
+    Ok(state_files::state_folder(state, home, is_root).ok_or(NO_STATE)?)
 }

@@ -1,5 +1,6 @@
 //! What a URL answers: each address of its name is asked in turn, until one does.
 
+use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
@@ -61,8 +62,11 @@ pub async fn ask(
         for (at, address) in addresses.iter().take(tried).enumerate() {
             // One that says nothing leaves time for those behind it.
             let share = left / (tried - at) as u32;
-            answer = client::ask(address, security, question, body_most, share).await;
-            if answer.is_ok() {
+            let reached = Cell::new(false);
+            answer =
+                client::ask_noting(address, security, question, body_most, share, &reached).await;
+            // What may have been done is not done twice (RFC 9110 section 9.2.2).
+            if answer.is_ok() || (reached.get() && method == Method::Post) {
                 break;
             }
             left -= share;

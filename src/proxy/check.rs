@@ -81,7 +81,7 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
         Verdict::Reply(reason, Box::new(reply))
     };
     #[cfg(feature = "tls")]
-    if let Some(reply) = challenged(exchange, head) {
+    if let Some(reply) = challenge_reply(exchange, head) {
         return Verdict::Reply(Reason::Responded, Box::new(reply));
     }
     let found = match epoch.first_matches_all() {
@@ -110,14 +110,14 @@ pub(super) fn check(mut received: Received<'_>) -> Verdict<'_> {
     beyond(received, route, &[])
 }
 
-/// The answer to an ACME server that looks whether a name is ours (RFC 8555 section 8.3): it stands before all routes,
+/// The answer to an ACME server that validates a name (RFC 8555 section 8.3): it stands before all routes,
 /// and before all that they demand.
 #[cfg(feature = "tls")]
-fn challenged(exchange: &Exchange, head: &[u8]) -> Option<Reply> {
+fn challenge_reply(exchange: &Exchange, head: &[u8]) -> Option<Reply> {
     let challenges = exchange.epoch.challenges()?;
     let (path, _) = exchange.match_input(head).path_and_query();
     let is_read = matches!(exchange.request.method, Method::Get | Method::Head);
-    let text = challenges.text(path).filter(|_| is_read)?;
+    let text = challenges.key_authorization(path).filter(|_| is_read)?;
     Some(Reply::new(200, "application/octet-stream", text))
 }
 

@@ -43,10 +43,10 @@ pub(super) async fn made(worker: &Worker, client: &mut Option<Client>) -> bool {
         false => tls.without_client_certificates(),
     };
     match client.stream.secure(tls.with_early_octets(early), until, Some(Idle::Begun)).await {
-        Ok(()) if config.challenges.is_some() && client.stream.tls().is_some_and(validated) => {
+        Ok(()) if config.challenges.is_some() && client.stream.tls().is_some_and(is_validation) => {
             tracing::debug!(
                 peer = client.peer.map(tracing::field::display),
-                "an ACME server has looked whether a name is ours"
+                "an ACME server has validated a name by a handshake"
             );
             let _ = client.stream.finished(ALERT).await;
             false
@@ -93,7 +93,7 @@ async fn header(worker: &Worker, client: &mut Client, until: Moment) -> Option<V
 }
 
 /// The client is an ACME server, and has seen what it came for.
-fn validated(connection: &Tls) -> bool {
+fn is_validation(connection: &Tls) -> bool {
     connection.agreed(tls::is_validation)
 }
 

@@ -1,4 +1,4 @@
-//! What an ACME server is answered that looks whether a name is ours (RFC 8555 section 8), while it looks.
+//! What an ACME server is answered that validates a name (RFC 8555 section 8), while it does.
 //!
 //! It may come at any core, so all of them share this. Nobody else takes the lock: it is behind a protocol that no
 //! browser offers, and behind a path that no page has.
@@ -10,29 +10,29 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::PROVIDER;
+use super::{HTTP_1_1, PROVIDER};
 
-/// The protocol that is negotiated to look at a certificate, and for nothing else (RFC 8737 section 3).
-pub(super) const VALIDATION: &[u8] = b"acme-tls/1";
-/// Where a request looks (RFC 8555 section 8.3); the token follows.
+/// The protocol that is negotiated for a validation, and for nothing else (RFC 8737 section 3).
+pub(super) const ACME_TLS_1: &[u8] = b"acme-tls/1";
+/// What the path of a validation begins with (RFC 8555 section 8.3); the token follows.
 const WELL_KNOWN: &[u8] = b"/.well-known/acme-challenge/";
 
-/// What is shown, and to whom.
+/// The answer to a challenge.
 #[derive(Debug)]
 pub enum ChallengeAnswer {
-    /// To who asks for this name in a handshake: this certificate.
+    /// A handshake with this name is shown this certificate.
     TlsAlpn {
         /// In lower case.
         name: String,
         /// The certificate.
         key: Arc<CertifiedKey>,
     },
-    /// To who asks for this token in a request: this text.
+    /// A request for this token gets this text.
     Http {
         /// What stands at the end of the path.
         token: String,
-        /// The key authorization (RFC 8555 section 8.1).
-        text: String,
+        /// RFC 8555 section 8.1.
+        key_authorization: String,
     },
 }
 
@@ -50,7 +50,7 @@ impl ChallengeAnswer {
     }
 }
 
-/// What is answered now: one name is looked at after the other.
+/// What is answered now: one name is validated after the other.
 #[derive(Debug, Default)]
 pub struct Challenges {
     shown: RwLock<Option<Arc<ChallengeAnswer>>>,
@@ -74,12 +74,12 @@ impl Challenges {
         ShownAnswer(Arc::clone(self))
     }
 
-    /// The text for a request with this path.
-    pub fn text(&self, path: &[u8]) -> Option<String> {
+    /// The key authorization for a request with this path.
+    pub fn key_authorization(&self, path: &[u8]) -> Option<String> {
         let asked = path.strip_prefix(WELL_KNOWN)?;
         match &*self.get()? {
-            ChallengeAnswer::Http { token, text } if token.as_bytes() == asked => {
-                Some(text.clone())
+            ChallengeAnswer::Http { token, key_authorization } if token.as_bytes() == asked => {
+                Some(key_authorization.clone())
             }
             _ => None,
         }
@@ -102,31 +102,35 @@ impl Challenges {
     }
 }
 
-/// The handshake of an ACME server has been answered: there is nothing more to say on this connection.
+/// The handshake was a validation: there is nothing more to say on this connection.
 pub fn is_validation(agreed: &CommonState) -> bool {
-    agreed.alpn_protocol() == Some(VALIDATION)
+    agreed.alpn_protocol() == Some(ACME_TLS_1)
 }
 
-/// Shows an ACME server what it looks for, and all others what they are shown usually.
+/// Shows a validation the answer to its challenge, and all others what they are shown usually.
 #[derive(Debug)]
-pub(super) struct Answering {
+pub(super) struct ChallengeResolver {
     usual: Arc<dyn ResolvesServerCert>,
     challenges: Arc<Challenges>,
 }
 
-impl Answering {
-    pub fn new(usual: Arc<dyn ResolvesServerCert>, challenges: &Arc<Challenges>) -> Answering {
-        Answering { usual, challenges: Arc::clone(challenges) }
+impl ChallengeResolver {
+    pub fn new(
+        usual: Arc<dyn ResolvesServerCert>,
+        challenges: &Arc<Challenges>,
+    ) -> ChallengeResolver {
+        ChallengeResolver { usual, challenges: Arc::clone(challenges) }
     }
 }
 
-impl ResolvesServerCert for Answering {
+impl ResolvesServerCert for ChallengeResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // It offers this protocol alone. Who offers others as well speaks those.
-        let is_alone = |offered: Vec<&[u8]>| offered == [VALIDATION];
-        match hello.alpn().map(Iterator::collect).is_some_and(is_alone) {
-            true => self.challenges.certificate(hello.server_name()?),
-            false => self.usual.resolve(hello),
+        let offered: Vec<&[u8]> = hello.alpn().map(Iterator::collect).unwrap_or_default();
+        match offered[..] {
+            [ACME_TLS_1] => self.challenges.certificate(hello.server_name()?),
+            // It would be agreed on: a validation offers it alone (RFC 8737 section 3).
+            _ if offered.contains(&ACME_TLS_1) && !offered.contains(&HTTP_1_1) => None,
+            _ => self.usual.resolve(hello),
         }
     }
 }
@@ -160,19 +164,19 @@ mod tests {
         let (answer, special) = answer("a.test");
         let held = challenges.show(answer);
         for (name, protocols, expected) in [
-            ("a.test", &[VALIDATION][..], &Some(special)),
-            ("b.test", &[VALIDATION], &None),
-            ("127.0.0.1", &[VALIDATION], &None), // asks for no name
+            ("a.test", &[ACME_TLS_1][..], &Some(special)),
+            ("b.test", &[ACME_TLS_1], &None),
+            ("127.0.0.1", &[ACME_TLS_1], &None), // asks for no name
             ("a.test", &[], &usual),
             ("a.test", &[b"http/1.1"], &usual),
-            ("a.test", &[VALIDATION, b"http/1.1"], &usual),
-            ("a.test", &[VALIDATION, b"h2"], &usual),
+            ("a.test", &[ACME_TLS_1, b"http/1.1"], &usual),
+            ("a.test", &[ACME_TLS_1, b"h2"], &None),
             ("a.test", &[b"h2"], &None),
         ] {
             assert_eq!(&shown(name, protocols), expected, "{name} {protocols:?}");
         }
         drop(held);
-        assert_eq!(shown("a.test", &[VALIDATION]), None);
+        assert_eq!(shown("a.test", &[ACME_TLS_1]), None);
         assert_eq!(shown("a.test", &[]), usual);
     }
 
@@ -180,8 +184,11 @@ mod tests {
     fn a_request_with_the_token_gets_the_text() {
         let challenges = Arc::new(Challenges::default());
         let path = "/.well-known/acme-challenge/token-1";
-        assert_eq!(challenges.text(path.as_bytes()), None);
-        let answer = ChallengeAnswer::Http { token: "token-1".into(), text: "token-1.x".into() };
+        assert_eq!(challenges.key_authorization(path.as_bytes()), None);
+        let answer = ChallengeAnswer::Http {
+            token: "token-1".into(),
+            key_authorization: "token-1.x".into(),
+        };
         let held = challenges.show(answer);
         for (path, is_it) in [
             (path, true),
@@ -192,9 +199,9 @@ mod tests {
             ("//.well-known/acme-challenge/token-1", false),
             ("/token-1", false),
         ] {
-            assert_eq!(challenges.text(path.as_bytes()).is_some(), is_it, "{path}");
+            assert_eq!(challenges.key_authorization(path.as_bytes()).is_some(), is_it, "{path}");
         }
         drop(held);
-        assert_eq!(challenges.text(path.as_bytes()), None);
+        assert_eq!(challenges.key_authorization(path.as_bytes()), None);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Laws:
 //! - No sockets and no connections: `io` drives what is made here. The only files are those that outlive a process
-//!   (`kept`), which are read and written, and the system's list of CAs, which is read.
+//!   (`state_files`), which are read and written, and the system's list of CAs, which is read.
 //! - May use `base` and `config`.
 //! - What is wrong with what was asked for is told in sentences, all at once, and never with a key in them. Whoever
 //!   calls goes on with what served before.
@@ -15,13 +15,13 @@ mod challenges;
 mod client;
 mod client_chain;
 mod facts;
-pub mod kept;
 mod peer;
 pub mod pem;
 mod resolver;
 mod self_signed;
 mod served;
 mod server;
+pub mod state_files;
 mod tickets;
 
 #[cfg(test)]
@@ -35,7 +35,7 @@ pub use certificate::facts_of;
 pub use challenges::{ChallengeAnswer, Challenges, ShownAnswer, is_validation};
 pub use client::{ClientTls, server_name};
 pub use peer::{AltName, ClientCertificate, client_cert_field, client_certificate};
-pub use self_signed::{SelfSigned, renewal_due_at, self_signed};
+pub use self_signed::{SelfSigned, self_signed, self_signed_renewal_due_at};
 pub use served::Served;
 pub use server::ServerTls;
 pub use tickets::TicketKeys;

@@ -20,7 +20,7 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
 
 use super::facts::X509Certificate;
-use super::kept::{self, create, read, replace};
+use super::state_files::{self, create, read, replace};
 use super::{PROVIDER, pem};
 use crate::base::{self, CertificateFacts};
 use crate::config::{CertificateSpec, PemFile};
@@ -50,7 +50,7 @@ pub struct SelfSigned {
 }
 
 /// From when on such a certificate is to be made anew, in seconds after the epoch.
-pub fn renewal_due_at(facts: &CertificateFacts) -> u64 {
+pub fn self_signed_renewal_due_at(facts: &CertificateFacts) -> u64 {
     (facts.not_after + 1).saturating_sub(RENEWED_DAYS * DAY)
 }
 
@@ -61,7 +61,7 @@ pub fn renewal_due_at(facts: &CertificateFacts) -> u64 {
 /// What is wrong with a name, with the folder, or with what lies in it.
 pub fn self_signed(names: &[String], folder: &Path, now: UnixTime) -> Result<SelfSigned, String> {
     let wanted = checked(names)?;
-    kept::folder(folder)?;
+    state_files::folder(folder)?;
     let authority = Authority::load_or_make(folder, now)?;
     let path = folder.join(file_name(names, &wanted));
     let kept = read(&path)?.filter(|text| authority.stands_behind(text, &wanted, now));
@@ -73,7 +73,7 @@ pub fn self_signed(names: &[String], folder: &Path, now: UnixTime) -> Result<Sel
             text
         }
     };
-    let certificate = kept::certificate(path, &text);
+    let certificate = state_files::certificate(path, &text);
     Ok(SelfSigned { certificate, ca: folder.join("ca.pem") })
 }
 

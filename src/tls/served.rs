@@ -29,7 +29,7 @@ impl Served {
     }
 
     /// This very certificate is shown.
-    pub(super) fn has_certificate(&self, facts: &CertificateFacts) -> bool {
+    pub fn has_certificate(&self, facts: &CertificateFacts) -> bool {
         self.fingerprints.contains(&facts.fingerprint_sha256)
     }
 

@@ -14,7 +14,7 @@ use x509_cert::der::Decode;
 use super::certificate::{
     LoadedCertificate, TrustedCertificate, authorities, out_of_date, trusted,
 };
-use super::challenges::{Answering, Challenges, VALIDATION};
+use super::challenges::{ACME_TLS_1, ChallengeResolver, Challenges};
 use super::client_chain::OnePath;
 use super::peer::printable;
 use super::resolver::Resolver;
@@ -93,13 +93,13 @@ impl ServerTls {
         })
     }
 
-    /// The same, which also answers an ACME server that looks whether names are ours.
+    /// The same, which also answers an ACME server that validates names.
     #[must_use]
     pub fn answering(mut self, challenges: &Arc<Challenges>) -> ServerTls {
         let config = Arc::make_mut(&mut self.config);
-        config.alpn_protocols.push(VALIDATION.to_vec());
+        config.alpn_protocols.push(ACME_TLS_1.to_vec());
         let usual = Arc::clone(&config.cert_resolver);
-        config.cert_resolver = Arc::new(Answering::new(usual, challenges));
+        config.cert_resolver = Arc::new(ChallengeResolver::new(usual, challenges));
         self.challenges = Some(Arc::clone(challenges));
         self
     }

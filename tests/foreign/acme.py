@@ -99,13 +99,14 @@ class House:
         self.processes.append(authority)
         return authority
 
-    def tidegate(self, authority, *words, state=None, names="a.test", ca=None):
+    def tidegate(self, authority, *words, state=None, names="a.test", ca=None, directory=True):
         """tidegate where the authority looks for it, with a place of its own for what it keeps."""
         state = state or tempfile.mkdtemp(dir=self.scratch.name)
+        where = ["--tls-acme-directory", authority.directory] if directory else []
         proxy = Process(
-            os.path.join(self.binaries, "tidegate"), "--upstream", self.origin,
+            os.path.join(self.binaries, "tidegate"), "--upstream", self.origin, *where,
             "--listen", f"https://127.0.0.1:{authority.tls},http://127.0.0.1:{authority.http}", "--tls-acme", names,
-            "--tls-acme-directory", authority.directory, "--tls-acme-ca", ca or self.certificates.ca,
+            "--tls-acme-ca", ca or self.certificates.ca,
             "--admin", "127.0.0.1:0", "--access-log", "off", "--drain-timeout", "500ms", *words,
             environment={"XDG_STATE_HOME": state},
         )
@@ -162,15 +163,31 @@ def each_name_gets_a_certificate_by_a_handshake(house):
         for file in files:
             if file != "lock":
                 same(os.stat(os.path.join(folder, file)).st_mode & 0o777, 0o600, file)
-    assert not any("PRIVATE" in line for line in proxy.lines)
+    secrets = []
+    for folder, _, files in os.walk(os.path.join(proxy.state, "tidegate")):
+        for file in files:
+            with open(os.path.join(folder, file)) as text:
+                _, _, key = text.read().partition("BEGIN PRIVATE KEY-----\n")
+                secrets += [line for line in key.splitlines() if line and "-----" not in line]
+    assert len(secrets) >= 3, secrets
+    pages = [requests.get(proxy.admin + page, timeout=DEADLINE_S).text for page in ["/status", "/config", "/metrics"]]
+    assert not any(secret in text for secret in secrets for text in [*pages, *proxy.lines])
     # After a restart they are there at once, and none is ordered.
     before = served(proxy)
     proxy.kill()
     again = house.tidegate(house.authority, names="a.test,b.test", state=proxy.state)
     same(served(again), before)
     same(get(again, "b.test"), "origin")
-    time.sleep(2)
-    same(orders(again), {"a.test": (0, 0), "b.test": (0, 0)})
+    until(lambda: orders(again), {"a.test": (0, 0), "b.test": (0, 0)})
+    assert all(one["next_order_at"] > time.time() for one in status(again)["acme"])
+    # Another process with the same folder serves what this one is issued next.
+    account = "account.key"
+    folder = next(folder for folder, _, files in os.walk(proxy.state) if account in files)
+    os.remove(os.path.join(folder, "a.test.pem"))
+    again.child.send_signal(signal.SIGHUP)
+    until(lambda: orders(again), {"a.test": (1, 0), "b.test": (0, 0)})
+    until(lambda: served(again)[("a.test",)] != before[("a.test",)], True)
+    same(served(again)[("b.test",)], before[("b.test",)])
     again.kill()
 
 
@@ -229,17 +246,21 @@ def a_name_that_is_not_ours_holds_nobody_up(house):
     until(lambda: sorted(served(proxy)), [("a.test",)])
     same(get(proxy, "a.test"), "origin")
     gone, elsewhere, good = status(proxy)["acme"]
-    has(gone["last_error"]["text"], "the server looked for gone.test by tls-alpn-01, in vain: ")
+    has(gone["last_error"]["text"], "the server could not validate gone.test by tls-alpn-01: ")
     has(elsewhere["last_error"]["text"], "Failed to connect to 127.0.0.9")
     same(good["last_error"], None)
     assert 200 < gone["next_order_at"] - time.time() <= 300, gone
-    proxy.find("no certificate was issued: the server looked for gone.test")
-    # A reload tries again: somebody may have put it right.
+    proxy.find("no certificate was issued: the server could not validate gone.test")
+    told = run(os.path.join(house.binaries, "tidegate"), "status", "--admin", proxy.admin.removeprefix("http://"))
+    has(told, "no certificate was issued for gone.test: the server could not validate")
+    # A reload tries again: somebody may have put it right. It does not hammer.
     house.authority.forgive("gone.test")
     house.authority.move("gone.test", ["127.0.0.1"])
     house.authority.move("elsewhere.test", ["127.0.0.1"])
     proxy.child.send_signal(signal.SIGHUP)
+    first = status(proxy)["acme"][0]["last_error"]["at"]
     until(lambda: orders(proxy), {"gone.test": (1, 1), "elsewhere.test": (1, 1), "a.test": (1, 0)})
+    assert time.time() - first >= 14
     until(lambda: len(served(proxy)), 3)
     same(get(proxy, "gone.test"), "origin")
     proxy.kill()
@@ -259,6 +280,46 @@ def without_a_certificate_handshakes_end_with_an_alert(house):
     same(requests.get(f"http://127.0.0.1:{house.authority.http}/", timeout=DEADLINE_S).text, "origin")
     proxy.kill()
     house.authority.forgive("gone.test")
+
+
+@check
+def who_offers_more_than_a_validation_is_none(house):
+    proxy = house.tidegate(house.authority)
+    until(lambda: len(served(proxy)), 1)
+    connect = ["openssl", "s_client", "-connect", f"127.0.0.1:{house.authority.tls}", "-servername", "a.test", "-alpn"]
+    has(run(*connect, "acme-tls/1,h2", code=None), "alert")
+    has(run(*connect, "acme-tls/1,http/1.1"), "ALPN protocol: http/1.1")
+    proxy.kill()
+
+
+@check
+def two_processes_with_one_folder_order_once(house):
+    state = tempfile.mkdtemp(dir=house.scratch.name)
+    first = house.tidegate(house.authority, state=state)
+    other = house.another()
+    words = ["--tls-acme-directory", house.authority.directory]
+    second = house.tidegate(other, *words, state=state, directory=False)
+    until(lambda: len(served(first)), 1)
+    until(lambda: served(second), served(first))
+    same(sorted([orders(first)["a.test"][0], orders(second)["a.test"][0]]), [0, 1])
+    first.kill()
+    second.kill()
+
+
+@check
+def an_expired_certificate_is_served_until_there_is_another(house):
+    authority = house.another(certificateValidityPeriod=6)
+    proxy = house.tidegate(authority)
+    until(lambda: len(served(proxy)), 1)
+    authority.server.kill()
+    until(lambda: status(proxy)["certificates"][0]["days_left"], -1)
+    until(lambda: orders(proxy)["a.test"][1] > 0, True)
+    proxy.kill()
+    again = house.tidegate(authority, state=proxy.state)
+    same(len(served(again)), 1)
+    has(get(again, "a.test"), "certificate has expired")
+    again.find("the certificate in .*a.test.pem has expired")
+    again.kill()
 
 
 @check
@@ -317,7 +378,7 @@ def an_account_is_bound_to_another_one(house):
     authority = house.another(externalAccountBindingRequired=True, externalAccountMACKeys={"kid-1": key})
     unbound = house.tidegate(authority)
     until(lambda: orders(unbound), {"a.test": (0, 1)})
-    has(status(unbound)["acme"][0]["last_error"]["text"], "give acme-eab-kid and acme-eab-key")
+    has(status(unbound)["acme"][0]["last_error"]["text"], "set acme-eab-kid and acme-eab-key")
     unbound.kill()
     wrong = house.tidegate(authority, "--tls-acme-eab-kid", "kid-1", "--tls-acme-eab-key", "A" + key[1:])
     until(lambda: orders(wrong), {"a.test": (0, 1)})
