@@ -46,6 +46,8 @@ pub struct OrderError {
     pub why: String,
     /// How long the server wants to be left alone.
     pub retry_after: Option<Duration>,
+    /// It is not about the name: others would get the same.
+    pub is_for_all: bool,
     /// What the server calls it (RFC 8555 section 6.7); empty: it did not say.
     pub kind: String,
 }
@@ -53,14 +55,20 @@ pub struct OrderError {
 impl OrderError {
     /// An error that no problem of the server's stands behind.
     pub fn new(why: impl Into<String>) -> OrderError {
-        OrderError { why: why.into(), retry_after: None, kind: String::new() }
+        OrderError { why: why.into(), retry_after: None, is_for_all: false, kind: String::new() }
+    }
+
+    /// The same, which is not about the name.
+    fn for_all(self) -> OrderError {
+        OrderError { is_for_all: true, ..self }
     }
 
     /// What an answer says that is not the one which was hoped for.
     fn of_response(what: &str, response: &Response) -> OrderError {
         let problem = response.problem();
         let why = format!("{what}: the server answers {}: {}", response.status, problem.explain());
-        OrderError { why, retry_after: response.retry_after, kind: problem.kind }
+        let (retry_after, kind) = (response.retry_after, problem.kind);
+        OrderError { retry_after, kind, ..OrderError::new(why) }
     }
 }
 
@@ -75,8 +83,8 @@ impl From<String> for OrderError {
 /// # Errors
 /// Why there is none, in the server's words where it has any.
 pub async fn order(world: &mut impl World, spec: OrderSpec<'_>) -> Result<Issued, OrderError> {
-    let mut talk = Conversation::begin(world, spec).await?;
-    talk.open_account().await?;
+    let mut talk = Conversation::begin(world, spec).await.map_err(OrderError::for_all)?;
+    talk.open_account().await.map_err(OrderError::for_all)?;
     let (url, order) = talk.new_order().await?;
     for authorization in message::authorizations(&order)? {
         talk.authorize(&authorization).await?;
@@ -520,6 +528,7 @@ mod tests {
             let mut server = at(end, 429, problem("rateLimited"));
             let error = ordered(&mut server, AcmeChallenge::Http01).err().unwrap();
             assert_eq!(error.retry_after, Some(Duration::from_secs(3600)));
+            assert_eq!(error.is_for_all, end == "account");
             assert_eq!(server.asked.iter().filter(|asked| *asked == end).count(), 1, "{end}");
         }
     }

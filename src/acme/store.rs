@@ -16,6 +16,8 @@ use crate::config::{AcmeSpec, CertificateSpec};
 use crate::tls::{pem, state_files};
 
 const KEY: &str = "PRIVATE KEY";
+/// Servers that are looked for.
+const SERVERS_MOST: usize = 64;
 /// Octets of a name that its file is called by.
 const NAME_MOST: usize = 150;
 
@@ -49,6 +51,13 @@ impl Store {
         Ok(Store(folder))
     }
 
+    /// Those of other servers beside it.
+    pub fn others(&self) -> impl Iterator<Item = Store> {
+        let folders = self.0.parent().and_then(|folder| folder.read_dir().ok());
+        let folders = folders.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        folders.filter(|folder| *folder != self.0).take(SERVERS_MOST).map(Store)
+    }
+
     /// The key of the account there, which is made if there is none.
     ///
     /// # Errors
@@ -75,6 +84,14 @@ impl Store {
         Ok(state_files::read(&path)?.map(|text| state_files::certificate(path, &text)))
     }
 
+    /// Looks whether a certificate for `name` can be kept: better before one is issued than after.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn can_save(&self, name: &str) -> Result<(), String> {
+        state_files::is_replaceable(&self.path(name))
+    }
+
     /// Keeps a certificate, in place of the one before it.
     ///
     /// # Errors
@@ -90,8 +107,10 @@ impl Store {
     pub fn lock(&self) -> Result<Option<Lock>, String> {
         let path = self.0.join("lock");
         let told = |error: io::Error| format!("cannot lock {}: {error}", path.display());
+        state_files::folder(&self.0)?; // somebody may have removed it
         let mut options = File::options();
-        let file = options.create(true).truncate(false).write(true).open(&path).map_err(told)?;
+        let options = options.create(true).truncate(false).write(true);
+        let file = state_files::open(&path, options).map_err(told)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),

@@ -69,15 +69,15 @@ impl LoadedCertificate {
     }
 }
 
-/// What a certificate says, whose key fits, and which has this name.
+/// What a certificate says, whose key fits, and which has this name and no other: it would be shown for others, too.
 ///
 /// # Errors
 /// Why it can never be served.
 pub fn facts_of(spec: &CertificateSpec, name: &str) -> Result<CertificateFacts, String> {
     let LoadedCertificate { facts, path, .. } = LoadedCertificate::link(spec, &PROVIDER)?;
-    match facts.names.iter().any(|own| own == name) {
+    match facts.names == [name] {
         true => Ok(facts),
-        false => Err(format!("the certificate in {} is not for {name}", path.display())),
+        false => Err(format!("the certificate in {} is not for {name} alone", path.display())),
     }
 }
 

@@ -2,15 +2,19 @@
 //! all, and nobody else may read it.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
+use rustix::fs::OFlags;
 
 use crate::base;
 use crate::config::{CertificateSpec, PemFile, Secret};
+
+/// Octets of a file.
+const LARGEST: u64 = 1 << 20;
 
 /// Where what outlives a process is kept, by the environment (XDG Base Directory Specification). `None`: there is no
 /// home.
@@ -48,11 +52,35 @@ pub fn certificate(path: PathBuf, text: &str) -> CertificateSpec {
 
 /// What is in a file; `None`: there is none.
 pub fn read(path: &Path) -> Result<Option<String>, String> {
-    match fs::read_to_string(path) {
+    let read = || -> io::Result<String> {
+        let mut text = String::new();
+        open(path, OpenOptions::new().read(true))?.take(LARGEST).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    match read() {
+        Ok(text) if text.len() as u64 == LARGEST => Err(format!("{} is too large", path.display())),
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(told("read", path, &error)),
     }
+}
+
+/// Opens a file, which is made if `options` say so. A pipe or a device has no place here, and must not hold anybody up.
+pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = options.custom_flags(flags).mode(0o600).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no regular file")),
+    }
+}
+
+/// Looks whether a file can be put in the place of this one.
+pub fn is_replaceable(path: &Path) -> Result<(), String> {
+    if path.is_dir() {
+        return Err(format!("{} is a folder", path.display()));
+    }
+    fs::remove_file(draft(path, "")?).map_err(|error| told("write", path, &error))
 }
 
 /// Writes a file that is there whole or not at all; what was there stays.
@@ -109,5 +137,35 @@ mod tests {
             let found = state_folder(path(state_home), path(home), is_root);
             assert_eq!(found, path(expected).map(PathBuf::from));
         }
+    }
+
+    #[test]
+    fn what_is_no_file_of_ours_holds_nobody_up() {
+        let random = HEXLOWER.encode(&base::random_secret()[..8]);
+        let folder = std::env::temp_dir().join(format!("tidegate-state-{random}"));
+        super::folder(&folder).unwrap();
+        let path = |name: &str| folder.join(name);
+        std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
+        fs::write(path("large"), vec![b'a'; LARGEST as usize]).unwrap();
+        fs::create_dir(path("folder")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe"), rustix::fs::Mode::RUSR).unwrap();
+        for (name, expected) in [
+            ("none", Ok(None)),
+            ("zero", Err("it is no regular file")),
+            ("pipe", Err("it is no regular file")),
+            ("folder", Err("it is no regular file")),
+            ("large", Err("is too large")),
+        ] {
+            match (read(&path(name)), expected) {
+                (Err(why), Err(expected)) => assert!(why.ends_with(expected), "{why}"),
+                (found, expected) => assert_eq!(found, expected.map_err(str::to_owned), "{name}"),
+            }
+        }
+        for (name, is_replaceable) in [("none", true), ("large", true), ("folder", false)] {
+            assert_eq!(super::is_replaceable(&path(name)).is_ok(), is_replaceable, "{name}");
+        }
+        assert!(super::is_replaceable(&path("none/none")).is_err());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 4, "nothing is left over");
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -207,7 +207,7 @@ def a_name_gets_a_certificate_by_a_request(house):
 
 @check
 def a_certificate_is_renewed_under_load_and_no_request_fails(house):
-    authority = house.another(certificateValidityPeriod=15)
+    authority = house.another(certificateValidityPeriod=24)  # renewed after 16 s
     proxy = house.tidegate(authority, "--tls-client-ca", house.certificates.ca)
     until(lambda: len(served(proxy)), 1)
     first, failures, requested, stopped = served(proxy), [], [0], threading.Event()
@@ -359,6 +359,54 @@ acme-ca = "{house.certificates.ca}"
     proxy.child.send_signal(signal.SIGHUP)
     until(lambda: sorted(served(proxy)), [("b.test",), ("localhost",)])
     until(lambda: orders(proxy), {"b.test": (1, 0)})
+    proxy.kill()
+
+
+@check
+def what_one_server_issued_is_served_until_another_one_has(house):
+    other = house.another()
+    other.tls, other.http = house.authority.tls, house.authority.http
+    state = tempfile.mkdtemp(dir=house.scratch.name)
+    file = os.path.join(state, "t.env")
+
+    def write(directory):
+        with open(file, "w") as config:
+            config.write(f"TIDEGATE_TLS_ACME_DIRECTORY={directory}\n")
+
+    write(house.authority.directory)
+    proxy = house.tidegate(house.authority, "--env-file", file, state=state, directory=False)
+    until(lambda: len(served(proxy)), 1)
+    before = served(proxy)
+    write(other.directory)
+    proxy.child.send_signal(signal.SIGHUP)
+    # The other one looks for the name at ports of its own.
+    until(lambda: orders(proxy), {"a.test": (0, 1)})
+    same(served(proxy), before)
+    same(get(proxy, "a.test"), "origin")
+    proxy.kill()
+
+
+@check
+def what_lies_in_the_way_is_told_before_anything_is_ordered(house):
+    state = tempfile.mkdtemp(dir=house.scratch.name)
+    first = house.tidegate(house.authority, state=state)
+    until(lambda: len(served(first)), 1)
+    first.kill()
+    folder = next(folder for folder, _, files in os.walk(state) if "account.key" in files)
+    file = os.path.join(folder, "a.test.pem")
+    os.remove(file)
+    os.mkdir(file)
+    proxy = house.tidegate(house.authority, state=state)
+    until(lambda: orders(proxy), {"a.test": (0, 1)})
+    has(status(proxy)["acme"][0]["last_error"]["text"], "a.test.pem is a folder")
+    assert not any("ordering a certificate" in line for line in proxy.lines)
+    proxy.kill()
+    # A pipe holds nobody up.
+    os.rmdir(file)
+    os.mkfifo(file)
+    proxy = house.tidegate(house.authority, state=state)
+    until(lambda: orders(proxy), {"a.test": (1, 0)})
+    until(lambda: len(served(proxy)), 1)
     proxy.kill()
 
 

@@ -36,7 +36,8 @@ const STORE_LOOK: Duration = Duration::from_secs(10 * 60);
 /// How long an order may take.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// The certificates in the folder that can be served. One that does not hold counts where it is `served` already, and
+/// The certificates in the folder that can be served; of a name that has none there yet, the one of another server that
+/// is `served`. One that does not hold counts where it is `served` already, and
 /// at a start, which has `None` there: it is better than none, and is about to be replaced.
 ///
 /// # Errors
@@ -51,12 +52,17 @@ pub fn stored(
     let counts = |facts: &CertificateFacts| {
         facts.holds(now) || served.is_none_or(|served| served.has_certificate(facts))
     };
-    let stored = |name: &String| match read(&store, name) {
-        Ok(found) => found.filter(|(_, facts)| counts(facts)).map(|(spec, _)| spec),
-        Err(why) => {
+    let stored = |name: &String| {
+        let kept = read(&store, name).unwrap_or_else(|why| {
             tracing::warn!("{why}: another one is to be ordered");
             None
-        }
+        });
+        let kept = kept.filter(|(_, facts)| counts(facts));
+        let (spec, _) = kept.or_else(|| {
+            let mut others = store.others().filter_map(|other| read(&other, name).ok().flatten());
+            others.find(|(_, facts)| served.is_some_and(|served| served.has_certificate(facts)))
+        })?;
+        Some(spec)
     };
     Ok(spec.names.iter().filter_map(stored).collect())
 }
@@ -115,17 +121,18 @@ pub async fn run(context: Context) {
                 let before = client.take().map(|(spec, _)| spec); // what it shows is shown no more
                 adapt(&schedules, before.as_deref(), wanted.as_deref());
                 publish(&context, &schedules.borrow());
+                while reloaded.try_recv().is_ok() {} // what begins now has heard of it
                 client = wanted.map(|spec| {
                     let (context, schedules) = (Rc::clone(&context), Rc::clone(&schedules));
                     let one = run_client(Arc::clone(&spec), context, schedules, reloaded.clone());
                     (spec, executor.spawn(one))
                 });
             }
+            Timer::after(PLAN_LOOK).await;
             let read_at = context.view.get().loaded.at;
             if std::mem::replace(&mut loaded_at, read_at) != read_at {
                 let _ = reload.try_send(()); // full: it is known already
             }
-            Timer::after(PLAN_LOOK).await;
         }
     };
     executor.run(running).await;
@@ -252,16 +259,21 @@ impl<'c> Client<'c> {
         let name = self.schedules.borrow()[place].status.name.clone();
         let outcome = self.obtain(&name).await;
         let now = since_epoch().as_secs();
-        let schedule = &mut self.schedules.borrow_mut()[place];
+        let schedules = &mut *self.schedules.borrow_mut();
+        let schedule = &mut schedules[place];
         match outcome {
             Ok(None) => schedule.note_locked(now),
             Ok(Some(facts)) => {
-                schedule.note_issued();
+                schedule.note_issued(now);
                 let (days_left, issuer) = (facts.days_left(now), &*facts.issuer);
                 tracing::info!(name, days_left, issuer, "a certificate was issued");
             }
             Err(error) => {
                 let again_in = schedule.note_failure(&error, now);
+                if error.is_for_all {
+                    let failed = schedule.clone();
+                    schedules.iter_mut().for_each(|other| other.note_failure_of(&failed));
+                }
                 let kept = facts_of_kept(&self.store, &name).filter(|kept| kept.holds(now));
                 match kept.map(|kept| kept.days_left(now)) {
                     Some(days_left) => tracing::warn!(
@@ -292,6 +304,7 @@ impl<'c> Client<'c> {
             return Ok(None);
         }
         let AcmeSpec { directory, contact, challenge, binding, .. } = self.spec;
+        self.store.can_save(name)?;
         let account = self.store.account()?;
         tracing::info!(name, directory = directory.shown(), "ordering a certificate");
         let spec = OrderSpec {
@@ -342,7 +355,7 @@ mod tests {
         let [one, two] = ["https://a/", "https://b/"];
         let first = spec(&["a", "b"], one);
         adapt(&schedules, None, Some(&first));
-        schedules.borrow_mut()[1].note_issued();
+        schedules.borrow_mut()[1].note_issued(0);
         for (before, wanted, expected) in [
             (Some(&first), spec(&["b", "c"], one), &[("b", 1), ("c", 0)][..]),
             (Some(&first), spec(&["b"], two), &[("b", 0)]),

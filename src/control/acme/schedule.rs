@@ -43,9 +43,11 @@ impl Schedule {
         kept.map_or(0, renewal_due_at).max(self.not_before)
     }
 
-    /// A certificate was issued.
-    pub fn note_issued(&mut self) {
-        (self.consecutive_failures, self.not_before, self.not_before_on_reload) = (0, 0, 0);
+    /// A certificate was issued. Even one for seconds is not replaced in a loop.
+    pub fn note_issued(&mut self, now: u64) {
+        self.consecutive_failures = 0;
+        self.not_before = now + RETRY_LEAST.as_secs();
+        self.not_before_on_reload = self.not_before;
         self.status.issued += 1;
         self.status.last_error = None;
     }
@@ -62,6 +64,12 @@ impl Schedule {
         self.status.failed += 1;
         self.status.last_error = Some((now, error.why.clone()));
         wait
+    }
+
+    /// An order of another name failed for a reason that all have in common.
+    pub fn note_failure_of(&mut self, other: &Schedule) {
+        self.not_before = self.not_before.max(other.not_before);
+        self.not_before_on_reload = self.not_before_on_reload.max(other.not_before_on_reload);
     }
 
     /// Another process is at it.
@@ -165,6 +173,20 @@ mod tests {
     }
 
     #[test]
+    fn what_all_have_in_common_all_wait_for() {
+        let mut one = Schedule::new("a");
+        one.note_failure(&failed(Some(60)), 0);
+        let mut other = Schedule::new("b");
+        other.note_failure_of(&one);
+        assert_eq!((other.due_at(None), &other.status), (60 * MINUTE, &Schedule::new("b").status));
+        other.note_reload();
+        assert_eq!(other.due_at(None), 60 * MINUTE);
+        one.note_failure(&failed(Some(1)), 0);
+        other.note_failure_of(&one);
+        assert_eq!(other.due_at(None), 60 * MINUTE);
+    }
+
+    #[test]
     fn what_is_kept_says_when_the_next_one_is_due() {
         let mut schedule = Schedule::new("a");
         assert_eq!(schedule.due_at(None), 0);
@@ -174,8 +196,8 @@ mod tests {
         schedule.note_failure(&failed(None), renewal);
         assert_eq!(schedule.due_at(Some(&kept)), renewal + 5 * MINUTE);
         assert_eq!(schedule.status.last_error, Some((renewal, "no".to_owned())));
-        schedule.note_issued();
-        assert_eq!(schedule.due_at(None), 0);
+        schedule.note_issued(renewal);
+        assert_eq!(schedule.due_at(None), renewal + 15);
         assert_eq!((schedule.status.issued, schedule.status.failed), (1, 1));
         assert_eq!(schedule.status.last_error, None);
         schedule.note_locked(renewal);
