@@ -76,6 +76,7 @@ fn developers(name: &str) -> Machine {
         "curl",
         "dnsmasq",
         "openssl",
+        "pebble",
         "slowhttptest",
         "valgrind",
     ];

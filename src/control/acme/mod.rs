@@ -36,9 +36,9 @@ const STORE_LOOK: Duration = Duration::from_secs(10 * 60);
 /// How long an order may take.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// The certificates in the folder that can be served; of a name that has none there yet, the one of another server that
-/// is `served`. One that does not hold counts where it is `served` already, and
-/// at a start, which has `None` there: it is better than none, and is about to be replaced.
+/// The certificates in the folder that can be served. What is `served` already goes on until something better is there:
+/// though it has expired, and though it is of the server that was asked before. At a start, which has `None` there, what
+/// has expired is served as well.
 ///
 /// # Errors
 /// When there can be no folder.
