@@ -16,6 +16,8 @@ use crate::config::{AcmeSpec, CertificateSpec};
 use crate::tls::{pem, state_files};
 
 const KEY: &str = "PRIVATE KEY";
+/// Octets of a file with a chain and a key, as a rule.
+const USUAL: usize = 16 * 1024;
 /// Servers that are looked for.
 const SERVERS_MOST: usize = 64;
 /// Octets of a name that its file is called by.
@@ -89,7 +91,7 @@ impl Store {
     /// # Errors
     /// Why it cannot.
     pub fn can_save(&self, name: &str) -> Result<(), String> {
-        state_files::is_replaceable(&self.path(name))
+        state_files::is_replaceable(&self.path(name), USUAL)
     }
 
     /// Keeps a certificate, in place of the one before it.
@@ -112,7 +114,10 @@ impl Store {
         let options = options.create(true).truncate(false).write(true);
         let file = state_files::open(&path, options).map_err(told)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Lock { _file: file })),
+            Ok(()) => {
+                state_files::remove_drafts(&self.0);
+                Ok(Some(Lock { _file: file }))
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(told(error.into())),
         }

@@ -92,6 +92,8 @@ pub struct FakeServer {
     /// Accounts have to be bound; and one was.
     pub requires_binding: bool,
     pub bound: bool,
+    /// So many answers to a question at the end of a URL are lost.
+    pub lost: (&'static str, u32),
     /// Messages whose nonce it does not take.
     pub bad_nonces: u32,
     /// What replaces the answer to a question at the end of a URL: a status and a page.
@@ -118,6 +120,7 @@ impl FakeServer {
             known: None,
             requires_binding: false,
             bound: false,
+            lost: ("", 0),
             bad_nonces: 0,
             instead: Vec::new(),
             authorization: vec!["pending", "pending", "valid"],
@@ -235,6 +238,10 @@ impl World for FakeServer {
             Ok(asked) => self.answer(&end, &asked),
         };
         self.nonce += 1;
+        if self.lost.0 == end && self.lost.1 > 0 {
+            self.lost.1 -= 1;
+            return Err("no answer".to_owned());
+        }
         let mut response = Response {
             status,
             location: location.map(str::to_owned),

@@ -149,7 +149,7 @@ pub fn claim(text: &str) -> Result<String, Diagnostic> {
     }
 }
 
-/// A URL that is asked.
+/// A URL that is asked. Its path is asked for as it is written: it is not ours to say what is the same.
 pub fn asked_url(text: &str) -> Result<AskedUrl, Diagnostic> {
     let (start, query) = text.split_once('?').map_or((text, None), |(a, b)| (a, Some(b)));
     if !text.starts_with("http://") && !text.contains("://") {
@@ -158,13 +158,29 @@ pub fn asked_url(text: &str) -> Result<AskedUrl, Diagnostic> {
     if start.contains([' ', '\t']) || text.contains('#') {
         return Err(unclear("this is not a URL"));
     }
-    let UpstreamSpec { place, secure, authority, base, .. } = places::upstream(start)?;
-    let path = if base.is_empty() { "/" } else { &base };
+    let (bare, path) = without_path(start);
+    let spec = match places::upstream(start) {
+        Err(wrong) if path.is_some() => places::upstream(bare).map_err(|_| wrong)?,
+        spec => spec?,
+    };
+    let UpstreamSpec { place, secure, authority, .. } = spec;
+    let path = path.unwrap_or("/");
     let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
     if !crate::http::grammar::is_target(target.as_bytes()) {
         return Err(unclear("this is not a URL"));
     }
     Ok(AskedUrl { text: text.to_owned(), place, secure, authority, target })
+}
+
+/// A URL up to its path, and that. The path of a Unix socket is none.
+fn without_path(url: &str) -> (&str, Option<&str>) {
+    let authority = url.find("://").map_or(0, |at| at + "://".len());
+    match url[authority..].find('/') {
+        Some(at) if !url[authority..].starts_with("unix:") => {
+            (&url[..authority + at], Some(&url[authority + at..]))
+        }
+        _ => (url, None),
+    }
 }
 
 #[cfg(test)]
@@ -195,11 +211,24 @@ mod tests {
             ("http://a", "a", "/"),
             ("http://a:81/x?y=1", "a:81", "/x?y=1"),
             ("http://127.0.0.1:9000/jwks.json", "127.0.0.1:9000", "/jwks.json"),
+            ("http://A:80/", "a", "/"),
+            ("http://a/x/", "a", "/x/"),
+            ("http://a/x//y/../z;v=1?", "a", "/x//y/../z;v=1?"),
+            ("http://a/%7Bx%7d/*", "a", "/%7Bx%7d/*"),
+            ("http://a?x", "a", "/?x"),
         ] {
             let url = asked_url(text).unwrap();
             assert_eq!((url.authority.as_str(), url.target.as_str()), (authority, target));
         }
-        for text in ["a", "ftp://a", "http://a/ b", "http://a/#x"] {
+        for text in [
+            "a",
+            "ftp://a",
+            "http://a/ b",
+            "http://a/#x",
+            "http:///x",
+            "http://a:x/y",
+            "http://a/é",
+        ] {
             assert!(asked_url(text).is_err(), "{text}");
         }
         let secure = asked_url("https://a/x").map(|url| (url.secure, url.authority));

@@ -43,9 +43,9 @@ pub struct TlsLinker {
     last_renewal: Option<Duration>,
     /// What an ACME server is answered, by whatever is linked.
     challenges: Arc<Challenges>,
-    /// Filled when a certificate was kept that is not in force.
-    issued: IssuedSignal,
-    /// What is in force lacks such a certificate.
+    /// Filled when a certificate was stored that is not in force.
+    stored: StoredSignal,
+    /// Such a certificate has been told of, and is to be linked next.
     is_outdated: bool,
 }
 
@@ -54,21 +54,21 @@ pub struct TlsLinker {
 pub enum Renewal {
     /// One of our own ends soon.
     SelfSigned,
-    /// One was issued that was ordered.
-    Issued,
+    /// One is stored that is not in force.
+    Stored,
 }
 
-/// Tells that a certificate was issued.
-struct IssuedSignal {
+/// Tells that a certificate was stored.
+struct StoredSignal {
     #[cfg_attr(not(feature = "acme"), expect(dead_code, reason = "this build orders none"))]
     sender: Sender<()>,
     receiver: Receiver<()>,
 }
 
-impl Default for IssuedSignal {
-    fn default() -> IssuedSignal {
+impl Default for StoredSignal {
+    fn default() -> StoredSignal {
         let (sender, receiver) = flume::bounded(1);
-        IssuedSignal { sender, receiver }
+        StoredSignal { sender, receiver }
     }
 }
 
@@ -148,11 +148,11 @@ impl TlsLinker {
                 }
             }
         };
-        let issued = async {
-            let _ = self.issued.receiver.recv_async().await; // we hold the sender
-            Renewal::Issued
+        let stored = async {
+            let _ = self.stored.receiver.recv_async().await; // we hold the sender
+            Renewal::Stored
         };
-        of_our_own.or(issued).await
+        of_our_own.or(stored).await
     }
 
     /// It is about to be linked; where one of our own cannot be made, that is tried again later.
@@ -164,7 +164,7 @@ impl TlsLinker {
                 );
                 self.last_renewal = Some(since_epoch());
             }
-            Renewal::Issued => self.is_outdated = true,
+            Renewal::Stored => self.is_outdated = true,
         }
     }
 
@@ -179,7 +179,7 @@ impl TlsLinker {
             current: Rc::clone(current),
             state: state_folder().ok(),
             challenges: Arc::clone(&self.challenges),
-            issued: self.issued.sender.clone(),
+            stored: self.stored.sender.clone(),
             view: Arc::clone(view),
         };
         acme::run(context)

@@ -56,13 +56,19 @@ pub struct Challenges {
     shown: RwLock<Option<Arc<ChallengeAnswer>>>,
 }
 
-/// An answer is shown as long as this is held.
+/// An answer is shown as long as this is held, unless another one takes its place.
 #[derive(Debug)]
-pub struct ShownAnswer(Arc<Challenges>);
+pub struct ShownAnswer {
+    challenges: Arc<Challenges>,
+    answer: Arc<ChallengeAnswer>,
+}
 
 impl Drop for ShownAnswer {
     fn drop(&mut self) {
-        self.0.set(None);
+        let mut shown = self.challenges.shown.write().unwrap_or_else(PoisonError::into_inner);
+        if shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, &self.answer)) {
+            *shown = None;
+        }
     }
 }
 
@@ -70,8 +76,10 @@ impl Challenges {
     /// Shows `answer`, in place of the one before it.
     #[must_use]
     pub fn show(self: &Arc<Self>, answer: ChallengeAnswer) -> ShownAnswer {
-        self.set(Some(Arc::new(answer)));
-        ShownAnswer(Arc::clone(self))
+        let answer = Arc::new(answer);
+        let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
+        *shown = Some(Arc::clone(&answer));
+        ShownAnswer { challenges: Arc::clone(self), answer }
     }
 
     /// The key authorization for a request with this path.
@@ -95,10 +103,6 @@ impl Challenges {
 
     fn get(&self) -> Option<Arc<ChallengeAnswer>> {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, answer: Option<Arc<ChallengeAnswer>>) {
-        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = answer;
     }
 }
 
@@ -201,7 +205,13 @@ mod tests {
         ] {
             assert_eq!(challenges.key_authorization(path.as_bytes()).is_some(), is_it, "{path}");
         }
+        let other = ChallengeAnswer::Http { token: "other".into(), key_authorization: "x".into() };
+        let other = challenges.show(other);
         drop(held);
+        let text = challenges.key_authorization(b"/.well-known/acme-challenge/other");
+        assert_eq!(text.as_deref(), Some("x"), "what is held no more was shown no more");
+        drop(other);
+        assert_eq!(challenges.key_authorization(b"/.well-known/acme-challenge/other"), None);
         assert_eq!(challenges.key_authorization(path.as_bytes()), None);
     }
 }

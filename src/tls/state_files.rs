@@ -13,6 +13,8 @@ use rustix::fs::OFlags;
 use crate::base;
 use crate::config::{CertificateSpec, PemFile, Secret};
 
+/// What the name of a draft ends in.
+const DRAFT: &str = "new";
 /// Octets of a file.
 const LARGEST: u64 = 1 << 20;
 
@@ -75,12 +77,21 @@ pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     }
 }
 
-/// Looks whether a file can be put in the place of this one.
-pub fn is_replaceable(path: &Path) -> Result<(), String> {
+/// Looks whether a file of so many octets can be put in the place of this one.
+pub fn is_replaceable(path: &Path, octets: usize) -> Result<(), String> {
     if path.is_dir() {
         return Err(format!("{} is a folder", path.display()));
     }
-    fs::remove_file(draft(path, "")?).map_err(|error| told("write", path, &error))
+    let draft = draft(path, &" ".repeat(octets))?;
+    fs::remove_file(draft).map_err(|error| told("write", path, &error))
+}
+
+/// Removes the drafts in a folder that a process left which was killed. Nobody else may write there meanwhile.
+pub fn remove_drafts(folder: &Path) {
+    let entries = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    for draft in entries.filter(|path| path.extension().is_some_and(|end| end == DRAFT)) {
+        let _ = fs::remove_file(draft); // it is in nobody's way
+    }
 }
 
 /// Writes a file that is there whole or not at all; what was there stays.
@@ -90,7 +101,7 @@ pub fn create(path: &Path, text: &str) -> Result<(), String> {
     let _ = fs::remove_file(&draft);
     match linked {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(told("write", path, &error)),
-        _ => Ok(()),
+        _ => sync_folder(path),
     }
 }
 
@@ -100,13 +111,22 @@ pub fn replace(path: &Path, text: &str) -> Result<(), String> {
     fs::rename(&draft, path).map_err(|error| {
         let _ = fs::remove_file(&draft);
         told("write", path, &error)
-    })
+    })?;
+    sync_folder(path)
+}
+
+/// The folder of a file is on the disk, too, and so is what the file is called.
+fn sync_folder(path: &Path) -> Result<(), String> {
+    let folder = path.parent().unwrap_or(path);
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| told("write", path, &error))
 }
 
 /// Writes a file beside another, which we alone may read.
 fn draft(path: &Path, text: &str) -> Result<PathBuf, String> {
     let random = HEXLOWER.encode(&base::random_secret()[..8]);
-    let draft = path.with_extension(format!("{random}.new"));
+    let draft = path.with_extension(format!("{random}.{DRAFT}"));
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         file.write_all(text.as_bytes())?;
@@ -162,9 +182,11 @@ mod tests {
             }
         }
         for (name, is_replaceable) in [("none", true), ("large", true), ("folder", false)] {
-            assert_eq!(super::is_replaceable(&path(name)).is_ok(), is_replaceable, "{name}");
+            assert_eq!(super::is_replaceable(&path(name), 9).is_ok(), is_replaceable, "{name}");
         }
-        assert!(super::is_replaceable(&path("none/none")).is_err());
+        assert!(super::is_replaceable(&path("none/none"), 9).is_err());
+        draft(&path("none.pem"), "left over").unwrap();
+        remove_drafts(&folder);
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 4, "nothing is left over");
         fs::remove_dir_all(&folder).unwrap();
     }

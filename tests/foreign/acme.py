@@ -6,6 +6,7 @@ Needs tidegate built with the feature acme. Loopback only; every wait has a dead
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -19,7 +20,6 @@ import time
 import requests
 
 from clients import DEADLINE_S, Process, same
-from names import free_port
 from tls import Certificates, has, run
 
 PATIENCE_S = 60
@@ -31,11 +31,22 @@ def check(function):
     return function
 
 
+def free_port():
+    """One that no connection from here takes meanwhile: the kernel gives those higher ones."""
+    while True:
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", random.randrange(10_000, 32_000)))
+            except OSError:
+                continue
+            return one.getsockname()[1]
+
+
 class Authority:
     """pebble, and whom it asks where names are."""
 
-    def __init__(self, folder, certificates, **settings):
-        self.http, self.tls = free_port(), free_port()
+    def __init__(self, folder, certificates, ports=None, **settings):
+        self.http, self.tls = ports or (free_port(), free_port())
         self.port, self.management, dns, self.names = (free_port() for _ in range(4))
         cert, key = certificates
         self.directory = f"https://localhost:{self.port}/dir"
@@ -180,9 +191,8 @@ def each_name_gets_a_certificate_by_a_handshake(house):
     same(get(again, "b.test"), "origin")
     until(lambda: orders(again), {"a.test": (0, 0), "b.test": (0, 0)})
     assert all(one["next_order_at"] > time.time() for one in status(again)["acme"])
-    # Another process with the same folder serves what this one is issued next.
-    account = "account.key"
-    folder = next(folder for folder, _, files in os.walk(proxy.state) if account in files)
+    # A certificate that was removed is ordered anew, and the other one stays.
+    folder = next(folder for folder, _, files in os.walk(proxy.state) if "account.key" in files)
     os.remove(os.path.join(folder, "a.test.pem"))
     again.child.send_signal(signal.SIGHUP)
     until(lambda: orders(again), {"a.test": (1, 0), "b.test": (0, 0)})
@@ -364,26 +374,37 @@ acme-ca = "{house.certificates.ca}"
 
 @check
 def what_one_server_issued_is_served_until_another_one_has(house):
-    other = house.another()
-    other.tls, other.http = house.authority.tls, house.authority.http
+    first = house.authority
+    second = house.another(ports=(first.http, first.tls))
+    second.move("a.test", [])
     state = tempfile.mkdtemp(dir=house.scratch.name)
     file = os.path.join(state, "t.env")
 
-    def write(directory):
+    def write(authority):
         with open(file, "w") as config:
-            config.write(f"TIDEGATE_TLS_ACME_DIRECTORY={directory}\n")
+            config.write(f"TIDEGATE_TLS_ACME_DIRECTORY={authority.directory}\n")
 
-    write(house.authority.directory)
-    proxy = house.tidegate(house.authority, "--env-file", file, state=state, directory=False)
+    write(first)
+    words = ["--env-file", file]
+    proxy = house.tidegate(first, *words, state=state, directory=False)
     until(lambda: len(served(proxy)), 1)
     before = served(proxy)
-    write(other.directory)
+    write(second)
     proxy.child.send_signal(signal.SIGHUP)
-    # The other one looks for the name at ports of its own.
     until(lambda: orders(proxy), {"a.test": (0, 1)})
     same(served(proxy), before)
     same(get(proxy, "a.test"), "origin")
     proxy.kill()
+    again = house.tidegate(first, *words, state=state, directory=False)
+    until(lambda: orders(again), {"a.test": (0, 1)})
+    same(served(again), before)
+    second.forgive("a.test")
+    again.child.send_signal(signal.SIGHUP)
+    until(lambda: orders(again), {"a.test": (1, 1)})
+    until(lambda: served(again) != before, True)
+    again.authority = second
+    same(get(again, "a.test"), "origin")
+    again.kill()
 
 
 @check
@@ -428,12 +449,20 @@ def an_account_is_bound_to_another_one(house):
     until(lambda: orders(unbound), {"a.test": (0, 1)})
     has(status(unbound)["acme"][0]["last_error"]["text"], "set acme-eab-kid and acme-eab-key")
     unbound.kill()
-    wrong = house.tidegate(authority, "--tls-acme-eab-kid", "kid-1", "--tls-acme-eab-key", "A" + key[1:])
-    until(lambda: orders(wrong), {"a.test": (0, 1)})
-    has(status(wrong)["acme"][0]["last_error"]["text"], "the server answers 40")
-    wrong.kill()
-    bound = house.tidegate(authority, "--tls-acme-eab-kid", "kid-1", "--tls-acme-eab-key", key)
-    until(lambda: orders(bound), {"a.test": (1, 0)})
+    file = os.path.join(house.scratch.name, "eab.env")
+
+    def write(key):
+        with open(file, "w") as config:
+            config.write(f"TIDEGATE_TLS_ACME_EAB_KID=kid-1\nTIDEGATE_TLS_ACME_EAB_KEY={key}\n")
+
+    write("A" + key[1:])
+    bound = house.tidegate(authority, "--env-file", file)
+    until(lambda: orders(bound), {"a.test": (0, 1)})
+    has(status(bound)["acme"][0]["last_error"]["text"], "newAccount: the server answers 40")
+    # Whoever puts it right is not made to wait for what went wrong.
+    write(key)
+    bound.child.send_signal(signal.SIGHUP)
+    until(lambda: orders(bound), {"a.test": (1, 1)})
     config = requests.get(bound.admin + "/config", timeout=DEADLINE_S).text
     assert "kid-1" in config and key not in config
     assert not any(key in line for line in bound.lines)

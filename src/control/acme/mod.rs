@@ -1,12 +1,14 @@
 //! Our ACME client: orders a certificate when there is none, and the next one in time. What was issued lies in a folder
 //! first, and is then put in force like any other file. One name is ordered after the other.
 //!
-//! The files: `schedule` (when), `server` (who is asked).
+//! The files: `schedule` (when), `choice` (which one is served), `server` (who is asked).
 
+mod choice;
 mod schedule;
 mod server;
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,26 +21,25 @@ use smol::{LocalExecutor, Task};
 
 use super::clock::since_epoch;
 use super::current::Current;
-use super::tls::{NO_STATE, acme_server_tls, served_certificates};
+use super::tls::{NO_STATE, acme_server_tls};
 use crate::acme::{self, OrderError, OrderSpec, Store};
 use crate::admin::CurrentView;
 use crate::base::CertificateFacts;
 use crate::config::{AcmeSpec, CertificateSpec};
 use crate::tls::{self, Challenges, Served};
 use crate::upstream::PoolTls;
+use choice::{servable, verdict};
 use schedule::{Schedule, first_due, renewal_due_at};
 use server::Server;
 
 /// How often it is looked whether the plan wants other certificates.
 const PLAN_LOOK: Duration = Duration::from_secs(1);
-/// How often it is looked whether another process has kept one.
+/// How often it is looked whether another process has stored one.
 const STORE_LOOK: Duration = Duration::from_secs(10 * 60);
 /// How long an order may take.
-const ORDER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const ORDER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
-/// The certificates in the folder that can be served. What is `served` already goes on until something better is there:
-/// though it has expired, and though it is of the server that was asked before. At a start, which has `None` there, what
-/// has expired is served as well.
+/// The certificates in the folder that are served, by what is `served` already; `None`: nothing, this is the start.
 ///
 /// # Errors
 /// When there can be no folder.
@@ -49,33 +50,28 @@ pub fn stored(
 ) -> Result<Vec<CertificateSpec>, String> {
     let store = Store::open(state, spec)?;
     let now = since_epoch().as_secs();
-    let counts = |facts: &CertificateFacts| {
-        facts.holds(now) || served.is_none_or(|served| served.has_certificate(facts))
-    };
+    let is_served = served.map(|served| |facts: &CertificateFacts| served.has_certificate(facts));
+    let is_served = is_served.as_ref().map(|is_served| is_served as &dyn Fn(&_) -> bool);
     let stored = |name: &String| {
-        let kept = read(&store, name).unwrap_or_else(|why| {
+        let own = read(&store, name).unwrap_or_else(|why| {
             tracing::warn!("{why}: another one is to be ordered");
             None
         });
-        let kept = kept.filter(|(_, facts)| counts(facts));
-        let (spec, _) = kept.or_else(|| {
-            let mut others = store.others().filter_map(|other| read(&other, name).ok().flatten());
-            others.find(|(_, facts)| served.is_some_and(|served| served.has_certificate(facts)))
-        })?;
-        Some(spec)
+        let others = store.others().filter_map(|other| read(&other, name).ok().flatten());
+        servable(own, others.collect(), is_served, now)
     };
     Ok(spec.names.iter().filter_map(stored).collect())
 }
 
-/// The certificate that is kept for a name.
+/// The certificate that is stored for a name, and what it says.
 fn read(store: &Store, name: &str) -> Result<Option<(CertificateSpec, CertificateFacts)>, String> {
-    let Some(kept) = store.certificate(name)? else { return Ok(None) };
-    let facts = tls::facts_of(&kept, name)?;
-    Ok(Some((kept, facts)))
+    let Some(stored) = store.certificate(name)? else { return Ok(None) };
+    let facts = tls::facts_of(&stored, name)?;
+    Ok(Some((stored, facts)))
 }
 
 /// What it says, if it is any good.
-fn facts_of_kept(store: &Store, name: &str) -> Option<CertificateFacts> {
+fn stored_facts(store: &Store, name: &str) -> Option<CertificateFacts> {
     read(store, name).ok().flatten().map(|(_, facts)| facts)
 }
 
@@ -87,8 +83,8 @@ pub struct Context {
     pub state: Option<PathBuf>,
     /// Where the answers to challenges are shown.
     pub challenges: Arc<Challenges>,
-    /// Told when a certificate is kept that is not in force.
-    pub issued: Sender<()>,
+    /// Told when a certificate is stored that is not in force.
+    pub stored: Sender<()>,
     /// Where it is told how orders go.
     pub view: Arc<CurrentView>,
 }
@@ -99,10 +95,11 @@ impl Context {
         self.current.get().plan.listener.tls.as_ref()?.acme.clone()
     }
 
-    /// Clients are shown this certificate.
-    fn is_in_force(&self, facts: &CertificateFacts) -> bool {
-        let all = served_certificates(&self.current.get().tls);
-        all.iter().any(|one| one.facts.fingerprint_sha256 == facts.fingerprint_sha256)
+    /// The fingerprints of the certificates that are in force for clients.
+    fn in_force(&self) -> HashSet<String> {
+        let runtime = self.current.get();
+        let all = runtime.tls.listener.iter().flat_map(|tls| &tls.certificates);
+        all.map(|facts| facts.fingerprint_sha256.clone()).collect()
     }
 }
 
@@ -118,7 +115,13 @@ pub async fn run(context: Context) {
         loop {
             let wanted = context.wanted();
             if client.as_ref().map(|(spec, _)| spec) != wanted.as_ref() {
-                let before = client.take().map(|(spec, _)| spec); // what it shows is shown no more
+                let before = match client.take() {
+                    Some((spec, task)) => {
+                        task.cancel().await; // what it holds is free then
+                        Some(spec)
+                    }
+                    None => None,
+                };
                 adapt(&schedules, before.as_deref(), wanted.as_deref());
                 publish(&context, &schedules.borrow());
                 while reloaded.try_recv().is_ok() {} // what begins now has heard of it
@@ -141,7 +144,8 @@ pub async fn run(context: Context) {
 /// The schedules of the names, in order.
 type Schedules = RefCell<Vec<Schedule>>;
 
-/// Has a schedule for each name that is wanted. What is known of one stays, unless another server is asked for it.
+/// Has a schedule for each name that is wanted. What is known of one stays, unless another server is asked for it; but
+/// it is tried anew: somebody may have put right what was wrong.
 fn adapt(schedules: &Schedules, before: Option<&AcmeSpec>, wanted: Option<&AcmeSpec>) {
     let directory = |spec: Option<&AcmeSpec>| spec.map(|spec| spec.directory.text.clone());
     let known = match directory(before) == directory(wanted) {
@@ -150,7 +154,9 @@ fn adapt(schedules: &Schedules, before: Option<&AcmeSpec>, wanted: Option<&AcmeS
     };
     let schedule = |name: &String| {
         let known = known.iter().find(|one| one.status.name == *name);
-        known.cloned().unwrap_or_else(|| Schedule::new(name))
+        let mut schedule = known.cloned().unwrap_or_else(|| Schedule::new(name));
+        schedule.note_reload();
+        schedule
     };
     let names = wanted.iter().flat_map(|spec| &spec.names);
     schedules.replace(names.map(schedule).collect());
@@ -195,6 +201,14 @@ async fn wait(time: Duration, reloaded: &Receiver<()>) -> bool {
     waited.or(reload).await
 }
 
+/// What is to be done next.
+enum Next {
+    /// The certificate of the name at this place is ordered.
+    Order(usize),
+    /// Nothing, for so long.
+    Wait(Duration),
+}
+
 /// The client of one server.
 struct Client<'c> {
     spec: &'c AcmeSpec,
@@ -219,12 +233,9 @@ impl<'c> Client<'c> {
         loop {
             let next = self.next();
             publish(self.context, &self.schedules.borrow());
-            let now = since_epoch();
-            let left = |due: u64| Duration::from_secs(due).saturating_sub(now);
             match next {
-                Some((place, due)) if left(due).is_zero() => self.renew(place).await,
-                _ => {
-                    let time = next.map_or(STORE_LOOK, |(_, due)| left(due).min(STORE_LOOK));
+                Next::Order(place) => self.renew(place).await,
+                Next::Wait(time) => {
                     if wait(time, reloaded).await {
                         self.schedules.borrow_mut().iter_mut().for_each(Schedule::note_reload);
                     }
@@ -233,25 +244,37 @@ impl<'c> Client<'c> {
         }
     }
 
-    /// The name whose order is due first, by its place, and when that is. What is kept by then is put in force.
-    fn next(&self) -> Option<(usize, u64)> {
-        let now = since_epoch().as_secs();
-        let mut is_outdated = false;
+    /// What is to be done next. What is stored by then is put in force, if it is not and holds.
+    fn next(&self) -> Next {
+        let now = since_epoch();
+        let (in_force, mut is_outdated) = (self.context.in_force(), false);
+        let mut wake_at = now + STORE_LOOK;
         let mut schedules = self.schedules.borrow_mut();
         let due = schedules.iter_mut().map(|one| {
-            let kept = facts_of_kept(&self.store, &one.status.name);
-            is_outdated |= kept
-                .as_ref()
-                .is_some_and(|kept| kept.holds(now) && !self.context.is_in_force(kept));
-            let due = one.due_at(kept.as_ref());
-            one.status.next_order_at = Some(due).filter(|due| *due > now);
+            let stored = stored_facts(&self.store, &one.status.name);
+            if let Some(stored) = &stored
+                && !in_force.contains(&stored.fingerprint_sha256)
+            {
+                is_outdated |= stored.holds(now.as_secs());
+                // A clock that is a little slow is not to cost more than that.
+                let begins = Duration::from_secs(stored.not_before);
+                wake_at = if begins > now { wake_at.min(begins) } else { wake_at };
+            }
+            let due = one.due_at(stored.as_ref(), now.as_secs());
+            one.status.next_order_at = Some(due).filter(|due| *due > now.as_secs());
             due
         });
-        let next = first_due(due);
+        let first = first_due(due);
         if is_outdated {
-            let _ = self.context.issued.try_send(()); // full: it is known already
+            let _ = self.context.stored.try_send(()); // full: it is known already
         }
-        next
+        match first.map(|(place, due)| (place, Duration::from_secs(due))) {
+            Some((place, due)) if due <= now => Next::Order(place),
+            first => {
+                let due = first.map_or(wake_at, |(_, due)| due);
+                Next::Wait(due.min(wake_at).saturating_sub(now))
+            }
+        }
     }
 
     /// Orders the next certificate of a name, and notes what came of it.
@@ -264,43 +287,40 @@ impl<'c> Client<'c> {
         match outcome {
             Ok(None) => schedule.note_locked(now),
             Ok(Some(facts)) => {
-                schedule.note_issued(now);
+                schedule.note_issued(&facts, now);
                 let (days_left, issuer) = (facts.days_left(now), &*facts.issuer);
                 tracing::info!(name, days_left, issuer, "a certificate was issued");
             }
             Err(error) => {
-                let again_in = schedule.note_failure(&error, now);
+                let stored = stored_facts(&self.store, &name);
+                let again_in = schedule.note_failure(&error, stored.as_ref(), now);
                 if error.is_for_all {
-                    let failed = schedule.clone();
-                    schedules.iter_mut().for_each(|other| other.note_failure_of(&failed));
+                    let all = schedules.iter_mut();
+                    all.for_each(|other| other.note_failure_of_all(&error, now));
                 }
-                let kept = facts_of_kept(&self.store, &name).filter(|kept| kept.holds(now));
-                match kept.map(|kept| kept.days_left(now)) {
-                    Some(days_left) => tracing::warn!(
-                        name,
-                        ?again_in,
-                        days_left,
-                        "no certificate was issued: {}",
-                        error.why
-                    ),
-                    None => {
-                        tracing::error!(
+                let days_left =
+                    stored.filter(|stored| stored.holds(now)).map(|one| one.days_left(now));
+                let OrderError { why, .. } = error;
+                match days_left {
+                    Some(days_left) => {
+                        tracing::warn!(
                             name,
                             ?again_in,
-                            "no certificate was issued: {}",
-                            error.why
+                            days_left,
+                            "no certificate was issued: {why}"
                         );
                     }
+                    None => tracing::error!(name, ?again_in, "no certificate was issued: {why}"),
                 }
             }
         }
     }
 
-    /// A new certificate of `name`, kept; `None`: another process is at it, or was.
+    /// A new certificate of `name`, stored; `None`: another process is at it, or was.
     async fn obtain(&self, name: &str) -> Result<Option<CertificateFacts>, OrderError> {
         let Some(_lock) = self.store.lock()? else { return Ok(None) };
-        let is_due = |kept: &CertificateFacts| renewal_due_at(kept) <= since_epoch().as_secs();
-        if facts_of_kept(&self.store, name).is_some_and(|kept| !is_due(&kept)) {
+        let stored = stored_facts(&self.store, name);
+        if stored.as_ref().is_some_and(|stored| renewal_due_at(stored) > since_epoch().as_secs()) {
             return Ok(None);
         }
         let AcmeSpec { directory, contact, challenge, binding, .. } = self.spec;
@@ -323,11 +343,7 @@ impl<'c> Client<'c> {
         let issued = acme::order(&mut server, spec).or(late).await?;
         let facts = tls::facts_of(&issued.certificate(), name)
             .map_err(|why| format!("what was issued cannot be used: {why}"))?;
-        if is_due(&facts) {
-            return Err(OrderError::new(
-                "what was issued is to be renewed already: is our clock right?",
-            ));
-        }
+        verdict(&facts, stored.as_ref(), since_epoch().as_secs())?;
         self.store.save(name, &issued)?;
         Ok(Some(facts))
     }
@@ -355,15 +371,28 @@ mod tests {
         let [one, two] = ["https://a/", "https://b/"];
         let first = spec(&["a", "b"], one);
         adapt(&schedules, None, Some(&first));
-        schedules.borrow_mut()[1].note_issued(0);
+        let error =
+            OrderError { retry_after: Some(Duration::from_secs(900)), ..OrderError::new("no") };
+        for one in &mut *schedules.borrow_mut() {
+            one.note_failure(&OrderError::new("no"), None, 0);
+        }
+        schedules.borrow_mut()[1].note_failure(&error, None, 0);
         for (before, wanted, expected) in [
-            (Some(&first), spec(&["b", "c"], one), &[("b", 1), ("c", 0)][..]),
-            (Some(&first), spec(&["b"], two), &[("b", 0)]),
-            (None, spec(&["b"], one), &[("b", 0)]),
+            // Both wait for 5 minutes and more. A change is a reload, and the server said so of `b` alone.
+            (
+                Some(&first),
+                spec(&["a", "b", "c"], one),
+                &[("a", 1, 15), ("b", 2, 900), ("c", 0, 0)][..],
+            ),
+            (Some(&first), spec(&["b"], one), &[("b", 2, 900)]),
+            (Some(&first), spec(&["b"], two), &[("b", 0, 0)]),
+            (None, spec(&["b"], one), &[("b", 0, 0)]),
         ] {
             adapt(&schedules, before, Some(&wanted));
             let schedules = schedules.borrow();
-            let found = schedules.iter().map(|one| (&*one.status.name, one.status.issued));
+            let found = schedules
+                .iter()
+                .map(|one| (&*one.status.name, one.status.failed, one.due_at(None, 0)));
             assert_eq!(found.collect::<Vec<_>>(), expected);
         }
         adapt(&schedules, Some(&first), None);

@@ -22,8 +22,9 @@ pub struct Schedule {
     pub status: IssuanceStatus,
     /// Orders that failed since one did not.
     consecutive_failures: u32,
-    /// Not before this time, and not before that if somebody may have put right what was wrong.
+    /// The earliest time of the next order.
     not_before: u64,
+    /// The same after a reload.
     not_before_on_reload: u64,
 }
 
@@ -38,25 +39,36 @@ impl Schedule {
         }
     }
 
-    /// When the next order is due, while this certificate is `kept`.
-    pub fn due_at(&self, kept: Option<&CertificateFacts>) -> u64 {
-        kept.map_or(0, renewal_due_at).max(self.not_before)
+    /// When the next order is due, while this certificate is `stored`. A wait that is longer than any began before our
+    /// clock was put right.
+    pub fn due_at(&self, stored: Option<&CertificateFacts>, now: u64) -> u64 {
+        let is_ours = self.not_before <= now.saturating_add(RETRY_AFTER_MOST.as_secs());
+        stored.map_or(0, renewal_due_at).max(if is_ours { self.not_before } else { 0 })
     }
 
-    /// A certificate was issued. Even one for seconds is not replaced in a loop.
-    pub fn note_issued(&mut self, now: u64) {
+    /// This certificate was issued. Even one that is due at once is not replaced in a loop.
+    pub fn note_issued(&mut self, issued: &CertificateFacts, now: u64) {
+        let (_, most) = BACKOFF;
         self.consecutive_failures = 0;
-        self.not_before = now + RETRY_LEAST.as_secs();
-        self.not_before_on_reload = self.not_before;
+        self.not_before = now + part_of_left(issued, now).clamp(RETRY_LEAST, most).as_secs();
+        self.not_before_on_reload = now + RETRY_LEAST.as_secs();
         self.status.issued += 1;
         self.status.last_error = None;
     }
 
-    /// None was issued. How long it is until the next order.
-    pub fn note_failure(&mut self, error: &OrderError, now: u64) -> Duration {
+    /// None was issued, while this certificate is `stored`. How long it is until the next order.
+    pub fn note_failure(
+        &mut self,
+        error: &OrderError,
+        stored: Option<&CertificateFacts>,
+        now: u64,
+    ) -> Duration {
         let (first, most) = BACKOFF;
         let own = first.saturating_mul(1 << self.consecutive_failures.min(16)).min(most);
-        let servers = error.retry_after.unwrap_or_default().clamp(RETRY_LEAST, RETRY_AFTER_MOST);
+        // Those of a few hours need more tries before they end.
+        let left = stored.filter(|stored| stored.holds(now)).map(|one| part_of_left(one, now));
+        let own = left.map_or(own, |left| own.min(left.max(first)));
+        let servers = servers_wait(error);
         let wait = own.max(servers);
         self.consecutive_failures = self.consecutive_failures.saturating_add(1);
         self.not_before = now + wait.as_secs();
@@ -67,9 +79,11 @@ impl Schedule {
     }
 
     /// An order of another name failed for a reason that all have in common.
-    pub fn note_failure_of(&mut self, other: &Schedule) {
-        self.not_before = self.not_before.max(other.not_before);
-        self.not_before_on_reload = self.not_before_on_reload.max(other.not_before_on_reload);
+    pub fn note_failure_of_all(&mut self, error: &OrderError, now: u64) {
+        let (first, _) = BACKOFF;
+        let servers = servers_wait(error);
+        self.not_before = self.not_before.max(now + first.max(servers).as_secs());
+        self.not_before_on_reload = self.not_before_on_reload.max(now + servers.as_secs());
     }
 
     /// Another process is at it.
@@ -81,6 +95,16 @@ impl Schedule {
     pub fn note_reload(&mut self) {
         self.not_before = self.not_before_on_reload;
     }
+}
+
+/// How long the server wants to be left alone, within our bounds.
+fn servers_wait(error: &OrderError) -> Duration {
+    error.retry_after.unwrap_or_default().clamp(RETRY_LEAST, RETRY_AFTER_MOST)
+}
+
+/// A quarter of the time that a certificate still holds.
+fn part_of_left(facts: &CertificateFacts, now: u64) -> Duration {
+    Duration::from_secs(facts.not_after.saturating_sub(now) / 4)
 }
 
 /// When a certificate is to be replaced: when a third of its time is left, and up to a tenth of that earlier, so that
@@ -142,21 +166,30 @@ mod tests {
 
     #[test]
     fn each_failure_waits_longer_and_the_server_longest() {
-        for (before, retry_after, minutes) in [
-            (0, None, 5),
-            (1, None, 10),
-            (4, None, 80),
-            (7, None, 360),
-            (u32::MAX, None, 360),
-            (0, Some(1), 5),
-            (0, Some(90), 90),
-            (0, Some(u64::MAX / MINUTE), 24 * 60),
+        const DAY: u64 = 24 * 60;
+        for (before, retry_after, left, minutes) in [
+            (0, None, None, 5),
+            (1, None, None, 10),
+            (4, None, None, 80),
+            (7, None, None, 360),
+            (u32::MAX, None, None, 360),
+            (0, Some(1), None, 5),
+            (0, Some(90), None, 90),
+            (0, Some(u64::MAX / MINUTE), None, DAY),
+            // What is served still holds for so many minutes.
+            (7, None, Some(30 * DAY), 360),
+            (7, None, Some(8 * 60), 120),
+            (7, None, Some(20), 5),
+            (7, None, Some(1), 5),
+            (7, Some(90), Some(20), 90),
         ] {
             let consecutive_failures = before;
             let mut schedule = Schedule { consecutive_failures, ..Schedule::new("a") };
-            let wait = schedule.note_failure(&failed(retry_after), 1000);
-            assert_eq!(wait, Duration::from_secs(minutes * MINUTE), "{before} {retry_after:?}");
-            assert_eq!(schedule.due_at(None), 1000 + minutes * MINUTE);
+            let stored = left.map(|left| facts(0, 1000 + left * MINUTE));
+            let wait = schedule.note_failure(&failed(retry_after), stored.as_ref(), 1000);
+            let told = format!("{before} {retry_after:?} {left:?}");
+            assert_eq!(wait, Duration::from_secs(minutes * MINUTE), "{told}");
+            assert_eq!(schedule.due_at(None, 1000), 1000 + minutes * MINUTE, "{told}");
         }
     }
 
@@ -164,44 +197,72 @@ mod tests {
     fn a_reload_tries_soon_unless_the_server_said_when() {
         for (retry_after, due_at) in [(None, 1015), (Some(0), 1015), (Some(2), 1120)] {
             let mut schedule = Schedule::new("a");
-            schedule.note_failure(&failed(None), 0);
-            schedule.note_failure(&failed(retry_after), 1000);
-            assert!(schedule.due_at(None) >= 1000 + 10 * MINUTE);
+            schedule.note_failure(&failed(None), None, 0);
+            schedule.note_failure(&failed(retry_after), None, 1000);
+            assert!(schedule.due_at(None, 1000) >= 1000 + 10 * MINUTE);
             schedule.note_reload();
-            assert_eq!(schedule.due_at(None), due_at, "{retry_after:?}");
+            assert_eq!(schedule.due_at(None, 1000), due_at, "{retry_after:?}");
         }
     }
 
     #[test]
     fn what_all_have_in_common_all_wait_for() {
-        let mut one = Schedule::new("a");
-        one.note_failure(&failed(Some(60)), 0);
-        let mut other = Schedule::new("b");
-        other.note_failure_of(&one);
-        assert_eq!((other.due_at(None), &other.status), (60 * MINUTE, &Schedule::new("b").status));
-        other.note_reload();
-        assert_eq!(other.due_at(None), 60 * MINUTE);
-        one.note_failure(&failed(Some(1)), 0);
-        other.note_failure_of(&one);
-        assert_eq!(other.due_at(None), 60 * MINUTE);
+        let status = Schedule::new("b").status;
+        for (retry_after, due_at, on_reload) in [(None, 300, 15), (Some(60), 3600, 3600)] {
+            let mut one = Schedule::new("a");
+            for _ in 0..8 {
+                one.note_failure(&failed(retry_after), None, 0);
+            }
+            let mut other = Schedule::new("b");
+            other.note_failure_of_all(&failed(retry_after), 0);
+            // It has not failed so often.
+            assert_eq!((other.due_at(None, 0), &other.status), (due_at, &status));
+            let mut reloaded = other.clone();
+            reloaded.note_reload();
+            assert_eq!(reloaded.due_at(None, 0), on_reload);
+            one.note_failure_of_all(&failed(retry_after), 0);
+            assert!(one.due_at(None, 0) >= 3600, "it waits no less than before");
+        }
     }
 
     #[test]
-    fn what_is_kept_says_when_the_next_one_is_due() {
+    fn what_is_stored_says_when_the_next_one_is_due() {
         let mut schedule = Schedule::new("a");
-        assert_eq!(schedule.due_at(None), 0);
-        let kept = facts(0, 9000);
-        let renewal = renewal_due_at(&kept);
-        assert_eq!(schedule.due_at(Some(&kept)), renewal);
-        schedule.note_failure(&failed(None), renewal);
-        assert_eq!(schedule.due_at(Some(&kept)), renewal + 5 * MINUTE);
+        assert_eq!(schedule.due_at(None, 0), 0);
+        let stored = facts(0, 9000);
+        let renewal = renewal_due_at(&stored);
+        assert_eq!(schedule.due_at(Some(&stored), 0), renewal);
+        schedule.note_failure(&failed(None), None, renewal);
+        assert_eq!(schedule.due_at(Some(&stored), renewal), renewal + 5 * MINUTE);
         assert_eq!(schedule.status.last_error, Some((renewal, "no".to_owned())));
-        schedule.note_issued(renewal);
-        assert_eq!(schedule.due_at(None), renewal + 15);
+        schedule.note_issued(&facts(0, renewal + 40), renewal);
+        assert_eq!(schedule.due_at(None, renewal), renewal + 15);
         assert_eq!((schedule.status.issued, schedule.status.failed), (1, 1));
         assert_eq!(schedule.status.last_error, None);
         schedule.note_locked(renewal);
-        assert_eq!(schedule.due_at(Some(&kept)), renewal + 15);
+        assert_eq!(schedule.due_at(Some(&stored), renewal), renewal + 15);
+    }
+
+    #[test]
+    fn one_that_is_due_when_it_is_issued_is_not_replaced_in_a_loop() {
+        for (left, wait) in [(3, 15), (400, 100), (5 * 86_400, 6 * 60 * MINUTE)] {
+            let mut schedule = Schedule::new("a");
+            let issued = facts(0, 90 * 86_400);
+            let now = issued.not_after - left;
+            schedule.note_issued(&issued, now);
+            assert_eq!(schedule.due_at(Some(&issued), now), now + wait, "{left}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_put_right_is_waited_for_by_nobody() {
+        const QUARTER: u64 = 90 * 86_400;
+        let mut schedule = Schedule::new("a");
+        schedule.note_failure(&failed(None), None, QUARTER);
+        assert_eq!(schedule.due_at(None, QUARTER), QUARTER + 300);
+        assert_eq!(schedule.due_at(None, 0), 0);
+        schedule.note_reload();
+        assert_eq!(schedule.due_at(None, 0), 0);
     }
 
     #[test]
