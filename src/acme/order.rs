@@ -16,6 +16,8 @@ use crate::tls::{ChallengeAnswer, pem};
 const NONCE_TRIES: u32 = 8;
 /// How often a message is sent that asks for what is there, where no answer comes.
 const ANSWER_TRIES: u32 = 3;
+/// What a server calls it that it knows no account, or not how to look for one.
+const NO_ACCOUNT: [&str; 3] = ["accountDoesNotExist", "externalAccountRequired", "malformed"];
 /// How often it is asked whether the server is done with an order or an authorization.
 const POLLS_MOST: u32 = 40;
 /// The least and the longest wait between two polls, whatever the server says: the order has a time of its own.
@@ -50,6 +52,8 @@ pub struct OrderError {
     pub retry_after: Option<Duration>,
     /// It is not about the name: others would get the same.
     pub is_for_all: bool,
+    /// The server may have done what it was asked for, and its answer was lost.
+    pub is_lost: bool,
     /// What the server calls it (RFC 8555 section 6.7); empty: it did not say.
     pub kind: String,
 }
@@ -57,7 +61,13 @@ pub struct OrderError {
 impl OrderError {
     /// An error that no problem of the server's stands behind.
     pub fn new(why: impl Into<String>) -> OrderError {
-        OrderError { why: why.into(), retry_after: None, is_for_all: false, kind: String::new() }
+        OrderError {
+            why: why.into(),
+            retry_after: None,
+            is_for_all: false,
+            is_lost: false,
+            kind: String::new(),
+        }
     }
 
     /// The same, which is not about the name.
@@ -95,8 +105,15 @@ pub async fn order(world: &mut impl World, spec: OrderSpec<'_>) -> Result<Issued
     expect_status(&order, "ready")?;
     let (key, request) = certificate_request(spec.name)?;
     let finalize = message::url(&order["finalize"], "finalize")?;
-    talk.post("finalize", &finalize, &json!({ "csr": request }).to_string()).await?;
+    let asked = json!({ "csr": request }).to_string();
+    let lost = match talk.post("finalize", &finalize, &asked).await {
+        Err(error) if !error.is_lost => return Err(error),
+        answer => answer.err(),
+    };
     let order = talk.poll("the order", &url).await?;
+    if let Some(error) = lost.filter(|_| message::status(&order) == "ready") {
+        return Err(error); // the server has not heard of it
+    }
     expect_status(&order, "valid")?;
     let certificate = message::url(&order["certificate"], "the certificate")?;
     let response = talk.post("the certificate", &certificate, "").await?;
@@ -135,16 +152,18 @@ impl<'w, 's, W: World> Conversation<'w, 's, W> {
         let known = self.post("newAccount", &url, r#"{"onlyReturnExisting":true}"#).await;
         let response = match known {
             Ok(response) => response,
-            // There is none, or the server does not know how to look.
-            Err(error) if ["accountDoesNotExist", "malformed"].contains(&&*error.kind) => {
-                self.new_account(&url).await?
+            Err(error) if NO_ACCOUNT.contains(&&*error.kind) => {
+                self.account = Some(self.new_account(&url).await?.location()?);
+                return Ok(());
             }
             Err(error) => return Err(error),
         };
         let account = response.location()?;
         self.account = Some(account.clone());
+        let known = &response.json()?["contact"];
         if let Some(contact) = self.contact()
-            && response.json()?["contact"] != contact
+            && known.is_array() // else the server does not tell
+            && *known != contact
         {
             let asked = json!({ "contact": contact }).to_string();
             if let Err(OrderError { why, .. }) = self.post("the account", &account, &asked).await {
@@ -261,7 +280,10 @@ impl<'w, 's, W: World> Conversation<'w, 's, W> {
                     self.world.wait(POLL_WAIT.0).await;
                     continue;
                 }
-                Err(why) => return Err(OrderError::new(format!("{what}: {why}"))),
+                Err(why) => {
+                    let error = OrderError::new(format!("{what}: {why}"));
+                    return Err(OrderError { is_lost: true, ..error });
+                }
             };
             self.nonce = response.next_nonce();
             if response.is_success() {
@@ -398,7 +420,8 @@ mod tests {
             (None, 2, 0),
             (Some(json!({ "contact": ["mailto:ops@a.test"] })), 1, 0),
             (Some(json!({ "contact": ["mailto:old@a.test"] })), 1, 1),
-            (Some(json!({})), 1, 1),
+            (Some(json!({ "contact": [] })), 1, 1),
+            (Some(json!({})), 1, 0),
         ] {
             let mut server = FakeServer { known, ..FakeServer::new() };
             assert!(ordered(&mut server, AcmeChallenge::Http01).is_ok());
@@ -424,6 +447,14 @@ mod tests {
             let error = ordered_with(&mut server, AcmeChallenge::Http01, binding).err();
             assert_eq!(error.map_or(String::new(), |error| error.why), why);
             assert_eq!(server.bound, binding.is_some());
+            // Some servers say so of one that is only looked for.
+            if binding.is_some() {
+                let page = problem("externalAccountRequired");
+                let refused = vec![("account", 403, page)];
+                server = FakeServer { instead: refused, ..FakeServer::new() };
+                let error = ordered_with(&mut server, AcmeChallenge::Http01, binding).err();
+                assert!(error.is_some() && server.bound, "it was tried");
+            }
             // One that is there needs none.
             server = FakeServer {
                 known: Some(json!({})),
@@ -478,6 +509,14 @@ mod tests {
             let error = ordered(&mut server, AcmeChallenge::Http01).err();
             let why = error.map(|error| error.why);
             assert_eq!(why.as_deref(), (!is_issued).then_some("the certificate: no answer"));
+        }
+        for (order, why) in [
+            (vec!["ready", "processing", "valid"], None),
+            (vec!["ready", "ready"], Some("finalize: no answer")),
+        ] {
+            let mut server = FakeServer { lost: ("finalize", 1), order, ..FakeServer::new() };
+            let error = ordered(&mut server, AcmeChallenge::Http01).err();
+            assert_eq!(error.map(|error| error.why).as_deref(), why);
         }
         // What may have been done is not done twice.
         let mut server = FakeServer { lost: ("new-order", 1), ..FakeServer::new() };

@@ -48,7 +48,7 @@ pub struct ServedCertificate {
 }
 
 /// How orders of certificates for a name go. Times are seconds after the epoch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IssuanceStatus {
     /// The name.
     pub name: String,
@@ -65,8 +65,7 @@ pub struct IssuanceStatus {
 impl IssuanceStatus {
     /// None yet.
     pub fn new(name: &str) -> IssuanceStatus {
-        let name = name.to_owned();
-        IssuanceStatus { name, issued: 0, failed: 0, last_error: None, next_order_at: None }
+        IssuanceStatus { name: name.to_owned(), ..IssuanceStatus::default() }
     }
 }
 

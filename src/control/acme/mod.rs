@@ -8,7 +8,7 @@ mod schedule;
 mod server;
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -38,6 +38,9 @@ const PLAN_LOOK: Duration = Duration::from_secs(1);
 const STORE_LOOK: Duration = Duration::from_secs(10 * 60);
 /// How long an order may take.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+/// Schedules of names that are not wanted now.
+const REMEMBERED_MOST: usize = 1000;
 
 /// The certificates in the folder that are served, by what is `served` already; `None`: nothing, this is the start.
 ///
@@ -108,7 +111,7 @@ pub async fn run(context: Context) {
     let context = Rc::new(context);
     let executor = LocalExecutor::new();
     let running = async {
-        let schedules = Rc::default();
+        let schedules = Rc::new(Schedules::default());
         let mut client: Option<(Arc<AcmeSpec>, Task<()>)> = None;
         let (reload, reloaded) = flume::bounded(1);
         let mut loaded_at = context.view.get().loaded.at;
@@ -122,8 +125,8 @@ pub async fn run(context: Context) {
                     }
                     None => None,
                 };
-                adapt(&schedules, before.as_deref(), wanted.as_deref());
-                publish(&context, &schedules.borrow());
+                schedules.adapt(before.as_deref(), wanted.as_deref());
+                publish(&context, &schedules);
                 while reloaded.try_recv().is_ok() {} // what begins now has heard of it
                 client = wanted.map(|spec| {
                     let (context, schedules) = (Rc::clone(&context), Rc::clone(&schedules));
@@ -141,29 +144,50 @@ pub async fn run(context: Context) {
     executor.run(running).await;
 }
 
-/// The schedules of the names, in order.
-type Schedules = RefCell<Vec<Schedule>>;
-
-/// Has a schedule for each name that is wanted. What is known of one stays, unless another server is asked for it; but
-/// it is tried anew: somebody may have put right what was wrong.
-fn adapt(schedules: &Schedules, before: Option<&AcmeSpec>, wanted: Option<&AcmeSpec>) {
-    let directory = |spec: Option<&AcmeSpec>| spec.map(|spec| spec.directory.text.clone());
-    let known = match directory(before) == directory(wanted) {
-        true => schedules.take(),
-        false => Vec::new(),
-    };
-    let schedule = |name: &String| {
-        let known = known.iter().find(|one| one.status.name == *name);
-        let mut schedule = known.cloned().unwrap_or_else(|| Schedule::new(name));
-        schedule.note_reload();
-        schedule
-    };
-    let names = wanted.iter().flat_map(|spec| &spec.names);
-    schedules.replace(names.map(schedule).collect());
+/// When what is ordered.
+#[derive(Default)]
+struct Schedules {
+    /// Of the names that are wanted, in order.
+    names: RefCell<Vec<Schedule>>,
+    /// Of a name that was not wanted before: it waits for what all wait for.
+    new: RefCell<Schedule>,
+    /// The same of what was wanted before, by directory and name; `new` has no name. A change there and back is to
+    /// forget nothing.
+    before: RefCell<HashMap<(String, String), Schedule>>,
 }
 
-fn publish(context: &Context, schedules: &[Schedule]) {
-    let all = schedules.iter().map(|one| one.status.clone()).collect();
+impl Schedules {
+    /// Has a schedule for each name that is wanted. It is tried anew: somebody may have put right what was wrong.
+    fn adapt(&self, before: Option<&AcmeSpec>, wanted: Option<&AcmeSpec>) {
+        let key = |spec: &AcmeSpec, name: &str| (spec.directory.text.clone(), name.to_owned());
+        let (names, new) = (self.names.take(), self.new.take());
+        let mut known = self.before.borrow_mut();
+        if let Some(spec) = before {
+            let all = names.into_iter().chain([new]);
+            known.extend(all.map(|one| (key(spec, &one.status.name), one)));
+        }
+        let now = since_epoch().as_secs();
+        if known.len() > REMEMBERED_MOST {
+            known.retain(|_, one| one.is_waiting(now));
+        }
+        if known.len() > REMEMBERED_MOST {
+            known.clear();
+        }
+        let Some(spec) = wanted else { return };
+        let new = known.remove(&key(spec, "")).unwrap_or_default();
+        let schedule = |name: &String| {
+            let known = known.remove(&key(spec, name));
+            let mut schedule = known.unwrap_or_else(|| new.for_name(name));
+            schedule.note_reload();
+            schedule
+        };
+        self.names.replace(spec.names.iter().map(schedule).collect());
+        self.new.replace(new);
+    }
+}
+
+fn publish(context: &Context, schedules: &Schedules) {
+    let all = schedules.names.borrow().iter().map(|one| one.status.clone()).collect();
     context.view.update(|view| view.acme = all);
 }
 
@@ -180,11 +204,11 @@ async fn run_client(
             Err(why) => {
                 tracing::error!("no certificate can be ordered: {why}");
                 let now = since_epoch().as_secs();
-                for one in &mut *schedules.borrow_mut() {
+                for one in &mut *schedules.names.borrow_mut() {
                     one.status.last_error = Some((now, why.clone()));
                     one.status.next_order_at = Some(now + STORE_LOOK.as_secs());
                 }
-                publish(&context, &schedules.borrow());
+                publish(&context, &schedules);
                 wait(STORE_LOOK, &reloaded).await;
             }
         }
@@ -232,12 +256,16 @@ impl<'c> Client<'c> {
     async fn run(&self, reloaded: &Receiver<()>) {
         loop {
             let next = self.next();
-            publish(self.context, &self.schedules.borrow());
+            publish(self.context, self.schedules);
             match next {
                 Next::Order(place) => self.renew(place).await,
                 Next::Wait(time) => {
                     if wait(time, reloaded).await {
-                        self.schedules.borrow_mut().iter_mut().for_each(Schedule::note_reload);
+                        self.schedules
+                            .names
+                            .borrow_mut()
+                            .iter_mut()
+                            .for_each(Schedule::note_reload);
                     }
                 }
             }
@@ -249,7 +277,7 @@ impl<'c> Client<'c> {
         let now = since_epoch();
         let (in_force, mut is_outdated) = (self.context.in_force(), false);
         let mut wake_at = now + STORE_LOOK;
-        let mut schedules = self.schedules.borrow_mut();
+        let mut schedules = self.schedules.names.borrow_mut();
         let due = schedules.iter_mut().map(|one| {
             let stored = stored_facts(&self.store, &one.status.name);
             if let Some(stored) = &stored
@@ -279,10 +307,10 @@ impl<'c> Client<'c> {
 
     /// Orders the next certificate of a name, and notes what came of it.
     async fn renew(&self, place: usize) {
-        let name = self.schedules.borrow()[place].status.name.clone();
+        let name = self.schedules.names.borrow()[place].status.name.clone();
         let outcome = self.obtain(&name).await;
         let now = since_epoch().as_secs();
-        let schedules = &mut *self.schedules.borrow_mut();
+        let schedules = &mut *self.schedules.names.borrow_mut();
         let schedule = &mut schedules[place];
         match outcome {
             Ok(None) => schedule.note_locked(now),
@@ -295,7 +323,8 @@ impl<'c> Client<'c> {
                 let stored = stored_facts(&self.store, &name);
                 let again_in = schedule.note_failure(&error, stored.as_ref(), now);
                 if error.is_for_all {
-                    let all = schedules.iter_mut();
+                    let new = &mut *self.schedules.new.borrow_mut();
+                    let all = schedules.iter_mut().chain([new]);
                     all.for_each(|other| other.note_failure_of_all(&error, now));
                 }
                 let days_left =
@@ -366,36 +395,42 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_a_name_stays_while_the_server_does() {
+    fn what_is_known_stays_whatever_is_wanted_meanwhile() {
         let schedules = Schedules::default();
         let [one, two] = ["https://a/", "https://b/"];
         let first = spec(&["a", "b"], one);
-        adapt(&schedules, None, Some(&first));
-        let error =
-            OrderError { retry_after: Some(Duration::from_secs(900)), ..OrderError::new("no") };
-        for one in &mut *schedules.borrow_mut() {
-            one.note_failure(&OrderError::new("no"), None, 0);
-        }
-        schedules.borrow_mut()[1].note_failure(&error, None, 0);
-        for (before, wanted, expected) in [
-            // Both wait for 5 minutes and more. A change is a reload, and the server said so of `b` alone.
-            (
-                Some(&first),
-                spec(&["a", "b", "c"], one),
-                &[("a", 1, 15), ("b", 2, 900), ("c", 0, 0)][..],
-            ),
-            (Some(&first), spec(&["b"], one), &[("b", 2, 900)]),
-            (Some(&first), spec(&["b"], two), &[("b", 0, 0)]),
-            (None, spec(&["b"], one), &[("b", 0, 0)]),
+        schedules.adapt(None, Some(&first));
+        let now = since_epoch().as_secs();
+        let said = |seconds| OrderError {
+            retry_after: Some(Duration::from_secs(seconds)),
+            ..OrderError::new("no")
+        };
+        schedules.names.borrow_mut()[1].note_failure(&said(900), None, now);
+        schedules.new.borrow_mut().note_failure_of_all(&said(600), now);
+        let mut before = Some(first);
+        // What the server said holds over a reload; names that are new wait as all do.
+        for (wanted, expected) in [
+            (spec(&["a", "b", "c"], one), &[("a", 0, 0), ("b", 1, 900), ("c", 0, 600)][..]),
+            (spec(&["a"], one), &[("a", 0, 0)]),
+            (spec(&["b"], one), &[("b", 1, 900)]),
+            (spec(&["b", "d"], two), &[("b", 0, 0), ("d", 0, 0)]),
+            (spec(&["d", "b"], one), &[("d", 0, 600), ("b", 1, 900)]),
         ] {
-            adapt(&schedules, before, Some(&wanted));
-            let schedules = schedules.borrow();
-            let found = schedules
-                .iter()
-                .map(|one| (&*one.status.name, one.status.failed, one.due_at(None, 0)));
+            schedules.adapt(before.as_ref(), Some(&wanted));
+            let names = schedules.names.borrow();
+            let found = names.iter().map(|one| {
+                let due_in = one.due_at(None, now).saturating_sub(now);
+                (&*one.status.name, one.status.failed, due_in)
+            });
             assert_eq!(found.collect::<Vec<_>>(), expected);
+            before = Some(wanted);
         }
-        adapt(&schedules, Some(&first), None);
-        assert!(schedules.borrow().is_empty());
+        schedules.adapt(before.as_ref(), None);
+        assert!(schedules.names.borrow().is_empty());
+        for n in 0..3 * REMEMBERED_MOST {
+            let [name, next] = [n, n + 1].map(|n| spec(&[&format!("n{n}")], two));
+            schedules.adapt(Some(&name), Some(&next));
+        }
+        assert!(schedules.before.borrow().len() <= REMEMBERED_MOST + 2);
     }
 }

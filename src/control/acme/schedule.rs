@@ -15,8 +15,8 @@ const RETRY_AFTER_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 /// How soon it is tried again whatever happens, reloads among it.
 const RETRY_LEAST: Duration = Duration::from_secs(15);
 
-/// When the next certificate of a name is ordered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// When the next certificate of a name is ordered. The default is that of no name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
     /// What is told of it.
     pub status: IssuanceStatus,
@@ -30,13 +30,19 @@ pub struct Schedule {
 
 impl Schedule {
     /// Nothing has been ordered.
+    #[cfg(test)]
     pub fn new(name: &str) -> Schedule {
-        Schedule {
-            status: IssuanceStatus::new(name),
-            consecutive_failures: 0,
-            not_before: 0,
-            not_before_on_reload: 0,
-        }
+        Schedule::default().for_name(name)
+    }
+
+    /// Nothing has been ordered for this name, but it waits like all.
+    pub fn for_name(&self, name: &str) -> Schedule {
+        Schedule { status: IssuanceStatus::new(name), consecutive_failures: 0, ..self.clone() }
+    }
+
+    /// There is something to be remembered.
+    pub fn is_waiting(&self, now: u64) -> bool {
+        self.not_before > now
     }
 
     /// When the next order is due, while this certificate is `stored`. A wait that is longer than any began before our
