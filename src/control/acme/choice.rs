@@ -7,7 +7,7 @@ use crate::base::CertificateFacts;
 /// says which one is served already. At a start, which has `None` there, an expired one is better than none.
 pub fn servable<T>(
     own: Option<(T, CertificateFacts)>,
-    others: Vec<(T, CertificateFacts)>,
+    others: impl FnOnce() -> Vec<(T, CertificateFacts)>,
     is_served: Option<&dyn Fn(&CertificateFacts) -> bool>,
     now: u64,
 ) -> Option<T> {
@@ -17,7 +17,7 @@ pub fn servable<T>(
     if let Some((own, _)) = own.filter(|(_, facts)| counts(facts)) {
         return Some(own);
     }
-    let others = others.into_iter().filter(|(_, facts)| counts(facts));
+    let others = others().into_iter().filter(|(_, facts)| counts(facts));
     let newest = others.max_by_key(|(_, facts)| {
         (is_served.is_some_and(|is_served| is_served(facts)), facts.holds(now), facts.not_before)
     });
@@ -87,7 +87,7 @@ mod tests {
             let is_served =
                 served.map(|(from, to)| move |one: &CertificateFacts| *one == facts(from, to));
             let is_served = is_served.as_ref().map(|is_served| is_served as &dyn Fn(&_) -> bool);
-            let others_of_name = others.iter().copied().map(with_facts).collect();
+            let others_of_name = || others.iter().copied().map(with_facts).collect();
             let found = servable(own.map(with_facts), others_of_name, is_served, NOW);
             assert_eq!(found, expected, "{own:?} {others:?} {served:?}");
         }

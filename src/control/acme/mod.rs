@@ -60,8 +60,9 @@ pub fn stored(
             tracing::warn!("{why}: another one is to be ordered");
             None
         });
-        let others = store.others().filter_map(|other| read(&other, name).ok().flatten());
-        servable(own, others.collect(), is_served, now)
+        // Their folders are looked into for those names alone that need it.
+        let of_other = |other: Store| read(&other, name).ok().flatten();
+        servable(own, || store.others().filter_map(of_other).collect(), is_served, now)
     };
     Ok(spec.names.iter().filter_map(stored).collect())
 }
